@@ -1,0 +1,63 @@
+# Every target sets up what it needs: Python 3.11+ and make are enough to start with.
+PYTHON ?= python3
+EXTRAS ?=
+JOBS ?= 2
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+comma := ,
+INSTALL_EXTRAS = dev$(if $(EXTRAS),$(comma)$(EXTRAS))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow check format docs bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Made again when a requirement changes. pip is tested for, not python: a venv whose creation failed half-way has
+# the one without the other.
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is older than Python 3.11; name a newer one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 2; }
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing into ./$(VENV): torch and transformers take some minutes the first time"
+	$(PY) -m pip install -c constraints.txt -e ".[$(INSTALL_EXTRAS)]"
+	@touch $@
+
+install: ## create ./.venv and install; EXTRAS=alfworld,search,sb3,ray adds optional parts
+	@rm -f $(STAMP)
+	@$(MAKE) --no-print-directory $(STAMP)
+
+demo: $(STAMP) ## train a small StepOPSD agent on generated ALFWorld games; results in runs/demo
+	$(PY) -m benchmarks.demo --out runs/demo
+
+test: $(STAMP) ## the test suite, without what is slow or needs a GPU
+	$(PY) -m pytest -n $(JOBS) -m "not slow and not gpu"
+
+test-slow: $(STAMP) ## the tests marked slow or gpu
+	$(PY) -m pytest -m "slow or gpu" --timeout 1800
+
+check: $(STAMP) ## lint, formatting and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(STAMP) ## rewrite the sources in the project's format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+docs: $(STAMP) ## run every snippet of README.md and docs/, and check their links
+	$(PY) -m pytest tests/test_docs.py
+
+bench: $(STAMP) ## the benchmarks in short form; comparisons with real data need STEPOPSD_TEST_DATA
+	$(PY) -m benchmarks.demo --short --out "$$(mktemp -d)"
+	@if [ -z "$$STEPOPSD_TEST_DATA" ]; then \
+	  echo "STEPOPSD_TEST_DATA is not set: nothing to compare credit and games with"; exit 0; fi; set -ex; \
+	$(PY) -m benchmarks.credit_golden "$$STEPOPSD_TEST_DATA/credit-golden.json"; \
+	games="$$(mktemp -d)"; tar -xJf "$$STEPOPSD_TEST_DATA/alfworld-games.tar.xz" -C "$$games"; \
+	$(PY) -m benchmarks.alfworld_parity --data-root "$$games" \
+	  --transcripts "$$STEPOPSD_TEST_DATA/alfworld-transcripts.jsonl.gz"
+
+clean: ## remove ./.venv, caches and build folders; keeps runs/
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

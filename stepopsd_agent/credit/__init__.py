@@ -1,0 +1,66 @@
+"""Credit methods by name: one file each, loaded when made.
+
+`make("step_opsd", lambda_mix=0.05)` gives a method; calling it on a `Batch` gives a `Credit`. A new method is
+a frozen dataclass in its own file and one `register` line below.
+"""
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stepopsd_agent.credit.base import CreditMethod
+
+_ENTRIES: dict[str, str] = {}
+
+
+def register(name: str, entry: str) -> None:
+    """Give a method a name. `entry` is "module:Class"; nothing is imported before the method is made."""
+    if name in _ENTRIES:
+        raise ValueError(
+            f"credit method {name!r} is registered already, as {_ENTRIES[name]}: choose another name"
+        )
+    module, colon, attribute = entry.partition(":")
+    if not (module and colon and attribute):
+        raise ValueError(f"entry is {entry!r}; it must read 'module:Class'")
+    _ENTRIES[name] = entry
+
+
+def names() -> tuple[str, ...]:
+    """Registered names, sorted."""
+    return tuple(sorted(_ENTRIES))
+
+
+def load(name: str) -> "type[CreditMethod]":
+    """The dataclass registered under a name.
+
+    Raises:
+        ValueError: no such name; the message gives the nearest one.
+    """
+    if name not in _ENTRIES:
+        near = get_close_matches(name, _ENTRIES, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"no credit method {name!r}: {hint}registered are {', '.join(names())}")
+    module, _, attribute = _ENTRIES[name].partition(":")
+    method: type[CreditMethod] = getattr(import_module(module), attribute)
+    return method
+
+
+def make(name: str, **fields: Any) -> "CreditMethod":
+    """A credit method with these fields, the others at the paper's values.
+
+    Raises:
+        ValueError: no such name, or a field has a value that is not allowed.
+        TypeError: the method has no such field.
+    """
+    method = load(name)
+    known = method.__dataclass_fields__
+    if unknown := sorted(set(fields) - set(known)):
+        raise TypeError(
+            f"credit method {name!r} has no field {', '.join(unknown)}; its fields are {', '.join(known)}"
+        )
+    return method(**fields)
+
+
+register("grpo", "stepopsd_agent.credit.grpo:GRPO")
+register("step_opsd", "stepopsd_agent.credit.step_opsd:StepOPSD")

@@ -1,0 +1,88 @@
+"""What a credit method gives and what it is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, replace
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from torch import Tensor
+
+from stepopsd_agent.batch import Batch
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LossTerm:
+    """A further loss beside the clipped surrogate: `(weights * function(logprobs, *inputs)).sum()`.
+
+    Weights and inputs are [N, T], so a learner may cut all of them into the same micro-batches of rows.
+    """
+
+    name: str
+    """Under which its value is logged."""
+    function: Callable[..., Tensor]
+    """A pure function of `losses.py`: the new log-probabilities, then the inputs, to [N, T]."""
+    weights: Tensor
+    """The term's coefficient and its own normaliser, zero outside the action mask."""
+    inputs: tuple[Tensor, ...] = ()
+    """Constants, [N, T] each."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Credit:
+    """What a method found: advantages [N, T], zero outside the action mask, without gradient."""
+
+    advantages: Tensor
+    terms: tuple[LossTerm, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    may_zero_steps: bool = False
+    """True if a step without credit in an episode that has some is no mistake; `audit_credit` reads it."""
+
+
+class CreditMethod(Protocol):
+    """A frozen dataclass, every field with a default, that turns a batch into credit.
+
+    Pure: no model, no files, no random numbers, no logging; the batch is not changed.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    needs: ClassVar[frozenset[str]]
+    """Optional columns of the batch that it reads. None is read while every scheduled field is zero."""
+    scheduled: ClassVar[frozenset[str]]
+    """Fields that a schedule multiplies; at zero the method is its base method exactly."""
+
+    def __init__(self, **fields: Any) -> None: ...
+
+    def __call__(self, batch: Batch) -> Credit:
+        """The credit of every token."""
+        ...
+
+
+Method = TypeVar("Method", bound=CreditMethod)
+
+
+def scaled(method: Method, factor: float) -> Method:
+    """The method with every scheduled field multiplied by a factor, such as a schedule's value."""
+    values = {name: getattr(method, name) * factor for name in sorted(method.scheduled)}
+    return replace(method, **values)
+
+
+def computed(column: Tensor | None, name: str) -> Tensor:
+    """The column, known to be there.
+
+    Raises:
+        ValueError: it is None.
+    """
+    if column is None:
+        raise ValueError(f"the credit method needs {name}, which is None: compute it and put it in the batch")
+    return column
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise ValueError unless the value is one of those allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+
+
+def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
+    """Raise ValueError unless low <= value <= high."""
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}; it must lie in [{low}, {high}]")

@@ -1,0 +1,76 @@
+"""GRPO (Shao et al., arXiv 2402.03300): an episode's return against those of its group.
+
+    A_i = (R_i - mean_group R) / (std_group R + eps), the same for every token that episode i sampled
+
+with the sample standard deviation. `std=False` is the advantage of Dr. GRPO (arXiv 2503.20783).
+
+Departure: a group of one gives zero advantage. The code that the agentic papers build on sets mean 0 and
+deviation 1 there, so that such an episode would get its raw return.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from stepopsd_agent import ops
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import Credit, check_choice, check_range
+
+
+@dataclass(frozen=True)
+class GRPO:
+    """Group-relative advantage of whole episodes.
+
+    Attributes:
+        baseline: "episode" counts every episode of the group once; "step" once for each of its steps, as code
+            with a row per step does, so that long episodes weigh more in mean and deviation.
+        std: divide by the group's standard deviation.
+        eps: added to the standard deviation.
+    """
+
+    baseline: Literal["episode", "step"] = "episode"
+    std: bool = True
+    eps: float = 1e-6
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_choice("baseline", self.baseline, ("episode", "step"))
+        check_range("eps", self.eps, 0.0)
+
+    def __call__(self, batch: Batch) -> Credit:
+        """The advantage of each episode on every token it sampled."""
+        per_episode = self._advantage(batch)
+        advantages = ops.spread_steps(per_episode[batch.steps.episode_of_step], batch.tokens.step_of_token)
+        return Credit(advantages, metrics=_metrics(batch, per_episode, advantages))
+
+    def _advantage(self, batch: Batch) -> Tensor:
+        """[E] advantages."""
+        group = batch.episodes.group_of_episode
+        returns = batch.episodes.episode_return.detach()
+        groups = int(group.max()) + 1
+        episode = (
+            batch.steps.episode_of_step
+            if self.baseline == "step"
+            else torch.arange(len(group), device=group.device)
+        )
+        mean = ops.group_mean(returns[episode], group[episode], groups)
+        advantage = returns - mean[group]
+        if self.std:
+            advantage = advantage / (
+                ops.group_std(returns[episode], group[episode], groups)[group] + self.eps
+            )
+        return advantage
+
+
+def _metrics(batch: Batch, per_episode: Tensor, advantages: Tensor) -> dict[str, float]:
+    """Mean |A| per token, and the share of groups in which no episode has an advantage."""
+    group = batch.episodes.group_of_episode
+    groups = int(group.max()) + 1
+    return {
+        "advantage_abs": float(ops.masked_mean(advantages.abs(), batch.action_mask)),
+        "groups_without_credit": 1.0 - len(torch.unique(group[per_episode != 0])) / groups,
+    }

@@ -1,0 +1,247 @@
+"""The language model behind the agent: load, tokenise, score.
+
+The only file of the package that touches transformers. Any causal language model works: a local folder, a hub name, a GGUF
+file inside a folder, or the tiny Qwen3-shaped model this project makes for CPU runs.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DynamicCache,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from stepopsd_agent.config import ModelConfig
+
+END = "<|end|>"  # ends a command of the tiny model; also its padding
+
+
+class ModelFolderError(ValueError):
+    """A model could not be loaded; the message names the folder and the next action."""
+
+
+class Policy:
+    """A causal language model with its tokenizer.
+
+    Attributes:
+        model: the network, on ``device``.
+        tokenizer: its tokenizer.
+        device: where tensors go.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: str = "cpu"
+    ) -> None:
+        """Wrap a loaded model and tokenizer and move the model to ``device``."""
+        self.model = model.to(torch.device(device)).eval()  # type: ignore[arg-type]
+        self.tokenizer = tokenizer
+        self.device = torch.device(device)
+
+    @property
+    def pad_id(self) -> int:
+        """The id used for padding; padding is always masked, so any valid id does."""
+        ids = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
+        return next(int(i) for i in ids if i is not None)
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids that end a response: the tokenizer's and the generation configuration's end tokens."""
+        configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        ids = configured if isinstance(configured, list) else [configured]
+        return frozenset(int(i) for i in [self.tokenizer.eos_token_id, *ids] if i is not None)
+
+    @property
+    def max_positions(self) -> int:
+        """The longest sequence the model was made for, in tokens."""
+        return int(self.model.config.max_position_embeddings)
+
+    def new_cache(self) -> DynamicCache:
+        """An empty key-value cache."""
+        return DynamicCache()
+
+    def next_logits(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+        """Extend the cache and return the logits after the last position.
+
+        Args:
+            ids: [B, Q] new tokens.
+            positions: [B, Q] their positions.
+            mask: [B, 1, Q, K] True where a query may look at a key (cached keys first).
+            cache: holds K - Q keys; grown in place.
+
+        Returns:
+            [B, V] float32 logits.
+        """
+        out = self.model(
+            input_ids=ids, position_ids=positions, attention_mask=self._attention_bias(mask),
+            past_key_values=cache, use_cache=True, logits_to_keep=1,
+        )  # fmt: skip
+        return out.logits[:, -1].float()
+
+    def token_logprobs(
+        self,
+        ids: Tensor,
+        select: Tensor,
+        *,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Log-probabilities (nats) of the selected tokens given what stands before them.
+
+        Only the selected positions go through the output layer, so memory does not grow with length x vocabulary.
+
+        Args:
+            ids: [N, T] right-padded rows.
+            select: [N, T] True at the tokens to score; column 0 cannot be scored.
+            positions: [N, T] position of each token; column index when absent.
+            mask: [N, T, T] True where query i may look at key j; causal when absent (padding on the right is then harmless).
+            temperature: the logits are divided by it, as in sampling.
+
+        Returns:
+            [N, T] float32, zero where ``select`` is False.
+        """
+        if bool(select[:, 0].any()):
+            raise ValueError(
+                "the first token of a row has nothing before it and cannot be scored; select later tokens"
+            )
+        hidden = self.model.base_model(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=None if mask is None else self._attention_bias(mask[:, None]),
+            use_cache=False,
+        ).last_hidden_state  # (N, T, D)
+        chosen = hidden[:, :-1][select[:, 1:]]  # the state one before each selected token
+        logits = self.model.get_output_embeddings()(chosen).float() / temperature
+        picked = torch.log_softmax(logits, dim=-1).gather(1, ids[:, 1:][select[:, 1:]][:, None])[:, 0]
+        return torch.zeros(ids.shape, dtype=picked.dtype, device=ids.device).masked_scatter(select, picked)
+
+    def _attention_bias(self, mask: Tensor) -> Tensor:
+        """Boolean mask to the additive form every attention back end of transformers accepts."""
+        dtype = self.model.dtype
+        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(
+            ~mask, torch.finfo(dtype).min
+        )
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, without special tokens added."""
+        ids = self.tokenizer(
+            [t.encode("utf-8", "replace").decode() for t in texts], add_special_tokens=False
+        )["input_ids"]
+        return [list(row) for row in ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of sampled ids, special tokens left out."""
+        return str(
+            self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """A detached CPU copy of the weights, tied tensors once."""
+        return {name: p.detach().cpu().clone() for name, p in self.model.named_parameters()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Copy weights in; names and shapes must match."""
+        own = dict(self.model.named_parameters())
+        if own.keys() != state.keys():
+            raise ModelFolderError(
+                f"weights do not fit the model: differing names {sorted(own.keys() ^ state.keys())[:4]}"
+            )
+        with torch.no_grad():
+            for name, p in own.items():
+                p.copy_(state[name])
+
+    @contextmanager
+    def weights(self, state: dict[str, Tensor]) -> Iterator[None]:
+        """Score with other weights of the same network for a while, then put the current ones back."""
+        current = self.state()
+        self.load_state(state)
+        try:
+            yield
+        finally:
+            self.load_state(current)
+
+    def save(self, folder: Path) -> None:
+        """Write model and tokenizer as a folder that ``load_policy`` and transformers read (safetensors)."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def load_policy(config: ModelConfig, device: str) -> Policy:
+    """Load a model from a local folder, a hub name, or a GGUF file in a folder.
+
+    Raises:
+        ModelFolderError: the model or its tokenizer is missing or unreadable.
+    """
+    path = os.path.expanduser(config.path)
+    gguf = {"gguf_file": config.gguf_file} if config.gguf_file else {}
+    if os.path.isdir(path) and not config.gguf_file and not any(Path(path).glob("tokenizer*")):
+        raise ModelFolderError(
+            f"{path}: no tokenizer in this model folder; expected tokenizer.json beside config.json. "
+            "Save it there with tokenizer.save_pretrained(folder), or give another --model.path"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **gguf)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(config, device), **gguf)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelFolderError(
+            f"{path}: not a loadable causal language model ({str(error).splitlines()[0]}). --model.path takes a folder with "
+            "config.json, safetensors and tokenizer files, or a hub name; `stepopsd warmstart` makes such a folder"
+        ) from error
+    return Policy(model, tokenizer, device)
+
+
+def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: int) -> Policy:
+    """A fresh Qwen3-shaped model with a byte-level BPE tokenizer learned from ``texts``; weights seeded by ``seed``."""
+    tokenizer = _train_tokenizer(texts, config.vocab_size)
+    shape = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden_size,
+        intermediate_size=3 * config.hidden_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=max(1, config.num_heads // 2),
+        head_dim=config.hidden_size // config.num_heads,
+        max_position_embeddings=config.max_positions,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    with torch.random.fork_rng(devices=[]):  # initial weights from the seed, the caller's generator untouched
+        torch.manual_seed(seed)
+        model = Qwen3ForCausalLM(shape)
+    return Policy(model.to(_dtype(config, device)), tokenizer, device)
+
+
+def _train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token=END, pad_token=END, clean_up_tokenization_spaces=False
+    )
+
+
+def _dtype(config: ModelConfig, device: str) -> torch.dtype:
+    if config.dtype == "auto":
+        return torch.bfloat16 if device.startswith("cuda") else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[config.dtype]

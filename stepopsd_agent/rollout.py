@@ -1,0 +1,186 @@
+"""Play episodes with a language model: many slots, one decoder, records out.
+
+The record made by ``RecordEpisode`` is the only thing that leaves: evaluation counts it, the learner trains on it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from stepopsd_agent.generation import Decoder, Sampled, noise
+from stepopsd_agent.policy import Policy
+from stepopsd_agent.prompts import PromptFormat
+from stepopsd_wrappers import Episode, StepTokens, recorder
+from stepopsd_wrappers.parse_response import parse_response
+
+
+@dataclass(frozen=True)
+class Task:
+    """One attempt to make: which game, with which seed, as which member of which group."""
+
+    task_id: str
+    seed: int
+    group: int = 0
+    member: int = 0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How responses are drawn.
+
+    Attributes:
+        seed: names the noise; two rollouts with different seeds are independent.
+        temperature: 0 takes the likeliest token.
+        max_tokens: longest response.
+        max_row_tokens: an episode whose row would outgrow this is closed as truncated.
+        response: "plain" or "tags", to find the action inside the response.
+    """
+
+    seed: str
+    temperature: float
+    max_tokens: int
+    max_row_tokens: int
+    response: str = "plain"
+
+
+@dataclass
+class _Slot:
+    """One running episode and what its row of the decoder holds."""
+
+    env: gym.Env[str, str]
+    index: int
+    task: Task
+    prompt: str
+    shown: str = ""  # prompt and response text already in the row
+    closed: bool = True  # the last response ended with a stop token
+    turn: int = 0
+    added: list[int] = field(default_factory=list)
+    new_row: bool = True
+
+
+def rollout(
+    policy: Policy,
+    form: PromptFormat,
+    envs: Sequence[gym.Env[str, str]],
+    tasks: Sequence[Task],
+    sampling: Sampling,
+    *,
+    run: str = "",
+    update: int = 0,
+    on_episode: Callable[[Episode], None] | None = None,
+) -> list[Episode]:
+    """Play every task once and return the records in the order of ``tasks``.
+
+    Args:
+        policy: the acting model.
+        form: how prompts become ids.
+        envs: one stack from ``make_text_env`` per slot; a finished slot takes the next task at once.
+        tasks: attempts to make.
+        sampling: decoding settings.
+        run: run name for the records.
+        update: update number for the records.
+        on_episode: called with each record as it finishes (progress bars).
+
+    Returns:
+        One episode per task; an episode that met an error carries it in its last step.
+    """
+    queue = list(enumerate(tasks))[::-1]
+    done: dict[int, Episode] = {}
+
+    def start(env: gym.Env[str, str]) -> _Slot:
+        index, task = queue.pop()
+        recorder(env).identify(run=run, update=update, group=task.group, member=task.member)
+        prompt, _ = env.reset(seed=task.seed, options={"game": task.task_id})
+        return _Slot(env, index, task, prompt)
+
+    slots = [start(env) for env in envs[: len(queue)]]
+    decoder = Decoder(policy, len(slots), temperature=sampling.temperature, max_tokens=sampling.max_tokens)
+    while slots:
+        _prepare(slots, decoder, form, sampling)
+        uniforms = np.stack(
+            [noise(sampling.seed, s.task.task_id, s.task.member, s.turn, sampling.max_tokens) for s in slots]
+        )
+        responses = decoder.respond([s.added for s in slots], uniforms)
+        lengths = decoder.lengths()
+        kept = []
+        for i, (slot, sampled) in enumerate(zip(slots, responses, strict=True)):
+            room = sampling.max_row_tokens - lengths[i] - sampling.max_tokens
+            if _act(slot, sampled, policy, sampling.response) or not _fits(slot, room, form):
+                done[slot.index] = _finish(slot)
+                if on_episode:
+                    on_episode(done[slot.index])
+                if not queue:
+                    continue
+                slots[i] = start(slot.env)
+            kept.append(i)
+        if len(kept) < len(slots):
+            slots = [slots[i] for i in kept]
+            decoder.keep(kept)
+    return [done[i] for i in range(len(tasks))]
+
+
+def _prepare(slots: Sequence[_Slot], decoder: Decoder, form: PromptFormat, sampling: Sampling) -> None:
+    """Turn each slot's prompt into the ids to add: a prompt that extends what the row shows continues it."""
+    for i, slot in enumerate(slots):
+        slot.new_row = slot.turn == 0 or not slot.prompt.startswith(slot.shown)
+        if slot.new_row:
+            decoder.restart(i)
+            slot.added = form.first_ids(slot.prompt)[-(sampling.max_row_tokens - sampling.max_tokens) :]
+        else:
+            slot.added = form.turn_ids(slot.prompt[len(slot.shown) :], slot.closed)
+
+
+def _act(slot: _Slot, sampled: Sampled, policy: Policy, response_format: str) -> bool:
+    """Give the response to the environment with its tokens; True when the episode is over."""
+    text = policy.decode(sampled.ids)
+    tokens = StepTokens(
+        prompt_ids=tuple(slot.added),
+        sampled_ids=sampled.ids,
+        logprobs=sampled.logprobs,
+        new_row=slot.new_row,
+        action_span=action_tokens(policy, sampled.ids, text, response_format),
+    )
+    recorder(slot.env).annotate(tokens)
+    slot.shown = slot.prompt + text
+    slot.closed = sampled.ids[-1] in policy.stop_ids
+    slot.turn += 1
+    try:
+        slot.prompt, _, terminated, truncated, _ = slot.env.step(text)
+    except gym.error.Error:
+        raise
+    except (OSError, RuntimeError, ValueError):  # the recorder has closed the episode with the error in it
+        if recorder(slot.env).last_episode is None or recorder(slot.env).last_episode.steps[-1].error is None:
+            raise
+        return True
+    return bool(terminated or truncated)
+
+
+def action_tokens(policy: Policy, ids: Sequence[int], text: str, response_format: str) -> tuple[int, int]:
+    """Token range that covers the action's characters; the whole response in the plain format."""
+    if response_format == "plain":
+        return 0, len(ids)
+    span = parse_response(text, response_format).action_span
+    if span is None:
+        return 0, len(ids)
+    ends = [len(policy.decode(ids[: i + 1])) for i in range(len(ids))]
+    start = next((i for i, end in enumerate(ends) if end > span[0]), len(ids))
+    stop = next((i + 1 for i, end in enumerate(ends) if end >= span[1]), len(ids))
+    return start, max(start, stop)
+
+
+def _fits(slot: _Slot, room: int, form: PromptFormat) -> bool:
+    """Whether the next turn and its response still fit in the row."""
+    if not slot.prompt.startswith(slot.shown):
+        return True  # a new row: its prompt is cut to size
+    return len(form.turn_ids(slot.prompt[len(slot.shown) :], slot.closed)) < room
+
+
+def _finish(slot: _Slot) -> Episode:
+    """The record of the slot's episode; one that outgrew its row is closed as truncated."""
+    record: Any = recorder(slot.env)
+    record.close_episode()
+    episode: Episode = record.last_episode
+    return episode

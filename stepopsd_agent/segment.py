@@ -1,0 +1,47 @@
+"""Which of a step's sampled tokens a method looks at: the whole turn, or the action alone.
+
+Spans come from ids recorded in sampling, never from text tokenised again: a span is a range of positions
+among the tokens that the step sampled.
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from stepopsd_agent.batch import Batch
+
+Span = Literal["turn", "action"]
+
+
+def span_mask(batch: Batch, span: Span) -> Tensor:
+    """[N, T] bool, True at the tokens of the span of every step.
+
+    "turn" is every sampled token, reasoning and action. "action" is the range `steps.action_start` to
+    `steps.action_end`; a step whose range is empty has no True.
+
+    Raises:
+        ValueError: the span is unknown, or "action" is asked of a batch that does not know the ranges.
+    """
+    if span not in get_args(Span):
+        raise ValueError(f"span is {span!r}; it must be one of {', '.join(get_args(Span))}")
+    if span == "turn":
+        return batch.action_mask
+    start, end = batch.steps.action_start, batch.steps.action_end
+    if start is None or end is None:
+        raise ValueError(
+            "span='action' needs steps.action_start and steps.action_end, which are None: use span='turn'"
+        )
+    step = batch.tokens.step_of_token.clamp(min=0)
+    place = place_in_step(batch.tokens.step_of_token, batch.num_steps)
+    return batch.action_mask & (place >= start[step]) & (place < end[step])
+
+
+def place_in_step(step_of_token: Tensor, steps: int) -> Tensor:
+    """[N, T] int64: 0 at the first token a step sampled, then 1, 2, ...; -1 where the policy did not act."""
+    acted = step_of_token >= 0
+    column = torch.arange(step_of_token.shape[1], device=step_of_token.device).expand_as(step_of_token)
+    first = column.new_zeros(steps).scatter_reduce(
+        0, step_of_token[acted], column[acted], "amin", include_self=False
+    )
+    return torch.where(acted, column - first[step_of_token.clamp(min=0)], -1)

@@ -1,0 +1,65 @@
+"""From an ``EnvConfig`` to playable stacks and lists of tasks."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from stepopsd_agent.config import EnvConfig
+from stepopsd_agent.rollout import Task
+from stepopsd_wrappers import RecordEpisode, make_text_env
+
+
+def env_arguments(config: EnvConfig) -> dict[str, Any]:
+    """Arguments of ``gym.make``."""
+    return {
+        "games": config.games,
+        "data_root": config.data_root,
+        "tier": config.tier,
+        "split": config.split,
+        "task_types": config.task_types,
+        "num_games": config.num_games,
+        "step_limit": config.step_limit,
+    }
+
+
+def make_stack(config: EnvConfig) -> gym.Env[str, str]:
+    """One recorded environment as a language model sees it.
+
+    Only the window layout shows the admissible commands; elsewhere they would but swell the records.
+    """
+    shown = config.layout == "window"
+    env = gym.make(config.id, disable_env_checker=True, admissible=shown, **env_arguments(config))
+    return make_text_env(env, format=config.response, layout=config.layout, steps=config.history)
+
+
+def make_plain_env(config: EnvConfig) -> gym.Env[str, str]:
+    """One recorded environment without prompts: observations in, commands out, for agents that are not language models."""
+    return RecordEpisode(gym.make(config.id, disable_env_checker=True, **env_arguments(config)))
+
+
+def task_ids(env: gym.Env[str, str]) -> tuple[str, ...]:
+    """Canonical ids of the games behind a stack."""
+    return tuple(env.unwrapped.task_ids)  # type: ignore[attr-defined]
+
+
+def training_tasks(ids: tuple[str, ...], seed: int, update: int, tasks: int, group_size: int) -> list[Task]:
+    """The groups of one update: every game once per pass in an order drawn from the seed, each ``group_size`` times."""
+    first = update * tasks
+    chosen = [_at(ids, seed, first + k) for k in range(tasks)]
+    return [
+        Task(
+            task_id,
+            seed=int(np.random.default_rng([seed, update, group]).integers(2**31)),
+            group=group,
+            member=member,
+        )
+        for group, task_id in enumerate(chosen)
+        for member in range(group_size)
+    ]
+
+
+def _at(ids: tuple[str, ...], seed: int, position: int) -> str:
+    """The position-th game of an endless sequence of seeded permutations."""
+    epoch, place = divmod(position, len(ids))
+    return ids[int(np.random.default_rng([seed, epoch]).permutation(len(ids))[place])]

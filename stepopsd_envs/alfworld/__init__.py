@@ -1,0 +1,6 @@
+"""ALFWorld: games, the native engine that plays them, and what is built on both."""
+
+from stepopsd_envs.alfworld.engine import Engine
+from stepopsd_envs.alfworld.game import Game, GameFileError, load_game
+
+__all__ = ["Engine", "Game", "GameFileError", "load_game"]

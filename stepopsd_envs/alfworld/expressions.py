@@ -1,0 +1,48 @@
+"""Compiles the values in templates, `o.indefinite + ' ' + o.name`, without ever evaluating them as code."""
+
+import ast
+from collections.abc import Callable
+
+from stepopsd_envs.alfworld.queries import Bindings, Types
+from stepopsd_envs.alfworld.wording import WordingError
+from stepopsd_envs.alfworld.world import World
+
+_ARTICLES = {"indefinite": "a", "definite": "the"}
+_LONGEST = 200  # real ones have about 30; no expression of this length nests deep enough to exhaust the stack
+
+
+def value_text(expression: str, types: Types, where: str) -> Callable[[World, Bindings], str]:
+    """The text of a value: names and articles of things, quoted texts, sums of these; of `x or y` it is x."""
+    if len(expression) > _LONGEST:
+        raise WordingError(where, f"a value has {len(expression)} characters; at most {_LONGEST} are read")
+    try:
+        tree = ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise WordingError(where, f"{{{expression}}} is not a value ({error})") from error
+    return _compile(tree, dict(types), where, expression)
+
+
+def _compile(
+    tree: ast.expr, types: dict[str, str], where: str, whole: str
+) -> Callable[[World, Bindings], str]:
+    match tree:
+        case ast.Constant(value=str(text)):
+            return lambda world, bindings: text
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            one, two = (_compile(side, types, where, whole) for side in (left, right))
+            return lambda world, bindings: one(world, bindings) + two(world, bindings)
+        case ast.BoolOp(op=ast.Or(), values=[ast.Name() | ast.Attribute() as first, *_]):
+            return _compile(first, types, where, whole)  # names are never empty, so the rest is never used
+        case ast.Name(id=name) | ast.Attribute(value=ast.Name(id=name), attr="name") if name in types:
+            kind = types[name]
+            return lambda world, bindings: world.names[kind][bindings[name]]
+        case ast.Attribute(value=ast.Name(id=name), attr=attribute) if (
+            name in types and attribute in _ARTICLES
+        ):
+            article = _ARTICLES[attribute]
+            return lambda world, bindings: article
+    variables = ", ".join(sorted(types)) or "none"
+    raise WordingError(
+        where,
+        f"the value {{{whole}}} cannot be used; it may name .name, .indefinite or .definite of {variables}",
+    )

@@ -1,0 +1,58 @@
+"""A Gymnasium text space that holds every string."""
+
+from types import ModuleType
+from typing import Any, NoReturn
+
+import numpy as np
+from gymnasium.error import CustomSpaceError
+from gymnasium.spaces import Text
+from gymnasium.vector.utils.shared_memory import create_shared_memory
+from numpy.typing import NDArray
+
+SAMPLE_CHARACTERS = "".join(map(chr, range(32, 127))) + "\n\t\u00e9\u00df\u4e2d\U0001f600"
+MAX_SAMPLE_LENGTH = 64
+
+Mask = tuple[int | None, NDArray[np.int8] | None]
+Probability = tuple[int | None, NDArray[np.float64] | None]
+
+
+class UnicodeText(Text):
+    """All ``str`` values: empty, accented, very long, with control characters or lone surrogates.
+
+    Gymnasium's own ``Text`` is bounded in length and alphabet, by default without blanks and the empty text.
+    ``sample`` draws at most ``MAX_SAMPLE_LENGTH`` printable characters; the space is not bounded by that.
+    """
+
+    def __init__(self, seed: int | np.random.Generator | None = None) -> None:
+        super().__init__(MAX_SAMPLE_LENGTH, min_length=0, charset=SAMPLE_CHARACTERS, seed=seed)
+
+    def contains(self, x: Any) -> bool:
+        """True for every string."""
+        return isinstance(x, str)
+
+    def character_index(self, char: str) -> NoReturn:
+        """Refuse: what flattens text goes through here, and it would lose or mix up characters."""
+        raise CustomSpaceError(
+            f"got {char!r}: UnicodeText has no finite alphabet and makes no array; encode the text first"
+        )
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """False: no array of fixed size holds every string."""
+        return False
+
+    def __repr__(self) -> str:
+        """The space has no parameters."""
+        return "UnicodeText()"
+
+    def __eq__(self, other: object, /) -> bool:
+        """All unicode text spaces are equal."""
+        return isinstance(other, UnicodeText)
+
+
+@create_shared_memory.register(UnicodeText)
+def _refuse_shared_memory(space: UnicodeText, n: int = 1, ctx: ModuleType | None = None) -> NoReturn:
+    raise CustomSpaceError(
+        f"{space!r} fits no memory of a fixed size; pass AsyncVectorEnv(..., shared_memory=False) or "
+        'gym.make_vec(..., vectorization_mode="async", vector_kwargs={"shared_memory": False})'
+    )

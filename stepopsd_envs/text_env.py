@@ -1,0 +1,231 @@
+"""The base of the text environments: transcript and spans, step limit, seeding, snapshots, rendering.
+
+The transcript reads like a session at a prompt::
+
+    <opening text>
+    > <first action>
+    <first observation>
+    > <second action>
+    ...
+
+A subclass says how a task begins, what an action does and what is known about the world; everything that
+has to be the same in every environment is here.
+"""
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import gymnasium as gym
+from gymnasium.error import ResetNeeded
+
+from stepopsd_envs.spaces import UnicodeText
+from stepopsd_envs.step_info import SCHEMA, Kind, StepInfo, text_hash
+from stepopsd_envs.transcript import Transcript
+
+SNAPSHOT_SCHEMA = "stepopsd.snapshot/1"
+PROMPT = "\n> "
+
+
+class Outcome(NamedTuple):
+    """What an action did. ``kind="invalid"`` marks an action that was not possible."""
+
+    observation: str
+    kind: Kind
+    reward: float
+    terminated: bool
+
+
+class TextEnv(gym.Env[str, str], ABC):
+    """A deterministic environment of texts.
+
+    ``terminated`` is the task's end and ``truncated`` the step limit's; an episode won with its last step is
+    terminated, not truncated. After either end, ``step`` raises ``ResetNeeded``.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "human"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's)
+    option_names: ClassVar[frozenset[str]] = frozenset()  # what reset(options=...) takes beside "snapshot"
+
+    def __init__(self, *, step_limit: int, render_mode: str | None = None) -> None:
+        if type(step_limit) is not int or step_limit < 1:
+            raise ValueError(f"step_limit={step_limit!r}: give a positive number of steps")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(
+                f"render_mode={render_mode!r}: give None, {' or '.join(self.metadata['render_modes'])}"
+            )
+        self.step_limit = step_limit
+        self.render_mode = render_mode
+        self.observation_space = UnicodeText()
+        self.action_space = UnicodeText()
+        self._step: StepInfo | None = None  # of the last call; None until the first reset
+        self._transcript = Transcript()
+        self._observation = ""
+        self._task_id, self._seed, self._episode_id = "", 0, ""
+        self._remaining = 0
+
+    @abstractmethod
+    def _begin(self, options: Mapping[str, Any]) -> tuple[str, str]:
+        """Start the task that the options name, else one drawn by ``np_random``: its id and opening text."""
+
+    @abstractmethod
+    def _act(self, action: str) -> Outcome:
+        """Play one action, which may be any string."""
+
+    @abstractmethod
+    def _facts(self) -> dict[str, Any]:
+        """Every info key but ``step``: the same keys always, a type per key, never None, fresh containers."""
+
+    @abstractmethod
+    def _state_hash(self) -> str:
+        """Hash of the simulator state: 16 hexadecimal digits."""
+
+    @abstractmethod
+    def _save(self) -> Any:
+        """The simulator state as plain picklable data."""
+
+    @abstractmethod
+    def _load(self, task_id: str, state: Any) -> None:
+        """Put the simulator into a state from ``_save``; change nothing if that raises."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of the set of tasks the environment draws from."""
+
+    @property
+    def transcript(self) -> str:
+        """Everything said in this episode, which the spans in ``info["step"]`` index."""
+        return str(self._transcript)
+
+    @property
+    def episode_seed(self) -> int:
+        """The seed of this episode: the one given to ``reset``, else one drawn from ``np_random``.
+
+        ``reset(seed=episode_seed, options=...)`` naming the same task begins the same episode again.
+        """
+        return self._seed
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode of a task drawn at random or named in ``options``, or continue a ``snapshot``."""
+        super().reset(seed=seed)
+        chosen = self._checked(options)
+        if "snapshot" in chosen:
+            self.restore(chosen["snapshot"])
+        else:
+            self._start(seed, chosen)
+        if self.render_mode == "human":
+            self._show()
+        return self._observation, self._info()
+
+    def step(self, action: object) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Play one action. No action raises: what is not a string counts as an invalid step."""
+        last = self._step
+        if last is None or last["terminal"] or self._remaining <= 0:
+            raise ResetNeeded(self._why_reset())
+        text = str(action) if isinstance(action, str) else ""
+        outcome = self._act(text)
+        self._remaining -= 1
+        self._observation = outcome.observation
+        start, _ = self._transcript.add(f"{PROMPT}{text}\n")
+        self._note(last["index"] + 1, outcome.kind, text, start + len(PROMPT), outcome.terminated)
+        if self.render_mode == "human":
+            self._show()
+        truncated = self._remaining <= 0 and not outcome.terminated
+        return outcome.observation, outcome.reward, outcome.terminated, truncated, self._info()
+
+    def snapshot(self) -> dict[str, Any]:
+        """The episode at this point as plain picklable data, without the generator that draws tasks."""
+        if self._step is None:
+            raise ResetNeeded("nothing to take a snapshot of: call reset() first")
+        return {
+            "schema": SNAPSHOT_SCHEMA,
+            "task_id": self._task_id,
+            "seed": self._seed,
+            "remaining": self._remaining,
+            "transcript": self.transcript,
+            "step": self._step.copy(),
+            "state": self._save(),
+        }
+
+    def restore(self, snapshot: Any) -> None:
+        """Continue from ``snapshot`` exactly as the environment it was taken from would have."""
+        if not isinstance(snapshot, Mapping) or snapshot.get("schema") != SNAPSHOT_SCHEMA:
+            raise ValueError(
+                f"not a {SNAPSHOT_SCHEMA} snapshot: {snapshot!r:.80}; pass what snapshot() returned"
+            )
+        self._load(snapshot["task_id"], snapshot["state"])
+        step: StepInfo = snapshot["step"].copy()
+        self._task_id, self._seed = snapshot["task_id"], snapshot["seed"]
+        self._episode_id = step["episode_id"]
+        self._remaining = snapshot["remaining"]
+        self._transcript = Transcript(snapshot["transcript"])
+        self._observation = snapshot["transcript"][step["observation_start"] : step["observation_end"]]
+        self._step = step
+
+    def render(self) -> str | None:
+        """The last exchange. In ``human`` mode it was printed when it happened, as Gymnasium has it."""
+        if self._step is None:
+            raise ResetNeeded("nothing to render: call reset() first")
+        if self.render_mode is None:
+            gym.logger.warn('render() needs a mode: gym.make(..., render_mode="ansi") or "human"')
+        return self._last_exchange() if self.render_mode == "ansi" else None
+
+    def _checked(self, options: dict[str, Any] | None) -> dict[str, Any]:
+        options = options or {}
+        allowed = self.option_names | {"snapshot"}
+        unknown = sorted(map(str, options.keys() - allowed))
+        if unknown or ("snapshot" in options and len(options) > 1):
+            raise ValueError(f"reset(options={options!r:.200}): give one of {sorted(allowed)}")
+        return options
+
+    def _start(self, seed: int | None, options: Mapping[str, Any]) -> None:
+        task_id, self._observation = self._begin(options)
+        self._task_id = task_id
+        self._seed = int(self.np_random.integers(2**31)) if seed is None else int(seed)
+        self._episode_id = text_hash(f"{task_id}\n{self._seed}")
+        self._remaining = self.step_limit
+        self._transcript = Transcript()
+        self._note(0, "reset", "", 0, False)
+
+    def _note(self, index: int, kind: Kind, action: str, action_start: int, terminal: bool) -> None:
+        observation_start, observation_end = self._transcript.add(self._observation)
+        self._step = {
+            "schema": SCHEMA,
+            "episode_id": self._episode_id,
+            "index": index,
+            "kind": kind,
+            "action": action,
+            "valid": kind != "invalid",
+            "action_start": action_start,
+            "action_end": action_start + len(action),
+            "observation_start": observation_start,
+            "observation_end": observation_end,
+            "anchor": text_hash(self._observation),
+            "state": self._state_hash(),
+            "terminal": terminal,
+        }
+
+    def _info(self) -> dict[str, Any]:
+        assert self._step is not None
+        return {"step": self._step.copy(), **self._facts()}
+
+    def _why_reset(self) -> str:
+        if self._step is None:
+            return "step() before the first reset(): call reset() to begin an episode"
+        if self._step["terminal"]:
+            return "the episode has terminated: call reset() to begin another"
+        return f"the step limit of {self.step_limit} is reached: call reset() to begin another episode"
+
+    def _last_exchange(self) -> str:
+        assert self._step is not None
+        return f"> {self._step['action']}\n{self._observation}" if self._step["index"] else self._observation
+
+    def _show(self) -> None:
+        """Print the last exchange; control characters are escaped, for the terminal's sake."""
+        text = self._last_exchange()
+        text = "".join(c if c == "\n" or c.isprintable() else ascii(c)[1:-1] for c in text)
+        encoding = sys.stdout.encoding or "utf-8"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

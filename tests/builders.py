@@ -1,0 +1,177 @@
+"""Small batches for tests: the same content in any row layout, row order and padding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from hypothesis import settings
+from torch import Tensor
+
+from stepopsd_agent.batch import KINDS, Batch, EpisodeRow, StepRow, TokenRow, Tokens
+
+Layout = Literal["transcript", "window"]
+PROMPT = 2
+"""Tokens at the head of every row."""
+steady = settings(deadline=None)
+"""For property tests on tensors: a first call or a busy machine may take long, which is no failure."""
+few = settings(max_examples=15, deadline=None)
+"""Likewise, where each example costs more."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one step sampled, in nats, and how many tokens of observation follow it."""
+
+    student: tuple[float, ...]
+    teacher: tuple[float, ...]
+    old: tuple[float, ...]
+    seen: int = 1
+    reward: float = 0.0
+    anchor: int = 0
+    action: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One episode."""
+
+    group: int
+    episode_return: float
+    turns: tuple[Turn, ...]
+
+
+def turn(size: int, gap: float | Sequence[float] = 0.0, **fields: Any) -> Turn:
+    """A turn of `size` tokens at log-probability -1, the teacher's `gap` above that."""
+    gaps = [gap] * size if isinstance(gap, float | int) else list(gap)
+    return Turn((-1.0,) * size, tuple(-1.0 + value for value in gaps), (-1.0,) * size, **fields)
+
+
+def random_attempts(
+    seed: int, groups: int = 2, size: int = 3, most_turns: int = 4, most_tokens: int = 5
+) -> list[Attempt]:
+    """Episodes with returns 0 or 1, log-probabilities below 0 and an action somewhere in every turn."""
+    rng = np.random.default_rng(seed)
+
+    def logprobs(count: int) -> tuple[float, ...]:
+        return tuple(float(x) for x in -rng.exponential(1.0, count) - 0.001)
+
+    def one_turn() -> Turn:
+        count = int(rng.integers(1, most_tokens + 1))
+        start, end = sorted(int(x) for x in rng.integers(0, count + 1, 2))
+        return Turn(
+            student=logprobs(count),
+            teacher=logprobs(count),
+            old=logprobs(count),
+            seen=int(rng.integers(0, 3)),
+            reward=float(rng.integers(0, 2)),
+            anchor=int(rng.integers(0, 3)),
+            action=(start, end),
+        )
+
+    return [
+        Attempt(
+            group,
+            float(rng.integers(0, 2)),
+            tuple(one_turn() for _ in range(rng.integers(1, most_turns + 1))),
+        )
+        for group in range(groups)
+        for _ in range(size)
+    ]
+
+
+def build(attempts: Sequence[Attempt], layout: Layout = "transcript", pad_id: int = 0) -> Batch:
+    """The batch of these episodes; actions are put in the steps table when every turn has one."""
+    rows: list[TokenRow] = []
+    steps: list[StepRow] = []
+    ranges = all(one.action is not None for attempt in attempts for one in attempt.turns)
+    for number, attempt in enumerate(attempts):
+        for index, one in enumerate(attempt.turns, start=1):
+            if index == 1 or layout == "window":
+                rows.append(_row([-1] * PROMPT, [0.0] * PROMPT, [0.0] * PROMPT, [0.0] * PROMPT))
+            step, blank = [len(steps)] * len(one.old) + [-1] * one.seen, (0.0,) * one.seen
+            rows[-1] = _joined(
+                rows[-1], _row(step, one.old + blank, one.student + blank, one.teacher + blank)
+            )
+            steps.append(_step(number, index, one, ranges))
+    episodes: list[EpisodeRow] = [
+        {
+            "group_of_episode": attempt.group,
+            "episode_return": attempt.episode_return,
+            "success": attempt.episode_return > 0,
+        }
+        for attempt in attempts
+    ]
+    return Batch.from_lists(rows, steps, episodes, pad_id)
+
+
+def random_batch(seed: int, layout: Layout = "transcript", **sizes: int) -> Batch:
+    """`build` of `random_attempts`."""
+    return build(random_attempts(seed, **sizes), layout)
+
+
+def by_step(batch: Batch, values: Tensor) -> list[list[float]]:
+    """The values [N, T] of every step's tokens, whatever row they lie in."""
+    return [values[batch.tokens.step_of_token == step].tolist() for step in range(batch.num_steps)]
+
+
+def permuted(batch: Batch, order: Sequence[int]) -> Batch:
+    """The batch with its rows in another order."""
+    return replace(batch, tokens=batch.tokens.rows(torch.tensor(order)))
+
+
+def padded(batch: Batch, left: int, right: int) -> Batch:
+    """The batch with more columns of padding on both sides."""
+    columns = {}
+    for spec in fields(Tokens):
+        column = getattr(batch.tokens, spec.name)
+        if column is not None:
+            empty = -1 if spec.name == "step_of_token" else 0
+            columns[spec.name] = torch.nn.functional.pad(column, (left, right), value=empty)
+    return replace(batch, tokens=Tokens(**columns))
+
+
+def with_steps_of(batch: Batch, step_of_token: Tensor) -> Batch:
+    """The batch with another segmentation, right or wrong."""
+    return replace(batch, tokens=replace(batch.tokens, step_of_token=step_of_token))
+
+
+def _row(
+    step: Sequence[int], old: Sequence[float], student: Sequence[float], teacher: Sequence[float]
+) -> TokenRow:
+    """Tokens numbered by their place among those given."""
+    return {
+        "input_ids": list(range(5, 5 + len(step))),
+        "step_of_token": step,
+        "old_logprobs": old,
+        "student_logprobs": student,
+        "teacher_logprobs": teacher,
+    }
+
+
+def _joined(first: TokenRow, second: TokenRow) -> TokenRow:
+    """Both rows, one after the other."""
+    return {
+        "input_ids": [*first["input_ids"], *second["input_ids"]],
+        "step_of_token": [*first["step_of_token"], *second["step_of_token"]],
+        "old_logprobs": [*first["old_logprobs"], *second["old_logprobs"]],
+        "student_logprobs": [*first["student_logprobs"], *second["student_logprobs"]],
+        "teacher_logprobs": [*first["teacher_logprobs"], *second["teacher_logprobs"]],
+    }
+
+
+def _step(episode: int, index: int, one: Turn, ranges: bool) -> StepRow:
+    """The row of the steps table."""
+    row: StepRow = {
+        "episode_of_step": episode,
+        "index_in_episode": index,
+        "reward": one.reward,
+        "anchor": one.anchor,
+        "state": one.anchor,
+        "valid": True,
+        "kind": KINDS.index("act"),
+    }
+    if ranges and one.action is not None:
+        row["action_start"], row["action_end"] = one.action
+    return row

@@ -1,0 +1,78 @@
+"""Fixtures that more than one test file needs, and the rules for data and devices that may be absent."""
+
+import getpass
+import hashlib
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+# One thread per process: the suite runs several, tiny models gain nothing from more, and sums keep one order.
+# Commands that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread() -> None:
+    """Hold a torch that was imported before the variable was set to one thread, too."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `gpu` where there is no CUDA device; torch is asked only if there are any."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Folder of official games, transcripts and golden values; see CONTRIBUTING.md."""
+    named = os.environ.get("STEPOPSD_TEST_DATA")
+    if not named:
+        pytest.skip("STEPOPSD_TEST_DATA is not set: no official games to test against")
+    folder = Path(named)
+    if not folder.is_dir():
+        pytest.skip(f"STEPOPSD_TEST_DATA={named} is no folder: no official games to test against")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def official_games(test_data: Path) -> Path:
+    """Folder of unpacked official games: <split>/<task>/<trial>/game.tw-pddl, read only by agreement."""
+    return unpack(test_data / "alfworld-games.tar.xz")
+
+
+@pytest.fixture(scope="session")
+def old_official_games(test_data: Path) -> Path:
+    """Folder of unpacked games of older releases, in other wordings."""
+    return unpack(test_data / "alfworld-games-old.tar.xz")
+
+
+def unpack(archive: Path) -> Path:
+    """Unpack an archive once per content, for all test processes and later sessions."""
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()[:16]
+    cache = Path(tempfile.gettempdir()) / f"stepopsd-tests-{getpass.getuser()}"
+    cache.mkdir(mode=0o700, exist_ok=True)
+    folder = cache / f"{archive.name.partition('.')[0]}-{digest}"
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            unfinished = folder.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            with tarfile.open(archive) as file:
+                file.extractall(unfinished, filter="data")
+            unfinished.rename(folder)  # last, so that a session killed while unpacking leaves no half folder
+    return folder

@@ -1,0 +1,52 @@
+"""Methods by name."""
+
+import subprocess
+import sys
+
+import pytest
+
+from stepopsd_agent import credit
+from stepopsd_agent.credit.base import scaled
+from stepopsd_agent.credit.step_opsd import StepOPSD
+
+
+def test_make_gives_the_method_with_its_fields() -> None:
+    """What is not given has the paper's value."""
+    assert credit.make("step_opsd", lambda_mix=0.05) == StepOPSD(lambda_mix=0.05)
+    paper = StepOPSD()
+    assert (paper.lambda_mix, paper.alpha_clip, paper.weight, paper.coef_clip) == (0.2, 0.2, "sigmoid", 2.0)
+    assert (paper.step_norm, paper.baseline, paper.std) == ("equal_step_mean_abs", "episode", True)
+    assert {"grpo", "step_opsd"} <= set(credit.names())
+    assert credit.load("step_opsd") is StepOPSD
+
+
+def test_scaled_multiplies_the_scheduled_fields_only() -> None:
+    """Half-way through a linear schedule."""
+    assert scaled(StepOPSD(alpha_clip=0.1), 0.5) == StepOPSD(lambda_mix=0.1, alpha_clip=0.1)
+    grpo = credit.make("grpo")
+    assert scaled(grpo, 0.5) == grpo
+
+
+def test_make_names_the_nearest_method_and_the_fields() -> None:
+    """A misspelt name or field."""
+    with pytest.raises(
+        ValueError, match=r"no credit method 'step_opds': did you mean 'step_opsd'\? registered are"
+    ):
+        credit.make("step_opds")
+    with pytest.raises(TypeError, match=r"'grpo' has no field lambda; its fields are baseline, std, eps"):
+        credit.make("grpo", **{"lambda": 1.0})
+
+
+def test_register_refuses_a_name_twice_and_a_bad_entry() -> None:
+    """One owner per name."""
+    with pytest.raises(ValueError, match="'grpo' is registered already"):
+        credit.register("grpo", "somewhere:Else")
+    with pytest.raises(ValueError, match="it must read 'module:Class'"):
+        credit.register("new", "somewhere")
+    assert "new" not in credit.names()
+
+
+def test_importing_the_registry_imports_no_torch() -> None:
+    """Names and entries only; the method is loaded when made."""
+    code = "import sys, stepopsd_agent.credit; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,251 @@
+"""Per-token losses and the weights that make one number of them."""
+
+import math
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from stepopsd_agent import losses
+from tests.builders import padded, random_batch, steady
+
+AGGREGATIONS = get_args(losses.Aggregation)
+LOGPROB = st.floats(-30.0, -1e-4)
+
+
+def row(*numbers: float) -> Tensor:
+    """[1, T] in double precision."""
+    return torch.tensor([numbers], dtype=torch.float64)
+
+
+def test_ppo_clip_matches_hand_worked_values() -> None:
+    """Both signs, both sides of the interval, and the dual bound."""
+    old = row(-1.0, -1.0, -1.0, -1.0, -1.0)
+    new = old + row(1.5, 1.5, 0.5, 0.5, 5.0).log()  # the ratios
+    advantages = row(2.0, -2.0, 2.0, -2.0, -2.0)
+    # A=2,  r=1.5: max(-3, -2*1.2) = -2.4      A=-2, r=1.5: max(3, 2.4) = 3
+    # A=2,  r=0.5: max(-1, -2*0.8) = -1        A=-2, r=0.5: max(1, 1.6) = 1.6
+    # A=-2, r=5:   max(10, 2.4) = 10, at most 3 * 2 = 6
+    expected = row(-2.4, 3.0, -1.0, 1.6, 6.0)
+    torch.testing.assert_close(losses.ppo_clip(new, old, advantages), expected)
+    # the first is clipped above, the fourth below; the others are on the side that is never clipped
+    assert losses.ppo_clipped(new, old, advantages).tolist() == [[True, False, False, True, False]]
+
+
+def test_ppo_clip_takes_both_widths_and_the_dual_bound() -> None:
+    """Each setting is read."""
+    old, advantages = row(-1.0, -1.0, -1.0), row(1.0, -1.0, -1.0)
+    new = old + row(2.0, 0.1, 3.0).log()
+    got = losses.ppo_clip(new, old, advantages, clip_low=0.3, clip_high=0.5, dual_clip=2.0)
+    torch.testing.assert_close(got, row(-1.5, 0.7, 2.0))  # -1*(1+0.5); 1*(1-0.3); min(3, 2*1)
+
+
+def test_ppo_clip_at_the_sampling_policy_is_plain_policy_gradient() -> None:
+    """Ratio 1 is a tie of both surrogates, which must not halve or double the gradient."""
+    new = row(-0.5, -2.0, -3.0).requires_grad_()
+    advantages = row(1.5, -0.5, 0.0)
+    loss = losses.ppo_clip(new, new.detach(), advantages)
+    torch.testing.assert_close(loss, -advantages)
+    (gradient,) = torch.autograd.grad(loss.sum(), new)
+    torch.testing.assert_close(gradient, -advantages)
+
+
+def test_ppo_clip_has_no_gradient_where_clipped_and_none_through_constants() -> None:
+    """Only the new log-probabilities learn."""
+    old = row(-1.0, -1.0).requires_grad_()
+    new = (old.detach() + row(1.5, 1.1).log()).requires_grad_()
+    advantages = row(1.0, 1.0).requires_grad_()
+    torch.autograd.backward(losses.ppo_clip(new, old, advantages).sum())
+    torch.testing.assert_close(new.grad, row(0.0, -1.1))  # -A r inside the interval
+    assert old.grad is None and advantages.grad is None
+
+
+@given(LOGPROB, LOGPROB, st.floats(-5, 5), st.floats(0, 0.9), st.floats(0, 2))
+@steady
+def test_ppo_clip_is_the_worse_of_both_and_bounded(
+    new: float, old: float, advantage: float, low: float, high: float
+) -> None:
+    """Against the formula in plain numbers."""
+    got = losses.ppo_clip(
+        row(new), row(old), row(advantage), clip_low=low, clip_high=high, dual_clip=3.0
+    ).item()
+    ratio = math.exp(min(max(new - old, -20.0), 20.0))
+    worse = max(-advantage * ratio, -advantage * min(max(ratio, 1 - low), 1 + high))
+    expected = min(worse, -3 * advantage) if advantage < 0 else worse
+    assert got == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_ppo_clip_stays_finite_for_an_impossible_token() -> None:
+    """One odd token must not make the loss infinite."""
+    got = losses.ppo_clip(
+        torch.tensor([[-1e4, 0.0]]), torch.tensor([[0.0, -1e4]]), torch.tensor([[1.0, -1.0]])
+    )
+    assert got.isfinite().all()
+
+
+def test_a_flipped_sign_or_swapped_arguments_change_the_surrogate() -> None:
+    """The golden values would catch either."""
+    old, new, advantages = row(-1.0, -1.0), row(-0.5, -1.5), row(1.0, -1.0)
+    right = losses.ppo_clip(new, old, advantages)
+    assert not torch.allclose(right, losses.ppo_clip(new, old, -advantages))
+    assert not torch.allclose(right, losses.ppo_clip(old, new, advantages))
+
+
+def test_k3_kl_matches_hand_worked_values() -> None:
+    """Equal, twice and half as likely under the reference."""
+    # d = ref - new: 0 -> 0; ln 2 -> 2 - ln 2 - 1; -ln 2 -> 1/2 + ln 2 - 1
+    got = losses.k3_kl(row(-1.0, -2.0, -1.0), row(-1.0, -2.0 + math.log(2), -1.0 - math.log(2)))
+    torch.testing.assert_close(got, row(0.0, 1 - math.log(2), math.log(2) - 0.5))
+
+
+@given(LOGPROB, LOGPROB)
+@steady
+def test_k3_kl_is_never_negative_and_at_most_its_bound(new: float, ref: float) -> None:
+    """As its name promises."""
+    got = losses.k3_kl(row(new), row(ref)).item()
+    assert 0.0 <= got <= losses.MAX_KL
+
+
+def test_k3_kl_is_unbiased_over_the_policys_own_tokens() -> None:
+    """Its mean under the policy is the divergence itself."""
+    policy, reference = row(0.5, 0.3, 0.2), row(0.2, 0.3, 0.5)
+    kl = (policy * (policy / reference).log()).sum()
+    torch.testing.assert_close((policy * losses.k3_kl(policy.log(), reference.log())).sum(), kl)
+
+
+def test_gated_distillation_matches_hand_worked_values() -> None:
+    """Constant gate and sigmoid gate, and the gradient behind them."""
+    student = row(-1.0, -1.0).requires_grad_()
+    teacher = row(-1.0 + math.log(3), -1.0)
+    # beta 0: gate 1/2, so ln(3)/2 and 0; beta 1: gate 3/(1+3) = 3/4
+    torch.testing.assert_close(
+        losses.gated_distillation(student, teacher, gate_beta=0.0), row(math.log(3) / 2, 0.0)
+    )
+    loss = losses.gated_distillation(student, teacher, gate_beta=1.0)
+    torch.testing.assert_close(loss, row(0.75 * math.log(3), 0.0))
+    torch.autograd.backward(loss.sum())
+    torch.testing.assert_close(student.grad, row(-0.75, -0.5))  # -gate: the gate itself is constant
+
+
+def mask_of(*rows: str) -> Tensor:
+    """A mask from strings, x for True."""
+    return torch.tensor([[letter == "x" for letter in text] for text in rows])
+
+
+def test_token_weights_match_hand_worked_values() -> None:
+    """Of the first token of each of three sequences."""
+    mask = mask_of(".xx.", ".x..", ".xxx")  # 6 tokens in 3 sequences of 2, 1 and 3
+    first = {name: losses.token_weights(mask, name, horizon=10)[:, 1] for name in AGGREGATIONS}
+    assert first["token-mean"].tolist() == pytest.approx([1 / 6] * 3)
+    assert first["seq-mean-token-mean"].tolist() == pytest.approx([1 / 6, 1 / 3, 1 / 9])
+    assert first["seq-mean-token-sum"].tolist() == pytest.approx([1 / 3] * 3)
+    assert first["seq-mean-token-sum-norm"].tolist() == pytest.approx([1 / 30] * 3)
+
+
+def test_token_weights_by_step_are_those_of_a_row_per_step() -> None:
+    """A sequence is what it is told to be, not what happens to be a row."""
+    transcript, window = random_batch(3, "transcript"), random_batch(3, "window")
+    for name in AGGREGATIONS:
+        one, other = (
+            losses.token_weights(b.action_mask, name, sequence_of_token=b.tokens.step_of_token, horizon=7)[
+                b.action_mask
+            ]
+            for b in (transcript, window)
+        )
+        assert torch.equal(one, other)
+        assert torch.equal(
+            other, losses.token_weights(window.action_mask, name, horizon=7)[window.action_mask]
+        )
+
+
+@given(st.integers(0, 50), st.sampled_from(AGGREGATIONS), st.integers(0, 3), st.integers(0, 3))
+@steady
+def test_token_weights_are_zero_outside_the_mask_and_blind_to_padding(
+    seed: int, aggregation: losses.Aggregation, left: int, right: int
+) -> None:
+    """And the means are means."""
+    batch = random_batch(seed)
+    more = padded(batch, left, right)
+    weights = losses.token_weights(batch.action_mask, aggregation, horizon=9)
+    wider = losses.token_weights(more.action_mask, aggregation, horizon=9)
+    assert (weights[~batch.action_mask] == 0).all() and (weights[batch.action_mask] > 0).all()
+    assert torch.equal(weights[batch.action_mask], wider[more.action_mask])
+    if aggregation in ("token-mean", "seq-mean-token-mean"):
+        assert weights.sum().item() == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_micro_batches_add_up_to_the_whole_loss_and_gradient(aggregation: losses.Aggregation) -> None:
+    """One pass over all rows against one pass per row."""
+    batch = random_batch(1).to(dtype=torch.float64)
+    weights = losses.token_weights(batch.action_mask, aggregation)
+    table = torch.randn(
+        64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
+    )
+
+    def gradient(rows: list[slice]) -> tuple[float, Tensor]:
+        total, slope = 0.0, torch.zeros_like(table)
+        for part in rows:
+            tokens = batch.tokens.rows(part)
+            new = table.log_softmax(-1)[tokens.input_ids.roll(1, dims=1), tokens.input_ids]
+            per_token = losses.ppo_clip(new, tokens.old_logprobs, torch.ones_like(new))
+            loss = (weights[part] * per_token).sum()
+            slope += torch.autograd.grad(loss, table)[0]
+            total += loss.item()
+        return total, slope
+
+    whole, parts = gradient([slice(0, 6)]), gradient([slice(i, i + 1) for i in range(6)])
+    assert whole[0] == pytest.approx(parts[0], rel=1e-12)
+    torch.testing.assert_close(whole[1], parts[1], rtol=1e-12, atol=1e-14)
+
+
+def test_token_weights_refuse_advantages_in_place_of_the_mask() -> None:
+    """A published bug."""
+    with pytest.raises(TypeError, match="is it a mask"):
+        losses.token_weights(torch.tensor([[0.0, 0.5, 0.5]]), "token-mean")
+
+
+def test_token_weights_refuse_an_empty_mask_and_an_unknown_name() -> None:
+    """Neither has a loss."""
+    with pytest.raises(ValueError, match="selects no token"):
+        losses.token_weights(torch.zeros(2, 3, dtype=torch.bool), "token-mean")
+    with pytest.raises(ValueError, match="'mean'; it must be one of token-mean"):
+        losses.token_weights(torch.ones(2, 3, dtype=torch.bool), "mean")  # type: ignore[arg-type]
+
+
+def test_losses_refuse_bad_settings_and_shapes() -> None:
+    """Broadcasting would hide a wrong shape."""
+    one, two = torch.zeros(1, 1), torch.zeros(1, 2)
+    with pytest.raises(ValueError, match="dual_clip is 1"):
+        losses.ppo_clip(one, one, one, dual_clip=1.0)
+    with pytest.raises(ValueError, match=r"clip_low is 1\.5"):
+        losses.ppo_clip(one, one, one, clip_low=1.5)
+    with pytest.raises(ValueError, match=r"clip_high -0\.1"):
+        losses.ppo_clipped(one, one, one, clip_high=-0.1)
+    with pytest.raises(ValueError, match="shapes must agree"):
+        losses.ppo_clip(one, one, two)
+    with pytest.raises(ValueError, match="shapes must agree"):
+        losses.k3_kl(one, two)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_losses_agree_between_cuda_and_cpu(aggregation: losses.Aggregation) -> None:
+    """Loss and gradient, within float32 rounding."""
+    here = random_batch(2)
+    there = here.to("cuda")
+    results = []
+    for batch in (here, there):
+        student, teacher = batch.tokens.student_logprobs, batch.tokens.teacher_logprobs
+        assert student is not None and teacher is not None
+        new = student.clone().requires_grad_()
+        advantages = torch.where(batch.action_mask, teacher, 0)
+        per_token = losses.ppo_clip(new, batch.tokens.old_logprobs, advantages) + losses.k3_kl(new, teacher)
+        loss = (losses.token_weights(batch.action_mask, aggregation) * per_token).sum()
+        torch.autograd.backward(loss)
+        assert new.grad is not None
+        results.append((loss.detach().cpu(), new.grad.cpu()))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)

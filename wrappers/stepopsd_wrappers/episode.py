@@ -1,0 +1,269 @@
+"""Episodes as frozen, versioned records: what happened at each step, and the tokens that made it happen.
+
+`Episode.to_json` gives one line and `Episode.from_json` gives back an equal record, whatever its strings.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Self
+
+from stepopsd_wrappers.plain_json import EpisodeFormatError, dump_line, load_line, plain_copy
+
+SCHEMA = "stepopsd.episode/1"
+
+_EPISODE_TYPES: dict[str, tuple[type, ...]] = {
+    "schema": (str,),
+    "run": (str,),
+    "update": (int,),
+    "group": (int,),
+    "member": (int,),
+    "task_id": (str,),
+    "seed": (int,),
+    "env_spec": (dict,),
+    "fingerprint": (str,),
+    "closed_early": (bool,),
+    "steps": (list,),
+}
+_STEP_TYPES: dict[str, tuple[type, ...]] = {
+    "observation": (str,),
+    "response": (str,),
+    "action": (str,),
+    "reward": (float, int),
+    "terminated": (bool,),
+    "truncated": (bool,),
+    "info": (dict,),
+    "tokens": (dict, type(None)),
+    "error": (str, type(None)),
+}
+_TOKEN_TYPES: dict[str, tuple[type, ...]] = {
+    "prompt_ids": (list, tuple),
+    "sampled_ids": (list, tuple),
+    "logprobs": (list, tuple),
+    "new_row": (bool,),
+    "action_span": (list, tuple),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StepTokens:
+    """The token ids of one response, exactly as sampled; text is derived from ids, never the reverse."""
+
+    prompt_ids: tuple[int, ...]
+    """Ids given before the sampled ones: since the previous step's end; the whole prompt if `new_row`."""
+    sampled_ids: tuple[int, ...]
+    """Ids that the policy sampled."""
+    logprobs: tuple[float, ...]
+    """Of the sampled ids at the time of sampling, in nats."""
+    new_row: bool
+    """True: the prompt does not extend the previous step's ids; always True at the first step."""
+    action_span: tuple[int, int]
+    """Range of indices into `sampled_ids` that hold the action; (0, len) when unknown."""
+
+    def __post_init__(self) -> None:
+        """Check that the columns belong together."""
+        count = len(self.sampled_ids)
+        if len(self.logprobs) != count:
+            raise ValueError(
+                f"StepTokens: {len(self.logprobs)} logprobs for {count} sampled_ids; give one for each"
+            )
+        start, end = self.action_span
+        if not 0 <= start <= end <= count:
+            raise ValueError(
+                f"StepTokens: action_span {self.action_span} is no range within {count} sampled_ids; "
+                f"use (0, {count}) when it is unknown"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What was done and what the environment answered; the first step of an episode is its reset."""
+
+    observation: str
+    """The environment's answer at this step; empty when the environment raised."""
+    response: str
+    """What the agent said; empty at the reset."""
+    action: str
+    """The command that reached the environment; empty at the reset."""
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+    """The environment's own, with this step's position as StepInfo index; empty when it raised."""
+    tokens: StepTokens | None = None
+    error: str | None = None
+    """Type and text of the exception that the environment raised at this step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One whole episode; (run, update, group, member) identifies it."""
+
+    run: str
+    update: int
+    group: int
+    member: int
+    task_id: str
+    seed: int
+    env_spec: dict[str, Any]
+    """`id` and `kwargs` for `gymnasium.make`; the id is empty for an environment made without it."""
+    fingerprint: str
+    """Of the data the environment was made from; a replay on other data is refused."""
+    steps: tuple[Step, ...]
+    """steps[0] is the reset, steps[k] the outcome of the k-th action."""
+    closed_early: bool = False
+    """True: the recorder ended it (reset or close in mid-episode), so the last `truncated` is its own."""
+
+    def __post_init__(self) -> None:
+        """Check that there is a reset to begin with."""
+        if not self.steps:
+            raise ValueError("Episode: steps is empty; the first step is the reset")
+
+    @property
+    def num_steps(self) -> int:
+        """Number of actions."""
+        return len(self.steps) - 1
+
+    @property
+    def episode_return(self) -> float:
+        """Sum of the rewards, not discounted."""
+        return sum((step.reward for step in self.steps), 0.0)
+
+    @property
+    def success(self) -> bool:
+        """Whether the goal was reached at the end; False when the environment raised."""
+        last = self.steps[-1]
+        return last.error is None and bool(last.info["won"])
+
+    @property
+    def task_type(self) -> str:
+        """The kind of task, as the environment names it."""
+        return str(self.steps[0].info["task_type"])
+
+    def to_json(self) -> str:
+        """Return the record as one line of JSON, in ASCII and without the newline.
+
+        Raises:
+            EpisodeFormatError: names the field whose value JSON cannot hold.
+        """
+        record = {
+            "schema": SCHEMA,
+            "run": self.run,
+            "update": self.update,
+            "group": self.group,
+            "member": self.member,
+            "task_id": self.task_id,
+            "seed": self.seed,
+            "env_spec": plain_copy(self.env_spec, "env_spec"),
+            "fingerprint": self.fingerprint,
+            "closed_early": self.closed_early,
+            "steps": [_step_to_record(step, f"steps[{k}]") for k, step in enumerate(self.steps)],
+        }
+        return dump_line(_checked(record, _EPISODE_TYPES, ""))
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Return the episode whose `to_json` gave `line`.
+
+        Raises:
+            EpisodeFormatError: no JSON, another schema, or a missing, unknown or mistyped field.
+        """
+        try:
+            record = load_line(line)
+        except ValueError as error:
+            raise EpisodeFormatError(
+                f"no JSON ({error}); expected one line with a {SCHEMA} record"
+            ) from error
+        fields = _checked(_with_schema(record), _EPISODE_TYPES, "")
+        steps = tuple(_step_from_record(step, f"steps[{k}]") for k, step in enumerate(fields.pop("steps")))
+        del fields["schema"]
+        if not steps:
+            raise EpisodeFormatError("steps is empty; the first step of an episode is its reset")
+        return cls(steps=steps, **fields)
+
+
+def _with_schema(record: object) -> object:
+    found = record.get("schema") if isinstance(record, dict) else None
+    if found != SCHEMA:
+        raise EpisodeFormatError(
+            f"schema {found!r} is not known; this version reads {SCHEMA!r}: use the version of stepopsd that "
+            "wrote the record"
+        )
+    return record
+
+
+def _step_to_record(step: Step, where: str) -> dict[str, Any]:
+    record = {
+        "observation": step.observation,
+        "response": step.response,
+        "action": step.action,
+        "reward": plain_copy(step.reward, f"{where}.reward"),
+        "terminated": step.terminated,
+        "truncated": step.truncated,
+        "info": plain_copy(step.info, f"{where}.info"),
+        "tokens": None if step.tokens is None else _tokens_to_record(step.tokens, f"{where}.tokens"),
+        "error": step.error,
+    }
+    return _checked(record, _STEP_TYPES, where)
+
+
+def _step_from_record(record: object, where: str) -> Step:
+    fields = _checked(record, _STEP_TYPES, where)
+    if fields["tokens"] is not None:
+        fields["tokens"] = _tokens_from_record(fields["tokens"], f"{where}.tokens")
+    return Step(**fields)
+
+
+def _tokens_to_record(tokens: StepTokens, where: str) -> dict[str, Any]:
+    record = {
+        "prompt_ids": tokens.prompt_ids,
+        "sampled_ids": tokens.sampled_ids,
+        "logprobs": tokens.logprobs,
+        "new_row": tokens.new_row,
+        "action_span": tokens.action_span,
+    }
+    return _checked_tokens(record, where)
+
+
+def _tokens_from_record(record: object, where: str) -> StepTokens:
+    fields = _checked_tokens(record, where)
+    lists = {name: tuple(value) for name, value in fields.items() if name != "new_row"}
+    try:
+        return StepTokens(new_row=fields["new_row"], **lists)
+    except ValueError as error:
+        raise EpisodeFormatError(f"{where}: {error}") from error
+
+
+def _checked_tokens(record: object, where: str) -> dict[str, Any]:
+    fields = _checked(record, _TOKEN_TYPES, where)
+    for name in ("prompt_ids", "sampled_ids", "action_span"):
+        _check_numbers(fields[name], (int,), f"{where}.{name}")
+    _check_numbers(fields["logprobs"], (float, int), f"{where}.logprobs")
+    return fields
+
+
+def _check_numbers(values: Sequence[object], allowed: tuple[type, ...], where: str) -> None:
+    if set(map(type, values)) <= {int}:
+        return  # the common case, thousands of ids, without a Python-level loop
+    for i, value in enumerate(values):
+        if type(value) not in allowed or (isinstance(value, float) and not isfinite(value)):
+            names = " or ".join(kind.__name__ for kind in allowed)
+            raise EpisodeFormatError(
+                f"{where}[{i}]: got {value!r} ({type(value).__name__}), expected a finite {names}"
+            )
+
+
+def _checked(record: object, types: Mapping[str, tuple[type, ...]], where: str) -> dict[str, Any]:
+    """Return a copy of `record`, which must have exactly the fields of `types`."""
+    if not isinstance(record, dict) or record.keys() != types.keys():
+        got = sorted(map(str, record)) if isinstance(record, dict) else type(record).__name__
+        raise EpisodeFormatError(
+            f"{where or 'episode'}: got {got}, expected a record with the fields {sorted(types)}"
+        )
+    for name, value in record.items():
+        wrong_bool = isinstance(value, bool) and bool not in types[name]
+        if wrong_bool or not isinstance(value, types[name]):
+            names = " or ".join(kind.__name__ for kind in types[name])
+            field = f"{where}.{name}" if where else name
+            raise EpisodeFormatError(f"{field}: got {type(value).__name__}, expected {names}")
+    return dict(record)

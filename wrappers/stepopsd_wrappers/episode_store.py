@@ -1,0 +1,238 @@
+"""Writing episodes so that neither a crash nor a full disk loses one that was already written."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from stepopsd_wrappers.episode import Episode
+from stepopsd_wrappers.plain_json import EpisodeFormatError
+from stepopsd_wrappers.shards import (
+    MANIFEST,
+    ClosedShard,
+    ShardState,
+    read_manifest,
+    scan,
+    shard_path,
+    shard_paths,
+    write_manifest,
+)
+
+if sys.platform != "win32":
+    import fcntl
+
+SHARD_SIZE = 64 * 2**20
+LOCK = "writer.lock"
+
+
+class RecordingError(RuntimeError):
+    """An episode could not be written; those before it are kept. Names the file and what to do."""
+
+
+class EpisodeWriter:
+    """Appends episodes to a folder, one line each, in numbered shards.
+
+    Every line is written by one call and cut off again if that call fails. A shard that is full, or the last
+    one at `close`, stands in `manifest.json` with its SHA-256. One process may write a folder at a time.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        position: Mapping[str, int] | None = None,
+        shard_size: int = SHARD_SIZE,
+        *,
+        fsync: bool = False,
+    ) -> None:
+        """Open `folder`, which is made if needed, for appending.
+
+        Args:
+            folder: where the shards are.
+            position: what `position()` returned earlier: everything written since then is removed. None: go
+                on after the last whole episode; an unfinished last line is removed with a warning.
+            shard_size: in bytes; a shard is closed before it would grow beyond this.
+            fsync: wait after every episode until it is on the disk, which keeps it through a power cut, too.
+
+        Raises:
+            RecordingError: the folder cannot be written, or another process writes it.
+            EpisodeFormatError: the folder does not have what `position` says.
+        """
+        _check_position(position)
+        self.folder = Path(folder)
+        self._shard_size = shard_size
+        self._fsync = fsync
+        with _recording(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.folder / LOCK)
+            try:
+                self._open(position)
+            except BaseException:
+                self._lock.close()
+                raise
+
+    def _open(self, position: Mapping[str, int] | None) -> None:
+        """Look first, and change files only when everything is as it should be."""
+        paths = shard_paths(self.folder)
+        self._index = max(len(paths) - 1, 0) if position is None else position["shard"]
+        path = self._path
+        if self._index >= max(len(paths), 1):
+            raise EpisodeFormatError(
+                f"{path}, where the writing was to go on, is missing; resume from an older position, or "
+                "record into a new folder"
+            )
+        path.touch()
+        self._state = scan(path, None if position is None else position["offset"])
+        self._closed = _closed_shards(self.folder, paths[: self._index])
+        if position is not None and self.position()["episodes"] != position["episodes"]:
+            raise EpisodeFormatError(
+                f"{self.folder} holds {self.position()['episodes']} episodes up to the position to go on "
+                f"from, not {position['episodes']}: the files were changed; resume from an older position, "
+                "or record into a new folder"
+            )
+        self._cut(path, paths[self._index + 1 :], warn=position is None)
+
+    def _cut(self, path: Path, later: list[Path], warn: bool) -> None:
+        """Remove what stands after the position; in an order that can be interrupted and begun again."""
+        if self._closed != read_manifest(self.folder):
+            write_manifest(self.folder, self._closed)
+        for shard in reversed(later):
+            shard.unlink()
+        self._file: FileIO = open(path, "ab", buffering=0)
+        excess = path.stat().st_size - self._state.size
+        self._file.truncate(self._state.size)
+        if excess and warn:
+            warnings.warn(
+                f"{path}: removed an unfinished last line of {excess} bytes", RuntimeWarning, stacklevel=4
+            )
+
+    @property
+    def _path(self) -> Path:
+        return shard_path(self.folder, self._index)
+
+    def append(self, episode: Episode) -> None:
+        """Write one episode.
+
+        Raises:
+            RecordingError: the disk is full or fails; nothing of this episode is left, the others are kept.
+            EpisodeFormatError: the episode holds something that JSON cannot; nothing was written.
+        """
+        line = (episode.to_json() + "\n").encode("ascii")
+        with _recording(self._path):
+            if self._state.size and self._state.size + len(line) > self._shard_size:
+                self._start_next_shard()
+            self._file.truncate(self._state.size)  # does nothing, unless cutting failed the last time
+            try:
+                _write(self._file, line)
+                if self._fsync:
+                    os.fsync(self._file.fileno())
+                self._state = self._state.after(line)
+            except BaseException:  # also Ctrl-C: half a line must never stay
+                self._file.truncate(self._state.size)
+                raise
+
+    def _start_next_shard(self) -> None:
+        self._list_as_closed()
+        next_file = open(shard_path(self.folder, self._index + 1), "ab", buffering=0)
+        self._file.close()
+        self._file, self._index, self._state = next_file, self._index + 1, ShardState()
+
+    def _list_as_closed(self) -> None:
+        os.fsync(self._file.fileno())
+        entry = self._state.closed(self._path.name)
+        with _recording(self.folder / MANIFEST):
+            write_manifest(self.folder, [*self._closed, entry])
+        self._closed.append(entry)
+
+    def position(self) -> dict[str, int]:
+        """Return where the next episode goes, JSON-able, for a later `EpisodeWriter(folder, position)`."""
+        episodes = sum(entry.episodes for entry in self._closed) + self._state.episodes
+        return {"shard": self._index, "offset": self._state.size, "episodes": episodes}
+
+    def sync(self) -> None:
+        """Wait until everything written is on the disk: call it before a position is kept in a checkpoint."""
+        with _recording(self._path):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """List the last shard in the manifest and let go of the folder; calling it again does nothing."""
+        if self._file.closed:
+            return
+        try:
+            with _recording(self.folder):
+                if self._state.episodes:
+                    self._list_as_closed()
+        finally:
+            self._file.close()
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        """Return the writer itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the writer."""
+        self.close()
+
+
+@contextmanager
+def _recording(path: Path) -> Iterator[None]:
+    """Turn the system's errors into the one that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise RecordingError(
+            f"cannot record to {error.filename or path}: {error.strerror or error}. Everything recorded "
+            "before is kept; free some space or make the folder writable, then go on (train: with --resume)"
+        ) from error
+
+
+def _locked(path: Path) -> FileIO:
+    """Return the open lock file; it belongs to this process, not to its children, and ends with it."""
+    file = open(path, "ab", buffering=0)
+    if sys.platform != "win32":
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            file.close()
+            raise RecordingError(
+                f"{path.parent} is being written by another process; wait for its end, or record into "
+                "a folder of your own"
+            ) from error
+    return file
+
+
+def _write(file: FileIO, line: bytes) -> None:
+    """Write `line`; only a line that the system takes in part needs a second call, which then tells why."""
+    rest = memoryview(line)
+    while rest:
+        rest = rest[os.write(file.fileno(), rest) :]
+
+
+def _closed_shards(folder: Path, paths: list[Path]) -> list[ClosedShard]:
+    """Return the manifest's entries for `paths`, made anew where the manifest lacks one."""
+    listed = {entry.file: entry for entry in read_manifest(folder)}
+    entries = [listed.get(path.name) or scan(path).closed(path.name) for path in paths]
+    for path, entry in zip(paths, entries, strict=True):
+        if path.stat().st_size != entry.bytes:
+            raise EpisodeFormatError(
+                f"{path} has {path.stat().st_size} bytes, not the manifest's {entry.bytes}: it was changed "
+                "after it was closed; restore it, or record into a new folder"
+            )
+    return entries
+
+
+def _check_position(position: Mapping[str, int] | None) -> None:
+    if position is None:
+        return
+    good = position.keys() == {"shard", "offset", "episodes"}
+    if not good or not all(type(value) is int and value >= 0 for value in position.values()):
+        raise ValueError(
+            f"position is {dict(position)}; pass what EpisodeWriter.position() returned, or None to append"
+        )

@@ -1,0 +1,94 @@
+"""JSON lines that give back exactly what went in, or say which field cannot be kept.
+
+Two traps of Python's `json` are closed here. It writes NaN and infinity, which no other reader of JSON
+understands: they are refused. And it joins two neighbouring escapes of lone surrogates into one character
+when reading; so in a line, and only there, U+FFFF stands between such a pair (one more U+FFFF if some stand
+there already), which makes the round trip exact for every Python string.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+_LONE_PAIR = re.compile("([\ud800-\udbff]\uffff*)(?=[\udc00-\udfff])")
+_KEPT_APART = re.compile("([\ud800-\udbff]\uffff*)\uffff(?=[\udc00-\udfff])")
+_ESCAPED_PAIR = re.compile(r"\\ud[89ab]..(?:\\uffff)*\\ud[c-f]..")
+
+
+class EpisodeFormatError(ValueError):
+    """A value that cannot be recorded, or a recorded line that cannot be read."""
+
+
+def plain_copy(value: object, field: str) -> Any:
+    """Return a deep copy of `value`, which must consist of JSON's types only.
+
+    Tuples are refused as well: they would come back as lists.
+
+    Args:
+        value: what is to be recorded.
+        field: the name of the value, for the error.
+
+    Raises:
+        EpisodeFormatError: names the field inside `value` that is not JSON.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        raise EpisodeFormatError(
+            f"{field}: got {value}, but only finite numbers can be recorded; leave it out"
+        )
+    if isinstance(value, list):
+        return [plain_copy(item, f"{field}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {_key(key, field): plain_copy(item, f"{field}.{key}") for key, item in value.items()}
+    raise EpisodeFormatError(
+        f"{field}: got {type(value).__module__}.{type(value).__qualname__}, but only str, int, float, bool, "
+        "None, list and dict can be recorded; convert it in the environment"
+    )
+
+
+def _key(key: object, field: str) -> str:
+    if isinstance(key, str):
+        return key
+    raise EpisodeFormatError(
+        f"{field}: got the key {key!r}, but keys must be strings; convert it in the environment"
+    )
+
+
+def dump_line(value: object) -> str:
+    """Return `value` (JSON types only) as one line of ASCII, without the newline."""
+    line = _dumps(value)
+    # Characters beyond the BMP match too; then the walk is wasted but harmless.
+    return _dumps(_map_strings(value, _keep_apart)) if _ESCAPED_PAIR.search(line) else line
+
+
+def load_line(line: str) -> Any:
+    """Return the value that `dump_line` was given."""
+    value = json.loads(line)
+    return _map_strings(value, _join_again) if r"\uffff" in line else value
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def _keep_apart(text: str) -> str:
+    return _LONE_PAIR.sub("\\1\uffff", text)
+
+
+def _join_again(text: str) -> str:
+    return _KEPT_APART.sub("\\1", text)
+
+
+def _map_strings(value: object, change: Callable[[str], str]) -> object:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list | tuple):
+        return [_map_strings(item, change) for item in value]
+    if isinstance(value, dict):
+        return {change(key): _map_strings(item, change) for key, item in value.items()}
+    return value

@@ -1,0 +1,199 @@
+"""The recorder: every episode that an environment plays, whoever the agent is."""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, SupportsFloat, cast
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+
+from stepopsd_wrappers.episode import Episode, Step, StepTokens
+from stepopsd_wrappers.episode_store import EpisodeWriter
+from stepopsd_wrappers.find import find_wrapper
+from stepopsd_wrappers.parse_response import ParseResponse
+from stepopsd_wrappers.plain_json import plain_copy
+
+
+class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+    """Records whole episodes: observations, responses, parsed actions, rewards, infos, annotated tokens.
+
+    Put it around `ParseResponse` and inside `TextHistory`: there it sees the responses as given and the
+    observations as the environment made them. A reset without a seed gets one, so every episode can be played
+    again. An episode left before its end (by reset or close) is recorded as truncated, one in which the
+    environment raises with the error, and one without a single action not at all.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[str, str],
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        writer: EpisodeWriter | None = None,
+        on_episode: Callable[[Episode], object] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Wrap `env`.
+
+        Args:
+            env: a text environment with `info["step"]` and `fingerprint`.
+            folder: where to write; None keeps only `last_episode`.
+            writer: writes instead, may be shared by several recorders and is not closed by them.
+            on_episode: called with every finished episode, after it was written.
+            seed: of the generator that draws seeds for resets without one, until a reset brings its own seed;
+                None takes the system's entropy.
+        """
+        if folder is not None and writer is not None:
+            raise ValueError(
+                "RecordEpisode got both folder and writer; give the one that shall be written to"
+            )
+        # A spec rebuilds the wrapper elsewhere: a path can go there, an open file or a callback cannot.
+        target = folder if writer is None else writer.folder
+        RecordConstructorArgs.__init__(self, folder=None if target is None else os.fspath(target), seed=seed)
+        gym.Wrapper.__init__(self, env)
+        self.last_episode: Episode | None = None
+        self._own_writer = None if folder is None else EpisodeWriter(folder)
+        self._writer = writer or self._own_writer
+        self._on_episode = on_episode
+        self._rng = np.random.default_rng(seed)
+        self._identity = ("", 0, -1, 0)  # of the running episode: run, update, group, member
+        self._next_identity: tuple[str, int, int, int] | None = None
+        self._seed = 0
+        self._steps: list[Step] = []  # of the running episode; empty when none runs
+        self._tokens: StepTokens | None = None
+
+    def identify(self, run: str = "", update: int = 0, group: int = 0, member: int = 0) -> None:
+        """Name the episode that the next reset begins; one without a name of its own gets the next group."""
+        self._next_identity = (run, update, group, member)
+
+    def annotate(self, tokens: StepTokens) -> None:
+        """Give the tokens of the response that the next `step` gets."""
+        self._tokens = tokens
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode, with a drawn seed unless one is given."""
+        if options and "snapshot" in options:
+            raise ValueError(
+                "RecordEpisode records episodes from their beginning, but options has a snapshot; "
+                "continue snapshots in an environment without a recorder"
+            )
+        self.close_episode()
+        if seed is None:
+            seed = int(self._rng.integers(2**31))
+        else:
+            # Gymnasium's rule: one reset with a seed makes the resets after it repeatable, too.
+            self._rng = np.random.default_rng(seed)
+        observation, info = self.env.reset(seed=seed, options=options)
+        run, update, group, _ = self._identity
+        self._identity = self._next_identity or (run, update, group + 1, 0)
+        self._next_identity, self._tokens, self._seed = None, None, seed
+        self._add(Step(observation, "", "", 0.0, False, False, info))
+        return observation, info
+
+    def step(self, action: str) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step and record; an exception of the environment ends the episode and goes on to the caller."""
+        if not self._steps:
+            raise gym.error.ResetNeeded("RecordEpisode: no episode is running; call reset() first")
+        tokens, self._tokens = self._tokens, None
+        response = action if isinstance(cast("object", action), str) else ""
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            command = self._command(response)
+            self._steps.append(Step("", response, command, 0.0, False, True, {}, tokens, text))
+            self._finish()
+            raise
+        command = _step_info(info)["action"]
+        ends = bool(terminated), bool(truncated)
+        self._add(Step(observation, response, command, float(reward), *ends, info, tokens))
+        if terminated or truncated:
+            self._finish()
+        return observation, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        """Record the running episode as truncated; close the environment and the files opened here."""
+        with ExitStack() as stack:  # the rest is closed even if the disk is full
+            stack.callback(self.env.close)
+            if self._own_writer is not None:
+                stack.callback(self._own_writer.close)
+            self.close_episode()
+
+    def _add(self, step: Step) -> None:
+        """Keep a step with its own copy of info, which the caller may change."""
+        index = _step_info(step.info)["index"]
+        if index != len(self._steps):
+            raise RuntimeError(
+                f"RecordEpisode: the environment is at step {index}, but {len(self._steps)} steps were "
+                "recorded: it was stepped or restored behind the recorder; call reset(), and try things out "
+                "in another environment"
+            )
+        self._steps.append(replace(step, info=plain_copy(step.info, "info")))
+
+    def close_episode(self) -> None:
+        """Leave the running episode, if there is one: it is recorded as truncated."""
+        if len(self._steps) > 1:
+            self._steps[-1] = replace(self._steps[-1], truncated=True)
+            self._finish(closed_early=True)
+        self._steps = []
+
+    def _finish(self, closed_early: bool = False) -> None:
+        """Hand on the finished episode; it runs no more, even if writing it fails."""
+        steps, self._steps = tuple(self._steps), []
+        run, update, group, member = self._identity
+        episode = Episode(
+            run=run,
+            update=update,
+            group=group,
+            member=member,
+            task_id=steps[0].info["task_id"],
+            seed=self._seed,
+            env_spec=env_spec(self.env),
+            fingerprint=self.env.get_wrapper_attr("fingerprint"),
+            steps=steps,
+            closed_early=closed_early,
+        )
+        self.last_episode = episode
+        if self._writer is not None:
+            self._writer.append(episode)
+        if self._on_episode is not None:
+            self._on_episode(episode)
+
+    def _command(self, response: str) -> str:
+        """Return what the environment was given; only needed when it raised instead of saying so."""
+        parser = find_wrapper(self.env, ParseResponse)
+        return response if parser is None else parser.command(response)
+
+
+def env_spec(env: gym.Env[str, str]) -> dict[str, Any]:
+    """Return the `id` and `kwargs` that `gymnasium.make` needs to make `env` again, without its render mode.
+
+    Both are empty for an environment that was made without `gymnasium.make`.
+    """
+    spec = env.spec
+    if spec is None:
+        return {"id": "", "kwargs": {}}
+    kwargs = {name: _as_json(value) for name, value in spec.kwargs.items() if name != "render_mode"}
+    if spec.max_episode_steps is not None:
+        kwargs["max_episode_steps"] = spec.max_episode_steps
+    return {"id": spec.id, "kwargs": plain_copy(kwargs, "env_spec.kwargs")}
+
+
+def _as_json(value: object) -> object:
+    """Write paths as strings and tuples as lists; environments take either."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _step_info(info: dict[str, Any]) -> dict[str, Any]:
+    if "step" not in info:
+        raise KeyError(
+            "info has no 'step'; RecordEpisode needs a text environment that tells its steps, such as "
+            "stepopsd/ALFWorld-v0"
+        )
+    return dict(info["step"])

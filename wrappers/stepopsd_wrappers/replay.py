@@ -1,0 +1,125 @@
+"""Playing a recorded episode again and finding the first thing that differs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+
+import stepopsd_envs  # noqa: F401  (registers the ids that episodes name)
+from stepopsd_wrappers.episode import Episode, Step
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """Whether a replay gave the recorded episode, and if not, its first difference."""
+
+    equal: bool
+    step: int = -1
+    """Position of the first difference; -1 when equal, as are the defaults below."""
+    field: str = ""
+    """What differs there, such as "observation" or "info.step.state"."""
+    expected: Any = None
+    """The recorded value; None when there was none."""
+    got: Any = None
+    """The value of the replay; None when there was none."""
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        if self.equal:
+            return "identical"
+        return f"step {self.step} differs in {self.field}: recorded {self.expected!r}, replayed {self.got!r}"
+
+
+class ReplayError(ValueError):
+    """The episode cannot be played again here; says why and what to do."""
+
+
+def replay(
+    episode: Episode, env: gym.Env[str, str] | None = None, *, task_option: str = "game"
+) -> ReplayReport:
+    """Give an environment the recorded task, seed and commands, and compare everything it answers.
+
+    Args:
+        episode: a recorded episode.
+        env: an environment without `ParseResponse` and `TextHistory`, left open; None makes the recorded one.
+        task_option: the reset option that chooses the task: "game", or "question".
+
+    Raises:
+        ReplayError: the environment has other data than the recorded one, or cannot be made.
+    """
+    if env is not None:
+        return _compare(episode, env, task_option)
+    if not episode.env_spec["id"]:
+        raise ReplayError(
+            "the episode was recorded from an environment made without gymnasium.make; pass such a one as env"
+        )
+    made: gym.Env[str, str] = gym.make(episode.env_spec["id"], **episode.env_spec["kwargs"])
+    try:
+        return _compare(episode, made, task_option)
+    finally:
+        made.close()
+
+
+def _compare(episode: Episode, env: gym.Env[str, str], task_option: str) -> ReplayReport:
+    fingerprint = env.get_wrapper_attr("fingerprint")
+    if fingerprint != episode.fingerprint:
+        raise ReplayError(
+            f"the episode was recorded on data with fingerprint {episode.fingerprint!r}, but here it is "
+            f"{fingerprint!r}; replay it with the data and version it was recorded with, or pass such an env"
+        )
+    observation, info = env.reset(seed=episode.seed, options={task_option: episode.task_id})
+    answer = Step(observation, "", "", 0.0, False, False, info)
+    last = len(episode.steps) - 1
+    for index, recorded in enumerate(episode.steps):
+        if index:
+            answer = _answer(env, recorded)
+        expected_truncated = recorded.truncated and not (index == last and episode.closed_early)
+        difference = _step_difference(recorded, answer, expected_truncated)
+        if difference is not None:
+            return ReplayReport(False, index, *difference)
+    return ReplayReport(True)
+
+
+def _answer(env: gym.Env[str, str], recorded: Step) -> Step:
+    """Return the answer to the recorded command; an exception is an answer, too, and compared."""
+    try:
+        observation, reward, terminated, truncated, info = env.step(recorded.action)
+    except Exception as error:
+        return Step("", "", "", 0.0, False, True, {}, error=f"{type(error).__name__}: {error}")
+    return Step(observation, "", "", float(reward), bool(terminated), bool(truncated), info)
+
+
+def _step_difference(recorded: Step, answer: Step, truncated: bool) -> tuple[str, Any, Any] | None:
+    expected = {
+        "error": recorded.error,
+        "observation": recorded.observation,
+        "reward": recorded.reward,
+        "terminated": recorded.terminated,
+        "truncated": truncated,
+        "info": recorded.info,
+    }
+    got = {
+        "error": answer.error,
+        "observation": answer.observation,
+        "reward": answer.reward,
+        "terminated": answer.terminated,
+        "truncated": answer.truncated,
+        "info": answer.info,
+    }
+    return _difference(expected, got, "")
+
+
+def _difference(expected: Any, got: Any, field: str) -> tuple[str, Any, Any] | None:
+    """Return the innermost differing field, in the order of `expected`; a missing one counts as None."""
+    if expected == got:
+        return None
+    if not isinstance(expected, dict) or not isinstance(got, dict):
+        return field, expected, got
+    for key in [*expected, *(key for key in got if key not in expected)]:
+        name = f"{field}.{key}" if field else str(key)
+        if key not in expected or key not in got:
+            return name, expected.get(key), got.get(key)
+        found = _difference(expected[key], got[key], name)
+        if found is not None:
+            return found
+    return None

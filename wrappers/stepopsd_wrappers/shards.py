@@ -1,0 +1,199 @@
+"""The files of a folder of episodes: numbered shards of JSON lines, and a manifest of the closed ones.
+
+A line counts only with its newline; a crash can leave an unfinished last line in the last shard, no more.
+"""
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stepopsd_wrappers.episode import Episode
+from stepopsd_wrappers.plain_json import EpisodeFormatError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+MANIFEST = "manifest.json"
+MANIFEST_SCHEMA = "stepopsd.manifest/1"
+_SHARD = re.compile(r"episodes-(\d{5,})\.jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedShard:
+    """One entry of the manifest."""
+
+    file: str
+    episodes: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardState:
+    """What the whole lines of a shard amount to so far; frozen, so that no interrupt leaves half of it."""
+
+    size: int = 0
+    episodes: int = 0
+    digest: "_Hash" = field(default_factory=hashlib.sha256)
+
+    def after(self, line: bytes) -> "ShardState":
+        """Return the state with one whole line more."""
+        digest = self.digest.copy()
+        digest.update(line)
+        return ShardState(self.size + len(line), self.episodes + 1, digest)
+
+    def closed(self, file: str) -> ClosedShard:
+        """Return the manifest's entry for this shard."""
+        return ClosedShard(file, self.episodes, self.size, self.digest.hexdigest())
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    """Return the path of the shard with this index."""
+    return folder / f"episodes-{index:05d}.jsonl"
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """Return the shards of `folder` in order.
+
+    Raises:
+        EpisodeFormatError: a shard between the first and the last is missing.
+    """
+    found = {int(match[1]): path for path in folder.iterdir() if (match := _SHARD.fullmatch(path.name))}
+    for index in range(len(found)):
+        if index not in found:
+            raise EpisodeFormatError(
+                f"{shard_path(folder, index)} is missing though later shards exist; put it back, or move "
+                "the later ones away"
+            )
+    return [found[index] for index in sorted(found)]
+
+
+def read_manifest(folder: Path) -> list[ClosedShard]:
+    """Return the entries of the manifest of `folder`; none when there is no manifest yet."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != MANIFEST_SCHEMA:
+            raise ValueError(f"schema {content['schema']!r} is not {MANIFEST_SCHEMA!r}")
+        return [ClosedShard(**entry) for entry in content["shards"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EpisodeFormatError(
+            f"{path} is no manifest of episodes ({error}); delete it and the next writer makes it anew"
+        ) from error
+
+
+def write_manifest(folder: Path, entries: list[ClosedShard]) -> None:
+    """Replace the manifest as a whole: a crash leaves the old one or the new one."""
+    temporary = folder / f"{MANIFEST}.tmp"
+    content = {"schema": MANIFEST_SCHEMA, "shards": [asdict(entry) for entry in entries]}
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, folder / MANIFEST)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def scan(path: Path, end: int | None = None) -> ShardState:
+    """Return the state of the whole lines of a shard, or of those before byte `end`.
+
+    A last line without newline, or that is no JSON (a power cut may leave zeros), is not counted.
+
+    Raises:
+        EpisodeFormatError: the shard has no line that ends at byte `end`.
+    """
+    state = ShardState()
+    with open(path, "rb") as file:
+        line = file.readline()
+        while line and (end is None or state.size + len(line) <= end):
+            following = file.readline()
+            if end is None and not following and not _is_whole(line):
+                break
+            state = state.after(line)
+            line = following
+    if end is not None and state.size != end:
+        raise EpisodeFormatError(
+            f"{path} has no episode that ends at byte {end}, where the writing was to go on: "
+            "the file was changed or lost; resume from an older position, or record into a new folder"
+        )
+    return state
+
+
+def _is_whole(line: bytes) -> bool:
+    if not line.endswith(b"\n"):
+        return False
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def read_episodes(path: str | os.PathLike[str]) -> Iterator[Episode]:
+    """Return an iterator over the episodes in a folder, or in one shard, in the order they were recorded.
+
+    An unfinished last line is skipped with a warning. Closed shards are compared with the manifest's SHA-256.
+
+    Args:
+        path: the folder that `EpisodeWriter` wrote, or one of its shards.
+
+    Raises:
+        FileNotFoundError: there are no episodes at `path`.
+        EpisodeFormatError: (while iterating) names the file and line that cannot be read.
+    """
+    given = Path(path)
+    folder = given if given.is_dir() else given.parent
+    paths = shard_paths(given) if given.is_dir() else [given] if given.is_file() else []
+    if not paths:
+        raise FileNotFoundError(
+            f"{given} holds no episodes-*.jsonl; a run keeps them in its folder episodes/"
+        )
+    return _episodes_of(paths, {entry.file: entry for entry in read_manifest(folder)})
+
+
+def _episodes_of(paths: list[Path], closed: dict[str, ClosedShard]) -> Iterator[Episode]:
+    for path in paths:
+        state = yield from _episodes_in(path, path == paths[-1])
+        entry = closed.get(path.name)
+        if entry is not None and entry != state.closed(path.name):
+            raise EpisodeFormatError(
+                f"{path} is not the file that {MANIFEST} describes (SHA-256 differs); restore it, or "
+                f"delete {MANIFEST} if you changed the episodes on purpose"
+            )
+
+
+def _episodes_in(path: Path, last_shard: bool) -> Generator[Episode, None, ShardState]:
+    state = ShardState()
+    with open(path, "rb") as file:
+        line = file.readline()
+        while line:
+            following = file.readline()
+            if last_shard and not following and not _is_whole(line):
+                warnings.warn(
+                    f"{path}: skipped an unfinished last line of {len(line)} bytes",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+                break
+            state = state.after(line)
+            yield _episode_of(line, path, state.episodes)
+            line = following
+    return state
+
+
+def _episode_of(line: bytes, path: Path, number: int) -> Episode:
+    try:
+        return Episode.from_json(line.decode("ascii"))
+    except ValueError as error:
+        raise EpisodeFormatError(f"{path} line {number}: {error}") from error
