@@ -1,10 +1,10 @@
 """Compare the native ALFWorld engine with transcripts of the original, word for word.
 
 ``python -m benchmarks.alfworld_parity --transcripts FILE --data-root DIR [--json OUT] [--short]`` plays every
-game of FILE (JSON lines, gzipped or not) and compares each observation, list of admissible commands and ``won``,
-those of the reset included. DIR is the folder of the games, or an archive of it. The first differences are printed.
-The last line is ``3892/3892 steps identical``; the exit code is 0 when nothing differs, 1 when something does, and
-2 for input that cannot be read. ``--short`` compares the first 20 games only.
+game of FILE (JSON lines, gzipped or not) and compares each observation, list of admissible commands and
+``won``, those of the reset included. DIR is the folder of the games, or an archive of it. The first
+differences are printed. The last line is ``3892/3892 steps identical``; the exit code is 0 when nothing
+differs, 1 when something does, and 2 for input that cannot be read. ``--short`` compares the first 20 games.
 """
 
 import argparse

@@ -1,11 +1,15 @@
-"""The ``stepopsd`` command: parsing and exit codes. What the commands do stands in ``commands.py``.
+"""The ``stepopsd`` command: parsing, errors and exit codes. What the commands do stands in ``commands/``.
 
 Exit codes: 0 good, 1 a target missed, a replay differs or the run was stopped before its end, 2 bad input.
 """
 
+import argparse
+import importlib.metadata
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn, TextIO
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -15,18 +19,37 @@ from stepopsd_agent.config import RunConfig
 
 COMMANDS = {
     "warmstart": "clone an exploring expert into a model, so that reinforcement learning has something to improve",
-    "train": "train a policy with GRPO and a credit method (default: step_opsd)",
+    "train": "train a policy with GRPO and a credit method, or continue a run with --resume RUN",
     "eval": "play held-out games with a model, the random agent or the expert, and print success with its interval",
     "record": "play games and keep the step-annotated episodes",
     "replay": "play recorded episodes again and compare every observation",
     "play": "play a game yourself at the keyboard",
 }
+_PLAYING = {"seed", "device", "threads", "env", "model", "rollout", "eval"}
+USED: dict[str, set[str]] = {
+    "warmstart": _PLAYING | {"hindsight", "warmstart"},
+    "train": _PLAYING | {"updates", "checkpoint_every", "hindsight", "schedule", "learner", "credit"},
+    "eval": _PLAYING,
+    "record": _PLAYING,
+    "play": {"seed", "env"},
+}
+"""Settings a command reads. It takes all of them, so that one file serves every command, but its help shows these."""
+
+
+class Parser(ArgumentParser):
+    """Says what is wrong in one line, without listing a hundred flags first."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the line and exit with 2."""
+        raise SystemExit(_complain(f"{message} (see {self.prog.replace('[options] ', '')} --help)"))
 
 
 def build_parser(method: str) -> ArgumentParser:
     """The whole command line; ``train`` takes the fields of the credit method named ``method``."""
-    parser = ArgumentParser(
-        prog="stepopsd", description="Text environments with step boundaries, and the learner that uses them."
+    parser = Parser(
+        prog="stepopsd",
+        description="Text environments with step boundaries, and the learner that uses them.",
+        version=_version(),
     )
     commands = parser.add_subcommands(required=True, dest="command")
     for name, text in COMMANDS.items():
@@ -34,84 +57,166 @@ def build_parser(method: str) -> ArgumentParser:
     return parser
 
 
-def _subparser(name: str, text: str, method: str) -> ArgumentParser:
-    sub = ArgumentParser(description=text[0].upper() + text[1:] + ".")
+def _version() -> str:
+    try:
+        return importlib.metadata.version("stepopsd")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown (stepopsd runs without being installed)"
+
+
+def _subparser(name: str, text: str, method: str) -> Parser:
+    description = text[0].upper() + text[1:] + "."
     if name == "replay":
-        sub.add_argument("episodes", type=Path, help="folder of recorded episodes")
+        sub = Parser(description=description)
+        sub.add_argument("episodes", type=str, help="folder of recorded episodes, or a run folder")
         return sub
-    sub.add_argument(
-        "--config", action="config", help="YAML file with any of the fields below; flags win over it"
+    # What is not a setting of the run has no default, so that it does not get into --print_config.
+    absent = argparse.SUPPRESS
+    sub = Parser(
+        description=description + " One config file may hold the settings of all commands.",
+        usage=f"stepopsd {name} [--config FILE] [--SETTING VALUE ...]",
     )
-    sub.add_class_arguments(RunConfig)
-    if name in ("train", "warmstart", "record", "eval"):
-        sub.add_argument("--out", type=Path, default=None, help="folder to write to")
-    sub.add_argument(
-        "--credit.method", default=method, help=f"credit method of train: {', '.join(credit.names())}"
-    )
-    sub.add_class_arguments(credit.load(method), "credit")
+    sub.add_argument("--config", action="config", help="YAML file of the settings below; flags win over it")
+    if name != "play":
+        sub.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="folder to write to")
     if name == "train":
         sub.add_argument(
-            "--resume", type=Path, default=None, help="continue this run folder with its own config"
+            "--resume",
+            type=str,
+            default=absent,
+            metavar="RUN",
+            help="continue this run folder with its own config; takes no other flag",
         )
     if name in ("eval", "record"):
-        sub.add_argument("--agent", default="model", choices=["model", "random", "expert"], help="who plays")
+        sub.add_argument(
+            "--agent",
+            default=absent,
+            choices=["model", "random", "expert"],
+            help="who plays (default: model)",
+        )
     if name == "record":
-        sub.add_argument("--episodes", type=int, default=10, help="episodes to record")
+        sub.add_argument("--episodes", type=int, default=absent, help="how many to record (default: 10)")
     if name == "play":
-        sub.add_argument("--game", default=None, help="id or path of the game; drawn by the seed when absent")
+        sub.add_argument(
+            "--game", type=str, default=absent, help="id or path of the game; else the seed draws it"
+        )
+    sub.add_class_arguments(RunConfig)
+    sub.add_argument("--credit.method", default=method, help=f"credit method: {', '.join(credit.names())}")
+    sub.add_class_arguments(credit.load(method), "credit")
+    _hide_unused(sub, USED[name])
     return sub
+
+
+def _hide_unused(parser: ArgumentParser, used: set[str]) -> None:
+    """Leave settings the command does not read out of its help."""
+    sections = {name for names in USED.values() for name in names}
+    for action in parser._actions:
+        if action.dest.partition(".")[0] in sections - used:
+            action.help = argparse.SUPPRESS
 
 
 def credit_method(argv: Sequence[str]) -> str:
     """Find ``credit.method`` before parsing, since it decides which ``--credit.*`` fields exist; flags win over the file."""
     method = "step_opsd"
-    for k, argument in enumerate(argv):
-        flag, _, value = argument.partition("=")
-        value = value or (argv[k + 1] if k + 1 < len(argv) else "")
-        if flag == "--config" and Path(value).is_file():
-            method = _method_in_file(Path(value)) or method
-    for k, argument in enumerate(argv):
-        flag, _, value = argument.partition("=")
-        if flag == "--credit.method":
-            method = value or (argv[k + 1] if k + 1 < len(argv) else "")
-    return method
+    for value in _values(argv, "--config"):
+        method = _method_in_file(Path(value)) or method
+    return [method, *_values(argv, "--credit.method")][-1]
+
+
+def _values(argv: Sequence[str], flag: str) -> list[str]:
+    """What stands behind each occurrence of a flag."""
+    found = []
+    for argument, following in zip(argv, [*argv, ""][1:], strict=True):
+        name, equals, value = argument.partition("=")
+        if name == flag:
+            found.append(value if equals else following)
+    return found
 
 
 def _method_in_file(path: Path) -> str | None:
+    if not path.is_file():
+        return None  # the parser says so
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return None  # the parser itself reports the broken file
+        content = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:  # the parser would not name the file
+        raise SystemExit(_complain(f"{path} is not YAML: {error}; correct it and try again")) from error
     section = content.get("credit") if isinstance(content, dict) else None
-    return section.get("method") if isinstance(section, dict) else None
+    method = section.get("method") if isinstance(section, dict) else None
+    return None if method is None else str(method)
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """The command and its settings; those of a run that is continued come from its folder.
+
+    Raises:
+        SystemExit: after one line that names what is wrong.
+    """
+    method = credit_method(arguments)
+    if method not in credit.names():
+        raise SystemExit(_complain(f"credit.method is {method!r}; allowed are {', '.join(credit.names())}"))
+    settings = build_parser(method).parse_args(list(arguments))
+    chosen: Namespace = settings[settings.command]
+    if settings.command != "train" or chosen.get("resume") is None:
+        return settings
+    run = Path(chosen.resume)
+    if len(arguments) > 1 + sum(
+        2 if argument == "--resume" else 1 for argument in arguments if argument.startswith("--resume")
+    ):
+        raise SystemExit(
+            _complain("--resume continues a run with the settings in its folder; leave out the other flags")
+        )
+    if not (run / "config.yaml").is_file():
+        raise SystemExit(
+            _complain(
+                f"{run} is not a run folder: it has no config.yaml; --resume takes the --out of an earlier train"
+            )
+        )
+    saved = parse(["train", "--config", str(run / "config.yaml")])
+    saved["train"]["resume"] = str(run)
+    return saved
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    method = credit_method(arguments)
-    if method not in credit.names():
-        return _complain(f"credit.method: got {method!r}, allowed: {', '.join(credit.names())}")
-    parser = build_parser(method)
-    settings = parser.parse_args(arguments)
-    from stepopsd_agent import commands  # torch and transformers only once the arguments are known to be good
+    """Run one command and return its exit code; bad flags exit with 2, as argparse does."""
+    settings = parse(sys.argv[1:] if argv is None else argv)
+    from stepopsd_agent import commands  # transformers only once the arguments are known to be good
 
-    chosen: Namespace = settings[settings.command]
-    try:
-        return int(commands.run(settings.command, chosen))
-    except commands.BAD_INPUT as error:
-        return _complain(str(error))
-    except commands.Interrupted as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; files already written are kept", file=sys.stderr)
-        return 1
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        try:
+            return commands.COMMANDS[settings.command](settings[settings.command])
+        except commands.BAD_INPUT as error:
+            return _complain(_message(error))
+        except commands.STOPPED as error:
+            print(f"stepopsd: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("stepopsd: stopped; what was written is kept", file=sys.stderr)
+            return 1
+
+
+def _message(error: BaseException) -> str:
+    """The error's text; the system's errors put their number first, which tells nobody anything."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _complain(message: str) -> int:
-    print(f"stepopsd: error: {message}", file=sys.stderr)
+    print(f"stepopsd: error: {' '.join(message.split())}", file=sys.stderr)
     return 2
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as one line; where in the code it came from helps no user."""
+    print(f"stepopsd: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Everything a run can be told, as plain dataclasses; the command line and YAML files are made from these fields."""
+"""Everything a run can be told, as dataclasses; command line and YAML files are made from these fields."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -96,7 +96,8 @@ class HindsightConfig:
 
     Attributes:
         mode: nothing, how the episode ended, a successful peer of the same group, or both.
-        position: "inline" right before each step's tokens (the paper's), "prefix" right after the first prompt.
+        position: "inline" right before each step's tokens (the paper's), "prefix" right after the first
+            prompt.
         peer: show the peer's commands with the answers to them, or the commands alone.
         max_peer_tokens: a longer peer loses its middle.
         teacher: "stale" weights (refreshed), "live" (current) or "initial".
@@ -183,9 +184,11 @@ class WarmstartConfig:
         passes: passes over them.
         batch_rows: rows per optimizer step.
         lr: peak learning rate (linear warm-up, cosine decay).
-        mistake_rate: share of the expert's commands replaced by a mistake that it then mends; mistakes are not cloned.
+        mistake_rate: share of the expert's commands replaced by a mistake that it then mends; mistakes are
+            not cloned.
         hindsight_steps: steps per demonstration also shown behind a hindsight block.
-        observation_weight: weight of the loss on the environment's own words; they teach a fresh model to read.
+        observation_weight: weight of the loss on the environment's own words; they teach a fresh model to
+            read.
     """
 
     demonstrations: int = 2000

@@ -1,8 +1,8 @@
 """Expert demonstrations for the warm start, with labels that know a peer's episode.
 
-Every demonstration visits states of an expert that errs now and then. At each state two labels are noted: what the exploring
-expert does next, and what the same expert does once it has read a successful attempt at the same game. The second is what
-a hindsight teacher should say, so it is cloned behind a hindsight block.
+Every demonstration visits states of an expert that errs now and then. At each state two labels are noted:
+what the exploring expert does next, and what the same expert does once it has read a successful attempt at
+the same game. The second is what a hindsight teacher should say, so it is cloned behind a hindsight block.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,11 +35,22 @@ class Turn:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One expert episode, turn by turn, with its own record and that of a successful peer (None when the peer failed)."""
+    """One expert episode, turn by turn, with its record and that of a peer (None when the peer failed)."""
 
     turns: tuple[Turn, ...]
     episode: Episode
     peer: Episode | None
+
+
+def texts(demonstrations: Sequence[Demonstration]) -> list[str]:
+    """What a tokenizer for these demonstrations should know, in the pieces in which it will be encoded."""
+    pieces = []
+    for demonstration in demonstrations:
+        shown = ""
+        for turn in demonstration.turns:
+            pieces += [turn.prompt.removeprefix(shown), turn.command]
+            shown = turn.prompt + turn.command
+    return pieces
 
 
 def raw(info: dict[str, object], transcript: str) -> str:

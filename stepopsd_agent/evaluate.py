@@ -1,7 +1,7 @@
 """Success on a fixed list of games, for language models and for plain agents."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import gymnasium as gym
 
 from stepopsd_agent.agents.base import Agent
 from stepopsd_agent.config import EnvConfig, RunConfig
-from stepopsd_agent.metrics import wilson
+from stepopsd_agent.metrics import proportion
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.rollout import Sampling, Task, rollout
@@ -32,16 +32,22 @@ def success_table(episodes: Sequence[Episode]) -> dict[str, Any]:
     for episode in sound:
         groups[episode.task_type].append(episode.success)
     return {
-        **_rate([e.success for e in sound]),
+        **proportion(sum(e.success for e in sound), len(sound)),
         "mean_steps": sum(e.num_steps for e in sound) / max(1, len(sound)),
         "errors": len(episodes) - len(sound),
-        "by_task_type": {name: _rate(groups[name]) for name in sorted(groups)},
+        "by_task_type": {name: proportion(sum(groups[name]), len(groups[name])) for name in sorted(groups)},
     }
 
 
-def _rate(wins: Sequence[bool]) -> dict[str, Any]:
-    low, high = wilson(sum(wins), len(wins))
-    return {"success": sum(wins) / max(1, len(wins)), "n": len(wins), "ci95": [low, high]}
+def table_text(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Rows of success with their intervals, aligned, one line each below a heading."""
+    width = max(map(len, [title, *rows]))
+    lines = [f"{title:<{width}}  success    95 % interval  games"]
+    for name, row in rows.items():
+        low, high = row["ci95"]
+        interval = f"{low:.1%} to {high:.1%}"
+        lines.append(f"{name:<{width}}  {row['success']:>7.1%}  {interval:>15}  {row['n']:>5}")
+    return "\n".join(lines)
 
 
 def play_agent(
@@ -55,7 +61,7 @@ def play_agent(
 
     Args:
         agent: anything with ``reset`` and ``act``.
-        env: a stack from ``make_text_env``, so that it is recorded.
+        env: a stack with ``RecordEpisode`` in it.
         task_ids: games in order.
         seed: of the first episode; the k-th uses seed + k.
         on_episode: called with each record as it finishes.
@@ -82,7 +88,6 @@ def evaluate_policy(
     form: PromptFormat,
     config: RunConfig,
     *,
-    run: str = "eval",
     on_episode: Callable[[Episode], None] | None = None,
 ) -> list[Episode]:
     """Play the evaluation games once each with the language model.
@@ -91,18 +96,49 @@ def evaluate_policy(
     for every policy and seed; the sampling noise is the same too.
     """
     env_config = evaluation_env(config)
+    return play_policy(policy, form, config, env_config, config.eval.num_games, EVAL_SEED, on_episode)
+
+
+def play_policy(
+    policy: Policy,
+    form: PromptFormat,
+    config: RunConfig,
+    env_config: EnvConfig,
+    episodes: int,
+    seed: int,
+    on_episode: Callable[[Episode], None] | None = None,
+) -> list[Episode]:
+    """Play the first games with the language model, at ``eval.temperature``; once through, they begin again.
+
+    Args:
+        policy: the acting model.
+        form: how prompts become ids.
+        config: decoding settings.
+        env_config: the games.
+        episodes: how many to play.
+        seed: of the first episode and of the sampling noise; the k-th episode uses seed + k.
+        on_episode: called with each record as it finishes.
+    """
     envs = [make_stack(env_config)]
     ids = task_ids(envs[0])
-    envs += [make_stack(env_config) for _ in range(min(config.rollout.slots, len(ids)) - 1)]
+    envs += [make_stack(env_config) for _ in range(min(config.rollout.slots, episodes) - 1)]
     sampling = Sampling(
-        seed="evaluation",
+        seed=f"play {seed}",
         temperature=config.eval.temperature,
         max_tokens=config.rollout.max_tokens,
         max_row_tokens=min(config.rollout.max_row_tokens, policy.max_positions),
         response=env_config.response,
     )
-    tasks = [Task(task_id, seed=EVAL_SEED + k, group=k) for k, task_id in enumerate(ids)]
-    return rollout(policy, form, envs, tasks, sampling, run=run, on_episode=on_episode)
+    tasks = [
+        Task(task_id, seed=seed + k, group=k, member=k // len(ids))
+        for k, task_id in enumerate(first_games(ids, episodes))
+    ]
+    return rollout(policy, form, envs, tasks, sampling, on_episode=on_episode)
+
+
+def first_games(ids: Sequence[str], count: int) -> list[str]:
+    """The first ids; the list begins again where it is too short."""
+    return [ids[k % len(ids)] for k in range(count)]
 
 
 def evaluation_env(config: RunConfig) -> EnvConfig:

@@ -1,7 +1,7 @@
 """Batched decoding whose key-value cache lives as long as the episodes.
 
-Sampling noise belongs to (seed, task, member, turn, position), never to the batch, so the same attempt draws the same
-tokens whatever its neighbours or the number of slots.
+Sampling noise belongs to (seed, task, member, turn, position), never to the batch, so the same attempt draws
+the same tokens whatever its neighbours or the number of slots.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from stepopsd_agent.policy import Policy
 
 @dataclass(frozen=True)
 class Sampled:
-    """One response: the ids as sampled, and their log-probabilities (nats) under the sampling distribution."""
+    """One response: ids as sampled, and their log-probabilities (nats) under the sampling distribution."""
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -55,8 +55,8 @@ def choose(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor,
 class Decoder:
     """A key-value cache with one row per slot, grown turn by turn.
 
-    Rows have holes where a neighbour's turn was longer; a hole is never attended to and positions count real tokens only, so
-    every row computes what it would compute alone.
+    Rows have holes where a neighbour's turn was longer; a hole is never attended to and positions count real
+    tokens only, so every row computes what it would compute alone.
     """
 
     def __init__(self, policy: Policy, slots: int, *, temperature: float, max_tokens: int) -> None:
@@ -138,17 +138,12 @@ class Decoder:
         return logits
 
     def _close_holes(self) -> None:
-        """Move the keys together once a third of the cache is holes, or a slot was restarted behind a long past."""
+        """Move the keys together once a third of the cache is holes or forgotten past."""
         longest, width = int(self.valid.sum(1).max()), self.valid.shape[1]
         if width <= 32 or longest > 0.7 * width:
             return
         order = torch.sort(self.valid.int(), dim=1, descending=True, stable=True).indices[
             :, :longest
         ]  # real keys first
-        for layer in self.cache.layers:
-            index = order[:, None, :, None]
-            layer.keys = layer.keys.gather(2, index.expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3]))
-            layer.values = layer.values.gather(
-                2, index.expand(-1, layer.values.shape[1], -1, layer.values.shape[3])
-            )
+        self.policy.reorder_keys(self.cache, order)
         self.valid = self.valid.gather(1, order)

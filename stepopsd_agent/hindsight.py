@@ -1,7 +1,8 @@
 """What the hindsight teacher is told: how the attempt ended, and a successful attempt of the same group.
 
-Data in, token ids out; the model is not needed here. Section 1.3 of the StepOPSD paper (arXiv 2605.27140): only groups with
-both successes and failures have peers, the peer is the first success in batch order, and only failed attempts are shown one.
+Data in, token ids out; the model is not needed here. Section 1.3 of the StepOPSD paper (arXiv 2605.27140):
+only groups with both successes and failures have peers, the peer is the first success in batch order, and
+only failed attempts are shown one.
 """
 
 from collections.abc import Sequence
@@ -50,7 +51,8 @@ def hindsight_words() -> list[str]:
 def block_ids(
     policy: Policy, config: HindsightConfig, success: bool | None, peer: Episode | None
 ) -> list[int]:
-    """Ids of one hindsight block; empty when there is nothing to tell, and then the teacher sees what the student saw.
+    """Ids of one hindsight block; empty when there is nothing to tell, and then the teacher sees what the
+    student saw.
 
     Args:
         policy: owner of the tokenizer.

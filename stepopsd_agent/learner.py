@@ -1,7 +1,7 @@
 """The policy update: clipped surrogate on the credit it is given, k3 KL to the reference, AdamW.
 
-The learner never knows which credit method ran. Token weights are fixed once per mini-batch of rows, so micro-batches add up
-to the same gradient however they are cut.
+The learner never knows which credit method ran. Token weights are fixed once per mini-batch of rows, so
+micro-batches add up to the same gradient however they are cut.
 """
 
 from dataclasses import dataclass
@@ -52,8 +52,8 @@ class Learner:
             temperature: that of sampling, so that ratios start at 1.
 
         Returns:
-            Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the sampling policy,
-            nats), grad_norm.
+            Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
+            sampling policy, nats), grad_norm.
 
         Raises:
             FloatingPointError: the gradient is not finite; weights are left as they were.
@@ -81,7 +81,8 @@ class Learner:
         if not torch.isfinite(norm):
             self.optimizer.zero_grad(set_to_none=True)
             raise FloatingPointError(
-                f"the gradient norm is {norm.item()}; weights were not changed. Lower learner.lr or check learner.rescore_old"
+                f"the gradient norm is {norm.item()}; weights were not changed. "
+                "Lower learner.lr or set learner.rescore_old"
             )
         self.optimizer.step()
         return {**vars(stats), "grad_norm": float(norm)}

@@ -1,16 +1,17 @@
 """The language model behind the agent: load, tokenise, score.
 
-The only file of the package that touches transformers. Any causal language model works: a local folder, a hub name, a GGUF
-file inside a folder, or the tiny Qwen3-shaped model this project makes for CPU runs.
+The only file of the package that touches transformers. Any causal language model works: a local folder, a
+hub name, a GGUF file inside a folder, or the tiny Qwen3-shaped model this project makes for CPU runs.
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -22,6 +23,8 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+from transformers.cache_utils import DynamicLayer
+from transformers.utils import logging
 
 from stepopsd_agent.config import ModelConfig
 
@@ -45,9 +48,10 @@ class Policy:
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: str = "cpu"
     ) -> None:
         """Wrap a loaded model and tokenizer and move the model to ``device``."""
-        self.model = model.to(torch.device(device)).eval()  # type: ignore[arg-type]
-        self.tokenizer = tokenizer
         self.device = torch.device(device)
+        torch.nn.Module.to(model, self.device)  # transformers hides the types of its own `to`
+        self.model = model.eval()
+        self.tokenizer = tokenizer
 
     @property
     def pad_id(self) -> int:
@@ -71,6 +75,25 @@ class Policy:
         """An empty key-value cache."""
         return DynamicCache()
 
+    def reorder_keys(self, cache: DynamicCache, order: Tensor) -> None:
+        """Keep the cached keys at ``order`` [B, K'] of each row, in that order.
+
+        Raises:
+            ModelFolderError: the model forgets old keys by itself (sliding windows, recurrent states), so that its
+                cache cannot be laid out anew.
+        """
+        for layer in cache.layers:
+            if type(layer) is not DynamicLayer or layer.keys is None or layer.values is None:
+                raise ModelFolderError(
+                    f"{type(layer).__name__}: only models with full attention in every layer can act here; "
+                    "choose one such as Qwen3 or Llama"
+                )
+            index = order[:, None, :, None]
+            layer.keys = layer.keys.gather(2, index.expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3]))
+            layer.values = layer.values.gather(
+                2, index.expand(-1, layer.values.shape[1], -1, layer.values.shape[3])
+            )
+
     def next_logits(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
         """Extend the cache and return the logits after the last position.
 
@@ -87,7 +110,8 @@ class Policy:
             input_ids=ids, position_ids=positions, attention_mask=self._attention_bias(mask),
             past_key_values=cache, use_cache=True, logits_to_keep=1,
         )  # fmt: skip
-        return out.logits[:, -1].float()
+        logits: Tensor = out.logits[:, -1].float()
+        return logits
 
     def token_logprobs(
         self,
@@ -100,13 +124,15 @@ class Policy:
     ) -> Tensor:
         """Log-probabilities (nats) of the selected tokens given what stands before them.
 
-        Only the selected positions go through the output layer, so memory does not grow with length x vocabulary.
+        Only the selected positions go through the output layer, so memory does not grow with length x
+        vocabulary.
 
         Args:
             ids: [N, T] right-padded rows.
             select: [N, T] True at the tokens to score; column 0 cannot be scored.
             positions: [N, T] position of each token; column index when absent.
-            mask: [N, T, T] True where query i may look at key j; causal when absent (padding on the right is then harmless).
+            mask: [N, T, T] True where query i may look at key j; causal when absent, and padding on the
+                right is then harmless.
             temperature: the logits are divided by it, as in sampling.
 
         Returns:
@@ -196,8 +222,9 @@ def load_policy(config: ModelConfig, device: str) -> Policy:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(config, device), **gguf)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelFolderError(
-            f"{path}: not a loadable causal language model ({str(error).splitlines()[0]}). --model.path takes a folder with "
-            "config.json, safetensors and tokenizer files, or a hub name; `stepopsd warmstart` makes such a folder"
+            f"{path}: not a loadable causal language model ({str(error).splitlines()[0]}). "
+            "--model.path takes a folder with config.json, safetensors and tokenizer files, or a hub name; "
+            "`stepopsd warmstart` makes such a folder"
         ) from error
     return Policy(model, tokenizer, device)
 
@@ -222,12 +249,25 @@ def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: in
     with torch.random.fork_rng(devices=[]):  # initial weights from the seed, the caller's generator untouched
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM(shape)
-    return Policy(model.to(_dtype(config, device)), tokenizer, device)
+    torch.nn.Module.to(model, _dtype(config, device))  # transformers hides the types of its own `to`
+    return Policy(model, tokenizer, device)
 
 
 def _train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Learn byte-level BPE in which names and numbers are tokens of their own and stock phrases merge into one.
+
+    A name is a word seen before a number ("cabinet 2"). Kept apart it is the same token in the task, in lists and in
+    commands, so that a small model can match and copy it; the phrases between names then cost little.
+    """
+    names = sorted({name for text in texts for name in re.findall(r" ([a-z]+) \d", text)})
+    apart = rf" (?:{'|'.join(names)})\b| \d+" if names else r" \d+"
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(apart), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -236,7 +276,7 @@ def _train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokeniz
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bpe, eos_token=END, pad_token=END, clean_up_tokenization_spaces=False
     )
 

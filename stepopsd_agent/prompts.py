@@ -1,10 +1,13 @@
-"""From prompt text to token ids and back: plain continuation for small models, chat templates for instruction-tuned ones.
+"""From prompt text to token ids and back: plain continuation for small models, chat templates for
+instruction-tuned ones.
 
-A row of ids only ever grows: what was sampled stays as sampled, and a new turn adds the ids of its own text. Nothing is
-rendered again, since several chat templates (Qwen3's among them) render earlier turns differently later on.
+A row of ids only ever grows: what was sampled stays as sampled, and a new turn adds the ids of its own text.
+Nothing is rendered again, since several chat templates (Qwen3's among them) render earlier turns differently
+later on.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from stepopsd_agent.policy import Policy
 
@@ -39,7 +42,8 @@ class PromptFormat:
 
         Args:
             turn: the new text, ending with the marker.
-            closed: the response ended with a stop token; otherwise (cut at the length limit) the stop is added here.
+            closed: the response ended with a stop token; otherwise (cut at the length limit) the stop is
+                added here.
         """
         stop = "" if closed else str(self.policy.tokenizer.eos_token)
         if not self.chat:
@@ -55,9 +59,10 @@ class PromptFormat:
         return [{"role": "system", "content": self.system}] if self.system else []
 
     def _render(self, messages: list[dict[str, str]]) -> str:
+        options: dict[str, Any] = dict(self.template_args)
         return str(
             self.policy.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, **dict(self.template_args)
+                messages, tokenize=False, add_generation_prompt=True, **options
             )
         )
 
@@ -75,7 +80,8 @@ def make_format(policy: Policy, chat: str, system: str, enable_thinking: bool) -
     has_template = bool(policy.tokenizer.chat_template)
     if chat == "on" and not has_template:
         raise ValueError(
-            "model.chat=on, but this tokenizer has no chat template; use model.chat=off (plain text) or another model"
+            "model.chat=on, but this tokenizer has no chat template; "
+            "use model.chat=off (plain text) or another model"
         )
     return PromptFormat(
         policy=policy,

@@ -1,8 +1,10 @@
-"""Teacher log-probs: what one forward pass per step on its own full context would give, sharing the common prefix.
+"""Teacher log-probs: what one forward pass per step on its own full context would give, sharing the common
+prefix.
 
-A row of the batch becomes a tree: its own tokens are the trunk, and each step hangs a branch (hindsight block, then the
-step's sampled tokens) where the step began. A branch sees the trunk up to that point and itself, and its positions go on from
-there, so each scored token has exactly the context prefix + block + earlier tokens of the step (c^T of StepOPSD, eq. 2).
+A row of the batch becomes a tree: its own tokens are the trunk, and each step hangs a branch (hindsight
+block, then the step's sampled tokens) where the step began. A branch sees the trunk up to that point and
+itself, and its positions go on from there, so each scored token has exactly the context prefix + block +
+earlier tokens of the step (c^T of StepOPSD, eq. 2).
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,7 +53,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class TreeTensors:
-    """Trees side by side: ids, positions and selection [N, T]; mask [N, T, T], None when no tree has a branch."""
+    """Trees side by side: ids, positions, selection [N, T]; mask [N, T, T], None when no tree branches."""
 
     ids: Tensor
     positions: Tensor
@@ -98,8 +100,9 @@ def score_trees(
 ) -> list[tuple[Tensor, list[Tensor]]]:
     """Log-probs of the scored trunk columns and of each branch's target.
 
-    A branch's first target needs the token before it on the same row: the block's last, or, where the block is empty, a
-    branch repeats the trunk token it continues (the caller gets this right by never making a branch without a block).
+    A branch's first target needs the token before it on the same row: the block's last, or, where the block
+    is empty, a branch repeats the trunk token it continues (the caller gets this right by never making a
+    branch without a block).
 
     Returns:
         For each tree ([scored], [[target] per branch]) on CPU, float32.
@@ -132,7 +135,7 @@ def _unpack(tree: Tree, scores: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def chunks(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in order of length, cut so that rows x longest stays within ``budget`` tokens (one row at least)."""
+    """Indices by length, cut so that rows x longest stays within ``budget`` tokens (one row at least)."""
     chunk: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         if chunk and (len(chunk) + 1) * lengths[i] > budget:
@@ -144,7 +147,7 @@ def chunks(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 def plain_logprobs(policy: Policy, batch: Batch, *, tokens_per_pass: int, temperature: float = 1.0) -> Tensor:
-    """[N, T] log-probs of the action tokens on their own rows: student, old or reference, by the policy's weights."""
+    """[N, T] log-probs of the action tokens on their own rows: student, old or reference."""
     return teacher_logprobs(
         policy,
         batch,

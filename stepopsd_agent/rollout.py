@@ -1,11 +1,11 @@
 """Play episodes with a language model: many slots, one decoder, records out.
 
-The record made by ``RecordEpisode`` is the only thing that leaves: evaluation counts it, the learner trains on it.
+The record made by ``RecordEpisode`` is the only thing that leaves: evaluation counts it, the learner trains
+on it.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,7 +14,7 @@ from stepopsd_agent.generation import Decoder, Sampled, noise
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_wrappers import Episode, StepTokens, recorder
-from stepopsd_wrappers.parse_response import parse_response
+from stepopsd_wrappers.parse_response import ResponseFormat, parse_response
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Sampling:
     temperature: float
     max_tokens: int
     max_row_tokens: int
-    response: str = "plain"
+    response: ResponseFormat = "plain"
 
 
 @dataclass
@@ -133,7 +133,7 @@ def _prepare(slots: Sequence[_Slot], decoder: Decoder, form: PromptFormat, sampl
             slot.added = form.turn_ids(slot.prompt[len(slot.shown) :], slot.closed)
 
 
-def _act(slot: _Slot, sampled: Sampled, policy: Policy, response_format: str) -> bool:
+def _act(slot: _Slot, sampled: Sampled, policy: Policy, response_format: ResponseFormat) -> bool:
     """Give the response to the environment with its tokens; True when the episode is over."""
     text = policy.decode(sampled.ids)
     tokens = StepTokens(
@@ -147,24 +147,26 @@ def _act(slot: _Slot, sampled: Sampled, policy: Policy, response_format: str) ->
     slot.shown = slot.prompt + text
     slot.closed = sampled.ids[-1] in policy.stop_ids
     slot.turn += 1
+    before = recorder(slot.env).last_episode
     try:
         slot.prompt, _, terminated, truncated, _ = slot.env.step(text)
-    except gym.error.Error:
-        raise
-    except (OSError, RuntimeError, ValueError):  # the recorder has closed the episode with the error in it
-        if recorder(slot.env).last_episode is None or recorder(slot.env).last_episode.steps[-1].error is None:
-            raise
+    except Exception:
+        record = recorder(slot.env).last_episode
+        if record is None or record is before or record.steps[-1].error is None:
+            raise  # not the environment's error: the recorder keeps those in the record, and the run goes on
         return True
     return bool(terminated or truncated)
 
 
-def action_tokens(policy: Policy, ids: Sequence[int], text: str, response_format: str) -> tuple[int, int]:
+def action_tokens(
+    policy: Policy, ids: Sequence[int], text: str, response_format: ResponseFormat
+) -> tuple[int, int]:
     """Token range that covers the action's characters; the whole response in the plain format."""
     if response_format == "plain":
         return 0, len(ids)
     span = parse_response(text, response_format).action_span
-    if span is None:
-        return 0, len(ids)
+    if span[0] == span[1]:  # no action in the response
+        return 0, 0
     ends = [len(policy.decode(ids[: i + 1])) for i in range(len(ids))]
     start = next((i for i, end in enumerate(ends) if end > span[0]), len(ids))
     stop = next((i + 1 for i, end in enumerate(ends) if end >= span[1]), len(ids))
@@ -180,7 +182,7 @@ def _fits(slot: _Slot, room: int, form: PromptFormat) -> bool:
 
 def _finish(slot: _Slot) -> Episode:
     """The record of the slot's episode; one that outgrew its row is closed as truncated."""
-    record: Any = recorder(slot.env)
+    record = recorder(slot.env)
     record.close_episode()
-    episode: Episode = record.last_episode
-    return episode
+    assert record.last_episode is not None  # the slot has acted at least once
+    return record.last_episode

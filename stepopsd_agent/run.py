@@ -1,9 +1,14 @@
-"""A training run on disk: evaluations, checkpoints, metrics, episodes, summary, and the way back in after a kill."""
+"""A training run on disk: evaluations, checkpoints, metrics, episodes, summary, and the way back in after a kill.
 
+Whatever is written after a checkpoint is cut off and made again when the run is continued from it.
+"""
+
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -17,15 +22,21 @@ from stepopsd_agent.evaluate import evaluate_policy, success_table
 from stepopsd_agent.facts import environment_facts
 from stepopsd_agent.files import write_json_atomic
 from stepopsd_agent.metrics import MetricsLog
+from stepopsd_agent.model_folder import save_model
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.progress import Progress, progress
-from stepopsd_agent.prompts import make_format
+from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.train import Trainer
 from stepopsd_wrappers import EpisodeWriter
 
+BEGINNING = {"shard": 0, "offset": 0, "episodes": 0}
+"""Position of a writer that has written nothing."""
+BEFORE_ANY_UPDATE = -1
+"""Rows of the log are numbered from 0, the evaluation before the first update."""
+
 
 class Interrupted(Exception):
-    """Ctrl-C came; the run stands in its last checkpoint."""
+    """The run was stopped before its end; the message says how to continue it."""
 
 
 @dataclass
@@ -45,20 +56,25 @@ class Run:
     spent_s: float = 0.0
 
     def __post_init__(self) -> None:
-        """Continue from the newest checkpoint in the folder, if there is one, and cut off what was written after it."""
+        """Continue from the newest checkpoint in the folder; without one, begin anew whatever stands there."""
         self.began = time.perf_counter()
+        position, rows = BEGINNING, BEFORE_ANY_UPDATE
         path = latest_checkpoint(self.out / "checkpoints")
-        position = {"shard": 0, "offset": 0}
         if path is not None:
             tensors, state = load_checkpoint(path)
             self.trainer.restore(tensors, state["trainer"])
-            self.evaluations, self.spent_s, position = (
-                state["evaluations"],
-                state["wall_s"],
-                state["episodes"],
-            )
-        self.writer = EpisodeWriter(self.out / "episodes", position=position)
-        self.log = MetricsLog(self.out, resume_at=None if path is None else self.trainer.update)
+            self.evaluations, self.spent_s = state["evaluations"], state["wall_s"]
+            position, rows = state["episodes"], self.trainer.update
+        with ExitStack() as opened:
+            self.writer = EpisodeWriter(self.out / "episodes", position=position)
+            opened.callback(self.writer.close)
+            self.log = MetricsLog(self.out, resume_at=rows)
+            opened.callback(self.log.close)
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Close the files; whatever they hold is on disk."""
+        self._opened.close()
 
     @property
     def wall_s(self) -> float:
@@ -67,10 +83,12 @@ class Run:
 
     def evaluate(self, bar: Progress) -> dict[str, Any]:
         """Measure success on the evaluation games."""
-        trainer = self.trainer
-        table = success_table(
-            evaluate_policy(trainer.policy, trainer.form, trainer.config, run=self.out.name)
-        )
+        trainer, games = self.trainer, self.trainer.config.eval.num_games
+        with progress(games, "evaluating", unit="game") as inner:
+            episodes = evaluate_policy(
+                trainer.policy, trainer.form, trainer.config, on_episode=lambda episode: inner.advance()
+            )
+        table = success_table(episodes)
         self.evaluations[str(trainer.update)] = table
         bar.say(f"update {trainer.update}: success {table['success']:.1%} of {table['n']} held-out games")
         return {k: table[k] for k in ("success", "n", "ci95")}
@@ -93,32 +111,45 @@ class Run:
         Raises:
             Interrupted: ``stopped()`` said so; the running update was finished and a checkpoint written.
         """
-        trainer, config = self.trainer, self.trainer.config
-        with progress(config.updates, "training", unit="update") as bar:
-            bar.advance(trainer.update)
+        trainer, updates = self.trainer, self.trainer.config.updates
+        with progress(updates, "training", unit="update", completed=trainer.update) as bar:
             if not self.evaluations:
                 self.log.write(0, {"eval": self.evaluate(bar)})
                 self.checkpoint()
-            while trainer.update < config.updates:
-                episodes, metrics, seconds = trainer.step()
-                for episode in episodes:
-                    self.writer.append(episode)
-                last = trainer.update == config.updates
-                if last or (config.eval.every and trainer.update % config.eval.every == 0):
-                    metrics["eval"] = self.evaluate(bar)
-                self.log.write(trainer.update, metrics, seconds)
-                bar.advance(note=f"success {metrics['train/success']:.0%}")
-                if last or stopped() or trainer.update % config.checkpoint_every == 0:
+            while trainer.update < updates and not stopped():
+                note = self._update(bar)
+                if trainer.update % trainer.config.checkpoint_every == 0 or trainer.update == updates:
                     self.checkpoint()
-                if stopped() and not last:
-                    raise Interrupted(
-                        f"stopped after update {trainer.update} of {config.updates}; everything is kept. "
-                        f"Continue with: stepopsd train --resume {self.out}"
-                    )
+                bar.advance(note=note)
+            if trainer.update < updates:
+                if trainer.update % trainer.config.checkpoint_every:
+                    self.checkpoint()
+                raise Interrupted(
+                    f"stopped after update {trainer.update} of {updates}; nothing is lost. Continue with: "
+                    f"stepopsd train --resume {self.out}"
+                )
+
+    def _update(self, bar: Progress) -> str:
+        """One update with its records and its row; returns how it went in a few words."""
+        trainer, config = self.trainer, self.trainer.config
+        episodes, metrics, seconds = trainer.step()
+        row: dict[str, Any] = dict(metrics)
+        for episode in episodes:
+            self.writer.append(episode)
+        due = config.eval.every and trainer.update % config.eval.every == 0
+        if due or trainer.update == config.updates:
+            row["eval"] = self.evaluate(bar)
+        self.log.write(trainer.update, row, seconds)
+        return f"success {metrics['train/success']:.0%}"
 
 
 def run_training(
-    config: RunConfig, method_name: str, method: CreditMethod, policy: Policy, out: Path
+    config: RunConfig,
+    method_name: str,
+    method: CreditMethod,
+    policy: Policy,
+    form: PromptFormat,
+    out: Path,
 ) -> dict[str, Any]:
     """Train to ``config.updates``, continuing from the newest checkpoint in ``out`` if there is one.
 
@@ -128,16 +159,20 @@ def run_training(
     Raises:
         Interrupted: after Ctrl-C, once the running update is finished and a checkpoint is written.
     """
-    form = make_format(policy, config.model.chat, config.model.system, config.model.enable_thinking)
-    run = Run(Trainer(config, method, policy, form, run=out.name), out)
-    with interruptible() as stopped:
-        run.go(stopped)
-    run.log.close()
-    run.writer.close()
-    policy.save(out / "model")
-    summary = summarise(run, method_name)
-    write_json_atomic(out / "summary.json", summary)
-    plot_curve({method_name: out / "metrics.jsonl"}, out / "curve.png")
+    try:
+        with interruptible() as stopped, ExitStack() as opened:
+            run = Run(Trainer(config, method, policy, form, run=out.name), out)
+            opened.callback(run.close)
+            run.go(stopped)
+        save_model(policy, out / "model")
+        summary = summarise(run, method_name)
+        write_json_atomic(out / "summary.json", summary)
+        plot_curve({method_name: out / "metrics.jsonl"}, out / "curve.png")
+    except KeyboardInterrupt as error:  # the second Ctrl-C, or one after the last update
+        raise Interrupted(
+            f"stopped at once; what came after the last checkpoint is made again by: "
+            f"stepopsd train --resume {out}"
+        ) from error
     return summary
 
 
@@ -165,7 +200,10 @@ def summarise(run: Run, method_name: str) -> dict[str, Any]:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Let the running update finish on the first Ctrl-C; the second one stops at once."""
+    """Let the running update finish on the first Ctrl-C; the second one raises KeyboardInterrupt at once.
+
+    Only the main thread can be told of a Ctrl-C; in another one nothing changes.
+    """
     asked = False
 
     def ask(signum: int, frame: FrameType | None) -> None:
@@ -173,7 +211,12 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
+        # Not print: it may be printing that was interrupted, and a stream cannot be entered twice.
+        os.write(2, b"\nfinishing the running update; Ctrl-C again stops at once\n")
 
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
     before = signal.signal(signal.SIGINT, ask)
     try:
         yield lambda: asked

@@ -1,7 +1,7 @@
 """The training run: roll out, score in hindsight, assign credit, update, write down.
 
-Everything random is keyed by (seed, update, ...) rather than drawn from a running generator, so a run continued from a
-checkpoint goes exactly where an uninterrupted one would have gone.
+Everything random is keyed by (seed, update, ...) rather than drawn from a running generator, so a run
+continued from a checkpoint goes exactly where an uninterrupted one would have gone.
 """
 
 import time
@@ -112,28 +112,36 @@ class Trainer:
         return rollout(self.policy, self.form, self.envs, tasks, sampling, run=self.run, update=self.update)
 
     def score(self, episodes: Sequence[Episode]) -> tuple[Batch, int]:
-        """Records to an audited batch with every log-prob column that this update needs, and how many passes were made."""
+        """Records to an audited batch with the log-prob columns this update needs, and the passes made."""
         c = self.config
         batch = collate(episodes, pad_id=self.policy.pad_id).to(self.policy.device)
         audit(batch)
-        budget, passes = (
-            {"tokens_per_pass": c.learner.tokens_per_micro_batch, "temperature": c.rollout.temperature},
-            0,
-        )
+        budget, temperature, passes = c.learner.tokens_per_micro_batch, c.rollout.temperature, 0
+
+        def plain() -> Tensor:
+            return plain_logprobs(self.policy, batch, tokens_per_pass=budget, temperature=temperature)
+
         if c.learner.rescore_old:
-            batch = batch.with_tokens(old_logprobs=plain_logprobs(self.policy, batch, **budget))
+            batch = batch.with_tokens(old_logprobs=plain())
             passes += 1
         if "student_logprobs" in self.needs:  # before the update the student is the policy that sampled
             batch = batch.with_tokens(student_logprobs=batch.tokens.old_logprobs)
         if "teacher_logprobs" in self.needs:
             blocks = hindsight_blocks(self.policy, c.hindsight, episodes)
             with self.policy.weights(self.teacher_weights()):
-                teacher = teacher_logprobs(self.policy, batch, blocks, c.hindsight.position, **budget)
+                teacher = teacher_logprobs(
+                    self.policy,
+                    batch,
+                    blocks,
+                    c.hindsight.position,
+                    tokens_per_pass=budget,
+                    temperature=temperature,
+                )
             batch = batch.with_tokens(teacher_logprobs=teacher)
             passes += 1
         if c.learner.kl_coef:
             with self.policy.weights(self.initial):
-                batch = batch.with_tokens(ref_logprobs=plain_logprobs(self.policy, batch, **budget))
+                batch = batch.with_tokens(ref_logprobs=plain())
             passes += 1
         return batch, passes
 
@@ -208,7 +216,7 @@ class Clock:
 
 
 def whole_groups(episodes: Sequence[Episode]) -> list[Episode]:
-    """Episodes of the groups in which nobody met an error: an error is not a failure, and a group needs all members."""
+    """Episodes of the groups without errors: an error is not a failure, and a group needs all members."""
     broken = {e.group for e in episodes if e.steps[-1].error is not None}
     return [e for e in episodes if e.group not in broken]
 

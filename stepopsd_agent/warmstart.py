@@ -1,7 +1,8 @@
 """Behaviour cloning: from random weights (or a pretrained model) to a policy worth improving.
 
-Cross-entropy on the expert's commands; on a fresh model also, more lightly, on the environment's words, which teach it to
-read. Some steps are shown a second time behind a hindsight block, so that the same weights can act as a hindsight teacher.
+Cross-entropy on the expert's commands; on a fresh model also, more lightly, on the environment's words,
+which teach it to read. Some steps are shown a second time behind a hindsight block, so that the same weights
+can act as a hindsight teacher.
 """
 
 import math
@@ -35,7 +36,7 @@ def examples(
     hindsight: HindsightConfig,
     rng: np.random.Generator,
 ) -> list[Example]:
-    """Rows of one demonstration: one per episode in the transcript layout, one per step in the window layout."""
+    """Rows of one demonstration: one per episode in the transcript layout, one per step in the window."""
     turns = demonstration.turns
     chosen = (
         set(rng.permutation(len(turns))[: config.hindsight_steps].tolist())

@@ -1,18 +1,23 @@
 """Tiny models that tests of the learner share."""
 
+from typing import Literal
+
 from stepopsd_agent.config import ModelConfig
 from stepopsd_agent.policy import Policy, tiny_policy
 
+DType = Literal["auto", "float32", "bfloat16", "float64"]
+
 TEXTS = [
     f"You are in the middle of a room. You see a cabinet {i % 9}, a drawer {i % 7}, and a fridge 1.\n"
-    f"Your task is to: put a mug in drawer.\n> go to cabinet {i % 5}\nOn the cabinet {i % 5}, you see a plate {i % 3}."
+    f"Your task is to: put a mug in drawer.\n> go to cabinet {i % 5}\n"
+    f"On the cabinet {i % 5}, you see a plate {i % 3}."
     for i in range(120)
 ]
 
 
-def tiny(dtype: str = "float32", seed: int = 0, device: str = "cpu") -> Policy:
+def tiny(dtype: DType = "float32", seed: int = 0, device: str = "cpu") -> Policy:
     """A two-layer model of width 32 with a tokenizer of its own."""
     config = ModelConfig(
         hidden_size=32, num_layers=2, num_heads=2, vocab_size=400, max_positions=2048, dtype=dtype
-    )  # type: ignore[arg-type]
+    )
     return tiny_policy(TEXTS, config, device, seed)

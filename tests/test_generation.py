@@ -29,7 +29,7 @@ def play(policy: Policy, members: list[int], turns: int, temperature: float = 1.
 
 
 def test_decoder_logprobs_equal_one_full_pass() -> None:
-    """What the cache gives over ten turns, holes closed on the way, is what a pass over the whole row gives."""
+    """What the cache gives over ten turns, holes closed on the way, is what one pass over the row gives."""
     policy, members = tiny(), [0, 1, 2, 3]
     for member, row in zip(members, play(policy, members, turns=10), strict=True):
         ids: list[int] = []

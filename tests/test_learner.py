@@ -13,7 +13,7 @@ from stepopsd_agent.credit.base import Credit
 from stepopsd_agent.learner import Learner
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.rescore import plain_logprobs, teacher_logprobs
-from tests.models import tiny
+from tests.models import DType, tiny
 
 STEP = {"reward": 0.0, "anchor": 0, "state": 0, "valid": True, "kind": 1}
 
@@ -95,7 +95,7 @@ def test_learner_moves_log_probs_with_the_advantage() -> None:
 
 
 def test_learner_ratio_starts_at_one() -> None:
-    """Old log-probs of the same weights: nothing is clipped and the distance to the sampling policy is zero."""
+    """Old log-probs of the same weights: nothing is clipped, and the KL to the sampling policy is zero."""
     policy = tiny()
     batch = batch_for(policy)
     stats = Learner(policy, LearnerConfig(kl_coef=0.0)).update(batch, credit_for(batch))
@@ -155,7 +155,7 @@ def test_teacher_logprobs_equal_a_pass_over_the_written_out_context(layout: str,
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 6e-2)])
-def test_learner_cuda_agrees_with_cpu(dtype: str, tolerance: float) -> None:
+def test_learner_cuda_agrees_with_cpu(dtype: DType, tolerance: float) -> None:
     """Log-probs, loss and gradients on CUDA are those of the CPU; bfloat16 keeps about three digits."""
     cpu = tiny("float32")
     batch = batch_for(cpu)

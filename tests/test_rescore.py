@@ -43,7 +43,7 @@ def alone(policy: Policy, context: tuple[int, ...], target: tuple[int, ...]) -> 
 
 @pytest.mark.parametrize("budget", [1, 400, 100_000])
 def test_score_trees_equal_one_pass_per_step(budget: int) -> None:
-    """Every branch sees its trunk up to its place, its own block, and nothing else; the batch layout is immaterial."""
+    """Every branch sees its trunk up to its place and its own block, whatever the batch layout."""
     policy, trees = tiny(), forest(0)
     for tree, (trunk, branches) in zip(
         trees, score_trees(policy, trees, tokens_per_pass=budget), strict=True

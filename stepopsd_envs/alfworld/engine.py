@@ -17,7 +17,7 @@ from stepopsd_envs.alfworld.world import EngineState, World, bits, mask
 
 NOTHING_HAPPENS = "Nothing happens."
 
-_CACHED_SITUATIONS = 20_000
+_CACHED_SITUATIONS = 1_000  # about 7 kB each; an episode sees a few dozen
 
 
 class Move(NamedTuple):

@@ -17,6 +17,7 @@ class GameFileError(ValueError):
         self.path, self.field, self.problem, self.advice = path, field, problem, advice
 
     def __str__(self) -> str:
-        """One line: file, field, problem, advice."""
+        """One printable line, whatever a damaged file holds: file, field, problem, advice."""
         where = f"{self.path}: field {self.field!r}" if self.field else self.path
-        return f"{where}: {self.problem}; {self.advice}"
+        line = f"{where}: {self.problem}; {self.advice}"
+        return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)

@@ -7,7 +7,7 @@ from typing import Any
 from stepopsd_envs.alfworld.goals import read_goal
 from stepopsd_envs.alfworld.model import Item, Receptacle
 from stepopsd_envs.alfworld.pddl import PddlError, Problem
-from stepopsd_envs.alfworld.rules import Rules
+from stepopsd_envs.alfworld.rules import CURRENT_RULES, Rules
 
 _ABILITIES = ("pickupable", "cleanable", "heatable", "coolable", "sliceable", "toggleable")
 _STATES = {"isclean": "clean", "ishot": "hot", "iscool": "cool", "issliced": "sliced", "istoggled": "toggled"}
@@ -29,7 +29,8 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
     "wasinreceptacle": ("object", "receptacle"),
 }
 _TYPES = frozenset(("agent", "location", "receptacle", "object", "rtype", "otype"))
-_RULE_TYPES = {name.lower(): name for kinds in (Rules().clean_in, Rules().slice_with) for name in kinds}
+_CURRENT = (CURRENT_RULES.clean_in, CURRENT_RULES.heat_in, CURRENT_RULES.cool_in, CURRENT_RULES.slice_with)
+_RULE_TYPES = {name.lower(): name for kinds in _CURRENT for name in kinds}  # a house need not have them
 
 
 def build_household(problem: Problem, rules: Rules) -> dict[str, Any]:

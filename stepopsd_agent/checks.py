@@ -1,0 +1,116 @@
+"""What a command checks before it starts, so that bad input ends in one clear line and leaves nothing half made."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+
+from stepopsd_agent.config import EnvConfig, RunConfig
+from stepopsd_agent.stacks import make_stack, task_ids
+
+LEAST: dict[str, float] = {
+    "updates": 1,
+    "threads": 0,
+    "checkpoint_every": 1,
+    "rollout.tasks": 1,
+    "rollout.group_size": 1,
+    "rollout.slots": 1,
+    "rollout.max_tokens": 1,
+    "hindsight.max_peer_tokens": 1,
+    "hindsight.refresh": 1,
+    "schedule.decay_updates": 1,
+    "learner.lr": 0,
+    "learner.kl_coef": 0,
+    "learner.mini_batches": 1,
+    "learner.tokens_per_micro_batch": 1,
+    "eval.num_games": 1,
+    "eval.every": 0,
+    "eval.temperature": 0,
+    "warmstart.demonstrations": 1,
+    "warmstart.passes": 1,
+    "warmstart.batch_rows": 1,
+    "warmstart.lr": 0,
+    "warmstart.mistake_rate": 0,
+    "warmstart.hindsight_steps": 0,
+    "warmstart.observation_weight": 0,
+}
+"""The smallest value of settings that have one; the parser knows the types only."""
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done; the message says what can, or what to do first."""
+
+
+@contextmanager
+def settings_checked() -> Iterator[None]:
+    """Let constructors judge their settings: what they refuse with a ValueError, the user has to change."""
+    try:
+        yield
+    except (ValueError, gym.error.Error) as error:
+        raise UsageError(str(error)) from error
+
+
+def check_numbers(config: RunConfig) -> None:
+    """Refuse numbers that no run can use, naming the key."""
+    values = asdict(config)
+    for key, least in LEAST.items():
+        value: Any = values
+        for name in key.split("."):
+            value = value[name]
+        if value < least:
+            raise UsageError(f"{key} is {value}; the smallest value is {least}")
+    rollout = config.rollout
+    if rollout.temperature <= 0:
+        raise UsageError(
+            f"rollout.temperature is {rollout.temperature}; training samples, so give more than 0 "
+            "(eval.temperature may be 0)"
+        )
+    if rollout.max_row_tokens <= rollout.max_tokens:
+        raise UsageError(
+            f"rollout.max_row_tokens is {rollout.max_row_tokens}; a row holds prompt and response, so give "
+            f"more than rollout.max_tokens, which is {rollout.max_tokens}"
+        )
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is unknown or not there."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise UsageError(f'device is {device!r}; give "cpu", "cuda" or "cuda:N"')
+    if device == "cpu":
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(device.partition(":")[2] or 0) >= count:
+        raise UsageError(
+            f"device is {device!r}, but PyTorch {torch.__version__} sees {count} CUDA devices; use --device cpu, or "
+            "install a CUDA build of PyTorch on a machine with such a device"
+        )
+
+
+def check_games(*configs: EnvConfig) -> None:
+    """Make each environment and open its first game, so that what is missing or broken is told at once."""
+    for config in configs:
+        with settings_checked():
+            env = make_stack(config)
+        env.reset(seed=0, options={"game": task_ids(env)[0]})
+        env.close()
+
+
+def fresh_folder(name: str | None, command: str) -> Path:
+    """The folder to write to, not made yet; one with something in it is refused, so nothing is written over.
+
+    Hidden files do not count: they are what a killed process was about to rename.
+    """
+    if name is None:
+        raise UsageError(f"stepopsd {command} writes files: name a folder for them with --out FOLDER")
+    out = Path(name).expanduser()
+    if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
+        what = f", or continue it with: stepopsd train --resume {out}" if command == "train" else ""
+        raise UsageError(f"{out} is not empty; choose another folder for --out{what}")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; choose another folder for --out")
+    return out

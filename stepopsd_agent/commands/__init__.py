@@ -1,0 +1,43 @@
+"""What the commands of ``stepopsd`` do, on parsed settings. Which error of theirs is the user's stands here."""
+
+from collections.abc import Callable
+
+from jsonargparse import Namespace
+
+from stepopsd_agent.checkpoint import CheckpointError
+from stepopsd_agent.checks import UsageError
+from stepopsd_agent.commands.playing import run_eval, run_play, run_record, run_replay
+from stepopsd_agent.commands.training import run_train, run_warmstart
+from stepopsd_agent.policy import ModelFolderError
+from stepopsd_agent.run import Interrupted
+from stepopsd_envs.alfworld.errors import GameFileError
+from stepopsd_envs.manifest import GamesNotFoundError
+from stepopsd_wrappers import EpisodeFormatError, RecordingError, ReplayError
+
+__all__ = ["BAD_INPUT", "COMMANDS", "STOPPED"]
+
+BAD_INPUT = (
+    UsageError,
+    GamesNotFoundError,
+    GameFileError,
+    ModelFolderError,
+    CheckpointError,
+    RecordingError,
+    EpisodeFormatError,
+    ReplayError,
+    OSError,
+)
+"""Errors whose message tells the user what to do; all others are mistakes of the program and keep their trace."""
+
+STOPPED = (Interrupted, FloatingPointError)
+"""The run ended before its end, by Ctrl-C or since the gradient was not finite."""
+
+COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "warmstart": run_warmstart,
+    "train": run_train,
+    "eval": run_eval,
+    "record": run_record,
+    "replay": run_replay,
+    "play": run_play,
+}
+"""Each takes its parsed settings and returns the exit code."""

@@ -1,0 +1,126 @@
+"""``stepopsd warmstart`` and ``stepopsd train``."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jsonargparse import Namespace
+
+from stepopsd_agent import credit
+from stepopsd_agent.checks import check_games, fresh_folder, settings_checked
+from stepopsd_agent.commands.common import describe, prompt_format, run_config, trained_policy
+from stepopsd_agent.config import RunConfig, config_to_dict
+from stepopsd_agent.demonstrations import Demonstration, demonstrate
+from stepopsd_agent.evaluate import evaluate_policy, evaluation_env, success_table
+from stepopsd_agent.facts import environment_facts
+from stepopsd_agent.files import write_bytes_atomic
+from stepopsd_agent.hindsight import hindsight_words
+from stepopsd_agent.model_folder import save_model
+from stepopsd_agent.policy import Policy, load_policy, tiny_policy
+from stepopsd_agent.progress import progress
+from stepopsd_agent.prompts import PromptFormat
+from stepopsd_agent.run import run_training
+from stepopsd_agent.stacks import make_stack, task_ids
+from stepopsd_agent.warmstart import clone, examples
+
+
+def run_train(settings: Namespace) -> int:
+    """Train, or continue the run in the folder ``settings.resume``, whose config the settings then are."""
+    config = run_config(settings)
+    chosen = settings.credit.as_dict()
+    name = chosen.pop("method")
+    with settings_checked():
+        method = credit.make(name, **chosen)
+    resumed: str | None = settings.get("resume")
+    out = fresh_folder(settings.get("out"), "train") if resumed is None else Path(resumed)
+    check_games(config.env, evaluation_env(config))
+    # Not where the model came from: that folder may have changed or gone since the run began.
+    begun = (out / "model").is_dir()
+    own = replace(config.model, path=str(out / "model"), gguf_file=None)
+    policy = load_policy(own, config.device) if begun else trained_policy(config)
+    form = prompt_format(policy, config)
+    if resumed is None:
+        _write_config(out, {**config_to_dict(config), "credit": {"method": name, **chosen}})
+    if not begun:
+        save_model(policy, out / "model")
+    summary = run_training(config, name, method, policy, form, out)
+    print(f" start: {describe(summary['start'])}")
+    print(f" final: {describe(summary['final'])}")
+    print(f"run folder: {out} (summary.json, curve.png, episodes/; tensorboard --logdir {out})")
+    return 0
+
+
+def _write_config(out: Path, saved: dict[str, Any]) -> None:
+    """The first file of a run folder: what has it can be continued."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(out / "config.yaml", yaml.safe_dump(saved, sort_keys=False).encode())
+
+
+def run_warmstart(settings: Namespace) -> int:
+    """Clone the expert and evaluate the result."""
+    config = run_config(settings)
+    out = fresh_folder(settings.get("out"), "warmstart")
+    check_games(config.env, evaluation_env(config))
+    fresh = config.model.path == "tiny"
+    policy = None if fresh else load_policy(config.model, config.device)  # told before the expert plays
+    demonstrations, fingerprint = _demonstrations(config)
+    if policy is None:
+        with settings_checked():
+            policy = tiny_policy(_texts(demonstrations), config.model, config.device, config.seed)
+    form = prompt_format(policy, config)
+    losses = _clone(policy, form, demonstrations, config)
+    with progress(config.eval.num_games, "evaluating", unit="game") as bar:
+        played = evaluate_policy(policy, form, config, on_episode=lambda episode: bar.advance())
+    table = success_table(played)
+    notes = {
+        "schema": "stepopsd.warmstart/1",
+        "evaluation": table,
+        "expert": success_table([d.episode for d in demonstrations]),
+        "loss": {"first": losses[0], "last": losses[-1]},
+        "fingerprint": fingerprint,
+        "config": config_to_dict(config),
+        **environment_facts(),
+    }
+    save_model(policy, out, {"warmstart.json": notes})
+    print(describe(table))
+    print(f"model folder: {out}; train it with: stepopsd train --model.path {out} --out RUN")
+    return 0
+
+
+def _demonstrations(config: RunConfig) -> tuple[list[Demonstration], str]:
+    """Expert episodes on games drawn from the seed, and the fingerprint of the games."""
+    env = make_stack(config.env)
+    ids, count = task_ids(env), config.warmstart.demonstrations
+    order = np.random.default_rng([config.seed, 1]).permutation(max(len(ids), count))[:count]
+    chosen = [ids[i % len(ids)] for i in order]
+    with progress(count, "playing the expert", unit="game") as bar:
+        played = demonstrate(env, chosen, config.warmstart.mistake_rate, config.seed, on_done=bar.advance)
+    return played, str(env.unwrapped.fingerprint)  # type: ignore[attr-defined]
+
+
+def _texts(demonstrations: Sequence[Demonstration]) -> list[str]:
+    """What the tokenizer of a fresh model is made from."""
+    some = demonstrations[:500]
+    # Commands also stand alone, so that the first word of one becomes a token.
+    commands = [turn.command for d in some for turn in d.turns]
+    return [d.turns[-1].prompt for d in some] + hindsight_words() * 50 + commands
+
+
+def _clone(
+    policy: Policy, form: PromptFormat, demonstrations: Sequence[Demonstration], config: RunConfig
+) -> list[float]:
+    """Fit the policy and return the loss of every optimizer step."""
+    rng = np.random.default_rng([config.seed, 2])
+    data = [e for d in demonstrations for e in examples(d, form, config.warmstart, config.hindsight, rng)]
+    steps = -(-len(data) * config.warmstart.passes // config.warmstart.batch_rows)
+    with progress(steps, "cloning the expert", unit="update") as bar:
+        return clone(
+            policy,
+            data,
+            config.warmstart,
+            config.seed,
+            on_step=lambda step, loss: bar.advance(note=f"loss {loss:.3f}"),
+        )
