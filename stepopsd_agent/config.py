@@ -183,10 +183,15 @@ class WarmstartConfig:
         demonstrations: expert episodes to clone.
         passes: passes over them.
         batch_rows: rows per optimizer step.
-        lr: peak learning rate (linear warm-up, cosine decay).
+        lr: peak learning rate of AdamW (linear warm-up, cosine decay).
+        muon_lr: peak learning rate of Muon on the weight matrices; 0 gives them to AdamW, too. A fresh model
+            learns to copy
+            names several times sooner with Muon; a pretrained one is better left to AdamW.
         mistake_rate: share of the expert's commands replaced by a mistake that it then mends; mistakes are
             not cloned.
-        hindsight_steps: steps per demonstration also shown behind a hindsight block.
+        hindsight_steps: steps per demonstration also shown behind an inline hindsight block.
+        hindsight_share: share of the games also shown played by an expert that read a peer, behind a prefix
+            block.
         observation_weight: weight of the loss on the environment's own words; they teach a fresh model to
             read.
     """
@@ -195,8 +200,10 @@ class WarmstartConfig:
     passes: int = 1
     batch_rows: int = 8
     lr: float = 2e-3
+    muon_lr: float = 0.0
     mistake_rate: float = 0.1
     hindsight_steps: int = 2
+    hindsight_share: float = 0.25
     observation_weight: float = 0.3
 
 

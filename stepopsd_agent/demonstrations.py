@@ -35,22 +35,30 @@ class Turn:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One expert episode, turn by turn, with its record and that of a peer (None when the peer failed)."""
+    """One expert episode.
+
+    Attributes:
+        turns: its states in order.
+        episode: its own record.
+        peer: record of an earlier success at the same game; None when that attempt failed.
+        informed: the acting expert had read the peer.
+    """
 
     turns: tuple[Turn, ...]
     episode: Episode
     peer: Episode | None
+    informed: bool
 
 
-def texts(demonstrations: Sequence[Demonstration]) -> list[str]:
+def pieces(demonstrations: Sequence[Demonstration]) -> list[str]:
     """What a tokenizer for these demonstrations should know, in the pieces in which it will be encoded."""
-    pieces = []
+    parts = []
     for demonstration in demonstrations:
         shown = ""
         for turn in demonstration.turns:
-            pieces += [turn.prompt.removeprefix(shown), turn.command]
+            parts += [turn.prompt.removeprefix(shown), turn.command]
             shown = turn.prompt + turn.command
-    return pieces
+    return parts
 
 
 def raw(info: dict[str, object], transcript: str) -> str:
@@ -61,37 +69,44 @@ def raw(info: dict[str, object], transcript: str) -> str:
 
 
 def play_expert(
-    env: gym.Env[str, str], task: Task, peer: Episode | None, mistake_rate: float
+    env: gym.Env[str, str],
+    task: Task,
+    mistake_rate: float,
+    *,
+    peer: Episode | None = None,
+    informed: bool = False,
 ) -> Demonstration:
     """Play one game with the expert and note both labels at every state.
 
     Args:
         env: a stack from ``make_text_env``.
         task: which game; its seed also draws the mistakes.
-        peer: a record of the same game that the informed expert may read.
         mistake_rate: share of commands replaced by a mistake.
+        peer: a record of the same game that the informed expert may read.
+        informed: let the informed expert act; otherwise it only labels.
     """
     recorder(env).identify(run="warmstart", update=0, group=task.group, member=task.member)
     prompt, info = env.reset(seed=task.seed, options={"game": task.task_id})
     text = raw(info, env.unwrapped.transcript)  # type: ignore[attr-defined]
     acting = ExploringExpert(np.random.default_rng([task.seed, task.member]), mistake_rate)
-    clean, informed = (ExploringExpert(np.random.default_rng(0)) for _ in range(2))
-    for expert in (acting, clean, informed):
+    clean, knowing = (ExploringExpert(np.random.default_rng(0)) for _ in range(2))
+    for expert in (acting, clean, knowing):
         expert.reset(text)
     if peer is not None:
-        informed.learn([(step.action, step.observation) for step in peer.steps[1:]])
+        for expert in (knowing, acting) if informed else (knowing,):
+            expert.learn([(step.action, step.observation) for step in peer.steps[1:]])
     turns, over = [], False
     while not over:
         command = acting.act()
-        turns.append(Turn(prompt, command, clean.act(), informed.act()))
+        turns.append(Turn(prompt, command, clean.act(), knowing.act()))
         prompt, _, terminated, truncated, info = env.step(command)
         text = raw(info, env.unwrapped.transcript)  # type: ignore[attr-defined]
-        for expert in (acting, clean, informed):
+        for expert in (acting, clean, knowing):
             expert.see(command, text)
         over = bool(terminated or truncated)
     episode = recorder(env).last_episode
     assert episode is not None  # the recorder closes an episode when it ends
-    return Demonstration(tuple(turns), episode, peer)
+    return Demonstration(tuple(turns), episode, peer, informed)
 
 
 def demonstrate(
@@ -99,14 +114,27 @@ def demonstrate(
     task_ids: Sequence[str],
     mistake_rate: float,
     seed: int,
+    *,
+    informed_share: float = 0.0,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[Demonstration]:
-    """One demonstration per game; its peer is a first, flawless attempt at the same game."""
+    """One demonstration per game; its peer is a first, flawless attempt at the same game.
+
+    Args:
+        env: a stack from ``make_text_env``.
+        task_ids: games in order.
+        mistake_rate: share of commands replaced by a mistake.
+        seed: of the first game; the k-th uses seed + k.
+        informed_share: share of the games, evenly spread, that an informed expert plays as well.
+        on_done: called after each game (progress bars).
+    """
     out = []
     for k, task_id in enumerate(task_ids):
-        first = play_expert(env, Task(task_id, seed + k, k, 0), None, 0.0).episode
-        out.append(
-            play_expert(env, Task(task_id, seed + k, k, 1), first if first.success else None, mistake_rate)
-        )
+        first = play_expert(env, Task(task_id, seed + k, k, 0), 0.0).episode
+        peer = first if first.success else None
+        out.append(play_expert(env, Task(task_id, seed + k, k, 1), mistake_rate, peer=peer))
+        if int((k + 1) * informed_share) > int(k * informed_share):
+            task = Task(task_id, seed + k, k, 2)
+            out.append(play_expert(env, task, mistake_rate, peer=peer, informed=True))
         on_done()
     return out

@@ -24,7 +24,6 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 from transformers.cache_utils import DynamicLayer
-from transformers.utils import logging
 
 from stepopsd_agent.config import ModelConfig
 
@@ -50,7 +49,8 @@ class Policy:
         """Wrap a loaded model and tokenizer and move the model to ``device``."""
         self.device = torch.device(device)
         torch.nn.Module.to(model, self.device)  # transformers hides the types of its own `to`
-        self.model = model.eval()
+        model.train(False)
+        self.model = model
         self.tokenizer = tokenizer
 
     @property
@@ -62,7 +62,7 @@ class Policy:
     @property
     def stop_ids(self) -> frozenset[int]:
         """Ids that end a response: the tokenizer's and the generation configuration's end tokens."""
-        configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        configured = self.model.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
         return frozenset(int(i) for i in [self.tokenizer.eos_token_id, *ids] if i is not None)
 
@@ -79,7 +79,8 @@ class Policy:
         """Keep the cached keys at ``order`` [B, K'] of each row, in that order.
 
         Raises:
-            ModelFolderError: the model forgets old keys by itself (sliding windows, recurrent states), so that its
+            ModelFolderError: the model forgets old keys by itself (sliding windows, recurrent states), so
+                that its
                 cache cannot be laid out anew.
         """
         for layer in cache.layers:
@@ -149,7 +150,8 @@ class Policy:
             use_cache=False,
         ).last_hidden_state  # (N, T, D)
         chosen = hidden[:, :-1][select[:, 1:]]  # the state one before each selected token
-        logits = self.model.get_output_embeddings()(chosen).float() / temperature
+        head = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        logits = head(chosen).float() / temperature
         picked = torch.log_softmax(logits, dim=-1).gather(1, ids[:, 1:][select[:, 1:]][:, None])[:, 0]
         return torch.zeros(ids.shape, dtype=picked.dtype, device=ids.device).masked_scatter(select, picked)
 
@@ -254,10 +256,12 @@ def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: in
 
 
 def _train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Learn byte-level BPE in which names and numbers are tokens of their own and stock phrases merge into one.
+    """Learn byte-level BPE in which names and numbers are tokens of their own and stock phrases merge into
+    one.
 
-    A name is a word seen before a number ("cabinet 2"). Kept apart it is the same token in the task, in lists and in
-    commands, so that a small model can match and copy it; the phrases between names then cost little.
+    A name is a word seen before a number ("cabinet 2"). Kept apart it is the same token in the task, in
+    lists and in commands, so that a small model can match and copy it; the phrases between names then cost
+    little.
     """
     names = sorted({name for text in texts for name in re.findall(r" ([a-z]+) \d", text)})
     apart = rf" (?:{'|'.join(names)})\b| \d+" if names else r" \d+"

@@ -7,7 +7,7 @@ can act as a hindsight teacher.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from stepopsd_agent.hindsight import block_ids
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.rescore import Branch, Tree, tree_tensors
+from stepopsd_wrappers import Episode
 
 
 @dataclass(frozen=True)
@@ -36,39 +37,63 @@ def examples(
     hindsight: HindsightConfig,
     rng: np.random.Generator,
 ) -> list[Example]:
-    """Rows of one demonstration: one per episode in the transcript layout, one per step in the window."""
-    turns = demonstration.turns
-    chosen = (
-        set(rng.permutation(len(turns))[: config.hindsight_steps].tolist())
-        if hindsight.mode != "none"
-        else set()
-    )
+    """Rows of one demonstration: one per episode in the transcript layout, one per step in the window.
+
+    With inline hindsight some steps also hang a branch: block, then the informed label. With prefix
+    hindsight the rows of an informed demonstration begin with the block instead.
+    """
+    prefix = demonstration.informed and hindsight.position == "prefix" and hindsight.mode != "none"
+    inline = hindsight.position == "inline" and hindsight.mode != "none"
+    count = len(demonstration.turns)
+    chosen = set(rng.permutation(count)[: config.hindsight_steps].tolist()) if inline else set()
     stop = min(form.policy.stop_ids)
-    rows: list[tuple[list[int], list[float], list[Branch]]] = []
+    rows: list[_Row] = []
     shown = ""
-    for k, turn in enumerate(turns):
-        new_row = not (shown and turn.prompt.startswith(shown))
-        if new_row:
-            rows.append((form.first_ids(turn.prompt), [], []))
+    for k, turn in enumerate(demonstration.turns):
+        if shown and turn.prompt.startswith(shown):
+            rows[-1].read(form.turn_ids(turn.prompt[len(shown) :], closed=True), config.observation_weight)
         else:
-            rows[-1][0].extend(form.turn_ids(turn.prompt[len(shown) :], closed=True))
-        ids, weights, branches = rows[-1]
-        weights.extend([config.observation_weight] * (len(ids) - len(weights)))
+            rows.append(_Row())
+            rows[-1].read(form.first_ids(turn.prompt), config.observation_weight)
+            if prefix:
+                rows[-1].read(_block(demonstration, demonstration.peer, form, hindsight), 0.0)
         if k in chosen:
-            branches.append(_hindsight_branch(demonstration, turn, len(ids), form, hindsight, stop, rng))
-        command, _ = _command_ids(form, turn.command, stop)
-        ids.extend(command)
-        weights.extend([1.0 if turn.command == turn.label else 0.0] * len(command))
+            rows[-1].branches.append(
+                _hindsight_branch(demonstration, turn, len(rows[-1].ids), form, hindsight, stop, rng)
+            )
+        right = turn.command == (turn.informed if demonstration.informed else turn.label)
+        rows[-1].read(_command_ids(form, turn.command, stop), 1.0 if right else 0.0)
         shown = turn.prompt + turn.command
-    return [
-        Example(Tree(tuple(ids), tuple(branches), tuple(range(1, len(ids)))), (0.0, *weights[1:]))
-        for ids, weights, branches in rows
-    ]
+    return [row.example() for row in rows]
 
 
-def _command_ids(form: PromptFormat, command: str, stop: int) -> tuple[list[int], int]:
-    ids = [*form.policy.encode([command])[0], stop]
-    return ids, len(ids)
+@dataclass
+class _Row:
+    """A row in the making."""
+
+    ids: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    branches: list[Branch] = field(default_factory=list)
+
+    def read(self, ids: Sequence[int], weight: float) -> None:
+        self.ids.extend(ids)
+        self.weights.extend([weight] * len(ids))
+
+    def example(self) -> Example:
+        tree = Tree(tuple(self.ids), tuple(self.branches), tuple(range(1, len(self.ids))))
+        return Example(tree, (0.0, *self.weights[1:]))
+
+
+def _command_ids(form: PromptFormat, command: str, stop: int) -> list[int]:
+    return [*form.policy.encode([command])[0], stop]
+
+
+def _block(
+    demonstration: Demonstration, peer: Episode | None, form: PromptFormat, hindsight: HindsightConfig
+) -> list[int]:
+    """The block that training will show: an attempt with a peer beside it is one that failed."""
+    success = False if peer is not None else demonstration.episode.success
+    return block_ids(form.policy, hindsight, success, peer)
 
 
 def _hindsight_branch(
@@ -82,10 +107,9 @@ def _hindsight_branch(
 ) -> Branch:
     """The step again, behind the block a failed attempt would see (with a peer) or the bare outcome."""
     peer = demonstration.peer if "peer" in hindsight.mode and rng.random() < 0.75 else None
-    success = False if peer is not None else demonstration.episode.success
-    block = block_ids(form.policy, hindsight, success, peer) or form.policy.encode(["\n"])[0]
-    target, _ = _command_ids(form, turn.informed if peer is not None else turn.label, stop)
-    return Branch(at, tuple(block), tuple(target))
+    block = _block(demonstration, peer, form, hindsight) or form.policy.encode(["\n"])[0]
+    label = turn.informed if peer is not None else turn.label
+    return Branch(at, tuple(block), tuple(_command_ids(form, label, stop)))
 
 
 def clone_loss(policy: Policy, batch: Sequence[Example]) -> Tensor:
@@ -116,21 +140,32 @@ def clone(
     rng = np.random.default_rng(seed)
     order = np.concatenate([rng.permutation(len(data)) for _ in range(config.passes)])
     batches = [order[i : i + config.batch_rows] for i in range(0, len(order), config.batch_rows)]
-    optimizer = torch.optim.AdamW(
-        policy.model.parameters(), lr=config.lr, weight_decay=0.01, betas=(0.9, 0.95)
-    )
+    optimizers = make_optimizers(policy, config)
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(o, lambda step: _rate(step, len(batches))) for o in optimizers
+    ]
     losses = []
     for step, batch in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * _rate(step, len(batches))
         loss = clone_loss(policy, [data[i] for i in batch])
-        optimizer.zero_grad(set_to_none=True)
+        policy.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
-        optimizer.step()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         losses.append(float(loss.detach()))
         on_step(step, losses[-1])
     return losses
+
+
+def make_optimizers(policy: Policy, config: WarmstartConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or for all but the weight matrices of the layers when Muon takes those."""
+    embedding = policy.model.get_input_embeddings().weight
+    matrices = [p for p in policy.model.parameters() if p.ndim == 2 and p is not embedding and config.muon_lr]
+    taken = set(map(id, matrices))
+    rest = [p for p in policy.model.parameters() if id(p) not in taken]
+    adamw = torch.optim.AdamW(rest, lr=config.lr, weight_decay=0.01, betas=(0.9, 0.95))
+    return [adamw, torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=0.01)] if matrices else [adamw]
 
 
 def _rate(step: int, total: int) -> float:

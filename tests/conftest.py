@@ -9,12 +9,17 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 from filelock import FileLock
 
 # One thread per process: the suite runs several, tiny models gain nothing from more, and sums keep one order.
 # Commands that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A first call, or a machine with other work, takes long without being wrong.
+hypothesis.settings.register_profile("steady", deadline=None)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,6 +65,16 @@ def official_games(test_data: Path) -> Path:
 def old_official_games(test_data: Path) -> Path:
     """Folder of unpacked games of older releases, in other wordings."""
     return unpack(test_data / "alfworld-games-old.tar.xz")
+
+
+@pytest.fixture(scope="session")
+def taught_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny model that wins one tiny game about every other time, read only by agreement."""
+    from tests.runs import taught  # imports torch, which most tests do without
+
+    folder = tmp_path_factory.mktemp("taught") / "model"
+    taught().save(folder)
+    return folder
 
 
 def unpack(archive: Path) -> Path:

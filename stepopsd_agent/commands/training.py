@@ -13,7 +13,7 @@ from stepopsd_agent import credit
 from stepopsd_agent.checks import check_games, fresh_folder, settings_checked
 from stepopsd_agent.commands.common import describe, prompt_format, run_config, trained_policy
 from stepopsd_agent.config import RunConfig, config_to_dict
-from stepopsd_agent.demonstrations import Demonstration, demonstrate
+from stepopsd_agent.demonstrations import Demonstration, demonstrate, pieces
 from stepopsd_agent.evaluate import evaluate_policy, evaluation_env, success_table
 from stepopsd_agent.facts import environment_facts
 from stepopsd_agent.files import write_bytes_atomic
@@ -97,16 +97,21 @@ def _demonstrations(config: RunConfig) -> tuple[list[Demonstration], str]:
     order = np.random.default_rng([config.seed, 1]).permutation(max(len(ids), count))[:count]
     chosen = [ids[i % len(ids)] for i in order]
     with progress(count, "playing the expert", unit="game") as bar:
-        played = demonstrate(env, chosen, config.warmstart.mistake_rate, config.seed, on_done=bar.advance)
+        share = config.warmstart.hindsight_share if config.hindsight.position == "prefix" else 0.0
+        played = demonstrate(
+            env,
+            chosen,
+            config.warmstart.mistake_rate,
+            config.seed,
+            informed_share=share,
+            on_done=bar.advance,
+        )
     return played, str(env.unwrapped.fingerprint)  # type: ignore[attr-defined]
 
 
 def _texts(demonstrations: Sequence[Demonstration]) -> list[str]:
     """What the tokenizer of a fresh model is made from."""
-    some = demonstrations[:500]
-    # Commands also stand alone, so that the first word of one becomes a token.
-    commands = [turn.command for d in some for turn in d.turns]
-    return [d.turns[-1].prompt for d in some] + hindsight_words() * 50 + commands
+    return pieces(demonstrations[:500]) + hindsight_words() * 50
 
 
 def _clone(
