@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.output import write_result
 from stepopsd_envs.alfworld import Engine, GameFileError, load_game
 
 SHORT_GAMES = 20
@@ -181,7 +182,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with games_folder(arguments.data_root) as root:
             parity = compare(arguments.transcripts, root, SHORT_GAMES if arguments.short else None)
         if arguments.json:
-            arguments.json.write_text(json.dumps(as_json(parity), indent=1) + "\n", encoding="utf-8")
+            command = "python -m benchmarks.alfworld_parity --transcripts FILE --data-root DIR"
+            write_result(arguments.json, as_json(parity), command)
     except (InputError, GameFileError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

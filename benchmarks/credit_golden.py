@@ -23,6 +23,7 @@ from typing import Any, cast, get_args
 import torch
 from torch import Tensor
 
+from benchmarks.output import write_result
 from stepopsd_agent import credit, losses
 from stepopsd_agent.audit import audit
 from stepopsd_agent.batch import KINDS, Batch, StepRow, TokenRow
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         goldens = read(options.file)
         result = compare(goldens)
         if options.json:
-            options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            write_result(options.json, result, "python -m benchmarks.credit_golden FILE")
     except BadInputError as error:
         print(f"credit_golden: {error}", file=sys.stderr)
         return 2

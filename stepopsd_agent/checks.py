@@ -1,4 +1,4 @@
-"""What a command checks before it starts, so that bad input ends in one clear line and leaves nothing half made."""
+"""What a command checks before it starts: bad input ends in one clear line and leaves nothing half made."""
 
 import re
 from collections.abc import Iterator
@@ -86,8 +86,8 @@ def check_device(device: str) -> None:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(device.partition(":")[2] or 0) >= count:
         raise UsageError(
-            f"device is {device!r}, but PyTorch {torch.__version__} sees {count} CUDA devices; use --device cpu, or "
-            "install a CUDA build of PyTorch on a machine with such a device"
+            f"device is {device!r}, but PyTorch {torch.__version__} sees {count} CUDA devices; use "
+            "--device cpu, or install a CUDA build of PyTorch on a machine with such a device"
         )
 
 

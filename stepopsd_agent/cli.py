@@ -18,9 +18,9 @@ from stepopsd_agent import credit
 from stepopsd_agent.config import RunConfig
 
 COMMANDS = {
-    "warmstart": "clone an exploring expert into a model, so that reinforcement learning has something to improve",
+    "warmstart": "clone an exploring expert into a model, so that training has something to improve",
     "train": "train a policy with GRPO and a credit method, or continue a run with --resume RUN",
-    "eval": "play held-out games with a model, the random agent or the expert, and print success with its interval",
+    "eval": "play held-out games with a model, the random agent or the expert; print success with intervals",
     "record": "play games and keep the step-annotated episodes",
     "replay": "play recorded episodes again and compare every observation",
     "play": "play a game yourself at the keyboard",
@@ -33,7 +33,7 @@ USED: dict[str, set[str]] = {
     "record": _PLAYING,
     "play": {"seed", "env"},
 }
-"""Settings a command reads. It takes all of them, so that one file serves every command, but its help shows these."""
+"""Settings a command reads. It takes all, so that one file serves every command; its help shows these."""
 
 
 class Parser(ArgumentParser):
@@ -116,7 +116,10 @@ def _hide_unused(parser: ArgumentParser, used: set[str]) -> None:
 
 
 def credit_method(argv: Sequence[str]) -> str:
-    """Find ``credit.method`` before parsing, since it decides which ``--credit.*`` fields exist; flags win over the file."""
+    """Find ``credit.method`` before parsing, since it decides which ``--credit.*`` fields there are.
+
+    Flags win over the file.
+    """
     method = "step_opsd"
     for value in _values(argv, "--config"):
         method = _method_in_file(Path(value)) or method
@@ -166,11 +169,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
             _complain("--resume continues a run with the settings in its folder; leave out the other flags")
         )
     if not (run / "config.yaml").is_file():
-        raise SystemExit(
-            _complain(
-                f"{run} is not a run folder: it has no config.yaml; --resume takes the --out of an earlier train"
-            )
-        )
+        problem = f"{run} is not a run folder: it has no config.yaml"
+        raise SystemExit(_complain(f"{problem}; --resume takes the --out of an earlier train"))
     saved = parse(["train", "--config", str(run / "config.yaml")])
     saved["train"]["resume"] = str(run)
     return saved

@@ -50,6 +50,8 @@ class ModelConfig:
         hidden_size: width of a tiny model.
         num_layers: depth of a tiny model.
         num_heads: attention heads of a tiny model.
+        head_dim: width of a tiny model's heads. Keys and queries are normalised, so their products stay below
+            its root: narrow heads cannot look at one word among hundreds.
         vocab_size: tokens of a tiny model's own tokenizer.
         max_positions: longest row of a tiny model, in tokens.
     """
@@ -65,6 +67,7 @@ class ModelConfig:
     hidden_size: int = 128
     num_layers: int = 4
     num_heads: int = 4
+    head_dim: int = 64
     vocab_size: int = 1024
     max_positions: int = 4096
 
@@ -80,6 +83,7 @@ class RolloutConfig:
         temperature: sampling temperature in training.
         max_tokens: longest response, in tokens.
         max_row_tokens: an episode whose row would grow beyond this is truncated.
+        invalid_penalty: taken off the return for every command that is not admissible; a success pays 1.
     """
 
     tasks: int = 16
@@ -88,6 +92,7 @@ class RolloutConfig:
     temperature: float = 1.0
     max_tokens: int = 16
     max_row_tokens: int = 4096
+    invalid_penalty: float = 0.0
 
 
 @dataclass
@@ -187,8 +192,9 @@ class WarmstartConfig:
         muon_lr: peak learning rate of Muon on the weight matrices; 0 gives them to AdamW, too. A fresh model
             learns to copy
             names several times sooner with Muon; a pretrained one is better left to AdamW.
-        mistake_rate: share of the expert's commands replaced by a mistake that it then mends; mistakes are
-            not cloned.
+        mistake_rate: share of the expert's commands replaced by a mistake that it then mends.
+        clone_mistakes: imitate the mistakes as well, as one does who cannot tell them from the rest; behind a
+            hindsight block they are never imitated.
         hindsight_steps: steps per demonstration also shown behind an inline hindsight block.
         hindsight_share: share of the games also shown played by an expert that read a peer, behind a prefix
             block.
@@ -202,6 +208,7 @@ class WarmstartConfig:
     lr: float = 2e-3
     muon_lr: float = 0.0
     mistake_rate: float = 0.1
+    clone_mistakes: bool = False
     hindsight_steps: int = 2
     hindsight_share: float = 0.25
     observation_weight: float = 0.3

@@ -13,7 +13,9 @@ import numpy as np
 
 from stepopsd_agent.rollout import Task
 from stepopsd_envs.alfworld.expert import ExploringExpert
-from stepopsd_wrappers import Episode, recorder
+from stepopsd_wrappers import Episode, ParseResponse, recorder
+from stepopsd_wrappers.find import find_wrapper
+from stepopsd_wrappers.parse_response import ResponseFormat
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,9 @@ class Turn:
 
     Attributes:
         prompt: what the agent was shown.
-        command: what was done.
-        label: what the expert does here.
-        informed: what the expert does here after reading the peer.
+        command: the response that was given.
+        label: what the expert answers here.
+        informed: what the expert answers here after reading the peer.
     """
 
     prompt: str
@@ -68,6 +70,13 @@ def raw(info: dict[str, object], transcript: str) -> str:
     return transcript[step["observation_start"] : step["observation_end"]]
 
 
+def say(expert: ExploringExpert, command: str, form: ResponseFormat) -> str:
+    """The response of an expert: the bare command, or with tags its thought before it."""
+    if form == "plain":
+        return command
+    return f"<think>{expert.thought()}</think><action>{command}</action>"
+
+
 def play_expert(
     env: gym.Env[str, str],
     task: Task,
@@ -95,11 +104,14 @@ def play_expert(
     if peer is not None:
         for expert in (knowing, acting) if informed else (knowing,):
             expert.learn([(step.action, step.observation) for step in peer.steps[1:]])
+    parser = find_wrapper(env, ParseResponse)
+    form = "plain" if parser is None else parser.format
     turns, over = [], False
     while not over:
         command = acting.act()
-        turns.append(Turn(prompt, command, clean.act(), knowing.act()))
-        prompt, _, terminated, truncated, info = env.step(command)
+        response = say(acting, command, form)
+        turns.append(Turn(prompt, response, say(clean, clean.act(), form), say(knowing, knowing.act(), form)))
+        prompt, _, terminated, truncated, info = env.step(response)
         text = raw(info, env.unwrapped.transcript)  # type: ignore[attr-defined]
         for expert in (acting, clean, knowing):
             expert.see(command, text)
@@ -115,6 +127,7 @@ def demonstrate(
     mistake_rate: float,
     seed: int,
     *,
+    peers: bool = True,
     informed_share: float = 0.0,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[Demonstration]:
@@ -125,15 +138,18 @@ def demonstrate(
         task_ids: games in order.
         mistake_rate: share of commands replaced by a mistake.
         seed: of the first game; the k-th uses seed + k.
+        peers: give every demonstration a peer, which costs a second game; informed ones have theirs in any
+            case.
         informed_share: share of the games, evenly spread, that an informed expert plays as well.
         on_done: called after each game (progress bars).
     """
     out = []
     for k, task_id in enumerate(task_ids):
-        first = play_expert(env, Task(task_id, seed + k, k, 0), 0.0).episode
-        peer = first if first.success else None
+        informed = int((k + 1) * informed_share) > int(k * informed_share)
+        first = play_expert(env, Task(task_id, seed + k, k, 0), 0.0).episode if peers or informed else None
+        peer = first if first is not None and first.success else None
         out.append(play_expert(env, Task(task_id, seed + k, k, 1), mistake_rate, peer=peer))
-        if int((k + 1) * informed_share) > int(k * informed_share):
+        if informed:
             task = Task(task_id, seed + k, k, 2)
             out.append(play_expert(env, task, mistake_rate, peer=peer, informed=True))
         on_done()

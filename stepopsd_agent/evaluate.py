@@ -92,8 +92,8 @@ def evaluate_policy(
 ) -> list[Episode]:
     """Play the evaluation games once each with the language model.
 
-    The games are the first ``eval.num_games`` of the canonical list of ``eval.games`` (test houses when generated), the same
-    for every policy and seed; the sampling noise is the same too.
+    The games are the first ``eval.num_games`` of the canonical list of ``eval.games`` (test houses when
+    generated), the same for every policy and seed; the sampling noise is the same too.
     """
     env_config = evaluation_env(config)
     return play_policy(policy, form, config, env_config, config.eval.num_games, EVAL_SEED, on_episode)

@@ -51,8 +51,7 @@ def hindsight_words() -> list[str]:
 def block_ids(
     policy: Policy, config: HindsightConfig, success: bool | None, peer: Episode | None
 ) -> list[int]:
-    """Ids of one hindsight block; empty when there is nothing to tell, and then the teacher sees what the
-    student saw.
+    """Ids of one hindsight block; empty when there is nothing to tell: the teacher sees what the student saw.
 
     Args:
         policy: owner of the tokenizer.

@@ -232,7 +232,7 @@ def load_policy(config: ModelConfig, device: str) -> Policy:
 
 
 def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: int) -> Policy:
-    """A fresh Qwen3-shaped model with a byte-level BPE tokenizer learned from ``texts``; weights seeded by ``seed``."""
+    """A fresh Qwen3-shaped model, weights from ``seed``, and a tokenizer learned from ``texts``."""
     tokenizer = _train_tokenizer(texts, config.vocab_size)
     shape = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -240,8 +240,8 @@ def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: in
         intermediate_size=3 * config.hidden_size,
         num_hidden_layers=config.num_layers,
         num_attention_heads=config.num_heads,
-        num_key_value_heads=max(1, config.num_heads // 2),
-        head_dim=config.hidden_size // config.num_heads,
+        num_key_value_heads=config.num_heads,
+        head_dim=config.head_dim,
         max_position_embeddings=config.max_positions,
         tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,

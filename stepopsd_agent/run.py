@@ -1,4 +1,4 @@
-"""A training run on disk: evaluations, checkpoints, metrics, episodes, summary, and the way back in after a kill.
+"""A training run on disk: evaluations, checkpoints, rows, episodes, summary, and the way back after a kill.
 
 Whatever is written after a checkpoint is cut off and made again when the run is continued from it.
 """
@@ -56,7 +56,7 @@ class Run:
     spent_s: float = 0.0
 
     def __post_init__(self) -> None:
-        """Continue from the newest checkpoint in the folder; without one, begin anew whatever stands there."""
+        """Continue from the newest checkpoint in the folder; without one, begin anew."""
         self.began = time.perf_counter()
         position, rows = BEGINNING, BEFORE_ANY_UPDATE
         path = latest_checkpoint(self.out / "checkpoints")
@@ -154,7 +154,8 @@ def run_training(
     """Train to ``config.updates``, continuing from the newest checkpoint in ``out`` if there is one.
 
     Returns:
-        The summary, which is also written to ``out/summary.json``, beside ``curve.png`` and the trained ``model/``.
+        The summary, which is also written to ``out/summary.json``, beside ``curve.png`` and the trained
+        ``model/``.
 
     Raises:
         Interrupted: after Ctrl-C, once the running update is finished and a checkpoint is written.

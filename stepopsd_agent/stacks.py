@@ -34,7 +34,7 @@ def make_stack(config: EnvConfig) -> gym.Env[str, str]:
 
 
 def make_plain_env(config: EnvConfig) -> gym.Env[str, str]:
-    """One recorded environment without prompts: observations in, commands out, for agents that are not language models."""
+    """One recorded environment without prompts, for agents that read observations and give commands."""
     return RecordEpisode(gym.make(config.id, disable_env_checker=True, **env_arguments(config)))
 
 
@@ -44,7 +44,7 @@ def task_ids(env: gym.Env[str, str]) -> tuple[str, ...]:
 
 
 def training_tasks(ids: tuple[str, ...], seed: int, update: int, tasks: int, group_size: int) -> list[Task]:
-    """The groups of one update: every game once per pass in an order drawn from the seed, each ``group_size`` times."""
+    """The groups of one update: each a game ``group_size`` times, in an order drawn anew for every pass."""
     first = update * tasks
     chosen = [_at(ids, seed, first + k) for k in range(tasks)]
     return [

@@ -23,6 +23,7 @@ from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.rescore import plain_logprobs, teacher_logprobs
 from stepopsd_agent.rollout import Sampling, rollout
+from stepopsd_agent.shaping import penalise_invalid
 from stepopsd_agent.stacks import make_stack, task_ids, training_tasks
 from stepopsd_wrappers import Episode
 
@@ -116,6 +117,7 @@ class Trainer:
         c = self.config
         batch = collate(episodes, pad_id=self.policy.pad_id).to(self.policy.device)
         audit(batch)
+        batch = penalise_invalid(batch, c.rollout.invalid_penalty)
         budget, temperature, passes = c.learner.tokens_per_micro_batch, c.rollout.temperature, 0
 
         def plain() -> Tensor:

@@ -6,7 +6,8 @@ can act as a hindsight teacher.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +37,7 @@ def examples(
     config: WarmstartConfig,
     hindsight: HindsightConfig,
     rng: np.random.Generator,
+    verbs: Mapping[str, float] | None = None,
 ) -> list[Example]:
     """Rows of one demonstration: one per episode in the transcript layout, one per step in the window.
 
@@ -61,10 +63,34 @@ def examples(
             rows[-1].branches.append(
                 _hindsight_branch(demonstration, turn, len(rows[-1].ids), form, hindsight, stop, rng)
             )
-        right = turn.command == (turn.informed if demonstration.informed else turn.label)
-        rows[-1].read(_command_ids(form, turn.command, stop), 1.0 if right else 0.0)
+        cloned = _is_cloned(turn, demonstration.informed, config.clone_mistakes)
+        weight = (verbs or {}).get(verb(turn.command), 1.0)
+        rows[-1].read(_command_ids(form, turn.command, stop), weight if cloned else 0.0)
         shown = turn.prompt + turn.command
     return [row.example() for row in rows]
+
+
+def verb(command: str) -> str:
+    """``"take mug 1 from desk 2"``, in tags or bare, -> ``"take"``."""
+    return command.rpartition("<action>")[2].split(" ", 1)[0]
+
+
+def verb_weights(demonstrations: Sequence[Demonstration], power: float) -> dict[str, float]:
+    """Loss weight of a command by its verb: (mean count / count) to the power, 1 for a verb of mean
+    frequency.
+
+    Going somewhere is most of what an expert does, taking the right thing the rarer and harder decision.
+    """
+    counts = Counter(verb(turn.command) for d in demonstrations for turn in d.turns)
+    mean = sum(counts.values()) / len(counts)
+    return {name: (mean / count) ** power for name, count in counts.items()}
+
+
+def _is_cloned(turn: Turn, informed: bool, clone_mistakes: bool) -> bool:
+    """Whether the command done here is to be imitated; whoever has read a peer is to make no mistakes."""
+    if informed:
+        return turn.command == turn.informed
+    return clone_mistakes or turn.command == turn.label
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Small runs for tests: a model that wins one game about every other time, settings for it, and the command line."""
+"""Small runs for tests: a model that wins a game every other time, settings for it, the command line."""
 
 import multiprocessing
 import os
@@ -8,20 +8,22 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from stepopsd_agent.cli import main
 from stepopsd_agent.config import HindsightConfig, ModelConfig, RunConfig, WarmstartConfig, config_from_dict
-from stepopsd_agent.demonstrations import Demonstration, demonstrate
+from stepopsd_agent.demonstrations import Demonstration, demonstrate, pieces
+from stepopsd_agent.hindsight import hindsight_words
 from stepopsd_agent.policy import Policy, tiny_policy
 from stepopsd_agent.prompts import make_format
 from stepopsd_agent.stacks import make_stack, task_ids
 from stepopsd_agent.warmstart import clone, examples
 
 ROOT = Path(__file__).parents[1]
+Dtype = Literal["float32", "float64"]
 SETTINGS: dict[str, Any] = {
     "updates": 4,
     "threads": 1,
@@ -32,7 +34,7 @@ SETTINGS: dict[str, Any] = {
     "learner": {"lr": 3e-3},
     "eval": {"num_games": 2},
 }
-"""Both groups of an update play the one game, and some attempts win it, so that there is something to learn."""
+"""Both groups of an update play the one game, and some attempts win it: there is something to learn."""
 
 
 def run_config(**sections: Any) -> RunConfig:
@@ -50,28 +52,33 @@ def demonstrations(count: int, mistake_rate: float = 0.1, seed: int = 0) -> list
     return demonstrate(env, [task_ids(env)[0]] * count, mistake_rate, seed)
 
 
-def fresh(demos: Sequence[Demonstration], dtype: str = "float32") -> Policy:
+def fresh(demos: Sequence[Demonstration], dtype: Dtype = "float32") -> Policy:
     """A model of width 32 with random weights and a tokenizer that knows the game's words."""
-    texts = [d.turns[-1].prompt for d in demos] + [turn.command for d in demos for turn in d.turns]
+    texts = pieces(demos) + hindsight_words() * 10
     config = ModelConfig(
         hidden_size=32, num_layers=2, num_heads=2, vocab_size=400, max_positions=1024, dtype=dtype
-    )  # type: ignore[arg-type]
+    )
     return tiny_policy(texts, config, "cpu", seed=0)
 
 
-@cache
-def _taught() -> tuple[list[Demonstration], dict[str, torch.Tensor]]:
-    demos = demonstrations(400)
+def cloned(demos: Sequence[Demonstration]) -> Policy:
+    """`fresh` after cloning the demonstrations once, in a few seconds."""
     policy = fresh(demos)
     config = WarmstartConfig(batch_rows=4, lr=1e-2, hindsight_steps=1)
     form, rng = make_format(policy, "off", "", False), np.random.default_rng(0)
     data = [e for d in demos for e in examples(d, form, config, HindsightConfig(max_peer_tokens=48), rng)]
     clone(policy, data, config, seed=0)
-    return demos, policy.state()
+    return policy
 
 
-def taught(dtype: str = "float32") -> Policy:
-    """The same model after three seconds of cloning: at temperature 1 it wins the game about every other time."""
+@cache
+def _taught() -> tuple[list[Demonstration], dict[str, torch.Tensor]]:
+    demos = demonstrations(400)
+    return demos, cloned(demos).state()
+
+
+def taught(dtype: Dtype = "float32") -> Policy:
+    """A model that at temperature 1 wins its one game every other time."""
     demos, state = _taught()
     policy = fresh(demos, dtype)
     policy.load_state(state)

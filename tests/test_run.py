@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from stepopsd_agent import credit, run
+from stepopsd_agent import credit
 from stepopsd_agent.checkpoint import latest_checkpoint, load_checkpoint
 from stepopsd_agent.cli import main
 from stepopsd_agent.metrics import read_rows
@@ -62,7 +62,7 @@ def test_run_learns_from_mixed_groups(whole: Path) -> None:
 def test_run_killed_again_and_again_ends_as_if_never_interrupted(
     taught_model: Path, whole: Path, tmp_path: Path
 ) -> None:
-    """SIGKILL at a file operation of every kind, ever later: in the first files, checkpoints, rows, the last files."""
+    """SIGKILL at file operations of every kind, ever later: first files, checkpoints, rows, last files."""
     out = tmp_path / "run"
     kill_at, killed = 1, 0
     while True:
@@ -81,7 +81,7 @@ def test_run_killed_again_and_again_ends_as_if_never_interrupted(
 def test_run_resumes_without_a_checkpoint_from_the_beginning(
     taught_model: Path, whole: Path, tmp_path: Path, begun: bool
 ) -> None:
-    """Rows and episodes of a first sitting that wrote no checkpoint are cut off; so is a half copy of the model."""
+    """Rows, episodes and half a model of a first sitting that wrote no checkpoint are cut off."""
     out = tmp_path / "run"
     out.mkdir()
     saved = (whole / "config.yaml").read_text()
@@ -185,8 +185,8 @@ def test_run_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.Mon
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
 
-    monkeypatch.setattr(run.Trainer, "step", twice)
+    monkeypatch.setattr(Trainer, "step", twice)
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match="stopped at once.*stepopsd train --resume"):
+    with pytest.raises(Interrupted, match=r"stopped at once.*stepopsd train --resume"):
         run_training(run_config(), "grpo", credit.make("grpo"), policy, form, tmp_path)
     assert signal.getsignal(signal.SIGINT) is before

@@ -1,4 +1,4 @@
-"""What the commands of ``stepopsd`` do, on parsed settings. Which error of theirs is the user's stands here."""
+"""What the commands of ``stepopsd`` do, on parsed settings, and which of their errors are the user's."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ BAD_INPUT = (
     ReplayError,
     OSError,
 )
-"""Errors whose message tells the user what to do; all others are mistakes of the program and keep their trace."""
+"""Their messages tell the user what to do; all other errors are the program's and keep their trace."""
 
 STOPPED = (Interrupted, FloatingPointError)
 """The run ended before its end, by Ctrl-C or since the gradient was not finite."""

@@ -146,7 +146,7 @@ def run_play(settings: Namespace) -> int:
 
 
 def _ask() -> str | None:
-    """The next command, None at the end of input; one that comes from a pipe is shown, as if it were typed."""
+    """The next command, None at the end of input; one from a pipe is shown, as if it were typed."""
     try:
         command = input("\n> ").strip()
     except EOFError:

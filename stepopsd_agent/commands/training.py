@@ -97,12 +97,14 @@ def _demonstrations(config: RunConfig) -> tuple[list[Demonstration], str]:
     order = np.random.default_rng([config.seed, 1]).permutation(max(len(ids), count))[:count]
     chosen = [ids[i % len(ids)] for i in order]
     with progress(count, "playing the expert", unit="game") as bar:
-        share = config.warmstart.hindsight_share if config.hindsight.position == "prefix" else 0.0
+        prefix = config.hindsight.position == "prefix"
+        share = config.warmstart.hindsight_share if prefix else 0.0
         played = demonstrate(
             env,
             chosen,
             config.warmstart.mistake_rate,
             config.seed,
+            peers=not prefix,
             informed_share=share,
             on_done=bar.advance,
         )

@@ -143,12 +143,33 @@ def decide(known: Knowledge) -> str:
     """Choose the next command."""
     if known.holding:
         return _deliver(known)
-    target = _target(known)
-    wanted = [thing for thing, place in known.place.items() if _is_wanted(known, thing, place, target)]
-    if not wanted:
+    thing = _wanted(known)
+    if not thing:
         return _explore(known)
-    thing = min(wanted, key=lambda name: (name not in known.treated, known.place[name] not in known.here))
     return _reach(known, known.place[thing]) or f"take {thing} from {known.place[thing]}"
+
+
+def ponder(known: Knowledge) -> str:
+    """Say what the hand holds and what is wanted next: "want mug unseen", "hold mug 2, want fridge 1"."""
+    goal = known.goal
+    if not known.holding:
+        return f"want {_wanted(known) or f'{goal.object} unseen'}"
+    if goal.task_type == "look_at_obj_in_light":
+        lamp = next((name for name in known.place if type_of(name) == goal.target), "")
+        wanted = lamp or f"{goal.target} unseen"
+    elif goal.task_type in TOOLS and known.holding not in known.treated:
+        wanted = _first(known, TOOLS[goal.task_type].receptacle.lower())
+    else:
+        wanted = _target(known)
+    return f"hold {known.holding}, want {wanted}"
+
+
+def _wanted(known: Knowledge) -> str:
+    """The seen thing to take next, what is treated already or in reach first; "" when none was seen."""
+    target = _target(known)
+    seen = [thing for thing, place in known.place.items() if _is_wanted(known, thing, place, target)]
+    order = {name: (name not in known.treated, known.place[name] not in known.here) for name in seen}
+    return min(seen, key=order.__getitem__, default="")
 
 
 def _is_wanted(known: Knowledge, thing: str, place: str, target: str) -> bool:
@@ -252,6 +273,10 @@ class ExploringExpert:
             kind = kinds[int(self._rng.integers(len(kinds)))]
             return kind[int(self._rng.integers(len(kind)))]
         return command
+
+    def thought(self) -> str:
+        """Return what is on the expert's mind before the next command, from what it has read alone."""
+        return ponder(self._knowledge())
 
     def see(self, command: str, observation: str) -> None:
         """Read what ``command`` answered."""

@@ -1,0 +1,13 @@
+"""Results as JSON: the figures, the command that made them, and what they depend on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stepopsd_agent.facts import environment_facts
+from stepopsd_agent.files import write_json_atomic
+
+
+def write_result(path: Path, figures: Mapping[str, Any], command: str) -> None:
+    """Write figures with the command (paths of this machine left out), commit, versions and hardware."""
+    write_json_atomic(path, {**figures, "command": command, **environment_facts()})
