@@ -178,7 +178,14 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; bad flags exit with 2, as argparse does."""
-    settings = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(parse(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        print("stepopsd: stopped; what was written is kept", file=sys.stderr)
+        return 1
+
+
+def _run(settings: Namespace) -> int:
     from stepopsd_agent import commands  # transformers only once the arguments are known to be good
 
     with warnings.catch_warnings():
@@ -189,9 +196,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _complain(_message(error))
         except commands.STOPPED as error:
             print(f"stepopsd: {error}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("stepopsd: stopped; what was written is kept", file=sys.stderr)
             return 1
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,22 +19,26 @@ from stepopsd_agent.demonstrations import Demonstration, demonstrate, pieces
 from stepopsd_agent.hindsight import hindsight_words
 from stepopsd_agent.policy import Policy, tiny_policy
 from stepopsd_agent.prompts import make_format
+from stepopsd_agent.rollout import Sampling, Task, rollout
 from stepopsd_agent.stacks import make_stack, task_ids
 from stepopsd_agent.warmstart import clone, examples
 
 ROOT = Path(__file__).parents[1]
 Dtype = Literal["float32", "float64"]
 SETTINGS: dict[str, Any] = {
-    "updates": 4,
+    "updates": 6,
     "threads": 1,
     "checkpoint_every": 2,
     "env": {"tier": "tiny", "step_limit": 8, "num_games": 1},
-    "rollout": {"tasks": 2, "group_size": 2, "slots": 4, "max_tokens": 12, "max_row_tokens": 512},
-    "hindsight": {"max_peer_tokens": 48, "refresh": 2},
+    "rollout": {"tasks": 2, "group_size": 4, "slots": 8, "max_tokens": 12, "max_row_tokens": 512},
+    "hindsight": {"max_peer_tokens": 48, "refresh": 3},
     "learner": {"lr": 3e-3},
     "eval": {"num_games": 2},
 }
-"""Both groups of an update play the one game, and some attempts win it: there is something to learn."""
+"""Both groups of an update play the one game, and some attempts win it: there is something to learn.
+
+Checkpoints and the teacher's refreshes fall on different updates, so that both have to be kept.
+"""
 
 
 def run_config(**sections: Any) -> RunConfig:
@@ -61,24 +65,47 @@ def fresh(demos: Sequence[Demonstration], dtype: Dtype = "float32") -> Policy:
     return tiny_policy(texts, config, "cpu", seed=0)
 
 
-def cloned(demos: Sequence[Demonstration]) -> Policy:
+def cloned(demos: Sequence[Demonstration], on_step: Callable[[Policy, int], None] | None = None) -> Policy:
     """`fresh` after cloning the demonstrations once, in a few seconds."""
     policy = fresh(demos)
+
+    def note(step: int, loss: float) -> None:
+        if on_step is not None:
+            on_step(policy, step)
+
     config = WarmstartConfig(batch_rows=4, lr=1e-2, hindsight_steps=1)
     form, rng = make_format(policy, "off", "", False), np.random.default_rng(0)
     data = [e for d in demos for e in examples(d, form, config, HindsightConfig(max_peer_tokens=48), rng)]
-    clone(policy, data, config, seed=0)
+    clone(policy, data, config, seed=0, on_step=note)
     return policy
+
+
+class _EnoughError(Exception):
+    """The model wins often enough; it carries the weights."""
 
 
 @cache
 def _taught() -> tuple[list[Demonstration], dict[str, torch.Tensor]]:
-    demos = demonstrations(400)
-    return demos, cloned(demos).state()
+    demos, config = demonstrations(800), run_config()
+    env = [make_stack(config.env) for _ in range(16)]
+    attempts = [Task(task_ids(env[0])[0], seed=0, member=member) for member in range(16)]
+
+    def stop(policy: Policy, step: int) -> None:
+        if step >= 60 and step % 10 == 0:
+            form = make_format(policy, "off", "", False)
+            played = rollout(policy, form, env, attempts, Sampling("taught", 1.0, 12, 512))
+            if sum(episode.success for episode in played) >= 6:
+                raise _EnoughError(policy.state())
+
+    try:
+        cloned(demos, stop)
+    except _EnoughError as enough:
+        return demos, enough.args[0]
+    raise AssertionError("800 demonstrations do not teach the tiny model its game any more")
 
 
 def taught(dtype: Dtype = "float32") -> Policy:
-    """A model that at temperature 1 wins its one game every other time."""
+    """A model that at temperature 1 wins its one game in about half of its attempts."""
     demos, state = _taught()
     policy = fresh(demos, dtype)
     policy.load_state(state)

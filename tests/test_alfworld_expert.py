@@ -208,3 +208,19 @@ def test_expert_errors_say_what_to_do() -> None:
         expert.reset(OPENING.format("juggle two mug."))
     with pytest.raises(ValueError, match="use 0 to 1"):
         ExploringExpert(np.random.default_rng(0), mistake_rate=1.5)
+
+
+def test_expert_thought_says_what_is_held_and_wanted() -> None:
+    """Unseen at first, named once seen, then what the thing in hand is to be brought to; from texts alone."""
+    expert = ExploringExpert(np.random.default_rng(0))
+    expert.reset(
+        "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room. Looking quickly around you, you see "
+        "a desk 1, a fridge 1, and a shelf 1.\n\nYour task is to: cool some mug and put it in shelf."
+    )
+    assert expert.thought() == "want mug unseen"
+    expert.see("go to desk 1", "You arrive at desk 1. On the desk 1, you see a mug 2.")
+    assert expert.thought() == "want mug 2"
+    expert.see("take mug 2 from desk 1", "You pick up the mug 2 from the desk 1.")
+    assert expert.thought() == "hold mug 2, want fridge 1"
+    expert.see("cool mug 2 with fridge 1", "You cool the mug 2 using the fridge 1.")
+    assert expert.thought() == "hold mug 2, want shelf 1"

@@ -54,7 +54,7 @@ def test_run_learns_from_mixed_groups(whole: Path) -> None:
     path = latest_checkpoint(whole / "checkpoints")
     assert path is not None
     tensors, state = load_checkpoint(path)
-    assert state["update"] == 4
+    assert state["update"] == 6
     assert max((tensors["model"][k] - tensors["initial"][k]).abs().max() for k in tensors["model"]) > 1e-3
     assert any(not torch.equal(tensors["teacher"][k], tensors["initial"][k]) for k in tensors["model"])
 
@@ -138,7 +138,7 @@ def test_run_stopped_by_ctrl_c_and_by_kill_continues_identically(
     assert path is not None
     update = load_checkpoint(path)[1]["update"]
     assert [row["update"] for row in read_rows(out / "metrics.jsonl")] == list(range(update + 1))
-    assert 1 <= update < 4
+    assert 1 <= update < 6
 
     with start(["train", "--resume", str(out)]) as process:
         wait_for_rows(process, out, update + 2)
@@ -159,20 +159,20 @@ def open_run(out: Path, **settings: Any) -> Run:
 def test_run_stopped_before_the_first_update_has_a_checkpoint(tmp_path: Path) -> None:
     """Ctrl-C during the first evaluation."""
     opened = open_run(tmp_path)
-    with pytest.raises(Interrupted, match=f"after update 0 of 4.*train --resume {tmp_path}"):
+    with pytest.raises(Interrupted, match=f"after update 0 of 6.*train --resume {tmp_path}"):
         opened.go(lambda: True)
     opened.close()
     assert open_run(tmp_path).evaluations.keys() == {"0"}
 
 
 def test_run_evaluates_when_asked(tmp_path: Path) -> None:
-    """eval.every=3 of 4 updates: at the start, after 3 and at the end."""
-    opened = open_run(tmp_path, eval={"every": 3})
+    """eval.every=4 of 6 updates: at the start, after 4 and at the end."""
+    opened = open_run(tmp_path, eval={"every": 4})
     opened.go(lambda: False)
     opened.close()
     rows = read_rows(tmp_path / "metrics.jsonl")
-    assert [row["update"] for row in rows] == [0, 1, 2, 3, 4]
-    assert [row["update"] for row in rows if "eval" in row] == [0, 3, 4]
+    assert [row["update"] for row in rows] == list(range(7))
+    assert [row["update"] for row in rows if "eval" in row] == [0, 4, 6]
 
 
 def test_run_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
