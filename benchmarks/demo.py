@@ -30,6 +30,7 @@ RISE, FLOOR = 0.30, 0.70
 SHORT = [
     "--warmstart.demonstrations", "24", "--updates", "2", "--rollout.tasks", "2", "--rollout.group_size", "4",
     "--eval.num_games", "8", "--env.tier", "tiny", "--env.step_limit", "12", "--checkpoint_every", "1",
+    "--model.hidden_size", "64", "--model.num_layers", "2",
 ]  # fmt: skip
 
 

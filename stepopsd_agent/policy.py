@@ -240,7 +240,7 @@ def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: in
         intermediate_size=3 * config.hidden_size,
         num_hidden_layers=config.num_layers,
         num_attention_heads=config.num_heads,
-        num_key_value_heads=config.num_heads,
+        num_key_value_heads=max(1, config.num_heads // 2),
         head_dim=config.head_dim,
         max_position_embeddings=config.max_positions,
         tie_word_embeddings=True,

@@ -183,7 +183,7 @@ def test_clone_brings_the_loss_down(muon_lr: float, demos: list[Demonstration]) 
         return out
 
     first = losses()
-    assert first[-1] < 0.5 * first[0]
+    assert first[-1] < 0.7 * first[0]
     assert losses() == first
 
 
