@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import (
@@ -24,6 +25,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 from transformers.cache_utils import DynamicLayer
+from transformers.utils import logging as transformers_logging
 
 from stepopsd_agent.config import ModelConfig
 
@@ -202,6 +204,7 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Write model and tokenizer as a folder that ``load_policy`` and transformers read (safetensors)."""
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
@@ -219,15 +222,21 @@ def load_policy(config: ModelConfig, device: str) -> Policy:
             f"{path}: no tokenizer in this model folder; expected tokenizer.json beside config.json. "
             "Save it there with tokenizer.save_pretrained(folder), or give another --model.path"
         )
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would tear ours
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **gguf)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(config, device), **gguf)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelFolderError(
-            f"{path}: not a loadable causal language model ({str(error).splitlines()[0]}). "
+            f"{path}: not a loadable causal language model ({(str(error) or repr(error)).splitlines()[0]}). "
             "--model.path takes a folder with config.json, safetensors and tokenizer files, or a hub name; "
             "`stepopsd warmstart` makes such a folder"
         ) from error
+    if config.gguf_file:
+        # The weights are plain now, yet transformers goes on taking the model for a quantised one and would
+        # refuse to save it.
+        model.hf_quantizer = None  # type: ignore[assignment]
+        del model.config.quantization_config
     return Policy(model, tokenizer, device)
 
 
@@ -256,8 +265,7 @@ def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: in
 
 
 def _train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Learn byte-level BPE in which names and numbers are tokens of their own and stock phrases merge into
-    one.
+    """Learn byte-level BPE in which names and numbers are tokens of their own; stock phrases merge.
 
     A name is a word seen before a number ("cabinet 2"). Kept apart it is the same token in the task, in
     lists and in commands, so that a small model can match and copy it; the phrases between names then cost

@@ -1,5 +1,4 @@
-"""From prompt text to token ids and back: plain continuation for small models, chat templates for
-instruction-tuned ones.
+"""From prompt text to token ids: plain continuation for small models, chat templates for others.
 
 A row of ids only ever grows: what was sampled stays as sampled, and a new turn adds the ids of its own text.
 Nothing is rendered again, since several chat templates (Qwen3's among them) render earlier turns differently

@@ -1,5 +1,4 @@
-"""Teacher log-probs: what one forward pass per step on its own full context would give, sharing the common
-prefix.
+"""Teacher log-probs: those of one pass per step on its own full context, the common prefix shared.
 
 A row of the batch becomes a tree: its own tokens are the trunk, and each step hangs a branch (hindsight
 block, then the step's sampled tokens) where the step began. A branch sees the trunk up to that point and

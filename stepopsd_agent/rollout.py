@@ -101,7 +101,16 @@ def rollout(
     while slots:
         _prepare(slots, decoder, form, sampling)
         uniforms = np.stack(
-            [noise(sampling.seed, s.task.task_id, s.task.member, s.turn, sampling.max_tokens) for s in slots]
+            [
+                noise(
+                    f"{sampling.seed}/{s.task.seed}",
+                    s.task.task_id,
+                    s.task.member,
+                    s.turn,
+                    sampling.max_tokens,
+                )
+                for s in slots
+            ]
         )
         responses = decoder.respond([s.added for s in slots], uniforms)
         lengths = decoder.lengths()

@@ -8,8 +8,7 @@ from stepopsd_agent.batch import Batch
 
 
 def penalise_invalid(batch: Batch, penalty: float) -> Batch:
-    """Take ``penalty`` off the reward of every step that the environment did not accept, and off its
-    episode's return.
+    """Take ``penalty`` off the reward of every step the environment refused, and off its episode's return.
 
     verl-agent does the same with 0.1 where a success pays 10. Success itself is untouched.
     """

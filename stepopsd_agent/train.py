@@ -30,7 +30,16 @@ from stepopsd_wrappers import Episode
 
 @dataclass
 class Counters:
-    """What a run has consumed; goes into the summary."""
+    """What a run has consumed; goes into the summary.
+
+    Attributes:
+        env_steps: environment interactions.
+        generated: tokens sampled.
+        scored: tokens processed by teacher, reference and old-policy passes.
+        trained: tokens processed by the update.
+        wasted: tokens sampled in groups that were left out because of an error.
+        errors: episodes that ended in an error.
+    """
 
     env_steps: int = 0
     generated: int = 0
@@ -92,10 +101,9 @@ class Trainer:
             metrics["credit/schedule"] = self.schedule
             learned = self.learner.update(batch, credit, temperature=self.config.rollout.temperature)
             metrics.update({f"update/{k}": v for k, v in learned.items()})
-            self._count(batch, scored)
+            self._count_batch(batch, scored)
             clock.lap("update_s")
-        self.counters.env_steps += sum(e.num_steps for e in episodes)
-        self.counters.errors += sum(e.steps[-1].error is not None for e in episodes)
+        self._count_episodes(episodes, sound)
         self.update += 1
         return episodes, metrics, clock.laps
 
@@ -171,11 +179,16 @@ class Trainer:
         audit_credit(batch, credit)
         return credit
 
-    def _count(self, batch: Batch, passes: int) -> None:
-        real, acted = int(batch.tokens.attention_mask.sum()), int(batch.action_mask.sum())
-        self.counters.generated += acted
+    def _count_batch(self, batch: Batch, passes: int) -> None:
+        real = int(batch.tokens.attention_mask.sum())
         self.counters.scored += passes * real
         self.counters.trained += real
+
+    def _count_episodes(self, episodes: Sequence[Episode], sound: Sequence[Episode]) -> None:
+        self.counters.generated += sampled_tokens(episodes)
+        self.counters.wasted += sampled_tokens(episodes) - sampled_tokens(sound)
+        self.counters.env_steps += sum(e.num_steps for e in episodes)
+        self.counters.errors += len(episodes) - len(without_errors(episodes))
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Everything a checkpoint must hold as tensors."""
@@ -223,18 +236,29 @@ def whole_groups(episodes: Sequence[Episode]) -> list[Episode]:
     return [e for e in episodes if e.group not in broken]
 
 
+def without_errors(episodes: Sequence[Episode]) -> list[Episode]:
+    """Episodes that the environment played to their end."""
+    return [e for e in episodes if e.steps[-1].error is None]
+
+
+def sampled_tokens(episodes: Sequence[Episode]) -> int:
+    """Tokens the policy sampled."""
+    return sum(len(s.tokens.sampled_ids) for e in episodes for s in e.steps if s.tokens is not None)
+
+
 def episode_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Means over the episodes of one update."""
-    groups: dict[int, list[float]] = {}
-    for episode in episodes:
-        groups.setdefault(episode.group, []).append(episode.episode_return)
-    steps = [step for e in episodes for step in e.steps[1:]]
-    tokens = [len(s.tokens.sampled_ids) for s in steps if s.tokens is not None]
+    """Means over the episodes of one update that met no error; 0 where there is none."""
+    sound = without_errors(episodes)
+    groups: dict[int, set[float]] = {}
+    for episode in sound:
+        groups.setdefault(episode.group, set()).add(episode.episode_return)
+    steps = [step for e in sound for step in e.steps[1:]]
+    count = max(1, len(sound))
     return {
-        "train/success": sum(e.success for e in episodes) / len(episodes),
-        "train/return": sum(e.episode_return for e in episodes) / len(episodes),
-        "train/steps": len(steps) / len(episodes),
+        "train/success": sum(e.success for e in sound) / count,
+        "train/return": sum(e.episode_return for e in sound) / count,
+        "train/steps": len(steps) / count,
         "train/valid": sum(bool(s.info["step"]["valid"]) for s in steps) / max(1, len(steps)),
-        "train/tokens_per_step": sum(tokens) / max(1, len(tokens)),
-        "train/mixed_groups": sum(len(set(r)) > 1 for r in groups.values()) / len(groups),
+        "train/tokens_per_step": sampled_tokens(sound) / max(1, len(steps)),
+        "train/mixed_groups": sum(len(returns) > 1 for returns in groups.values()) / max(1, len(groups)),
     }

@@ -6,8 +6,7 @@ can act as a hindsight teacher.
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,7 +36,6 @@ def examples(
     config: WarmstartConfig,
     hindsight: HindsightConfig,
     rng: np.random.Generator,
-    verbs: Mapping[str, float] | None = None,
 ) -> list[Example]:
     """Rows of one demonstration: one per episode in the transcript layout, one per step in the window.
 
@@ -64,26 +62,9 @@ def examples(
                 _hindsight_branch(demonstration, turn, len(rows[-1].ids), form, hindsight, stop, rng)
             )
         cloned = _is_cloned(turn, demonstration.informed, config.clone_mistakes)
-        weight = (verbs or {}).get(verb(turn.command), 1.0)
-        rows[-1].read(_command_ids(form, turn.command, stop), weight if cloned else 0.0)
+        rows[-1].read(_command_ids(form, turn.command, stop), 1.0 if cloned else 0.0)
         shown = turn.prompt + turn.command
     return [row.example() for row in rows]
-
-
-def verb(command: str) -> str:
-    """``"take mug 1 from desk 2"``, in tags or bare, -> ``"take"``."""
-    return command.rpartition("<action>")[2].split(" ", 1)[0]
-
-
-def verb_weights(demonstrations: Sequence[Demonstration], power: float) -> dict[str, float]:
-    """Loss weight of a command by its verb: (mean count / count) to the power, 1 for a verb of mean
-    frequency.
-
-    Going somewhere is most of what an expert does, taking the right thing the rarer and harder decision.
-    """
-    counts = Counter(verb(turn.command) for d in demonstrations for turn in d.turns)
-    mean = sum(counts.values()) / len(counts)
-    return {name: (mean / count) ** power for name, count in counts.items()}
 
 
 def _is_cloned(turn: Turn, informed: bool, clone_mistakes: bool) -> bool:
@@ -118,7 +99,8 @@ def _block(
     demonstration: Demonstration, peer: Episode | None, form: PromptFormat, hindsight: HindsightConfig
 ) -> list[int]:
     """The block that training will show: an attempt with a peer beside it is one that failed."""
-    success = False if peer is not None else demonstration.episode.success
+    shown = peer is not None and "peer" in hindsight.mode
+    success = demonstration.episode.success and not shown
     return block_ids(form.policy, hindsight, success, peer)
 
 

@@ -83,5 +83,6 @@ def test_qwen3_turns_extend_the_row_although_its_template_does_not(test_data: Pa
     assert grown[: len(row)] == row
     assert "maybe the fridge" in text  # a re-rendering would have dropped the thought
     assert str(text).endswith(
-        "go to fridge 1<|im_end|>\n<|im_start|>user\nYou arrive.<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+        "go to fridge 1<|im_end|>\n<|im_start|>user\nYou arrive.<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n"
     )
