@@ -215,7 +215,8 @@ def test_expert_thought_says_what_is_held_and_wanted() -> None:
     expert = ExploringExpert(np.random.default_rng(0))
     expert.reset(
         "-= Welcome to TextWorld, ALFRED! =-\n\n"
-        "You are in the middle of a room. Looking quickly around you, you see a desk 1, a fridge 1, and a shelf 1.\n\nYour task is to: cool some mug and put it in shelf."
+        "You are in the middle of a room. Looking quickly around you, you see a desk 1, "
+        "a fridge 1, and a shelf 1.\n\nYour task is to: cool some mug and put it in shelf."
     )
     assert expert.thought() == "want mug unseen"
     expert.see("go to desk 1", "You arrive at desk 1. On the desk 1, you see a mug 2.")

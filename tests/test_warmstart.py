@@ -197,3 +197,21 @@ def test_clone_optimizers_share_all_weights_without_overlap(form: PromptFormat) 
         assert sorted(held) == sorted(map(id, model.parameters()))
         embedding = id(model.get_input_embeddings().weight)
         assert embedding in [id(p) for group in optimizers[0].param_groups for p in group["params"]]
+
+
+def test_examples_clone_mistakes_only_when_told_to(demos: list[Demonstration], form: PromptFormat) -> None:
+    """With ``clone_mistakes`` every command weighs 1, the wrong ones included."""
+    one = next(d for d in demos if any(turn.command != turn.label for turn in d.turns))
+    told = made(one, form, clone_mistakes=True)[0].weights.count(1.0)
+    masked = made(one, form)[0].weights.count(1.0)
+    assert told > masked
+
+
+def test_demonstrations_with_tags_think_before_they_act() -> None:
+    """Where responses are tagged, the expert's thought stands before its command, and the game is won."""
+    env = make_stack(run_config(env={"step_limit": 30, "num_games": 1, "response": "tags"}).env)
+    (one,) = demonstrate(env, task_ids(env), mistake_rate=0.0, seed=0)
+    assert one.episode.success
+    assert all(turn.command.startswith("<think>") for turn in one.turns)
+    assert all("</think><action>" in turn.command for turn in one.turns)
+    assert all(step.action and "<" not in step.action for step in one.episode.steps[1:])
