@@ -47,7 +47,9 @@ def test_step_info_spans_are_the_action_and_the_observation() -> None:
     assert valid["anchor"] == text_hash("The number is 1.") and valid["state"] == text_hash("1")
 
 
-@pytest.mark.parametrize("action", [None, 7, b"down", ["down"], object()], ids=repr)
+@pytest.mark.parametrize(
+    "action", [None, 7, b"down", ["down"], object()], ids=["None", "number", "bytes", "list", "object"]
+)
 def test_step_counts_what_is_no_string_as_invalid(action: Any) -> None:
     """It never raises and is noted as an empty action."""
     env = Countdown()
