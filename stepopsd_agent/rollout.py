@@ -100,19 +100,7 @@ def rollout(
     decoder = Decoder(policy, len(slots), temperature=sampling.temperature, max_tokens=sampling.max_tokens)
     while slots:
         _prepare(slots, decoder, form, sampling)
-        uniforms = np.stack(
-            [
-                noise(
-                    f"{sampling.seed}/{s.task.seed}",
-                    s.task.task_id,
-                    s.task.member,
-                    s.turn,
-                    sampling.max_tokens,
-                )
-                for s in slots
-            ]
-        )
-        responses = decoder.respond([s.added for s in slots], uniforms)
+        responses = decoder.respond([s.added for s in slots], _uniforms(slots, sampling))
         lengths = decoder.lengths()
         kept = []
         for i, (slot, sampled) in enumerate(zip(slots, responses, strict=True)):
@@ -129,6 +117,15 @@ def rollout(
             slots = [slots[i] for i in kept]
             decoder.keep(kept)
     return [done[i] for i in range(len(tasks))]
+
+
+def _uniforms(slots: Sequence[_Slot], sampling: Sampling) -> np.ndarray:
+    """[slots, max_tokens] noise; the episode's own seed is in the key, so a game played twice draws twice."""
+    rows = []
+    for slot in slots:
+        key = f"{sampling.seed}/{slot.task.seed}"
+        rows.append(noise(key, slot.task.task_id, slot.task.member, slot.turn, sampling.max_tokens))
+    return np.stack(rows)
 
 
 def _prepare(slots: Sequence[_Slot], decoder: Decoder, form: PromptFormat, sampling: Sampling) -> None:
