@@ -123,7 +123,8 @@ class LearnerConfig:
 
     Attributes:
         lr: AdamW learning rate.
-        weight_decay: AdamW weight decay.
+        muon_lr: Muon learning rate for the matrices of the layers; 0 leaves them to AdamW.
+        weight_decay: weight decay of both.
         max_grad_norm: gradient clipping.
         clip_low: PPO clip below 1.
         clip_high: PPO clip above 1.
@@ -136,6 +137,7 @@ class LearnerConfig:
     """
 
     lr: float = 1e-6
+    muon_lr: float = 0.0
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     clip_low: float = 0.2

@@ -1,11 +1,10 @@
-"""The policy update: clipped surrogate on the credit it is given, k3 KL to the reference, AdamW.
+"""The policy update: clipped surrogate on the credit it is given, k3 KL to the reference.
 
 The learner never knows which credit method ran. Token weights are fixed once per mini-batch of rows, so
 micro-batches add up to the same gradient however they are cut.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from stepopsd_agent import losses
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.config import LearnerConfig
 from stepopsd_agent.credit.base import Credit
+from stepopsd_agent.optimizers import make_optimizers
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.rescore import chunks
 
@@ -29,19 +29,25 @@ class UpdateStats:
 
 
 class Learner:
-    """Owns the optimizer.
+    """Owns the optimizers.
 
     Attributes:
         policy: the weights being trained.
         config: settings of the update.
-        optimizer: AdamW over all trainable weights.
+        optimizers: AdamW over all trainable weights; with ``muon_lr`` Muon for the matrices beside it.
     """
 
     def __init__(self, policy: Policy, config: LearnerConfig) -> None:
-        """Make the optimizer."""
+        """Make the optimizers."""
         self.policy, self.config = policy, config
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.lr, weight_decay=config.weight_decay)
+        self.optimizers = make_optimizers(
+            policy,
+            lr=config.lr,
+            muon_lr=config.muon_lr,
+            weight_decay=config.weight_decay,
+            betas=(0.9, 0.999),
+        )
 
     def update(self, batch: Batch, credit: Credit, *, temperature: float = 1.0) -> dict[str, float]:
         """One pass over the batch in ``mini_batches`` optimizer steps.
@@ -71,7 +77,7 @@ class Learner:
         weights = losses.token_weights(mask, self.config.aggregation)
         lengths = batch.tokens.attention_mask.sum(1)
         stats = UpdateStats()
-        self.optimizer.zero_grad(set_to_none=True)
+        self._forget_gradients()
         for chunk in chunks(lengths[part].tolist(), self.config.tokens_per_micro_batch):
             rows = part[chunk]
             width = int(lengths[rows].max())
@@ -79,12 +85,13 @@ class Learner:
             loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
         if not torch.isfinite(norm):
-            self.optimizer.zero_grad(set_to_none=True)
+            self._forget_gradients()
             raise FloatingPointError(
                 f"the gradient norm is {norm.item()}; weights were not changed. "
                 "Lower learner.lr or set learner.rescore_old"
             )
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         return {**vars(stats), "grad_norm": float(norm)}
 
     def _micro_loss(
@@ -136,6 +143,6 @@ class Learner:
             stats.approx_kl += float((weight * (old - new)).sum())
         return loss
 
-    def state(self) -> dict[str, Any]:
-        """The optimizer's own state dictionary, for checkpoints."""
-        return self.optimizer.state_dict()
+    def _forget_gradients(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)

@@ -252,6 +252,7 @@ def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: in
         num_key_value_heads=max(1, config.num_heads // 2),
         head_dim=config.head_dim,
         max_position_embeddings=config.max_positions,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6},  # slow turns: names match from afar
         tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -260,8 +261,26 @@ def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: in
     with torch.random.fork_rng(devices=[]):  # initial weights from the seed, the caller's generator untouched
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM(shape)
+    _attend_to_equal_tokens(model)
     torch.nn.Module.to(model, _dtype(config, device))  # transformers hides the types of its own `to`
     return Policy(model, tokenizer, device)
+
+
+def _attend_to_equal_tokens(model: Qwen3ForCausalLM) -> None:
+    """Begin where some heads look for the token they stand on, which the tasks need: a goal found in a list.
+
+    One query head per key head starts as that key head (mimetic initialisation, Trockman and Kolter 2023,
+    without its value part), and larger norms make the first attention sharp enough to pick one token of
+    hundreds. Training changes all of it.
+    """
+    with torch.no_grad():
+        for layer in model.model.layers:
+            attention = layer.self_attn
+            size = attention.head_dim
+            keys = attention.k_proj.weight.unflatten(0, (-1, size))  # (key heads, size, D)
+            attention.q_proj.weight.unflatten(0, (len(keys), -1, size))[:, 0].copy_(keys)
+            attention.q_norm.weight.fill_(1.6)
+            attention.k_norm.weight.fill_(1.6)
 
 
 def _train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:

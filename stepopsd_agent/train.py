@@ -192,12 +192,12 @@ class Trainer:
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Everything a checkpoint must hold as tensors."""
-        optimizer, _ = optimizer_tensors(self.learner.optimizer)
+        moments = {f"optimizer_{k}": optimizer_tensors(o)[0] for k, o in enumerate(self.learner.optimizers)}
         return {
             "model": self.policy.state(),
             "teacher": self.teacher,
             "initial": self.initial,
-            "optimizer": optimizer,
+            **moments,
         }
 
     def state(self) -> dict[str, Any]:
@@ -205,14 +205,15 @@ class Trainer:
         return {
             "update": self.update,
             "counters": vars(self.counters),
-            "optimizer": optimizer_tensors(self.learner.optimizer)[1],
+            "optimizers": [optimizer_tensors(o)[1] for o in self.learner.optimizers],
         }
 
     def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
         self.policy.load_state(tensors["model"])
         self.teacher, self.initial = tensors["teacher"], tensors["initial"]
-        load_optimizer(self.learner.optimizer, tensors["optimizer"], state["optimizer"])
+        for k, (optimizer, rest) in enumerate(zip(self.learner.optimizers, state["optimizers"], strict=True)):
+            load_optimizer(optimizer, tensors[f"optimizer_{k}"], rest)
         self.update, self.counters = state["update"], Counters(**state["counters"])
 
 

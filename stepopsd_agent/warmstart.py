@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from stepopsd_agent.config import HindsightConfig, WarmstartConfig
 from stepopsd_agent.demonstrations import Demonstration, Turn
 from stepopsd_agent.hindsight import block_ids
+from stepopsd_agent.optimizers import make_optimizers
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.rescore import Branch, Tree, tree_tensors
@@ -146,9 +148,10 @@ def clone(
     Linear warm-up over a twentieth of the steps, then cosine decay to a tenth of the peak rate.
     """
     rng = np.random.default_rng(seed)
-    order = np.concatenate([rng.permutation(len(data)) for _ in range(config.passes)])
-    batches = [order[i : i + config.batch_rows] for i in range(0, len(order), config.batch_rows)]
-    optimizers = make_optimizers(policy, config)
+    batches = make_batches([len(e.weights) for e in data], config.batch_rows, config.passes, rng)
+    optimizers = make_optimizers(
+        policy, lr=config.lr, muon_lr=config.muon_lr, weight_decay=0.01, betas=(0.9, 0.95)
+    )
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(o, lambda step: _rate(step, len(batches))) for o in optimizers
     ]
@@ -166,14 +169,18 @@ def clone(
     return losses
 
 
-def make_optimizers(policy: Policy, config: WarmstartConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for everything, or for all but the weight matrices of the layers when Muon takes those."""
-    embedding = policy.model.get_input_embeddings().weight
-    matrices = [p for p in policy.model.parameters() if p.ndim == 2 and p is not embedding and config.muon_lr]
-    taken = set(map(id, matrices))
-    rest = [p for p in policy.model.parameters() if id(p) not in taken]
-    adamw = torch.optim.AdamW(rest, lr=config.lr, weight_decay=0.01, betas=(0.9, 0.95))
-    return [adamw, torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=0.01)] if matrices else [adamw]
+def make_batches(
+    lengths: Sequence[int], rows: int, passes: int, rng: np.random.Generator
+) -> list[npt.NDArray[np.int64]]:
+    """Indices of each batch: random, but of rows about equally long, so that little is padding."""
+    batches: list[npt.NDArray[np.int64]] = []
+    for _ in range(passes):
+        order = rng.permutation(len(lengths))
+        for chunk in np.split(order, range(16 * rows, len(order), 16 * rows)):
+            chunk = chunk[np.argsort(np.asarray(lengths)[chunk], kind="stable")]
+            parts = np.split(chunk, range(rows, len(chunk), rows))
+            batches += [parts[i] for i in rng.permutation(len(parts))]
+    return batches
 
 
 def _rate(step: int, total: int) -> float:

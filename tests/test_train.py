@@ -105,7 +105,8 @@ def test_train_step_opsd_after_its_schedule_is_grpo() -> None:
     assert one.needs == frozenset() and one.schedule == 0
     other = trainer(credit.make("grpo"))
     other.policy.load_state(one.policy.state())
-    other.learner.optimizer.load_state_dict(deepcopy(one.learner.optimizer.state_dict()))
+    for mine, theirs in zip(one.learner.optimizers, other.learner.optimizers, strict=True):
+        theirs.load_state_dict(deepcopy(mine.state_dict()))
     other.update = one.update
     one.step(), other.step()
     assert equal(one.policy.state(), other.policy.state())

@@ -12,7 +12,7 @@ from stepopsd_agent.demonstrations import Demonstration, demonstrate
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat, make_format
 from stepopsd_agent.stacks import make_stack, task_ids
-from stepopsd_agent.warmstart import Example, clone, clone_loss, examples, make_optimizers
+from stepopsd_agent.warmstart import Example, clone, clone_loss, examples, make_batches
 from tests.runs import fresh, run_config
 
 INLINE = HindsightConfig(position="inline", max_peer_tokens=48)
@@ -187,16 +187,17 @@ def test_clone_brings_the_loss_down(muon_lr: float, demos: list[Demonstration]) 
     assert losses() == first
 
 
-def test_clone_optimizers_share_all_weights_without_overlap(form: PromptFormat) -> None:
-    """With Muon the matrices of the layers go there, embedding and norms stay with AdamW."""
-    model = form.policy.model
-    for muon_lr, count in ((0.0, 1), (0.02, 2)):
-        optimizers = make_optimizers(form.policy, WarmstartConfig(muon_lr=muon_lr))
-        assert len(optimizers) == count
-        held = [id(p) for o in optimizers for group in o.param_groups for p in group["params"]]
-        assert sorted(held) == sorted(map(id, model.parameters()))
-        embedding = id(model.get_input_embeddings().weight)
-        assert embedding in [id(p) for group in optimizers[0].param_groups for p in group["params"]]
+@pytest.mark.parametrize("rows", [3, 4, 64])
+def test_clone_batches_hold_every_row_once_a_pass_and_little_padding(rows: int) -> None:
+    """Nothing is left out or seen twice in a pass; neighbours in length share a batch."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(50, 500, 101).tolist()
+    batches = make_batches(lengths, rows, 2, rng)
+    assert len(batches) == 2 * -(-101 // rows)
+    for half in (batches[: len(batches) // 2], batches[len(batches) // 2 :]):
+        assert sorted(int(i) for batch in half for i in batch) == list(range(101))
+    padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    assert padded < (1.15 if rows < 64 else 2) * 2 * sum(lengths)
 
 
 def test_examples_clone_mistakes_only_when_told_to(demos: list[Demonstration], form: PromptFormat) -> None:

@@ -122,7 +122,7 @@ def _clone(
     """Fit the policy and return the loss of every optimizer step."""
     rng = np.random.default_rng([config.seed, 2])
     data = [e for d in demonstrations for e in examples(d, form, config.warmstart, config.hindsight, rng)]
-    steps = -(-len(data) * config.warmstart.passes // config.warmstart.batch_rows)
+    steps = -(-len(data) // config.warmstart.batch_rows) * config.warmstart.passes
     with progress(steps, "cloning the expert", unit="update") as bar:
         return clone(
             policy,

@@ -1,0 +1,36 @@
+"""The optimizers of one model: AdamW, and Muon for the weight matrices of the layers where asked for.
+
+Muon (Jordan et al. 2024, torch.optim.Muon) orthogonalises the momentum of a matrix. On the tiny models that
+are trained here from nothing it needs a fraction of AdamW's updates; pretrained models stay with AdamW.
+"""
+
+import torch
+
+from stepopsd_agent.policy import Policy
+
+
+def make_optimizers(
+    policy: Policy, *, lr: float, muon_lr: float, weight_decay: float, betas: tuple[float, float]
+) -> list[torch.optim.Optimizer]:
+    """AdamW for every trainable weight; with ``muon_lr`` > 0 Muon takes the layers' matrices from it.
+
+    Args:
+        policy: whose weights to train.
+        lr: AdamW's learning rate.
+        muon_lr: Muon's learning rate; 0 leaves everything to AdamW.
+        weight_decay: of both.
+        betas: AdamW's.
+
+    Returns:
+        AdamW first, then Muon if it has anything to do.
+    """
+    model = policy.model
+    ends = {id(end.weight) for end in (model.get_input_embeddings(), model.get_output_embeddings())}  # type: ignore[no-untyped-call]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trained if muon_lr and p.ndim == 2 and id(p) not in ends]
+    taken = set(map(id, matrices))
+    rest = [p for p in trained if id(p) not in taken]
+    adamw = torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=betas)
+    if not matrices:
+        return [adamw]
+    return [adamw, torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay)]
