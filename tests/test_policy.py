@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stepopsd_agent.config import ModelConfig
-from stepopsd_agent.policy import ModelFolderError, load_policy
+from stepopsd_agent.policy import ModelFolderError, load_policy, tiny_policy
 from tests.models import TEXTS, tiny
 
 
@@ -87,3 +87,16 @@ def test_tiny_policy_depends_on_its_seed_alone() -> None:
     second, other = tiny(seed=3).state(), tiny(seed=4).state()
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert not all(torch.equal(first[k], other[k]) for k in first)
+
+
+def test_tiny_policy_begins_by_looking_for_equal_tokens() -> None:
+    """Untrained, some head of every layer gives the earlier copy of a token far more weight than the rest."""
+    policy = tiny_policy(TEXTS, ModelConfig(hidden_size=64, num_layers=2, num_heads=4), "cpu", 0)
+    ids = torch.arange(10, 60)
+    ids[45] = ids[20]  # a name of the task, seen again in a list
+    policy.model.set_attn_implementation("eager")
+    with torch.inference_mode():
+        layers = policy.model(ids[None], output_attentions=True).attentions
+    for attention in layers:  # (1, heads, T, T)
+        others = torch.cat([attention[0, :, 45, :20], attention[0, :, 45, 21:45]], dim=1)
+        assert bool((attention[0, :, 45, 20] > 5 * others.amax(1)).any())

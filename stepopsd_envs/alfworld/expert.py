@@ -225,17 +225,20 @@ def _explore(known: Knowledge) -> str:
 
 
 def detours(known: Knowledge) -> list[list[str]]:
-    """List plausible but unhelpful commands, by kind; a kind can be empty."""
+    """List plausible but unhelpful or impossible commands, by kind; a kind can be empty."""
     here = sorted(known.here)
     open_here = [name for name in here if known.closed.get(name) is False]
     things = [thing for thing, place in known.place.items() if place in open_here]
     unwanted = [] if known.holding else [thing for thing in things if type_of(thing) != known.goal.object]
+    wanted_in = {known.place[thing] for thing in things if type_of(thing) == known.goal.object}
+    hoped_in = [] if known.holding else [name for name in open_here if name not in wanted_in]
     return [
         [f"go to {name}" for name in known.receptacles if name not in known.here],
         ["look", "inventory"],
         [f"examine {name}" for name in [*here, known.holding] if name],
         [f"close {name}" for name in open_here if type_of(name) in CLOSED_TYPES],
         [f"take {thing} from {known.place[thing]}" for thing in unwanted],
+        [f"take {known.goal.object} 1 from {name}" for name in hoped_in],  # answered by "Nothing happens."
         [f"move {known.holding} to {name}" for name in open_here if known.holding],
     ]
 
