@@ -59,10 +59,33 @@ def golden(result: Result) -> list[str]:
     ]
 
 
+def houses(result: Result) -> list[str]:
+    """Generated houses beside official ones."""
+    lines = ["| per game | official | generated, tier `full` | distance | between halves of the official |"]
+    lines += ["|---|---|---|---|---|"]
+    for name, row in result["figures"].items():
+        cells = [f"{row[kind]['mean']:.1f} ± {row[kind]['sd']:.1f}" for kind in ("official", "full")]
+        cells += [f"{row[kind]:.3f}" for kind in ("distance", "between_halves")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", f"{result['games']:,} games of each; distance: largest gap of the distribution functions."]
+    return [*lines, f"Target: at most {result['target']:.2f}. {origin(result)}"]
+
+
+def index(result: Result) -> list[str]:
+    """Listing the games of a split."""
+    return [
+        f"{result['games']:,} games of {result['split']} are indexed in {result['indexed_s']:.2f} s and then "
+        f"opened by another process in {1e3 * result['opened_s']:.0f} ms, again in the same one in "
+        f"{1e3 * result['opened_again_s']:.0f} ms. {origin(result)}"
+    ]
+
+
 SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Generated houses (`make demo`)", "demo_seed*.json", comparison),
     ("Official games", "official*.json", comparison),
     ("Parity with the original engine", "alfworld_parity.json", parity),
+    ("Generated houses beside official ones", "house_statistics.json", houses),
+    ("Index of the official games", "data_index.json", index),
     ("Credit beside the original code", "credit_golden.json", golden),
 )
 
