@@ -145,7 +145,7 @@ def summarise(out: Path) -> dict[str, Any]:
             for key in ("by_task_type", "tokens", "env_steps")
         },
         "train_wall_s": {method: summary["wall_s"] for method, summary in runs.items()},
-        "fingerprint": main["fingerprint"],
+        **{key: main[key] for key in ("fingerprint", "engine_version", "eval_fingerprint")},
     }
 
 

@@ -1,130 +1,197 @@
-"""Measure the statistics that the generator draws new games from, out of official training games.
+"""Generated houses of tier ``full`` beside official ones: a table, a picture, and every figure as JSON.
 
-``python -m benchmarks.house_statistics --games DIR --json OUT`` reads the games below ``DIR`` and counts,
-for each kind of room: how many receptacles of each type a house has, how many objects of each type lie
-around and on what; and over all rooms: how many receptacles of each type can be opened, which objects each
-type may hold, what can be done to each object type, and which goals are asked for. The result is counts
-only: no house is stored.
+``python -m benchmarks.house_statistics --games DIR [--json OUT] [--picture PNG] [--short]`` measures the
+official training games below ``DIR`` and as many generated ones, and compares the distributions of sizes, of
+texts and of walkthroughs, the mean number of each type in each kind of room, and the shares of the task
+types. The distance of two distributions is Kolmogorov and Smirnov's; the yardstick is the distance between
+official games in one half of the scenes and those in the other half. Target: no distance above ``TARGET``,
+or above what chance gives once in a hundred times.
 """
 
 import argparse
-import json
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stepopsd_envs.alfworld.game import Game
+import numpy as np
+
+from benchmarks.house_counts import by_room
+from benchmarks.house_picture import draw
+from benchmarks.output import write_result
+from stepopsd_envs.alfworld.engine import Engine
+from stepopsd_envs.alfworld.game import TASK_TYPES, Game
+from stepopsd_envs.alfworld.generator import generate_game
 from stepopsd_envs.alfworld.official import find_files, load_file
+from stepopsd_envs.alfworld.oracle import Oracle
 
-ROOMS = {0: "kitchen", 2: "livingroom", 3: "bedroom", 4: "bathroom"}  # hundreds of the scene number
-ABILITIES = ("pickupable", "cleanable", "heatable", "coolable", "sliceable", "toggleable", "vessel")
-RARE = 0.03  # types seen in a smaller share of a room's games are left out
+TARGET = 0.10
+CHANCE = 1.63  # times sqrt(2 / games): two samples of one distribution exceed this distance 1 % of the time
+SHORT = 150  # games
+COMMAND = "python -m benchmarks.house_statistics --games DIR"
 
-Histogram = dict[str, dict[str, int]]
+FIGURES: dict[str, Callable[[Game], float]] = {
+    "receptacles": lambda game: len(game.receptacles),
+    "places": lambda game: len({receptacle.location for receptacle in game.receptacles}),
+    "types of receptacles": lambda game: len({receptacle.type for receptacle in game.receptacles}),
+    "objects in receptacles": lambda game: len(lying(game)),
+    "types of objects": lambda game: len({item.type for item in lying(game)}),
+    "things elsewhere": lambda game: len(game.items) - len(lying(game)),
+    "empty receptacles": lambda game: len(game.receptacles) - len({i.receptacles[0] for i in lying(game)}),
+    "commands of the walkthrough": lambda game: len(game.walkthrough),
+    "least commands to win": lambda game: least_commands(game),
+    "letters of the opening text": lambda game: len(Engine(game).reset()),
+    "letters of an answer": lambda game: float(np.mean([len(answer) for answer in answers(game)])),
+}
 
 
-def room_of(task_id: str) -> str:
-    """``train/pick_...-Mug-None-Desk-307/trial_...`` -> ``bedroom``: scenes are numbered by kind of room."""
-    scene = task_id.split("/")[-2].rpartition("-")[2]
-    if not scene.isdigit() or int(scene) // 100 not in ROOMS:
-        raise ValueError(
-            f"task id {task_id!r} has no scene number; expected .../<type>-<object>-...-<scene>/<trial>"
-        )
-    return ROOMS[int(scene) // 100]
+def lying(game: Game) -> list[Any]:
+    """The objects that lie in a receptacle."""
+    return [item for item in game.items if item.receptacles]
 
 
-def measure(games: Iterable[Game]) -> dict[str, Any]:
-    """Count over games; the result is what ``houses.json`` holds."""
-    by_room: dict[str, list[Game]] = defaultdict(list)
-    goals: dict[str, dict[str, dict[str, Counter[str]]]] = {}
-    for game in games:
-        room, win = room_of(game.task_id), game.win
-        by_room[room].append(game)
-        asked = goals.setdefault(game.task_type, {}).setdefault(room, {})
-        asked.setdefault(win.item_type, Counter())[win.receptacle_type or win.lamp_type] += 1
-    everything = [game for found in by_room.values() for game in found]
+def answers(game: Game) -> list[str]:
+    """What the game says along its walkthrough."""
+    engine = Engine(game)
+    engine.reset()
+    return [engine.step(command) for command in game.walkthrough]
+
+
+def least_commands(game: Game) -> int:
+    """The length of a shortest plan."""
+    engine = Engine(game)
+    engine.reset()
+    return Oracle(engine).distance()
+
+
+def distance(one: Sequence[float], other: Sequence[float]) -> float:
+    """The largest difference of two distribution functions (Kolmogorov and Smirnov's)."""
+    points = np.union1d(one, other)
+    shares = [np.searchsorted(np.sort(values), points, side="right") / len(values) for values in (one, other)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def halves(games: Sequence[Game]) -> tuple[list[Game], list[Game]]:
+    """The games in scenes of odd and of even number."""
+    scene = [int(game.task_id.split("/")[-2].rpartition("-")[2]) for game in games]
+    odd = [game for game, number in zip(games, scene, strict=True) if number % 2]
+    return odd, [game for game, number in zip(games, scene, strict=True) if number % 2 == 0]
+
+
+def compare(official: Sequence[Game], generated: Sequence[Game]) -> dict[str, Any]:
+    """Every figure of both kinds of games."""
+    one, other = by_room(official), by_receptacles(generated)
+    rows = {}
+    for name, figure in FIGURES.items():
+        values = {"official": list(map(figure, official)), "full": list(map(figure, generated))}
+        rows[name] = {
+            **{kind: spread(found) for kind, found in values.items()},
+            "distance": distance(values["official"], values["full"]),
+            "rooms": {room: distance(*(list(map(figure, g[room])) for g in (one, other))) for room in one},
+            "between_halves": distance(*(list(map(figure, half)) for half in halves(official))),
+            "values": values,
+        }
+    counts = {"games": len(official), "target": TARGET}
+    return {**counts, "figures": rows, "types": types(one, other), "task_types": shares(official, generated)}
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean, deviation and some points of the distribution."""
+    points = (5, 25, 50, 75, 95)
+    percentiles = zip(points, np.percentile(values, points).tolist(), strict=True)
     return {
-        "games": len(everything),
-        "rooms": {room: measure_room(found) for room, found in by_room.items()},
-        "openable": openable(everything),
-        "abilities": abilities(everything),
-        "can_contain": can_contain(everything),
-        "goals": goals,
+        "mean": float(np.mean(values)),
+        "sd": float(np.std(values)),
+        **{f"p{point}": value for point, value in percentiles},
     }
 
 
-def measure_room(games: list[Game]) -> dict[str, Any]:
-    """Count receptacles and objects of the games of one kind of room."""
-    receptacles = histograms([Counter(r.type for r in game.receptacles) for game in games])
-    placed = [[item for item in game.items if item.receptacles] for game in games]
-    objects = histograms([Counter(item.type for item in items) for items in placed])
-    places: dict[str, Counter[str]] = defaultdict(Counter)
-    for game, items in zip(games, placed, strict=True):
-        for item in items:
-            places[item.type][game.receptacles[item.receptacles[0]].type] += 1
-    return {
-        "games": len(games),
-        "receptacles": receptacles,
-        "objects": objects,
-        "places": {kind: dict(places[kind]) for kind in objects},
-    }
-
-
-def histograms(counts: list[Counter[str]]) -> Histogram:
-    """Return ``{type: {how many: in how many games}}`` without rare types; "none" is not listed."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
-    for count in counts:
-        for kind, number in count.items():
-            found[kind][str(number)] += 1
-    return {kind: dict(seen) for kind, seen in found.items() if seen.total() >= RARE * len(counts)}
-
-
-def openable(games: list[Game]) -> dict[str, list[int]]:
-    """Return ``[how many can be opened, how many there are]`` for the types that have a door or lid."""
-    total = Counter(r.type for game in games for r in game.receptacles)
-    hinged = Counter(r.type for game in games for r in game.receptacles if r.openable)
-    return {kind: [hinged[kind], total[kind]] for kind in hinged}
-
-
-def abilities(games: list[Game]) -> dict[str, list[str]]:
-    """Return what most objects of each type allow."""
-    totals: Counter[str] = Counter()
-    able: dict[str, Counter[str]] = defaultdict(Counter)
-    for item in (item for game in games for item in game.items):
-        totals[item.type] += 1
-        flags = {name: bool(getattr(item, name)) for name in ABILITIES}
-        able[item.type].update(name for name, held in flags.items() if held)
-    return {kind: sorted(n for n in able[kind] if 2 * able[kind][n] > totals[kind]) for kind in totals}
-
-
-def can_contain(games: list[Game]) -> dict[str, list[str]]:
-    """Return the union of what the games allow: each lists only types that stand in its own house."""
-    allowed: dict[str, set[str]] = defaultdict(set)
+def by_receptacles(games: Sequence[Game]) -> dict[str, list[Game]]:
+    """Generated games by the furniture that every house with such a room has, and no other."""
+    found: dict[str, list[Game]] = {"kitchen": [], "bathroom": [], "bedroom": [], "livingroom": []}
     for game in games:
-        for receptacle, thing in game.can_contain:
-            allowed[receptacle].add(thing)
-    return {receptacle: sorted(things) for receptacle, things in allowed.items()}
+        kinds = {receptacle.type for receptacle in game.receptacles}
+        tells = {"kitchen": {"Fridge"}, "bathroom": {"Toilet"}, "bedroom": {"Bed"}, "livingroom": kinds}
+        found[next(room for room, marks in tells.items() if marks & kinds)].append(game)
+    return found
+
+
+def types(one: Mapping[str, Sequence[Game]], other: Mapping[str, Sequence[Game]]) -> dict[str, Any]:
+    """Mean numbers per house, ``[room][receptacles or objects][type] = [official, full]``."""
+    counts: dict[str, Callable[[Game], Counter[str]]] = {
+        "receptacles": lambda game: Counter(receptacle.type for receptacle in game.receptacles),
+        "objects": lambda game: Counter(item.type for item in lying(game)),
+    }
+    found: dict[str, Any] = {}
+    for room in sorted(one):
+        for what, count in counts.items():
+            means = [_means(games, count) for games in (one[room], other[room])]
+            kinds = sorted(set(means[0]) | set(means[1]))
+            found.setdefault(room, {})[what] = {kind: [m.get(kind, 0.0) for m in means] for kind in kinds}
+    return found
+
+
+def _means(games: Sequence[Game], count: Callable[[Game], Counter[str]]) -> dict[str, float]:
+    total: Counter[str] = sum((count(game) for game in games), Counter())
+    return {kind: number / len(games) for kind, number in total.items()}
+
+
+def shares(*kinds: Sequence[Game]) -> dict[str, list[float]]:
+    """The share of each task type."""
+    counts = [Counter(game.task_type for game in games) for games in kinds]
+    return {name: [count[name] / count.total() for count in counts] for name in TASK_TYPES}
+
+
+def missed(result: Mapping[str, Any]) -> list[str]:
+    """The figures beyond the target."""
+    allowed = max(TARGET, CHANCE * (2 / result["games"]) ** 0.5)
+    return [name for name, row in result["figures"].items() if row["distance"] > allowed]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The figures, one line each."""
+    lines = [f"{'':<28} {'official':>16} {'full':>16} {'distance':>9} {'worst room':>11} {'halves':>7}"]
+    for name, row in result["figures"].items():
+        cells = [f"{row[kind]['mean']:.1f} ± {row[kind]['sd']:.1f}" for kind in ("official", "full")]
+        worst = max(row["rooms"].values())
+        distances = f"{row['distance']:>9.3f} {worst:>11.3f} {row['between_halves']:>7.3f}"
+        lines.append(f"{name:<28} {cells[0]:>16} {cells[1]:>16} {distances}")
+    for name, (one, other) in result["task_types"].items():
+        lines.append(f"{name:<32} {one:>12.1%} {other:>16.1%}")
+    return "\n".join(lines)
 
 
 def main() -> int:
-    """Read the games, write the counts; exit code 2 on input that cannot be used."""
-    parser = argparse.ArgumentParser(description="Measure house statistics from official training games.")
+    """Measure, print, write; exit code 1 for a missed target, 2 for input that cannot be used."""
+    parser = argparse.ArgumentParser(description="Compare generated houses with official ones.")
     parser.add_argument("--games", type=Path, required=True, help="folder with official training games")
-    parser.add_argument(
-        "--json", type=Path, required=True, help="file to write, e.g. stepopsd_envs/alfworld/houses.json"
-    )
+    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--picture", type=Path, help="draw the distributions as a PNG")
+    parser.add_argument("--short", action="store_true", help=f"{SHORT} games of each kind only")
     arguments = parser.parse_args()
     try:
-        counts = measure(load_file(file) for file in find_files(arguments.games))
+        files = find_files(arguments.games)
+        files = files[:: max(1, len(files) // SHORT)] if arguments.short else files
+        official = [load_file(file) for file in files]
+        generated = [generate_game("full", "train", number) for number in range(len(official))]
+        result = compare(official, generated)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    text = json.dumps(counts, separators=(",", ":"), sort_keys=True)
-    arguments.json.write_text(text.replace('},"', '},\n"') + "\n", encoding="utf-8")
-    print(f"measured {counts['games']} games in {len(counts['rooms'])} kinds of rooms: {arguments.json}")
-    return 0
+    print(table(result))
+    if arguments.picture:
+        draw(result, arguments.picture)
+    for row in result["figures"].values():
+        del row["values"]
+    if arguments.json:
+        write_result(arguments.json, result, COMMAND)
+    worst = max(result["figures"], key=lambda name: result["figures"][name]["distance"])
+    print(
+        f"{len(official)} games of each kind; largest distance "
+        f"{result['figures'][worst]['distance']:.3f} ({worst}); beyond the target: {missed(result) or 'none'}"
+    )
+    return 1 if missed(result) else 0
 
 
 if __name__ == "__main__":

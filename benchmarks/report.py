@@ -1,18 +1,20 @@
 """Tables for people, made from the measurements in ``benchmarks/results``.
 
-python -m benchmarks.report            # writes docs/benchmarks.md
-python -m benchmarks.report --check    # exit 1 when docs/benchmarks.md is not what the results say
+python -m benchmarks.report            # writes docs/benchmarks.md and the table in README.md
+python -m benchmarks.report --check    # exit 1 when one of them is not what the results say
 """
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS, PAGE = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md"
+RESULTS, PAGE, README = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
+SPEED = re.compile(r"(<!-- speed:.*?-->\n).*?(<!-- end of speed -->)", re.DOTALL)
 Result = dict[str, Any]
 
 
@@ -59,10 +61,102 @@ def golden(result: Result) -> list[str]:
     ]
 
 
+def houses(result: Result) -> list[str]:
+    """Generated houses beside official ones."""
+    lines = ["| per game | official | generated, tier `full` | distance | between halves of the official |"]
+    lines += ["|---|---|---|---|---|"]
+    for name, row in result["figures"].items():
+        cells = [f"{row[kind]['mean']:.1f} ± {row[kind]['sd']:.1f}" for kind in ("official", "full")]
+        cells += [f"{row[kind]:.3f}" for kind in ("distance", "between_halves")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", f"{result['games']:,} games of each; distance: largest gap of the distribution functions."]
+    return [*lines, f"Target: at most {result['target']:.2f}. {origin(result)}"]
+
+
+def index(result: Result) -> list[str]:
+    """Listing the games of a split."""
+    return [
+        f"{result['games']:,} games of {result['split']} are indexed in {result['indexed_s']:.2f} s and then "
+        f"opened by another process in {1e3 * result['opened_s']:.0f} ms, again in the same one in "
+        f"{1e3 * result['opened_again_s']:.0f} ms. {origin(result)}"
+    ]
+
+
+def speed(result: Result) -> list[str]:
+    """The environment beside TextWorld."""
+    rows = [
+        ("steps per second through gym.make, one core, resets included", f"{result['steps_per_s']:,.0f}"),
+        ("the same with oracle=True", f"{result['oracle_steps_per_s']:,.0f}"),
+        ("steps per second of 128 games in one process", f"{result['vector_steps_per_s']:,.0f}"),
+        ("warm reset", f"{result['warm_reset_ms']:.2f} ms"),
+        ("first load of a game", f"{result['first_load_ms']:.1f} ms"),
+        (f"memory of {result['loaded_games']:,} loaded games", f"{result['memory_mb']:.0f} MB"),
+        (f"growth over {result['growth_steps']:,} random steps", f"{result['growth_mb']:.1f} MB"),
+        ("optimal distance of a state, median", f"{result['distance_ms']:.3f} ms"),
+    ]
+    if result["textworld"] == "installed":
+        rows += [
+            ("TextWorld: steps per second", f"{result['textworld_steps_per_s']:.1f}"),
+            ("TextWorld: load of a game", f"{result['textworld_load_s']:.2f} s"),
+            ("TextWorld: reset", f"{result['textworld_reset_s']:.2f} s"),
+            ("times TextWorld's speed on the same games and commands", f"{result['textworld_ratio']:,.0f}"),
+        ]
+    lines = ["| what | measured |", "|---|---|", *(f"| {name} | {figure} |" for name, figure in rows)]
+    return [*lines, "", f"Seconds of CPU, as other work may share the machine. {origin(result)}"]
+
+
+def oracle(result: Result) -> list[str]:
+    """Known optimal play."""
+    return [
+        f"The oracle wins {result['official_won']:,} of {result['official_games']:,} official games in "
+        f"{result['official_commands']:,} commands (their walkthroughs take "
+        f"{result['official_walkthrough_commands']:,}) and {result['generated_won']:,} of "
+        f"{result['generated_games']:,} generated ones in {result['generated_commands']:,} "
+        f"({result['generated_walkthrough_commands']:,}). {result['small_games_equal']} of "
+        f"{result['small_games']} small games agree with breadth-first search in all of "
+        f"{result['small_states']:,} states. {origin(result)}"
+    ]
+
+
+def differential(result: Result) -> list[str]:
+    """Random play on both engines."""
+    return [
+        f"{result['official']} official and {result['generated']} generated games, {result['commands']:,} "
+        f"commands, odd ones among them: {len(result['differences'])} differences. {origin(result)}"
+    ]
+
+
+def fuzz(result: Result) -> list[str]:
+    """Nonsense as commands and as files."""
+    outcomes = result["files"]["outcomes"]
+    return [
+        f"{result['actions']['actions']:,} random commands: {len(result['actions']['found'])} problems. "
+        f"{result['files']['files']} damaged game files: {outcomes['refused']} refused by name and field, "
+        f"{outcomes.get('another game', 0)} read as a game with another hash, "
+        f"{len(result['files']['found'])} problems. {origin(result)}"
+    ]
+
+
+def determinism(result: Result) -> list[str]:
+    """One seed, one result."""
+    return [
+        f"{result['steps']:,} steps under hash seeds {', '.join(result['hash_seeds'])} and "
+        f"{', '.join(result['pythons'])}: {'one hash' if result['same'] else 'DIFFERENT hashes'}. "
+        f"{origin(result)}"
+    ]
+
+
 SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Generated houses (`make demo`)", "demo_seed*.json", comparison),
     ("Official games", "official*.json", comparison),
     ("Parity with the original engine", "alfworld_parity.json", parity),
+    ("Random play on both engines", "alfworld_differential.json", differential),
+    ("Speed of the environment", "env_speed.json", speed),
+    ("Known optimal play", "oracle.json", oracle),
+    ("Nonsense", "alfworld_fuzz.json", fuzz),
+    ("One seed, one result", "alfworld_determinism.json", determinism),
+    ("Generated houses beside official ones", "house_statistics.json", houses),
+    ("Index of the official games", "data_index.json", index),
     ("Credit beside the original code", "credit_golden.json", golden),
 )
 
@@ -79,18 +173,27 @@ def page() -> str:
     return "\n".join(lines)
 
 
+def readme() -> str:
+    """README.md with the newest table of speed."""
+    result = json.loads((RESULTS / "env_speed.json").read_text(encoding="utf-8"))
+    table = "\n".join(speed(result))
+    return SPEED.sub(lambda found: f"{found[1]}{table}\n{found[2]}", README.read_text(encoding="utf-8"))
+
+
 def main() -> int:
-    """Write the page, or compare it."""
-    parser = argparse.ArgumentParser(description="Make docs/benchmarks.md from benchmarks/results.")
-    parser.add_argument("--check", action="store_true", help="only say whether the page is up to date")
+    """Write the pages, or compare them."""
+    parser = argparse.ArgumentParser(
+        description="Make the pages of results."
+    )
+    parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    pages = {PAGE: page(), README: readme()}
     if parser.parse_args().check:
-        same = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page()
-        print(
-            "docs/benchmarks.md is up to date" if same else "run python -m benchmarks.report", file=sys.stderr
-        )
+        same = all(path.exists() and path.read_text(encoding="utf-8") == text for path, text in pages.items())
+        print("the pages are up to date" if same else "run python -m benchmarks.report", file=sys.stderr)
         return 0 if same else 1
-    PAGE.write_text(page(), encoding="utf-8")
-    print(PAGE)
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8")
+        print(path)
     return 0
 
 

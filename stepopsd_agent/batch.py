@@ -244,8 +244,8 @@ def _hash_to_int(digits: str) -> int:
 
 
 def _without_unknown_distance(steps: list[StepRow]) -> list[StepRow]:
-    """The steps without `optimal_distance` unless every one knows it: None is not -1."""
-    if all(step.get("optimal_distance", -1) >= 0 for step in steps):
+    """The steps without `optimal_distance` unless every one knows it: None is not -1 (-2 is an answer)."""
+    if all(step.get("optimal_distance", -1) != -1 for step in steps):
         return steps
     for step in steps:
         step.pop("optimal_distance", None)

@@ -20,10 +20,11 @@ from stepopsd_agent.config import RunConfig
 COMMANDS = {
     "warmstart": "clone an exploring expert into a model, so that training has something to improve",
     "train": "train a policy with GRPO and a credit method, or continue a run with --resume RUN",
-    "eval": "play held-out games with a model, the random agent or the expert; print success with intervals",
+    "eval": "play held-out games with a model or an agent of the package; print success with intervals",
     "record": "play games and keep the step-annotated episodes",
     "replay": "play recorded episodes again and compare every observation",
     "play": "play a game yourself at the keyboard",
+    "data": "find the official games, compare them with the published ones, or download them",
 }
 _PLAYING = {"seed", "device", "threads", "env", "model", "rollout", "eval"}
 USED: dict[str, set[str]] = {
@@ -69,7 +70,14 @@ def _subparser(name: str, text: str, method: str) -> Parser:
     if name == "replay":
         sub = Parser(description=description)
         sub.add_argument("episodes", type=str, help="folder of recorded episodes, or a run folder")
+        sub.add_argument(
+            "--any_engine",
+            action="store_true",
+            help="also replay what another engine, or another version of it, has recorded",
+        )
         return sub
+    if name == "data":
+        return _data_parser(description)
     # What is not a setting of the run has no default, so that it does not get into --print_config.
     absent = argparse.SUPPRESS
     sub = Parser(
@@ -91,7 +99,7 @@ def _subparser(name: str, text: str, method: str) -> Parser:
         sub.add_argument(
             "--agent",
             default=absent,
-            choices=["model", "random", "expert"],
+            choices=["model", "random", "expert", "oracle"],
             help="who plays (default: model)",
         )
     if name == "record":
@@ -104,6 +112,33 @@ def _subparser(name: str, text: str, method: str) -> Parser:
     sub.add_argument("--credit.method", default=method, help=f"credit method: {', '.join(credit.names())}")
     sub.add_class_arguments(credit.load(method), "credit")
     _hide_unused(sub, USED[name])
+    return sub
+
+
+def _data_parser(description: str) -> Parser:
+    sub = Parser(
+        description=f"{description} Exit code 0: all found are as published, be it a part of them; 1: some "
+        "are not; 2: none found, or the download failed.",
+        usage="stepopsd data alfworld [--data_root FOLDER] [--download] [--manifest FILE]",
+    )
+    sub.add_argument("dataset", choices=["alfworld"], help="which games")
+    sub.add_argument(
+        "--data_root",
+        type=str,
+        metavar="FOLDER",
+        help="folder that holds the splits (default: $ALFWORLD_DATA, else ~/.cache/alfworld)",
+    )
+    sub.add_argument(
+        "--download",
+        action="store_true",
+        help="get what is missing with alfworld-download (extra alfworld); takes gigabytes",
+    )
+    sub.add_argument(
+        "--manifest",
+        type=str,
+        metavar="FILE",
+        help="write the list of games, with the hash of each and the fingerprint of each split, as JSON",
+    )
     return sub
 
 

@@ -13,10 +13,15 @@ class EnvConfig:
         id: Gymnasium id.
         games: "generated", an official split (train, valid_seen, valid_unseen), a folder, or a file.
         data_root: folder that holds the official splits; $ALFWORLD_DATA when absent.
+        engine: "native", or "textworld": the original packages, slow, with the same answers.
         tier: size of generated houses.
         split: generated houses for training or test; disjoint.
         task_types: keep only these; all six when absent.
         num_games: keep the first n games of the canonical list.
+        oracle: tell the optimal number of commands to win after every step, for records and credit methods.
+        reward: "success" (1 for winning), "goal_conditions" (a share for every condition of the goal), or
+            "optimal_distance" (success shaped by the optimal distance).
+        domain_randomization: number the things of each kind anew in every episode.
         step_limit: environment steps before an episode is truncated.
         layout: "transcript" (one row per episode) or "window" (task and the last steps, one row per step).
         history: steps shown by the window layout.
@@ -26,10 +31,14 @@ class EnvConfig:
     id: str = "stepopsd/ALFWorld-v0"
     games: str = "generated"
     data_root: str | None = None
+    engine: Literal["native", "textworld"] = "native"
     tier: Literal["tiny", "small", "full"] = "small"
     split: Literal["train", "test"] = "train"
     task_types: list[str] | None = None
     num_games: int | None = None
+    oracle: bool = False
+    reward: Literal["success", "goal_conditions", "optimal_distance"] = "success"
+    domain_randomization: bool = False
     step_limit: int = 50
     layout: Literal["transcript", "window"] = "transcript"
     history: int = 2

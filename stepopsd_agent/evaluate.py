@@ -39,6 +39,12 @@ def success_table(episodes: Sequence[Episode]) -> dict[str, Any]:
     }
 
 
+def played_data(episodes: Sequence[Episode]) -> dict[str, str]:
+    """What was played, and on what, by one agent: every record says the same."""
+    first = episodes[0]
+    return {"fingerprint": first.fingerprint, "engine_version": first.engine_version}
+
+
 def table_text(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Rows of success with their intervals, aligned, one line each below a heading."""
     width = max(map(len, [title, *rows]))

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from stepopsd_agent.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from stepopsd_agent.checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit.base import CreditMethod
 from stepopsd_agent.curve import plot_curve
-from stepopsd_agent.evaluate import evaluate_policy, success_table
+from stepopsd_agent.evaluate import evaluate_policy, evaluation_env, success_table
 from stepopsd_agent.facts import environment_facts
 from stepopsd_agent.files import write_json_atomic
 from stepopsd_agent.metrics import MetricsLog
@@ -26,6 +26,7 @@ from stepopsd_agent.model_folder import save_model
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.progress import Progress, progress
 from stepopsd_agent.prompts import PromptFormat
+from stepopsd_agent.stacks import data_facts, make_stack
 from stepopsd_agent.train import Trainer
 from stepopsd_wrappers import EpisodeWriter
 
@@ -46,6 +47,7 @@ class Run:
     Attributes:
         trainer: what trains.
         out: the run folder.
+        data: the games it trains on, those it is evaluated on, and the engine that plays them.
         evaluations: tables by the number of updates done (as text, since they go through JSON).
         spent_s: wall time of earlier sittings.
     """
@@ -58,10 +60,13 @@ class Run:
     def __post_init__(self) -> None:
         """Continue from the newest checkpoint in the folder; without one, begin anew."""
         self.began = time.perf_counter()
+        eval_data = data_facts(make_stack(evaluation_env(self.trainer.config)))
+        self.data = {**self.trainer.data, "eval_fingerprint": eval_data["fingerprint"]}
         position, rows = BEGINNING, BEFORE_ANY_UPDATE
         path = latest_checkpoint(self.out / "checkpoints")
         if path is not None:
             tensors, state = load_checkpoint(path)
+            self._check_same_data(state.get("data", self.data))  # early checkpoints do not say
             self.trainer.restore(tensors, state["trainer"])
             self.evaluations, self.spent_s = state["evaluations"], state["wall_s"]
             position, rows = state["episodes"], self.trainer.update
@@ -71,6 +76,16 @@ class Run:
             self.log = MetricsLog(self.out, resume_at=rows)
             opened.callback(self.log.close)
             self._opened = opened.pop_all()
+
+    def _check_same_data(self, before: dict[str, str]) -> None:
+        """Refuse to go on with other games: one curve would show two tasks."""
+        for name, value in self.data.items():
+            if before[name] != value:
+                raise CheckpointError(
+                    f"the run in {self.out} was begun with {name} {before[name]!r}, but here it is "
+                    f"{value!r}: continue it with the data and version it was begun with, or begin a new "
+                    "run with: stepopsd train --out FOLDER"
+                )
 
     def close(self) -> None:
         """Close the files; whatever they hold is on disk."""
@@ -99,6 +114,7 @@ class Run:
         state = {
             "update": self.trainer.update,
             "trainer": self.trainer.state(),
+            "data": self.data,
             "evaluations": self.evaluations,
             "wall_s": self.wall_s,
             "episodes": self.writer.position(),
@@ -194,7 +210,7 @@ def summarise(run: Run, method_name: str) -> dict[str, Any]:
         "errors": counters["errors"],
         "tokens": {k: counters[k] for k in ("generated", "scored", "trained", "wasted")},
         "wall_s": round(run.wall_s, 1),
-        "fingerprint": run.trainer.fingerprint,
+        **run.data,
         **environment_facts(),
     }
 

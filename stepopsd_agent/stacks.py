@@ -15,10 +15,14 @@ def env_arguments(config: EnvConfig) -> dict[str, Any]:
     return {
         "games": config.games,
         "data_root": config.data_root,
+        "engine": config.engine,
         "tier": config.tier,
         "split": config.split,
         "task_types": config.task_types,
         "num_games": config.num_games,
+        "oracle": config.oracle,
+        "reward": config.reward,
+        "domain_randomization": config.domain_randomization,
         "step_limit": config.step_limit,
     }
 
@@ -33,14 +37,20 @@ def make_stack(config: EnvConfig) -> gym.Env[str, str]:
     return make_text_env(env, format=config.response, layout=config.layout, steps=config.history)
 
 
-def make_plain_env(config: EnvConfig) -> gym.Env[str, str]:
+def make_plain_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[str, str]:
     """One recorded environment without prompts, for agents that read observations and give commands."""
-    return RecordEpisode(gym.make(config.id, disable_env_checker=True, **env_arguments(config)))
+    arguments = env_arguments(config)
+    return RecordEpisode(gym.make(config.id, disable_env_checker=True, render_mode=render_mode, **arguments))
 
 
 def task_ids(env: gym.Env[str, str]) -> tuple[str, ...]:
     """Canonical ids of the games behind a stack."""
     return tuple(env.unwrapped.task_ids)  # type: ignore[attr-defined]
+
+
+def data_facts(env: gym.Env[str, str]) -> dict[str, str]:
+    """What an environment plays, and on what: equal facts, equal games and answers."""
+    return {name: str(env.get_wrapper_attr(name)) for name in ("fingerprint", "engine_version")}
 
 
 def training_tasks(ids: tuple[str, ...], seed: int, update: int, tasks: int, group_size: int) -> list[Task]:

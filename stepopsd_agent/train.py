@@ -24,7 +24,7 @@ from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.rescore import plain_logprobs, teacher_logprobs
 from stepopsd_agent.rollout import Sampling, rollout
 from stepopsd_agent.shaping import penalise_invalid
-from stepopsd_agent.stacks import make_stack, task_ids, training_tasks
+from stepopsd_agent.stacks import data_facts, make_stack, task_ids, training_tasks
 from stepopsd_wrappers import Episode
 
 
@@ -80,9 +80,9 @@ class Trainer:
         self.tasks = task_ids(self.envs[0])
 
     @property
-    def fingerprint(self) -> str:
-        """Fingerprint of the training games."""
-        return str(self.envs[0].unwrapped.fingerprint)  # type: ignore[attr-defined]
+    def data(self) -> dict[str, str]:
+        """Fingerprint of the training games, and the engine that plays them."""
+        return data_facts(self.envs[0])
 
     def step(self) -> tuple[list[Episode], dict[str, float], dict[str, float]]:
         """One update: returns the episodes, the metrics (no clock) and the seconds each part took."""

@@ -1,19 +1,9 @@
-"""Which tasks an environment draws from: canonical sorted lists, content hashes, one fingerprint for the set.
-
-Hashing thousands of files takes seconds, so the hashes are kept on disk, under ``$STEPOPSD_CACHE`` or
-``~/.cache/stepopsd``, and reused as long as a file's size and modification time stay the same.
-"""
+"""Which tasks an environment draws from: sorted lists with content hashes, and one fingerprint of the set."""
 
 import json
-import os
-import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
-
-Known = dict[str, tuple[int, int, str]]  # path -> size, modification time in nanoseconds, hash
 
 
 class GamesNotFoundError(ValueError):
@@ -22,10 +12,19 @@ class GamesNotFoundError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """One task on disk. ``task_id`` does not depend on where the data lies."""
+    """One task on disk.
+
+    Attributes:
+        task_id: does not depend on where the data lies.
+        path: the file.
+        digest: hash of its bytes.
+        note: what was noted of it when it was read.
+    """
 
     task_id: str
     path: str
+    digest: str = ""
+    note: str = ""
 
 
 def canonical(files: Iterable[TaskFile]) -> tuple[TaskFile, ...]:
@@ -51,58 +50,6 @@ def fingerprint(entries: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-def fingerprint_files(files: Sequence[TaskFile]) -> str:
+def fingerprint_files(files: Iterable[TaskFile]) -> str:
     """The fingerprint of a list of files: their ids and their bytes, not where they lie."""
-    hashes = content_hashes([file.path for file in files])
-    return fingerprint((file.task_id, digest) for file, digest in zip(files, hashes, strict=True))
-
-
-def content_hashes(paths: Sequence[str]) -> list[str]:
-    """Hashes of the files' bytes, in order; only files unknown to the cache on disk are read."""
-    store = cache_folder() / "hashes" / f"{fingerprint(('path', path) for path in paths)}.json"
-    known = _read(store)
-    current: Known = {}
-    for path in paths:
-        stat = os.stat(path)
-        old = known.get(path)
-        if old is not None and old[:2] == (stat.st_size, stat.st_mtime_ns):
-            current[path] = old
-        else:
-            current[path] = (stat.st_size, stat.st_mtime_ns, _hash_of(path))
-    if current != known:
-        _write(store, current)
-    return [current[path][2] for path in paths]
-
-
-def cache_folder() -> Path:
-    """``$STEPOPSD_CACHE``, else ``~/.cache/stepopsd``. It can be deleted at any time."""
-    given = os.environ.get("STEPOPSD_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "stepopsd"
-
-
-def _hash_of(path: str) -> str:
-    with open(path, "rb") as file:
-        return blake2b(file.read(), digest_size=16).hexdigest()
-
-
-def _read(store: Path) -> Known:
-    """What the cache knows; a missing, torn or foreign file knows nothing."""
-    try:
-        rows = json.loads(store.read_text("utf-8"))
-        return {path: (int(size), int(mtime), str(digest)) for path, (size, mtime, digest) in rows.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _write(store: Path, known: Known) -> None:
-    """Replace the cache file in one go. A read-only or full disk only costs the hashing next time."""
-    with suppress(OSError):
-        store.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=store.parent, prefix=store.stem, suffix=".tmp")
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(known, file)
-            os.replace(name, store)
-        except OSError:
-            os.unlink(name)
-            raise
+    return fingerprint((file.task_id, file.digest) for file in files)

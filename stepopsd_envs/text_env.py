@@ -20,6 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
+from stepopsd_envs.rendering import for_terminal
 from stepopsd_envs.spaces import UnicodeText
 from stepopsd_envs.step_info import SCHEMA, Kind, StepInfo, text_hash
 from stepopsd_envs.transcript import Transcript
@@ -62,6 +63,7 @@ class TextEnv(gym.Env[str, str], ABC):
         self._transcript = Transcript()
         self._observation = ""
         self._task_id, self._seed, self._episode_id = "", 0, ""
+        self._next_seed: int | None = None  # of the episode that begins; None until it is drawn
         self._remaining = 0
 
     @abstractmethod
@@ -92,6 +94,11 @@ class TextEnv(gym.Env[str, str], ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash of the set of tasks the environment draws from."""
+
+    @property
+    def engine_version(self) -> str:
+        """What answers the actions, with its version; part of every record. Empty: it never changes."""
+        return ""
 
     @property
     def transcript(self) -> str:
@@ -182,13 +189,19 @@ class TextEnv(gym.Env[str, str], ABC):
         return options
 
     def _start(self, seed: int | None, options: Mapping[str, Any]) -> None:
+        self._next_seed = seed
         task_id, self._observation = self._begin(options)
-        self._task_id = task_id
-        self._seed = int(self.np_random.integers(2**31)) if seed is None else int(seed)
+        self._task_id, self._seed = task_id, self._coming_seed()
         self._episode_id = text_hash(f"{task_id}\n{self._seed}")
         self._remaining = self.step_limit
         self._transcript = Transcript()
         self._note(0, "reset", "", 0, False)
+
+    def _coming_seed(self) -> int:
+        """The seed of the episode that begins. A ``_begin`` that needs it draws its task first, then asks."""
+        if self._next_seed is None:
+            self._next_seed = int(self.np_random.integers(2**31))
+        return int(self._next_seed)
 
     def _note(self, index: int, kind: Kind, action: str, action_start: int, terminal: bool) -> None:
         observation_start, observation_end = self._transcript.add(self._observation)
@@ -224,8 +237,11 @@ class TextEnv(gym.Env[str, str], ABC):
         return f"> {self._step['action']}\n{self._observation}" if self._step["index"] else self._observation
 
     def _show(self) -> None:
-        """Print the last exchange; control characters are escaped, for the terminal's sake."""
-        text = self._last_exchange()
-        text = "".join(c if c == "\n" or c.isprintable() else ascii(c)[1:-1] for c in text)
-        encoding = sys.stdout.encoding or "utf-8"
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+        """Print the last exchange for people: wrapped, with the number of the step and the way it ended."""
+        assert self._step is not None
+        index, limit = self._step["index"], self._step["index"] + self._remaining
+        ended = "(the episode has terminated)" if self._step["terminal"] else "(the step limit is reached)"
+        text = f"[{index}/{limit}] {self._last_exchange()}" if index else self._observation
+        if self._step["terminal"] or not self._remaining:
+            text = f"{text}\n{ended}"
+        print(for_terminal(text, sys.stdout.encoding or "utf-8"), flush=True)

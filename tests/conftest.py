@@ -23,6 +23,12 @@ hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Leave the user's cache alone, in commands that tests start, too."""
+    os.environ["STEPOPSD_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_torch_thread() -> None:
     """Hold a torch that was imported before the variable was set to one thread, too."""
     if "torch" in sys.modules:

@@ -1,12 +1,17 @@
 """Which official games a name, a folder or a list means."""
 
+import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
-from stepopsd_envs.alfworld.official import PathLike, find_files, task_type_of
+from stepopsd_envs.alfworld.errors import GameFileError
+from stepopsd_envs.alfworld.official import PathLike, find_files, load_file, task_type_of
+from stepopsd_envs.file_index import digest_of
 from stepopsd_envs.manifest import GamesNotFoundError
+from tests.alfworld_games import small_game, write_game
 
 MUG = "pick_and_place_simple-Mug-None-Desk-301"
 LAMP = "look_at_obj_in_light-Book-None-DeskLamp-302"
@@ -97,7 +102,7 @@ def test_find_files_says_what_it_searched(tmp_path: Path) -> None:
     """And what to do."""
     searched = re.escape(f"searched {tmp_path}/valid_seen and {tmp_path}/json_2.1.1/valid_seen")
     with pytest.raises(
-        GamesNotFoundError, match=rf"'valid_seen' not found; {searched}.*alfworld-download.*generated"
+        GamesNotFoundError, match=rf"'valid_seen' not found; {searched}.*stepopsd data alfworld.*generated"
     ):
         find_files("valid_seen", tmp_path)
     with pytest.raises(GamesNotFoundError, match=r"'valid_sen' not found.*valid_seen, valid_unseen"):
@@ -113,6 +118,48 @@ def test_find_files_refuses_a_folder_without_games(tmp_path: Path) -> None:
         find_files(tmp_path)
     with pytest.raises(GamesNotFoundError, match="empty list"):
         find_files([])
+
+
+def test_find_files_notes_what_is_in_the_files(tmp_path: Path) -> None:
+    """The hash of the bytes and the task type, in a folder and by name."""
+    path = make_game(tmp_path, text="some bytes")
+    for files in (find_files(tmp_path), find_files(path)):
+        assert (files[0].digest, files[0].note) == (digest_of(b"some bytes"), "pick_and_place_simple")
+
+
+def test_find_files_shows_progress(tmp_path: Path) -> None:
+    """Once per file, those left out included."""
+    names = [make_game(tmp_path, task) for task in (MUG, LAMP, SLICED)]
+    calls: list[int] = []
+    find_files(tmp_path, advance=lambda: calls.append(1))
+    find_files(names, advance=lambda: calls.append(1))
+    assert len(calls) == 6
+
+
+def test_task_type_of_a_game_in_a_folder_of_another_name_is_read_when_listed(tmp_path: Path) -> None:
+    """From then on it is known, whatever becomes of the file; what is no game has none."""
+    paths = [tmp_path / name / "trial" / "game.tw-pddl" for name in ("kitchen", "broken")]
+    for path, text in zip(paths, (json.dumps(small_game()), "{"), strict=True):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    broken, kitchen = find_files(tmp_path)
+    paths[0].unlink()
+    assert task_type_of(kitchen) == "pick_clean_then_place_in_recep"
+    with pytest.raises(GameFileError, match="not JSON"):
+        task_type_of(broken)
+
+
+def test_load_file_refuses_a_file_changed_since_it_was_listed(tmp_path: Path) -> None:
+    """The fingerprint in the record would be that of other games. Touching it is no change."""
+    (file,) = find_files(write_game(tmp_path))
+    assert load_file(file).task_type == file.note
+    os.utime(file.path, ns=(1, 1))
+    load_file(file)
+    Path(file.path).write_text(json.dumps({**small_game(), "walkthrough": []}))
+    with pytest.raises(GameFileError, match=r"game\.tw-pddl: was changed after .* new environment"):
+        load_file(file)
+    (again,) = find_files(file.path)
+    assert load_file(again).walkthrough == ()
 
 
 def test_task_type_of_reads_the_folder_name(tmp_path: Path) -> None:

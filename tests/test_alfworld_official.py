@@ -1,10 +1,12 @@
 """The ALFWorld environment on games from files."""
 
+import time
 from pathlib import Path
 
 import gymnasium as gym
 import pytest
 
+from stepopsd_envs import file_index
 from stepopsd_envs.alfworld.game import TASK_TYPES, GameFileError
 from stepopsd_envs.manifest import GamesNotFoundError
 from stepopsd_envs.testing import check_text_env
@@ -47,15 +49,31 @@ def test_official_games_are_the_same_however_named(official_games: Path, tmp_pat
     assert make(games=path).reset(options={"snapshot": elsewhere.snapshot()})[1] == expected[1]
 
 
-def test_official_fingerprint_is_of_the_contents(
-    official_games: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Part of a split has another one; listing alone computes none."""
-    monkeypatch.setenv("STEPOPSD_CACHE", str(tmp_path))
+def test_official_fingerprint_is_of_the_contents(official_games: Path) -> None:
+    """Part of a split has another one; a list of the same files has the same."""
     one, two = (make(games="valid_seen", data_root=official_games, num_games=n) for n in (3, 4))
-    assert not list(tmp_path.iterdir())
     assert one.fingerprint != two.fingerprint
     assert one.fingerprint == make(games="valid_seen", data_root=str(official_games), num_games=3).fingerprint
+    paths = [official_games / task_id / "game.tw-pddl" for task_id in reversed(one.task_ids)]
+    assert one.fingerprint == make(games=paths).fingerprint
+
+
+def test_official_games_are_indexed_once_and_opened_from_the_index(
+    official_games: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,000 games, filters and fingerprint included; a benchmark measures it on a quiet machine."""
+    monkeypatch.setenv("STEPOPSD_CACHE", str(tmp_path))
+    monkeypatch.setattr(file_index, "_remembered", {})
+    limits, prints = [10.0, 1.0, 1.0], set()
+    for limit in limits:
+        began = time.perf_counter()
+        env = make(games="train", data_root=official_games)
+        few = make(games="train", data_root=official_games, task_types=TASK_TYPES[:2], num_games=9)
+        prints.add((env.fingerprint, few.fingerprint))
+        assert time.perf_counter() - began < limit
+        assert len(env.task_ids) == 1000 and len(few.task_ids) == 9
+        file_index._remembered.clear()
+    assert len(prints) == 1
 
 
 def test_num_games_beyond_what_was_found_is_refused(official_games: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stepopsd_agent.cli import COMMANDS, main
+from stepopsd_agent.cli import COMMANDS, USED, main
 from tests.runs import train_arguments
 
 TINY = ["--env.tier=tiny", "--env.step_limit=8", "--env.num_games=4"]
@@ -54,6 +54,7 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
             "record": {"env", "model"},
             "replay": set(),
             "play": {"env"},
+            "data": set(),
         }[command]
     )
 
@@ -64,7 +65,7 @@ def test_cli_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out.startswith("stepopsd ")
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "replay"])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name in USED])
 def test_cli_printed_config_is_a_config_of_every_command(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,7 +76,7 @@ def test_cli_printed_config_is_a_config_of_every_command(
     path.write_text(printed)
     assert yaml.safe_load(printed)["env"]["tier"] == "tiny"
     for other in COMMANDS:
-        if other != "replay":
+        if other in USED:
             assert run(other, "--config", str(path), "--print_config") == 0
             assert yaml.safe_load(capsys.readouterr().out)["seed"] == 7
 
@@ -225,7 +226,7 @@ def test_cli_names_a_truncated_official_game(
 def test_cli_names_an_empty_folder_of_games(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And says where games come from."""
     line = refusal(capsys, "eval", "--agent=random", f"--eval.games={tmp_path}")
-    assert str(tmp_path) in line and "alfworld-download" in line
+    assert str(tmp_path) in line and "stepopsd data alfworld" in line
 
 
 def test_cli_names_a_model_folder_without_tokenizer(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from stepopsd_agent.cli import main
+from stepopsd_envs.alfworld.generator import VERSIONS
 from stepopsd_wrappers import read_episodes
 from tests.runs import ROOT, environment, stepopsd, train_arguments
 
@@ -131,7 +132,20 @@ def test_commands_record_by_the_model_and_again(taught_model: Path, tmp_path: Pa
     assert run("replay", str(tmp_path / "a")) == 0
 
 
-@pytest.mark.parametrize("agent", ["random", "expert", "model"])
+def test_commands_replay_refuses_other_data_and_engines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line; another engine only until it is asked for."""
+    record(tmp_path / "out")
+    monkeypatch.setattr("stepopsd_envs.alfworld.versions.NATIVE_VERSION", 2)
+    assert "recorded on engine 'native/1'" in refusal(capsys, "replay", str(tmp_path / "out"))
+    assert run("replay", str(tmp_path / "out"), "--any_engine") == 0
+    monkeypatch.undo()
+    monkeypatch.setitem(VERSIONS, "tiny", 3)
+    assert "recorded on data with fingerprint" in refusal(capsys, "replay", str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("agent", ["random", "expert", "oracle", "model"])
 def test_commands_eval_prints_a_row_per_task_type(
     agent: str, taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,8 +166,10 @@ def test_commands_eval_prints_a_row_per_task_type(
     table = json.loads((out / "evaluation.json").read_text())
     assert table["n"] == len(list(read_episodes(out / "episodes"))) == 6
     assert f"{table['success']:.1%}" in lines[7]
-    assert (table["success"] == 1.0) == (agent == "expert")
+    assert (table["success"] == 1.0) == (agent in ("expert", "oracle"))
     assert table["config"]["eval"]["num_games"] == 6
+    episode = next(iter(read_episodes(out / "episodes")))
+    assert (table["fingerprint"], table["engine_version"]) == (episode.fingerprint, "native/1")
 
 
 def full_after(count: int) -> Callable[[int, Any], int]:

@@ -13,6 +13,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 import stepopsd_envs
+from stepopsd_envs.rendering import for_terminal
 from stepopsd_envs.spaces import UnicodeText
 from stepopsd_envs.step_info import json_schema
 from stepopsd_envs.testing import check_text_env
@@ -143,7 +144,8 @@ def test_env_renders_in_every_mode(env_id: str, capsys: pytest.CaptureFixture[st
     shown = gym.make(env_id, render_mode="human")
     play(shown, 1)
     assert shown.render() is None
-    assert capsys.readouterr().out == f"{calls[0][0]}\n{rendered}\n"
+    printed = f"{for_terminal(calls[0][0])}\n{for_terminal(f'[1/50] {rendered}')}\n"
+    assert capsys.readouterr().out == printed
 
 
 @every_env

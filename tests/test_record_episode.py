@@ -76,7 +76,8 @@ def test_record_episode_tells_how_the_environment_was_made(tmp_path: Path) -> No
     episode = play(make_text_env(make_env(step_limit=9, render_mode="ansi", max_episode_steps=20)))
     assert episode.env_spec == {"id": ENV_ID, "kwargs": {"step_limit": 9, "max_episode_steps": 20}}
     assert episode.task_id == "corridor/2" and episode.task_type == "walk_and_open"
-    assert episode.fingerprint == make_env().get_wrapper_attr("fingerprint")
+    for name in ("fingerprint", "engine_version"):
+        assert getattr(episode, name) == make_env().get_wrapper_attr(name)
     assert play(make_text_env(make_env(door=tmp_path))).env_spec["kwargs"] == {"door": str(tmp_path)}
     assert play(make_text_env(make_env().unwrapped)).env_spec["id"] == ENV_ID
 

@@ -18,7 +18,7 @@ from stepopsd_wrappers import (
     recorder,
     replay,
 )
-from tests.text_env_for_tests import make_env
+from tests.text_env_for_tests import CorridorEnv, make_env
 
 COMMANDS = st.one_of(
     st.sampled_from(["go left", "go right", "open door", "break", "help", " \ud800"]), st.text()
@@ -121,6 +121,18 @@ def test_replay_refuses_other_data() -> None:
     """It would differ for a reason that no step shows."""
     with pytest.raises(ReplayError, match=r"recorded on data with fingerprint .* replay it with the data"):
         replay(record("help"), make_env(door="blue"))
+
+
+def test_replay_refuses_another_engine_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another engine may answer otherwise; a record that does not name one is taken for what it is."""
+    monkeypatch.setattr(CorridorEnv, "engine_version", "corridor/1")
+    episode = record("help", "go right", seed=0)
+    assert episode.engine_version == "corridor/1" and replay(episode).equal
+    monkeypatch.setattr(CorridorEnv, "engine_version", "corridor/2")
+    with pytest.raises(ReplayError, match=r"engine 'corridor/1', but here it is 'corridor/2'; .* any_engine"):
+        replay(episode)
+    assert replay(episode, any_engine=True).equal
+    assert replay(replace(episode, engine_version="")).equal
 
 
 def test_replay_needs_an_environment_for_one_made_by_hand() -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from stepopsd_agent import credit
+from stepopsd_agent import run as run_module
 from stepopsd_agent.checkpoint import latest_checkpoint, load_checkpoint
 from stepopsd_agent.cli import main
 from stepopsd_agent.metrics import read_rows
@@ -104,6 +105,22 @@ def test_run_resumed_after_its_end_changes_nothing(whole: Path) -> None:
     before = content(whole)
     assert main(["train", "--resume", str(whole)]) == 0
     assert content(whole) == before
+
+
+@pytest.mark.parametrize("name", ["fingerprint", "eval_fingerprint", "engine_version"])
+def test_run_resumed_with_other_data_is_refused(
+    whole: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other training games, other evaluation games, another engine: each says what it was and what it is."""
+    before = json.loads((whole / "summary.json").read_text())
+    facts = {"fingerprint": before["fingerprint"], "engine_version": before["engine_version"]}
+    if name == "eval_fingerprint":
+        monkeypatch.setattr(run_module, "data_facts", lambda env: {**facts, "fingerprint": "other"})
+    else:
+        monkeypatch.setattr(Trainer, "data", {**facts, name: "other"})
+    assert main(["train", "--resume", str(whole)]) == 2
+    error = capsys.readouterr().err
+    assert f"begun with {name} {before[name]!r}, but here it is 'other'" in error
 
 
 def wait_for_rows(process: "subprocess.Popen[str]", out: Path, count: int) -> None:

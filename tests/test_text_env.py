@@ -184,12 +184,27 @@ def test_render_ansi_is_the_last_exchange() -> None:
 
 
 def test_render_human_prints_each_exchange_once_and_readably(capsys: pytest.CaptureFixture[str]) -> None:
-    """Control characters do not reach the terminal."""
+    """With the number of the step and the limit; control characters do not reach the terminal."""
     env = Countdown(render_mode="human")
     env.reset(options={"number": 2})
     env.step("\x1b[2J\ud800 up")
     assert env.render() is None
-    assert capsys.readouterr().out == "The number is 2.\n> \\x1b[2J\\ud800 up\nNothing happens.\n"
+    printed = "The number is 2.\n[1/20] > \\x1b[2J\\ud800 up\nNothing happens.\n"
+    assert capsys.readouterr().out == printed
+
+
+def test_render_human_says_how_the_episode_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the task, or by the limit; a branch shows the limit of the episode it continues."""
+    env = Countdown(render_mode="human", step_limit=2)
+    env.reset(options={"number": 1})
+    begun = env.snapshot()
+    env.step("down")
+    assert capsys.readouterr().out.endswith("[1/2] > down\nThe number is 0.\n(the episode has terminated)\n")
+    longer = Countdown(render_mode="human", step_limit=9)
+    longer.reset(options={"snapshot": begun})
+    for action in ("a", "b"):
+        longer.step(action)
+    assert capsys.readouterr().out.endswith("[2/2] > b\nNothing happens.\n(the step limit is reached)\n")
 
 
 def test_render_without_a_mode_warns() -> None:

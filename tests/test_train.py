@@ -130,9 +130,13 @@ def test_train_kl_anchor_can_be_switched_off() -> None:
 def test_train_rescored_old_logprobs_give_nearly_the_same_update() -> None:
     """Recorded ones are those of one pass to rounding, so both ways lead to one place."""
     recorded, rescored = trainer(), trainer(learner={"rescore_old": True})
+    start = recorded.policy.state()
     recorded.step(), rescored.step()
     first, second = recorded.policy.state(), rescored.policy.state()
-    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-3
+    # Not weight by weight: AdamW turns a gradient of rounding errors into a whole step of either sign.
+    moved = sum(float((first[name] - start[name]).abs().sum()) for name in first)
+    apart = sum(float((first[name] - second[name]).abs().sum()) for name in first)
+    assert 0 < apart < 0.02 * moved
 
 
 def test_train_counts_what_it_consumes() -> None:

@@ -6,7 +6,9 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.checkpoint import CheckpointError
 from stepopsd_agent.checks import UsageError
-from stepopsd_agent.commands.playing import run_eval, run_play, run_record, run_replay
+from stepopsd_agent.commands.data import run_data
+from stepopsd_agent.commands.keyboard import run_play
+from stepopsd_agent.commands.playing import run_eval, run_record, run_replay
 from stepopsd_agent.commands.training import run_train, run_warmstart
 from stepopsd_agent.policy import ModelFolderError
 from stepopsd_agent.run import Interrupted
@@ -39,5 +41,6 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "record": run_record,
     "replay": run_replay,
     "play": run_play,
+    "data": run_data,
 }
 """Each takes its parsed settings and returns the exit code."""

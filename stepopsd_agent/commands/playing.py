@@ -1,10 +1,6 @@
-"""``stepopsd eval``, ``record``, ``replay`` and ``play``."""
+"""``stepopsd eval``, ``record`` and ``replay``."""
 
-import io
 import json
-import shutil
-import sys
-import textwrap
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +8,7 @@ from pathlib import Path
 import gymnasium as gym
 from jsonargparse import Namespace
 
-from stepopsd_agent.agents import Agent, ExpertAgent, RandomAgent
+from stepopsd_agent.agents import Agent, ExpertAgent, OracleAgent, RandomAgent
 from stepopsd_agent.checks import UsageError, check_games, fresh_folder, settings_checked
 from stepopsd_agent.commands.common import describe, prompt_format, run_config, trained_policy
 from stepopsd_agent.config import EnvConfig, RunConfig, config_to_dict
@@ -22,6 +18,7 @@ from stepopsd_agent.evaluate import (
     first_games,
     play_agent,
     play_policy,
+    played_data,
     success_table,
     table_text,
 )
@@ -31,7 +28,11 @@ from stepopsd_agent.progress import progress
 from stepopsd_agent.stacks import make_plain_env, task_ids
 from stepopsd_wrappers import Episode, EpisodeWriter, ReplayReport, read_episodes, replay
 
-AGENTS: dict[str, Callable[[], Agent]] = {"random": RandomAgent, "expert": ExpertAgent}
+AGENTS: dict[str, Callable[[gym.Env[str, str]], Agent]] = {
+    "random": lambda env: RandomAgent(),
+    "expert": lambda env: ExpertAgent(),
+    "oracle": OracleAgent,
+}
 
 
 def run_eval(settings: Namespace) -> int:
@@ -47,7 +48,7 @@ def run_eval(settings: Namespace) -> int:
     if table["errors"]:
         print(f"{table['errors']} more episodes ended in an error of the environment and are not counted")
     if out is not None:
-        facts = {"config": config_to_dict(config), **environment_facts()}
+        facts = {"config": config_to_dict(config), **played_data(episodes), **environment_facts()}
         content = {"schema": "stepopsd.evaluation/1", "agent": agent, **table, **facts}
         write_json_atomic(out / "evaluation.json", content)
         print(f"written to {out}: evaluation.json, episodes/")
@@ -86,7 +87,7 @@ def _play(
         if policy is not None and form is not None:
             return play_policy(policy, form, config, env_config, count, seed, keep)
         env = make_plain_env(env_config)
-        return play_agent(AGENTS[name](), env, first_games(task_ids(env), count), seed, keep)
+        return play_agent(AGENTS[name](env), env, first_games(task_ids(env), count), seed, keep)
 
 
 def run_replay(settings: Namespace) -> int:
@@ -97,7 +98,7 @@ def run_replay(settings: Namespace) -> int:
     differing = total = 0
     with progress(None, "replaying", unit="episode") as bar:
         for episode in read_episodes(inner if inner.is_dir() else folder):
-            report = _replayed(episode, envs)
+            report = _replayed(episode, envs, settings.any_engine)
             total += 1
             differing += not report.equal
             if not report.equal:
@@ -109,55 +110,11 @@ def run_replay(settings: Namespace) -> int:
     return 1 if differing else 0
 
 
-def _replayed(episode: Episode, envs: dict[str, gym.Env[str, str]]) -> ReplayReport:
+def _replayed(episode: Episode, envs: dict[str, gym.Env[str, str]], any_engine: bool) -> ReplayReport:
     """Replay in an environment kept for all episodes of its kind: making one can mean to search a folder."""
     spec = episode.env_spec
     key = json.dumps(spec, sort_keys=True)
     if key not in envs and spec["id"]:
         with settings_checked():
             envs[key] = gym.make(spec["id"], disable_env_checker=True, **spec["kwargs"])
-    return replay(episode, envs.get(key))
-
-
-def run_play(settings: Namespace) -> int:
-    """A game at the keyboard, or from a pipe."""
-    config = run_config(settings)
-    with settings_checked():
-        env = make_plain_env(config.env)
-    game: str | None = settings.get("game")
-    text, info = env.reset(seed=config.seed, options=None if game is None else {"game": game})
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # bytes that are no text are no reason to end the game
-    print(f"{_wrapped(text)}\n\n(? lists the commands, ctrl-d leaves)")
-    over = False
-    while not over:
-        command = _ask()
-        if command is None:
-            break
-        if command == "?":
-            print("\n".join(info["admissible_commands"]))
-            continue
-        text, _, terminated, truncated, info = env.step(command)
-        print(_wrapped(text))
-        over = bool(terminated or truncated)
-    limit = "" if not over or info["won"] else f"; the limit is {config.env.step_limit} (env.step_limit)"
-    print(f"{'You did it' if info['won'] else 'Not done'}: {info['step']['index']} commands{limit}.")
-    return 0
-
-
-def _ask() -> str | None:
-    """The next command, None at the end of input; one from a pipe is shown, as if it were typed."""
-    try:
-        command = input("\n> ").strip()
-    except EOFError:
-        print()
-        return None
-    if not sys.stdin.isatty():
-        print(command)
-    return command
-
-
-def _wrapped(text: str) -> str:
-    """Long lines broken between words at the terminal's width, but never wider than what reads well."""
-    width = min(shutil.get_terminal_size().columns, 100)
-    return "\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in text.splitlines())
+    return replay(episode, envs.get(key), any_engine=any_engine)

@@ -14,7 +14,7 @@ from stepopsd_agent.checks import check_games, fresh_folder, settings_checked
 from stepopsd_agent.commands.common import describe, prompt_format, run_config, trained_policy
 from stepopsd_agent.config import RunConfig, config_to_dict
 from stepopsd_agent.demonstrations import Demonstration, demonstrate, pieces
-from stepopsd_agent.evaluate import evaluate_policy, evaluation_env, success_table
+from stepopsd_agent.evaluate import evaluate_policy, evaluation_env, played_data, success_table
 from stepopsd_agent.facts import environment_facts
 from stepopsd_agent.files import write_bytes_atomic
 from stepopsd_agent.hindsight import hindsight_words
@@ -23,7 +23,7 @@ from stepopsd_agent.policy import Policy, load_policy, tiny_policy
 from stepopsd_agent.progress import progress
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.run import run_training
-from stepopsd_agent.stacks import make_stack, task_ids
+from stepopsd_agent.stacks import data_facts, make_stack, task_ids
 from stepopsd_agent.warmstart import clone, examples
 
 
@@ -66,7 +66,7 @@ def run_warmstart(settings: Namespace) -> int:
     check_games(config.env, evaluation_env(config))
     fresh = config.model.path == "tiny"
     policy = None if fresh else load_policy(config.model, config.device)  # told before the expert plays
-    demonstrations, fingerprint = _demonstrations(config)
+    demonstrations, data = _demonstrations(config)
     if policy is None:
         with settings_checked():
             policy = tiny_policy(_texts(demonstrations), config.model, config.device, config.seed)
@@ -77,10 +77,10 @@ def run_warmstart(settings: Namespace) -> int:
     table = success_table(played)
     notes = {
         "schema": "stepopsd.warmstart/1",
-        "evaluation": table,
+        "evaluation": {**table, **played_data(played)},
         "expert": success_table([d.episode for d in demonstrations]),
         "loss": {"first": losses[0], "last": losses[-1]},
-        "fingerprint": fingerprint,
+        **data,
         "config": config_to_dict(config),
         **environment_facts(),
     }
@@ -90,8 +90,8 @@ def run_warmstart(settings: Namespace) -> int:
     return 0
 
 
-def _demonstrations(config: RunConfig) -> tuple[list[Demonstration], str]:
-    """Expert episodes on games drawn from the seed, and the fingerprint of the games."""
+def _demonstrations(config: RunConfig) -> tuple[list[Demonstration], dict[str, str]]:
+    """Expert episodes on games drawn from the seed, and what was played."""
     env = make_stack(config.env)
     ids, count = task_ids(env), config.warmstart.demonstrations
     order = np.random.default_rng([config.seed, 1]).permutation(max(len(ids), count))[:count]
@@ -108,7 +108,7 @@ def _demonstrations(config: RunConfig) -> tuple[list[Demonstration], str]:
             informed_share=share,
             on_done=bar.advance,
         )
-    return played, str(env.unwrapped.fingerprint)  # type: ignore[attr-defined]
+    return played, data_facts(env)
 
 
 def _texts(demonstrations: Sequence[Demonstration]) -> list[str]:

@@ -20,7 +20,7 @@ _ALL = _AGENT + _PLACE + _ITEM + _RECEPTACLE
 _ALL_CLOSED = "(forall (?re - receptacle) (not (opened ?re)))"
 
 # Name: parameters, conditions, effects. (kind ?x) means: ?x is of one of the types that the domain names.
-_ACTIONS = {
+ACTIONS = {
     "look": [(_AGENT + _PLACE, "(atLocation ?a ?l)", "(checked ?l)")],
     "inventory": [(_AGENT, "", "(checked ?a)")],
     "help": [(_AGENT, "", "(checked ?a)")],
@@ -92,7 +92,7 @@ def read_domain(text: str) -> Rules:
 def _known_actions() -> dict[str, list[Canonical]]:
     return {
         name.lower(): [_action(*(parse(f"({part})", name) for part in variant)) for variant in variants]
-        for name, variants in _ACTIONS.items()
+        for name, variants in ACTIONS.items()
     }
 
 

@@ -1,18 +1,25 @@
-"""``stepopsd/ALFWorld-v0``: household tasks in text, official or generated, on the native engine."""
+"""``stepopsd/ALFWorld-v0``: household tasks in text, official or generated."""
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+from gymnasium.error import ResetNeeded
 
 from stepopsd_envs.alfworld.engine import Engine
 from stepopsd_envs.alfworld.game import TASK_TYPES, Game
 from stepopsd_envs.alfworld.official import PathLike, find_files
+from stepopsd_envs.alfworld.oracle import Oracle
 from stepopsd_envs.alfworld.pools import GENERATED, FilePool, GamePool, GeneratedPool, require_one_of
+from stepopsd_envs.alfworld.renumbering import new_names, renamed
+from stepopsd_envs.alfworld.rewards import REWARDS, Reward, Success, make_reward
+from stepopsd_envs.alfworld.textworld_backend import TextworldEngine, require_textworld
+from stepopsd_envs.alfworld.versions import engine_version
 from stepopsd_envs.alfworld.world import EngineState
 from stepopsd_envs.step_info import Kind
 from stepopsd_envs.text_env import Outcome, TextEnv
 
-ENGINES = ("native",)
+ENGINES = ("native", "textworld")
 
 
 class AlfworldEnv(TextEnv):
@@ -22,18 +29,25 @@ class AlfworldEnv(TextEnv):
         games: ``"generated"``, an official split (``train``, ``valid_seen``, ``valid_unseen``), a folder, a
             file, or a list of files.
         data_root: where the official splits are; None means ``$ALFWORLD_DATA``, else ``~/.cache/alfworld``.
-        engine: ``"native"``, which answers as TextWorld does.
+        engine: ``"native"``, which answers as TextWorld does, or ``"textworld"``: the original packages
+            (extra ``alfworld``), a thousand times slower; to restore a snapshot they play its commands again.
         tier: size of generated games: ``"tiny"``, ``"small"`` or ``"full"``. Other games have no tier.
         split: ``"train"`` or ``"test"``: disjoint sets of generated games. Other games have no such split.
         task_types: play only games of these types; None plays all six.
         num_games: play only the first so many games in canonical order, after ``task_types``. None plays all
             that were found; of generated games, 10,000 for train and 1,000 for test.
+        oracle: tell the least number of commands to win in ``info["optimal_distance"]``, -2 when it cannot be
+            won any more; else that stays -1. The property ``oracle`` is there in any case.
         admissible: list the possible commands in ``info["admissible_commands"]``; else that stays empty.
+        reward: ``"success"``, 1.0 with the step that wins and else 0.0; ``"goal_conditions"``, the share of
+            the goal's conditions newly met; or ``"optimal_distance"``, success shaped by that distance.
+        domain_randomization: number the things of each kind anew in every episode, as a function of task and
+            seed: "mug 1" and "mug 2" may change names.
         step_limit: number of steps after which an episode is truncated.
         render_mode: None, ``"ansi"`` or ``"human"``.
 
-    The reward is 1.0 with the step that wins, else 0.0. ``reset(options={"game": ...})`` plays the
-    game of that task id or path; without it a game is drawn with ``np_random``.
+    ``reset(options={"game": ...})`` plays the game of that task id or path; without it a game is drawn with
+    ``np_random``.
     """
 
     option_names: ClassVar[frozenset[str]] = frozenset({"game"})
@@ -47,12 +61,16 @@ class AlfworldEnv(TextEnv):
         split: str = "train",
         task_types: Sequence[str] | None = None,
         num_games: int | None = None,
+        oracle: bool = False,
         admissible: bool = True,
+        reward: str = "success",
+        domain_randomization: bool = False,
         step_limit: int = 50,
         render_mode: str | None = None,
     ) -> None:
         super().__init__(step_limit=step_limit, render_mode=render_mode)
         require_one_of("engine", engine, ENGINES)
+        require_one_of("reward", reward, REWARDS)
         types = _checked_types(task_types)
         if num_games is not None and (type(num_games) is not int or num_games < 1):
             raise ValueError(f"num_games={num_games!r}: give None or a positive number of games")
@@ -61,9 +79,15 @@ class AlfworldEnv(TextEnv):
             self._pool = GeneratedPool(tier, split, types, num_games)
         else:
             self._pool = FilePool(find_files(games, data_root), types, num_games)
-        self._show_admissible = admissible
-        self._engine: Engine | None = None
-        self._name = ""  # the id or path by which the game was named, to find it again
+        self._engine_name = engine
+        if engine == "textworld":
+            require_textworld()
+        self._show_distance, self._show_admissible = oracle, admissible
+        self._reward_name = reward
+        self._reward: Reward = Success()  # of the episode
+        self._domain_randomization = domain_randomization
+        self._engine: Engine | TextworldEngine | None = None
+        self._chosen: _Chosen | None = None
         self._admissible: list[str] = []  # now
         self._won = False
 
@@ -77,24 +101,29 @@ class AlfworldEnv(TextEnv):
         """Hash of the games that ``reset`` draws from: their ids and contents."""
         return self._pool.fingerprint
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickling and copying: of the engine, game and state, without the compiled texts."""
-        engine = self._engine
-        return {**self.__dict__, "_engine": None if engine is None else (engine.game, engine.get_state())}
+    @property
+    def engine_version(self) -> str:
+        """The engine with its version: part of every record, as another one may answer otherwise."""
+        return engine_version(self._engine_name)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Compile the engine's texts again."""
-        self.__dict__.update(state)
-        self._engine = None if state["_engine"] is None else _engine_at(*state["_engine"])
+    @property
+    def oracle(self) -> Oracle:
+        """Optimal play from the present state: ``distance()``, ``plan()`` and ``best_commands()``."""
+        if self._engine is None:
+            raise ResetNeeded("there is no game to look at: call reset() first")
+        return Oracle(self._engine)
 
     def _begin(self, options: Mapping[str, Any]) -> tuple[str, str]:
         if "game" in options:
             name = os.fspath(options["game"])
         else:
             name = self.task_ids[int(self.np_random.integers(len(self.task_ids)))]
-        self._engine = engine = Engine(self._pool.game(name))
-        self._name = name
+        numbering = self._coming_seed() if self._domain_randomization else None
+        chosen = _Chosen(name, self._pool.game(name), numbering)
+        engine = self._make_engine(chosen)
         opening = engine.reset()
+        self._engine, self._chosen = engine, chosen
+        self._reward = make_reward(self._reward_name, engine)
         self._look()
         return engine.game.task_id, opening
 
@@ -103,7 +132,8 @@ class AlfworldEnv(TextEnv):
         kind: Kind = "act" if action.strip() in self._admissible else "invalid"
         observation = engine.step(action)
         self._look()
-        return Outcome(observation, kind, float(self._won), self._won)
+        reward = self._reward.pay(self._won, over=self._won or self._remaining == 1)
+        return Outcome(observation, kind, reward, self._won)
 
     def _facts(self) -> dict[str, Any]:
         game = self._playing().game
@@ -113,40 +143,66 @@ class AlfworldEnv(TextEnv):
             "task_type": game.task_type,
             "task_id": game.task_id,
             "goal": game.goal,
-            "optimal_distance": -1,
+            "optimal_distance": self.oracle.distance() if self._show_distance else -1,
         }
 
     def _state_hash(self) -> str:
         return self._playing().state_hash()
 
     def _save(self) -> Any:
-        engine = self._playing()
-        return {"game": self._name, "content": engine.game.content_hash, "engine": list(engine.get_state())}
+        engine, chosen = self._playing(), self._chosen
+        assert chosen is not None  # as there is an engine
+        return {
+            "game": chosen.name,
+            "content": chosen.game.content_hash,
+            "numbering": chosen.numbering,
+            "engine": list(engine.get_state()),
+            "played": list(engine.played) if isinstance(engine, TextworldEngine) else None,
+            "reward": self._reward.kept(),
+        }
 
     def _load(self, task_id: str, state: Any) -> None:
-        game = self._pool.game(state["game"])
-        if game.content_hash != state["content"]:
+        chosen = _Chosen(state["game"], self._pool.game(state["game"]), state["numbering"])
+        if chosen.game.content_hash != state["content"]:
             raise ValueError(
                 f"the snapshot is of another version of game {task_id}; use the data it was taken with"
             )
-        self._engine = _engine_at(game, EngineState.from_json(state["engine"]))
-        self._name = state["game"]
+        engine = self._make_engine(chosen)
+        if isinstance(engine, Engine):
+            engine.set_state(EngineState.from_json(state["engine"]))
+        elif state["played"] is not None:
+            engine.replay(state["played"])
+        else:
+            raise ValueError(
+                'the snapshot was taken with engine="native" and does not say which commands led there; '
+                'engine="textworld" has to play them again, so give it a snapshot that it took itself'
+            )
+        self._reward = make_reward(self._reward_name, engine, state["reward"])
+        self._engine, self._chosen = engine, chosen
         self._look()
+
+    def _make_engine(self, chosen: "_Chosen") -> Engine | TextworldEngine:
+        names = {} if chosen.numbering is None else new_names(chosen.game, chosen.numbering)
+        if self._engine_name == "textworld":
+            return TextworldEngine(chosen.game, self._pool.path(chosen.name), names)
+        return Engine(renamed(chosen.game, names))
 
     def _look(self) -> None:
         """Note what the engine is asked for more than once per step."""
         engine = self._playing()
         self._admissible, self._won = engine.admissible_commands(), engine.won
 
-    def _playing(self) -> Engine:
+    def _playing(self) -> Engine | TextworldEngine:
         assert self._engine is not None  # TextEnv asks only after a reset
         return self._engine
 
 
-def _engine_at(game: Game, state: EngineState) -> Engine:
-    engine = Engine(game)
-    engine.set_state(state)
-    return engine
+class _Chosen(NamedTuple):
+    """The game of an episode."""
+
+    name: str  # the id or path that names it
+    game: Game  # as it is read or generated
+    numbering: int | None  # the seed by which its things are numbered anew; None leaves them their numbers
 
 
 def _checked_types(task_types: Sequence[str] | None) -> frozenset[str] | None:

@@ -7,11 +7,14 @@ from stepopsd_envs.alfworld.queries import Bindings, Types
 from stepopsd_envs.alfworld.wording import WordingError
 from stepopsd_envs.alfworld.world import World
 
+Text = Callable[[World, Bindings], str]
+Value = str | Text
+
 _ARTICLES = {"indefinite": "a", "definite": "the"}
 _LONGEST = 200  # real ones have about 30; no expression of this length nests deep enough to exhaust the stack
 
 
-def value_text(expression: str, types: Types, where: str) -> Callable[[World, Bindings], str]:
+def value_text(expression: str, types: Types, where: str) -> Text:
     """The text of a value: names and articles of things, quoted texts, sums of these; of `x or y` it is x."""
     if len(expression) > _LONGEST:
         raise WordingError(where, f"a value has {len(expression)} characters; at most {_LONGEST} are read")
@@ -19,18 +22,16 @@ def value_text(expression: str, types: Types, where: str) -> Callable[[World, Bi
         tree = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise WordingError(where, f"{{{expression}}} is not a value ({error})") from error
-    return _compile(tree, dict(types), where, expression)
+    return _as_text(_compile(tree, dict(types), where, expression))
 
 
-def _compile(
-    tree: ast.expr, types: dict[str, str], where: str, whole: str
-) -> Callable[[World, Bindings], str]:
+def _compile(tree: ast.expr, types: dict[str, str], where: str, whole: str) -> Value:
+    """A constant, or what looks the value up."""
     match tree:
         case ast.Constant(value=str(text)):
-            return lambda world, bindings: text
+            return text
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            one, two = (_compile(side, types, where, whole) for side in (left, right))
-            return lambda world, bindings: one(world, bindings) + two(world, bindings)
+            return _sum(*(_compile(side, types, where, whole) for side in (left, right)))
         case ast.BoolOp(op=ast.Or(), values=[ast.Name() | ast.Attribute() as first, *_]):
             return _compile(first, types, where, whole)  # names are never empty, so the rest is never used
         case ast.Name(id=name) | ast.Attribute(value=ast.Name(id=name), attr="name") if name in types:
@@ -39,10 +40,21 @@ def _compile(
         case ast.Attribute(value=ast.Name(id=name), attr=attribute) if (
             name in types and attribute in _ARTICLES
         ):
-            article = _ARTICLES[attribute]
-            return lambda world, bindings: article
+            return _ARTICLES[attribute]
     variables = ", ".join(sorted(types)) or "none"
     raise WordingError(
         where,
         f"the value {{{whole}}} cannot be used; it may name .name, .indefinite or .definite of {variables}",
     )
+
+
+def _sum(one: Value, two: Value) -> Value:
+    """One text after the other; done at once where both are known."""
+    if isinstance(one, str) and isinstance(two, str):
+        return one + two
+    first, second = _as_text(one), _as_text(two)
+    return lambda world, bindings: first(world, bindings) + second(world, bindings)
+
+
+def _as_text(value: Value) -> Text:
+    return (lambda world, bindings: value) if isinstance(value, str) else value

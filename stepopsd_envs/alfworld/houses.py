@@ -1,7 +1,8 @@
 """The statistics of official houses (``houses.json``) and how to draw from them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -10,14 +11,30 @@ import numpy as np
 
 T = TypeVar("T")
 
+Placed = list[tuple[str, int | None]]
+"""Objects: the type, and the number of the receptacle that it lies in, if it lies in one."""
+
 
 @lru_cache(maxsize=1)
 def statistics() -> dict[str, Any]:
-    """Counts over official training games, as ``benchmarks/house_statistics.py`` measures them."""
+    """Counts over official training games, as ``benchmarks/house_counts.py`` measures them."""
     loaded: dict[str, Any] = json.loads(
         files(__package__).joinpath("houses.json").read_text(encoding="utf-8")
     )
     return loaded
+
+
+def full_statistics(room: str) -> dict[str, Any]:
+    """What houses of tier ``full`` are drawn from, as ``benchmarks/house_choices.py`` measures it."""
+    found: dict[str, Any] = statistics()["full"][room]
+    return found
+
+
+def named(kinds: Iterable[str]) -> list[tuple[str, str]]:
+    """(type, name) in the order in which texts list things: by type, with falling numbers."""
+    counts = Counter(kinds)
+    order = sorted(counts, key=str.lower)
+    return [(kind, f"{kind.lower()} {number}") for kind in order for number in range(counts[kind], 0, -1)]
 
 
 def draw(rng: np.random.Generator, weights: Mapping[T, int]) -> T:

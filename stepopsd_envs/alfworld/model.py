@@ -105,6 +105,10 @@ class Game:
     rules: Rules = CURRENT_RULES
     walkthrough: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:
+        """Of the id alone: equal games have equal ids, and a household has hundreds of fields."""
+        return hash(self.task_id)
+
     @cached_property
     def content_hash(self) -> str:
         """Hash of all that play depends on: equal for games that play alike, whatever their ids."""

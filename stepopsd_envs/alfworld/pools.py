@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 from stepopsd_envs.alfworld.game import TASK_TYPES, Game
-from stepopsd_envs.alfworld.generator import GENERATOR_VERSION, SPLITS, TIERS, generate_game
+from stepopsd_envs.alfworld.generator import SPLITS, TIERS, VERSIONS, generate_game, task_type_at
 from stepopsd_envs.alfworld.official import SUFFIX, find_files, load_file, task_type_of
 from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, fingerprint, fingerprint_files
 
 GENERATED = "generated"
 DEFAULT_NUM_GAMES = {"train": 10_000, "test": 1_000}
 CACHED_GAMES = 256  # of all environments of a process together
-_GENERATED_ID = re.compile(rf"{GENERATED}/([a-z]+)/([a-z]+)/(0|[1-9][0-9]*)")
+_GENERATED_ID = re.compile(rf"{GENERATED}/([a-z]+)/([a-z]+)/(0|[1-9][0-9]{{0,17}})")
 
 
 class GamePool(Protocol):
@@ -32,6 +32,9 @@ class GamePool(Protocol):
     def game(self, name: str) -> Game:
         """The game of that id; a pool of files also takes a path. ``GamesNotFoundError`` if there is none."""
 
+    def path(self, name: str) -> str | None:
+        """The file of that game; None for a generated one."""
+
 
 class GeneratedPool:
     """Games ``generated/<tier>/<split>/<n>``, each made when it is first asked for."""
@@ -44,20 +47,18 @@ class GeneratedPool:
         self._tier, self._split, self._task_types = tier, split, task_types
         self._num_games = num_games or DEFAULT_NUM_GAMES[split]
 
-    @cached_property
+    @property
     def task_ids(self) -> tuple[str, ...]:
         """The first ``num_games`` ids that are of one of the task types."""
-        prefix, types = f"{GENERATED}/{self._tier}/{self._split}", self._task_types
-        # The generator's task types take turns, so none of the games has to be made to know its type.
-        wanted = (n for n in count() if types is None or TASK_TYPES[n % len(TASK_TYPES)] in types)
-        return tuple(f"{prefix}/{n}" for n in islice(wanted, self._num_games))
+        types = None if self._task_types is None else frozenset(self._task_types)
+        return _generated_ids(self._tier, self._split, types, self._num_games)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of everything that decides what is generated."""
         types = ",".join(sorted(self._task_types or TASK_TYPES))
         settings = {
-            "generator": str(GENERATOR_VERSION),
+            "generator": str(VERSIONS[self._tier]),
             "tier": self._tier,
             "split": self._split,
             "num_games": str(self._num_games),
@@ -75,6 +76,9 @@ class GeneratedPool:
             )
         return _generated(found[1], found[2], int(found[3]))
 
+    def path(self, name: str) -> None:
+        """There are no files."""
+
 
 class FilePool:
     """Official games on disk."""
@@ -90,7 +94,7 @@ class FilePool:
                 f"num_games={num_games}, but there are only {len(kept)} games; give at most that"
             )
         self._files = kept[:num_games]
-        self._path_of = {file.task_id: file.path for file in files}
+        self._file_of = {file.task_id: file for file in files}
 
     @cached_property
     def task_ids(self) -> tuple[str, ...]:
@@ -104,12 +108,19 @@ class FilePool:
 
     def game(self, name: str) -> Game:
         """The game of an id, or of a file or a folder with one game."""
-        if name in self._path_of:
-            return load_file(TaskFile(name, self._path_of[name]))
+        return load_file(self._find(name))
+
+    def path(self, name: str) -> str:
+        """The file of that game."""
+        return self._find(name).path
+
+    def _find(self, name: str) -> TaskFile:
+        if name in self._file_of:
+            return self._file_of[name]
         path = Path(name)
         files = find_files(path) if path.exists() else ()
         if len(files) == 1:
-            return load_file(files[0])
+            return files[0]
         what = f"holds {len(files)} games" if files else "is neither a task id of this environment nor a file"
         raise GamesNotFoundError(
             f"game {name!r} {what}; give one of env.unwrapped.task_ids, such as {self.task_ids[0]!r}, or the "
@@ -126,3 +137,10 @@ def require_one_of(name: str, value: str, allowed: Collection[str]) -> None:
 @lru_cache(maxsize=CACHED_GAMES)
 def _generated(tier: str, split: str, index: int) -> Game:
     return generate_game(tier, split, index)
+
+
+@lru_cache(maxsize=16)  # the environments of a process share them: a list takes a megabyte
+def _generated_ids(tier: str, split: str, types: frozenset[str] | None, num_games: int) -> tuple[str, ...]:
+    # The generator's task types have an order, so none of the games has to be made to know its type.
+    wanted = (n for n in count() if types is None or task_type_at(tier, n) in types)
+    return tuple(f"{GENERATED}/{tier}/{split}/{n}" for n in islice(wanted, num_games))

@@ -40,12 +40,9 @@ def compile_query(text: str, types: Types, where: str) -> Query:
         else:
             steps.append(_search(name, [variable for variable, _ in variables], known))
         known.update(variables)
-    bound = tuple(sorted(known.items()))
+    bound, answers = tuple(sorted(known.items())), _chain(steps)
     if len(tests) == len(steps):
-        return Query(
-            lambda world, bindings: all(test(world, bindings) for test in tests), _chain(steps), bound
-        )
-    answers = _chain(steps)
+        return Query(_all_of(tests), answers, bound)
     return Query(lambda world, bindings: next(answers(world, bindings), None) is not None, answers, bound)
 
 
@@ -78,6 +75,12 @@ def _test(name: str, variables: list[str]) -> Callable[[World, Bindings], bool]:
     return lambda world, bindings: bool(firsts(world, bindings[second]) >> bindings[first] & 1)
 
 
+def _all_of(tests: list[Callable[[World, Bindings], bool]]) -> Callable[[World, Bindings], bool]:
+    if len(tests) == 1:
+        return tests[0]
+    return lambda world, bindings: all(test(world, bindings) for test in tests)
+
+
 def _filter(test: Callable[[World, Bindings], bool]) -> Step:
     def step(world: World, bindings: Bindings) -> Iterator[Bindings]:
         if test(world, bindings):
@@ -108,8 +111,9 @@ def _bind(variable: str, type_: str, known: dict[str, str], found: Callable[[Wor
     rivals = [other for other, other_type in known.items() if other_type == type_]
 
     def step(world: World, bindings: Bindings) -> Iterator[Bindings]:
+        taken = [bindings[rival] for rival in rivals]
         for number in bits(found(world, bindings)):
-            if all(bindings[rival] != number for rival in rivals):
+            if number not in taken:
                 yield {**bindings, variable: number}
 
     return step

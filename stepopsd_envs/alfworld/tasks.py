@@ -1,4 +1,4 @@
-"""The six tasks as the official games word them, and what three of them do to the object on the way."""
+"""The six tasks: how official games word them, what three do to the object on the way, what each needs."""
 
 from typing import NamedTuple
 
@@ -40,3 +40,38 @@ TOOLS = {
     "pick_heat_then_place_in_recep": Tool("heat", "Microwave", "hot"),
     "pick_cool_then_place_in_recep": Tool("cool", "Fridge", "cool"),
 }
+
+
+class Task(NamedTuple):
+    """What is asked for, before there is a house. ``target`` is a receptacle type, or the lamp's type."""
+
+    type: str
+    room: str
+    object: str
+    target: str
+
+    @property
+    def number(self) -> int:
+        """How many objects it takes."""
+        return 2 if self.type == "pick_two_obj_and_place" else 1
+
+    @property
+    def is_look(self) -> bool:
+        """Whether the object has to be held in the light of a lamp."""
+        return self.type == "look_at_obj_in_light"
+
+    @property
+    def starts_elsewhere(self) -> bool:
+        """Whether objects in the target at the start would have the game begin won, or half won."""
+        return self.type not in TOOLS and not self.is_look
+
+    @property
+    def objects(self) -> dict[str, int]:
+        """How many objects of which types it needs."""
+        return {self.object: self.number, self.target: 1} if self.is_look else {self.object: self.number}
+
+    @property
+    def receptacles(self) -> list[str]:
+        """The receptacle types it needs, but those that the objects lie in."""
+        tool = [TOOLS[self.type].receptacle] if self.type in TOOLS else []
+        return tool if self.is_look else [self.target, *tool]

@@ -76,73 +76,76 @@ def _all_of(properties: str) -> str:
     return " & ".join(f"{name}(o:object)" for name in properties.split())
 
 
-DEFAULT_WORDING = Wording(
-    actions=(
-        ("look", "look", "#surroundings#"),
-        ("inventory", "inventory", "#hand#"),
-        ("help", "help", _HELP_TEXT),
-        ("examineReceptacle", "examine {r}", "#seen#"),
-        ("examineObject", "examine {o}", "#item#"),
-        ("GotoLocation", "go to {r}", "You arrive at {r}. #seen#"),
-        ("OpenObject", "open {r}", "You open the {r}. #seen#"),
-        ("CloseObject", "close {r}", "You close the {r}."),
-        ("PickupObject", "take {o} from {r}", "You pick up the {o} from the {r}."),
-        ("PutObject", "move {o} to {r}", "You move the {o} to the {r}."),
-        ("CleanObject", "clean {o} with {r}", "You clean the {o} using the {r}."),
-        ("HeatObject", "heat {o} with {r}", "You heat the {o} using the {r}."),
-        ("CoolObject", "cool {o} with {r}", "You cool the {o} using the {r}."),
-        ("ToggleObject", "use {o}", "You turn on the {o}."),  # what was switched on stays on
-        ("SliceObject", "slice {co} with {ko}", "You sliced the {co} with the {ko}."),
-    ),
-    rules=(
-        ("intro", (("", "-= Welcome to TextWorld, ALFRED! =-\n\n#surroundings#\n\n#task#"),)),
-        (
-            "surroundings",
-            (
-                (_HERE, f"You are facing the [{{r.name | {_HERE}}}]. Next to it, you see #beside#."),
-                ("", "You are in the middle of a room. Looking quickly around you, you see #furniture#."),
-            ),
-        ),
-        ("beside", (("", f"[{{o.indefinite + ' ' + o.name | {_LEFT_BESIDE}}}]"),)),
-        (
-            "furniture",
-            (("", "[{r.indefinite + ' ' + r.name | receptacleatlocation(r:receptacle, l:location)}]"),),
-        ),
-        (
-            "seen",
-            (
-                (
-                    "openable(r:receptacle) & opened(r:receptacle)",
-                    f"The {{r}} is open. In it, you see {_WITHIN}.",
-                ),
-                ("openable(r:receptacle)", "The {r} is closed."),
-                ("", f"On the {{r}}, you see {_WITHIN}."),
-            ),
-        ),
-        (
-            "hand",
-            (
-                (
-                    "holdsany(a:agent)",
-                    "You are carrying: [{o.indefinite + ' ' + o.name | holds(a:agent, o:object)}].",
-                ),
-                ("", "You are not carrying anything."),
-            ),
-        ),
-        (
-            "item",
-            (
-                (
-                    "isreceptacleobject(o:object)",
-                    "This is a normal {o}. In it, you see "
-                    "[{o2.indefinite + ' ' + o2.name | inreceptacleobject(o2:object, o:object)}].",
-                ),
-                *((_all_of(properties), text) for properties, text in _LOOKS),
-            ),
-        ),
-        ("list_empty", (("", "nothing"),)),
-        ("list_separator", (("", ", "),)),
-        ("list_last_separator", (("", ", and "),)),
-    ),
+_ACTIONS = (
+    ("look", "look", "#surroundings#"),
+    ("inventory", "inventory", "#hand#"),
+    ("help", "help", "#help#"),
+    ("examineReceptacle", "examine {r}", "#seen#"),
+    ("examineObject", "examine {o}", "#item#"),
+    ("GotoLocation", "go to {r}", "You arrive at {r}. #seen#"),
+    ("OpenObject", "open {r}", "You open the {r}. #seen#"),
+    ("CloseObject", "close {r}", "You close the {r}."),
+    ("PickupObject", "take {o} from {r}", "You pick up the {o} from the {r}."),
+    ("PutObject", "move {o} to {r}", "You move the {o} to the {r}."),
+    ("CleanObject", "clean {o} with {r}", "You clean the {o} using the {r}."),
+    ("HeatObject", "heat {o} with {r}", "You heat the {o} using the {r}."),
+    ("CoolObject", "cool {o} with {r}", "You cool the {o} using the {r}."),
+    ("ToggleObject", "use {o}", "You turn on the {o}."),  # what was switched on stays on
+    ("SliceObject", "slice {co} with {ko}", "You sliced the {co} with the {ko}."),
 )
+
+_RULES = (
+    ("help", (("", _HELP_TEXT),)),
+    ("intro", (("", "-= Welcome to TextWorld, ALFRED! =-\n\n#surroundings#\n\n#task#"),)),
+    (
+        "surroundings",
+        (
+            (_HERE, f"You are facing the [{{r.name | {_HERE}}}]. Next to it, you see #beside#."),
+            ("", "You are in the middle of a room. Looking quickly around you, you see #furniture#."),
+        ),
+    ),
+    ("beside", (("", f"[{{o.indefinite + ' ' + o.name | {_LEFT_BESIDE}}}]"),)),
+    (
+        "furniture",
+        (("", "[{r.indefinite + ' ' + r.name | receptacleatlocation(r:receptacle, l:location)}]"),),
+    ),
+    (
+        "seen",
+        (
+            (
+                "openable(r:receptacle) & opened(r:receptacle)",
+                f"The {{r}} is open. In it, you see {_WITHIN}.",
+            ),
+            ("openable(r:receptacle)", "The {r} is closed."),
+            ("", f"On the {{r}}, you see {_WITHIN}."),
+        ),
+    ),
+    (
+        "hand",
+        (
+            (
+                "holdsany(a:agent)",
+                "You are carrying: [{o.indefinite + ' ' + o.name | holds(a:agent, o:object)}].",
+            ),
+            ("", "You are not carrying anything."),
+        ),
+    ),
+    (
+        "item",
+        (
+            (
+                "isreceptacleobject(o:object)",
+                "This is a normal {o}. In it, you see "
+                "[{o2.indefinite + ' ' + o2.name | inreceptacleobject(o2:object, o:object)}].",
+            ),
+            *((_all_of(properties), text) for properties, text in _LOOKS),
+        ),
+    ),
+    ("list_empty", (("", "nothing"),)),
+    ("list_separator", (("", ", "),)),
+    ("list_last_separator", (("", ", and "),)),
+)
+
+# In the order in which a file gives them, so that a game that was exported is the same as before.
+DEFAULT_WORDING = Wording(actions=tuple(sorted(_ACTIONS)), rules=tuple(sorted(_RULES)))
 """The texts of the current release, for games that come from no file."""

@@ -5,9 +5,13 @@ a mask from its lowest bit up is therefore the order in which texts list things.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from stepopsd_envs.alfworld.model import Game
+
+PREPARED_GAMES = 256  # games whose tables are kept, of all engines of a process together
 
 
 class EngineState(NamedTuple):
@@ -48,21 +52,14 @@ class World:
     def __init__(self, game: Game) -> None:
         """Number everything and stand at the start."""
         self.game = game
-        self.names: dict[str, tuple[str, ...]] = {
-            "agent": ("agent1",),
-            "location": game.location_names,
-            "receptacle": tuple(receptacle.name for receptacle in game.receptacles),
-            "object": tuple(item.name for item in game.items),
-        }
-        self.place_of = tuple(receptacle.location for receptacle in game.receptacles)
-        places = range(len(game.location_names))
-        self.receptacles_at = tuple(
-            mask(r for r, at in enumerate(self.place_of) if at == place) for place in places
-        )
-        self.fixed = _fixed_masks(game)
-        self.vessel_contents = tuple(mask(item.contents) for item in game.items)
-        self.initial = _initial_state(game)
-        self.restore(self.initial)
+        numbered = _numbered(game)
+        self.names: dict[str, tuple[str, ...]] = numbered.names
+        self.fixed: dict[str, int] = numbered.fixed
+        self.place_of: tuple[int, ...] = numbered.place_of
+        self.receptacles_at: tuple[int, ...] = numbered.receptacles_at
+        self.vessel_contents: tuple[int, ...] = numbered.vessel_contents
+        self.initial: EngineState = numbered.initial
+        self.restore(numbered.initial)
 
     def restore(self, state: EngineState) -> None:
         """Continue from a state of the same game."""
@@ -112,6 +109,52 @@ def bits(value: int) -> Iterator[int]:
         low = value & -value
         yield low.bit_length() - 1
         value ^= low
+
+
+def state_hash(state: EngineState | World, things: str | None = None) -> str:
+    """Hash of a state, 16 hexadecimal digits: of ``tuple(state)`` as Python writes it.
+
+    ``things`` is its ``things_text``, where that is known: most commands leave it as it was, and it is nearly
+    all there is to write.
+    """
+    text = (
+        f"({state.location}, {state.held}, {state.opened}, {things or things_text(state)}, "
+        f"{state.clean}, {state.hot}, {state.cool}, {state.sliced}, {state.toggled})"
+    )
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def things_text(state: EngineState | World) -> str:
+    """The part of a state that says where the items are, as text."""
+    return f"{tuple(state.contents)}, {tuple(state.taken)}, {tuple(state.present)}"
+
+
+class _Numbered(NamedTuple):
+    """What stays the same during play; all worlds of a game share it."""
+
+    names: dict[str, tuple[str, ...]]
+    place_of: tuple[int, ...]
+    receptacles_at: tuple[int, ...]
+    fixed: dict[str, int]
+    vessel_contents: tuple[int, ...]
+    initial: EngineState
+
+
+@lru_cache(maxsize=PREPARED_GAMES)
+def _numbered(game: Game) -> _Numbered:
+    names = {
+        "agent": ("agent1",),
+        "location": game.location_names,
+        "receptacle": tuple(receptacle.name for receptacle in game.receptacles),
+        "object": tuple(item.name for item in game.items),
+    }
+    place_of = tuple(receptacle.location for receptacle in game.receptacles)
+    places = range(len(game.location_names))
+    receptacles_at = tuple(mask(r for r, at in enumerate(place_of) if at == place) for place in places)
+    vessel_contents = tuple(mask(item.contents) for item in game.items)
+    return _Numbered(
+        names, place_of, receptacles_at, _fixed_masks(game), vessel_contents, _initial_state(game)
+    )
 
 
 def _fixed_masks(game: Game) -> dict[str, int]:

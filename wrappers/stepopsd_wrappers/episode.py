@@ -22,6 +22,7 @@ _EPISODE_TYPES: dict[str, tuple[type, ...]] = {
     "seed": (int,),
     "env_spec": (dict,),
     "fingerprint": (str,),
+    "engine_version": (str,),
     "closed_early": (bool,),
     "steps": (list,),
 }
@@ -113,6 +114,8 @@ class Episode:
     """steps[0] is the reset, steps[k] the outcome of the k-th action."""
     closed_early: bool = False
     """True: the recorder ended it (reset or close in mid-episode), so the last `truncated` is its own."""
+    engine_version: str = ""
+    """What answered; a replay on another engine has to be asked for. Empty when it was not told."""
 
     def __post_init__(self) -> None:
         """Check that there is a reset to begin with."""
@@ -156,6 +159,7 @@ class Episode:
             "seed": self.seed,
             "env_spec": plain_copy(self.env_spec, "env_spec"),
             "fingerprint": self.fingerprint,
+            "engine_version": self.engine_version,
             "closed_early": self.closed_early,
             "steps": [_step_to_record(step, f"steps[{k}]") for k, step in enumerate(self.steps)],
         }
@@ -182,14 +186,14 @@ class Episode:
         return cls(steps=steps, **fields)
 
 
-def _with_schema(record: object) -> object:
+def _with_schema(record: object) -> dict[str, Any]:
     found = record.get("schema") if isinstance(record, dict) else None
-    if found != SCHEMA:
+    if not isinstance(record, dict) or found != SCHEMA:
         raise EpisodeFormatError(
             f"schema {found!r} is not known; this version reads {SCHEMA!r}: use the version of stepopsd that "
             "wrote the record"
         )
-    return record
+    return {"engine_version": "", **record}  # early records do not have it
 
 
 def _step_to_record(step: Step, where: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         """Wrap `env`.
 
         Args:
-            env: a text environment with `info["step"]` and `fingerprint`.
+            env: a text environment with `info["step"]`, `fingerprint` and `engine_version`.
             folder: where to write; None keeps only `last_episode`.
             writer: writes instead, may be shared by several recorders and is not closed by them.
             on_episode: called with every finished episode, after it was written.
@@ -154,6 +154,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             seed=self._seed,
             env_spec=env_spec(self.env),
             fingerprint=self.env.get_wrapper_attr("fingerprint"),
+            engine_version=self.env.get_wrapper_attr("engine_version"),
             steps=steps,
             closed_early=closed_early,
         )

@@ -35,7 +35,11 @@ class ReplayError(ValueError):
 
 
 def replay(
-    episode: Episode, env: gym.Env[str, str] | None = None, *, task_option: str = "game"
+    episode: Episode,
+    env: gym.Env[str, str] | None = None,
+    *,
+    task_option: str = "game",
+    any_engine: bool = False,
 ) -> ReplayReport:
     """Give an environment the recorded task, seed and commands, and compare everything it answers.
 
@@ -43,30 +47,40 @@ def replay(
         episode: a recorded episode.
         env: an environment without `ParseResponse` and `TextHistory`, left open; None makes the recorded one.
         task_option: the reset option that chooses the task: "game", or "question".
+        any_engine: replay on whatever engine `env` has, to compare engines or versions of one.
 
     Raises:
-        ReplayError: the environment has other data than the recorded one, or cannot be made.
+        ReplayError: the environment has other data or another engine than the recorded one, or there is none.
     """
     if env is not None:
-        return _compare(episode, env, task_option)
+        return _compare(episode, env, task_option, any_engine)
     if not episode.env_spec["id"]:
         raise ReplayError(
             "the episode was recorded from an environment made without gymnasium.make; pass such a one as env"
         )
     made: gym.Env[str, str] = gym.make(episode.env_spec["id"], **episode.env_spec["kwargs"])
     try:
-        return _compare(episode, made, task_option)
+        return _compare(episode, made, task_option, any_engine)
     finally:
         made.close()
 
 
-def _compare(episode: Episode, env: gym.Env[str, str], task_option: str) -> ReplayReport:
-    fingerprint = env.get_wrapper_attr("fingerprint")
+def _check_same_data(episode: Episode, env: gym.Env[str, str], any_engine: bool) -> None:
+    fingerprint, engine = env.get_wrapper_attr("fingerprint"), env.get_wrapper_attr("engine_version")
     if fingerprint != episode.fingerprint:
         raise ReplayError(
             f"the episode was recorded on data with fingerprint {episode.fingerprint!r}, but here it is "
             f"{fingerprint!r}; replay it with the data and version it was recorded with, or pass such an env"
         )
+    if episode.engine_version not in ("", engine) and not any_engine:
+        raise ReplayError(
+            f"the episode was recorded on engine {episode.engine_version!r}, but here it is {engine!r}; "
+            "replay it with the version it was recorded with, or compare the two on purpose with any_engine"
+        )
+
+
+def _compare(episode: Episode, env: gym.Env[str, str], task_option: str, any_engine: bool) -> ReplayReport:
+    _check_same_data(episode, env, any_engine)
     observation, info = env.reset(seed=episode.seed, options={task_option: episode.task_id})
     answer = Step(observation, "", "", 0.0, False, False, info)
     last = len(episode.steps) - 1

@@ -1,0 +1,109 @@
+"""Writes games, generated ones above all, as the files that ALFWorld plays: ``game.tw-pddl``.
+
+Every file is read back before it gets its name, and has to give the same game: the same household and task,
+the same texts in the same order. Only the names of places become those that files give, as long as no text
+prints them.
+"""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from stepopsd_envs.alfworld.errors import GameFileError
+from stepopsd_envs.alfworld.game import load_game
+from stepopsd_envs.alfworld.model import Game
+from stepopsd_envs.alfworld.pddl_text import domain_text, grammar_text, problem_text
+from stepopsd_envs.alfworld.wording import Wording
+
+_PLACE = re.compile(r"\{\s*l(start|end)?\b")
+
+
+def export_game(game: Game, path: str | Path) -> Path:
+    """Write one game; the file appears whole or not at all.
+
+    Raises:
+        ValueError: for a game that the format has no way to say, such as one whose numbers were drawn anew
+            (in a file they fall in the order in which texts list things).
+    """
+    target = Path(path)
+    game = _with_places_of_files(game)
+    contents = {
+        "pddl_domain": domain_text(game.rules),
+        "grammar": grammar_text(game),
+        "pddl_problem": problem_text(game),
+        "walkthrough": list(game.walkthrough),
+        "solvable": True,
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(contents, file)
+        _check_same(game, name)
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return target
+
+
+def export_games(games: Iterable[Game], folder: str | Path) -> Iterator[Path]:
+    """Write games one by one as ALFWorld lays out a split: ``<folder>/<task>/<trial>/game.tw-pddl``.
+
+    Beside each stands a ``traj_data.json`` with what ALFWorld's environment and its expert read there;
+    without it ALFWorld overlooks a game.
+    """
+    for game in games:
+        *source, number = game.task_id.split("/")
+        target = game.win.receptacle_type or game.win.lamp_type
+        task = f"{game.task_type}-{game.win.item_type}-None-{target}-{number}"
+        trial = Path(folder) / task / "_".join(["trial", *source, number])
+        path = export_game(game, trial / "game.tw-pddl")
+        (trial / "traj_data.json").write_text(json.dumps(_trajectory(game), indent=1), encoding="utf-8")
+        yield path
+
+
+def _with_places_of_files(game: Game) -> Game:
+    """The game with places numbered as files have them, unless that would show."""
+    names = tuple(f"loc {number}" for number in range(len(game.location_names), 0, -1))
+    return game if _prints_places(game.wording) else replace(game, location_names=names)
+
+
+def _prints_places(wording: Wording) -> bool:
+    texts = [text for _, *both in wording.actions for text in both]
+    texts += [text for _, alternatives in wording.rules for _, text in alternatives]
+    return any(_PLACE.search(text) for text in texts)
+
+
+def _trajectory(game: Game) -> dict[str, Any]:
+    parameters = {
+        "object_target": game.win.item_type,
+        "parent_target": game.win.receptacle_type,
+        "toggle_target": game.win.lamp_type,
+        "mrecep_target": "",
+        "object_sliced": False,
+    }
+    return {"task_id": game.task_id, "task_type": game.task_type, "pddl_params": parameters}
+
+
+def _check_same(game: Game, path: str) -> None:
+    """Raise ValueError unless the file gives this game."""
+    advice = "only games in the form of the official ones can be exported"
+    try:
+        written = load_game(path, game.task_id)
+    except GameFileError as error:
+        raise ValueError(
+            f"game {game.task_id!r} cannot be written: {error.field} {error.problem}; {advice}"
+        ) from error
+    names = [field.name for field in fields(game)]
+    changed = [name for name in names if getattr(written, name) != getattr(game, name)]
+    if changed:
+        raise ValueError(
+            f"game {game.task_id!r} cannot be written: {', '.join(changed)} would not be read back the same; "
+            f"{advice}"
+        )

@@ -1,0 +1,52 @@
+"""Best-first search (A*) for a shortest plan, over all ways to win at once."""
+
+from heapq import heappop, heappush
+
+from stepopsd_envs.alfworld.oracle_house import House, Situation
+from stepopsd_envs.alfworld.oracle_steps import Step
+from stepopsd_envs.alfworld.oracle_ways import ways_to_win
+
+_Node = tuple[int, Situation]  # the number of a way to win, and where it stands
+_Known = dict[_Node, tuple[int, Situation | None, Step | None]]  # fewest commands; from where, by which step
+
+Plan = list[tuple[Situation, Step]]
+"""Steps, each with the situation in which it is taken."""
+
+
+def shortest_plan(house: House, start: Situation) -> tuple[int, Plan] | None:
+    """The number of commands and the steps; None when the game cannot be won any more."""
+    ways = list(ways_to_win(house, start))
+    known: _Known = {}
+    queue: list[
+        tuple[int, int, int, int, Situation]
+    ] = []  # bound of the whole plan, -commands, tie-break, node
+
+    def note(index: int, at: Situation, commands: int, before: Situation | None, step: Step | None) -> None:
+        left = ways[index].bound(at)
+        if left is not None:
+            known[index, at] = (commands, before, step)
+            heappush(queue, (commands + left, -commands, len(known), index, at))
+
+    for index in range(len(ways)):
+        note(index, start, 0, None, None)
+    while queue:
+        total, commands, _, index, now = heappop(queue)
+        commands = -commands
+        if commands > known[index, now][0]:
+            continue  # a shorter way there was found since
+        if commands == total:
+            return total, _trace(known, index, now)
+        for option in ways[index].options(now):
+            after, then = option.after, commands + option.commands
+            if (index, after) not in known or then < known[index, after][0]:
+                note(index, after, then, now, option.step)
+    return None
+
+
+def _trace(known: _Known, index: int, now: Situation) -> Plan:
+    plan: Plan = []
+    _, before, step = known[index, now]
+    while before is not None and step is not None:
+        plan.append((before, step))
+        _, before, step = known[index, before]
+    return plan[::-1]

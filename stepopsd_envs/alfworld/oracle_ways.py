@@ -1,0 +1,77 @@
+"""The ways to win from a situation: which items, which receptacle or lamp. Of ways that are alike, one."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Protocol
+
+from stepopsd_envs.alfworld.oracle_house import House, Situation
+from stepopsd_envs.alfworld.oracle_light import Illumination
+from stepopsd_envs.alfworld.oracle_placing import Placement
+from stepopsd_envs.alfworld.oracle_steps import Option
+from stepopsd_envs.alfworld.world import bits
+
+
+class Way(Protocol):
+    """A way to win. The shortest plan over all ways is the shortest of all plans."""
+
+    def bound(self, now: Situation) -> int | None:
+        """A number of commands that is at most the true one, 0 only when it is done; None: impossible."""
+
+    def options(self, now: Situation) -> Iterator[Option]:
+        """The steps that can help."""
+        ...
+
+
+def ways_to_win(house: House, start: Situation) -> Iterator[Way]:
+    """All that differ."""
+    if house.win.lamp_type:
+        for item in bits(house.wanted):
+            for lamp in bits(house.lamps):
+                yield Illumination(house, start, item, lamp)
+    else:
+        for target in _targets(house, start):
+            for items in _choices(house, start, target):
+                yield Placement(house, start, target, items)
+
+
+def _choices(house: House, start: Situation, target: int) -> Iterator[tuple[int, ...]]:
+    """The items to lie in the target: those that do already, as they should, and any others to be enough."""
+    good = house.wanted
+    for marked in start.marks:
+        good &= marked
+    done = [item for item in bits(good) if start.where[house.slot_of[item]] >> target & 1]
+    others = {item: _likeness(house, start, item) for item in bits(house.wanted) if item not in done}
+    seen: set[tuple[tuple[int, ...], ...]] = set()
+    for chosen in combinations(others, max(0, house.win.count - len(done))):
+        alike = tuple(sorted(others[item] for item in chosen))
+        if alike not in seen:
+            seen.add(alike)
+            yield (*done, *chosen)
+
+
+def _likeness(house: House, start: Situation, item: int) -> tuple[int, ...]:
+    """Equal for items of the goal's type that can take each other's place."""
+    slot = house.slot_of[item]
+    able = (house.pickupable >> item & 1, house.knives >> item & 1)
+    marks = (marked >> item & 1 for marked in start.marks)
+    return (start.held == item, start.where[slot], start.present[slot], *able, *marks)
+
+
+def _targets(house: House, start: Situation) -> Iterator[int]:
+    """Receptacles of the goal's type: all at places where there is something of use, else one of alike."""
+    used = 1 << start.location
+    for receptacles in (*house.tools, *start.where, 0 if house.plain else start.opened):
+        used |= house.places(receptacles)
+    for places in start.present:
+        used |= places
+    opened = start.opened | ~house.openable
+    handled = house.relevant | (1 << start.held if start.held >= 0 else 0)
+    seen: set[tuple[object, ...]] = set()
+    for target in bits(house.targets):
+        place = house.place_of[target]
+        here = bits(house.receptacles_at[place])
+        like = sorted((opened >> r & 1, house.targets >> r & 1, house.fitting_in[r] & handled) for r in here)
+        alike = (opened >> target & 1, *like)
+        if used >> place & 1 or alike not in seen:
+            seen.add(alike)
+            yield target

@@ -1,0 +1,88 @@
+"""The published games of ALFWorld, release json_2.1.1: how many there are, and hashes of those known."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from stepopsd_envs.file_index import digest_of
+from stepopsd_envs.manifest import TaskFile, fingerprint_files
+
+PUBLISHED = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCheck:
+    """What was found of a split, beside what was published.
+
+    Attributes:
+        split: its name.
+        found: how many games there are.
+        published: how many there should be; None for a split that nobody counted.
+        same: how many have the very bytes of the published file.
+        changed: ids of those that have other bytes.
+        unknown: how many there is nothing to compare with.
+        fingerprint: of all games found.
+    """
+
+    split: str
+    found: int
+    published: int | None
+    same: int
+    changed: tuple[str, ...]
+    unknown: int
+    fingerprint: str
+
+    @property
+    def good(self) -> bool:
+        """Whether all are published games, be it a part of them."""
+        return not self.changed and (self.published is None or self.found <= self.published)
+
+    def __str__(self) -> str:
+        """The verdict in one line."""
+        files = f"{self.same:,} of {self.found:,} files" if self.unknown else "every file"
+        compared = f"{files} compared, as published"
+        if self.changed:
+            return f"{len(self.changed):,} damaged or changed, such as {self.changed[0]}"
+        if self.published is None:
+            return f"{self.found:,} games; nothing is published to compare them with"
+        if self.found > self.published:
+            return f"more games than published: {self.found:,} instead of {self.published:,}"
+        if self.found < self.published:
+            return f"a part: {self.found:,} of {self.published:,} games; {compared}"
+        return f"complete; {compared}"
+
+
+def check_split(split: str, games: Sequence[TaskFile]) -> SplitCheck:
+    """Compare the games of a split with the published ones."""
+    known = known_games().get(split, {})
+    expected = [known.get(id_hash(game)) for game in games]
+    pairs = list(zip(games, expected, strict=True))
+    return SplitCheck(
+        split,
+        len(games),
+        PUBLISHED.get(split),
+        same=sum(game.digest.startswith(digest) for game, digest in pairs if digest is not None),
+        changed=tuple(
+            game.task_id
+            for game, digest in pairs
+            if digest is not None and not game.digest.startswith(digest)
+        ),
+        unknown=expected.count(None),
+        fingerprint=fingerprint_files(games),
+    )
+
+
+def id_hash(game: TaskFile) -> str:
+    """How a game is named in the list of known ones, which would be four times as long with the ids."""
+    return digest_of(game.task_id.encode())[:10]
+
+
+@lru_cache(maxsize=1)
+def known_games() -> Mapping[str, Mapping[str, str]]:
+    """``[split][id_hash]``: half of the hash of each file, as ``benchmarks/known_games.py`` wrote it."""
+    text = resources.files(__package__).joinpath("release.json").read_text(encoding="utf-8")
+    loaded: Mapping[str, Any] = json.loads(text)
+    return loaded

@@ -1,0 +1,121 @@
+"""Many ALFWorld games stepped in one process: what ``gym.make_vec`` makes unless a mode is asked for.
+
+It answers as Gymnasium's ``SyncVectorEnv`` of the same environments does, infos included, and is faster:
+the environments share one list of games, and infos are put together for all of them at once.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
+
+from stepopsd_envs.alfworld.env import AlfworldEnv
+from stepopsd_envs.vector_info import batch_infos
+
+Flags = NDArray[np.bool_]
+Texts = tuple[str, ...]
+Infos = list[dict[str, Any] | None]
+
+
+if TYPE_CHECKING:
+    SyncTexts = SyncVectorEnv[Texts, Sequence[str]]
+else:
+    SyncTexts = SyncVectorEnv  # older Gymnasiums have it without parameters
+
+
+class AlfworldVectorEnv(SyncTexts):
+    """``num_envs`` games at a time; actions are one string per environment.
+
+    ``reset(options=...)`` takes what ``AlfworldEnv.reset`` takes, for all environments alike or, as a list,
+    one for each: ``{"game": [id, None, path]}``, where None draws a game. ``"reset_mask"``, an array of
+    bools, resets only some of the environments. The seed of environment i is ``seed + i``; or give a list.
+
+    Args:
+        num_envs: how many environments.
+        autoreset_mode: ``"NextStep"``, ``"SameStep"`` or ``"Disabled"``, as Gymnasium has them.
+        settings: the arguments of ``AlfworldEnv``.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **settings: Any,
+    ) -> None:
+        if type(num_envs) is not int or num_envs < 1:
+            raise ValueError(f"num_envs={num_envs!r}: give a positive number of environments")
+        first = AlfworldEnv(**settings)
+        envs = [first, *(copy(first) for _ in range(num_envs - 1))]  # before a reset, all they share is fixed
+        super().__init__([lambda env=env: env for env in envs], autoreset_mode=autoreset_mode)  # type: ignore[misc]
+        self._texts = [""] * num_envs
+        self._over = np.zeros(num_envs, dtype=np.bool_)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Texts, dict[str, Any]]:
+        """Begin an episode in each environment, or in those of ``options["reset_mask"]``."""
+        seeds = self._per_env("seed", seed)
+        if isinstance(seed, (int, np.integer)):
+            seeds = [int(seed) + i for i in range(self.num_envs)]
+        chosen, given = self._mask(options), dict(options or {})
+        given.pop("reset_mask", None)
+        columns = {name: self._per_env(f"options[{name!r}]", value) for name, value in given.items()}
+        infos: Infos = [None] * self.num_envs
+        for i in np.flatnonzero(chosen):
+            own = {name: column[i] for name, column in columns.items() if column[i] is not None}
+            self._texts[i], infos[i] = self.envs[i].reset(seed=seeds[i], options=own)
+            self._over[i] = False
+        return tuple(self._texts), batch_infos(infos)
+
+    def step(self, actions: Sequence[str]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, dict[str, Any]]:
+        """Play one action in each environment that is not due for a reset."""
+        self._check_actions(actions)
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = (np.zeros(self.num_envs, dtype=np.bool_) for _ in range(2))
+        infos: Infos = [None] * self.num_envs
+        ends: Infos = [None] * self.num_envs
+        for i, (env, action, over) in enumerate(zip(self.envs, actions, self._over.tolist(), strict=True)):
+            if over:
+                self._texts[i], infos[i] = env.reset()
+                continue
+            self._texts[i], rewards[i], terminated[i], truncated[i], infos[i] = env.step(action)
+            if self.autoreset_mode is AutoresetMode.SAME_STEP and (terminated[i] or truncated[i]):
+                ends[i] = {"final_obs": self._texts[i], "final_info": infos[i]}
+                self._texts[i], infos[i] = env.reset()
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            self._over = terminated | truncated
+        return tuple(self._texts), rewards, terminated, truncated, {**batch_infos(ends), **batch_infos(infos)}
+
+    def _per_env(self, name: str, value: Any) -> list[Any]:
+        """One value for each environment."""
+        if not isinstance(value, (list, tuple, np.ndarray)):
+            return [value] * self.num_envs
+        if len(value) != self.num_envs:
+            raise ValueError(f"{name} has {len(value)} entries: give {self.num_envs}, one per environment")
+        return value.tolist() if isinstance(value, np.ndarray) else list(value)
+
+    def _mask(self, options: dict[str, Any] | None) -> Flags:
+        """Which environments to reset."""
+        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, dtype=np.bool_))
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
+            raise ValueError(f"options['reset_mask']={mask!r:.80}: give an array of {self.num_envs} bools")
+        return mask
+
+    def _check_actions(self, actions: Sequence[str]) -> None:
+        if not isinstance(actions, (list, tuple, np.ndarray)) or len(actions) != self.num_envs:
+            raise ValueError(
+                f"actions={actions!r:.80}: give {self.num_envs} strings, one for each environment"
+            )
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._over.any():
+            ended = np.flatnonzero(self._over).tolist()
+            raise ResetNeeded(
+                f"the episodes of environments {ended} are over: call reset(), or reset(options="
+                '{"reset_mask": mask}) to begin only these anew'
+            )

@@ -1,0 +1,73 @@
+"""Commands that win a generated game."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import permutations
+
+from stepopsd_envs.alfworld.model import Item, Receptacle
+from stepopsd_envs.alfworld.tasks import TOOLS, Task
+
+Errand = tuple[int, bool, str]  # receptacle, whether it must be open, command there
+
+
+def walkthrough(
+    task: Task, receptacles: Sequence[Receptacle], items: Sequence[Item], short: bool = False
+) -> tuple[str, ...]:
+    """Commands that win: for each object fetch it, treat it if asked, bring it to the target.
+
+    Args:
+        task: what to do.
+        receptacles: of the house.
+        items: of the house.
+        short: choose among the objects, targets and lamps; else the first of each does.
+    """
+    ways = (tuple(_commands(errands, receptacles)) for errands in _ways(task, receptacles, items))
+    return min(ways, key=len) if short else next(ways)
+
+
+def _ways(task: Task, receptacles: Sequence[Receptacle], items: Sequence[Item]) -> Iterator[list[Errand]]:
+    """Errands that win, one way after another."""
+    first: dict[tuple[str, bool], int] = {}  # of each type, one that has to be opened and one that has not
+    for number, receptacle in enumerate(receptacles):
+        first.setdefault((receptacle.type, receptacle.openable), number)
+    objects, lamps = (
+        [item for item in items if item.type == kind and item.receptacles]
+        for kind in (task.object, task.target)
+    )
+    tool = TOOLS[task.type].receptacle if task.type in TOOLS else ""
+    targets, tools = (
+        [number for (kind, _), number in first.items() if kind == sought] for sought in (task.target, tool)
+    )
+    for chosen in permutations(objects, task.number):
+        if task.is_look:
+            for lamp in lamps:
+                switch_on = (lamp.receptacles[0], False, f"use {lamp.name}")
+                yield [_fetch(item, receptacles) for item in chosen] + [switch_on]
+            continue
+        for target in targets:
+            yield [errand for item in chosen for errand in _bring(task, item, target, tools, receptacles)]
+
+
+def _fetch(item: Item, receptacles: Sequence[Receptacle]) -> Errand:
+    at = item.receptacles[0]
+    return at, True, f"take {item.name} from {receptacles[at].name}"
+
+
+def _bring(
+    task: Task, item: Item, target: int, tools: Sequence[int], receptacles: Sequence[Receptacle]
+) -> Iterator[Errand]:
+    yield _fetch(item, receptacles)
+    for tool in tools[:1]:
+        yield tool, False, f"{TOOLS[task.type].verb} {item.name} with {receptacles[tool].name}"
+    yield target, True, f"move {item.name} to {receptacles[target].name}"
+
+
+def _commands(errands: Iterable[Errand], receptacles: Sequence[Receptacle]) -> Iterator[str]:
+    here, opened = -1, set[int]()
+    for at, must_be_open, command in errands:
+        if receptacles[at].location != here:
+            yield f"go to {receptacles[at].name}"
+        here = receptacles[at].location
+        if must_be_open and receptacles[at].openable and at not in opened:
+            opened.add(at)
+            yield f"open {receptacles[at].name}"
+        yield command
