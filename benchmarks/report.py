@@ -182,9 +182,7 @@ def readme() -> str:
 
 def main() -> int:
     """Write the pages, or compare them."""
-    parser = argparse.ArgumentParser(
-        description="Make the pages of results."
-    )
+    parser = argparse.ArgumentParser(description="Make the pages of results.")
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
     pages = {PAGE: page(), README: readme()}
     if parser.parse_args().check:
