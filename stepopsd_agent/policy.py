@@ -5,14 +5,12 @@ hub name, a GGUF file inside a folder, or the tiny Qwen3-shaped model this proje
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -28,8 +26,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as transformers_logging
 
 from stepopsd_agent.config import ModelConfig
-
-END = "<|end|>"  # ends a command of the tiny model; also its padding
+from stepopsd_agent.tiny_tokenizer import END, train_tokenizer
 
 
 class ModelFolderError(ValueError):
@@ -242,7 +239,12 @@ def load_policy(config: ModelConfig, device: str) -> Policy:
 
 def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: int) -> Policy:
     """A fresh Qwen3-shaped model, weights from ``seed``, and a tokenizer learned from ``texts``."""
-    tokenizer = _train_tokenizer(texts, config.vocab_size)
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=train_tokenizer(texts, config.vocab_size),
+        eos_token=END,
+        pad_token=END,
+        clean_up_tokenization_spaces=False,
+    )
     shape = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=config.hidden_size,
@@ -281,35 +283,6 @@ def _attend_to_equal_tokens(model: Qwen3ForCausalLM) -> None:
             attention.q_proj.weight.unflatten(0, (len(keys), -1, size))[:, 0].copy_(keys)
             attention.q_norm.weight.fill_(1.6)
             attention.k_norm.weight.fill_(1.6)
-
-
-def _train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Learn byte-level BPE in which names and numbers are tokens of their own; stock phrases merge.
-
-    A name is a word seen before a number ("cabinet 2"). Kept apart it is the same token in the task, in
-    lists and in commands, so that a small model can match and copy it; the phrases between names then cost
-    little.
-    """
-    names = sorted({name for text in texts for name in re.findall(r" ([a-z]+) \d", text)})
-    apart = rf" (?:{'|'.join(names)})\b| \d+" if names else r" \d+"
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(apart), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=bpe, eos_token=END, pad_token=END, clean_up_tokenization_spaces=False
-    )
 
 
 def _dtype(config: ModelConfig, device: str) -> torch.dtype:

@@ -13,36 +13,10 @@ from typing import Any
 
 import pytest
 
-from stepopsd_agent.cli import main
 from stepopsd_envs.alfworld.generator import VERSIONS
 from stepopsd_wrappers import read_episodes
+from tests.command_line import TINY, record, refusal, run
 from tests.runs import ROOT, environment, stepopsd, train_arguments
-
-TINY = ["--env.tier=tiny", "--env.step_limit=8", "--env.num_games=4"]
-
-
-def run(*arguments: str) -> int:
-    """The exit code, whether the parser or the command ended it."""
-    try:
-        return main(list(arguments))
-    except SystemExit as ended:
-        assert isinstance(ended.code, int)
-        return ended.code
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line that a command with bad input prints."""
-    capsys.readouterr()
-    assert run(*arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("stepopsd: error: ") and err.count("\n") == 1, err
-    return err
-
-
-def record(folder: Path, *more: str) -> None:
-    """Three expert episodes."""
-    assert run("record", "--agent=expert", "--episodes=3", *TINY, "--out", str(folder), *more) == 0
 
 
 def test_commands_record_then_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
