@@ -36,6 +36,7 @@ LEAST: dict[str, float] = {
     "warmstart.batch_rows": 1,
     "warmstart.lr": 0,
     "warmstart.mistake_rate": 0,
+    "warmstart.mistake_passes": 0,
     "warmstart.hindsight_steps": 0,
     "warmstart.observation_weight": 0,
 }
@@ -74,6 +75,12 @@ def check_numbers(config: RunConfig) -> None:
         raise UsageError(
             f"rollout.max_row_tokens is {rollout.max_row_tokens}; a row holds prompt and response, so give "
             f"more than rollout.max_tokens, which is {rollout.max_tokens}"
+        )
+    warmstart = config.warmstart
+    if warmstart.mistake_passes > warmstart.passes:
+        raise UsageError(
+            f"warmstart.mistake_passes is {warmstart.mistake_passes}; it counts passes, of which there are "
+            f"{warmstart.passes} (warmstart.passes)"
         )
 
 

@@ -26,10 +26,17 @@ from stepopsd_wrappers import Episode
 
 @dataclass(frozen=True)
 class Example:
-    """A tree to clone: the weight of each trunk token's loss; branch targets weigh 1."""
+    """A tree to clone.
+
+    Attributes:
+        tree: its tokens.
+        weights: of each trunk token's loss, 0 on mistakes; branch targets weigh 1.
+        mistakes: trunk columns of the mistakes' tokens, which late passes may imitate, too.
+    """
 
     tree: Tree
     weights: tuple[float, ...]
+    mistakes: tuple[int, ...] = ()
 
 
 def examples(
@@ -63,17 +70,11 @@ def examples(
             rows[-1].branches.append(
                 _hindsight_branch(demonstration, turn, len(rows[-1].ids), form, hindsight, stop, rng)
             )
-        cloned = _is_cloned(turn, demonstration.informed, config.clone_mistakes)
-        rows[-1].read(_command_ids(form, turn.command, stop), 1.0 if cloned else 0.0)
+        right = turn.command == (turn.informed if demonstration.informed else turn.label)
+        # Whoever has read a peer is to make no mistakes, in no pass.
+        rows[-1].command(_command_ids(form, turn.command, stop), right, imitable=not demonstration.informed)
         shown = turn.prompt + turn.command
     return [row.example() for row in rows]
-
-
-def _is_cloned(turn: Turn, informed: bool, clone_mistakes: bool) -> bool:
-    """Whether the command done here is to be imitated; whoever has read a peer is to make no mistakes."""
-    if informed:
-        return turn.command == turn.informed
-    return clone_mistakes or turn.command == turn.label
 
 
 @dataclass
@@ -83,6 +84,12 @@ class _Row:
     ids: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     branches: list[Branch] = field(default_factory=list)
+    mistakes: list[int] = field(default_factory=list)
+
+    def command(self, ids: Sequence[int], right: bool, *, imitable: bool) -> None:
+        if imitable and not right:
+            self.mistakes.extend(range(len(self.ids), len(self.ids) + len(ids)))
+        self.read(ids, 1.0 if right else 0.0)
 
     def read(self, ids: Sequence[int], weight: float) -> None:
         self.ids.extend(ids)
@@ -90,7 +97,7 @@ class _Row:
 
     def example(self) -> Example:
         tree = Tree(tuple(self.ids), tuple(self.branches), tuple(range(1, len(self.ids))))
-        return Example(tree, (0.0, *self.weights[1:]))
+        return Example(tree, (0.0, *self.weights[1:]), tuple(self.mistakes))
 
 
 def _command_ids(form: PromptFormat, command: str, stop: int) -> list[int]:
@@ -122,14 +129,16 @@ def _hindsight_branch(
     return Branch(at, tuple(block), tuple(_command_ids(form, label, stop)))
 
 
-def clone_loss(policy: Policy, batch: Sequence[Example]) -> Tensor:
-    """Weighted mean cross-entropy (nats) over trunk tokens and branch targets."""
+def clone_loss(policy: Policy, batch: Sequence[Example], *, mistakes: bool = False) -> Tensor:
+    """Weighted mean cross-entropy (nats) over trunk tokens and branch targets; mistakes weigh 1 or 0."""
     tensors = tree_tensors([e.tree for e in batch], policy.pad_id, policy.device)
     weights = torch.zeros(tensors.ids.shape)
     for n, example in enumerate(batch):
         size = len(example.weights)
         weights[n, :size] = torch.tensor(example.weights)
         weights[n, size:] = 1.0
+        if mistakes:
+            weights[n, list(example.mistakes)] = 1.0
     select = tensors.select & (weights.to(policy.device) > 0)
     logprobs = policy.token_logprobs(tensors.ids, select, positions=tensors.positions, mask=tensors.mask)
     kept = weights.to(policy.device) * select
@@ -149,6 +158,7 @@ def clone(
     """
     rng = np.random.default_rng(seed)
     batches = make_batches([len(e.weights) for e in data], config.batch_rows, config.passes, rng)
+    from_here = len(batches) * (config.passes - config.mistake_passes) // max(1, config.passes)
     optimizers = make_optimizers(
         policy, lr=config.lr, muon_lr=config.muon_lr, weight_decay=0.01, betas=(0.9, 0.95)
     )
@@ -157,7 +167,7 @@ def clone(
     ]
     losses = []
     for step, batch in enumerate(batches):
-        loss = clone_loss(policy, [data[i] for i in batch])
+        loss = clone_loss(policy, [data[i] for i in batch], mistakes=step >= from_here)
         policy.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)

@@ -200,12 +200,43 @@ def test_clone_batches_hold_every_row_once_a_pass_and_little_padding(rows: int) 
     assert padded < (1.15 if rows < 64 else 2) * 2 * sum(lengths)
 
 
-def test_examples_clone_mistakes_only_when_told_to(demos: list[Demonstration], form: PromptFormat) -> None:
-    """With ``clone_mistakes`` every command weighs 1, the wrong ones included."""
-    one = next(d for d in demos if any(turn.command != turn.label for turn in d.turns))
-    told = made(one, form, clone_mistakes=True)[0].weights.count(1.0)
-    masked = made(one, form)[0].weights.count(1.0)
-    assert told > masked
+def test_examples_know_which_tokens_are_mistakes(demos: list[Demonstration], form: PromptFormat) -> None:
+    """The wrong commands with their ends, all of weight 0."""
+    for one in demos:
+        (example,) = made(one, form)
+        wrong = [turn.command for turn in one.turns if turn.command != turn.label]
+        marked = [example.tree.trunk[column] for column in example.mistakes]
+        assert text(form.policy, marked) == "".join(f"{command}<|end|>" for command in wrong)
+        assert not any(example.weights[column] for column in example.mistakes)
+
+
+def test_clone_loss_imitates_mistakes_only_when_told_to(
+    demos: list[Demonstration], form: PromptFormat
+) -> None:
+    """Then the mistakes' tokens weigh 1 like any other command's."""
+    example = next(made(d, form)[0] for d in demos if any(turn.command != turn.label for turn in d.turns))
+    weights = list(example.weights)
+    for column in example.mistakes:
+        weights[column] = 1.0
+    told = clone_loss(form.policy, [example], mistakes=True)
+    assert torch.equal(told, clone_loss(form.policy, [Example(example.tree, tuple(weights))]))
+    assert not torch.equal(told, clone_loss(form.policy, [example]))
+
+
+def test_clone_imitates_mistakes_in_the_last_passes_alone(
+    demos: list[Demonstration], form: PromptFormat
+) -> None:
+    """The first pass is the same with and without a second that imitates mistakes."""
+    data = [row for d in demos[:4] for row in made(d, form)]
+    state, losses = form.policy.state(), []
+    for passes in (0, 1, 2):
+        form.policy.load_state(state)
+        config = WarmstartConfig(passes=2, batch_rows=2, mistake_passes=passes)
+        losses.append(clone(form.policy, data, config, 0))
+    form.policy.load_state(state)
+    never, last, both = losses
+    assert never[:2] == last[:2] != both[:2]
+    assert never[2:] != last[2:]
 
 
 def test_demonstrations_with_tags_think_before_they_act() -> None:
