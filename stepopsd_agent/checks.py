@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import gymnasium as gym
 import torch
 
 from stepopsd_agent.config import EnvConfig, RunConfig
+from stepopsd_agent.environments import evaluation_sets, foreign_setting
+from stepopsd_agent.rollout import Task, begin
 from stepopsd_agent.stacks import make_stack, task_ids
 
 LEAST: dict[str, float] = {
@@ -29,6 +31,7 @@ LEAST: dict[str, float] = {
     "learner.mini_batches": 1,
     "learner.tokens_per_micro_batch": 1,
     "eval.num_games": 1,
+    "eval.num_questions": 1,
     "eval.every": 0,
     "eval.temperature": 0,
     "warmstart.demonstrations": 1,
@@ -63,7 +66,7 @@ def check_numbers(config: RunConfig) -> None:
         value: Any = values
         for name in key.split("."):
             value = value[name]
-        if value < least:
+        if value is not None and value < least:
             raise UsageError(f"{key} is {value}; the smallest value is {least}")
     rollout = config.rollout
     if rollout.temperature <= 0:
@@ -98,13 +101,27 @@ def check_device(device: str) -> None:
         )
 
 
-def check_games(*configs: EnvConfig) -> None:
-    """Make each environment and open its first game, so that what is missing or broken is told at once."""
-    for config in configs:
-        with settings_checked():
-            env = make_stack(config)
-        env.reset(seed=0, options={"game": task_ids(env)[0]})
-        env.close()
+def check_environment(config: RunConfig) -> None:
+    """Refuse settings that the environment would not read, or not understand."""
+    problem = foreign_setting(config)
+    if problem:
+        raise UsageError(problem)
+    with settings_checked():
+        evaluation_sets(config)
+
+
+@contextmanager
+def checked_games(*configs: EnvConfig) -> Iterator[None]:
+    """Make each environment and begin its first task, so that what is missing or broken is told at once.
+
+    They stay open inside the `with`: what environments share, such as a retriever's server, is started once.
+    """
+    with ExitStack() as opened:
+        for config in configs:
+            with settings_checked():
+                env = opened.enter_context(closing(make_stack(config)))
+            begin(env, Task(task_ids(env)[0], seed=0))
+        yield
 
 
 def fresh_folder(name: str | None, command: str) -> Path:

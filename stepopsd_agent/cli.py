@@ -16,15 +16,18 @@ from jsonargparse import ArgumentParser, Namespace
 
 from stepopsd_agent import credit
 from stepopsd_agent.config import RunConfig
+from stepopsd_agent.retrieval_flags import add_index_flags, add_serve_flags
 
 COMMANDS = {
     "warmstart": "clone an exploring expert into a model, so that training has something to improve",
     "train": "train a policy with GRPO and a credit method, or continue a run with --resume RUN",
-    "eval": "play held-out games with a model or an agent of the package; print success with intervals",
-    "record": "play games and keep the step-annotated episodes",
+    "eval": "play held-out tasks with a model or an agent of the package; print success with intervals",
+    "record": "play tasks and keep the step-annotated episodes",
     "replay": "play recorded episodes again and compare every observation",
-    "play": "play a game yourself at the keyboard",
+    "play": "play a task yourself at the keyboard",
     "data": "find the official games, compare them with the published ones, or download them",
+    "index": "build an index of a corpus, or get a prebuilt one, for Search-QA",
+    "serve-retriever": "answer searches over HTTP, as Search-R1's server does",
 }
 _PLAYING = {"seed", "device", "threads", "env", "model", "rollout", "eval"}
 USED: dict[str, set[str]] = {
@@ -78,6 +81,10 @@ def _subparser(name: str, text: str, method: str) -> Parser:
         return sub
     if name == "data":
         return _data_parser(description)
+    if name in ("index", "serve-retriever"):
+        sub = Parser(description=description)
+        (add_index_flags if name == "index" else add_serve_flags)(sub)
+        return sub
     # What is not a setting of the run has no default, so that it does not get into --print_config.
     absent = argparse.SUPPRESS
     sub = Parser(
@@ -106,7 +113,7 @@ def _subparser(name: str, text: str, method: str) -> Parser:
         sub.add_argument("--episodes", type=int, default=absent, help="how many to record (default: 10)")
     if name == "play":
         sub.add_argument(
-            "--game", type=str, default=absent, help="id or path of the game; else the seed draws it"
+            "--game", type=str, default=absent, help="id or path of the task; else the seed draws it"
         )
     sub.add_class_arguments(RunConfig)
     sub.add_argument("--credit.method", default=method, help=f"credit method: {', '.join(credit.names())}")

@@ -4,45 +4,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from stepopsd_agent.env_config import EnvConfig, EvalConfig
 
-@dataclass
-class EnvConfig:
-    """Which games, and how the agent sees them.
-
-    Attributes:
-        id: Gymnasium id.
-        games: "generated", an official split (train, valid_seen, valid_unseen), a folder, or a file.
-        data_root: folder that holds the official splits; $ALFWORLD_DATA when absent.
-        engine: "native", or "textworld": the original packages, slow, with the same answers.
-        tier: size of generated houses.
-        split: generated houses for training or test; disjoint.
-        task_types: keep only these; all six when absent.
-        num_games: keep the first n games of the canonical list.
-        oracle: tell the optimal number of commands to win after every step, for records and credit methods.
-        reward: "success" (1 for winning), "goal_conditions" (a share for every condition of the goal), or
-            "optimal_distance" (success shaped by the optimal distance).
-        domain_randomization: number the things of each kind anew in every episode.
-        step_limit: environment steps before an episode is truncated.
-        layout: "transcript" (one row per episode) or "window" (task and the last steps, one row per step).
-        history: steps shown by the window layout.
-        response: "plain" (the response is the command) or "tags" (command inside <action> tags).
-    """
-
-    id: str = "stepopsd/ALFWorld-v0"
-    games: str = "generated"
-    data_root: str | None = None
-    engine: Literal["native", "textworld"] = "native"
-    tier: Literal["tiny", "small", "full"] = "small"
-    split: Literal["train", "test"] = "train"
-    task_types: list[str] | None = None
-    num_games: int | None = None
-    oracle: bool = False
-    reward: Literal["success", "goal_conditions", "optimal_distance"] = "success"
-    domain_randomization: bool = False
-    step_limit: int = 50
-    layout: Literal["transcript", "window"] = "transcript"
-    history: int = 2
-    response: Literal["plain", "tags"] = "plain"
+__all__ = [
+    "EnvConfig",
+    "EvalConfig",
+    "HindsightConfig",
+    "LearnerConfig",
+    "ModelConfig",
+    "RolloutConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "WarmstartConfig",
+    "config_from_dict",
+    "config_to_dict",
+]
 
 
 @dataclass
@@ -54,7 +30,7 @@ class ModelConfig:
         gguf_file: name of a GGUF file inside ``path``.
         dtype: "auto" is float32 on CPU and bfloat16 on CUDA.
         chat: use the chat template: "auto" when the tokenizer has one.
-        system: system message for chat models.
+        system: system message for chat models; when absent one that names the environment's kind of answer.
         enable_thinking: passed to templates that know it (Qwen3).
         hidden_size: width of a tiny model.
         num_layers: depth of a tiny model.
@@ -69,9 +45,7 @@ class ModelConfig:
     gguf_file: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     chat: Literal["auto", "on", "off"] = "auto"
-    system: str = (
-        "You play a household text game. Answer each message with one command of the game and nothing else."
-    )
+    system: str | None = None
     enable_thinking: bool = False
     hidden_size: int = 128
     num_layers: int = 4
@@ -172,23 +146,6 @@ class ScheduleConfig:
 
     kind: Literal["linear", "constant"] = "linear"
     decay_updates: int = 50
-
-
-@dataclass
-class EvalConfig:
-    """Evaluation on held-out games.
-
-    Attributes:
-        games: as env.games, for evaluation; "generated" uses the test houses.
-        num_games: games per evaluation.
-        every: updates between evaluations during training; 0 means only at start and end.
-        temperature: 0 takes the likeliest token.
-    """
-
-    games: str = "generated"
-    num_games: int = 100
-    every: int = 0
-    temperature: float = 0.4
 
 
 @dataclass

@@ -26,7 +26,7 @@ from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as transformers_logging
 
 from stepopsd_agent.config import ModelConfig
-from stepopsd_agent.tiny_tokenizer import END, train_tokenizer
+from stepopsd_agent.tiny_tokenizer import END, FindNames, numbered, train_tokenizer
 
 
 class ModelFolderError(ValueError):
@@ -237,10 +237,12 @@ def load_policy(config: ModelConfig, device: str) -> Policy:
     return Policy(model, tokenizer, device)
 
 
-def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: int) -> Policy:
+def tiny_policy(
+    texts: Sequence[str], config: ModelConfig, device: str, seed: int, names: FindNames = numbered
+) -> Policy:
     """A fresh Qwen3-shaped model, weights from ``seed``, and a tokenizer learned from ``texts``."""
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=train_tokenizer(texts, config.vocab_size),
+        tokenizer_object=train_tokenizer(texts, config.vocab_size, names),
         eos_token=END,
         pad_token=END,
         clean_up_tokenization_spaces=False,

@@ -6,6 +6,7 @@ on it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -16,10 +17,13 @@ from stepopsd_agent.prompts import PromptFormat
 from stepopsd_wrappers import Episode, StepTokens, recorder
 from stepopsd_wrappers.parse_response import ResponseFormat, parse_response
 
+Answer = tuple[str, SupportsFloat, bool, bool, dict[str, Any]]
+"""What ``step`` returns."""
+
 
 @dataclass(frozen=True)
 class Task:
-    """One attempt to make: which game, with which seed, as which member of which group."""
+    """One attempt to make: which task, with which seed, as which member of which group."""
 
     task_id: str
     seed: int
@@ -36,7 +40,7 @@ class Sampling:
         temperature: 0 takes the likeliest token.
         max_tokens: longest response.
         max_row_tokens: an episode whose row would outgrow this is closed as truncated.
-        response: "plain" or "tags", to find the action inside the response.
+        response: format of responses, to find the action inside them.
     """
 
     seed: str
@@ -59,6 +63,24 @@ class _Slot:
     turn: int = 0
     added: list[int] = field(default_factory=list)
     new_row: bool = True
+
+
+def begin(env: gym.Env[str, str], task: Task, run: str = "", update: int = 0) -> tuple[str, dict[str, Any]]:
+    """Begin a task in a recorded environment, under its name in the records."""
+    recorder(env).identify(run=run, update=update, group=task.group, member=task.member)
+    return env.reset(seed=task.seed, options={env.get_wrapper_attr("task_option"): task.task_id})
+
+
+def attempt(env: gym.Env[str, str], action: str) -> Answer | None:
+    """Step a recorded environment; None when it raised, which is then in the record, and others go on."""
+    before = recorder(env).last_episode
+    try:
+        return env.step(action)
+    except Exception:
+        record = recorder(env).last_episode
+        if record is None or record is before or record.steps[-1].error is None:
+            raise  # not the environment's error: the recorder would have it
+        return None
 
 
 def rollout(
@@ -92,8 +114,7 @@ def rollout(
 
     def start(env: gym.Env[str, str]) -> _Slot:
         index, task = queue.pop()
-        recorder(env).identify(run=run, update=update, group=task.group, member=task.member)
-        prompt, _ = env.reset(seed=task.seed, options={"game": task.task_id})
+        prompt, _ = begin(env, task, run, update)
         return _Slot(env, index, task, prompt)
 
     slots = [start(env) for env in envs[: len(queue)]]
@@ -153,14 +174,10 @@ def _act(slot: _Slot, sampled: Sampled, policy: Policy, response_format: Respons
     slot.shown = slot.prompt + text
     slot.closed = sampled.ids[-1] in policy.stop_ids
     slot.turn += 1
-    before = recorder(slot.env).last_episode
-    try:
-        slot.prompt, _, terminated, truncated, _ = slot.env.step(text)
-    except Exception:
-        record = recorder(slot.env).last_episode
-        if record is None or record is before or record.steps[-1].error is None:
-            raise  # not the environment's error: the recorder keeps those in the record, and the run goes on
+    answer = attempt(slot.env, text)
+    if answer is None:
         return True
+    slot.prompt, _, terminated, truncated, _ = answer
     return bool(terminated or truncated)
 
 

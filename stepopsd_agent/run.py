@@ -7,8 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -18,8 +18,10 @@ from stepopsd_agent.checkpoint import CheckpointError, latest_checkpoint, load_c
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit.base import CreditMethod
 from stepopsd_agent.curve import plot_curve
-from stepopsd_agent.evaluate import evaluate_policy, evaluation_env, success_table
+from stepopsd_agent.environments import environment, evaluation_sets, evaluation_total
+from stepopsd_agent.evaluate import evaluate_policy, joined, success_table
 from stepopsd_agent.facts import environment_facts
+from stepopsd_agent.failures import EnvironmentDownError
 from stepopsd_agent.files import write_json_atomic
 from stepopsd_agent.metrics import MetricsLog
 from stepopsd_agent.model_folder import save_model
@@ -28,7 +30,7 @@ from stepopsd_agent.progress import Progress, progress
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.stacks import data_facts, make_stack
 from stepopsd_agent.train import Trainer
-from stepopsd_wrappers import EpisodeWriter
+from stepopsd_wrappers import Episode, EpisodeWriter
 
 BEGINNING = {"shard": 0, "offset": 0, "episodes": 0}
 """Position of a writer that has written nothing."""
@@ -38,6 +40,15 @@ BEFORE_ANY_UPDATE = -1
 
 class Interrupted(Exception):
     """The run was stopped before its end; the message says how to continue it."""
+
+
+def evaluated_data(config: RunConfig) -> str:
+    """Fingerprint of all that evaluation draws from."""
+    found = []
+    for one in evaluation_sets(config):
+        with closing(make_stack(one.env)) as env:
+            found.append(data_facts(env)["fingerprint"])
+    return joined(found)
 
 
 @dataclass
@@ -50,18 +61,19 @@ class Run:
         data: the games it trains on, those it is evaluated on, and the engine that plays them.
         evaluations: tables by the number of updates done (as text, since they go through JSON).
         spent_s: wall time of earlier sittings.
+        written: the update whose row was written last.
     """
 
     trainer: Trainer
     out: Path
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
     spent_s: float = 0.0
+    written: int = BEFORE_ANY_UPDATE
 
     def __post_init__(self) -> None:
         """Continue from the newest checkpoint in the folder; without one, begin anew."""
         self.began = time.perf_counter()
-        eval_data = data_facts(make_stack(evaluation_env(self.trainer.config)))
-        self.data = {**self.trainer.data, "eval_fingerprint": eval_data["fingerprint"]}
+        self.data = {**self.trainer.data, "eval_fingerprint": evaluated_data(self.trainer.config)}
         position, rows = BEGINNING, BEFORE_ANY_UPDATE
         path = latest_checkpoint(self.out / "checkpoints")
         if path is not None:
@@ -70,7 +82,9 @@ class Run:
             self.trainer.restore(tensors, state["trainer"])
             self.evaluations, self.spent_s = state["evaluations"], state["wall_s"]
             position, rows = state["episodes"], self.trainer.update
+        self.written = rows
         with ExitStack() as opened:
+            opened.callback(self.trainer.close)
             self.writer = EpisodeWriter(self.out / "episodes", position=position)
             opened.callback(self.writer.close)
             self.log = MetricsLog(self.out, resume_at=rows)
@@ -88,7 +102,7 @@ class Run:
                 )
 
     def close(self) -> None:
-        """Close the files; whatever they hold is on disk."""
+        """Close the environments and the files; whatever these hold is on disk."""
         self._opened.close()
 
     @property
@@ -98,14 +112,19 @@ class Run:
 
     def evaluate(self, bar: Progress) -> dict[str, Any]:
         """Measure success on the evaluation games."""
-        trainer, games = self.trainer, self.trainer.config.eval.num_games
-        with progress(games, "evaluating", unit="game") as inner:
-            episodes = evaluate_policy(
-                trainer.policy, trainer.form, trainer.config, on_episode=lambda episode: inner.advance()
-            )
-        table = success_table(episodes)
+        trainer, config = self.trainer, self.trainer.config
+        own = environment(config.env.id)
+        with progress(evaluation_total(config), "evaluating", unit=own.unit) as inner:
+
+            def count(episode: Episode) -> None:
+                trainer.failures.note(episode)
+                inner.advance()
+
+            episodes = evaluate_policy(trainer.policy, trainer.form, config, on_episode=count)
+        table = success_table(episodes, own.measures)
         self.evaluations[str(trainer.update)] = table
-        bar.say(f"update {trainer.update}: success {table['success']:.1%} of {table['n']} held-out games")
+        success = f"success {table['success']:.1%} of {table['n']} held-out {own.unit}s"
+        bar.say(f"update {trainer.update}: {success}")
         return {k: table[k] for k in ("success", "n", "ci95")}
 
     def checkpoint(self) -> None:
@@ -125,12 +144,31 @@ class Run:
         """Train to the end.
 
         Raises:
-            Interrupted: ``stopped()`` said so; the running update was finished and a checkpoint written.
+            Interrupted: ``stopped()`` said so, and the running update was finished; or the environment failed
+                again and again. A checkpoint is there to go on from.
         """
+        try:
+            self._train(stopped)
+        except EnvironmentDownError as error:
+            self._keep_failed(error.episodes)
+            raise Interrupted(f"{error} with: stepopsd train --resume {self.out}") from error
+
+    def _keep_failed(self, episodes: Sequence[Episode]) -> None:
+        """Leave a checkpoint to go on from, and behind it the failed attempts, until the run is continued."""
+        # A failed evaluation lies in the middle of an update, which is then made again.
+        if self.written == self.trainer.update and self.written % self.trainer.config.checkpoint_every:
+            self.checkpoint()
+        for episode in episodes:
+            # The others were written with an earlier update, or are an evaluation's.
+            if episode.run and episode.update == self.trainer.update:
+                self.writer.append(episode)
+
+    def _train(self, stopped: Callable[[], bool]) -> None:
         trainer, updates = self.trainer, self.trainer.config.updates
         with progress(updates, "training", unit="update", completed=trainer.update) as bar:
             if not self.evaluations:
                 self.log.write(0, {"eval": self.evaluate(bar)})
+                self.written = 0
                 self.checkpoint()
             while trainer.update < updates and not stopped():
                 note = self._update(bar)
@@ -156,6 +194,7 @@ class Run:
         if due or trainer.update == config.updates:
             row["eval"] = self.evaluate(bar)
         self.log.write(trainer.update, row, seconds)
+        self.written = trainer.update
         return f"success {metrics['train/success']:.0%}"
 
 

@@ -17,6 +17,8 @@ from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.checkpoint import load_optimizer, optimizer_tensors
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit.base import Credit, CreditMethod, scaled
+from stepopsd_agent.environments import environment, response_format
+from stepopsd_agent.failures import Failures
 from stepopsd_agent.hindsight import hindsight_blocks
 from stepopsd_agent.learner import Learner
 from stepopsd_agent.policy import Policy
@@ -59,6 +61,7 @@ class Trainer:
         policy: the weights being trained.
         form: prompt format.
         update: number of the next update.
+        failures: of the environments, in a row.
         initial: weights at the start: KL anchor and ``teacher=initial``.
         teacher: the stale teacher's weights.
     """
@@ -70,6 +73,7 @@ class Trainer:
     run: str = ""
     update: int = 0
     counters: Counters = field(default_factory=Counters)
+    failures: Failures = field(default_factory=Failures)
 
     def __post_init__(self) -> None:
         """Take the initial weights as reference and first teacher, and open the environments."""
@@ -85,13 +89,17 @@ class Trainer:
         return data_facts(self.envs[0])
 
     def step(self) -> tuple[list[Episode], dict[str, float], dict[str, float]]:
-        """One update: returns the episodes, the metrics (no clock) and the seconds each part took."""
+        """One update: returns the episodes, the metrics (no clock) and the seconds each part took.
+
+        Raises:
+            EnvironmentDownError: the environments failed again and again; the update was not made.
+        """
         clock = Clock()
         if self.update % self.config.hindsight.refresh == 0:
             self.teacher = self.policy.state()
         episodes = self.collect()
         clock.lap("rollout_s")
-        metrics = episode_metrics(episodes)
+        metrics = episode_metrics(episodes, environment(self.config.env.id).measures)
         sound = whole_groups(episodes)
         if sound:
             batch, scored = self.score(sound)
@@ -116,9 +124,18 @@ class Trainer:
             temperature=c.rollout.temperature,
             max_tokens=c.rollout.max_tokens,
             max_row_tokens=min(c.rollout.max_row_tokens, self.policy.max_positions),
-            response=c.env.response,
+            response=response_format(c.env),
         )
-        return rollout(self.policy, self.form, self.envs, tasks, sampling, run=self.run, update=self.update)
+        return rollout(
+            self.policy,
+            self.form,
+            self.envs,
+            tasks,
+            sampling,
+            run=self.run,
+            update=self.update,
+            on_episode=self.failures.note,
+        )
 
     def score(self, episodes: Sequence[Episode]) -> tuple[Batch, int]:
         """Records to an audited batch with the log-prob columns this update needs, and the passes made."""
@@ -190,6 +207,11 @@ class Trainer:
         self.counters.env_steps += sum(e.num_steps for e in episodes)
         self.counters.errors += len(episodes) - len(without_errors(episodes))
 
+    def close(self) -> None:
+        """Close the environments."""
+        for env in self.envs:
+            env.close()
+
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Everything a checkpoint must hold as tensors."""
         moments = {f"optimizer_{k}": optimizer_tensors(o)[0] for k, o in enumerate(self.learner.optimizers)}
@@ -247,8 +269,11 @@ def sampled_tokens(episodes: Sequence[Episode]) -> int:
     return sum(len(s.tokens.sampled_ids) for e in episodes for s in e.steps if s.tokens is not None)
 
 
-def episode_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Means over the episodes of one update that met no error; 0 where there is none."""
+def episode_metrics(episodes: Sequence[Episode], measures: Sequence[str] = ()) -> dict[str, float]:
+    """Means over the episodes of one update that met no error; 0 where there is none.
+
+    ``measures`` are keys of ``info`` whose values at the end are averaged, too.
+    """
     sound = without_errors(episodes)
     groups: dict[int, set[float]] = {}
     for episode in sound:
@@ -262,4 +287,5 @@ def episode_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
         "train/valid": sum(bool(s.info["step"]["valid"]) for s in steps) / max(1, len(steps)),
         "train/tokens_per_step": sampled_tokens(sound) / max(1, len(steps)),
         "train/mixed_groups": sum(len(returns) > 1 for returns in groups.values()) / max(1, len(groups)),
+        **{f"train/{name}": sum(e.steps[-1].info[name] for e in sound) / count for name in measures},
     }
