@@ -134,6 +134,7 @@ def play_policy(
         max_tokens=config.rollout.max_tokens,
         max_row_tokens=min(config.rollout.max_row_tokens, policy.max_positions),
         response=env_config.response,
+        stop=tuple(config.rollout.stop),
     )
     tasks = [
         Task(task_id, seed=seed + k, group=k, member=k // len(ids))

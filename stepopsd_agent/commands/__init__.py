@@ -6,10 +6,13 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.checkpoint import CheckpointError
 from stepopsd_agent.checks import UsageError
+from stepopsd_agent.commands.credit import run_credit
 from stepopsd_agent.commands.data import run_data
 from stepopsd_agent.commands.keyboard import run_play
+from stepopsd_agent.commands.planning import run_plan
 from stepopsd_agent.commands.playing import run_eval, run_record, run_replay
 from stepopsd_agent.commands.training import run_train, run_warmstart
+from stepopsd_agent.credit.base import MissingColumnError
 from stepopsd_agent.policy import ModelFolderError
 from stepopsd_agent.run import Interrupted
 from stepopsd_envs.alfworld.errors import GameFileError
@@ -24,6 +27,7 @@ BAD_INPUT = (
     GameFileError,
     ModelFolderError,
     CheckpointError,
+    MissingColumnError,
     RecordingError,
     EpisodeFormatError,
     ReplayError,
@@ -42,5 +46,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "replay": run_replay,
     "play": run_play,
     "data": run_data,
+    "credit": run_credit,
+    "plan": run_plan,
 }
 """Each takes its parsed settings and returns the exit code."""

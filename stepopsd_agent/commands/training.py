@@ -38,14 +38,15 @@ def run_train(settings: Namespace) -> int:
     out = fresh_folder(settings.get("out"), "train") if resumed is None else Path(resumed)
     check_games(config.env, evaluation_env(config))
     # Not where the model came from: that folder may have changed or gone since the run began.
-    begun = (out / "model").is_dir()
-    own = replace(config.model, path=str(out / "model"), gguf_file=None)
+    start = out / ("base" if config.learner.lora.rank else "model")  # what is under an adapter has to stay
+    begun = start.is_dir()
+    own = replace(config.model, path=str(start), gguf_file=None)
     policy = load_policy(own, config.device) if begun else trained_policy(config)
     form = prompt_format(policy, config)
     if resumed is None:
         _write_config(out, {**config_to_dict(config), "credit": {"method": name, **chosen}})
     if not begun:
-        save_model(policy, out / "model")
+        save_model(policy, start)
     summary = run_training(config, name, method, policy, form, out)
     print(f" start: {describe(summary['start'])}")
     print(f" final: {describe(summary['final'])}")
