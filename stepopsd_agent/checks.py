@@ -23,13 +23,23 @@ LEAST: dict[str, float] = {
     "rollout.group_size": 1,
     "rollout.slots": 1,
     "rollout.max_tokens": 1,
+    "rollout.top_k": 0,
+    "rollout.max_rounds": 1,
+    "rollout.mc_rollouts": 1,
+    "hindsight.top_k": 0,
+    "hindsight.ema_rate": 0,
     "hindsight.max_peer_tokens": 1,
     "hindsight.refresh": 1,
     "schedule.decay_updates": 1,
+    "critic.lr": 0,
+    "alarms.window": 1,
+    "alarms.lower_by": 0,
     "learner.lr": 0,
     "learner.kl_coef": 0,
     "learner.mini_batches": 1,
     "learner.tokens_per_micro_batch": 1,
+    "learner.lora.rank": 0,
+    "learner.lora.alpha": 0,
     "eval.num_games": 1,
     "eval.num_questions": 1,
     "eval.every": 0,
@@ -66,7 +76,7 @@ def check_numbers(config: RunConfig) -> None:
         value: Any = values
         for name in key.split("."):
             value = value[name]
-        if value is not None and value < least:
+        if isinstance(value, int | float) and value < least:  # not "auto", not absent
             raise UsageError(f"{key} is {value}; the smallest value is {least}")
     rollout = config.rollout
     if rollout.temperature <= 0:
@@ -74,6 +84,12 @@ def check_numbers(config: RunConfig) -> None:
             f"rollout.temperature is {rollout.temperature}; training samples, so give more than 0 "
             "(eval.temperature may be 0)"
         )
+    if not 0 < rollout.top_p <= 1:
+        raise UsageError(
+            f"rollout.top_p is {rollout.top_p}; give a probability above 0, or 1 to draw from all tokens"
+        )
+    if "" in rollout.stop:
+        raise UsageError("rollout.stop has an empty string; give text to stop at, or leave it out")
     if rollout.max_row_tokens <= rollout.max_tokens:
         raise UsageError(
             f"rollout.max_row_tokens is {rollout.max_row_tokens}; a row holds prompt and response, so give "

@@ -25,6 +25,8 @@ COMMANDS = {
     "record": "play tasks and keep the step-annotated episodes",
     "replay": "play recorded episodes again and compare every observation",
     "play": "play a task yourself at the keyboard",
+    "credit": "list the credit methods with their papers, or compute one on recorded episodes of any agent",
+    "plan": "say what memory, tokens and time a training run will take, before anything runs",
     "data": "find the official games, compare them with the published ones, or download them",
     "index": "build an index of a corpus, or get a prebuilt one, for Search-QA",
     "serve-retriever": "answer searches over HTTP, as Search-R1's server does",
@@ -32,12 +34,17 @@ COMMANDS = {
 _PLAYING = {"seed", "device", "threads", "env", "model", "rollout", "eval"}
 USED: dict[str, set[str]] = {
     "warmstart": _PLAYING | {"hindsight", "warmstart"},
-    "train": _PLAYING | {"updates", "checkpoint_every", "hindsight", "schedule", "learner", "credit"},
+    "train": _PLAYING
+    | {"updates", "checkpoint_every", "hindsight", "schedule", "learner", "critic", "alarms", "credit"},
     "eval": _PLAYING,
     "record": _PLAYING,
     "play": {"seed", "env"},
+    "plan": _PLAYING | {"updates", "hindsight", "learner", "critic", "credit"},
+    "credit": _PLAYING - {"eval"} | {"hindsight", "learner", "credit"},
 }
 """Settings a command reads. It takes all, so that one file serves every command; its help shows these."""
+_POSITIONAL = {"credit": "credit {list,score} [EPISODES]", "plan": "plan [CONFIG]"}
+"""How the usage of a command begins that takes more than settings."""
 
 
 class Parser(ArgumentParser):
@@ -89,10 +96,24 @@ def _subparser(name: str, text: str, method: str) -> Parser:
     absent = argparse.SUPPRESS
     sub = Parser(
         description=description + " One config file may hold the settings of all commands.",
-        usage=f"stepopsd {name} [--config FILE] [--SETTING VALUE ...]",
+        usage=f"stepopsd {_POSITIONAL.get(name, name)} [--config FILE] [--SETTING VALUE ...]",
     )
     sub.add_argument("--config", action="config", help="YAML file of the settings below; flags win over it")
-    if name != "play":
+    if name == "credit":
+        sub.add_argument("action", choices=["list", "score"], help="what to do")
+        sub.add_argument("episodes", nargs="?", help="folder of recorded episodes, or a run folder")
+        sub.add_argument(
+            "--group_by",
+            choices=["recorded", "task"],
+            default=absent,
+            help="compare attempts that were played as a group (default), or all attempts at a task",
+        )
+    if name == "plan":
+        sub.add_argument("--rate", type=float, default=absent, help="matmul rate of the device, in TFLOP/s")
+        sub.add_argument("--bandwidth", type=float, default=absent, help="its memory's speed, in GB/s")
+        sub.add_argument("--steps", type=float, default=absent, help="steps per episode to reckon with")
+        sub.add_argument("--response_tokens", type=float, default=absent, help="tokens per response likewise")
+    if name not in ("play", "plan"):
         sub.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="folder to write to")
     if name == "train":
         sub.add_argument(
@@ -196,6 +217,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     Raises:
         SystemExit: after one line that names what is wrong.
     """
+    if arguments[:1] == ["plan"] and arguments[1:2] and not arguments[1].startswith("-"):
+        arguments = ["plan", "--config", *arguments[1:]]
     method = credit_method(arguments)
     if method not in credit.names():
         raise SystemExit(_complain(f"credit.method is {method!r}; allowed are {', '.join(credit.names())}"))

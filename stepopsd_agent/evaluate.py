@@ -170,6 +170,7 @@ def play_set(
             max_tokens=config.rollout.max_tokens,
             max_row_tokens=min(config.rollout.max_row_tokens, policy.max_positions),
             response=response_format(tasks.env),
+            stop=tuple(config.rollout.stop),
         )
         attempts = [
             Task(task_id, seed=seed + k, group=k, member=k // len(ids)) for k, task_id in enumerate(chosen)

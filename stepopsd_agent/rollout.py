@@ -11,7 +11,8 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 
-from stepopsd_agent.generation import Decoder, Sampled, noise
+from stepopsd_agent.drawing import Drawing, noise
+from stepopsd_agent.generation import Decoder, Sampled
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_wrappers import Episode, StepTokens, recorder
@@ -23,12 +24,18 @@ Answer = tuple[str, SupportsFloat, bool, bool, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Task:
-    """One attempt to make: which task, with which seed, as which member of which group."""
+    """One attempt to make: which task, with which seed, as which member of which group.
+
+    An attempt may go on from the middle of another one: `repeated` are the responses to give again first, and
+    `row` the ids that the next response continues.
+    """
 
     task_id: str
     seed: int
     group: int = 0
     member: int = 0
+    repeated: tuple[str, ...] = ()
+    row: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,9 @@ class Sampling:
         max_tokens: longest response.
         max_row_tokens: an episode whose row would outgrow this is closed as truncated.
         response: format of responses, to find the action inside them.
+        top_k: as in `Drawing`.
+        top_p: as in `Drawing`.
+        stop: strings that end a response.
     """
 
     seed: str
@@ -48,6 +58,14 @@ class Sampling:
     max_tokens: int
     max_row_tokens: int
     response: ResponseFormat = "plain"
+    top_k: int = 0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+
+    @property
+    def drawing(self) -> Drawing:
+        """The distribution of tokens."""
+        return Drawing(self.temperature, self.top_k, self.top_p)
 
 
 @dataclass
@@ -115,10 +133,14 @@ def rollout(
     def start(env: gym.Env[str, str]) -> _Slot:
         index, task = queue.pop()
         prompt, _ = begin(env, task, run, update)
-        return _Slot(env, index, task, prompt)
+        for response in task.repeated:
+            prompt = env.step(response)[0]
+        return _Slot(env, index, task, prompt, turn=len(task.repeated))
 
     slots = [start(env) for env in envs[: len(queue)]]
-    decoder = Decoder(policy, len(slots), temperature=sampling.temperature, max_tokens=sampling.max_tokens)
+    decoder = Decoder(
+        policy, len(slots), sampling.drawing, max_tokens=sampling.max_tokens, stop=sampling.stop
+    )
     while slots:
         _prepare(slots, decoder, form, sampling)
         responses = decoder.respond([s.added for s in slots], _uniforms(slots, sampling))
@@ -152,10 +174,12 @@ def _uniforms(slots: Sequence[_Slot], sampling: Sampling) -> np.ndarray:
 def _prepare(slots: Sequence[_Slot], decoder: Decoder, form: PromptFormat, sampling: Sampling) -> None:
     """Turn each slot's prompt into the ids to add: a prompt that extends what the row shows continues it."""
     for i, slot in enumerate(slots):
-        slot.new_row = slot.turn == 0 or not slot.prompt.startswith(slot.shown)
+        slot.new_row = not slot.shown or not slot.prompt.startswith(slot.shown)
         if slot.new_row:
             decoder.restart(i)
-            slot.added = form.first_ids(slot.prompt)[-(sampling.max_row_tokens - sampling.max_tokens) :]
+            longest = sampling.max_row_tokens - sampling.max_tokens
+            begun = () if slot.shown else slot.task.row
+            slot.added = list(begun) or form.first_ids(slot.prompt)[-longest:]
         else:
             slot.added = form.turn_ids(slot.prompt[len(slot.shown) :], slot.closed)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from stepopsd_agent.alarms import stopping
 from stepopsd_agent.checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit.base import CreditMethod
@@ -25,6 +26,7 @@ from stepopsd_agent.failures import EnvironmentDownError
 from stepopsd_agent.files import write_json_atomic
 from stepopsd_agent.metrics import MetricsLog
 from stepopsd_agent.model_folder import save_model
+from stepopsd_agent.plan_check import first_update, in_words
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.progress import Progress, progress
 from stepopsd_agent.prompts import PromptFormat
@@ -40,6 +42,10 @@ BEFORE_ANY_UPDATE = -1
 
 class Interrupted(Exception):
     """The run was stopped before its end; the message says how to continue it."""
+
+
+class Alarmed(Interrupted):
+    """An alarm stopped the run."""
 
 
 def evaluated_data(config: RunConfig) -> str:
@@ -146,6 +152,7 @@ class Run:
         Raises:
             Interrupted: ``stopped()`` said so, and the running update was finished; or the environment failed
                 again and again. A checkpoint is there to go on from.
+            Alarmed: likewise, since an alarm said so.
         """
         try:
             self._train(stopped)
@@ -170,11 +177,13 @@ class Run:
                 self.log.write(0, {"eval": self.evaluate(bar)})
                 self.written = 0
                 self.checkpoint()
+            self._heed_alarms()
             while trainer.update < updates and not stopped():
                 note = self._update(bar)
                 if trainer.update % trainer.config.checkpoint_every == 0 or trainer.update == updates:
                     self.checkpoint()
                 bar.advance(note=note)
+                self._heed_alarms()
             if trainer.update < updates:
                 if trainer.update % trainer.config.checkpoint_every:
                     self.checkpoint()
@@ -183,15 +192,37 @@ class Run:
                     f"stepopsd train --resume {self.out}"
                 )
 
+    def _heed_alarms(self) -> None:
+        """Stop where an alarm asks for it, with a checkpoint."""
+        alarm = stopping(self.trainer.watch, self.trainer.config.alarms)
+        if alarm is None:
+            return
+        if self.trainer.update == alarm.update and self.trainer.update % self.trainer.config.checkpoint_every:
+            self.checkpoint()
+        raise Alarmed(
+            f"stopped after update {alarm.update} by an alarm, {alarm}. To go on all the same, change "
+            f"alarms.{alarm.name} in {self.out / 'config.yaml'}, then: stepopsd train --resume {self.out}"
+        )
+
     def _update(self, bar: Progress) -> str:
         """One update with its records and its row; returns how it went in a few words."""
         trainer, config = self.trainer, self.trainer.config
         episodes, metrics, seconds = trainer.step()
         row: dict[str, Any] = dict(metrics)
+        if trainer.update == 1:
+            found = first_update(trainer, episodes)
+            write_json_atomic(self.out / "plan.json", found)
+            bar.say(in_words(found))
         for episode in episodes:
             self.writer.append(episode)
+        raised = [alarm for alarm in trainer.watch.raised if alarm.update == trainer.update]
+        for alarm in raised:
+            bar.say(f"update {trainer.update}: alarm, {alarm}")
+        if raised:
+            row["alarms"] = [str(alarm) for alarm in raised]
         due = config.eval.every and trainer.update % config.eval.every == 0
-        if due or trainer.update == config.updates:
+        last = trainer.update == config.updates or any(alarm.do == "stop" for alarm in raised)
+        if due or last:
             row["eval"] = self.evaluate(bar)
         self.log.write(trainer.update, row, seconds)
         self.written = trainer.update
@@ -214,16 +245,23 @@ def run_training(
 
     Raises:
         Interrupted: after Ctrl-C, once the running update is finished and a checkpoint is written.
+        Alarmed: an alarm stopped the run; the summary and the model of then are written.
     """
     try:
         with interruptible() as stopped, ExitStack() as opened:
             run = Run(Trainer(config, method, policy, form, run=out.name), out)
             opened.callback(run.close)
-            run.go(stopped)
+            alarm = None
+            try:
+                run.go(stopped)
+            except Alarmed as error:
+                alarm = error
         save_model(policy, out / "model")
         summary = summarise(run, method_name)
         write_json_atomic(out / "summary.json", summary)
         plot_curve({method_name: out / "metrics.jsonl"}, out / "curve.png")
+        if alarm is not None:
+            raise alarm
     except KeyboardInterrupt as error:  # the second Ctrl-C, or one after the last update
         raise Interrupted(
             f"stopped at once; what came after the last checkpoint is made again by: "
@@ -247,6 +285,7 @@ def summarise(run: Run, method_name: str) -> dict[str, Any]:
         "by_task_type": {"start": first["by_task_type"], "final": last["by_task_type"]},
         "env_steps": counters["env_steps"],
         "errors": counters["errors"],
+        "alarms": [{"update": alarm.update, "alarm": str(alarm)} for alarm in run.trainer.watch.raised],
         "tokens": {k: counters[k] for k in ("generated", "scored", "trained", "wasted")},
         "wall_s": round(run.wall_s, 1),
         **run.data,

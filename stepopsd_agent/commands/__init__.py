@@ -7,11 +7,14 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.checkpoint import CheckpointError
 from stepopsd_agent.checks import UsageError
+from stepopsd_agent.commands.credit import run_credit
 from stepopsd_agent.commands.data import run_data
 from stepopsd_agent.commands.keyboard import run_play
+from stepopsd_agent.commands.planning import run_plan
 from stepopsd_agent.commands.playing import run_eval, run_record, run_replay
 from stepopsd_agent.commands.retrieval import run_index, run_serve
 from stepopsd_agent.commands.training import run_train, run_warmstart
+from stepopsd_agent.credit.base import MissingColumnError
 from stepopsd_agent.failures import EnvironmentDownError
 from stepopsd_agent.policy import ModelFolderError
 from stepopsd_agent.run import Interrupted
@@ -32,6 +35,7 @@ BAD_INPUT = (
     DependencyNotInstalled,
     ModelFolderError,
     CheckpointError,
+    MissingColumnError,
     RecordingError,
     EpisodeFormatError,
     ReplayError,
@@ -52,5 +56,7 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "data": run_data,
     "index": run_index,
     "serve-retriever": run_serve,
+    "credit": run_credit,
+    "plan": run_plan,
 }
 """Each takes its parsed settings and returns the exit code."""

@@ -13,10 +13,15 @@ from stepopsd_agent.policy import Policy, load_policy
 from stepopsd_agent.prompts import PromptFormat, make_format
 
 
+def config_of(settings: Namespace) -> RunConfig:
+    """The ``RunConfig`` among the parsed settings, as it is."""
+    values = settings.as_dict()
+    return config_from_dict({f.name: values[f.name] for f in fields(RunConfig)})
+
+
 def run_config(settings: Namespace) -> RunConfig:
     """The ``RunConfig`` among the parsed settings, checked, with the process set up for it."""
-    values = settings.as_dict()
-    config = config_from_dict({f.name: values[f.name] for f in fields(RunConfig)})
+    config = config_of(settings)
     check_numbers(config)
     check_environment(config)
     check_device(config.device)

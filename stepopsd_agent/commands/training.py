@@ -53,14 +53,15 @@ def _train(
 ) -> dict[str, Any]:
     """Begin or continue the run in ``out``; returns its summary."""
     # Not where the model came from: that folder may have changed or gone since the run began.
-    begun = (out / "model").is_dir()
-    own = replace(config.model, path=str(out / "model"), gguf_file=None)
+    start = out / ("base" if config.learner.lora.rank else "model")  # what is under an adapter has to stay
+    begun = start.is_dir()
+    own = replace(config.model, path=str(start), gguf_file=None)
     policy = load_policy(own, config.device) if begun else trained_policy(config)
     form = prompt_format(policy, config)
     if not resumed:
         _write_config(out, {**config_to_dict(config), "credit": {"method": name, **fields}})
     if not begun:
-        save_model(policy, out / "model")
+        save_model(policy, start)
     return run_training(config, name, method, policy, form, out)
 
 

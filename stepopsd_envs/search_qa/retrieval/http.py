@@ -155,8 +155,8 @@ class HttpRetriever:
         """Raise if another retriever now listens at the address: its answers must not mix in."""
         if fingerprint and fingerprint != self.fingerprint:
             raise RetrieverError(
-                f"the retriever at {self.url} has changed from {self.fingerprint} to {fingerprint}: another corpus or "
-                "other settings; serve the first one again, or begin anew",
+                f"the retriever at {self.url} has changed from {self.fingerprint} to {fingerprint}: another "
+                "corpus or other settings; serve the first one again, or begin anew",
                 transient=False,
             )
 
