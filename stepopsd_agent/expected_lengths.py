@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 
+import gymnasium as gym
 from transformers import AutoTokenizer
 
 from stepopsd_agent.config import EnvConfig, RunConfig
@@ -12,6 +13,8 @@ from stepopsd_agent.hindsight import CLOSE, OPEN, PEER_CLOSE, PEER_OPEN, outcome
 from stepopsd_agent.plan import Lengths
 from stepopsd_agent.stacks import make_stack, task_ids
 from stepopsd_envs.manifest import GamesNotFoundError
+from stepopsd_envs.search_qa.questions import QuestionsNotFoundError
+from stepopsd_envs.search_qa.retrieval.base import RetrieverError
 from stepopsd_wrappers import Episode
 
 LETTERS = 4
@@ -29,14 +32,14 @@ def expected_lengths(
     long as they may be, and responses too, unless ``steps`` and ``response`` (tokens) say otherwise.
     """
     count, told = _token_counter(config)
-    played, where = _played(config.env, config.seed)
+    played, limit, where = _played(config.env, config.seed)
     first = [count(d.turns[0].prompt) for d in played]
     further = [count(text) for d in played for text in _further(d, config.env.layout)]
     lengths = Lengths(
         first=sum(first) / len(first),
         further=sum(further) / max(1, len(further)),
         response=response or config.rollout.max_tokens,
-        steps=steps or config.env.step_limit,
+        steps=steps or limit,
         block=_longest_block(config, count),
     )
     return _within_rows(config, lengths), [
@@ -86,17 +89,22 @@ def _token_counter(config: RunConfig) -> tuple[Count, str]:
     return lambda text: len(text) / LETTERS, f"{LETTERS} letters per token, as its tokenizer is not at hand"
 
 
-def _played(config: EnvConfig, seed: int) -> tuple[list[Demonstration], str]:
-    """A few games played by the expert; where the official ones are missing, generated ones of their size."""
+def _played(config: EnvConfig, seed: int) -> tuple[list[Demonstration], int, str]:
+    """A few tasks played by the expert, and the most steps of an episode.
+
+    Where the data or the retriever are missing, generated tasks take their place: planning needs neither.
+    """
     try:
-        env, where = make_stack(config), "texts of training games"
-    except GamesNotFoundError:
-        env = make_stack(replace(config, games="generated", tier="full", task_types=None, num_games=None))
-        where = "texts of generated games, as the official ones are not at hand"
+        env, where = make_stack(config), "texts of training tasks"
+    except (GamesNotFoundError, QuestionsNotFoundError, RetrieverError, gym.error.Error) as error:
+        generated = replace(config, games="generated", questions="synthetic", retriever="bm25", corpus=None)
+        env = make_stack(replace(generated, tier="full", task_types=None, num_games=None, num_questions=None))
+        where = f"texts of generated tasks, as the real ones are not at hand ({error})"
     with closing(env) as opened:
         ids = task_ids(opened)
         chosen = [ids[k * len(ids) // _TRIED] for k in range(min(_TRIED, len(ids)))]
-        return demonstrate(opened, chosen, 0.1, seed, peers=False), where
+        limit = int(opened.get_wrapper_attr("step_limit"))
+        return demonstrate(opened, chosen, 0.1, seed, peers=False), limit, where
 
 
 def played_lengths(episodes: Sequence[Episode], block: float) -> Lengths:

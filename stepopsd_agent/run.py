@@ -3,15 +3,11 @@
 Whatever is written after a checkpoint is cut off and made again when the run is continued from it.
 """
 
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from stepopsd_agent.alarms import stopping
@@ -24,6 +20,7 @@ from stepopsd_agent.evaluate import evaluate_policy, joined, success_table
 from stepopsd_agent.facts import environment_facts
 from stepopsd_agent.failures import EnvironmentDownError
 from stepopsd_agent.files import write_json_atomic
+from stepopsd_agent.interruption import interruptible
 from stepopsd_agent.metrics import MetricsLog
 from stepopsd_agent.model_folder import save_model
 from stepopsd_agent.plan_check import first_update, in_words
@@ -291,29 +288,3 @@ def summarise(run: Run, method_name: str) -> dict[str, Any]:
         **run.data,
         **environment_facts(),
     }
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Let the running update finish on the first Ctrl-C; the second one raises KeyboardInterrupt at once.
-
-    Only the main thread can be told of a Ctrl-C; in another one nothing changes.
-    """
-    asked = False
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        # Not print: it may be printing that was interrupted, and a stream cannot be entered twice.
-        os.write(2, b"\nfinishing the running update; Ctrl-C again stops at once\n")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -93,7 +93,7 @@ def model_shape(config: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> Sh
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(found, dtype=dtype)  # type: ignore[no-untyped-call]
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    tables = {id(end.weight): end.weight.numel() for end in (model.get_input_embeddings(), head)}
+    tables = {id(p): p.numel() for end in (model.get_input_embeddings(), head) for p in end.parameters()}
     everything = sum(p.numel() for p in model.parameters())
     trained = _adapter_size(model, lora) if lora.rank else everything
     width = int(getattr(found, "head_dim", None) or found.hidden_size // found.num_attention_heads)

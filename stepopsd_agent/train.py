@@ -4,7 +4,6 @@ Everything random is keyed by (seed, update, ...) rather than drawn from a runni
 continued from a checkpoint goes exactly where an uninterrupted one would have gone.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from stepopsd_agent import schedules
+from stepopsd_agent.accounts import Clock, Counters
 from stepopsd_agent.alarms import Watch, watched
 from stepopsd_agent.audit import audit, audit_credit
 from stepopsd_agent.batch import Batch, collate
@@ -43,27 +43,6 @@ from stepopsd_wrappers import Episode
 
 _ROUND = 1_000_000
 """So many updates lie between the games of an update's rounds; no run has as many."""
-
-
-@dataclass
-class Counters:
-    """What a run has consumed; goes into the summary.
-
-    Attributes:
-        env_steps: environment interactions.
-        generated: tokens sampled.
-        scored: tokens that passes without gradient processed: teacher, reference, old policy and the like.
-        trained: tokens processed by the update.
-        wasted: tokens sampled in groups that were left out: for an error, or since their returns are equal.
-        errors: episodes that ended in an error.
-    """
-
-    env_steps: int = 0
-    generated: int = 0
-    scored: int = 0
-    trained: int = 0
-    wasted: int = 0
-    errors: int = 0
 
 
 @dataclass
@@ -305,17 +284,3 @@ class Trainer:
         self.scoring.tokens = budgets.get("scoring", self.scoring.tokens)
         self.watch = Watch.from_json(state.get("watch", {}))  # early checkpoints have none
         self.update, self.counters = state["update"], Counters(**state["counters"])
-
-
-class Clock:
-    """Seconds between laps; kept out of the metrics so that equal runs write equal files."""
-
-    def __init__(self) -> None:
-        """Start."""
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Book the time since the last lap under ``name``."""
-        now = time.perf_counter()
-        self.laps[name], self._last = now - self._last, now

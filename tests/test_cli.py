@@ -30,7 +30,10 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
             "replay": set(),
             "play": {"env"},
             "credit": {"env", "model", "learner", "credit"},
+            "plan": {"env", "model", "learner", "credit"},
             "data": set(),
+            "index": set(),
+            "serve-retriever": set(),
         }[command]
     )
 

@@ -158,7 +158,7 @@ def test_expected_lengths_are_those_of_an_expert_within_its_rows() -> None:
     official = replace(
         config, env=replace(config.env, games="train", data_root="/nonexistent", num_games=None)
     )
-    assert any("official ones are not at hand" in one for one in expected_lengths(official)[1])
+    assert any("real ones are not at hand" in one for one in expected_lengths(official)[1])
 
 
 def test_played_lengths_are_means() -> None:

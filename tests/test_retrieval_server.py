@@ -21,7 +21,7 @@ from stepopsd_envs.search_qa.retrieval.child import RESTARTS, ChildRetriever
 from stepopsd_envs.search_qa.retrieval.http import HttpRetriever, Patience
 from stepopsd_envs.search_qa.retrieval.index import build_index
 from stepopsd_envs.search_qa.retrieval.opening import open_retriever
-from tests.retrieval_for_tests import write_corpus
+from tests.retrieval_for_tests import SHELF, write_corpus
 
 REASON = "the extra search is not installed: no server"
 pytest.importorskip("fastapi", reason=REASON)
@@ -297,3 +297,65 @@ def test_child_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(RetrieverError, match=r"did not start.*nowhere is not there") as error:
         ChildRetriever(tmp_path / "nowhere", "bm25")
     assert not error.value.transient
+
+
+def test_forked_process_starts_a_server_of_its_own(index: Path) -> None:
+    """It cannot wait for its parent's, and must not stop it."""
+    child = ChildRetriever(index, "bm25", PATIENT)
+    found, parents = child.search(["fox"], 1), child.pid
+    forked = os.fork()
+    if forked == 0:
+        good = child.search(["fox"], 1) == found and child.pid != parents
+        child.close()
+        os._exit(0 if good else 1)
+    assert os.waitpid(forked, 0)[1] == 0
+    assert child.search(["fox"], 1) == found and child.pid == parents
+    child.close()
+
+
+def test_slow_body_is_refused() -> None:
+    """A client that never finishes its request holds nothing for long."""
+    import asyncio
+
+    from stepopsd_envs.search_qa.retrieval.app import Limits, make_app
+    from stepopsd_envs.search_qa.retrieval.bm25 import Bm25
+
+    sent: list[dict[str, Any]] = []
+
+    async def never() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/retrieve", "headers": [], "query_string": b""}
+    app = make_app(Bm25(SHELF), "bm25", Limits(body_s=0.05))
+    asyncio.run(app(scope, never, send))
+    assert sent[0]["status"] == 408
+
+
+def test_command_becomes_the_server(index: Path) -> None:
+    """With its flags; signals reach it at once."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "stepopsd_agent.cli",
+            "serve-retriever",
+            str(index),
+            "--port=0",
+            "--topk",
+            "1",
+        ],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'wrappers'}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    ready, url, *_ = process.stdout.readline().split()
+    assert ready == "ready"
+    assert len(ask(url, {"queries": ["red fox brown bear"]})[1]["result"][0]) == 1
+    process.terminate()
+    assert process.communicate(timeout=60) == ("", "") and process.returncode == 0

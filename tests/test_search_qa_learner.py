@@ -156,15 +156,15 @@ def test_commands_evaluate_agents_on_several_sets(
 
 def test_rollout_records_a_failed_search_as_an_error(warm: Path) -> None:
     """It is neither a success nor a failure, and the others go on."""
-    policy, retriever = searcher(warm), Failing(sound=3)
+    policy, retriever = searcher(warm), Failing(sound=1)
     envs = failing_envs(2, retriever)
-    tasks = [Task(name, seed=7, group=k) for k, name in enumerate(task_ids(envs[0])[:12])]
+    tasks = [Task(name, seed=7, group=k) for k, name in enumerate(task_ids(envs[0])[:48])]
     sampling = Sampling("test", 1.0, 16, 768, response="search")
     episodes = rollout(policy, make_format(policy, "off", "", False), envs, tasks, sampling)
     errors = [episode.steps[-1].error for episode in episodes]
     assert "RetrieverError: the server is gone" in errors and None in errors
     table = success_table(episodes)
-    assert table["errors"] == sum(error is not None for error in errors) == 12 - table["n"]
+    assert table["errors"] == sum(error is not None for error in errors) == 48 - table["n"]
 
 
 def test_play_agent_goes_on_after_a_failed_search() -> None:
@@ -239,3 +239,13 @@ def test_window_layout_asks_for_search_or_answer() -> None:
     prompt, *_ = env.step("<search>Ada</search>")
     assert "You did: <search>Ada</search>" in prompt and "Commands you can give" not in prompt
     assert "one query inside <search> and </search>" in prompt
+
+
+def test_trainer_gives_credit_by_gold_answers(warm: Path) -> None:
+    """The environment knows the answers that IGPO scores, and the update moves the weights."""
+    policy = searcher(warm)
+    form = make_format(policy, "off", "", False)
+    own = Trainer(search_run_config(), credit.make("igpo"), policy, form, run="run")
+    _, metrics, _ = own.step()
+    own.close()
+    assert metrics["update/grad_norm"] > 0

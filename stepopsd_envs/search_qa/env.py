@@ -115,6 +115,10 @@ class SearchQAEnv(TextEnv):
             raise ResetNeeded("there is no question: call reset() first")
         return self._question
 
+    def golden_answers(self, task_id: str) -> tuple[str, ...]:
+        """The answers that count as right: for credit methods that score them (IGPO)."""
+        return self._find(task_id).golden_answers
+
     @property
     def oracle(self) -> SearchOracle:
         """Optimal play from the present state: ``plan()`` and ``distance()``."""

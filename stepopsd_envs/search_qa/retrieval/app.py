@@ -1,5 +1,6 @@
 """What the retriever server answers: the application, its limits, and how it refuses."""
 
+import asyncio
 import hmac
 import json
 import sys
@@ -33,6 +34,7 @@ class Limits:
         default_k: for a request that does not say.
         batch: queries that the retriever gets at a time; 1 answers one after the other.
         waiting: queries that may wait.
+        body_s: until the body has arrived.
     """
 
     body_bytes: int = 1 << 23
@@ -41,6 +43,7 @@ class Limits:
     default_k: int = 3
     batch: int = 64
     waiting: int = 4096
+    body_s: float = 30.0
 
 
 def make_app(retriever: Retriever, kind: str, limits: Limits, token: str = "", ready: str = "") -> Any:
@@ -67,14 +70,15 @@ def make_app(retriever: Retriever, kind: str, limits: Limits, token: str = "", r
         ):
             return _refusal(401, "this server wants a bearer token")
         try:
-            asked = read_request(
-                await _body(request, limits.body_bytes), limits.default_k, limits.k, limits.queries
-            )
+            body = await asyncio.wait_for(_body(request, limits.body_bytes), limits.body_s)
+            asked = read_request(body, limits.default_k, limits.k, limits.queries)
             found = await batcher.search(asked.queries, asked.k)
         except BadRequest as error:
             return _refusal(400, str(error))
         except TooLong:
             return _refusal(413, f"the body is longer than {limits.body_bytes} bytes; send fewer queries")
+        except TimeoutError:
+            return _refusal(408, f"the body did not arrive within {limits.body_s:.0f} s")
         except Overloaded as error:
             return _refusal(503, str(error))
         except Exception as error:

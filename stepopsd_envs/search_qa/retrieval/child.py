@@ -23,7 +23,7 @@ RESTARTS = 3
 class ChildRetriever:
     """Starts a server on a free port of this machine, asks it, and stops it.
 
-    A server that died is started again, three times at most.
+    A server that died is started again, three times at most. A process that was forked starts one of its own.
 
     Args:
         source: index folder or corpus file.
@@ -37,6 +37,7 @@ class ChildRetriever:
         self._lock = threading.Lock()
         self._server = _Server(self._source, kind)
         self._http = self._connected()
+        self._fingerprint = self._http.fingerprint
         self._open = True
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -46,7 +47,7 @@ class ChildRetriever:
     @property
     def fingerprint(self) -> str:
         """What the server says it searches."""
-        return self._http.fingerprint
+        return self._fingerprint
 
     @property
     def url(self) -> str:
@@ -92,12 +93,11 @@ class ChildRetriever:
                     transient=False,
                 )
             self._restarts += 1
-            fingerprint = self._http.fingerprint
             self._http.close()
             self._server.stop()
             self._server = _Server(self._source, self._kind)
             self._http = self._connected()
-            if self._http.fingerprint != fingerprint:
+            if self._http.fingerprint != self._fingerprint:
                 raise RetrieverError(
                     f"{self._source} has changed since the server was started; begin anew", transient=False
                 )

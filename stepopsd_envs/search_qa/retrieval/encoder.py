@@ -51,7 +51,7 @@ class Encoder:
         self, model: str = DEFAULT_MODEL, device: str | None = None, prefixes: Prefixes | None = None
     ) -> None:
         self._model = _load(model, device or "cpu")
-        is_e5 = E5.search(Path(model).name) is not None
+        is_e5 = is_e5_name(model)
         if is_e5:
             _require_mean_pooling(self._model, model)
         given = prefixes or Prefixes()
@@ -85,6 +85,14 @@ class Encoder:
             show_progress_bar=False,
         )
         return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def is_e5_name(model: str) -> bool:
+    """Whether a name or folder is that of an E5 model which takes "query: " and "passage: "."""
+    path = Path(model)
+    # In the Hub's cache a model's name stands in a folder further up.
+    names = [path.name, *(part for part in path.parts if part.startswith("models--"))]
+    return any(E5.search(name) for name in names)
 
 
 def _load(name: str, device: str) -> Any:

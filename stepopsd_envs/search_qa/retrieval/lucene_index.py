@@ -122,6 +122,7 @@ def _run_indexer(source: Path, target: Path, threads: int, advance: Callable[[in
 
 def _follow(process: "subprocess.Popen[str]", advance: Callable[[int], object]) -> int:
     """Read the indexer's log; the last count of documents in it."""
+    advance(0)  # it begins
     indexed, last = 0, list[str]()
     assert process.stdout is not None
     for line in process.stdout:

@@ -27,7 +27,7 @@ from stepopsd_envs.search_qa.retrieval.index_settings import Means
 from stepopsd_envs.search_qa.retrieval.wire import READY, TOKEN_VARIABLE, WORKING
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-KEEP_ALIVE_S, STOP_S = 75, 5
+KEEP_ALIVE_S, STOP_S, MOST_CONNECTIONS = 75, 5, 1024
 
 
 def serve(retriever: Retriever, kind: str, host: str, port: int, limits: Limits, token: str) -> None:
@@ -53,6 +53,7 @@ def serve(retriever: Retriever, kind: str, host: str, port: int, limits: Limits,
             log_config=None,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=STOP_S,
+            limit_concurrency=MOST_CONNECTIONS,
             server_header=False,
             date_header=False,
         )

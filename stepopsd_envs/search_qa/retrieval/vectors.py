@@ -31,6 +31,7 @@ def write_hnsw(matrix: Matrix, path: Path, advance: Callable[[int], object]) -> 
     faiss = _faiss()
     index = faiss.IndexHNSWFlat(matrix.shape[1], NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = EFFORT_BUILD
+    advance(0)  # it begins
     block = 4096
     for start in range(0, len(matrix), block):
         rows = matrix[start : start + block].astype(np.float32)
