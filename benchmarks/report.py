@@ -44,6 +44,31 @@ def comparison(result: Result) -> list[str]:
     return lines + (["", result["note"]] if result.get("note") else [])
 
 
+def searchqa(result: Result) -> list[str]:
+    """Questions that take one search, and those that take two beside them."""
+    lines = ["| agent | one search (95 % interval) | two searches | questions |", "|---|---|---|---|"]
+    for name, row in result["rows"].items():
+        lines.append(f"| {name} | {rate(row)} | {rate(result['rows_2-hop'][name])} | {row['n']} |")
+    return [
+        *lines,
+        "",
+        f"Seed {result['seed']}, {result['wall_s'] / 60:.1f} minutes in all. {origin(result)}",
+    ]
+
+
+def real_questions(result: Result) -> list[str]:
+    """Exact match by set and agent."""
+    agents = list(result["rows"])
+    lines = [f"| set | questions | {' | '.join(agents)} |", "|---|---|" + "---|" * len(agents)]
+    for name, row in result["rows"][agents[0]].items():
+        cells = [f"{result['rows'][agent][name]['success']:.1%}" for agent in agents]
+        lines.append(f"| {name} | {row['n']} | {' | '.join(cells)} |")
+    means = [f"{result['means'][agent]:.1%}" for agent in agents]
+    lines += [f"| mean of the sets | | {' | '.join(means)} |", ""]
+    biased = f"Only questions that one retrieval system has answered: {', '.join(result['biased'])}. "
+    return [*lines, f"{biased if result['biased'] else ''}{origin(result)}"]
+
+
 def parity(result: Result) -> list[str]:
     """Steps that answered as the original did."""
     return [
@@ -149,6 +174,8 @@ def determinism(result: Result) -> list[str]:
 SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Generated houses (`make demo`)", "demo_seed*.json", comparison),
     ("Official games", "official*.json", comparison),
+    ("Questions about a made-up encyclopedia", "searchqa_demo_seed*.json", searchqa),
+    ("The seven question sets of the papers", "searchqa_real*.json", real_questions),
     ("Parity with the original engine", "alfworld_parity.json", parity),
     ("Random play on both engines", "alfworld_differential.json", differential),
     ("Speed of the environment", "env_speed.json", speed),

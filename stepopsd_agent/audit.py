@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stepopsd_agent import ops
 from stepopsd_agent.batch import KINDS, Batch
 from stepopsd_agent.credit.base import Credit
+from stepopsd_agent.segment import span_mask
 
 LOGPROB_TOLERANCE = 1e-4
 """A log-probability may exceed 0 by this much: rounding of a token that is nearly certain."""
@@ -48,6 +50,23 @@ class CreditReport:
     steps_with_credit: int
     silent_steps: tuple[int, ...]
     """Steps without credit in episodes that have some."""
+    last_step_only: float
+    """Share of the episodes with credit and several steps that have all of it on the last one: near 1 it is
+    the published bug, or a method that sees nothing but the end."""
+    action_share: float | None
+    """Share of |A| that lies on action tokens, the rest being reasoning; None where actions are not known."""
+    action_token_share: float | None
+    """Share of the sampled tokens that are action tokens: what an even spread of credit would give them."""
+    step_entropy: float
+    """How evenly |A| is spread over an episode's steps: 1 evenly, 0 all on one; a mean over episodes with
+    credit and several steps, 1 where there is none."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What to log of it."""
+        known = {"action_share": self.action_share, "action_token_share": self.action_token_share}
+        shares = {name: share for name, share in known.items() if share is not None}
+        return {"step_entropy": self.step_entropy, "last_step_only": self.last_step_only, **shares}
 
 
 def audit(batch: Batch) -> AuditReport:
@@ -96,7 +115,49 @@ def audit_credit(batch: Batch, credit: Credit) -> CreditReport:
         problems.append(f"{_some('step', silent)} without any advantage in an episode that has some")
     if problems:
         raise AuditError(tuple(problems))
-    return CreditReport(int(loud.sum()), tuple(silent.tolist()))
+    shares = _action_shares(batch, credit.advantages)
+    return CreditReport(
+        steps_with_credit=int(loud.sum()),
+        silent_steps=tuple(silent.tolist()),
+        last_step_only=_last_step_only(episode, loud, batch.num_episodes),
+        action_share=shares[0],
+        action_token_share=shares[1],
+        step_entropy=_step_entropy(batch, credit.advantages),
+    )
+
+
+def _last_step_only(episode: Tensor, loud: Tensor, episodes: int) -> float:
+    """Share of episodes with credit and several steps whose last step alone is loud [S]; 0 without any."""
+    last = torch.cat([episode[1:] != episode[:-1], torch.ones_like(episode[:1], dtype=torch.bool)])
+    earlier, at_end = (ops.group_count(episode[loud & where], episodes) > 0 for where in (~last, last))
+    counted = (earlier | at_end) & (ops.group_count(episode, episodes) > 1)
+    return float((counted & ~earlier).sum()) / max(1, int(counted.sum()))
+
+
+def _action_shares(batch: Batch, advantages: Tensor) -> tuple[float | None, float | None]:
+    """Shares of |A| and of the tokens that lie on actions."""
+    if batch.steps.action_start is None or batch.steps.action_end is None:
+        return None, None
+    size, action = advantages.abs(), span_mask(batch, "action")
+    total = float(size.sum())
+    tokens = float(action.sum()) / float(batch.action_mask.sum())
+    return (float(size[action].sum()) / total if total else tokens), tokens
+
+
+def _step_entropy(batch: Batch, advantages: Tensor) -> float:
+    """Mean entropy of the steps' shares of |A|, in units of the entropy of an even spread."""
+    step, episode = batch.tokens.step_of_token, batch.steps.episode_of_step
+    size = ops.step_mean(advantages.abs().double(), step, batch.num_steps)
+    size = size * ops.step_count(step, batch.num_steps)
+    total = size.new_zeros(batch.num_episodes).index_add(0, episode, size)
+    share = size / torch.where(total > 0, total, 1)[episode]
+    bits = torch.special.entr(share)
+    entropy = bits.new_zeros(batch.num_episodes).index_add(0, episode, bits)
+    count = ops.group_count(episode, batch.num_episodes)
+    counted = (total > 0) & (count > 1)
+    if not counted.any():
+        return 1.0
+    return float((entropy[counted] / count[counted].log()).mean())
 
 
 def _link_problems(batch: Batch) -> Iterator[str]:

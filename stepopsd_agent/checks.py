@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import gymnasium as gym
 import torch
 
 from stepopsd_agent.config import EnvConfig, RunConfig
+from stepopsd_agent.environments import evaluation_sets, foreign_setting
+from stepopsd_agent.rollout import Task, begin
 from stepopsd_agent.stacks import make_stack, task_ids
 
 LEAST: dict[str, float] = {
@@ -21,14 +23,25 @@ LEAST: dict[str, float] = {
     "rollout.group_size": 1,
     "rollout.slots": 1,
     "rollout.max_tokens": 1,
+    "rollout.top_k": 0,
+    "rollout.max_rounds": 1,
+    "rollout.mc_rollouts": 1,
+    "hindsight.top_k": 0,
+    "hindsight.ema_rate": 0,
     "hindsight.max_peer_tokens": 1,
     "hindsight.refresh": 1,
     "schedule.decay_updates": 1,
+    "critic.lr": 0,
+    "alarms.window": 1,
+    "alarms.lower_by": 0,
     "learner.lr": 0,
     "learner.kl_coef": 0,
     "learner.mini_batches": 1,
     "learner.tokens_per_micro_batch": 1,
+    "learner.lora.rank": 0,
+    "learner.lora.alpha": 0,
     "eval.num_games": 1,
+    "eval.num_questions": 1,
     "eval.every": 0,
     "eval.temperature": 0,
     "warmstart.demonstrations": 1,
@@ -63,7 +76,7 @@ def check_numbers(config: RunConfig) -> None:
         value: Any = values
         for name in key.split("."):
             value = value[name]
-        if value < least:
+        if isinstance(value, int | float) and value < least:  # not "auto", not absent
             raise UsageError(f"{key} is {value}; the smallest value is {least}")
     rollout = config.rollout
     if rollout.temperature <= 0:
@@ -71,6 +84,12 @@ def check_numbers(config: RunConfig) -> None:
             f"rollout.temperature is {rollout.temperature}; training samples, so give more than 0 "
             "(eval.temperature may be 0)"
         )
+    if not 0 < rollout.top_p <= 1:
+        raise UsageError(
+            f"rollout.top_p is {rollout.top_p}; give a probability above 0, or 1 to draw from all tokens"
+        )
+    if "" in rollout.stop:
+        raise UsageError("rollout.stop has an empty string; give text to stop at, or leave it out")
     if rollout.max_row_tokens <= rollout.max_tokens:
         raise UsageError(
             f"rollout.max_row_tokens is {rollout.max_row_tokens}; a row holds prompt and response, so give "
@@ -98,13 +117,27 @@ def check_device(device: str) -> None:
         )
 
 
-def check_games(*configs: EnvConfig) -> None:
-    """Make each environment and open its first game, so that what is missing or broken is told at once."""
-    for config in configs:
-        with settings_checked():
-            env = make_stack(config)
-        env.reset(seed=0, options={"game": task_ids(env)[0]})
-        env.close()
+def check_environment(config: RunConfig) -> None:
+    """Refuse settings that the environment would not read, or not understand."""
+    problem = foreign_setting(config)
+    if problem:
+        raise UsageError(problem)
+    with settings_checked():
+        evaluation_sets(config)
+
+
+@contextmanager
+def checked_games(*configs: EnvConfig) -> Iterator[None]:
+    """Make each environment and begin its first task, so that what is missing or broken is told at once.
+
+    They stay open inside the `with`: what environments share, such as a retriever's server, is started once.
+    """
+    with ExitStack() as opened:
+        for config in configs:
+            with settings_checked():
+                env = opened.enter_context(closing(make_stack(config)))
+            begin(env, Task(task_ids(env)[0], seed=0))
+        yield
 
 
 def fresh_folder(name: str | None, command: str) -> Path:

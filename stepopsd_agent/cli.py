@@ -16,25 +16,35 @@ from jsonargparse import ArgumentParser, Namespace
 
 from stepopsd_agent import credit
 from stepopsd_agent.config import RunConfig
+from stepopsd_agent.retrieval_flags import add_index_flags, add_serve_flags
 
 COMMANDS = {
     "warmstart": "clone an exploring expert into a model, so that training has something to improve",
     "train": "train a policy with GRPO and a credit method, or continue a run with --resume RUN",
-    "eval": "play held-out games with a model or an agent of the package; print success with intervals",
-    "record": "play games and keep the step-annotated episodes",
+    "eval": "play held-out tasks with a model or an agent of the package; print success with intervals",
+    "record": "play tasks and keep the step-annotated episodes",
     "replay": "play recorded episodes again and compare every observation",
-    "play": "play a game yourself at the keyboard",
+    "play": "play a task yourself at the keyboard",
+    "credit": "list the credit methods with their papers, or compute one on recorded episodes of any agent",
+    "plan": "say what memory, tokens and time a training run will take, before anything runs",
     "data": "find the official games, compare them with the published ones, or download them",
+    "index": "build an index of a corpus, or get a prebuilt one, for Search-QA",
+    "serve-retriever": "answer searches over HTTP, as Search-R1's server does",
 }
 _PLAYING = {"seed", "device", "threads", "env", "model", "rollout", "eval"}
 USED: dict[str, set[str]] = {
     "warmstart": _PLAYING | {"hindsight", "warmstart"},
-    "train": _PLAYING | {"updates", "checkpoint_every", "hindsight", "schedule", "learner", "credit"},
+    "train": _PLAYING
+    | {"updates", "checkpoint_every", "hindsight", "schedule", "learner", "critic", "alarms", "credit"},
     "eval": _PLAYING,
     "record": _PLAYING,
     "play": {"seed", "env"},
+    "plan": _PLAYING | {"updates", "hindsight", "learner", "critic", "credit"},
+    "credit": _PLAYING - {"eval"} | {"hindsight", "learner", "credit"},
 }
 """Settings a command reads. It takes all, so that one file serves every command; its help shows these."""
+_POSITIONAL = {"credit": "credit {list,score} [EPISODES]", "plan": "plan [CONFIG]"}
+"""How the usage of a command begins that takes more than settings."""
 
 
 class Parser(ArgumentParser):
@@ -78,14 +88,32 @@ def _subparser(name: str, text: str, method: str) -> Parser:
         return sub
     if name == "data":
         return _data_parser(description)
+    if name in ("index", "serve-retriever"):
+        sub = Parser(description=description)
+        (add_index_flags if name == "index" else add_serve_flags)(sub)
+        return sub
     # What is not a setting of the run has no default, so that it does not get into --print_config.
     absent = argparse.SUPPRESS
     sub = Parser(
         description=description + " One config file may hold the settings of all commands.",
-        usage=f"stepopsd {name} [--config FILE] [--SETTING VALUE ...]",
+        usage=f"stepopsd {_POSITIONAL.get(name, name)} [--config FILE] [--SETTING VALUE ...]",
     )
     sub.add_argument("--config", action="config", help="YAML file of the settings below; flags win over it")
-    if name != "play":
+    if name == "credit":
+        sub.add_argument("action", choices=["list", "score"], help="what to do")
+        sub.add_argument("episodes", nargs="?", help="folder of recorded episodes, or a run folder")
+        sub.add_argument(
+            "--group_by",
+            choices=["recorded", "task"],
+            default=absent,
+            help="compare attempts that were played as a group (default), or all attempts at a task",
+        )
+    if name == "plan":
+        sub.add_argument("--rate", type=float, default=absent, help="matmul rate of the device, in TFLOP/s")
+        sub.add_argument("--bandwidth", type=float, default=absent, help="its memory's speed, in GB/s")
+        sub.add_argument("--steps", type=float, default=absent, help="steps per episode to reckon with")
+        sub.add_argument("--response_tokens", type=float, default=absent, help="tokens per response likewise")
+    if name not in ("play", "plan"):
         sub.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="folder to write to")
     if name == "train":
         sub.add_argument(
@@ -106,7 +134,7 @@ def _subparser(name: str, text: str, method: str) -> Parser:
         sub.add_argument("--episodes", type=int, default=absent, help="how many to record (default: 10)")
     if name == "play":
         sub.add_argument(
-            "--game", type=str, default=absent, help="id or path of the game; else the seed draws it"
+            "--game", type=str, default=absent, help="id or path of the task; else the seed draws it"
         )
     sub.add_class_arguments(RunConfig)
     sub.add_argument("--credit.method", default=method, help=f"credit method: {', '.join(credit.names())}")
@@ -189,6 +217,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     Raises:
         SystemExit: after one line that names what is wrong.
     """
+    if arguments[:1] == ["plan"] and arguments[1:2] and not arguments[1].startswith("-"):
+        arguments = ["plan", "--config", *arguments[1:]]
     method = credit_method(arguments)
     if method not in credit.names():
         raise SystemExit(_complain(f"credit.method is {method!r}; allowed are {', '.join(credit.names())}"))

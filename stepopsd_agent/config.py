@@ -4,45 +4,28 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from stepopsd_agent.alarm_config import AlarmConfig, AlarmsConfig
+from stepopsd_agent.env_config import EnvConfig, EvalConfig
+from stepopsd_agent.learning_config import Attention, CriticConfig, LearnerConfig, LoraConfig, ScheduleConfig
 
-@dataclass
-class EnvConfig:
-    """Which games, and how the agent sees them.
-
-    Attributes:
-        id: Gymnasium id.
-        games: "generated", an official split (train, valid_seen, valid_unseen), a folder, or a file.
-        data_root: folder that holds the official splits; $ALFWORLD_DATA when absent.
-        engine: "native", or "textworld": the original packages, slow, with the same answers.
-        tier: size of generated houses.
-        split: generated houses for training or test; disjoint.
-        task_types: keep only these; all six when absent.
-        num_games: keep the first n games of the canonical list.
-        oracle: tell the optimal number of commands to win after every step, for records and credit methods.
-        reward: "success" (1 for winning), "goal_conditions" (a share for every condition of the goal), or
-            "optimal_distance" (success shaped by the optimal distance).
-        domain_randomization: number the things of each kind anew in every episode.
-        step_limit: environment steps before an episode is truncated.
-        layout: "transcript" (one row per episode) or "window" (task and the last steps, one row per step).
-        history: steps shown by the window layout.
-        response: "plain" (the response is the command) or "tags" (command inside <action> tags).
-    """
-
-    id: str = "stepopsd/ALFWorld-v0"
-    games: str = "generated"
-    data_root: str | None = None
-    engine: Literal["native", "textworld"] = "native"
-    tier: Literal["tiny", "small", "full"] = "small"
-    split: Literal["train", "test"] = "train"
-    task_types: list[str] | None = None
-    num_games: int | None = None
-    oracle: bool = False
-    reward: Literal["success", "goal_conditions", "optimal_distance"] = "success"
-    domain_randomization: bool = False
-    step_limit: int = 50
-    layout: Literal["transcript", "window"] = "transcript"
-    history: int = 2
-    response: Literal["plain", "tags"] = "plain"
+__all__ = [
+    "AlarmConfig",
+    "AlarmsConfig",
+    "Attention",
+    "CriticConfig",
+    "EnvConfig",
+    "EvalConfig",
+    "HindsightConfig",
+    "LearnerConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "RolloutConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "WarmstartConfig",
+    "config_from_dict",
+    "config_to_dict",
+]
 
 
 @dataclass
@@ -54,7 +37,7 @@ class ModelConfig:
         gguf_file: name of a GGUF file inside ``path``.
         dtype: "auto" is float32 on CPU and bfloat16 on CUDA.
         chat: use the chat template: "auto" when the tokenizer has one.
-        system: system message for chat models.
+        system: system message for chat models; when absent one that names the environment's kind of answer.
         enable_thinking: passed to templates that know it (Qwen3).
         hidden_size: width of a tiny model.
         num_layers: depth of a tiny model.
@@ -69,9 +52,7 @@ class ModelConfig:
     gguf_file: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     chat: Literal["auto", "on", "off"] = "auto"
-    system: str = (
-        "You play a household text game. Answer each message with one command of the game and nothing else."
-    )
+    system: str | None = None
     enable_thinking: bool = False
     hidden_size: int = 128
     num_layers: int = 4
@@ -90,18 +71,32 @@ class RolloutConfig:
         group_size: attempts per game.
         slots: episodes played at once; a finished episode's slot takes the next task.
         temperature: sampling temperature in training.
+        top_k: draw from the k likeliest tokens only; 0: from all. Cuts by top_k and top_p are for training;
+            evaluation draws from all tokens.
+        top_p: draw from the likeliest tokens only that together reach this probability; 1: from all.
+        stop: strings that end a response, beside the tokens that do, in training and evaluation.
         max_tokens: longest response, in tokens.
         max_row_tokens: an episode whose row would grow beyond this is truncated.
         invalid_penalty: taken off the return for every command that is not admissible; a success pays 1.
+        anchor_similarity: observations of a group at least so alike count as the same anchor; 1: equal ones.
+        max_rounds: above 1, groups whose attempts all have one return are left out, and as many further tasks
+            played instead, until none is missing or so many rounds were played (DAPO's dynamic sampling).
+        mc_rollouts: fresh attempts per step, for a credit method that needs Monte-Carlo values.
     """
 
     tasks: int = 16
     group_size: int = 8
     slots: int = 64
     temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    stop: list[str] = field(default_factory=list)
     max_tokens: int = 16
     max_row_tokens: int = 4096
     invalid_penalty: float = 0.0
+    anchor_similarity: float = 1.0
+    max_rounds: int = 1
+    mc_rollouts: int = 9
 
 
 @dataclass
@@ -113,82 +108,24 @@ class HindsightConfig:
         position: "inline" right before each step's tokens (the paper's), "prefix" right after the first
             prompt.
         peer: show the peer's commands with the answers to them, or the commands alone.
+        peer_for: who is shown a peer: failed attempts, or all, a success then reading another one.
         max_peer_tokens: a longer peer loses its middle.
-        teacher: "stale" weights (refreshed), "live" (current) or "initial".
+        teacher: "stale" weights (refreshed), "live" (current), "initial", or "ema" (a moving average).
         refresh: updates between two refreshes of the stale teacher.
+        ema_rate: share of the current weights that each update mixes into the moving average.
+        top_k: likeliest tokens kept of the teacher's distributions, for a credit method that compares them;
+            0 keeps the whole vocabulary.
     """
 
     mode: Literal["none", "correctness", "peer", "correctness+peer"] = "correctness+peer"
     position: Literal["inline", "prefix"] = "inline"
     peer: Literal["transcript", "commands"] = "transcript"
+    peer_for: Literal["failed", "all"] = "failed"
     max_peer_tokens: int = 512
-    teacher: Literal["stale", "live", "initial"] = "stale"
+    teacher: Literal["stale", "live", "initial", "ema"] = "stale"
     refresh: int = 10
-
-
-@dataclass
-class LearnerConfig:
-    """The policy update.
-
-    Attributes:
-        lr: AdamW learning rate.
-        muon_lr: Muon learning rate for the matrices of the layers; 0 leaves them to AdamW.
-        weight_decay: weight decay of both.
-        max_grad_norm: gradient clipping.
-        clip_low: PPO clip below 1.
-        clip_high: PPO clip above 1.
-        dual_clip: bound for negative advantages (c > 1).
-        kl_coef: weight of the k3 KL to the initial policy; 0 switches the reference off.
-        aggregation: how token losses become one number.
-        mini_batches: optimizer steps per batch of episodes.
-        tokens_per_micro_batch: padded tokens per forward and backward pass; does not change the result.
-        rescore_old: recompute the old log-probs instead of taking those recorded in sampling.
-    """
-
-    lr: float = 1e-6
-    muon_lr: float = 0.0
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    dual_clip: float = 3.0
-    kl_coef: float = 0.01
-    aggregation: Literal[
-        "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"
-    ] = "token-mean"
-    mini_batches: int = 1
-    tokens_per_micro_batch: int = 16384
-    rescore_old: bool = False
-
-
-@dataclass
-class ScheduleConfig:
-    """How the scheduled fields of a credit method (lambda_mix) change over updates.
-
-    Attributes:
-        kind: "linear" decays to zero, "constant" stays.
-        decay_updates: updates until zero.
-    """
-
-    kind: Literal["linear", "constant"] = "linear"
-    decay_updates: int = 50
-
-
-@dataclass
-class EvalConfig:
-    """Evaluation on held-out games.
-
-    Attributes:
-        games: as env.games, for evaluation; "generated" uses the test houses.
-        num_games: games per evaluation.
-        every: updates between evaluations during training; 0 means only at start and end.
-        temperature: 0 takes the likeliest token.
-    """
-
-    games: str = "generated"
-    num_games: int = 100
-    every: int = 0
-    temperature: float = 0.4
+    ema_rate: float = 0.05
+    top_k: int = 100
 
 
 @dataclass
@@ -241,6 +178,8 @@ class RunConfig:
         hindsight: what the teacher is told.
         schedule: how scheduled fields of the credit method change.
         learner: the update.
+        critic: the model that predicts values.
+        alarms: what is watched, and what follows.
         eval: evaluation on held-out games.
         warmstart: behaviour cloning (``stepopsd warmstart``).
     """
@@ -256,6 +195,8 @@ class RunConfig:
     hindsight: HindsightConfig = field(default_factory=HindsightConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    alarms: AlarmsConfig = field(default_factory=AlarmsConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     warmstart: WarmstartConfig = field(default_factory=WarmstartConfig)
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 
-from stepopsd_agent.rollout import Task
-from stepopsd_envs.alfworld.expert import ExploringExpert
+from stepopsd_agent.agents.expert import Expert
+from stepopsd_agent.environments import environment_of
+from stepopsd_agent.failures import Failures
+from stepopsd_agent.rollout import Task, attempt, begin
 from stepopsd_wrappers import Episode, ParseResponse, recorder
 from stepopsd_wrappers.find import find_wrapper
 from stepopsd_wrappers.parse_response import ResponseFormat
@@ -70,9 +72,9 @@ def raw(info: dict[str, object], transcript: str) -> str:
     return transcript[step["observation_start"] : step["observation_end"]]
 
 
-def say(expert: ExploringExpert, command: str, form: ResponseFormat) -> str:
-    """The response of an expert: the bare command, or with tags its thought before it."""
-    if form == "plain":
+def say(expert: Expert, command: str, form: ResponseFormat) -> str:
+    """The response of an expert: the bare command, or inside action tags with its thought before it."""
+    if form != "tags":
         return command
     return f"<think>{expert.thought()}</think><action>{command}</action>"
 
@@ -85,25 +87,25 @@ def play_expert(
     peer: Episode | None = None,
     informed: bool = False,
 ) -> Demonstration:
-    """Play one game with the expert and note both labels at every state.
+    """Play one task with the environment's expert and note both labels at every state.
 
     Args:
         env: a stack from ``make_text_env``.
-        task: which game; its seed also draws the mistakes.
+        task: which task; its seed also draws the mistakes.
         mistake_rate: share of commands replaced by a mistake.
-        peer: a record of the same game that the informed expert may read.
+        peer: a record of the same task that the informed expert may read.
         informed: let the informed expert act; otherwise it only labels.
     """
-    recorder(env).identify(run="warmstart", update=0, group=task.group, member=task.member)
-    prompt, info = env.reset(seed=task.seed, options={"game": task.task_id})
-    text = raw(info, env.unwrapped.transcript)  # type: ignore[attr-defined]
-    acting = ExploringExpert(np.random.default_rng([task.seed, task.member]), mistake_rate)
-    clean, knowing = (ExploringExpert(np.random.default_rng(0)) for _ in range(2))
+    prompt, info = begin(env, task, run="warmstart")
+    text = raw(info, env.get_wrapper_attr("transcript"))
+    make = environment_of(env).expert(env)
+    acting = make(np.random.default_rng([task.seed, task.member]), mistake_rate)
+    clean, knowing = (make(np.random.default_rng(0), 0.0) for _ in range(2))
     for expert in (acting, clean, knowing):
-        expert.reset(text)
+        expert.reset(text, info)
     if peer is not None:
         for expert in (knowing, acting) if informed else (knowing,):
-            expert.learn([(step.action, step.observation) for step in peer.steps[1:]])
+            expert.learn(peer)
     parser = find_wrapper(env, ParseResponse)
     form = "plain" if parser is None else parser.format
     turns, over = [], False
@@ -111,10 +113,13 @@ def play_expert(
         command = acting.act()
         response = say(acting, command, form)
         turns.append(Turn(prompt, response, say(clean, clean.act(), form), say(knowing, knowing.act(), form)))
-        prompt, _, terminated, truncated, info = env.step(response)
-        text = raw(info, env.unwrapped.transcript)  # type: ignore[attr-defined]
+        answer = attempt(env, response)
+        if answer is None:
+            break
+        prompt, _, terminated, truncated, info = answer
+        text = raw(info, env.get_wrapper_attr("transcript"))
         for expert in (acting, clean, knowing):
-            expert.see(command, text)
+            expert.see(command, text, info)
         over = bool(terminated or truncated)
     episode = recorder(env).last_episode
     assert episode is not None  # the recorder closes an episode when it ends
@@ -131,26 +136,35 @@ def demonstrate(
     informed_share: float = 0.0,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[Demonstration]:
-    """One demonstration per game; its peer is a first, flawless attempt at the same game.
+    """One demonstration per task; its peer is a first, flawless attempt at the same task.
+
+    One that an error of the environment ended is left out.
 
     Args:
         env: a stack from ``make_text_env``.
-        task_ids: games in order.
+        task_ids: tasks in order.
         mistake_rate: share of commands replaced by a mistake.
-        seed: of the first game; the k-th uses seed + k.
-        peers: give every demonstration a peer, which costs a second game; informed ones have theirs in any
+        seed: of the first task; the k-th uses seed + k.
+        peers: give every demonstration a peer, which costs a second episode; informed ones have theirs in any
             case.
-        informed_share: share of the games, evenly spread, that an informed expert plays as well.
-        on_done: called after each game (progress bars).
+        informed_share: share of the tasks, evenly spread, that an informed expert plays as well.
+        on_done: called after each task (progress bars).
+
+    Raises:
+        EnvironmentDownError: the environment failed again and again.
     """
-    out = []
+    out, failures = [], Failures()
     for k, task_id in enumerate(task_ids):
         informed = int((k + 1) * informed_share) > int(k * informed_share)
         first = play_expert(env, Task(task_id, seed + k, k, 0), 0.0).episode if peers or informed else None
         peer = first if first is not None and first.success else None
-        out.append(play_expert(env, Task(task_id, seed + k, k, 1), mistake_rate, peer=peer))
+        played = [play_expert(env, Task(task_id, seed + k, k, 1), mistake_rate, peer=peer)]
         if informed:
             task = Task(task_id, seed + k, k, 2)
-            out.append(play_expert(env, task, mistake_rate, peer=peer, informed=True))
+            played.append(play_expert(env, task, mistake_rate, peer=peer, informed=True))
+        for one in played:
+            failures.note(one.episode)
+            if one.episode.steps[-1].error is None:
+                out.append(one)
         on_done()
     return out

@@ -4,7 +4,6 @@ Sampling noise belongs to (seed, task, member, turn, position), never to the bat
 the same tokens whatever its neighbours or the number of slots.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,44 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stepopsd_agent.drawing import Drawing, choose
 from stepopsd_agent.policy import Policy
+from stepopsd_agent.stopping import Stops
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """One response: ids as sampled, and their log-probabilities (nats) under the sampling distribution."""
+    """One response: ids as sampled, and their log-probabilities (nats) in the distribution drawn from."""
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
-
-
-def noise(seed: str, task: str, member: int, turn: int, count: int) -> np.ndarray:
-    """``count`` uniforms in [0, 1) that depend on nothing but the arguments."""
-    digest = hashlib.blake2b(
-        f"{seed}|{task}|{member}|{turn}".encode("utf-8", "surrogatepass"), digest_size=16
-    ).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little"))).random(count)
-
-
-def choose(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Pick one token per row by inverting its cumulative distribution.
-
-    Args:
-        logits: [B, V].
-        uniform: [B] in [0, 1), float64.
-        temperature: 0 takes the likeliest token (its log-probability is then that of temperature 1).
-
-    Returns:
-        [B] ids and [B] log-probabilities.
-    """
-    logprobs = torch.log_softmax(logits / (temperature or 1.0), dim=-1)
-    if temperature == 0:
-        ids = logprobs.argmax(dim=-1)
-    else:
-        cumulative = logprobs.double().exp().cumsum(dim=-1)
-        target = uniform * cumulative[:, -1]  # rounding may leave the total a little off 1
-        ids = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0].clamp_max(logits.shape[1] - 1)
-    return ids, logprobs.gather(1, ids[:, None])[:, 0]
 
 
 class Decoder:
@@ -59,9 +31,18 @@ class Decoder:
     tokens only, so every row computes what it would compute alone.
     """
 
-    def __init__(self, policy: Policy, slots: int, *, temperature: float, max_tokens: int) -> None:
-        """Start ``slots`` empty rows."""
-        self.policy, self.temperature, self.max_tokens = policy, temperature, max_tokens
+    def __init__(
+        self,
+        policy: Policy,
+        slots: int,
+        drawing: Drawing,
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+    ) -> None:
+        """Start ``slots`` empty rows; a response ends at an end token, a ``stop`` string or its length."""
+        self.policy, self.drawing, self.max_tokens = policy, drawing, max_tokens
+        self.stops = Stops(policy, stop)
         self.cache = policy.new_cache()
         self.valid = torch.zeros(
             slots, 0, dtype=torch.bool, device=policy.device
@@ -87,7 +68,7 @@ class Decoder:
 
     @torch.inference_mode()
     def respond(self, prompts: Sequence[Sequence[int]], uniforms: np.ndarray) -> list[Sampled]:
-        """Add one prompt to each row and sample a response, up to a stop token or ``max_tokens``.
+        """Add one prompt to each row and sample a response, up to where it stops or to ``max_tokens``.
 
         Args:
             prompts: new ids per row, at least one each.
@@ -106,14 +87,14 @@ class Decoder:
 
     def _sample(self, logits: Tensor, uniforms: Tensor) -> list[Sampled]:
         out: list[tuple[list[int], list[float]]] = [([], []) for _ in self.pending]
-        stop, alive = self.policy.stop_ids, [True] * len(out)
+        alive = [True] * len(out)
         for position in range(self.max_tokens):
-            ids, logprobs = choose(logits, uniforms[:, position], self.temperature)
+            ids, logprobs = choose(logits, uniforms[:, position], self.drawing)
             for i, (token, logprob) in enumerate(zip(ids.tolist(), logprobs.tolist(), strict=True)):
                 if alive[i]:
                     out[i][0].append(token)
                     out[i][1].append(min(logprob, 0.0))
-                    alive[i] = token not in stop
+                    alive[i] = not self.stops.after(out[i][0])
             if not any(alive) or position == self.max_tokens - 1:
                 break
             logits = self._extend(ids[:, None], torch.tensor(alive, device=ids.device)[:, None])

@@ -6,6 +6,7 @@ only failed attempts are shown one.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.policy import Policy
@@ -15,13 +16,25 @@ OPEN, CLOSE = "<hindsight>\n", "</hindsight>\n"
 PEER_OPEN, PEER_CLOSE = "<peer>\n", "</peer>\n"
 
 
-def choose_peers(episodes: Sequence[Episode]) -> list[Episode | None]:
-    """For each episode the first success of its (update, group) if it failed itself, else None."""
-    first: dict[tuple[int, int], Episode] = {}
+def choose_peers(
+    episodes: Sequence[Episode], peer_for: Literal["failed", "all"] = "failed"
+) -> list[Episode | None]:
+    """For each episode the first success of its (update, group) that is not itself, or None.
+
+    With "failed" an episode that succeeded itself has none.
+    """
+    won: dict[tuple[int, int], list[Episode]] = {}
     for episode in episodes:
         if episode.success:
-            first.setdefault((episode.update, episode.group), episode)
-    return [None if e.success else first.get((e.update, e.group)) for e in episodes]
+            won.setdefault((episode.update, episode.group), []).append(episode)
+
+    def peer(episode: Episode) -> Episode | None:
+        if episode.success and peer_for == "failed":
+            return None
+        others = (e for e in won.get((episode.update, episode.group), []) if e is not episode)
+        return next(others, None)
+
+    return [peer(episode) for episode in episodes]
 
 
 def outcome_text(success: bool) -> str:
@@ -72,5 +85,5 @@ def block_ids(
 
 def hindsight_blocks(policy: Policy, config: HindsightConfig, episodes: Sequence[Episode]) -> list[list[int]]:
     """One block per episode of a batch, in its order."""
-    peers = choose_peers(episodes)
+    peers = choose_peers(episodes, config.peer_for)
     return [block_ids(policy, config, e.success, peer) for e, peer in zip(episodes, peers, strict=True)]

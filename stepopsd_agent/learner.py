@@ -1,21 +1,27 @@
 """The policy update: clipped surrogate on the credit it is given, k3 KL to the reference.
 
 The learner never knows which credit method ran. Token weights are fixed once per mini-batch of rows, so
-micro-batches add up to the same gradient however they are cut.
+micro-batches add up to the same gradient however they are cut and whoever works on them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from stepopsd_agent import losses
-from stepopsd_agent.batch import Batch
+from stepopsd_agent.batch import Batch, TopK
+from stepopsd_agent.budget import TokenBudget, in_parts
 from stepopsd_agent.config import LearnerConfig
-from stepopsd_agent.credit.base import Credit
+from stepopsd_agent.credit.base import Credit, DistributionTerm
+from stepopsd_agent.distributed import own_share, sum_gradients, sum_values
+from stepopsd_agent.master_weights import MasterWeights
 from stepopsd_agent.optimizers import make_optimizers
+from stepopsd_agent.output_layer import Reader
+from stepopsd_agent.packing import pack_rows
 from stepopsd_agent.policy import Policy
-from stepopsd_agent.rescore import chunks
 
 
 @dataclass
@@ -26,6 +32,57 @@ class UpdateStats:
     kl: float = 0.0
     clip_fraction: float = 0.0
     approx_kl: float = 0.0
+    terms: dict[str, float] = field(default_factory=dict)
+    """Values of the credit's further losses, by name."""
+
+    def reset(self, terms: Sequence[str]) -> None:
+        """Zero everywhere."""
+        self.loss = self.kl = self.clip_fraction = self.approx_kl = 0.0
+        self.terms = dict.fromkeys(terms, 0.0)
+
+    def values(self) -> dict[str, float]:
+        """All of them under the names they are logged by."""
+        plain = {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "terms"}
+        return {**plain, **{f"term_{name}": value for name, value in self.terms.items()}}
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the micro-batches of one mini-batch share.
+
+    Attributes:
+        batch: the whole batch.
+        credit: advantages and further losses.
+        weights: [N, T] of the token losses.
+        extents: [N] how far each row is needed: up to its last action token.
+        temperature: that of sampling.
+    """
+
+    batch: Batch
+    credit: Credit
+    weights: Tensor
+    extents: Tensor
+    temperature: float
+
+    def rows(self, rows: Tensor) -> "_Work":
+        """The same for some rows, cut at the longest extent among them."""
+        width = int(self.extents[rows].max())
+
+        def cut(column: Tensor) -> Tensor:
+            return column[rows, :width]
+
+        tokens, credit = self.batch.tokens.rows((rows, slice(width))), self.credit
+        terms = tuple(
+            replace(term, weights=cut(term.weights), inputs=tuple(map(cut, term.inputs)))
+            for term in credit.terms
+        )
+        return _Work(
+            replace(self.batch, tokens=tokens, teacher_topk=_places(self.batch, rows)),
+            replace(credit, advantages=cut(credit.advantages), terms=terms),
+            cut(self.weights),
+            self.extents[rows],
+            self.temperature,
+        )
 
 
 class Learner:
@@ -34,19 +91,24 @@ class Learner:
     Attributes:
         policy: the weights being trained.
         config: settings of the update.
+        group: processes that share every update, each with the whole batch; None for this process alone.
+        masters: the trained weights in full precision.
+        budget: tokens per micro-batch.
         optimizers: AdamW over all trainable weights; with ``muon_lr`` Muon for the matrices beside it.
     """
 
-    def __init__(self, policy: Policy, config: LearnerConfig) -> None:
+    def __init__(self, policy: Policy, config: LearnerConfig, group: ProcessGroup | None = None) -> None:
         """Make the optimizers."""
-        self.policy, self.config = policy, config
-        self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
+        self.policy, self.config, self.group = policy, config, group
+        self.budget = TokenBudget(config.tokens_per_micro_batch, policy.device)
+        self.masters = MasterWeights([p for p in policy.model.parameters() if p.requires_grad])
         self.optimizers = make_optimizers(
             policy,
             lr=config.lr,
             muon_lr=config.muon_lr,
             weight_decay=config.weight_decay,
             betas=(0.9, 0.999),
+            masters=self.masters,
         )
 
     def update(self, batch: Batch, credit: Credit, *, temperature: float = 1.0) -> dict[str, float]:
@@ -59,90 +121,143 @@ class Learner:
 
         Returns:
             Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
-            sampling policy, nats), grad_norm.
+            sampling policy, nats), grad_norm, and term_NAME for every further loss of the credit.
 
         Raises:
             FloatingPointError: the gradient is not finite; weights are left as they were.
+            RuntimeError: a single row does not fit into memory.
         """
-        rows = torch.arange(batch.tokens.input_ids.shape[0]).chunk(self.config.mini_batches)
+        if self.config.kl_coef and batch.tokens.ref_logprobs is None:
+            raise ValueError(
+                "learner.kl_coef > 0 needs ref_logprobs in the batch; score them first or set kl_coef=0"
+            )
+        rows = torch.arange(batch.num_rows).chunk(self.config.mini_batches)
         totals: dict[str, float] = {}
-        for part in rows:
-            for name, value in self._step(batch, credit, part, temperature).items():
-                totals[name] = totals.get(name, 0.0) + value / len(rows)
+        with self.policy.recomputed_layers(self.config.gradient_checkpointing):
+            for part in rows:
+                for name, value in self._step(batch, credit, part, temperature).items():
+                    totals[name] = totals.get(name, 0.0) + value / len(rows)
         return totals
 
     def _step(self, batch: Batch, credit: Credit, part: Tensor, temperature: float) -> dict[str, float]:
         mask = torch.zeros_like(batch.action_mask)
         mask[part] = batch.action_mask[part]
         weights = losses.token_weights(mask, self.config.aggregation)
-        lengths = batch.tokens.attention_mask.sum(1)
-        stats = UpdateStats()
-        self._forget_gradients()
-        for chunk in chunks(lengths[part].tolist(), self.config.tokens_per_micro_batch):
-            rows = part[chunk]
-            width = int(lengths[rows].max())
-            loss = self._micro_loss(batch, credit, weights, rows, width, temperature, stats)
-            loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
+        column = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        extents = (batch.action_mask * column).amax(1)
+        stats = self._accumulate(_Work(batch, credit, weights, extents, temperature), part)
+        if self.group is not None:
+            sum_gradients(self.masters.trained, self.group)
+        norm = torch.nn.utils.clip_grad_norm_(self.masters.trained, self.config.max_grad_norm)
         if not torch.isfinite(norm):
-            self._forget_gradients()
+            self.masters.forget_gradients()
             raise FloatingPointError(
                 f"the gradient norm is {norm.item()}; weights were not changed. "
                 "Lower learner.lr or set learner.rescore_old"
             )
         for optimizer in self.optimizers:
             optimizer.step()
-        return {**vars(stats), "grad_norm": float(norm)}
+        self.masters.publish()
+        values = stats.values()
+        if self.group is not None:
+            values = sum_values(values, self.group, self.policy.device)
+        return {**values, "grad_norm": float(norm)}
 
-    def _micro_loss(
-        self,
-        batch: Batch,
-        credit: Credit,
-        weights: Tensor,
-        rows: Tensor,
-        width: int,
-        temperature: float,
-        stats: UpdateStats,
-    ) -> Tensor:
-        tokens, config = batch.tokens, self.config
+    def _accumulate(self, work: _Work, part: Tensor) -> UpdateStats:
+        """Gradients of the mini-batch's rows, in as many passes as the budget asks for."""
+        mine = own_share(part, self.group)
+        stats = UpdateStats()
 
-        def cut(column: Tensor) -> Tensor:
-            return column[rows, :width]
+        def begin() -> None:
+            self.masters.forget_gradients()  # a pass that failed half way may have left some
+            stats.reset([term.name for term in work.credit.terms])
 
-        mask, weight = cut(batch.action_mask), cut(weights)
-        new = self.policy.token_logprobs(
-            cut(tokens.input_ids), mask, positions=cut(tokens.position_ids), temperature=temperature
+        def one_pass(chosen: list[int]) -> None:
+            self._micro_loss(work.rows(mine[chosen]), stats).backward()  # type: ignore[no-untyped-call]
+            self.masters.gather()
+
+        in_parts(
+            self.budget,
+            work.extents[mine].tolist(),
+            one_pass,
+            padded=self.policy.attention(self.config.attention) == "padded",
+            begin=begin,
+            settled=all(optimizer.state for optimizer in self.optimizers),
         )
-        old = cut(tokens.old_logprobs)
-        per_token = losses.ppo_clip(
-            new,
-            old,
-            cut(credit.advantages),
-            clip_low=config.clip_low,
-            clip_high=config.clip_high,
-            dual_clip=config.dual_clip,
-        )
-        loss = (weight * per_token).sum()
+        return stats
+
+    def _micro_loss(self, work: _Work, stats: UpdateStats) -> Tensor:
+        batch, credit, weight, config = work.batch, work.credit, work.weights, self.config
+        tokens, mask = batch.tokens, batch.action_mask
+        new, *compared = self._score(work)
+        clip = {"clip_low": config.clip_low, "clip_high": config.clip_high}
+        old, advantages = tokens.old_logprobs, credit.advantages
+        loss = (weight * losses.ppo_clip(new, old, advantages, dual_clip=config.dual_clip, **clip)).sum()
+        found = iter(compared)
         for term in credit.terms:  # normalised over the whole batch, of which this mini-batch is one part
-            share = config.mini_batches * cut(term.weights)
-            loss = loss + (share * term.function(new, *map(cut, term.inputs))).sum()
-        if config.kl_coef:
-            if tokens.ref_logprobs is None:
-                raise ValueError(
-                    "learner.kl_coef > 0 needs ref_logprobs in the batch; score them first or set kl_coef=0"
-                )
-            kl = (weight * losses.k3_kl(new, cut(tokens.ref_logprobs))).sum()
+            share = config.mini_batches * term.weights
+            if isinstance(term, DistributionTerm):
+                value = (share[mask] * next(found)).sum()
+            else:
+                value = (share * term.function(new, *term.inputs)).sum()
+            loss = loss + value
+            stats.terms[term.name] += float(value.detach())
+        if config.kl_coef and tokens.ref_logprobs is not None:
+            kl = (weight * losses.k3_kl(new, tokens.ref_logprobs)).sum()
             loss = loss + config.kl_coef * kl
             stats.kl += float(kl.detach())
         with torch.no_grad():
-            clipped = losses.ppo_clipped(
-                new, old, cut(credit.advantages), clip_low=config.clip_low, clip_high=config.clip_high
-            )
+            clipped = losses.ppo_clipped(new, old, advantages, **clip)
             stats.loss += float(loss)
             stats.clip_fraction += float((weight * clipped).sum())
             stats.approx_kl += float((weight * (old - new)).sum())
         return loss
 
-    def _forget_gradients(self) -> None:
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+    def _score(self, work: _Work) -> tuple[Tensor, ...]:
+        """New log-probabilities [N, T], and the value [M] of every term that compares distributions."""
+        tokens, mask, how = (
+            work.batch.tokens,
+            work.batch.action_mask,
+            self.policy.attention(self.config.attention),
+        )
+        if how == "padded":
+            hidden = self.policy.hidden(tokens.input_ids, mask, positions=tokens.position_ids)
+        else:
+            column = torch.arange(mask.shape[1], device=mask.device)
+            real = tokens.attention_mask & (column < work.extents[:, None])
+            pack = pack_rows(tokens.input_ids, real, tokens.position_ids, mask)
+            hidden = self.policy.packed_hidden(pack, how)
+        picked, *compared = self.policy.read_out(hidden, _reader(work), work.temperature)
+        new = torch.zeros(mask.shape, dtype=picked.dtype, device=mask.device).masked_scatter(mask, picked)
+        return new, *compared
+
+
+def _reader(work: _Work) -> Reader:
+    """Reads the sampled tokens' log-probabilities, and the value of each term that compares distributions."""
+    mask, teacher = work.batch.action_mask, work.batch.teacher_topk
+    ids = work.batch.tokens.input_ids[mask]
+    terms = [
+        (term, [column[mask] for column in term.inputs])
+        for term in work.credit.terms
+        if isinstance(term, DistributionTerm)
+    ]
+    if terms and teacher is None:
+        raise ValueError(f"the loss {terms[0][0].name!r} needs teacher_topk in the batch; score it first")
+
+    def read(every: Tensor, part: slice) -> tuple[Tensor, ...]:
+        new = every.gather(1, ids[part][:, None])[:, 0]
+        if teacher is None:
+            return (new,)
+        likely = teacher.ids[part], teacher.logprobs[part]
+        return new, *(t.function(new, every, *likely, *(x[part] for x in inputs)) for t, inputs in terms)
+
+    return read
+
+
+def _places(batch: Batch, rows: Tensor) -> TopK | None:
+    """The teacher's distributions at the action tokens of some rows."""
+    teacher, mask = batch.teacher_topk, batch.action_mask
+    if teacher is None:
+        return None
+    number = (mask.flatten().cumsum(0) - 1).view_as(mask)[rows][mask[rows]]
+    return TopK(teacher.ids[number], teacher.logprobs[number])

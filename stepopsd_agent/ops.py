@@ -22,12 +22,63 @@ def group_mean(values: Tensor, group: Tensor, groups: int) -> Tensor:
     return low + total / group_count(group, groups).clamp(min=1)
 
 
-def group_std(values: Tensor, group: Tensor, groups: int) -> Tensor:
-    """Sample standard deviation (n - 1) of `values` [M] for each id: [groups]; zero below two values."""
+def group_std(values: Tensor, group: Tensor, groups: int, *, correction: int = 1) -> Tensor:
+    """Standard deviation of `values` [M] for each id: [groups]; zero below two values.
+
+    It is the sample deviation (n - 1); with `correction=0` that of the population (n).
+    """
     _, deviation = _from_lowest(values, group, groups)
     centred = deviation - group_mean(deviation, group, groups)[group]
     total = values.new_zeros(groups).index_add(0, group, centred.square())
-    return (total / (group_count(group, groups) - 1).clamp(min=1)).sqrt()
+    return (total / (group_count(group, groups) - correction).clamp(min=1)).sqrt()
+
+
+def standardised(
+    values: Tensor, group: Tensor, groups: int, *, std: bool = True, eps: float = 1e-6, correction: int = 1
+) -> Tensor:
+    """`values` [M] minus their group's mean and, with `std`, over its deviation + `eps`: [M].
+
+    Zero in a group of one, and exactly zero where a group's values are equal.
+    """
+    centred = values - group_mean(values, group, groups)[group]
+    if not std:
+        return centred
+    return centred / (group_std(values, group, groups, correction=correction)[group] + eps)
+
+
+def joined_ids(*ids: Tensor) -> Tensor:
+    """One id per combination of `ids` [M]: [M] int64, numbered from 0, equal where all of them are equal."""
+    numbers: Tensor = torch.unique(torch.stack(ids, dim=1), dim=0, return_inverse=True)[1]
+    return numbers
+
+
+def discounted_to_go(values: Tensor, group: Tensor, groups: int, gamma: float) -> Tensor:
+    """y_k = x_k + gamma y_(k+1) within every group, the last y being its x: [M].
+
+    The members of a group must stand together in `group` [M], in their order.
+    """
+    place = _place(group)
+    table = values.new_zeros(groups, int(place.max()) + 1)
+    table[group, place] = values
+    for k in range(table.shape[1] - 2, -1, -1):
+        table[:, k] += gamma * table[:, k + 1]
+    return table[group, place]
+
+
+def discounted_so_far(values: Tensor, group: Tensor, groups: int, gamma: float) -> Tensor:
+    """y_k = x_k + gamma y_(k-1) within every group, the first y being its x: [M]; else as above."""
+    return discounted_to_go(values.flip(0), group.flip(0), groups, gamma).flip(0)
+
+
+def following(values: Tensor, group: Tensor, at_end: Tensor) -> Tensor:
+    """The next value [M] within every group; behind the last one the group's `at_end` [groups]."""
+    same = group[1:] == group[:-1]
+    return torch.cat([torch.where(same, values[1:], at_end[group[:-1]]), at_end[group[-1:]]])
+
+
+def preceding(values: Tensor, group: Tensor, at_start: Tensor) -> Tensor:
+    """The value before [M] within every group; before the first one the group's `at_start` [groups]."""
+    return following(values.flip(0), group.flip(0), at_start).flip(0)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -62,6 +113,15 @@ def spread_steps(per_step: Tensor, step_of_token: Tensor) -> Tensor:
     """Give every token its step's value: `per_step` [S] to [N, T], zero where `step_of_token` is -1."""
     _check_ids(step_of_token.clamp(min=0), step_of_token.shape, len(per_step))
     return torch.where(step_of_token >= 0, per_step[step_of_token.clamp(min=0)], 0)
+
+
+def _place(group: Tensor) -> Tensor:
+    """Place of every member in its group, from 0; raises unless the members of a group stand together."""
+    new = torch.cat([torch.ones_like(group[:1], dtype=torch.bool), group[1:] != group[:-1]])
+    if int(new.sum()) != len(torch.unique(group)):
+        raise ValueError("the members of a group must stand together: sort them by group first")
+    count = torch.arange(len(group), device=group.device)
+    return count - count[new][new.long().cumsum(0) - 1]
 
 
 def _from_lowest(values: Tensor, group: Tensor, groups: int) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,18 @@ are trained here from nothing it needs a fraction of AdamW's updates; pretrained
 
 import torch
 
+from stepopsd_agent.master_weights import MasterWeights
 from stepopsd_agent.policy import Policy
 
 
 def make_optimizers(
-    policy: Policy, *, lr: float, muon_lr: float, weight_decay: float, betas: tuple[float, float]
+    policy: Policy,
+    *,
+    lr: float,
+    muon_lr: float,
+    weight_decay: float,
+    betas: tuple[float, float],
+    masters: MasterWeights | None = None,
 ) -> list[torch.optim.Optimizer]:
     """AdamW for every trainable weight; with ``muon_lr`` > 0 Muon takes the layers' matrices from it.
 
@@ -20,6 +27,7 @@ def make_optimizers(
         muon_lr: Muon's learning rate; 0 leaves everything to AdamW.
         weight_decay: of both.
         betas: AdamW's.
+        masters: copies of the trained weights to work on in their place.
 
     Returns:
         AdamW first, then Muon if it has anything to do.
@@ -30,6 +38,8 @@ def make_optimizers(
     matrices = [p for p in trained if muon_lr and p.ndim == 2 and id(p) not in ends]
     taken = set(map(id, matrices))
     rest = [p for p in trained if id(p) not in taken]
+    if masters is not None:
+        rest, matrices = [masters.of(p) for p in rest], [masters.of(p) for p in matrices]
     adamw = torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=betas)
     if not matrices:
         return [adamw]

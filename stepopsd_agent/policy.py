@@ -1,7 +1,7 @@
 """The language model behind the agent: load, tokenise, score.
 
-The only file of the package that touches transformers. Any causal language model works: a local folder, a
-hub name, a GGUF file inside a folder, or the tiny Qwen3-shaped model this project makes for CPU runs.
+Only this file, `scoring` and `attention` touch transformers. Any causal language model works: a local folder,
+a hub name, a GGUF file inside a folder, or the tiny Qwen3-shaped model this project makes for CPU runs.
 """
 
 import os
@@ -25,32 +25,33 @@ from transformers import (
 from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as transformers_logging
 
-from stepopsd_agent.config import ModelConfig
-from stepopsd_agent.tiny_tokenizer import END, train_tokenizer
+from stepopsd_agent.adapter import add_adapter, merged_weights, switched_off
+from stepopsd_agent.config import LoraConfig, ModelConfig
+from stepopsd_agent.scoring import ScoringModel
+from stepopsd_agent.tiny_tokenizer import END, FindNames, numbered, train_tokenizer
 
 
 class ModelFolderError(ValueError):
     """A model could not be loaded; the message names the folder and the next action."""
 
 
-class Policy:
+class Policy(ScoringModel):
     """A causal language model with its tokenizer.
 
     Attributes:
         model: the network, on ``device``.
         tokenizer: its tokenizer.
         device: where tensors go.
+        adapted: whether an adapter is trained instead of the model.
     """
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: str = "cpu"
     ) -> None:
         """Wrap a loaded model and tokenizer and move the model to ``device``."""
-        self.device = torch.device(device)
-        torch.nn.Module.to(model, self.device)  # transformers hides the types of its own `to`
-        model.train(False)
-        self.model = model
+        super().__init__(model, device)
         self.tokenizer = tokenizer
+        self.adapted = False
 
     @property
     def pad_id(self) -> int:
@@ -104,62 +105,14 @@ class Policy:
             cache: holds K - Q keys; grown in place.
 
         Returns:
-            [B, V] float32 logits.
+            [B, V] float32 logits (float64 from a float64 model).
         """
         out = self.model(
             input_ids=ids, position_ids=positions, attention_mask=self._attention_bias(mask),
             past_key_values=cache, use_cache=True, logits_to_keep=1,
         )  # fmt: skip
-        logits: Tensor = out.logits[:, -1].float()
-        return logits
-
-    def token_logprobs(
-        self,
-        ids: Tensor,
-        select: Tensor,
-        *,
-        positions: Tensor | None = None,
-        mask: Tensor | None = None,
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Log-probabilities (nats) of the selected tokens given what stands before them.
-
-        Only the selected positions go through the output layer, so memory does not grow with length x
-        vocabulary.
-
-        Args:
-            ids: [N, T] right-padded rows.
-            select: [N, T] True at the tokens to score; column 0 cannot be scored.
-            positions: [N, T] position of each token; column index when absent.
-            mask: [N, T, T] True where query i may look at key j; causal when absent, and padding on the
-                right is then harmless.
-            temperature: the logits are divided by it, as in sampling.
-
-        Returns:
-            [N, T] float32, zero where ``select`` is False.
-        """
-        if bool(select[:, 0].any()):
-            raise ValueError(
-                "the first token of a row has nothing before it and cannot be scored; select later tokens"
-            )
-        hidden = self.model.base_model(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=None if mask is None else self._attention_bias(mask[:, None]),
-            use_cache=False,
-        ).last_hidden_state  # (N, T, D)
-        chosen = hidden[:, :-1][select[:, 1:]]  # the state one before each selected token
-        head = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-        logits = head(chosen).float() / temperature
-        picked = torch.log_softmax(logits, dim=-1).gather(1, ids[:, 1:][select[:, 1:]][:, None])[:, 0]
-        return torch.zeros(ids.shape, dtype=picked.dtype, device=ids.device).masked_scatter(select, picked)
-
-    def _attention_bias(self, mask: Tensor) -> Tensor:
-        """Boolean mask to the additive form every attention back end of transformers accepts."""
-        dtype = self.model.dtype
-        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(
-            ~mask, torch.finfo(dtype).min
-        )
+        logits: Tensor = out.logits[:, -1]
+        return logits if logits.dtype == torch.float64 else logits.float()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens added."""
@@ -174,13 +127,27 @@ class Policy:
             self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
 
+    def add_adapter(self, config: LoraConfig, seed: int) -> None:
+        """Train a low-rank adapter from now on, the model itself staying as it is; see `adapter`."""
+        add_adapter(self.model, config, seed)
+        self.adapted = True
+
+    def _weights(self) -> dict[str, torch.nn.Parameter]:
+        """What is trained, and so what copies of the weights hold: the model, or its adapter alone."""
+        named = self.model.named_parameters()
+        return {name: p for name, p in named if p.requires_grad or not self.adapted}
+
     def state(self) -> dict[str, Tensor]:
-        """A detached CPU copy of the weights, tied tensors once."""
-        return {name: p.detach().cpu().clone() for name, p in self.model.named_parameters()}
+        """A detached CPU copy of the weights, tied tensors once; of the adapter alone where there is one."""
+        return {name: p.detach().cpu().clone() for name, p in self._weights().items()}
+
+    def origin(self) -> dict[str, Tensor]:
+        """The weights before any update, for `weights`; with an adapter nothing, as it is switched off."""
+        return {} if self.adapted else self.state()
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Copy weights in; names and shapes must match."""
-        own = dict(self.model.named_parameters())
+        own = self._weights()
         if own.keys() != state.keys():
             raise ModelFolderError(
                 f"weights do not fit the model: differing names {sorted(own.keys() ^ state.keys())[:4]}"
@@ -191,7 +158,14 @@ class Policy:
 
     @contextmanager
     def weights(self, state: dict[str, Tensor]) -> Iterator[None]:
-        """Score with other weights of the same network for a while, then put the current ones back."""
+        """Score with other weights of the same network for a while, then put the current ones back.
+
+        No weights at all stand for the model without its adapter.
+        """
+        if self.adapted and not state:
+            with switched_off(self.model):
+                yield
+            return
         current = self.state()
         self.load_state(state)
         try:
@@ -200,9 +174,12 @@ class Policy:
             self.load_state(current)
 
     def save(self, folder: Path) -> None:
-        """Write model and tokenizer as a folder that ``load_policy`` and transformers read (safetensors)."""
+        """Write model and tokenizer as a folder that ``load_policy`` and transformers read (safetensors).
+
+        An adapter is merged into the model that is written.
+        """
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        self.model.save_pretrained(folder)
+        self.model.save_pretrained(folder, state_dict=merged_weights(self.model) if self.adapted else None)
         self.tokenizer.save_pretrained(folder)
 
 
@@ -222,7 +199,7 @@ def load_policy(config: ModelConfig, device: str) -> Policy:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would tear ours
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **gguf)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=_dtype(config, device), **gguf)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=weight_type(config, device), **gguf)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelFolderError(
             f"{path}: not a loadable causal language model ({(str(error) or repr(error)).splitlines()[0]}). "
@@ -237,16 +214,29 @@ def load_policy(config: ModelConfig, device: str) -> Policy:
     return Policy(model, tokenizer, device)
 
 
-def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: int) -> Policy:
+def tiny_policy(
+    texts: Sequence[str], config: ModelConfig, device: str, seed: int, names: FindNames = numbered
+) -> Policy:
     """A fresh Qwen3-shaped model, weights from ``seed``, and a tokenizer learned from ``texts``."""
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=train_tokenizer(texts, config.vocab_size),
+        tokenizer_object=train_tokenizer(texts, config.vocab_size, names),
         eos_token=END,
         pad_token=END,
         clean_up_tokenization_spaces=False,
     )
-    shape = Qwen3Config(
-        vocab_size=len(tokenizer),
+    assert tokenizer.eos_token_id is not None  # given just now
+    with torch.random.fork_rng(devices=[]):  # initial weights from the seed, the caller's generator untouched
+        torch.manual_seed(seed)
+        model = Qwen3ForCausalLM(tiny_shape(config, len(tokenizer), int(tokenizer.eos_token_id)))
+    _attend_to_equal_tokens(model)
+    torch.nn.Module.to(model, weight_type(config, device))  # transformers hides the types of its own `to`
+    return Policy(model, tokenizer, device)
+
+
+def tiny_shape(config: ModelConfig, vocabulary: int, end: int) -> Qwen3Config:
+    """What the fresh model is made from; `end` ends responses and pads."""
+    return Qwen3Config(
+        vocab_size=vocabulary,
         hidden_size=config.hidden_size,
         intermediate_size=3 * config.hidden_size,
         num_hidden_layers=config.num_layers,
@@ -256,16 +246,10 @@ def tiny_policy(texts: Sequence[str], config: ModelConfig, device: str, seed: in
         max_position_embeddings=config.max_positions,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6},  # slow turns: names match from afar
         tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=end,
+        pad_token_id=end,
         bos_token_id=None,
     )
-    with torch.random.fork_rng(devices=[]):  # initial weights from the seed, the caller's generator untouched
-        torch.manual_seed(seed)
-        model = Qwen3ForCausalLM(shape)
-    _attend_to_equal_tokens(model)
-    torch.nn.Module.to(model, _dtype(config, device))  # transformers hides the types of its own `to`
-    return Policy(model, tokenizer, device)
 
 
 def _attend_to_equal_tokens(model: Qwen3ForCausalLM) -> None:
@@ -285,7 +269,8 @@ def _attend_to_equal_tokens(model: Qwen3ForCausalLM) -> None:
             attention.k_norm.weight.fill_(1.6)
 
 
-def _dtype(config: ModelConfig, device: str) -> torch.dtype:
+def weight_type(config: ModelConfig, device: str) -> torch.dtype:
+    """The type of the weights."""
     if config.dtype == "auto":
         return torch.bfloat16 if device.startswith("cuda") else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[config.dtype]

@@ -1,151 +1,161 @@
-"""Teacher log-probs: those of one pass per step on its own full context, the common prefix shared.
+"""Log-probs of recorded tokens: on their own rows, or behind what a hindsight teacher is told.
 
 A row of the batch becomes a tree: its own tokens are the trunk, and each step hangs a branch (hindsight
 block, then the step's sampled tokens) where the step began. A branch sees the trunk up to that point and
 itself, and its positions go on from there, so each scored token has exactly the context prefix + block +
-earlier tokens of the step (c^T of StepOPSD, eq. 2).
+earlier tokens of the step (c^T of StepOPSD, eq. 2). The numbers are those of one pass per step on its own
+full context; what the contexts share is computed once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from stepopsd_agent.batch import Batch
+from stepopsd_agent.budget import TokenBudget, as_budget
+from stepopsd_agent.config import Attention
+from stepopsd_agent.output_layer import Reader, sampled
+from stepopsd_agent.packing import bins, pack_trees
 from stepopsd_agent.policy import Policy
+from stepopsd_agent.scoring import Way
+from stepopsd_agent.trees import Branch, Tree, chunks, parts, tree_tensors
+
+Scores = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Branch:
-    """Tokens that continue a trunk elsewhere than it went on itself.
+class _Part:
+    """Some branches of a tree, from its ``first`` on, with as much of the trunk as they need."""
 
-    Attributes:
-        at: trunk tokens the branch sees.
-        block: ids given, not scored.
-        target: ids scored.
-    """
+    number: int
+    first: int
+    tree: Tree
 
-    at: int
-    block: tuple[int, ...]
-    target: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Tree:
-    """One trunk with its branches.
-
-    Attributes:
-        trunk: ids of the row.
-        branches: in any order.
-        scored: trunk columns scored as they stand.
-    """
-
-    trunk: tuple[int, ...]
-    branches: tuple[Branch, ...] = ()
-    scored: tuple[int, ...] = ()
-
-    def __len__(self) -> int:
-        """Tokens a forward pass over the tree processes."""
-        return len(self.trunk) + sum(len(b.block) + len(b.target) for b in self.branches)
+    def within(self, budget: int) -> list["_Part"]:
+        """The same as several parts of at most ``budget`` tokens."""
+        out: list[_Part] = []
+        first = self.first
+        for tree in parts(self.tree, budget):
+            out.append(_Part(self.number, first, tree))
+            first += len(tree.branches)
+        return out
 
 
-@dataclass(frozen=True)
-class TreeTensors:
-    """Trees side by side: ids, positions, selection [N, T]; mask [N, T, T], None when no tree branches."""
+def read_trees(
+    policy: Policy,
+    trees: Sequence[Tree],
+    reader: Callable[[Tensor], Reader],
+    *,
+    tokens_per_pass: int | TokenBudget,
+    temperature: float = 1.0,
+    attention: Attention = "auto",
+) -> list[Scores]:
+    """What ``reader`` keeps at each tree's scored places: the trunk's in order, then the branches'.
 
-    ids: Tensor
-    positions: Tensor
-    select: Tensor
-    mask: Tensor | None
-
-
-def tree_tensors(trees: Sequence[Tree], pad_id: int, device: torch.device) -> TreeTensors:
-    """Lay trees out as right-padded rows, trunk first, then the branches in order."""
-    width = max(map(len, trees))
-    ids = torch.full((len(trees), width), pad_id, dtype=torch.long)
-    positions = torch.zeros(len(trees), width, dtype=torch.long)
-    select = torch.zeros(len(trees), width, dtype=torch.bool)
-    owner = torch.zeros(len(trees), width, dtype=torch.long)  # 0 the trunk, k the k-th branch, -1 padding
-    sight = torch.zeros(len(trees), width, dtype=torch.long)  # how many trunk tokens a token sees
-    for n, tree in enumerate(trees):
-        size = len(tree.trunk)
-        ids[n, :size] = torch.tensor(tree.trunk)
-        positions[n, :size] = torch.arange(size)
-        sight[n, :size] = torch.arange(size) + 1
-        select[n, list(tree.scored)] = True
-        for k, branch in enumerate(tree.branches, start=1):
-            end = size + len(branch.block) + len(branch.target)
-            ids[n, size:end] = torch.tensor(branch.block + branch.target)
-            positions[n, size:end] = branch.at + torch.arange(end - size)
-            sight[n, size:end], owner[n, size:end] = branch.at, k
-            select[n, end - len(branch.target) : end] = True
-            size = end
-        owner[n, size:] = -1
-    mask = _tree_mask(owner, sight).to(device) if any(t.branches for t in trees) else None
-    return TreeTensors(ids.to(device), positions.to(device), select.to(device), mask)
-
-
-def _tree_mask(owner: Tensor, sight: Tensor) -> Tensor:
-    column = torch.arange(owner.shape[1])
-    trunk = (owner[:, None, :] == 0) & (column < sight[:, :, None])
-    causal = column[:, None] >= column[None, :]
-    own = (owner[:, :, None] == owner[:, None, :]) & causal & (owner[:, :, None] != 0)
-    return trunk | own  # (N, T, T); a padding token sees earlier padding and itself
-
-
-def score_trees(
-    policy: Policy, trees: Sequence[Tree], *, tokens_per_pass: int, temperature: float = 1.0
-) -> list[tuple[Tensor, list[Tensor]]]:
-    """Log-probs of the scored trunk columns and of each branch's target.
-
-    A branch's first target needs the token before it on the same row: the block's last, or, where the block
-    is empty, a branch repeats the trunk token it continues (the caller gets this right by never making a
-    branch without a block).
+    Args:
+        policy: holds the weights.
+        trees: contexts; a branch's first target is predicted from the block's last token, so it needs one.
+        reader: made from the ids of the scored tokens, see `output_layer`.
+        tokens_per_pass: tokens per forward pass; changes memory, not results. A larger tree is cut, its trunk
+            repeated.
+        temperature: as in sampling.
+        attention: see `LearnerConfig.attention`.
 
     Returns:
-        For each tree ([scored], [[target] per branch]) on CPU, float32.
+        For each tree the reader's tensors, on the policy's device.
     """
     if any(not b.block for t in trees for b in t.branches):
         raise ValueError("a branch needs a block; a step without hindsight is scored on the trunk")
-    out: list[tuple[Tensor, list[Tensor]]] = [(torch.empty(0), [])] * len(trees)
-    for chunk in chunks([len(t) for t in trees], tokens_per_pass):
-        tensors = tree_tensors([trees[i] for i in chunk], policy.pad_id, policy.device)
-        with torch.inference_mode():
-            scores = policy.token_logprobs(
-                tensors.ids,
-                tensors.select,
-                positions=tensors.positions,
-                mask=tensors.mask,
-                temperature=temperature,
-            ).cpu()
-        for row, i in enumerate(chunk):
-            out[i] = _unpack(trees[i], scores[row])
+    budget, how = as_budget(tokens_per_pass, policy.device), policy.attention(attention)
+    cut = chunks if how == "padded" else bins
+    found: list[dict[int, Scores]] = [{} for _ in trees]
+    left = [_Part(n, 0, tree) for n, tree in enumerate(trees)]
+    while left:
+        left = [small for part in left for small in part.within(budget.tokens)]
+        sizes = [len(part.tree) for part in left]
+        chosen = next(cut(sizes, budget.tokens))
+        some = [left[i].tree for i in chosen]
+        cost = sum(map(len, some)) if cut is bins else len(some) * max(map(len, some))
+        try:
+            with torch.inference_mode(), budget.watch(cost):
+                read = _read(policy, some, reader, how, temperature)
+        except RuntimeError as error:
+            budget.halve(error, cost, max(len(some), len(some[0].branches)))
+            continue
+        for i, scores in zip(chosen, read, strict=True):
+            found[left[i].number][left[i].first] = scores
+        done = set(chosen)
+        left = [part for i, part in enumerate(left) if i not in done]
+    return [_joined(some) for some in found]
+
+
+def _read(
+    policy: Policy, trees: Sequence[Tree], reader: Callable[[Tensor], Reader], how: Way, temperature: float
+) -> list[Scores]:
+    """One forward pass."""
+    if how == "padded":
+        rows = tree_tensors(trees, policy.pad_id, policy.device)
+        hidden = policy.hidden(rows.ids, rows.select, positions=rows.positions, mask=rows.mask)
+        ids = rows.ids[rows.select]
+    else:
+        pack = pack_trees(trees, policy.device)
+        hidden, ids = policy.packed_hidden(pack, how), pack.ids[pack.select]
+    columns = policy.read_out(hidden, reader(ids), temperature)
+    sizes = [len(t.scored) + sum(len(b.target) for b in t.branches) for t in trees]
+    return list(zip(*(torch.split(column, sizes) for column in columns), strict=True))
+
+
+def _joined(some: dict[int, Scores]) -> Scores:
+    """The scores of a tree's parts in the order of its branches."""
+    return tuple(map(torch.cat, zip(*(some[first] for first in sorted(some)), strict=True)))
+
+
+def score_trees(
+    policy: Policy,
+    trees: Sequence[Tree],
+    *,
+    tokens_per_pass: int | TokenBudget,
+    temperature: float = 1.0,
+    attention: Attention = "auto",
+) -> list[tuple[Tensor, list[Tensor]]]:
+    """Log-probs of the scored trunk columns, in ascending order, and of each branch's target.
+
+    Args:
+        policy: holds the weights.
+        trees: contexts.
+        tokens_per_pass: see `read_trees`, as the others.
+        temperature: as in sampling.
+        attention: how.
+
+    Returns:
+        For each tree ([scored], [[target] per branch]) on CPU; float32, or float64 from a float64 model.
+    """
+    read = read_trees(
+        policy,
+        trees,
+        sampled,
+        tokens_per_pass=tokens_per_pass,
+        temperature=temperature,
+        attention=attention,
+    )
+    out = []
+    for tree, (logprobs,) in zip(trees, read, strict=True):
+        sizes = [len(tree.scored), *(len(b.target) for b in tree.branches)]
+        trunk, *targets = torch.split(logprobs.cpu(), sizes)
+        out.append((trunk, targets))
     return out
 
 
-def _unpack(tree: Tree, scores: Tensor) -> tuple[Tensor, list[Tensor]]:
-    start, targets = len(tree.trunk), []
-    for branch in tree.branches:
-        begin = start + len(branch.block)
-        start = begin + len(branch.target)
-        targets.append(scores[begin:start])
-    return scores[list(tree.scored)], targets
-
-
-def chunks(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices by length, cut so that rows x longest stays within ``budget`` tokens (one row at least)."""
-    chunk: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if chunk and (len(chunk) + 1) * lengths[i] > budget:
-            yield chunk
-            chunk = []
-        chunk.append(i)
-    if chunk:
-        yield chunk
-
-
-def plain_logprobs(policy: Policy, batch: Batch, *, tokens_per_pass: int, temperature: float = 1.0) -> Tensor:
+def plain_logprobs(
+    policy: Policy,
+    batch: Batch,
+    *,
+    tokens_per_pass: int | TokenBudget,
+    temperature: float = 1.0,
+    attention: Attention = "auto",
+) -> Tensor:
     """[N, T] log-probs of the action tokens on their own rows: student, old or reference."""
     return teacher_logprobs(
         policy,
@@ -154,6 +164,7 @@ def plain_logprobs(policy: Policy, batch: Batch, *, tokens_per_pass: int, temper
         "inline",
         tokens_per_pass=tokens_per_pass,
         temperature=temperature,
+        attention=attention,
     )
 
 
@@ -163,8 +174,9 @@ def teacher_logprobs(
     blocks: Sequence[Sequence[int]],
     position: str,
     *,
-    tokens_per_pass: int,
+    tokens_per_pass: int | TokenBudget,
     temperature: float = 1.0,
+    attention: Attention = "auto",
 ) -> Tensor:
     """[N, T] log-probs of the action tokens in the hindsight-enriched contexts, zero elsewhere.
 
@@ -173,21 +185,28 @@ def teacher_logprobs(
         batch: rows to score.
         blocks: hindsight ids per episode; an empty one leaves the context as it was.
         position: "inline" right before each step's tokens, "prefix" once, right after the row's first prompt.
-        tokens_per_pass: padded tokens per forward pass; changes memory, not results.
+        tokens_per_pass: tokens per forward pass; changes memory, not results.
         temperature: as in sampling.
+        attention: see `LearnerConfig.attention`.
     """
-    rows = [_row_tree(batch, n, blocks, position) for n in range(batch.tokens.input_ids.shape[0])]
-    scores = score_trees(
-        policy, [tree for tree, _ in rows], tokens_per_pass=tokens_per_pass, temperature=temperature
+    rows = [row_tree(batch, n, blocks, position) for n in range(batch.num_rows)]
+    read = read_trees(
+        policy,
+        [tree for tree, _ in rows],
+        sampled,
+        tokens_per_pass=tokens_per_pass,
+        temperature=temperature,
+        attention=attention,
     )
-    out = torch.zeros(batch.tokens.input_ids.shape)
-    for n, ((_, columns), (trunk, branches)) in enumerate(zip(rows, scores, strict=True)):
-        out[n, torch.tensor(columns, dtype=torch.long)] = torch.cat([trunk, *branches])
-    return out.to(batch.tokens.input_ids.device)
+    device = batch.tokens.input_ids.device
+    out = torch.zeros(batch.tokens.input_ids.shape, dtype=read[0][0].dtype, device=device)
+    for n, ((_, columns), (logprobs,)) in enumerate(zip(rows, read, strict=True)):
+        out[n, torch.tensor(columns, device=device)] = logprobs.to(device)
+    return out
 
 
-def _row_tree(batch: Batch, n: int, blocks: Sequence[Sequence[int]], position: str) -> tuple[Tree, list[int]]:
-    """The tree of row n, and the batch column of each score in the order ``score_trees`` returns them."""
+def row_tree(batch: Batch, n: int, blocks: Sequence[Sequence[int]], position: str) -> tuple[Tree, list[int]]:
+    """The tree of row n, and the batch column of each scored token in the order of `read_trees`."""
     length = int(batch.tokens.attention_mask[n].sum())
     ids = tuple(batch.tokens.input_ids[n, :length].tolist())
     steps = batch.tokens.step_of_token[n, :length].tolist()
@@ -195,17 +214,17 @@ def _row_tree(batch: Batch, n: int, blocks: Sequence[Sequence[int]], position: s
     first = columns[0]
     block = tuple(blocks[int(batch.steps.episode_of_step[steps[first]])])
     if not block:
-        return Tree(ids, scored=tuple(columns)), columns
+        return Tree(ids[: columns[-1] + 1], scored=tuple(columns)), columns
     if position == "prefix":
         shifted = tuple(t + len(block) for t in columns)
-        return Tree(ids[:first] + block + ids[first:], scored=shifted), columns
+        return Tree(ids[:first] + block + ids[first : columns[-1] + 1], scored=shifted), columns
     branches = []
-    for start, end in _spans(steps):
+    for start, end in step_spans(steps):
         branches.append(Branch(start, block, ids[start:end]))
     return Tree(ids[: branches[-1].at], tuple(branches)), columns
 
 
-def _spans(steps: Sequence[int]) -> Iterator[tuple[int, int]]:
+def step_spans(steps: Sequence[int]) -> Iterator[tuple[int, int]]:
     """[start, end) of each run of one step's tokens."""
     start = 0
     for t in range(1, len(steps) + 1):

@@ -6,25 +6,36 @@ on it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
 
-from stepopsd_agent.generation import Decoder, Sampled, noise
+from stepopsd_agent.drawing import Drawing, noise
+from stepopsd_agent.generation import Decoder, Sampled
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_wrappers import Episode, StepTokens, recorder
 from stepopsd_wrappers.parse_response import ResponseFormat, parse_response
 
+Answer = tuple[str, SupportsFloat, bool, bool, dict[str, Any]]
+"""What ``step`` returns."""
+
 
 @dataclass(frozen=True)
 class Task:
-    """One attempt to make: which game, with which seed, as which member of which group."""
+    """One attempt to make: which task, with which seed, as which member of which group.
+
+    An attempt may go on from the middle of another one: `repeated` are the responses to give again first, and
+    `row` the ids that the next response continues.
+    """
 
     task_id: str
     seed: int
     group: int = 0
     member: int = 0
+    repeated: tuple[str, ...] = ()
+    row: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,10 @@ class Sampling:
         temperature: 0 takes the likeliest token.
         max_tokens: longest response.
         max_row_tokens: an episode whose row would outgrow this is closed as truncated.
-        response: "plain" or "tags", to find the action inside the response.
+        response: format of responses, to find the action inside them.
+        top_k: as in `Drawing`.
+        top_p: as in `Drawing`.
+        stop: strings that end a response.
     """
 
     seed: str
@@ -44,6 +58,14 @@ class Sampling:
     max_tokens: int
     max_row_tokens: int
     response: ResponseFormat = "plain"
+    top_k: int = 0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+
+    @property
+    def drawing(self) -> Drawing:
+        """The distribution of tokens."""
+        return Drawing(self.temperature, self.top_k, self.top_p)
 
 
 @dataclass
@@ -59,6 +81,24 @@ class _Slot:
     turn: int = 0
     added: list[int] = field(default_factory=list)
     new_row: bool = True
+
+
+def begin(env: gym.Env[str, str], task: Task, run: str = "", update: int = 0) -> tuple[str, dict[str, Any]]:
+    """Begin a task in a recorded environment, under its name in the records."""
+    recorder(env).identify(run=run, update=update, group=task.group, member=task.member)
+    return env.reset(seed=task.seed, options={env.get_wrapper_attr("task_option"): task.task_id})
+
+
+def attempt(env: gym.Env[str, str], action: str) -> Answer | None:
+    """Step a recorded environment; None when it raised, which is then in the record, and others go on."""
+    before = recorder(env).last_episode
+    try:
+        return env.step(action)
+    except Exception:
+        record = recorder(env).last_episode
+        if record is None or record is before or record.steps[-1].error is None:
+            raise  # not the environment's error: the recorder would have it
+        return None
 
 
 def rollout(
@@ -92,12 +132,15 @@ def rollout(
 
     def start(env: gym.Env[str, str]) -> _Slot:
         index, task = queue.pop()
-        recorder(env).identify(run=run, update=update, group=task.group, member=task.member)
-        prompt, _ = env.reset(seed=task.seed, options={"game": task.task_id})
-        return _Slot(env, index, task, prompt)
+        prompt, _ = begin(env, task, run, update)
+        for response in task.repeated:
+            prompt = env.step(response)[0]
+        return _Slot(env, index, task, prompt, turn=len(task.repeated))
 
     slots = [start(env) for env in envs[: len(queue)]]
-    decoder = Decoder(policy, len(slots), temperature=sampling.temperature, max_tokens=sampling.max_tokens)
+    decoder = Decoder(
+        policy, len(slots), sampling.drawing, max_tokens=sampling.max_tokens, stop=sampling.stop
+    )
     while slots:
         _prepare(slots, decoder, form, sampling)
         responses = decoder.respond([s.added for s in slots], _uniforms(slots, sampling))
@@ -131,10 +174,12 @@ def _uniforms(slots: Sequence[_Slot], sampling: Sampling) -> np.ndarray:
 def _prepare(slots: Sequence[_Slot], decoder: Decoder, form: PromptFormat, sampling: Sampling) -> None:
     """Turn each slot's prompt into the ids to add: a prompt that extends what the row shows continues it."""
     for i, slot in enumerate(slots):
-        slot.new_row = slot.turn == 0 or not slot.prompt.startswith(slot.shown)
+        slot.new_row = not slot.shown or not slot.prompt.startswith(slot.shown)
         if slot.new_row:
             decoder.restart(i)
-            slot.added = form.first_ids(slot.prompt)[-(sampling.max_row_tokens - sampling.max_tokens) :]
+            longest = sampling.max_row_tokens - sampling.max_tokens
+            begun = () if slot.shown else slot.task.row
+            slot.added = list(begun) or form.first_ids(slot.prompt)[-longest:]
         else:
             slot.added = form.turn_ids(slot.prompt[len(slot.shown) :], slot.closed)
 
@@ -153,14 +198,10 @@ def _act(slot: _Slot, sampled: Sampled, policy: Policy, response_format: Respons
     slot.shown = slot.prompt + text
     slot.closed = sampled.ids[-1] in policy.stop_ids
     slot.turn += 1
-    before = recorder(slot.env).last_episode
-    try:
-        slot.prompt, _, terminated, truncated, _ = slot.env.step(text)
-    except Exception:
-        record = recorder(slot.env).last_episode
-        if record is None or record is before or record.steps[-1].error is None:
-            raise  # not the environment's error: the recorder keeps those in the record, and the run goes on
+    answer = attempt(slot.env, text)
+    if answer is None:
         return True
+    slot.prompt, _, terminated, truncated, _ = answer
     return bool(terminated or truncated)
 
 

@@ -3,32 +3,33 @@
 Whatever is written after a checkpoint is cut off and made again when the run is continued from it.
 """
 
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from stepopsd_agent.alarms import stopping
 from stepopsd_agent.checkpoint import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit.base import CreditMethod
 from stepopsd_agent.curve import plot_curve
-from stepopsd_agent.evaluate import evaluate_policy, evaluation_env, success_table
+from stepopsd_agent.environments import environment, evaluation_sets, evaluation_total
+from stepopsd_agent.evaluate import evaluate_policy, joined, success_table
 from stepopsd_agent.facts import environment_facts
+from stepopsd_agent.failures import EnvironmentDownError
 from stepopsd_agent.files import write_json_atomic
+from stepopsd_agent.interruption import interruptible
 from stepopsd_agent.metrics import MetricsLog
 from stepopsd_agent.model_folder import save_model
+from stepopsd_agent.plan_check import first_update, in_words
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.progress import Progress, progress
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.stacks import data_facts, make_stack
 from stepopsd_agent.train import Trainer
-from stepopsd_wrappers import EpisodeWriter
+from stepopsd_wrappers import Episode, EpisodeWriter
 
 BEGINNING = {"shard": 0, "offset": 0, "episodes": 0}
 """Position of a writer that has written nothing."""
@@ -38,6 +39,19 @@ BEFORE_ANY_UPDATE = -1
 
 class Interrupted(Exception):
     """The run was stopped before its end; the message says how to continue it."""
+
+
+class Alarmed(Interrupted):
+    """An alarm stopped the run."""
+
+
+def evaluated_data(config: RunConfig) -> str:
+    """Fingerprint of all that evaluation draws from."""
+    found = []
+    for one in evaluation_sets(config):
+        with closing(make_stack(one.env)) as env:
+            found.append(data_facts(env)["fingerprint"])
+    return joined(found)
 
 
 @dataclass
@@ -50,18 +64,19 @@ class Run:
         data: the games it trains on, those it is evaluated on, and the engine that plays them.
         evaluations: tables by the number of updates done (as text, since they go through JSON).
         spent_s: wall time of earlier sittings.
+        written: the update whose row was written last.
     """
 
     trainer: Trainer
     out: Path
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
     spent_s: float = 0.0
+    written: int = BEFORE_ANY_UPDATE
 
     def __post_init__(self) -> None:
         """Continue from the newest checkpoint in the folder; without one, begin anew."""
         self.began = time.perf_counter()
-        eval_data = data_facts(make_stack(evaluation_env(self.trainer.config)))
-        self.data = {**self.trainer.data, "eval_fingerprint": eval_data["fingerprint"]}
+        self.data = {**self.trainer.data, "eval_fingerprint": evaluated_data(self.trainer.config)}
         position, rows = BEGINNING, BEFORE_ANY_UPDATE
         path = latest_checkpoint(self.out / "checkpoints")
         if path is not None:
@@ -70,7 +85,9 @@ class Run:
             self.trainer.restore(tensors, state["trainer"])
             self.evaluations, self.spent_s = state["evaluations"], state["wall_s"]
             position, rows = state["episodes"], self.trainer.update
+        self.written = rows
         with ExitStack() as opened:
+            opened.callback(self.trainer.close)
             self.writer = EpisodeWriter(self.out / "episodes", position=position)
             opened.callback(self.writer.close)
             self.log = MetricsLog(self.out, resume_at=rows)
@@ -88,7 +105,7 @@ class Run:
                 )
 
     def close(self) -> None:
-        """Close the files; whatever they hold is on disk."""
+        """Close the environments and the files; whatever these hold is on disk."""
         self._opened.close()
 
     @property
@@ -98,14 +115,19 @@ class Run:
 
     def evaluate(self, bar: Progress) -> dict[str, Any]:
         """Measure success on the evaluation games."""
-        trainer, games = self.trainer, self.trainer.config.eval.num_games
-        with progress(games, "evaluating", unit="game") as inner:
-            episodes = evaluate_policy(
-                trainer.policy, trainer.form, trainer.config, on_episode=lambda episode: inner.advance()
-            )
-        table = success_table(episodes)
+        trainer, config = self.trainer, self.trainer.config
+        own = environment(config.env.id)
+        with progress(evaluation_total(config), "evaluating", unit=own.unit) as inner:
+
+            def count(episode: Episode) -> None:
+                trainer.failures.note(episode)
+                inner.advance()
+
+            episodes = evaluate_policy(trainer.policy, trainer.form, config, on_episode=count)
+        table = success_table(episodes, own.measures)
         self.evaluations[str(trainer.update)] = table
-        bar.say(f"update {trainer.update}: success {table['success']:.1%} of {table['n']} held-out games")
+        success = f"success {table['success']:.1%} of {table['n']} held-out {own.unit}s"
+        bar.say(f"update {trainer.update}: {success}")
         return {k: table[k] for k in ("success", "n", "ci95")}
 
     def checkpoint(self) -> None:
@@ -125,18 +147,40 @@ class Run:
         """Train to the end.
 
         Raises:
-            Interrupted: ``stopped()`` said so; the running update was finished and a checkpoint written.
+            Interrupted: ``stopped()`` said so, and the running update was finished; or the environment failed
+                again and again. A checkpoint is there to go on from.
+            Alarmed: likewise, since an alarm said so.
         """
+        try:
+            self._train(stopped)
+        except EnvironmentDownError as error:
+            self._keep_failed(error.episodes)
+            raise Interrupted(f"{error} with: stepopsd train --resume {self.out}") from error
+
+    def _keep_failed(self, episodes: Sequence[Episode]) -> None:
+        """Leave a checkpoint to go on from, and behind it the failed attempts, until the run is continued."""
+        # A failed evaluation lies in the middle of an update, which is then made again.
+        if self.written == self.trainer.update and self.written % self.trainer.config.checkpoint_every:
+            self.checkpoint()
+        for episode in episodes:
+            # The others were written with an earlier update, or are an evaluation's.
+            if episode.run and episode.update == self.trainer.update:
+                self.writer.append(episode)
+
+    def _train(self, stopped: Callable[[], bool]) -> None:
         trainer, updates = self.trainer, self.trainer.config.updates
         with progress(updates, "training", unit="update", completed=trainer.update) as bar:
             if not self.evaluations:
                 self.log.write(0, {"eval": self.evaluate(bar)})
+                self.written = 0
                 self.checkpoint()
+            self._heed_alarms()
             while trainer.update < updates and not stopped():
                 note = self._update(bar)
                 if trainer.update % trainer.config.checkpoint_every == 0 or trainer.update == updates:
                     self.checkpoint()
                 bar.advance(note=note)
+                self._heed_alarms()
             if trainer.update < updates:
                 if trainer.update % trainer.config.checkpoint_every:
                     self.checkpoint()
@@ -145,17 +189,40 @@ class Run:
                     f"stepopsd train --resume {self.out}"
                 )
 
+    def _heed_alarms(self) -> None:
+        """Stop where an alarm asks for it, with a checkpoint."""
+        alarm = stopping(self.trainer.watch, self.trainer.config.alarms)
+        if alarm is None:
+            return
+        if self.trainer.update == alarm.update and self.trainer.update % self.trainer.config.checkpoint_every:
+            self.checkpoint()
+        raise Alarmed(
+            f"stopped after update {alarm.update} by an alarm, {alarm}. To go on all the same, change "
+            f"alarms.{alarm.name} in {self.out / 'config.yaml'}, then: stepopsd train --resume {self.out}"
+        )
+
     def _update(self, bar: Progress) -> str:
         """One update with its records and its row; returns how it went in a few words."""
         trainer, config = self.trainer, self.trainer.config
         episodes, metrics, seconds = trainer.step()
         row: dict[str, Any] = dict(metrics)
+        if trainer.update == 1:
+            found = first_update(trainer, episodes)
+            write_json_atomic(self.out / "plan.json", found)
+            bar.say(in_words(found))
         for episode in episodes:
             self.writer.append(episode)
+        raised = [alarm for alarm in trainer.watch.raised if alarm.update == trainer.update]
+        for alarm in raised:
+            bar.say(f"update {trainer.update}: alarm, {alarm}")
+        if raised:
+            row["alarms"] = [str(alarm) for alarm in raised]
         due = config.eval.every and trainer.update % config.eval.every == 0
-        if due or trainer.update == config.updates:
+        last = trainer.update == config.updates or any(alarm.do == "stop" for alarm in raised)
+        if due or last:
             row["eval"] = self.evaluate(bar)
         self.log.write(trainer.update, row, seconds)
+        self.written = trainer.update
         return f"success {metrics['train/success']:.0%}"
 
 
@@ -175,16 +242,23 @@ def run_training(
 
     Raises:
         Interrupted: after Ctrl-C, once the running update is finished and a checkpoint is written.
+        Alarmed: an alarm stopped the run; the summary and the model of then are written.
     """
     try:
         with interruptible() as stopped, ExitStack() as opened:
             run = Run(Trainer(config, method, policy, form, run=out.name), out)
             opened.callback(run.close)
-            run.go(stopped)
+            alarm = None
+            try:
+                run.go(stopped)
+            except Alarmed as error:
+                alarm = error
         save_model(policy, out / "model")
         summary = summarise(run, method_name)
         write_json_atomic(out / "summary.json", summary)
         plot_curve({method_name: out / "metrics.jsonl"}, out / "curve.png")
+        if alarm is not None:
+            raise alarm
     except KeyboardInterrupt as error:  # the second Ctrl-C, or one after the last update
         raise Interrupted(
             f"stopped at once; what came after the last checkpoint is made again by: "
@@ -208,34 +282,9 @@ def summarise(run: Run, method_name: str) -> dict[str, Any]:
         "by_task_type": {"start": first["by_task_type"], "final": last["by_task_type"]},
         "env_steps": counters["env_steps"],
         "errors": counters["errors"],
+        "alarms": [{"update": alarm.update, "alarm": str(alarm)} for alarm in run.trainer.watch.raised],
         "tokens": {k: counters[k] for k in ("generated", "scored", "trained", "wasted")},
         "wall_s": round(run.wall_s, 1),
         **run.data,
         **environment_facts(),
     }
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Let the running update finish on the first Ctrl-C; the second one raises KeyboardInterrupt at once.
-
-    Only the main thread can be told of a Ctrl-C; in another one nothing changes.
-    """
-    asked = False
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        # Not print: it may be printing that was interrupted, and a stream cannot be entered twice.
-        os.write(2, b"\nfinishing the running update; Ctrl-C again stops at once\n")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)

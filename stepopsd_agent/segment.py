@@ -1,4 +1,4 @@
-"""Which of a step's sampled tokens a method looks at: the whole turn, or the action alone.
+"""Which of a step's sampled tokens a method looks at: the whole turn, its action, or answers alone.
 
 Spans come from ids recorded in sampling, never from text tokenised again: a span is a range of positions
 among the tokens that the step sampled.
@@ -9,32 +9,46 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch
+from stepopsd_agent.batch import KINDS, Batch
 
-Span = Literal["turn", "action"]
+Span = Literal["turn", "action", "answer", "final_answer"]
+SPANS: tuple[str, ...] = get_args(Span)
 
 
 def span_mask(batch: Batch, span: Span) -> Tensor:
     """[N, T] bool, True at the tokens of the span of every step.
 
-    "turn" is every sampled token, reasoning and action. "action" is the range `steps.action_start` to
-    `steps.action_end`; a step whose range is empty has no True.
+    - "turn": every sampled token, reasoning and action.
+    - "action": the range `steps.action_start` to `steps.action_end`; a step whose range is empty has no True.
+    - "answer": the action of steps of kind "answer"; other steps have no True.
+    - "final_answer": the same, of an episode's last step alone.
 
     Raises:
-        ValueError: the span is unknown, or "action" is asked of a batch that does not know the ranges.
+        ValueError: the span is unknown, or the batch does not know where the actions are.
     """
-    if span not in get_args(Span):
-        raise ValueError(f"span is {span!r}; it must be one of {', '.join(get_args(Span))}")
+    if span not in SPANS:
+        raise ValueError(f"span is {span!r}; it must be one of {', '.join(SPANS)}")
     if span == "turn":
         return batch.action_mask
     start, end = batch.steps.action_start, batch.steps.action_end
     if start is None or end is None:
         raise ValueError(
-            "span='action' needs steps.action_start and steps.action_end, which are None: use span='turn'"
+            f"span={span!r} needs steps.action_start and steps.action_end, which are None: use span='turn'"
         )
     step = batch.tokens.step_of_token.clamp(min=0)
     place = place_in_step(batch.tokens.step_of_token, batch.num_steps)
-    return batch.action_mask & (place >= start[step]) & (place < end[step])
+    action = batch.action_mask & (place >= start[step]) & (place < end[step])
+    return action if span == "action" else action & _answers(batch, span)[step]
+
+
+def _answers(batch: Batch, span: Span) -> Tensor:
+    """[S] bool, True at the steps that answer; for "final_answer" at those that end an episode."""
+    answers = batch.steps.kind == KINDS.index("answer")
+    if span == "answer":
+        return answers
+    episode = batch.steps.episode_of_step
+    last = torch.cat([episode[1:] != episode[:-1], torch.ones_like(episode[:1], dtype=torch.bool)])
+    return answers & last
 
 
 def place_in_step(step_of_token: Tensor, steps: int) -> Tensor:

@@ -6,35 +6,21 @@ import gymnasium as gym
 import numpy as np
 
 from stepopsd_agent.config import EnvConfig
+from stepopsd_agent.environments import environment, response_format
 from stepopsd_agent.rollout import Task
 from stepopsd_wrappers import RecordEpisode, make_text_env
 
 
 def env_arguments(config: EnvConfig) -> dict[str, Any]:
     """Arguments of ``gym.make``."""
-    return {
-        "games": config.games,
-        "data_root": config.data_root,
-        "engine": config.engine,
-        "tier": config.tier,
-        "split": config.split,
-        "task_types": config.task_types,
-        "num_games": config.num_games,
-        "oracle": config.oracle,
-        "reward": config.reward,
-        "domain_randomization": config.domain_randomization,
-        "step_limit": config.step_limit,
-    }
+    return environment(config.id).arguments(config)
 
 
 def make_stack(config: EnvConfig) -> gym.Env[str, str]:
-    """One recorded environment as a language model sees it.
-
-    Only the window layout shows the admissible commands; elsewhere they would but swell the records.
-    """
-    shown = config.layout == "window"
-    env = gym.make(config.id, disable_env_checker=True, admissible=shown, **env_arguments(config))
-    return make_text_env(env, format=config.response, layout=config.layout, steps=config.history)
+    """One recorded environment as a language model sees it."""
+    arguments = {**environment(config.id).prompted(config), **env_arguments(config)}
+    env = gym.make(config.id, disable_env_checker=True, **arguments)
+    return make_text_env(env, format=response_format(config), layout=config.layout, steps=config.history)
 
 
 def make_plain_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env[str, str]:
@@ -44,8 +30,8 @@ def make_plain_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env
 
 
 def task_ids(env: gym.Env[str, str]) -> tuple[str, ...]:
-    """Canonical ids of the games behind a stack."""
-    return tuple(env.unwrapped.task_ids)  # type: ignore[attr-defined]
+    """Canonical ids of the tasks behind a stack."""
+    return tuple(env.get_wrapper_attr("task_ids"))
 
 
 def data_facts(env: gym.Env[str, str]) -> dict[str, str]:

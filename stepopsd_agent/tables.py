@@ -40,7 +40,7 @@ class Tokens:
     teacher_logprobs: Tensor | None = field(default=None, metadata=_FLOAT)
     ref_logprobs: Tensor | None = field(default=None, metadata=_FLOAT)
 
-    def rows(self, index: slice | Tensor) -> Tokens:
+    def rows(self, index: slice | Tensor | tuple[Tensor, slice]) -> Tokens:
         """The same columns for some rows; `step_of_token` still points into the steps of the whole batch."""
         return replace(self, **{name: column[index] for name, column in columns(self)})
 
@@ -66,12 +66,15 @@ class Steps:
     action_end: Tensor | None = field(default=None, metadata=_INT)
     """One past the last token of the action, counted likewise."""
     value: Tensor | None = field(default=None, metadata=_FLOAT)
+    """A critic's estimate, before the step, of the rewards from it on."""
     mc_value: Tensor | None = field(default=None, metadata=_FLOAT)
+    """Mean sum of the rewards of fresh attempts that begin where the step was chosen."""
     optimal_distance: Tensor | None = field(default=None, metadata=_INT)
-    """Fewest actions to the goal before the step."""
+    """Fewest actions to the goal before the step; -2 where it cannot be reached."""
     gold_seen: Tensor | None = field(default=None, metadata=_FLOAT)
     """Share of the gold evidence seen once the step is done."""
     gold_answer_logprob: Tensor | None = field(default=None, metadata=_FLOAT)
+    """Mean log-probability per token of the gold answer, if it were given instead of the step."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -82,6 +85,12 @@ class Episodes:
     """Episodes of one group played the same task; groups are numbered 0 to G-1."""
     episode_return: Tensor = field(metadata=_FLOAT)
     success: Tensor = field(metadata=_BOOL)
+    last_distance: Tensor | None = field(default=None, metadata=_INT)
+    """`Steps.optimal_distance` after the last step."""
+    first_gold_seen: Tensor | None = field(default=None, metadata=_FLOAT)
+    """`Steps.gold_seen` before the first step."""
+    informed: Tensor | None = field(default=None, metadata=_BOOL)
+    """True where the teacher has read something that the student has not."""
 
 
 class TokenRow(TypedDict):
@@ -120,6 +129,26 @@ class EpisodeRow(TypedDict):
     group_of_episode: int
     episode_return: float
     success: bool
+    last_distance: NotRequired[int]
+    first_gold_seen: NotRequired[float]
+    informed: NotRequired[bool]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TopK:
+    """The likeliest tokens at some places and their log-probabilities, both [M, K].
+
+    In a batch the M places are its action tokens, row by row.
+    """
+
+    ids: Tensor
+    logprobs: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot belong together."""
+        shapes = tuple(self.ids.shape), tuple(self.logprobs.shape)
+        if len(shapes[0]) != 2 or shapes[0] != shapes[1] or self.ids.dtype != torch.int64:
+            raise ValueError(f"ids must be int64 and like the log-probabilities [M, K], got {shapes}")
 
 
 def columns(table: Tokens | Steps | Episodes) -> Iterator[tuple[str, Tensor]]:

@@ -4,49 +4,45 @@ Everything random is keyed by (seed, update, ...) rather than drawn from a runni
 continued from a checkpoint goes exactly where an uninterrupted one would have gone.
 """
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
 from stepopsd_agent import schedules
+from stepopsd_agent.accounts import Clock, Counters
+from stepopsd_agent.alarms import Watch, watched
 from stepopsd_agent.audit import audit, audit_credit
 from stepopsd_agent.batch import Batch, collate
+from stepopsd_agent.budget import TokenBudget
 from stepopsd_agent.checkpoint import load_optimizer, optimizer_tensors
+from stepopsd_agent.columns import Columns
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit.base import Credit, CreditMethod, scaled
-from stepopsd_agent.hindsight import hindsight_blocks
+from stepopsd_agent.environments import environment, response_format
+from stepopsd_agent.failures import Failures
+from stepopsd_agent.groups import (
+    episode_metrics,
+    group_ids,
+    mixed_groups,
+    sampled_tokens,
+    whole_groups,
+    without_errors,
+)
 from stepopsd_agent.learner import Learner
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
-from stepopsd_agent.rescore import plain_logprobs, teacher_logprobs
+from stepopsd_agent.rescore import plain_logprobs
 from stepopsd_agent.rollout import Sampling, rollout
 from stepopsd_agent.shaping import penalise_invalid
+from stepopsd_agent.signals import batch_signals, repetition
 from stepopsd_agent.stacks import data_facts, make_stack, task_ids, training_tasks
+from stepopsd_agent.teaching import TAUGHT, taught
 from stepopsd_wrappers import Episode
 
-
-@dataclass
-class Counters:
-    """What a run has consumed; goes into the summary.
-
-    Attributes:
-        env_steps: environment interactions.
-        generated: tokens sampled.
-        scored: tokens processed by teacher, reference and old-policy passes.
-        trained: tokens processed by the update.
-        wasted: tokens sampled in groups that were left out because of an error.
-        errors: episodes that ended in an error.
-    """
-
-    env_steps: int = 0
-    generated: int = 0
-    scored: int = 0
-    trained: int = 0
-    wasted: int = 0
-    errors: int = 0
+_ROUND = 1_000_000
+"""So many updates lie between the games of an update's rounds; no run has as many."""
 
 
 @dataclass
@@ -59,8 +55,11 @@ class Trainer:
         policy: the weights being trained.
         form: prompt format.
         update: number of the next update.
+        failures: of the environments, in a row.
         initial: weights at the start: KL anchor and ``teacher=initial``.
-        teacher: the stale teacher's weights.
+        teacher: the weights of a teacher that is stale or a moving average.
+        columns: fills what the credit method needs beside log-probabilities.
+        watch: what the alarms have seen.
     """
 
     config: RunConfig
@@ -70,12 +69,19 @@ class Trainer:
     run: str = ""
     update: int = 0
     counters: Counters = field(default_factory=Counters)
+    failures: Failures = field(default_factory=Failures)
+    watch: Watch = field(default_factory=Watch)
 
     def __post_init__(self) -> None:
         """Take the initial weights as reference and first teacher, and open the environments."""
-        self.initial = self.policy.state()
-        self.teacher = self.initial
-        self.learner = Learner(self.policy, self.config.learner)
+        learner = self.config.learner
+        if learner.lora.rank:
+            self.policy.add_adapter(learner.lora, self.config.seed)
+        self.initial = self.policy.origin()
+        self.teacher = self.policy.state()
+        self.learner = Learner(self.policy, learner)
+        self.scoring = TokenBudget(learner.tokens_per_micro_batch, self.policy.device)
+        self.columns = Columns(self.config, self.policy, self.form, self.method.needs)
         self.envs = [make_stack(self.config.env) for _ in range(self.config.rollout.slots)]
         self.tasks = task_ids(self.envs[0])
 
@@ -85,88 +91,139 @@ class Trainer:
         return data_facts(self.envs[0])
 
     def step(self) -> tuple[list[Episode], dict[str, float], dict[str, float]]:
-        """One update: returns the episodes, the metrics (no clock) and the seconds each part took."""
+        """One update: returns the episodes, the metrics (no clock) and the seconds each part took.
+
+        Raises:
+            EnvironmentDownError: the environments failed again and again; the update was not made.
+        """
         clock = Clock()
-        if self.update % self.config.hindsight.refresh == 0:
-            self.teacher = self.policy.state()
+        self._move_teacher()
         episodes = self.collect()
         clock.lap("rollout_s")
-        metrics = episode_metrics(episodes)
-        sound = whole_groups(episodes)
+        measures = environment(self.config.env.id).measures
+        metrics = {**episode_metrics(episodes, measures), **repetition(episodes)}
+        sound = self.chosen(episodes)
         if sound:
-            batch, scored = self.score(sound)
+            batch = self.score(sound)
             clock.lap("score_s")
             credit = self.assign(batch)
             metrics.update({f"credit/{k}": v for k, v in credit.metrics.items()})
             metrics["credit/schedule"] = self.schedule
+            metrics.update(batch_signals(batch, credit.advantages))
             learned = self.learner.update(batch, credit, temperature=self.config.rollout.temperature)
+            learned.update(self.columns.learn(batch, credit.value_targets))
             metrics.update({f"update/{k}": v for k, v in learned.items()})
-            self._count_batch(batch, scored)
+            self.counters.trained += self.learner.budget.take()
+            self.counters.scored += self.scoring.take()
             clock.lap("update_s")
         self._count_episodes(episodes, sound)
         self.update += 1
+        self.watch = watched(self.watch, metrics, self.update, self.config.alarms)
         return episodes, metrics, clock.laps
 
     def collect(self) -> list[Episode]:
-        """Play this update's groups."""
+        """Play this update's groups; with ``rollout.max_rounds`` above 1 until enough of them are mixed."""
+        wanted = self.config.rollout.tasks
+        episodes = self._play(0, wanted)
+        for number in range(1, self.config.rollout.max_rounds):
+            missing = wanted - len(group_ids(mixed_groups(whole_groups(episodes))))
+            if missing <= 0:
+                break
+            episodes += self._play(number, missing)
+        return episodes
+
+    def _play(self, number: int, groups: int) -> list[Episode]:
+        """One round of so many groups; each round has games, seeds and group numbers of its own."""
         c = self.config
-        tasks = training_tasks(self.tasks, c.seed, self.update, c.rollout.tasks, c.rollout.group_size)
-        sampling = Sampling(
+        key = self.update + number * _ROUND
+        drawn = training_tasks(self.tasks, c.seed, key, c.rollout.tasks, c.rollout.group_size)
+        drawn = drawn[: groups * c.rollout.group_size]
+        tasks = [replace(task, group=task.group + number * c.rollout.tasks) for task in drawn]
+        return rollout(
+            self.policy,
+            self.form,
+            self.envs,
+            tasks,
+            self.sampling,
+            run=self.run,
+            update=self.update,
+            on_episode=self.failures.note,
+        )
+
+    @property
+    def sampling(self) -> Sampling:
+        """How responses are drawn at this update."""
+        c = self.config
+        return Sampling(
             seed=f"{c.seed}/{self.update}",
             temperature=c.rollout.temperature,
             max_tokens=c.rollout.max_tokens,
             max_row_tokens=min(c.rollout.max_row_tokens, self.policy.max_positions),
-            response=c.env.response,
+            response=response_format(c.env),
+            top_k=c.rollout.top_k,
+            top_p=c.rollout.top_p,
+            stop=tuple(c.rollout.stop),
         )
-        return rollout(self.policy, self.form, self.envs, tasks, sampling, run=self.run, update=self.update)
 
-    def score(self, episodes: Sequence[Episode]) -> tuple[Batch, int]:
-        """Records to an audited batch with the log-prob columns this update needs, and the passes made."""
+    def chosen(self, episodes: Sequence[Episode]) -> list[Episode]:
+        """The episodes to learn from: whole groups; where some are replaced, those whose returns differ."""
+        sound = whole_groups(episodes)
+        return sound if self.config.rollout.max_rounds == 1 else mixed_groups(sound)
+
+    def score(self, episodes: Sequence[Episode]) -> Batch:
+        """Records to an audited batch with the columns this update needs."""
         c = self.config
-        batch = collate(episodes, pad_id=self.policy.pad_id).to(self.policy.device)
+        batch = collate(
+            episodes, pad_id=self.policy.pad_id, anchor_similarity=c.rollout.anchor_similarity
+        ).to(self.policy.device)
         audit(batch)
         batch = penalise_invalid(batch, c.rollout.invalid_penalty)
-        budget, temperature, passes = c.learner.tokens_per_micro_batch, c.rollout.temperature, 0
 
         def plain() -> Tensor:
-            return plain_logprobs(self.policy, batch, tokens_per_pass=budget, temperature=temperature)
+            return plain_logprobs(
+                self.policy,
+                batch,
+                tokens_per_pass=self.scoring,
+                temperature=c.rollout.temperature,
+                attention=c.learner.attention,
+            )
 
-        if c.learner.rescore_old:
+        if c.learner.rescore_old or self.sampling.drawing.cuts:  # the update compares uncut distributions
             batch = batch.with_tokens(old_logprobs=plain())
-            passes += 1
         if "student_logprobs" in self.needs:  # before the update the student is the policy that sampled
             batch = batch.with_tokens(student_logprobs=batch.tokens.old_logprobs)
-        if "teacher_logprobs" in self.needs:
-            blocks = hindsight_blocks(self.policy, c.hindsight, episodes)
+        if self.needs & TAUGHT:
             with self.policy.weights(self.teacher_weights()):
-                teacher = teacher_logprobs(
-                    self.policy,
-                    batch,
-                    blocks,
-                    c.hindsight.position,
-                    tokens_per_pass=budget,
-                    temperature=temperature,
-                )
-            batch = batch.with_tokens(teacher_logprobs=teacher)
-            passes += 1
+                batch = taught(self.policy, batch, episodes, c, self.needs, self.scoring)
         if c.learner.kl_coef:
             with self.policy.weights(self.initial):
                 batch = batch.with_tokens(ref_logprobs=plain())
-            passes += 1
-        return batch, passes
+        batch, cost = self.columns.fill(batch, episodes, self.needs, self.envs, self.sampling, self.scoring)
+        self.counters.generated += cost.generated
+        self.counters.env_steps += cost.env_steps
+        return batch
+
+    def _move_teacher(self) -> None:
+        """Bring the kept teacher's weights to this update: a snapshot, or a moving average."""
+        c = self.config.hindsight
+        if c.teacher == "ema":
+            now = self.policy.state()
+            self.teacher = {name: w.lerp(now[name], c.ema_rate) for name, w in self.teacher.items()}
+        elif self.update % c.refresh == 0:
+            self.teacher = self.policy.state()
 
     def teacher_weights(self) -> dict[str, Tensor]:
         """The weights the hindsight teacher scores with."""
         if self.config.hindsight.teacher == "live":
             return self.policy.state()
-        return self.teacher if self.config.hindsight.teacher == "stale" else self.initial
+        return self.initial if self.config.hindsight.teacher == "initial" else self.teacher
 
     @property
     def schedule(self) -> float:
-        """Factor of the scheduled fields at this update."""
+        """Factor of the scheduled fields at this update, after what alarms took off."""
         if self.config.schedule.kind == "linear":
-            return schedules.linear(self.update, self.config.schedule.decay_updates)
-        return schedules.constant(self.update)
+            return self.watch.factor * schedules.linear(self.update, self.config.schedule.decay_updates)
+        return self.watch.factor * schedules.constant(self.update)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -176,13 +233,8 @@ class Trainer:
     def assign(self, batch: Batch) -> Credit:
         """Run the credit method with its scheduled fields as of this update."""
         credit = scaled(self.method, self.schedule)(batch)
-        audit_credit(batch, credit)
-        return credit
-
-    def _count_batch(self, batch: Batch, passes: int) -> None:
-        real = int(batch.tokens.attention_mask.sum())
-        self.counters.scored += passes * real
-        self.counters.trained += real
+        report = audit_credit(batch, credit)
+        return replace(credit, metrics={**credit.metrics, **report.metrics})
 
     def _count_episodes(self, episodes: Sequence[Episode], sound: Sequence[Episode]) -> None:
         self.counters.generated += sampled_tokens(episodes)
@@ -190,14 +242,22 @@ class Trainer:
         self.counters.env_steps += sum(e.num_steps for e in episodes)
         self.counters.errors += len(episodes) - len(without_errors(episodes))
 
+    def close(self) -> None:
+        """Close the environments."""
+        for env in self.envs:
+            env.close()
+
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Everything a checkpoint must hold as tensors."""
+        masters = self.learner.masters.tensors()
         moments = {f"optimizer_{k}": optimizer_tensors(o)[0] for k, o in enumerate(self.learner.optimizers)}
         return {
             "model": self.policy.state(),
             "teacher": self.teacher,
             "initial": self.initial,
+            **({"masters": masters} if masters else {}),
             **moments,
+            **self.columns.tensors(),
         }
 
     def state(self) -> dict[str, Any]:
@@ -205,61 +265,22 @@ class Trainer:
         return {
             "update": self.update,
             "counters": vars(self.counters),
+            "watch": self.watch.to_json(),
             "optimizers": [optimizer_tensors(o)[1] for o in self.learner.optimizers],
+            "columns": self.columns.state(),
+            "budgets": {"update": self.learner.budget.tokens, "scoring": self.scoring.tokens},
         }
 
     def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
         self.policy.load_state(tensors["model"])
+        self.learner.masters.restore(tensors.get("masters", {}))  # early checkpoints have none
         self.teacher, self.initial = tensors["teacher"], tensors["initial"]
         for k, (optimizer, rest) in enumerate(zip(self.learner.optimizers, state["optimizers"], strict=True)):
             load_optimizer(optimizer, tensors[f"optimizer_{k}"], rest)
+        self.columns.restore(tensors, state.get("columns", {}))  # early checkpoints have none
+        budgets: dict[str, int] = state.get("budgets", {})  # early checkpoints have none
+        self.learner.budget.tokens = budgets.get("update", self.learner.budget.tokens)
+        self.scoring.tokens = budgets.get("scoring", self.scoring.tokens)
+        self.watch = Watch.from_json(state.get("watch", {}))  # early checkpoints have none
         self.update, self.counters = state["update"], Counters(**state["counters"])
-
-
-class Clock:
-    """Seconds between laps; kept out of the metrics so that equal runs write equal files."""
-
-    def __init__(self) -> None:
-        """Start."""
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Book the time since the last lap under ``name``."""
-        now = time.perf_counter()
-        self.laps[name], self._last = now - self._last, now
-
-
-def whole_groups(episodes: Sequence[Episode]) -> list[Episode]:
-    """Episodes of the groups without errors: an error is not a failure, and a group needs all members."""
-    broken = {e.group for e in episodes if e.steps[-1].error is not None}
-    return [e for e in episodes if e.group not in broken]
-
-
-def without_errors(episodes: Sequence[Episode]) -> list[Episode]:
-    """Episodes that the environment played to their end."""
-    return [e for e in episodes if e.steps[-1].error is None]
-
-
-def sampled_tokens(episodes: Sequence[Episode]) -> int:
-    """Tokens the policy sampled."""
-    return sum(len(s.tokens.sampled_ids) for e in episodes for s in e.steps if s.tokens is not None)
-
-
-def episode_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Means over the episodes of one update that met no error; 0 where there is none."""
-    sound = without_errors(episodes)
-    groups: dict[int, set[float]] = {}
-    for episode in sound:
-        groups.setdefault(episode.group, set()).add(episode.episode_return)
-    steps = [step for e in sound for step in e.steps[1:]]
-    count = max(1, len(sound))
-    return {
-        "train/success": sum(e.success for e in sound) / count,
-        "train/return": sum(e.episode_return for e in sound) / count,
-        "train/steps": len(steps) / count,
-        "train/valid": sum(bool(s.info["step"]["valid"]) for s in steps) / max(1, len(steps)),
-        "train/tokens_per_step": sampled_tokens(sound) / max(1, len(steps)),
-        "train/mixed_groups": sum(len(returns) > 1 for returns in groups.values()) / max(1, len(groups)),
-    }

@@ -20,7 +20,7 @@ from stepopsd_agent.hindsight import block_ids
 from stepopsd_agent.optimizers import make_optimizers
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
-from stepopsd_agent.rescore import Branch, Tree, tree_tensors
+from stepopsd_agent.trees import Branch, Tree, tree_tensors
 from stepopsd_wrappers import Episode
 
 

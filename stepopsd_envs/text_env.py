@@ -46,7 +46,7 @@ class TextEnv(gym.Env[str, str], ABC):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi", "human"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's)
-    option_names: ClassVar[frozenset[str]] = frozenset()  # what reset(options=...) takes beside "snapshot"
+    task_option: ClassVar[str] = "task"  # the name under which reset(options=...) takes a task id
 
     def __init__(self, *, step_limit: int, render_mode: str | None = None) -> None:
         if type(step_limit) is not int or step_limit < 1:
@@ -182,7 +182,7 @@ class TextEnv(gym.Env[str, str], ABC):
 
     def _checked(self, options: dict[str, Any] | None) -> dict[str, Any]:
         options = options or {}
-        allowed = self.option_names | {"snapshot"}
+        allowed = {self.task_option, "snapshot"}
         unknown = sorted(map(str, options.keys() - allowed))
         if unknown or ("snapshot" in options and len(options) > 1):
             raise ValueError(f"reset(options={options!r:.200}): give one of {sorted(allowed)}")

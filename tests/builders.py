@@ -9,7 +9,7 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from stepopsd_agent.batch import KINDS, Batch, EpisodeRow, StepRow, TokenRow, Tokens
+from stepopsd_agent.batch import KINDS, Batch, EpisodeRow, StepRow, TokenRow, Tokens, TopK
 
 Layout = Literal["transcript", "window"]
 PROMPT = 2
@@ -31,6 +31,12 @@ class Turn:
     reward: float = 0.0
     anchor: int = 0
     action: tuple[int, int] | None = None
+    kind: str = "act"
+    value: float = 0.0
+    mc_value: float = 0.0
+    distance: int = 0
+    gold_seen: float = 0.0
+    gold_answer_logprob: float = -1.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,9 @@ class Attempt:
     group: int
     episode_return: float
     turns: tuple[Turn, ...]
+    last_distance: int = 0
+    first_gold_seen: float = 0.0
+    informed: bool = True
 
 
 def turn(size: int, gap: float | Sequence[float] = 0.0, **fields: Any) -> Turn:
@@ -51,7 +60,10 @@ def turn(size: int, gap: float | Sequence[float] = 0.0, **fields: Any) -> Turn:
 def random_attempts(
     seed: int, groups: int = 2, size: int = 3, most_turns: int = 4, most_tokens: int = 5
 ) -> list[Attempt]:
-    """Episodes with returns 0 or 1, log-probabilities below 0 and an action somewhere in every turn."""
+    """Episodes with returns 0 or 1, log-probabilities below 0 and an action somewhere in every turn.
+
+    Every optional column has random values, too.
+    """
     rng = np.random.default_rng(seed)
 
     def logprobs(count: int) -> tuple[float, ...]:
@@ -68,6 +80,12 @@ def random_attempts(
             reward=float(rng.integers(0, 2)),
             anchor=int(rng.integers(0, 3)),
             action=(start, end),
+            kind=KINDS[int(rng.integers(1, len(KINDS)))],
+            value=float(rng.normal()),
+            mc_value=float(rng.integers(0, 10)) / 9,
+            distance=int(rng.integers(0, 9)) if rng.random() < 0.9 else -2,
+            gold_seen=float(rng.integers(0, 4)) / 3,
+            gold_answer_logprob=-float(rng.exponential(1.0)),
         )
 
     return [
@@ -75,6 +93,9 @@ def random_attempts(
             group,
             float(rng.integers(0, 2)),
             tuple(one_turn() for _ in range(rng.integers(1, most_turns + 1))),
+            last_distance=int(rng.choice([-2, 0, 1, 5])),
+            first_gold_seen=float(rng.integers(0, 2)) / 3,
+            informed=bool(rng.integers(0, 2)),
         )
         for group in range(groups)
         for _ in range(size)
@@ -100,10 +121,19 @@ def build(attempts: Sequence[Attempt], layout: Layout = "transcript", pad_id: in
             "group_of_episode": attempt.group,
             "episode_return": attempt.episode_return,
             "success": attempt.episode_return > 0,
+            "last_distance": attempt.last_distance,
+            "first_gold_seen": attempt.first_gold_seen,
+            "informed": attempt.informed,
         }
         for attempt in attempts
     ]
-    return Batch.from_lists(rows, steps, episodes, pad_id)
+    batch = Batch.from_lists(rows, steps, episodes, pad_id)
+    return replace(batch, teacher_topk=_half(int(batch.action_mask.sum())))
+
+
+def _half(places: int) -> TopK:
+    """A teacher that gives a half to token 0 and a quarter to token 1, everywhere."""
+    return TopK(torch.tensor([[0, 1]] * places), torch.tensor([[0.5, 0.25]] * places).log())
 
 
 def random_batch(seed: int, layout: Layout = "transcript", **sizes: int) -> Batch:
@@ -134,7 +164,7 @@ def padded(batch: Batch, left: int, right: int) -> Batch:
 
 def with_steps_of(batch: Batch, step_of_token: Tensor) -> Batch:
     """The batch with another segmentation, right or wrong."""
-    return replace(batch, tokens=replace(batch.tokens, step_of_token=step_of_token))
+    return replace(batch, tokens=replace(batch.tokens, step_of_token=step_of_token), teacher_topk=None)
 
 
 def _row(
@@ -170,7 +200,12 @@ def _step(episode: int, index: int, one: Turn, ranges: bool) -> StepRow:
         "anchor": one.anchor,
         "state": one.anchor,
         "valid": True,
-        "kind": KINDS.index("act"),
+        "kind": KINDS.index(one.kind),
+        "value": one.value,
+        "mc_value": one.mc_value,
+        "optimal_distance": one.distance,
+        "gold_seen": one.gold_seen,
+        "gold_answer_logprob": one.gold_answer_logprob,
     }
     if ranges and one.action is not None:
         row["action_start"], row["action_end"] = one.action

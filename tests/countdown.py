@@ -10,7 +10,7 @@ from stepopsd_envs.text_env import Outcome, TextEnv
 class Countdown(TextEnv):
     """Say "down" until the number is 0."""
 
-    option_names = frozenset({"number"})
+    task_option = "number"
 
     def __init__(self, step_limit: int = 20, render_mode: str | None = None) -> None:
         super().__init__(step_limit=step_limit, render_mode=render_mode)

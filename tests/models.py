@@ -1,6 +1,10 @@
 """Tiny models that tests of the learner share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
+
+import torch
 
 from stepopsd_agent.config import ModelConfig
 from stepopsd_agent.policy import Policy, tiny_policy
@@ -21,3 +25,28 @@ def tiny(dtype: DType = "float32", seed: int = 0, device: str = "cpu") -> Policy
         hidden_size=32, num_layers=2, num_heads=2, vocab_size=400, max_positions=2048, dtype=dtype
     )
     return tiny_policy(TEXTS, config, device, seed)
+
+
+@contextmanager
+def crowded(policy: Policy, most: int) -> Iterator[None]:
+    """Memory for so many tokens per forward pass: a larger one fails after the layers, as if it were full."""
+    left = 0
+
+    def count(module: torch.nn.Module, ids: tuple[torch.Tensor, ...]) -> None:
+        nonlocal left
+        left = ids[0].numel()
+
+    def check(module: torch.nn.Module, given: object) -> None:
+        if left > most:
+            raise torch.OutOfMemoryError("out of memory, as the test wants it")
+
+    embedding = policy.model.get_input_embeddings()
+    hooks = [
+        embedding.register_forward_pre_hook(count),
+        policy.model.base_model.norm.register_forward_pre_hook(check),  # type: ignore[union-attr]
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

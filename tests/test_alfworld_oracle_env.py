@@ -8,7 +8,7 @@ import pytest
 from gymnasium.error import ResetNeeded
 
 from stepopsd_agent.agents import Agent, OracleAgent
-from stepopsd_agent.commands.playing import AGENTS
+from stepopsd_agent.environments import environment
 from stepopsd_agent.evaluate import play_agent
 from stepopsd_agent.stacks import make_plain_env, task_ids
 from stepopsd_envs.alfworld.env import AlfworldEnv
@@ -111,7 +111,7 @@ def test_oracle_agent_wins_with_the_fewest_commands() -> None:
 def test_oracle_agent_is_one_of_those_that_commands_know() -> None:
     """`stepopsd eval --agent oracle` plays with it."""
     env = make_plain_env(run_config().env)
-    agent: Agent = AGENTS["oracle"](env)
+    agent: Agent = environment("stepopsd/ALFWorld-v0").agents["oracle"](env)
     assert isinstance(agent, OracleAgent)
 
 
@@ -132,5 +132,5 @@ def test_oracle_agent_goes_on_from_wherever_it_is() -> None:
 
 def test_oracle_agent_needs_a_household() -> None:
     """There is no optimal play to ask another environment for."""
-    with pytest.raises(ValueError, match="needs an ALFWorld environment"):
+    with pytest.raises(ValueError, match="needs an ALFWorld or a Search-QA environment"):
         OracleAgent(Countdown())

@@ -1,5 +1,6 @@
 """What the audit lets pass and what it catches, among it four published bugs."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -41,6 +42,29 @@ def test_audit_reports_the_sizes() -> None:
     report = audit(pair())
     assert (report.rows, report.steps, report.episodes, report.group_sizes) == (2, 4, 2, (2,))
     assert (report.tokens, report.action_tokens) == (18, 10)
+
+
+@pytest.mark.parametrize("layout", ["transcript", "window"])
+@pytest.mark.parametrize("seed", range(4))
+def test_audit_catches_the_four_published_bugs_in_any_batch(seed: int, layout: Layout) -> None:
+    """Each made on purpose in a batch that passes; the last one is told even where silent steps are meant."""
+    batch = random_batch(seed, layout)
+    audit(batch)
+    inverted = with_steps_of(batch, torch.where(batch.action_mask, -1, 0))
+    assert "step without a token" in problems_of(inverted)
+    wide = padded(batch, 0, 2)
+    longer = wide.tokens.step_of_token.clone()
+    longer[:, -1] = longer.amax(1)
+    assert "longer than the ids" in problems_of(with_steps_of(wide, longer))
+    advantages = torch.where(batch.action_mask, 1.0, 0.0)
+    with pytest.raises(TypeError, match=r"step_of_token is torch\.float32"):
+        with_steps_of(batch, advantages)
+    episode, step = batch.steps.episode_of_step, batch.tokens.step_of_token.clamp(min=0)
+    last = torch.cat([episode[1:] != episode[:-1], torch.tensor([True])])
+    last_only = advantages * last[step]
+    assert "without any advantage in an episode" in credit_problems_of(batch, last_only)
+    meant = audit_credit(batch, Credit(last_only, may_zero_steps=True))
+    assert meant.last_step_only == 1.0 and audit_credit(batch, Credit(advantages)).last_step_only == 0.0
 
 
 @given(st.integers(0, 200), st.sampled_from(["transcript", "window"]))
@@ -184,3 +208,24 @@ def test_audit_credit_catches_what_is_no_constant_number() -> None:
     term = LossTerm("extra", losses.k3_kl, torch.ones_like(right))
     with pytest.raises(AuditError, match="weights of extra is not 0 at 8 tokens"):
         audit_credit(batch, Credit(right, terms=(term,)))
+
+
+def test_audit_credit_reports_where_credit_lies() -> None:
+    """On actions and over steps: 2 tokens of 3 are actions, 3 of 4 units of credit lie on them.
+
+    The first episode's steps have 3 and 1 of its units, the second has one step and does not count.
+    """
+    turns = (turn(2, action=(1, 2)), turn(1, action=(0, 1)))
+    batch = build([Attempt(0, 1.0, turns), Attempt(0, 0.0, (turn(3, action=(0, 2)),))])
+    advantages = torch.zeros_like(batch.tokens.old_logprobs)
+    advantages[batch.tokens.step_of_token == 0] = torch.tensor([1.0, 2.0])
+    advantages[batch.tokens.step_of_token == 1] = -1.0
+    report = audit_credit(batch, Credit(advantages))
+    assert report.action_share == pytest.approx(3 / 4) and report.action_token_share == pytest.approx(4 / 6)
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)
+    assert report.step_entropy == pytest.approx(entropy)
+    one_step = torch.where(batch.tokens.step_of_token == 0, advantages, 0)
+    assert audit_credit(batch, Credit(one_step, may_zero_steps=True)).step_entropy == pytest.approx(0.0)
+    assert audit_credit(batch, Credit(torch.zeros_like(advantages))).step_entropy == 1.0
+    unknown = audit_credit(pair(), credit.make("grpo")(pair()))
+    assert (unknown.action_share, unknown.action_token_share) == (None, None)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from stepopsd_agent import credit
 from stepopsd_agent.audit import audit_credit
-from stepopsd_agent.batch import Batch, Steps, Tokens
-from stepopsd_agent.credit.base import CreditMethod, scaled
+from stepopsd_agent.batch import Batch, Episodes, Steps, Tokens
+from stepopsd_agent.credit.base import Claim, CreditMethod, LossTerm, scaled
 from tests.builders import (
     Attempt,
     Layout,
@@ -44,25 +44,68 @@ def variants() -> Iterator[tuple[str, dict[str, Any]]]:
             yield from ((name, {field: choice}) for choice in choices if choice != default)
 
 
-VARIANTS = list(variants())
-every_method = pytest.mark.parametrize(
-    "method", [pytest.param(credit.make(name, **fields), id=f"{name}-{fields}") for name, fields in VARIANTS]
-)
+VARIANTS = [(f"{name}-{fields}", credit.make(name, **fields)) for name, fields in variants()]
+every_method = pytest.mark.parametrize("method", [pytest.param(made, id=name) for name, made in VARIANTS])
+
+
+def claiming(claim: Claim) -> pytest.MarkDecorator:
+    """The methods that say so of themselves."""
+    chosen = [pytest.param(made, id=name) for name, made in VARIANTS if claim in made.claims]
+    return pytest.mark.parametrize("method", chosen)
+
+
 LAYOUTS: tuple[Layout, Layout] = ("transcript", "window")
 SEEDS = st.integers(0, 10_000)
 
 
 def clones(batch: Batch) -> list[Tensor]:
     """Copies of every column there is."""
-    tables: tuple[Any, ...] = (batch.tokens, batch.steps, batch.episodes)
+    tables: tuple[Any, ...] = (batch.tokens, batch.steps, batch.episodes, batch.teacher_topk)
     columns = (getattr(table, spec.name) for table in tables for spec in dataclasses.fields(table))
     return [column.clone() for column in columns if column is not None]
 
 
-def without_teacher(batch: Batch) -> Batch:
-    """The batch before anything was rescored."""
-    tokens = dataclasses.replace(batch.tokens, teacher_logprobs=None, student_logprobs=None)
-    return dataclasses.replace(batch, tokens=tokens)
+def bare(batch: Batch, *but: str) -> Batch:
+    """The batch before anything was computed for it, except these columns."""
+    tables: dict[str, Any] = {}
+    for name in ("tokens", "steps", "episodes"):
+        table = getattr(batch, name)
+        optional = {f.name for f in dataclasses.fields(table) if f.default is None}
+        tables[name] = dataclasses.replace(table, **dict.fromkeys(optional - {*but, *ACTIONS}))
+    return dataclasses.replace(
+        batch, **tables, teacher_topk=batch.teacher_topk if "teacher_topk" in but else None
+    )
+
+
+ACTIONS = {"action_start", "action_end"}
+"""Optional columns that are recorded, never computed."""
+OPTIONAL = {
+    spec.name
+    for table in (Tokens, Steps, Episodes)
+    for spec in dataclasses.fields(table)
+    if spec.default is None
+} | {"teacher_topk"}
+STRENGTH = ("lambda_mix", "coef")
+"""Fields at whose zero a method is its base."""
+
+
+def weakened(method: CreditMethod) -> CreditMethod:
+    """The method at strength zero."""
+    changes: dict[str, Any] = {name: 0.0 for name in STRENGTH if name in method.__dataclass_fields__}
+    assert changes, "a method that claims a base has a field of its strength"
+    return dataclasses.replace(method, **changes)
+
+
+def base_of(method: CreditMethod) -> CreditMethod:
+    """The method that is redistributed."""
+    chosen = vars(method)
+    return credit.make("grpo", baseline=chosen["baseline"], std=chosen["std"])
+
+
+def value_of(batch: Batch, term: LossTerm) -> float:
+    """A loss term at the student's log-probabilities."""
+    assert batch.tokens.student_logprobs is not None
+    return float((term.weights * term.function(batch.tokens.student_logprobs, *term.inputs)).sum())
 
 
 @every_method
@@ -92,8 +135,12 @@ def test_credit_is_blind_to_layout_row_order_and_padding(
     for batch in (window, permuted(window, order), padded(transcript, left, right)):
         got = method(batch)
         for one, other in zip(by_step(batch, got.advantages), steps, strict=True):
-            assert one == pytest.approx(other, rel=1e-12, abs=1e-12)
+            assert one == pytest.approx(other, rel=1e-9, abs=1e-12)
         assert got.metrics == pytest.approx(expected.metrics, rel=1e-9, abs=1e-9)
+        for term, same in zip(got.terms, expected.terms, strict=True):
+            assert term.name == same.name
+            if isinstance(term, LossTerm) and isinstance(same, LossTerm):
+                assert value_of(batch, term) == pytest.approx(value_of(transcript, same), rel=1e-6)
 
 
 @every_method
@@ -136,16 +183,26 @@ def test_credit_carries_no_gradient(method: CreditMethod) -> None:
     assert not any(term.weights.requires_grad for term in result.terms)
 
 
-@every_method
-@given(returns=st.floats(-1e3, 1e3, width=32), size=st.integers(1, 5))
+@claiming("equal_returns_zero")
+@given(returns=st.floats(-1e3, 1e3, width=32), size=st.integers(2, 5))
 @few
-def test_equal_returns_and_groups_of_one_give_zero(method: CreditMethod, returns: float, size: int) -> None:
+def test_equal_returns_give_zero(method: CreditMethod, returns: float, size: int) -> None:
     """Exactly: rounding must not be divided by a deviation of almost zero."""
     long, short = (turn(3, 0.4), turn(2, -0.3)), (turn(1, 0.2),)
-    attempts = [Attempt(0, returns, long if i % 2 else short) for i in range(size)]
-    alone = Attempt(1, 7.0, long)
-    batch = build([*attempts, alone])
+    batch = build([Attempt(0, returns, long if i % 2 else short) for i in range(size)])
     assert (method_on_turns(method)(batch).advantages == 0).all()
+
+
+@claiming("alone_zero")
+@given(seed=SEEDS)
+@few
+def test_a_group_of_one_gives_zero(method: CreditMethod, seed: int) -> None:
+    """There is nobody to compare with."""
+    others = random_attempts(seed, groups=1)
+    alone = dataclasses.replace(random_attempts(seed + 1, groups=1, size=1)[0], group=1)
+    batch = build([*others, alone])
+    own = batch.group_of_step[batch.tokens.step_of_token.clamp(min=0)] == 1
+    assert (method(batch).advantages[own] == 0).all()
 
 
 def method_on_turns(method: CreditMethod) -> CreditMethod:
@@ -162,7 +219,8 @@ def test_a_method_is_a_frozen_record_with_defaults(method: CreditMethod) -> None
     assert all(field.default is not dataclasses.MISSING for field in fields)
     assert pickle.loads(pickle.dumps(method)) == method == dataclasses.replace(method)
     assert method.scheduled <= {field.name for field in fields}
-    assert method.needs <= {field.name for field in (*dataclasses.fields(Tokens), *dataclasses.fields(Steps))}
+    assert method.needs <= OPTIONAL and method.claims <= set(get_args(Claim))
+    assert method.paper
     with pytest.raises(dataclasses.FrozenInstanceError):
         method.lambda_mix = 0.0  # type: ignore[attr-defined]
 
@@ -170,28 +228,52 @@ def test_a_method_is_a_frozen_record_with_defaults(method: CreditMethod) -> None
 @every_method
 @given(seed=SEEDS)
 @few
-def test_a_schedule_at_its_end_leaves_the_base_and_needs_no_teacher(method: CreditMethod, seed: int) -> None:
-    """So a learner may stop rescoring there."""
-    if not method.scheduled:
+def test_a_method_reads_the_columns_it_names_and_no_other(method: CreditMethod, seed: int) -> None:
+    """With these alone it gives the same; without one of them it says which, by name."""
+    batch = random_batch(seed)
+    full, enough = method(batch), method(bare(batch, *method.needs))
+    assert torch.equal(full.advantages, enough.advantages) and full.metrics == enough.metrics
+    for missing in sorted(method.needs):
+        with pytest.raises(ValueError, match=rf"needs (\w+\.)?{missing}, which is None"):
+            method(bare(batch, *(method.needs - {missing})))
+
+
+@claiming("base")
+@given(seed=SEEDS)
+@few
+def test_strength_zero_leaves_the_base_and_needs_nothing(method: CreditMethod, seed: int) -> None:
+    """So does a schedule at its end: a learner may stop rescoring there."""
+    if method == base_of(method):
         return
-    batch = without_teacher(random_batch(seed))
-    ended = scaled(method, 0.0)(batch)
-    choices = {name: getattr(method, name) for name in ("baseline", "std")}
-    assert torch.equal(ended.advantages, credit.make("grpo", **choices)(batch).advantages)
-    with pytest.raises(ValueError, match=r"needs tokens\.teacher_logprobs, which is None"):
-        method(batch)
+    batch = bare(random_batch(seed))
+    expected = base_of(method)(batch).advantages
+    for ended in {weakened(method), *([scaled(method, 0.0)] if method.scheduled else [])}:
+        result = ended(batch)
+        assert torch.equal(result.advantages, expected) and not result.terms
 
 
-@every_method
+@claiming("base")
 @given(seed=SEEDS)
 @few
 def test_a_teacher_that_agrees_leaves_the_base(method: CreditMethod, seed: int) -> None:
     """Exactly, but where the method equalises what is unequal before any teacher speaks."""
-    if "teacher_logprobs" not in method.needs or getattr(method, "step_norm", "") == "equal_step_sum":
+    if vars(method).get("step_norm") == "equal_step_sum":
         return
     batch = random_batch(seed)
     agreeing = batch.with_tokens(teacher_logprobs=batch.tokens.student_logprobs)
-    assert torch.equal(method(agreeing).advantages, scaled(method, 0.0)(batch).advantages)
+    assert torch.equal(method(agreeing).advantages, base_of(method)(batch).advantages)
+
+
+@claiming("signs_kept")
+@given(seed=SEEDS)
+@few
+def test_signs_are_kept_and_the_change_is_bounded(method: CreditMethod, seed: int) -> None:
+    """|A' - A| <= lambda_mix alpha_clip |A|."""
+    batch = random_batch(seed).to(dtype=torch.float64)
+    base, got = base_of(method)(batch).advantages, method(batch).advantages
+    bound = vars(method)["lambda_mix"] * vars(method)["alpha_clip"]
+    assert torch.equal(got.sign(), base.sign())
+    assert ((got - base).abs() <= bound * base.abs() + 1e-12).all()
 
 
 @pytest.mark.gpu

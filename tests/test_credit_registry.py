@@ -16,8 +16,35 @@ def test_make_gives_the_method_with_its_fields() -> None:
     paper = StepOPSD()
     assert (paper.lambda_mix, paper.alpha_clip, paper.weight, paper.coef_clip) == (0.2, 0.2, "sigmoid", 2.0)
     assert (paper.step_norm, paper.baseline, paper.std) == ("equal_step_mean_abs", "episode", True)
-    assert {"grpo", "step_opsd"} <= set(credit.names())
     assert credit.load("step_opsd") is StepOPSD
+
+
+def test_every_method_of_the_field_is_there() -> None:
+    """By the names that configs use."""
+    expected = """agent_opsd dr_grpo gigpo grpo grpo_opsd hgpo igpo opsd oracle reinforce_pp rloo rlsd sdar
+    sdpo skill_sd step_opsd turn_gae vine"""
+    assert set(expected.split()) <= set(credit.names())
+    published = [(made.paper, type(made).__doc__) for made in map(credit.make, credit.names())]
+    assert all(paper and doc and doc[0].isupper() for paper, doc in published)
+
+
+def test_defaults_are_the_papers() -> None:
+    """Those of the methods' own papers or code."""
+    defaults: dict[str, dict[str, object]] = {
+        "gigpo": {"gamma": 0.95, "step_weight": 1.0, "std": True, "baseline": "step"},
+        "hgpo": {"history": 2, "gamma": 0.95, "alpha": 1.0},
+        "turn_gae": {"gamma": 0.99, "lam": 0.9},
+        "rlsd": {"lambda_mix": 0.5, "alpha_clip": 0.2},
+        "agent_opsd": {"lambda_mix": 0.5, "alpha_clip": 0.2, "gamma": 0.95},
+        "sdar": {"coef": 0.01, "gate_beta": 5.0},
+        "grpo_opsd": {"coef": 0.01, "gate_beta": 0.0},
+        "skill_sd": {"coef": 0.001},
+        "opsd": {"objective": "jsd", "beta": 0.5},
+        "sdpo": {"objective": "jsd", "alpha": 0.5, "ratio_clip": 2.0},
+        "igpo": {"gamma": 1.0, "std": True, "norm": "joint"},
+    }
+    for name, fields in defaults.items():
+        assert {field: vars(credit.make(name))[field] for field in fields} == fields
 
 
 def test_scaled_multiplies_the_scheduled_fields_only() -> None:

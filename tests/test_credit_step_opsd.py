@@ -81,6 +81,16 @@ def test_the_action_span_leaves_the_rest_of_the_turn_alone() -> None:
     assert got == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.5, 0.5, -0.5], rel=1e-5)
 
 
+def test_the_answer_spans_weigh_answers_alone() -> None:
+    """The reasoning of the answering step, and the other step, keep the advantage."""
+    turns = (turn(2, LN3, action=(0, 2)), turn(2, LN3, action=(1, 2), kind="answer"))
+    batch = build([Attempt(0, 1.0, turns), Attempt(0, 0.0, (turn(1, 0.0, action=(0, 1)),))])
+    for span in ("answer", "final_answer"):
+        method = credit.make("step_opsd", span=span, step_norm="none", **HALF)
+        got = [value for step in by_step(batch, method(batch).advantages) for value in step]
+        assert got == pytest.approx([0.5, 0.5, 0.5, 0.55, -0.5])
+
+
 @given(
     st.integers(0, 10_000),
     st.floats(0, 1),
@@ -145,7 +155,7 @@ def test_a_gap_without_bound_stays_finite() -> None:
         ({"coef_clip": 0.5}, r"coef_clip is 0\.5; it must lie in \[1\.0, inf\]"),
         ({"weight": "linear"}, "weight is 'linear'; it must be one of sigmoid, exp"),
         ({"step_norm": "equal"}, "step_norm is 'equal'; it must be one of none, equal_step_mean_abs"),
-        ({"span": "answer"}, "span is 'answer'; it must be one of turn, action"),
+        ({"span": "word"}, "span is 'word'; it must be one of turn, action, answer, final_answer"),
         ({"baseline": "group"}, "baseline is 'group'"),
     ],
 )

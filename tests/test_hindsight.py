@@ -33,6 +33,12 @@ def test_choose_peers_gives_failures_the_first_success_of_their_group() -> None:
     assert peers == [records[1], None, None, None, None]
 
 
+def test_choose_peers_for_all_gives_a_success_another_one() -> None:
+    """Never itself: the only success of a group has none."""
+    records = [episode(0, 0, False), episode(0, 1, True), episode(0, 2, True), episode(1, 0, True)]
+    assert choose_peers(records, "all") == [records[1], records[2], records[1], None]
+
+
 @pytest.mark.parametrize(
     ("mode", "success", "peer", "told"),
     [

@@ -54,14 +54,18 @@ def credit_for(batch: Batch) -> Credit:
     return Credit(torch.where(batch.action_mask, size[batch.tokens.step_of_token.clamp_min(0)], 0.0))
 
 
-def gradients(policy: Policy, batch: Batch, **settings: Any) -> dict[str, torch.Tensor]:
+def gradients(
+    policy: Policy, batch: Batch, credit: Credit | None = None, **settings: Any
+) -> dict[str, torch.Tensor]:
     """Gradient of one update, clipping off, before the optimizer moves anything."""
     config = LearnerConfig(lr=0.0, weight_decay=0.0, max_grad_norm=1e9, kl_coef=0.1, **settings)
     with_reference = batch.with_tokens(
         ref_logprobs=torch.where(batch.action_mask, batch.tokens.old_logprobs - 0.3, 0.0)
     )
-    Learner(policy, config).update(with_reference, credit_for(batch))
-    return {name: p.grad.clone() for name, p in policy.model.named_parameters() if p.grad is not None}
+    learner = Learner(policy, config)
+    learner.update(with_reference, credit or credit_for(batch))
+    found = {n: learner.masters.of(p).grad for n, p in policy.model.named_parameters() if p.requires_grad}
+    return {name: gradient.clone() for name, gradient in found.items() if gradient is not None}
 
 
 @pytest.mark.parametrize("aggregation", ["token-mean", "seq-mean-token-mean", "seq-mean-token-sum"])

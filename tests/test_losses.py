@@ -135,6 +135,83 @@ def mask_of(*rows: str) -> Tensor:
     return torch.tensor([[letter == "x" for letter in text] for text in rows])
 
 
+def test_importance_k3_matches_hand_worked_values() -> None:
+    """L = ln 2 and r = 2: 2 (1/2 - 1 + ln 2); nothing where the policy is the teacher, whatever the ratio."""
+    new = torch.tensor([[-1.0, -1.0]], requires_grad=True)
+    teacher = torch.tensor([[-1.0 - math.log(2), -1.0]])
+    old = torch.tensor([[-1.0 - math.log(2), -2.0]])
+    got = losses.importance_k3(new, teacher, old)
+    assert got.tolist()[0] == pytest.approx([2 * (math.log(2) - 0.5), 0.0])
+    got.sum().backward()  # type: ignore[no-untyped-call]
+    # d/dl of r k3 with both factors moving: r (k3 + 1 - e^-l) = 2 (ln 2 - 1/2 + 1/2)
+    assert new.grad is not None and new.grad.tolist()[0] == pytest.approx([2 * math.log(2), 0.0], abs=1e-6)
+    far = losses.importance_k3(torch.tensor([[-1e30]]), torch.tensor([[-1.0]]), torch.tensor([[-1.0]]))
+    assert far.isfinite().all()
+
+
+HALVES = torch.tensor([[0.5, 0.5, 0.0]]).clamp(min=1e-30).log()
+EDGE = torch.tensor([[0.25, 0.25, 0.5]]).log()
+NOTHING = torch.zeros(1)
+
+
+def whole(student: torch.Tensor, teacher: torch.Tensor, beta: float) -> float:
+    """The divergence with the whole vocabulary in view."""
+    ids = torch.arange(teacher.shape[1])[None]
+    return float(losses.distribution_jsd(NOTHING, student, ids, teacher, beta=beta))
+
+
+def test_distribution_jsd_matches_hand_worked_values() -> None:
+    """Teacher (1/2, 1/2, 0), student (1/4, 1/4, 1/2)."""
+    # KL(T||S) = ln 2
+    assert whole(EDGE, HALVES, 0.0) == pytest.approx(math.log(2))
+    # m = (3/8, 3/8, 1/4): KL(T||m) = ln 4/3, KL(S||m) = 1/2 ln 2/3 + 1/2 ln 2
+    expected = 0.5 * math.log(4 / 3) + 0.5 * (0.5 * math.log(2 / 3) + 0.5 * math.log(2))
+    assert whole(EDGE, HALVES, 0.5) == pytest.approx(expected)
+    # reverse: KL(S||T) with the roles exchanged is ln 2 again
+    assert whole(HALVES, EDGE, 1.0) == pytest.approx(math.log(2))
+    assert [whole(EDGE, EDGE, beta) for beta in (0.0, 0.3, 1.0)] == pytest.approx([0.0] * 3, abs=1e-7)
+
+
+def test_distribution_jsd_lumps_what_the_teacher_leaves_over() -> None:
+    """Two of four tokens and the rest as one: the same as the divergence of the lumped distributions."""
+    student = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log()
+    teacher = torch.tensor([[0.6, 0.3, 0.06, 0.04]]).log()
+    ids = torch.tensor([[0, 1]])
+    got = losses.distribution_jsd(NOTHING, student, ids, teacher[:, :2], beta=0.5)
+    lumped = whole(torch.tensor([[0.1, 0.2, 0.7]]).log(), torch.tensor([[0.6, 0.3, 0.1]]).log(), 0.5)
+    assert float(got) == pytest.approx(lumped, rel=1e-5)
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]), st.integers(1, 7))
+@steady
+def test_distribution_jsd_is_no_less_than_zero_and_its_gradient_is_finite(
+    seed: int, beta: float, k: int
+) -> None:
+    """Lumping can only lose divergence; a gradient step makes it smaller."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, 7, generator=generator, dtype=torch.float64, requires_grad=True)
+    teacher, ids = torch.randn(3, 7, generator=generator, dtype=torch.float64).log_softmax(1).topk(k, dim=1)
+    value = losses.distribution_jsd(torch.zeros(3), logits.log_softmax(1), ids, teacher, beta=beta)
+    assert (value >= -1e-12).all()
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    assert gradient.isfinite().all()
+    better = losses.distribution_jsd(
+        torch.zeros(3), (logits - 1e-3 * gradient).log_softmax(1), ids, teacher, beta=beta
+    )
+    assert better.sum() <= value.sum() + 1e-12
+
+
+def test_weighted_jsd_clips_the_ratio_and_holds_it_constant() -> None:
+    """Ratios 1, 4 and 1/2 count 1, 2 and 1/2."""
+    new = torch.zeros(3, requires_grad=True)
+    old = -torch.tensor([0.0, math.log(4), -math.log(2)])
+    student, teacher = EDGE.expand(3, 3), HALVES.expand(3, 3)
+    ids = torch.arange(3).expand(3, 3)
+    got = losses.weighted_jsd(new, student, ids, teacher, old, beta=0.0, ratio_clip=2.0)
+    assert got.tolist() == pytest.approx([math.log(2), 2 * math.log(2), math.log(2) / 2])
+    assert not got.requires_grad
+
+
 def test_token_weights_match_hand_worked_values() -> None:
     """Of the first token of each of three sequences."""
     mask = mask_of(".xx.", ".x..", ".xxx")  # 6 tokens in 3 sequences of 2, 1 and 3

@@ -116,3 +116,48 @@ def test_group_mean_refuses_ids_that_do_not_fit() -> None:
         ops.group_mean(values, torch.tensor([0, 1]), 2)
     with pytest.raises(ValueError, match="one-dimensional"):
         ops.group_mean(torch.ones(2, 2), torch.zeros(2, 2, dtype=torch.int64), 1)
+
+
+MEMBERS = torch.tensor([0, 0, 0, 2, 2, 1])
+"""Three members, then two, then one; ids in any order, members together."""
+NUMBERS = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+
+
+def test_discounted_sums_match_hand_worked_values() -> None:
+    """1 + 2/2 + 4/4, 2 + 4/2, 4; 8 + 16/2, 16; 32. And from the other end."""
+    assert ops.discounted_to_go(NUMBERS, MEMBERS, 3, 0.5).tolist() == [3.0, 4.0, 4.0, 16.0, 16.0, 32.0]
+    assert ops.discounted_so_far(NUMBERS, MEMBERS, 3, 0.5).tolist() == [1.0, 2.5, 5.25, 8.0, 20.0, 32.0]
+    assert ops.discounted_to_go(NUMBERS, MEMBERS, 3, 0.0).tolist() == NUMBERS.tolist()
+
+
+def test_discounted_to_go_refuses_groups_in_pieces() -> None:
+    """Their order would be a guess."""
+    with pytest.raises(ValueError, match="must stand together"):
+        ops.discounted_to_go(NUMBERS[:3], torch.tensor([0, 1, 0]), 2, 1.0)
+
+
+def test_following_and_preceding_stay_within_the_group() -> None:
+    """The groups' own values stand behind the last and before the first."""
+    ends = torch.tensor([-1.0, -2.0, -3.0])
+    assert ops.following(NUMBERS, MEMBERS, ends).tolist() == [2.0, 4.0, -1.0, 16.0, -3.0, -2.0]
+    assert ops.preceding(NUMBERS, MEMBERS, ends).tolist() == [-1.0, 1.0, 2.0, -3.0, 8.0, -2.0]
+
+
+def test_standardised_matches_hand_worked_values() -> None:
+    """8 and 16: mean 12, sample deviation 4 sqrt 2, population deviation 4; alone 0."""
+    centred = ops.standardised(NUMBERS, MEMBERS, 3, std=False)
+    assert centred[3:].tolist() == [-4.0, 4.0, 0.0]
+    assert ops.standardised(NUMBERS, MEMBERS, 3, eps=0.0)[3:5].tolist() == pytest.approx(
+        [-(0.5**0.5), 0.5**0.5]
+    )
+    assert ops.standardised(NUMBERS, MEMBERS, 3, eps=0.0, correction=0)[3:5].tolist() == [-1.0, 1.0]
+    equal = torch.tensor([0.1, 0.1, 0.1, 5.0, 5.0, 7.0])
+    assert (ops.standardised(equal, MEMBERS, 3) == 0).all()
+
+
+def test_joined_ids_are_equal_where_all_of_them_are() -> None:
+    """64-bit hashes among them."""
+    large = 2**62
+    first, second = torch.tensor([0, 0, 1, 0]), torch.tensor([large, large + 1, large, large])
+    joined = ops.joined_ids(first, second)
+    assert joined[0] == joined[3] and len(set(joined.tolist())) == 3 and joined.max() == 2

@@ -30,9 +30,9 @@ def test_policy_logprobs_match_full_softmax() -> None:
     select[:, 3::2] = True
     with torch.inference_mode():
         got = policy.token_logprobs(ids, select, temperature=0.7)
-        full = torch.log_softmax(policy.model(ids).logits.float() / 0.7, -1)[:, :-1].gather(
-            2, ids[:, 1:, None]
-        )[..., 0]
+        full = torch.log_softmax(policy.model(ids).logits / 0.7, -1)[:, :-1].gather(2, ids[:, 1:, None])[
+            ..., 0
+        ]
     torch.testing.assert_close(got[:, 1:][select[:, 1:]], full[select[:, 1:]])
     assert not got[~select].any()
 

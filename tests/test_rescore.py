@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from stepopsd_agent.budget import TokenBudget
+from stepopsd_agent.config import Attention
 from stepopsd_agent.policy import Policy
-from stepopsd_agent.rescore import Branch, Tree, chunks, score_trees
-from tests.models import tiny
+from stepopsd_agent.rescore import score_trees
+from stepopsd_agent.trees import Branch, Tree, chunks
+from tests.models import crowded, tiny
 
 
 def ids(rng: np.random.Generator, count: int) -> tuple[int, ...]:
@@ -78,3 +81,48 @@ def test_chunks_cover_all_rows_within_budget() -> None:
     parts = list(chunks(lengths, 100))
     assert sorted(i for part in parts for i in part) == list(range(len(lengths)))
     assert all(len(part) == 1 or len(part) * max(lengths[i] for i in part) <= 100 for part in parts)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
+@pytest.mark.parametrize("budget", [1, 150, 100_000])
+@pytest.mark.parametrize("how", ["segments", "flex", "padded"])
+def test_score_trees_agree_whatever_the_way_and_the_budget(how: Attention, budget: int) -> None:
+    """float64: equal to one pass per step to rounding, trees cut to the budget or not."""
+    policy, trees = tiny("float64"), forest(3)
+    scored = score_trees(policy, trees, tokens_per_pass=budget, attention=how)
+    for tree, (trunk, branches) in zip(trees, scored, strict=True):
+        for column, got in zip(tree.scored, trunk, strict=True):
+            expected = alone(policy, tree.trunk[:column], tree.trunk[column : column + 1])
+            torch.testing.assert_close(got[None], expected, atol=1e-10, rtol=0)
+        for branch, got in zip(tree.branches, branches, strict=True):
+            expected = alone(policy, tree.trunk[: branch.at] + branch.block, branch.target)
+            torch.testing.assert_close(got, expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize(("how", "processed"), [("segments", 9 + 6), ("padded", 2 * 9)])
+def test_score_trees_count_the_tokens_they_process(how: Attention, processed: int) -> None:
+    """Packed, those there are; padded, rows times the longest."""
+    policy = tiny()
+    trees = [Tree((1, 2, 3, 4), (Branch(2, (5, 6), (7, 8, 9)),)), Tree((1, 2, 3, 4, 5, 6), scored=(2,))]
+    budget = TokenBudget(1000, policy.device)
+    score_trees(policy, trees, tokens_per_pass=budget, attention=how)
+    assert budget.take() == processed
+
+
+def test_score_trees_go_on_where_memory_runs_out() -> None:
+    """Passes above 120 tokens fail: the budget halves until they do not, and the numbers stay."""
+    policy, trees = tiny("float64"), forest(4)
+    expected = score_trees(policy, trees, tokens_per_pass=100_000)
+    with crowded(policy, 120), pytest.warns(RuntimeWarning, match="out of memory"):
+        got = score_trees(policy, trees, tokens_per_pass=TokenBudget(400, policy.device))
+    for (trunk, branches), (same, others) in zip(got, expected, strict=True):
+        torch.testing.assert_close(trunk, same, atol=1e-10, rtol=0)
+        for one, other in zip(branches, others, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-10, rtol=0)
+
+
+def test_score_trees_say_what_to_do_where_one_row_does_not_fit() -> None:
+    """Nothing is left to halve."""
+    policy = tiny()
+    with crowded(policy, 5), pytest.raises(RuntimeError, match="one row of 8 tokens does not fit"):
+        score_trees(policy, [Tree(tuple(range(1, 9)), scored=(3,))], tokens_per_pass=1000)

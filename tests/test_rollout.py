@@ -84,6 +84,58 @@ def test_rollout_samples_the_same_ids_whatever_the_number_of_slots(layout: Any) 
         assert sampled(play(policy, slots=slots, config=config)) == sampled(alone)
 
 
+@pytest.mark.parametrize("drawing", [{"top_k": 5}, {"top_p": 0.8, "temperature": 1.3}, {"stop": ("1",)}])
+def test_rollout_with_cuts_or_stops_does_not_depend_on_slots(drawing: dict[str, Any]) -> None:
+    """Float64, and other ids than without."""
+    policy = taught("float64")
+    alone = sampled(play(policy, slots=1, **drawing))
+    assert sampled(play(policy, slots=6, **drawing)) == alone
+    assert alone != sampled(play(policy))
+
+
+def test_rollout_logprobs_do_not_depend_on_slots() -> None:
+    """Float32: within 1e-5 in every episode whose ids are the same, which are nearly all."""
+    policy, same = taught(), 0
+    alone, together = play(policy, slots=1), play(policy, slots=6)
+    for first, second in zip(alone, together, strict=True):
+        if sampled([first]) != sampled([second]):
+            continue
+        same += 1
+        ours, theirs = (
+            torch.tensor([x for s in e.steps[1:] if s.tokens for x in s.tokens.logprobs])
+            for e in (first, second)
+        )
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    assert same >= len(alone) - 1
+
+
+def test_rollout_throws_no_sampled_token_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the decoder gave is in the records, each id once, with fewer slots than attempts."""
+    given: list[int] = []
+    respond = Decoder.respond
+
+    def counting(self: Decoder, prompts: Sequence[Sequence[int]], uniforms: np.ndarray) -> list[Sampled]:
+        answers = respond(self, prompts, uniforms)
+        given.extend(token for answer in answers for token in answer.ids)
+        return answers
+
+    monkeypatch.setattr(Decoder, "respond", counting)
+    kept = [token for episode in sampled(play(taught(), slots=2)) for step in episode for token in step]
+    assert sorted(given) == sorted(kept)
+
+
+def test_rollout_stops_at_a_string_and_goes_on_with_the_next_turn() -> None:
+    """The row is what was sampled, the end of the turn, the answer: it stays one row per episode."""
+    policy = taught()
+    episodes = play(policy, stop=("1",))
+    steps = [step for e in episodes for step in e.steps[1:] if step.tokens is not None]
+    stopped = [step for step in steps if "1" in step.response]
+    assert stopped and all(
+        policy.decode(s.tokens.sampled_ids[:-1]).count("1") == 0 for s in stopped if s.tokens
+    )
+    assert collate(episodes, pad_id=0).num_rows == len(episodes)
+
+
 def test_rollout_returns_records_in_the_order_of_the_tasks() -> None:
     """With their names, and every observation, whoever finished first."""
     episodes = play(taught(), slots=2)

@@ -19,6 +19,20 @@ def test_span_mask_selects_the_turn_or_its_action() -> None:
     assert actions.int().tolist() == [[0, 0, 0, 1, 1, 0, 0, 0, 0]]
 
 
+def test_span_mask_selects_answers_and_the_final_one() -> None:
+    """The actions of answering steps; of those only one that ends its episode is the final answer."""
+    turns = (
+        turn(2, action=(1, 2), kind="answer"),
+        turn(2, action=(0, 1)),
+        turn(2, action=(1, 2), kind="answer"),
+    )
+    searches = (turn(1, action=(0, 1), kind="answer"), turn(1, action=(0, 1), kind="search"))
+    batch = build([Attempt(0, 1.0, turns), Attempt(0, 0.0, searches)])
+    answers, final = segment.span_mask(batch, "answer"), segment.span_mask(batch, "final_answer")
+    assert by_step(batch, answers.int()) == [[0, 1], [0, 0], [0, 1], [1], [0]]
+    assert by_step(batch, final.int()) == [[0, 0], [0, 0], [0, 1], [0], [0]]
+
+
 def test_place_in_step_counts_from_each_steps_first_token() -> None:
     """Steps may begin anywhere in a row."""
     step_of_token = torch.tensor([[-1, 0, 0, -1, 1], [-1, -1, 2, 2, 2]])
@@ -44,5 +58,5 @@ def test_span_mask_without_ranges_says_what_to_do() -> None:
     assert segment.span_mask(unknown, "turn").any()
     with pytest.raises(ValueError, match="None: use span='turn'"):
         segment.span_mask(unknown, "action")
-    with pytest.raises(ValueError, match="'answer'; it must be one of turn, action"):
-        segment.span_mask(batch, "answer")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'word'; it must be one of turn, action, answer, final_answer"):
+        segment.span_mask(batch, "word")  # type: ignore[arg-type]

@@ -20,8 +20,10 @@ NO_TEXTWORLD = pytest.mark.skipif(
     importlib.util.find_spec("fast_downward") is None or importlib.util.find_spec("alfworld") is None,
     reason="alfworld and TextWorld are not installed (extra alfworld)",
 )
+SEARCHES = ["<search>born in</search>", "<answer>nobody</answer>", "<search>was founded</search>"]
 CASES = [
     *(pytest.param(env_id, {}, id=env_id) for env_id in IDS),
+    pytest.param("stepopsd/SearchQA-v0", {"tier": "tiny", "reward": "f1", "max_turns": 1}, id="one search"),
     pytest.param("stepopsd/ALFWorld-v0", {"tier": "tiny", "admissible": False}, id="not admissible"),
     pytest.param("stepopsd/ALFWorld-v0", {"tier": "full", "domain_randomization": True}, id="renumbered"),
     pytest.param(
@@ -37,7 +39,7 @@ def infos_of(env: gym.Env[Any, Any], steps: int = 25) -> list[dict[str, Any]]:
     for number in range(steps):
         if over:
             infos.append(env.reset()[1])
-        offered = infos[-1].get("admissible_commands") or ["look"]
+        offered = infos[-1].get("admissible_commands") or SEARCHES
         odd: list[Any] = [*HOSTILE_TEXTS, None, 3]
         action = odd[number % len(odd)] if number % 3 == 2 else offered[int(rng.integers(len(offered)))]
         *_, terminated, truncated, info = env.step(action)

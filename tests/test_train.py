@@ -13,10 +13,11 @@ from torch import Tensor
 
 from stepopsd_agent import credit
 from stepopsd_agent.credit.base import CreditMethod
+from stepopsd_agent.groups import episode_metrics, whole_groups
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import make_format
 from stepopsd_agent.stacks import env_arguments, training_tasks
-from stepopsd_agent.train import Trainer, episode_metrics, whole_groups
+from stepopsd_agent.train import Trainer
 from stepopsd_wrappers import Episode, make_text_env
 from tests.runs import cloned, demonstrations, run_config, taught
 

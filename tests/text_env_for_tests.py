@@ -18,7 +18,7 @@ TASKS = ("corridor/2", "corridor/3", "corridor/5")
 class CorridorEnv(TextEnv):
     """Walk right to the door and open it. The command "break" makes the simulator raise."""
 
-    option_names = frozenset({"game"})
+    task_option = "game"
 
     def __init__(self, step_limit: int = 50, door: str = "red", render_mode: str | None = None) -> None:
         super().__init__(step_limit=step_limit, render_mode=render_mode)

@@ -2,18 +2,26 @@
 
 from collections.abc import Callable
 
+from gymnasium.error import DependencyNotInstalled
 from jsonargparse import Namespace
 
 from stepopsd_agent.checkpoint import CheckpointError
 from stepopsd_agent.checks import UsageError
+from stepopsd_agent.commands.credit import run_credit
 from stepopsd_agent.commands.data import run_data
 from stepopsd_agent.commands.keyboard import run_play
+from stepopsd_agent.commands.planning import run_plan
 from stepopsd_agent.commands.playing import run_eval, run_record, run_replay
+from stepopsd_agent.commands.retrieval import run_index, run_serve
 from stepopsd_agent.commands.training import run_train, run_warmstart
+from stepopsd_agent.credit.base import MissingColumnError
+from stepopsd_agent.failures import EnvironmentDownError
 from stepopsd_agent.policy import ModelFolderError
 from stepopsd_agent.run import Interrupted
 from stepopsd_envs.alfworld.errors import GameFileError
 from stepopsd_envs.manifest import GamesNotFoundError
+from stepopsd_envs.search_qa.retrieval.base import RetrieverError
+from stepopsd_envs.search_qa.retrieval.errors import RetrievalSetupError
 from stepopsd_wrappers import EpisodeFormatError, RecordingError, ReplayError
 
 __all__ = ["BAD_INPUT", "COMMANDS", "STOPPED"]
@@ -22,8 +30,12 @@ BAD_INPUT = (
     UsageError,
     GamesNotFoundError,
     GameFileError,
+    RetrieverError,
+    RetrievalSetupError,
+    DependencyNotInstalled,
     ModelFolderError,
     CheckpointError,
+    MissingColumnError,
     RecordingError,
     EpisodeFormatError,
     ReplayError,
@@ -31,8 +43,8 @@ BAD_INPUT = (
 )
 """Their messages tell the user what to do; all other errors are the program's and keep their trace."""
 
-STOPPED = (Interrupted, FloatingPointError)
-"""The run ended before its end, by Ctrl-C or since the gradient was not finite."""
+STOPPED = (Interrupted, FloatingPointError, EnvironmentDownError)
+"""The run ended before its end: by Ctrl-C, a gradient that was not finite, or an environment that is down."""
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "warmstart": run_warmstart,
@@ -42,5 +54,9 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "replay": run_replay,
     "play": run_play,
     "data": run_data,
+    "index": run_index,
+    "serve-retriever": run_serve,
+    "credit": run_credit,
+    "plan": run_plan,
 }
 """Each takes its parsed settings and returns the exit code."""

@@ -6,17 +6,24 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
-from stepopsd_agent.checks import UsageError, check_device, check_numbers, settings_checked
+from stepopsd_agent.checks import UsageError, check_device, check_environment, check_numbers, settings_checked
 from stepopsd_agent.config import RunConfig, config_from_dict
+from stepopsd_agent.environments import environment
 from stepopsd_agent.policy import Policy, load_policy
 from stepopsd_agent.prompts import PromptFormat, make_format
 
 
+def config_of(settings: Namespace) -> RunConfig:
+    """The ``RunConfig`` among the parsed settings, as it is."""
+    values = settings.as_dict()
+    return config_from_dict({f.name: values[f.name] for f in fields(RunConfig)})
+
+
 def run_config(settings: Namespace) -> RunConfig:
     """The ``RunConfig`` among the parsed settings, checked, with the process set up for it."""
-    values = settings.as_dict()
-    config = config_from_dict({f.name: values[f.name] for f in fields(RunConfig)})
+    config = config_of(settings)
     check_numbers(config)
+    check_environment(config)
     check_device(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -35,11 +42,13 @@ def trained_policy(config: RunConfig) -> Policy:
 
 def prompt_format(policy: Policy, config: RunConfig) -> PromptFormat:
     """How this model is prompted."""
+    own = environment(config.env.id).system
+    system = own if config.model.system is None else config.model.system
     with settings_checked():
-        return make_format(policy, config.model.chat, config.model.system, config.model.enable_thinking)
+        return make_format(policy, config.model.chat, system, config.model.enable_thinking)
 
 
-def describe(table: dict[str, Any]) -> str:
+def describe(table: dict[str, Any], unit: str = "games") -> str:
     """One line of a success table."""
     low, high = table["ci95"]
-    return f"success {table['success']:.1%} of {table['n']} games (95 % interval {low:.1%} to {high:.1%})"
+    return f"success {table['success']:.1%} of {table['n']} {unit} (95 % interval {low:.1%} to {high:.1%})"

@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.checks import settings_checked
 from stepopsd_agent.commands.common import run_config
+from stepopsd_agent.environments import environment
 from stepopsd_agent.stacks import make_plain_env
 from stepopsd_envs.rendering import for_terminal, in_columns
 
@@ -22,13 +23,16 @@ def run_play(settings: Namespace) -> int:
     with settings_checked():
         env = make_plain_env(config.env, render_mode="ansi")
     game: str | None = settings.get("game")
-    text, info = env.reset(seed=config.seed, options=None if game is None else {"game": game})
+    chosen = None if game is None else {env.get_wrapper_attr("task_option"): game}
+    text, info = env.reset(seed=config.seed, options=chosen)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")  # bytes that are no text are no reason to end the game
     tab = "" if _readline() is None else ", the tab key completes them"
-    _show(f"{text}\n\n(? lists the commands{tab}, ctrl-d leaves)")
-    over, info = _play(env, info, config.env.step_limit)
-    limit = "" if not over or info["won"] else f"; the limit is {config.env.step_limit} (env.step_limit)"
+    listed = f"? lists the commands{tab}, " if _commands(info) else ""
+    _show(f"{text}\n\n({listed}ctrl-d leaves)")
+    steps, setting = env.get_wrapper_attr("step_limit"), environment(config.env.id).limit
+    over, info = _play(env, info, steps)
+    limit = "" if not over or info["won"] else f"; the limit is {steps} ({setting})"
     played = _count(info["step"]["index"], "command")
     print(f"{'You did it' if info['won'] else 'Not done'}: {played}{limit}.")
     return 0
@@ -39,11 +43,11 @@ def _play(env: gym.Env[str, str], info: Info, step_limit: int) -> tuple[bool, In
     over = False
     while not over:
         _show(f"\n{_status(info, step_limit)}")
-        command = _ask(info["admissible_commands"])
+        command = _ask(_commands(info))
         if command is None:
             break
-        if command == "?":
-            _list(info["admissible_commands"])
+        if command == "?" and _commands(info):
+            _list(_commands(info))
             continue
         _, _, terminated, truncated, info = env.step(command)
         _show(_answer(str(env.render())))
@@ -51,10 +55,16 @@ def _play(env: gym.Env[str, str], info: Info, step_limit: int) -> tuple[bool, In
     return over, info
 
 
+def _commands(info: Info) -> list[str]:
+    """What is possible now; empty where the environment takes any text."""
+    return list(info.get("admissible_commands", []))
+
+
 def _status(info: Info, step_limit: int) -> str:
     """The task and what is left to do it in, before each prompt, so that neither scrolls away."""
     left = step_limit - info["step"]["index"]
-    hint = "" if info["step"]["valid"] else "; that was no possible command, ? lists them"
+    listed = ", ? lists them" if _commands(info) else ""
+    hint = "" if info["step"]["valid"] else f"; that was no possible command{listed}"
     return f"[{info['goal']} {_count(left, 'step')} left{hint}]"
 
 

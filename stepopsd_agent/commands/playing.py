@@ -1,93 +1,113 @@
 """``stepopsd eval``, ``record`` and ``replay``."""
 
 import json
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 from jsonargparse import Namespace
 
-from stepopsd_agent.agents import Agent, ExpertAgent, OracleAgent, RandomAgent
-from stepopsd_agent.checks import UsageError, check_games, fresh_folder, settings_checked
+from stepopsd_agent.checks import UsageError, checked_games, fresh_folder, settings_checked
 from stepopsd_agent.commands.common import describe, prompt_format, run_config, trained_policy
-from stepopsd_agent.config import EnvConfig, RunConfig, config_to_dict
+from stepopsd_agent.config import RunConfig, config_to_dict
+from stepopsd_agent.environments import Environment, EvalSet, environment, evaluation_sets
 from stepopsd_agent.evaluate import (
     EVAL_SEED,
-    evaluation_env,
-    first_games,
+    chosen_tasks,
     play_agent,
-    play_policy,
+    play_set,
     played_data,
     success_table,
     table_text,
 )
 from stepopsd_agent.facts import environment_facts
+from stepopsd_agent.failures import Failures
 from stepopsd_agent.files import write_json_atomic
 from stepopsd_agent.progress import progress
 from stepopsd_agent.stacks import make_plain_env, task_ids
 from stepopsd_wrappers import Episode, EpisodeWriter, ReplayReport, read_episodes, replay
 
-AGENTS: dict[str, Callable[[gym.Env[str, str]], Agent]] = {
-    "random": lambda env: RandomAgent(),
-    "expert": lambda env: ExpertAgent(),
-    "oracle": OracleAgent,
-}
-
 
 def run_eval(settings: Namespace) -> int:
-    """Play the evaluation games and print the table."""
+    """Play the evaluation tasks and print the table."""
     config = run_config(settings)
     agent = settings.get("agent", "model")
     out = fresh_folder(settings.out, "eval") if "out" in settings else None
-    folder = None if out is None else out / "episodes"
-    episodes = _play(agent, config, evaluation_env(config), config.eval.num_games, EVAL_SEED, folder)
-    table = success_table(episodes)
-    print(table_text("task type", {**table["by_task_type"], "all": table}))
-    print(f"{agent} agent: {describe(table)}, {table['mean_steps']:.1f} steps in the mean")
+    sets, folder = evaluation_sets(config), None if out is None else out / "episodes"
+    played = _play(agent, config, sets, EVAL_SEED, folder)
+    own = environment(config.env.id)
+    tables = {
+        one.name: {**success_table(episodes, own.measures), **played_data(episodes)}
+        for one, episodes in zip(sets, played, strict=True)
+    }
+    episodes = [episode for one in played for episode in one]
+    table = success_table(episodes, own.measures)
+    title, rows = ("set", tables) if len(sets) > 1 else ("task type", table["by_task_type"])
+    print(table_text(title, {**rows, "all": table}, f"{own.unit}s"))
+    if len(sets) > 1:
+        mean = sum(one["success"] for one in tables.values()) / len(tables)
+        print(f"mean of the {len(tables)} sets: {mean:.1%}")
+    print(f"{agent} agent: {_figures(table, own)}")
     if table["errors"]:
         print(f"{table['errors']} more episodes ended in an error of the environment and are not counted")
     if out is not None:
         facts = {"config": config_to_dict(config), **played_data(episodes), **environment_facts()}
         content = {"schema": "stepopsd.evaluation/1", "agent": agent, **table, **facts}
+        if len(sets) > 1:
+            content["by_set"] = tables
         write_json_atomic(out / "evaluation.json", content)
         print(f"written to {out}: evaluation.json, episodes/")
     return 0
 
 
+def _figures(table: dict[str, Any], own: Environment) -> str:
+    """Success, steps, and what else the environment measures, in one line."""
+    means = [f", {name} {mean:.2f}" for name, mean in table.get("means", {}).items()]
+    return f"{describe(table, f'{own.unit}s')}, {table['mean_steps']:.1f} steps{''.join(means)} in the mean"
+
+
 def run_record(settings: Namespace) -> int:
-    """Record episodes of the games in ``env``."""
+    """Record episodes of the tasks in ``env``."""
     config = run_config(settings)
     out, count = fresh_folder(settings.get("out"), "record"), settings.get("episodes", 10)
     if count < 1:
         raise UsageError(f"episodes is {count}; give the number of episodes to record, 1 or more")
     agent = settings.get("agent", "model")
-    episodes = _play(agent, config, config.env, count, config.seed, out)
+    (episodes,) = _play(agent, config, [EvalSet("", config.env, count)], config.seed, out)
     won = sum(episode.success for episode in episodes)
     print(f"{count} episodes, {won} won, in {out}; check them with: stepopsd replay {out}")
     return 0
 
 
 def _play(
-    name: str, config: RunConfig, env_config: EnvConfig, count: int, seed: int, folder: Path | None
-) -> list[Episode]:
-    """Let an agent play the first games; every episode is on disk before the next one ends."""
-    check_games(env_config)
-    policy = trained_policy(config) if name == "model" else None
-    form = None if policy is None else prompt_format(policy, config)
+    name: str, config: RunConfig, sets: Sequence[EvalSet], seed: int, folder: Path | None
+) -> list[list[Episode]]:
+    """Let an agent play the first tasks of each set; every episode is on disk before the next one ends."""
+    own, failures = environment(config.env.id), Failures()
+    counts = [one.count for one in sets]
+    total = None if None in counts else sum(count or 0 for count in counts)
     with ExitStack() as stack:
+        stack.enter_context(checked_games(*(one.env for one in sets)))
+        policy = trained_policy(config) if name == "model" else None
+        form = None if policy is None else prompt_format(policy, config)
         writer = None if folder is None else stack.enter_context(EpisodeWriter(folder))
-        bar = stack.enter_context(progress(count, f"{name} agent playing", unit="episode"))
+        bar = stack.enter_context(progress(total, f"{name} agent playing", unit="episode"))
 
         def keep(episode: Episode) -> None:
             if writer is not None:
                 writer.append(episode)
+            failures.note(episode)
             bar.advance()
 
-        if policy is not None and form is not None:
-            return play_policy(policy, form, config, env_config, count, seed, keep)
-        env = make_plain_env(env_config)
-        return play_agent(AGENTS[name](env), env, first_games(task_ids(env), count), seed, keep)
+        def play(one: EvalSet) -> list[Episode]:
+            if policy is not None and form is not None:
+                return play_set(policy, form, config, one, seed, keep)
+            with closing(make_plain_env(one.env)) as env:
+                return play_agent(own.agents[name](env), env, chosen_tasks(one, task_ids(env)), seed, keep)
+
+        return [play(one) for one in sets]
 
 
 def run_replay(settings: Namespace) -> int:

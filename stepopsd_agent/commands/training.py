@@ -1,6 +1,7 @@
 """``stepopsd warmstart`` and ``stepopsd train``."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import yaml
 from jsonargparse import Namespace
 
 from stepopsd_agent import credit
-from stepopsd_agent.checks import check_games, fresh_folder, settings_checked
+from stepopsd_agent.checks import checked_games, fresh_folder, settings_checked
 from stepopsd_agent.commands.common import describe, prompt_format, run_config, trained_policy
 from stepopsd_agent.config import RunConfig, config_to_dict
+from stepopsd_agent.credit.base import CreditMethod
 from stepopsd_agent.demonstrations import Demonstration, demonstrate, pieces
-from stepopsd_agent.evaluate import evaluate_policy, evaluation_env, played_data, success_table
+from stepopsd_agent.environments import environment, evaluation_sets, evaluation_total
+from stepopsd_agent.evaluate import evaluate_policy, played_data, success_table
 from stepopsd_agent.facts import environment_facts
 from stepopsd_agent.files import write_bytes_atomic
 from stepopsd_agent.hindsight import hindsight_words
@@ -36,21 +39,30 @@ def run_train(settings: Namespace) -> int:
         method = credit.make(name, **chosen)
     resumed: str | None = settings.get("resume")
     out = fresh_folder(settings.get("out"), "train") if resumed is None else Path(resumed)
-    check_games(config.env, evaluation_env(config))
-    # Not where the model came from: that folder may have changed or gone since the run began.
-    begun = (out / "model").is_dir()
-    own = replace(config.model, path=str(out / "model"), gguf_file=None)
-    policy = load_policy(own, config.device) if begun else trained_policy(config)
-    form = prompt_format(policy, config)
-    if resumed is None:
-        _write_config(out, {**config_to_dict(config), "credit": {"method": name, **chosen}})
-    if not begun:
-        save_model(policy, out / "model")
-    summary = run_training(config, name, method, policy, form, out)
-    print(f" start: {describe(summary['start'])}")
-    print(f" final: {describe(summary['final'])}")
+    with checked_games(config.env, *(one.env for one in evaluation_sets(config))):
+        summary = _train(config, name, method, chosen, out, resumed is not None)
+    unit = f"{environment(config.env.id).unit}s"
+    print(f" start: {describe(summary['start'], unit)}")
+    print(f" final: {describe(summary['final'], unit)}")
     print(f"run folder: {out} (summary.json, curve.png, episodes/; tensorboard --logdir {out})")
     return 0
+
+
+def _train(
+    config: RunConfig, name: str, method: CreditMethod, fields: dict[str, Any], out: Path, resumed: bool
+) -> dict[str, Any]:
+    """Begin or continue the run in ``out``; returns its summary."""
+    # Not where the model came from: that folder may have changed or gone since the run began.
+    start = out / ("base" if config.learner.lora.rank else "model")  # what is under an adapter has to stay
+    begun = start.is_dir()
+    own = replace(config.model, path=str(start), gguf_file=None)
+    policy = load_policy(own, config.device) if begun else trained_policy(config)
+    form = prompt_format(policy, config)
+    if not resumed:
+        _write_config(out, {**config_to_dict(config), "credit": {"method": name, **fields}})
+    if not begun:
+        save_model(policy, start)
+    return run_training(config, name, method, policy, form, out)
 
 
 def _write_config(out: Path, saved: dict[str, Any]) -> None:
@@ -63,18 +75,28 @@ def run_warmstart(settings: Namespace) -> int:
     """Clone the expert and evaluate the result."""
     config = run_config(settings)
     out = fresh_folder(settings.get("out"), "warmstart")
-    check_games(config.env, evaluation_env(config))
+    with checked_games(config.env, *(one.env for one in evaluation_sets(config))):
+        table = _warmstart(config, out)
+    print(describe(table, f"{environment(config.env.id).unit}s"))
+    print(f"model folder: {out}; train it with: stepopsd train --model.path {out} --out RUN")
+    return 0
+
+
+def _warmstart(config: RunConfig, out: Path) -> dict[str, Any]:
+    """Write the model to ``out`` and return how it does."""
     fresh = config.model.path == "tiny"
     policy = None if fresh else load_policy(config.model, config.device)  # told before the expert plays
     demonstrations, data = _demonstrations(config)
     if policy is None:
         with settings_checked():
-            policy = tiny_policy(_texts(demonstrations), config.model, config.device, config.seed)
+            texts, names = _texts(demonstrations), environment(config.env.id).names
+            policy = tiny_policy(texts, config.model, config.device, config.seed, names)
     form = prompt_format(policy, config)
     losses = _clone(policy, form, demonstrations, config)
-    with progress(config.eval.num_games, "evaluating", unit="game") as bar:
+    own = environment(config.env.id)
+    with progress(evaluation_total(config), "evaluating", unit=own.unit) as bar:
         played = evaluate_policy(policy, form, config, on_episode=lambda episode: bar.advance())
-    table = success_table(played)
+    table = success_table(played, own.measures)
     notes = {
         "schema": "stepopsd.warmstart/1",
         "evaluation": {**table, **played_data(played)},
@@ -85,30 +107,28 @@ def run_warmstart(settings: Namespace) -> int:
         **environment_facts(),
     }
     save_model(policy, out, {"warmstart.json": notes})
-    print(describe(table))
-    print(f"model folder: {out}; train it with: stepopsd train --model.path {out} --out RUN")
-    return 0
+    return table
 
 
 def _demonstrations(config: RunConfig) -> tuple[list[Demonstration], dict[str, str]]:
-    """Expert episodes on games drawn from the seed, and what was played."""
-    env = make_stack(config.env)
-    ids, count = task_ids(env), config.warmstart.demonstrations
-    order = np.random.default_rng([config.seed, 1]).permutation(max(len(ids), count))[:count]
-    chosen = [ids[i % len(ids)] for i in order]
-    with progress(count, "playing the expert", unit="game") as bar:
-        prefix = config.hindsight.position == "prefix"
-        share = config.warmstart.hindsight_share if prefix else 0.0
-        played = demonstrate(
-            env,
-            chosen,
-            config.warmstart.mistake_rate,
-            config.seed,
-            peers=not prefix,
-            informed_share=share,
-            on_done=bar.advance,
-        )
-    return played, data_facts(env)
+    """Expert episodes on tasks drawn from the seed, and what was played."""
+    with closing(make_stack(config.env)) as env:
+        ids, count = task_ids(env), config.warmstart.demonstrations
+        order = np.random.default_rng([config.seed, 1]).permutation(max(len(ids), count))[:count]
+        chosen = [ids[i % len(ids)] for i in order]
+        with progress(count, "playing the expert", unit=environment(config.env.id).unit) as bar:
+            prefix = config.hindsight.position == "prefix"
+            share = config.warmstart.hindsight_share if prefix else 0.0
+            played = demonstrate(
+                env,
+                chosen,
+                config.warmstart.mistake_rate,
+                config.seed,
+                peers=not prefix,
+                informed_share=share,
+                on_done=bar.advance,
+            )
+        return played, data_facts(env)
 
 
 def _texts(demonstrations: Sequence[Demonstration]) -> list[str]:

@@ -2,7 +2,7 @@
 
     A_i = (R_i - mean_group R) / (std_group R + eps), the same for every token that episode i sampled
 
-with the sample standard deviation. `std=False` is the advantage of Dr. GRPO (arXiv 2503.20783).
+with the sample standard deviation.
 
 Departure: a group of one gives zero advantage. The code that the agentic papers build on sets mean 0 and
 deviation 1 there, so that such an episode would get its raw return.
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.base import Credit, check_choice, check_range
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,10 @@ class GRPO:
     std: bool = True
     eps: float = 1e-6
 
+    paper: ClassVar[str] = "Shao et al. 2024, arXiv 2402.03300"
     needs: ClassVar[frozenset[str]] = frozenset()
     scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[Claim]] = frozenset({"equal_returns_zero", "alone_zero", "base"})
 
     def __post_init__(self) -> None:
         check_choice("baseline", self.baseline, ("episode", "step"))
@@ -43,9 +45,7 @@ class GRPO:
 
     def __call__(self, batch: Batch) -> Credit:
         """The advantage of each episode on every token it sampled."""
-        per_episode = self._advantage(batch)
-        advantages = ops.spread_steps(per_episode[batch.steps.episode_of_step], batch.tokens.step_of_token)
-        return Credit(advantages, metrics=_metrics(batch, per_episode, advantages))
+        return episode_credit(batch, self._advantage(batch))
 
     def _advantage(self, batch: Batch) -> Tensor:
         """[E] advantages."""
@@ -66,11 +66,15 @@ class GRPO:
         return advantage
 
 
-def _metrics(batch: Batch, per_episode: Tensor, advantages: Tensor) -> dict[str, float]:
-    """Mean |A| per token, and the share of groups in which no episode has an advantage."""
+def episode_credit(batch: Batch, advantage: Tensor) -> Credit:
+    """Credit that gives every token its episode's advantage, from `advantage` [E].
+
+    Its metrics are mean |A| per token, and the share of groups in which no episode has an advantage.
+    """
     group = batch.episodes.group_of_episode
-    groups = int(group.max()) + 1
-    return {
+    advantages = ops.spread_steps(advantage[batch.steps.episode_of_step], batch.tokens.step_of_token)
+    metrics = {
         "advantage_abs": float(ops.masked_mean(advantages.abs(), batch.action_mask)),
-        "groups_without_credit": 1.0 - len(torch.unique(group[per_episode != 0])) / groups,
+        "groups_without_credit": 1.0 - len(torch.unique(group[advantage != 0])) / (int(group.max()) + 1),
     }
+    return Credit(advantages, metrics=metrics)

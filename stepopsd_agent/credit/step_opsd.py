@@ -32,9 +32,10 @@ from torch import Tensor
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.base import Credit, check_choice, check_range, computed
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
+from stepopsd_agent.credit.gap import LOGPROBS, gap, gap_weight, mixed
 from stepopsd_agent.credit.grpo import GRPO
-from stepopsd_agent.segment import span_mask
+from stepopsd_agent.segment import SPANS, Span, span_mask
 
 _EPS = 1e-6
 
@@ -50,7 +51,7 @@ class StepOPSD:
         step_norm: "equal_step_mean_abs", "equal_step_sum" or "none".
         coef_clip: bound of the normaliser's coefficients, from 1/coef_clip to coef_clip.
         span: "turn" weighs all that a step sampled (the paper's choice for Search-QA), "action" its action
-            alone (for ALFWorld).
+            alone (for ALFWorld), "answer" the actions that answer, "final_answer" the last of them.
         baseline: of GRPO.
         std: of GRPO.
     """
@@ -60,12 +61,14 @@ class StepOPSD:
     weight: Literal["sigmoid", "exp"] = "sigmoid"
     step_norm: Literal["none", "equal_step_mean_abs", "equal_step_sum"] = "equal_step_mean_abs"
     coef_clip: float = 2.0
-    span: Literal["turn", "action"] = "turn"
+    span: Span = "turn"
     baseline: Literal["episode", "step"] = "episode"
     std: bool = True
 
-    needs: ClassVar[frozenset[str]] = frozenset({"student_logprobs", "teacher_logprobs"})
+    paper: ClassVar[str] = "Zhang et al. 2026, arXiv 2605.27140"
+    needs: ClassVar[frozenset[str]] = LOGPROBS
     scheduled: ClassVar[frozenset[str]] = frozenset({"lambda_mix"})
+    claims: ClassVar[frozenset[Claim]] = frozenset({"equal_returns_zero", "alone_zero", "base"})
 
     def __post_init__(self) -> None:
         check_range("lambda_mix", self.lambda_mix, 0.0, 1.0)
@@ -73,7 +76,7 @@ class StepOPSD:
         check_choice("weight", self.weight, ("sigmoid", "exp"))
         check_choice("step_norm", self.step_norm, ("none", "equal_step_mean_abs", "equal_step_sum"))
         check_range("coef_clip", self.coef_clip, 1.0)
-        check_choice("span", self.span, ("turn", "action"))
+        check_choice("span", self.span, SPANS)
         check_choice("baseline", self.baseline, ("episode", "step"))
 
     def __call__(self, batch: Batch) -> Credit:
@@ -82,38 +85,24 @@ class StepOPSD:
         if self.lambda_mix == 0.0:
             return base
         span = span_mask(batch, self.span)
-        gap = _gap(batch, span)
-        raw = gap_weight(base.advantages, gap, self.weight)
+        gaps = gap(batch, span)
+        raw = gap_weight(base.advantages, gaps, self.weight)
         weight = raw.clamp(1 - self.alpha_clip, 1 + self.alpha_clip)
-        # A + lambda (w - 1) A, and not (1 - lambda) A + lambda w A, is A without rounding where w = 1.
-        mixed = base.advantages + self.lambda_mix * (weight - 1) * base.advantages
+        uneven = mixed(base.advantages, weight, self.lambda_mix)
         step_of_span = torch.where(span, batch.tokens.step_of_token, -1)
-        shaped = mixed
+        shaped = uneven
         if self.step_norm != "none":
-            sizes = _sizes(mixed, step_of_span, batch.num_steps, sums=self.step_norm == "equal_step_sum")
+            sizes = _sizes(uneven, step_of_span, batch.num_steps, sums=self.step_norm == "equal_step_sum")
             coefficients = equal_step_coefficients(sizes, step_of_span, batch, self.coef_clip)
-            shaped = torch.where(span, mixed * ops.spread_steps(coefficients, step_of_span), mixed)
+            shaped = torch.where(span, uneven * ops.spread_steps(coefficients, step_of_span), uneven)
         metrics = {
-            "gap_abs": float(ops.masked_mean(gap.abs(), span)),
+            "gap_abs": float(ops.masked_mean(gaps.abs(), span)),
             "weight": float(ops.masked_mean(weight, span)),
-            "weight_clipped": float(ops.masked_mean((raw != weight).to(gap.dtype), span)),
-            "step_spread_mixed": step_spread(mixed, step_of_span, batch),
+            "weight_clipped": float(ops.masked_mean((raw != weight).to(gaps.dtype), span)),
+            "step_spread_mixed": step_spread(uneven, step_of_span, batch),
             "step_spread": step_spread(shaped, step_of_span, batch),
         }
         return Credit(shaped, metrics={**base.metrics, **metrics})
-
-
-def _gap(batch: Batch, span: Tensor) -> Tensor:
-    """[N, T] log p_teacher - log p_student on the span, 0 elsewhere, without gradient."""
-    teacher = computed(batch.tokens.teacher_logprobs, "tokens.teacher_logprobs")
-    student = computed(batch.tokens.student_logprobs, "tokens.student_logprobs")
-    return torch.where(span, teacher.detach() - student.detach(), 0)
-
-
-def gap_weight(advantages: Tensor, gap: Tensor, weight: Literal["sigmoid", "exp"]) -> Tensor:
-    """[N, T] weights before clipping: above 1 where the teacher's gap agrees with the advantage's sign."""
-    signed = advantages.sign() * gap
-    return signed.exp() if weight == "exp" else 2 * torch.sigmoid(signed)
 
 
 def _sizes(advantages: Tensor, step_of_span: Tensor, steps: int, *, sums: bool) -> Tensor:

@@ -50,7 +50,7 @@ class AlfworldEnv(TextEnv):
     ``np_random``.
     """
 
-    option_names: ClassVar[frozenset[str]] = frozenset({"game"})
+    task_option: ClassVar[str] = "game"
 
     def __init__(
         self,

@@ -7,8 +7,10 @@ from typing import Any, Literal, SupportsFloat, cast
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-ResponseFormat = Literal["tags", "plain"]
-FORMATS: tuple[ResponseFormat, ...] = ("tags", "plain")
+from stepopsd_envs.search_qa import protocol
+
+ResponseFormat = Literal["tags", "plain", "search"]
+FORMATS: tuple[ResponseFormat, ...] = ("tags", "plain", "search")
 Span = tuple[int, int]
 
 _ACTION_TAG = re.compile(r"</?action>")
@@ -19,22 +21,27 @@ class ParsedResponse:
     """A response taken apart; spans are character ranges within the response."""
 
     command: str
-    """What the environment gets: `response[slice(*action_span)]`; empty when there is no command."""
+    """What the environment gets: `response[slice(*action_span)]`, empty when there is no command; with
+    "search" the response as it is."""
     valid: bool
     """Whether the response has the asked form and a command in it, be it possible or not."""
     thought_span: Span
     """The text between the think tags, else before the action, which it never overlaps; else (0, 0)."""
     action_span: Span
-    """The command without outer blanks; (0, 0) when the response is not valid."""
+    """The command without outer blanks, with "search" the action with its tags; (0, 0) when not valid."""
 
 
 def parse_response(text: str, format: ResponseFormat = "tags") -> ParsedResponse:
     """Return the command in `text` and where thought and action stand.
 
     With "tags" the command is what a single <action>...</action> encloses; none, several or unbalanced tags
-    give no command. With "plain" it is the whole text. Outer blanks are left out of both.
+    give no command. With "plain" it is the whole text. Outer blanks are left out of both. With "search" the
+    environment reads the tags itself, so it gets the whole text unchanged; the spans are those that it sees.
     """
     check_format(format)
+    if format == "search":
+        seen = protocol.parse(text)
+        return ParsedResponse(text, seen.kind != "invalid", seen.thought_span, seen.action_span)
     inner = (0, len(text)) if format == "plain" else _action_content(text)
     action = (0, 0) if inner is None else _stripped(text, inner)
     valid = action[0] < action[1]
@@ -85,7 +92,7 @@ class ParseResponse(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
 
         Args:
             env: an environment that takes commands.
-            format: "tags" or "plain", see `parse_response`.
+            format: "tags", "plain" or "search", see `parse_response`.
         """
         check_format(format)
         RecordConstructorArgs.__init__(self, format=format)

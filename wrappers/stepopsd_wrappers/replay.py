@@ -38,7 +38,6 @@ def replay(
     episode: Episode,
     env: gym.Env[str, str] | None = None,
     *,
-    task_option: str = "game",
     any_engine: bool = False,
 ) -> ReplayReport:
     """Give an environment the recorded task, seed and commands, and compare everything it answers.
@@ -46,21 +45,20 @@ def replay(
     Args:
         episode: a recorded episode.
         env: an environment without `ParseResponse` and `TextHistory`, left open; None makes the recorded one.
-        task_option: the reset option that chooses the task: "game", or "question".
         any_engine: replay on whatever engine `env` has, to compare engines or versions of one.
 
     Raises:
         ReplayError: the environment has other data or another engine than the recorded one, or there is none.
     """
     if env is not None:
-        return _compare(episode, env, task_option, any_engine)
+        return _compare(episode, env, any_engine)
     if not episode.env_spec["id"]:
         raise ReplayError(
             "the episode was recorded from an environment made without gymnasium.make; pass such a one as env"
         )
     made: gym.Env[str, str] = gym.make(episode.env_spec["id"], **episode.env_spec["kwargs"])
     try:
-        return _compare(episode, made, task_option, any_engine)
+        return _compare(episode, made, any_engine)
     finally:
         made.close()
 
@@ -79,9 +77,10 @@ def _check_same_data(episode: Episode, env: gym.Env[str, str], any_engine: bool)
         )
 
 
-def _compare(episode: Episode, env: gym.Env[str, str], task_option: str, any_engine: bool) -> ReplayReport:
+def _compare(episode: Episode, env: gym.Env[str, str], any_engine: bool) -> ReplayReport:
     _check_same_data(episode, env, any_engine)
-    observation, info = env.reset(seed=episode.seed, options={task_option: episode.task_id})
+    task = {env.get_wrapper_attr("task_option"): episode.task_id}
+    observation, info = env.reset(seed=episode.seed, options=task)
     answer = Step(observation, "", "", 0.0, False, False, info)
     last = len(episode.steps) - 1
     for index, recorded in enumerate(episode.steps):

@@ -17,6 +17,8 @@ MARKER = "\n> "
 _ASK = {
     "tags": "Think it over inside <think> and </think>, then give one command inside <action> and </action>.",
     "plain": "Answer with one command and nothing else.",
+    "search": "Think it over inside <think> and </think>, then give one query inside <search> and </search>, "
+    "or the final answer inside <answer> and </answer>.",
 }
 
 
@@ -102,7 +104,8 @@ def window(goal: str, past: list[tuple[str, str]], observation: str, info: dict[
     for number, (seen, done) in enumerate(past, start=taken - len(past) + 1):
         lines += [f"[{number}] You saw: {seen}", f"[{number}] You did: {done or '(no command)'}"]
     lines.append(f"Now you see: {observation}")
-    commands = [command for command in info["admissible_commands"] if command != "help"]
+    # An environment whose actions cannot be listed has no such key.
+    commands = [command for command in info.get("admissible_commands", ()) if command != "help"]
     if commands:
         lines += ["Commands you can give now:", *(f"- {command}" for command in commands)]
     return "\n".join([*lines, ask]) + MARKER

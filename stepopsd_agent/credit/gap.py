@@ -1,0 +1,33 @@
+"""What methods with a teacher share: its gap to the student, and weights on an advantage made from it."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import computed
+
+LOGPROBS = frozenset({"student_logprobs", "teacher_logprobs"})
+"""The columns that `gap` reads."""
+
+
+def gap(batch: Batch, span: Tensor) -> Tensor:
+    """[N, T] log p_teacher - log p_student where `span` [N, T] is True, 0 elsewhere, without gradient."""
+    teacher = computed(batch.tokens.teacher_logprobs, "tokens.teacher_logprobs")
+    student = computed(batch.tokens.student_logprobs, "tokens.student_logprobs")
+    return torch.where(span, teacher.detach() - student.detach(), 0)
+
+
+def gap_weight(advantages: Tensor, gaps: Tensor, weight: Literal["sigmoid", "exp"]) -> Tensor:
+    """[N, T] weights before clipping: above 1 where the teacher's gap agrees with the advantage's sign.
+
+    "sigmoid": 2 sigmoid(sign(A) gap), in (0, 2). "exp": exp(sign(A) gap). Both are 1 where the gap is 0.
+    """
+    signed = advantages.sign() * gaps
+    return signed.exp() if weight == "exp" else 2 * torch.sigmoid(signed)
+
+
+def mixed(advantages: Tensor, weight: Tensor, lambda_mix: float) -> Tensor:
+    """(1 - lambda) A + lambda w A, written so that it is A without rounding where w = 1."""
+    return advantages + lambda_mix * (weight - 1) * advantages

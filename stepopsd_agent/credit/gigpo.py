@@ -1,0 +1,72 @@
+"""GiGPO (Feng et al., arXiv 2505.10978): GRPO over episodes plus GRPO over steps taken at the same place.
+
+    A^E = GRPO's advantage of the episode
+    R_t = r_t + gamma R_(t+1)
+    A^S = (R_t - mean R) / (std R + eps) over the steps of the group with the same anchor
+    A = A^E + step_weight A^S
+
+The anchor is the observation that a step acted on. Exact equality is the batch's default; observations that
+are only similar share an anchor when the batch was made with `anchor_similarity` below 1
+(`rollout.anchor_similarity`; the authors use 0.9 for Search-QA). `std=False` leaves both deviations out (the
+authors' `mean_norm`).
+
+Degenerate cases: an anchor met once has A^S = 0; without repeated anchors the method is `grpo`.
+
+Departure: a group of one episode has A^E = 0, as in `grpo`; its own repeated anchors still give A^S.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from stepopsd_agent import ops
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
+from stepopsd_agent.credit.grpo import GRPO
+
+
+@dataclass(frozen=True)
+class GiGPO:
+    """Group-relative advantages of episodes and of steps from the same observation.
+
+    Attributes:
+        gamma: discount per step.
+        step_weight: weight of the steps' part.
+        std: divide by the deviations.
+        baseline: of the episodes' part, see `grpo`; the authors count steps.
+        eps: added to the deviations.
+    """
+
+    gamma: float = 0.95
+    step_weight: float = 1.0
+    std: bool = True
+    baseline: Literal["episode", "step"] = "step"
+    eps: float = 1e-6
+
+    paper: ClassVar[str] = "Feng et al. 2025, arXiv 2505.10978"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[Claim]] = frozenset({"equal_returns_zero"})
+
+    def __post_init__(self) -> None:
+        check_range("gamma", self.gamma, 0.0, 1.0)
+        check_range("step_weight", self.step_weight, 0.0)
+        check_choice("baseline", self.baseline, ("episode", "step"))
+        check_range("eps", self.eps, 0.0)
+
+    def __call__(self, batch: Batch) -> Credit:
+        """Both advantages, the steps' one weighted."""
+        steps, count = batch.steps, batch.num_steps
+        base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
+        returns = ops.discounted_to_go(
+            steps.reward.detach(), steps.episode_of_step, batch.num_episodes, self.gamma
+        )
+        place = ops.joined_ids(batch.group_of_step, steps.anchor)
+        per_step = ops.standardised(returns, place, count, std=self.std, eps=self.eps)
+        part = ops.spread_steps(per_step, batch.tokens.step_of_token)
+        shared = ops.group_count(place, count)[place] > 1
+        metrics = {
+            "step_advantage_abs": float(ops.masked_mean(part.abs(), batch.action_mask)),
+            "steps_with_shared_anchor": float(shared.double().mean()),
+        }
+        advantages = base.advantages + self.step_weight * part
+        return Credit(advantages, metrics={**base.metrics, **metrics}, may_zero_steps=True)

@@ -1,0 +1,87 @@
+"""HGPO (arXiv 2602.22817): steps are compared with steps that have the same recent history.
+
+For k = 1 .. history + 1, a step's k-th circle holds the steps of its group whose last k observations, the one
+acted on included, are the same, whichever episode they belong to:
+
+    R_t = r_t + gamma R_(t+1)
+    A_k = (R_t - mean R) / (std R + eps) over the circle, the deviation that of the population
+    A = sum of w_k A_k,  w_k proportional to (k + 1)^alpha over the circles with A_k other than 0
+
+A circle of one has A_k = 0, and a step with fewer than k observations behind it has no k-th circle. There is
+no part for whole episodes (the authors' `base_group=False`).
+
+Degenerate case: a step that shares its observation with no other gets no advantage.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from stepopsd_agent import ops
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import Claim, Credit, check_range
+
+
+@dataclass(frozen=True)
+class HGPO:
+    """Group-relative advantages of steps, over shared histories of growing length.
+
+    Attributes:
+        history: observations looked back at, beside the one acted on (the authors' K: 2 or 4).
+        gamma: discount per step.
+        alpha: how much more a longer shared history weighs.
+        std: divide by the deviations.
+        eps: added to the deviations.
+    """
+
+    history: int = 2
+    gamma: float = 0.95
+    alpha: float = 1.0
+    std: bool = True
+    eps: float = 1e-6
+
+    paper: ClassVar[str] = "arXiv 2602.22817"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[Claim]] = frozenset({"equal_returns_zero"})
+
+    def __post_init__(self) -> None:
+        check_range("history", self.history, 0)
+        check_range("gamma", self.gamma, 0.0, 1.0)
+        check_range("alpha", self.alpha, 0.0)
+        check_range("eps", self.eps, 0.0)
+
+    def __call__(self, batch: Batch) -> Credit:
+        """The weighted mean over the circles of every step."""
+        episode, count = batch.steps.episode_of_step, batch.num_steps
+        returns = ops.discounted_to_go(batch.steps.reward.detach(), episode, batch.num_episodes, self.gamma)
+        total, weights = torch.zeros_like(returns), torch.zeros_like(returns)
+        for k, circle in enumerate(_circles(batch, self.history + 1), start=1):
+            there = circle >= 0
+            part = torch.zeros_like(returns)
+            part[there] = ops.standardised(
+                returns[there], circle[there], count, std=self.std, eps=self.eps, correction=0
+            )
+            weight = (k + 1) ** self.alpha * (part != 0)
+            total, weights = total + weight * part, weights + weight
+        per_step = torch.where(weights > 0, total / (weights + self.eps), 0)
+        advantages = ops.spread_steps(per_step, batch.tokens.step_of_token)
+        metrics = {
+            "advantage_abs": float(ops.masked_mean(advantages.abs(), batch.action_mask)),
+            "steps_without_credit": float((per_step == 0).double().mean()),
+        }
+        return Credit(advantages, metrics=metrics, may_zero_steps=True)
+
+
+def _circles(batch: Batch, most: int) -> list[Tensor]:
+    """For k = 1 .. `most` the [S] number of the circle of every step; -1 where it has no k observations."""
+    episode = batch.steps.episode_of_step
+    nothing = episode.new_full((batch.num_episodes,), -1)
+    circles = [ops.joined_ids(batch.group_of_step, batch.steps.anchor)]
+    for _ in range(1, most):
+        before = ops.preceding(circles[-1], episode, nothing)
+        longer = ops.joined_ids(before, batch.group_of_step, batch.steps.anchor)
+        circles.append(torch.where(before >= 0, longer, -1))
+    return circles

@@ -1,0 +1,71 @@
+"""IGPO (arXiv 2510.14967): every step is paid for how much likelier it made the right answer.
+
+With p_t = exp(mean log-probability per token of the gold answer, given the history before step t):
+
+    r_t = p_(t+1) - p_t for every step but the last,   r_T = the environment's reward (F1 in the paper)
+    z_t = (r_t - mean r) / (std r + eps) over all steps of the group, std that of the population
+    A_t = z_t + gamma A_(t+1)
+
+on every token of step t. norm="separate" takes mean and deviation of the last steps and of the others apart.
+
+Departures: a group of one episode has advantage zero. The authors' penalty of 2 for a malformed answer is not
+here; `rollout.invalid_penalty` takes something off refused steps. Their advantages cover Search-QA; any
+environment does whose tasks have a gold answer.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from stepopsd_agent import ops
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, computed
+
+
+@dataclass(frozen=True)
+class IGPO:
+    """Information gain about the gold answer, normalised in the group and summed to the end.
+
+    Attributes:
+        gamma: discount per step.
+        std: divide by the deviation.
+        norm: "joint" or "separate" statistics for last steps and others.
+        eps: added to the deviation.
+    """
+
+    gamma: float = 1.0
+    std: bool = True
+    norm: Literal["joint", "separate"] = "joint"
+    eps: float = 1e-6
+
+    paper: ClassVar[str] = "arXiv 2510.14967"
+    needs: ClassVar[frozenset[str]] = frozenset({"gold_answer_logprob"})
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[Claim]] = frozenset({"alone_zero"})
+
+    def __post_init__(self) -> None:
+        check_range("gamma", self.gamma, 0.0, 1.0)
+        check_choice("norm", self.norm, ("joint", "separate"))
+        check_range("eps", self.eps, 0.0)
+
+    def __call__(self, batch: Batch) -> Credit:
+        """The discounted sum of normalised gains from every step on."""
+        episode, episodes = batch.steps.episode_of_step, batch.num_episodes
+        gold = computed(batch.steps.gold_answer_logprob, "steps.gold_answer_logprob")
+        chance = gold.detach().exp()
+        after = ops.following(chance, episode, chance.new_full((episodes,), -1.0))
+        last = after < 0
+        reward = torch.where(last, batch.steps.reward.detach(), after - chance)
+        group = batch.group_of_step
+        kind = ops.joined_ids(group, last.long()) if self.norm == "separate" else group
+        score = ops.standardised(reward, kind, batch.num_steps, std=self.std, eps=self.eps, correction=0)
+        alone = ops.group_count(batch.episodes.group_of_episode, batch.num_steps)[group] == 1
+        per_step = ops.discounted_to_go(torch.where(alone, 0, score), episode, episodes, self.gamma)
+        advantages = ops.spread_steps(per_step, batch.tokens.step_of_token)
+        metrics = {
+            "advantage_abs": float(ops.masked_mean(advantages.abs(), batch.action_mask)),
+            "gain": float(ops.masked_mean(reward, ~last)),
+            "gold_chance": float(chance.mean()),
+        }
+        return Credit(advantages, metrics=metrics, may_zero_steps=True)

@@ -1,0 +1,87 @@
+"""An upper bound, and no method to train an agent with in earnest: credit from what only the simulator knows.
+
+    source="distance":  p_t = d_t - d_(t+1), by how many commands step t came nearer to the goal
+    source="gold":      p_t = g_(t+1) - g_t, which share of the gold passages step t brought to light;
+                        the step that ends the episode is paid the environment's reward besides
+    A_t = (p_t - mean p) / (std p + eps) over all steps of the group
+
+on every token of step t. A step that makes the goal unreachable counts as losing the distance that its
+episode began with and one more; steps behind it count 0.
+
+It bounds what credit assignment alone can bring: other methods guess what it is told. There is no paper.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from stepopsd_agent import ops
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, computed
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Progress towards the goal, as the simulator knows it, normalised in the group.
+
+    Attributes:
+        source: "distance" (ALFWorld with `env.oracle`) or "gold" (Search-QA).
+        std: divide by the deviation.
+        eps: added to the deviation.
+    """
+
+    source: Literal["distance", "gold"] = "distance"
+    std: bool = True
+    eps: float = 1e-6
+
+    paper: ClassVar[str] = "none; an upper bound from the simulator's own knowledge"
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[Claim]] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_choice("source", self.source, ("distance", "gold"))
+        check_range("eps", self.eps, 0.0)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the source is made of."""
+        distance = frozenset({"optimal_distance", "last_distance"})
+        return distance if self.source == "distance" else frozenset({"gold_seen", "first_gold_seen"})
+
+    def __call__(self, batch: Batch) -> Credit:
+        """The normalised progress of every step."""
+        progress = _nearer(batch) if self.source == "distance" else _revealed(batch)
+        per_step = ops.standardised(
+            progress, batch.group_of_step, batch.num_steps, std=self.std, eps=self.eps
+        )
+        advantages = ops.spread_steps(per_step, batch.tokens.step_of_token)
+        metrics = {
+            "progress": float(progress.mean()),
+            "steps_forward": float((progress > 0).double().mean()),
+        }
+        return Credit(advantages, metrics=metrics, may_zero_steps=True)
+
+
+def _nearer(batch: Batch) -> Tensor:
+    """[S] commands by which a step shortened the way."""
+    episode = batch.steps.episode_of_step
+    before = computed(batch.steps.optimal_distance, "steps.optimal_distance")
+    end = computed(batch.episodes.last_distance, "episodes.last_distance")
+    after = ops.following(before, episode, end)
+    first = before[torch.searchsorted(episode, torch.arange(batch.num_episodes, device=episode.device))]
+    beyond = first.clamp(min=0)[episode] + 1  # further away than anything the episode began with
+    known_before = torch.where(before >= 0, before, beyond)
+    known_after = torch.where(after >= 0, after, known_before + beyond)
+    lost = (before < 0) & (after < 0)
+    return torch.where(lost, 0, known_before - known_after).to(batch.steps.reward.dtype)
+
+
+def _revealed(batch: Batch) -> Tensor:
+    """[S] share of the gold passages that a step brought to light; at the end the reward besides."""
+    episode, reward = batch.steps.episode_of_step, batch.steps.reward.detach()
+    seen = computed(batch.steps.gold_seen, "steps.gold_seen")
+    start = computed(batch.episodes.first_gold_seen, "episodes.first_gold_seen")
+    last = torch.cat([episode[1:] != episode[:-1], torch.ones_like(episode[:1], dtype=torch.bool)])
+    return seen - ops.preceding(seen, episode, start) + torch.where(last, reward, 0)

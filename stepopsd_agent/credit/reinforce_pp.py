@@ -1,0 +1,57 @@
+"""REINFORCE++ (Hu et al., arXiv 2501.03262): one baseline and one scale for the whole batch.
+
+    baseline="group":  A = whiten(R_i - mean_group R)      (the paper's variant for several attempts per task)
+    baseline="none":   A = whiten(G_t),  G_t = r_t + gamma G_(t+1)         (its plain form)
+
+`whiten` shifts and scales all sampled tokens of the batch to mean 0 and variance 1, so that a long episode
+weighs more and a group without variance may get a small advantage.
+
+Departures: the discount counts steps, not tokens; a group of one has a centred return of 0. The KL penalty is
+the learner's loss term and no part of the reward.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from stepopsd_agent import ops
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
+
+
+@dataclass(frozen=True)
+class ReinforcePP:
+    """Returns, whitened over the batch.
+
+    Attributes:
+        baseline: "group" takes the group's mean return off first; "none" whitens discounted returns.
+        gamma: discount per step of "none".
+    """
+
+    baseline: Literal["group", "none"] = "group"
+    gamma: float = 1.0
+
+    paper: ClassVar[str] = "Hu et al. 2025, arXiv 2501.03262"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[Claim]] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_choice("baseline", self.baseline, ("group", "none"))
+        check_range("gamma", self.gamma, 0.0, 1.0)
+
+    def __call__(self, batch: Batch) -> Credit:
+        """The whitened advantage of every step."""
+        spread = ops.spread_steps(self._per_step(batch), batch.tokens.step_of_token)
+        advantages = ops.whiten(spread, batch.action_mask)
+        size = float(ops.masked_mean(advantages.abs(), batch.action_mask))
+        return Credit(advantages, metrics={"advantage_abs": size}, may_zero_steps=True)
+
+    def _per_step(self, batch: Batch) -> Tensor:
+        """[S] before whitening."""
+        episode, group = batch.steps.episode_of_step, batch.episodes.group_of_episode
+        if self.baseline == "none":
+            return ops.discounted_to_go(batch.steps.reward.detach(), episode, batch.num_episodes, self.gamma)
+        returns = batch.episodes.episode_return.detach()
+        return ops.standardised(returns, group, int(group.max()) + 1, std=False)[episode]

@@ -1,0 +1,63 @@
+"""SDAR (arXiv 2605.15155): GRPO, and beside it a gated pull towards the teacher.
+
+    L = L_GRPO + coef token_mean( g (log p_teacher - log p) ),
+    g = sigmoid(gate_beta (log p_teacher - log p)) held constant
+
+so the further loss raises the likelihood of the agent's own tokens, most where the teacher likes them better
+than the student, and never lowers one. Advantages are those of `grpo`.
+
+Degenerate case: coef = 0 is `grpo` exactly.
+
+Departures: of the paper's gates only that on the gap is here, not those on entropy. The teacher reads the
+hindsight that `hindsight.mode` tells, where the authors' reads retrieved skills.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal
+
+from stepopsd_agent import losses
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import Claim, Credit, LossTerm, check_choice, check_range, computed
+from stepopsd_agent.credit.grpo import GRPO
+
+
+@dataclass(frozen=True)
+class SDAR:
+    """GRPO with gated self-distillation.
+
+    Attributes:
+        coef: the paper's lambda, weight of the further loss.
+        gate_beta: steepness of the gate; 0 leaves it half open everywhere.
+        baseline: of `grpo`; the authors' code counts steps.
+        std: of `grpo`.
+    """
+
+    coef: float = 0.01
+    gate_beta: float = 5.0
+    baseline: Literal["episode", "step"] = "step"
+    std: bool = True
+
+    paper: ClassVar[str] = "arXiv 2605.15155"
+    needs: ClassVar[frozenset[str]] = frozenset({"teacher_logprobs"})
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[Claim]] = frozenset({"equal_returns_zero", "alone_zero", "base"})
+
+    def __post_init__(self) -> None:
+        check_range("coef", self.coef, 0.0)
+        check_range("gate_beta", self.gate_beta, 0.0)
+        check_choice("baseline", self.baseline, ("episode", "step"))
+
+    def __call__(self, batch: Batch) -> Credit:
+        """GRPO's advantages and the gated term."""
+        base = GRPO(baseline=self.baseline, std=self.std)(batch)
+        if self.coef == 0.0:
+            return base
+        teacher = computed(batch.tokens.teacher_logprobs, "tokens.teacher_logprobs").detach()
+        term = LossTerm(
+            "distillation",
+            partial(losses.gated_distillation, gate_beta=self.gate_beta),
+            self.coef * losses.token_mean(batch.action_mask, teacher.dtype),
+            (teacher,),
+        )
+        return Credit(base.advantages, terms=(term,), metrics=base.metrics)

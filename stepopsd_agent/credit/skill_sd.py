@@ -1,0 +1,61 @@
+"""Skill-SD (arXiv 2604.10674): GRPO, and beside it an importance-weighted divergence to the teacher.
+
+With l = log p - log p_teacher and r = p / p_old:
+
+    L = L_GRPO + coef token_mean( r (e^-l - 1 + l) )
+
+where the gradient flows through r too. Log-ratios are clamped: -l to at most 20, log r to at most 10.
+Advantages are those of `grpo`.
+
+Degenerate cases: coef = 0 is `grpo` exactly; where the policy equals the teacher the term and its gradient
+are zero.
+
+Departure: the teacher reads the hindsight that `hindsight.mode` tells, where the paper's reads skills
+summarised from the agent's own trajectories.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from stepopsd_agent import losses
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import Claim, Credit, LossTerm, check_choice, check_range, computed
+from stepopsd_agent.credit.grpo import GRPO
+
+
+@dataclass(frozen=True)
+class SkillSD:
+    """GRPO with importance-weighted self-distillation.
+
+    Attributes:
+        coef: the paper's lambda, weight of the further loss.
+        baseline: of `grpo`.
+        std: of `grpo`.
+    """
+
+    coef: float = 0.001
+    baseline: Literal["episode", "step"] = "episode"
+    std: bool = True
+
+    paper: ClassVar[str] = "arXiv 2604.10674"
+    needs: ClassVar[frozenset[str]] = frozenset({"teacher_logprobs"})
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[Claim]] = frozenset({"equal_returns_zero", "alone_zero", "base"})
+
+    def __post_init__(self) -> None:
+        check_range("coef", self.coef, 0.0)
+        check_choice("baseline", self.baseline, ("episode", "step"))
+
+    def __call__(self, batch: Batch) -> Credit:
+        """GRPO's advantages and the distillation term."""
+        base = GRPO(baseline=self.baseline, std=self.std)(batch)
+        if self.coef == 0.0:
+            return base
+        teacher = computed(batch.tokens.teacher_logprobs, "tokens.teacher_logprobs").detach()
+        term = LossTerm(
+            "distillation",
+            losses.importance_k3,
+            self.coef * losses.token_mean(batch.action_mask, teacher.dtype),
+            (teacher, batch.tokens.old_logprobs.detach()),
+        )
+        return Credit(base.advantages, terms=(term,), metrics=base.metrics)

@@ -1,0 +1,59 @@
+"""Turn-level PPO (Li et al., arXiv 2512.17008): generalised advantages with a step as one action.
+
+With V_t a critic's value before step t (read at the last token of what the policy was shown there):
+
+    d_t = r_t + gamma V_(t+1) - V_t          (V behind an episode's last step is 0)
+    A_t = d_t + gamma lam A_(t+1)
+
+on every token of step t. `whiten` then shifts and scales all sampled tokens to mean 0 and variance 1. The
+critic learns A_t + V_t, before whitening.
+
+Degenerate cases: lam = 1 and V = 0 give discounted returns; lam = 0 the one-step error d_t.
+
+Departures: the ratio is clipped per token, as for every method here, not per step. An episode that was cut at
+its step limit counts as ended there. Whitening is that of common PPO code; the paper's reports do not say.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stepopsd_agent import ops
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import Claim, Credit, check_range, computed
+
+
+@dataclass(frozen=True)
+class TurnGAE:
+    """Generalised advantage estimation over steps, with a critic.
+
+    Attributes:
+        gamma: discount per step.
+        lam: from one-step errors (0) to returns (1).
+        whiten: over the sampled tokens of the batch.
+    """
+
+    gamma: float = 0.99
+    lam: float = 0.9
+    whiten: bool = True
+
+    paper: ClassVar[str] = "Li et al. 2025, arXiv 2512.17008"
+    needs: ClassVar[frozenset[str]] = frozenset({"value"})
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[Claim]] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_range("gamma", self.gamma, 0.0, 1.0)
+        check_range("lam", self.lam, 0.0, 1.0)
+
+    def __call__(self, batch: Batch) -> Credit:
+        """The advantage of every step, and what the critic is to predict."""
+        episode, reward = batch.steps.episode_of_step, batch.steps.reward.detach()
+        value = computed(batch.steps.value, "steps.value").detach()
+        after = ops.following(value, episode, value.new_zeros(batch.num_episodes))
+        errors = reward + self.gamma * after - value
+        per_step = ops.discounted_to_go(errors, episode, batch.num_episodes, self.gamma * self.lam)
+        advantages = ops.spread_steps(per_step, batch.tokens.step_of_token)
+        metrics = {"value": float(value.mean()), "value_error_abs": float(errors.abs().mean())}
+        if self.whiten:
+            advantages = ops.whiten(advantages, batch.action_mask)
+        return Credit(advantages, metrics=metrics, may_zero_steps=True, value_targets=per_step + value)

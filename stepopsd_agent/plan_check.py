@@ -1,0 +1,58 @@
+"""The first update of a run beside its plan, made again with the lengths that the update had."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from stepopsd_agent.expected_lengths import played_lengths
+from stepopsd_agent.hindsight import hindsight_blocks
+from stepopsd_agent.plan import memory_by_part, tokens_by_part
+from stepopsd_agent.shapes import model_shape
+from stepopsd_agent.train import Trainer
+from stepopsd_wrappers import Episode
+
+TOLERANCE = 0.1
+"""By which share a peak may exceed its plan."""
+
+
+def first_update(trainer: Trainer, episodes: Sequence[Episode]) -> dict[str, Any]:
+    """What was planned and what was: tokens generated, scored and trained on, and on CUDA the peak memory."""
+    config, weight = trainer.config, trainer.policy.model.dtype
+    sound = trainer.chosen(episodes)
+    blocks = hindsight_blocks(trainer.policy, config.hindsight, sound)
+    block = sum(map(len, blocks)) / max(1, len(blocks))
+    lengths = played_lengths(sound or episodes, block)
+    planned = tokens_by_part(config, trainer.method.needs, lengths)
+    scored = sum(planned.get(name, 0) for name in ("old log-probs", "teacher", "reference"))
+    counted = trainer.counters
+    found: dict[str, Any] = {
+        "lengths": vars(lengths),
+        "tokens": {
+            "generated": {"planned": planned["sampled"], "counted": counted.generated},
+            "scored": {"planned": scored, "counted": counted.scored},
+            "trained": {"planned": planned["update"], "counted": counted.trained},
+        },
+    }
+    if trainer.policy.device.type == "cuda":
+        shape = model_shape(config.model, config.learner.lora, weight)
+        memory = memory_by_part(config, shape, lengths, weight.itemsize)
+        found["memory"] = {"planned": memory["at most at once"], "peak": peak_memory(trainer)}
+    return found
+
+
+def peak_memory(trainer: Trainer) -> int:
+    """Most bytes that were there at once so far; budgets that grow begin the count anew, and remember."""
+    now = torch.cuda.max_memory_allocated(trainer.policy.device)
+    return max(now, trainer.learner.budget.peak, trainer.scoring.peak, trainer.columns.budget.peak)
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """One line; it says so where memory went beyond the plan."""
+    parts = [f"{name} {row['counted']:,} of {row['planned']:,}" for name, row in found["tokens"].items()]
+    line = f"first update, of the tokens planned for its lengths: {', '.join(parts)}"
+    if "memory" not in found:
+        return line
+    planned, peak = found["memory"]["planned"], found["memory"]["peak"]
+    beyond = " (more than planned)" if peak > (1 + TOLERANCE) * planned else ""
+    return f"{line}; memory {peak / 2**30:.2f} of {planned / 2**30:.2f} GiB{beyond}"

@@ -1,0 +1,175 @@
+"""An expert for Search-QA: it knows how a question comes apart, but believes only what it has been shown.
+
+A question's hops say which query leads to which passage. The expert makes them in order, each only when the
+passages of those before it have been shown, since the query is made from what they say, and answers once it
+has been shown them all. A question without hops it searches for as it stands, and answers once the gold
+passages have been shown or, where they are not known either, once a golden answer stands in what it read.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stepopsd_envs.search_qa.questions import Question
+from stepopsd_envs.search_qa.scoring import normalize_answer
+
+_WORD = r"[^\W\d_a-z][\w'\u2019-]*"  # begins with a capital
+_NAME = re.compile(rf"\b{_WORD}(?: (?:of |the |and )*{_WORD})*|\b\d{{3,4}}\b")
+_SENTENCE = re.compile(r"(?:^|[.!?:)\"]\s)$")  # stands before the first word of a sentence
+_INFORMATION = re.compile(r"<information>(.*?)</information>", re.DOTALL)
+_NUMBER = re.compile(r"Doc \d+\(Title: ")
+
+
+@dataclass
+class Knowledge:
+    """What the expert of one episode knows."""
+
+    question: Question
+    searches_left: int
+    shown: set[str] = field(default_factory=set)  # ids of passages
+    read: list[str] = field(default_factory=list)  # their texts as they were shown
+    asked: list[str] = field(default_factory=list)  # queries, in order
+
+
+def search(query: str) -> str:
+    """The action that searches."""
+    return f"<search>{query}</search>"
+
+
+def answer(text: str) -> str:
+    """The action that answers."""
+    return f"<answer>{text}</answer>"
+
+
+def names_in(text: str) -> list[str]:
+    """Names and years in the order in which a text mentions them, each once.
+
+    A single word that begins a sentence is left out: it is seldom a name.
+    """
+    found = (match for match in _NAME.finditer(text) if not _begins_sentence(match))
+    return list(dict.fromkeys(match[0] for match in found))
+
+
+def passages_in(observation: str) -> str:
+    """The passages that an observation shows, without their numbers."""
+    return _NUMBER.sub("", "\n".join(_INFORMATION.findall(observation)))
+
+
+def _begins_sentence(match: re.Match[str]) -> bool:
+    before = match.string[max(0, match.start() - 2) : match.start()]
+    return match[0].isalpha() and _SENTENCE.search(before) is not None
+
+
+def knows(known: Knowledge) -> bool:
+    """Whether what was shown settles the question."""
+    question = known.question
+    needed = [hop.passage for hop in question.hops] or list(question.supporting)
+    if needed:
+        return known.shown.issuperset(needed)
+    said = f" {normalize_answer(' '.join(known.read))} "
+    return any(f" {normalize_answer(golden)} " in said for golden in question.golden_answers)
+
+
+def decide(known: Knowledge) -> str:
+    """Choose the next action."""
+    if knows(known):
+        return answer(known.question.golden_answers[0])
+    if known.searches_left <= 0:
+        return answer(_guesses(known)[0])
+    return search(_query(known))
+
+
+def ponder(known: Knowledge) -> str:
+    """Say what the expert is after: "found it", "no search left", "looking for Mirren Vale birthplace"."""
+    if knows(known):
+        return "found it"
+    return f"looking for {_query(known)}" if known.searches_left > 0 else "no search left"
+
+
+def _query(known: Knowledge) -> str:
+    """The query of the first hop not done yet, or where that one has failed, another way to say it."""
+    question = known.question
+    hop = next((hop for hop in question.hops if hop.passage not in known.shown), None)
+    names = names_in(question.question)
+    options = [*([hop.query] if hop else []), question.question, *names]
+    return next((query for query in options if query not in known.asked), options[0])
+
+
+def _guesses(known: Knowledge) -> list[str]:
+    """Answers that come to mind: what the passages name, else what the question names, else anything."""
+    golden = {normalize_answer(text) for text in known.question.golden_answers}
+    for texts in (known.read, [known.question.question]):
+        named = [name for name in _names(texts) if normalize_answer(name) not in golden]
+        if named:
+            return named
+    return ["unknown"]
+
+
+def _names(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(name for text in texts for name in names_in(text)))
+
+
+def mistakes(known: Knowledge) -> list[list[str]]:
+    """List plausible actions that do not help, by kind.
+
+    Searches for something else, for half a name, for the same again; answers with another name.
+    """
+    right = _query(known)
+    named = _names([known.question.question, *known.read])
+    halves = [word for word in right.split() if word != word.lower()]
+    asides = dict.fromkeys([*known.asked[-1:], *named, *halves])
+    return [[search(query) for query in asides], [answer(text) for text in _guesses(known)]]
+
+
+class SearchExpert:
+    """Answers one question; ``mistake_rate`` is the chance of a mistake at each action."""
+
+    def __init__(self, rng: np.random.Generator, mistake_rate: float = 0.0) -> None:
+        if not 0.0 <= mistake_rate <= 1.0:
+            raise ValueError(f"mistake_rate is {mistake_rate}; it is a probability, so use 0 to 1")
+        self._rng = rng
+        self._mistake_rate = mistake_rate
+        self._known: Knowledge | None = None
+
+    def reset(self, question: Question, searches: int, observation: str) -> None:
+        """Forget everything and read the opening text.
+
+        Args:
+            question: with its hops and golden answers.
+            searches: how many there are before the closing turn.
+            observation: the opening text, with the passages that came with the question.
+        """
+        self._known = Knowledge(question, searches)
+        if question.given:
+            self._known.shown.update(question.given)
+            self._known.read.append(passages_in(observation))
+
+    def act(self) -> str:
+        """Return the next action."""
+        known = self._knowledge()
+        action = decide(known)
+        if self._mistake_rate and self._rng.random() < self._mistake_rate:
+            kinds = [[other for other in kind if other != action] for kind in mistakes(known)]
+            kinds = [kind for kind in kinds if kind]
+            kind = kinds[int(self._rng.integers(len(kinds)))]
+            return kind[int(self._rng.integers(len(kind)))]
+        return action
+
+    def thought(self) -> str:
+        """Return what is on the expert's mind before the next action."""
+        return ponder(self._knowledge())
+
+    def see(self, query: str, observation: str, retrieved: Sequence[str]) -> None:
+        """Read what a search for ``query`` found: the text, and the ids of the passages in it."""
+        known = self._knowledge()
+        known.searches_left -= 1
+        known.asked.append(query)
+        known.shown.update(retrieved)
+        known.read.append(passages_in(observation))
+
+    def _knowledge(self) -> Knowledge:
+        if self._known is None:
+            raise RuntimeError("the expert has no question yet; call reset first")
+        return self._known

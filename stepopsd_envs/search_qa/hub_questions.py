@@ -1,0 +1,151 @@
+"""Questions from the Hugging Face Hub, read as a stream through ``datasets``.
+
+What is read of a row is ``id``, ``question`` and ``golden_answers``, as in the data sets of Search-R1 and
+FlashRAG, and ``data_source`` where a row says which set it came from. Ids are made unique by that source:
+``nq_test_17``. A set read once is kept in the cache folder, so later runs need no connection; delete
+``questions`` there to read it anew.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stepopsd_envs.disk_cache import read_cached, write_cached
+from stepopsd_envs.search_qa.questions import (
+    Question,
+    QuestionSet,
+    QuestionsNotFoundError,
+    canonical,
+    question_from,
+)
+
+FLASHRAG = "RUC-NLPIR/FlashRAG_datasets"
+# The seven sets of the papers: the split that is evaluated on, and whether there is one for training.
+SEVEN_SETS = {
+    "nq": ("test", True),
+    "triviaqa": ("test", True),
+    "popqa": ("test", False),
+    "hotpotqa": ("dev", True),
+    "2wikimultihopqa": ("dev", True),
+    "musique": ("dev", True),
+    "bamboogle": ("test", False),
+}
+COLUMNS = ("id", "question", "golden_answers", "data_source")
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*(:\w[\w.-]*)?")
+
+
+class HubSource(NamedTuple):
+    """Where a set of questions lies."""
+
+    repository: str
+    config: str  # empty: the repository has only one
+    split: str  # as it is called there
+    file: str  # to be fetched by hand when there is no connection
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds it."""
+        return f"https://huggingface.co/datasets/{self.repository}"
+
+
+def hub_source(name: str, split: str) -> HubSource | None:
+    """The source that a name stands for; None if it cannot be the name of one.
+
+    Args:
+        name: one of ``SEVEN_SETS``, or ``owner/repository``, with ``:configuration`` if it has several.
+        split: ``"train"`` or ``"test"``.
+    """
+    if name in SEVEN_SETS:
+        evaluated, trainable = SEVEN_SETS[name]
+        if split == "train" and not trainable:
+            raise QuestionsNotFoundError(f'{name} has no questions to train on; give split="test"')
+        there = "train" if split == "train" else evaluated
+        return HubSource(FLASHRAG, name, there, f"{name}/{there}.jsonl")
+    if not _REPOSITORY.fullmatch(name):
+        return None
+    repository, _, config = name.partition(":")
+    return HubSource(repository, config, split, f"{config}/{split}.jsonl" if config else f"{split}.parquet")
+
+
+@lru_cache(maxsize=8)
+def read_hub(source: HubSource) -> QuestionSet:
+    """The questions of a source: kept ones, else streamed and then kept."""
+    name = "-".join(filter(None, (source.repository.replace("/", "--"), source.config, source.split)))
+    kept = f"questions/{name}.json"
+    rows = read_cached(kept)
+    if isinstance(rows, list):
+        return canonical(question_from(row, f"{kept} in the cache folder") for row in rows)
+    questions = canonical(questions_from(_streamed(source), source.config))
+    write_cached(kept, [_row(question) for question in questions.questions])
+    return questions
+
+
+def read_parquet(path: Path) -> QuestionSet:
+    """The questions of a Parquet file of the Hub."""
+    if not path.is_file():
+        raise QuestionsNotFoundError(f"there is no file of questions {str(path)!r}")
+    state = path.stat()
+    return _read_parquet(path, state.st_mtime_ns, state.st_size)
+
+
+def questions_from(rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[Question]:
+    """Questions from rows; ``name`` is the source of those that name none themselves."""
+    for number, row in enumerate(rows, start=1):
+        source = str(row.get("data_source") or name)
+        task = str(row.get("id", ""))
+        if source and not task.startswith(f"{source}_"):
+            task = f"{source}_{task}"
+        known = {"id": task, "question": row.get("question"), "golden_answers": row.get("golden_answers")}
+        if source:
+            known["task_type"] = source
+        yield question_from(known, f"row {number} of {name or 'the data set'}")
+
+
+@lru_cache(maxsize=4)
+def _read_parquet(path: Path, _modified: int, _size: int) -> QuestionSet:
+    datasets = _datasets()
+    rows = datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True)
+    return canonical(questions_from(_narrow(rows), ""))
+
+
+def _streamed(source: HubSource) -> Iterator[Mapping[str, Any]]:
+    datasets = _datasets()
+    try:
+        config = source.config or None
+        rows = datasets.load_dataset(source.repository, config, split=source.split, streaming=True)
+        yield from _narrow(rows)
+    except Exception as problem:  # of a dozen classes, by what stands between here and the Hub
+        place = f"{source.repository} ({source.config or 'default'}, split {source.split})"
+        raise QuestionsNotFoundError(
+            f"{place} cannot be read from the Hugging Face Hub: {type(problem).__name__}: {problem!s:.200}. "
+            f"Without a connection: get the file {source.file} from {source.address} elsewhere and give its "
+            f'path, questions="path/to/{Path(source.file).name}"'
+        ) from problem
+
+
+def _narrow(rows: Any) -> Any:
+    """Only the columns that are read: prompts and contexts are most of such a file."""
+    names = rows.column_names
+    return rows if names is None else rows.select_columns([name for name in names if name in COLUMNS])
+
+
+def _row(question: Question) -> dict[str, Any]:
+    return {
+        "id": question.id,
+        "question": question.question,
+        "golden_answers": list(question.golden_answers),
+        "task_type": question.task_type,
+    }
+
+
+def _datasets() -> Any:
+    try:
+        import datasets
+    except ImportError as problem:
+        raise ImportError(
+            "data sets of the Hugging Face Hub and Parquet files need the package datasets: "
+            "pip install 'stepopsd[search]'; JSONL files need nothing"
+        ) from problem
+    return datasets

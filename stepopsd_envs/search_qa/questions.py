@@ -1,0 +1,195 @@
+"""Questions with their answers: what they are, and sets of them from JSONL files or the synthetic world.
+
+A JSONL file has one question a line: ``id``, ``question``, ``golden_answers`` (a text or a list of texts)
+and, if known, ``supporting`` (ids of the passages that answer it) and ``task_type``. Other keys are ignored.
+``hub_questions.py`` reads the data sets of the Hugging Face Hub.
+"""
+
+import gzip
+import json
+import lzma
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any
+
+from stepopsd_envs.manifest import GamesNotFoundError, fingerprint
+
+QUESTION = "question"  # the task type of a question that has no other
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.xz")
+
+
+class QuestionsNotFoundError(GamesNotFoundError):
+    """No question to ask: the message names what was looked for and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One search on the way to an answer.
+
+    Attributes:
+        query: made from the question and from what earlier hops found.
+        passage: id of the passage that it is meant to find.
+    """
+
+    query: str
+    passage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question and everything known about it; the agent is shown only its text and the passages given.
+
+    Attributes:
+        id: unique within its set.
+        question: the text.
+        golden_answers: any of them is right.
+        supporting: ids of the passages that answer it together; empty when unknown.
+        task_type: the row of result tables that it counts in.
+        given: ids of the passages that the first observation shows.
+        hops: searches that lead to the answer; empty when unknown.
+    """
+
+    id: str
+    question: str
+    golden_answers: tuple[str, ...]
+    supporting: tuple[str, ...] = ()
+    task_type: str = QUESTION
+    given: tuple[str, ...] = ()
+    hops: tuple[Hop, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Hash of all of it: 32 hexadecimal digits."""
+        text = json.dumps(asdict(self), sort_keys=True)  # ASCII, so lone surrogates are no trouble
+        return blake2b(text.encode("ascii"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """Questions in canonical order, which is that of their ids."""
+
+    questions: tuple[Question, ...]
+
+    def __post_init__(self) -> None:
+        ids = [question.id for question in self.questions]
+        if ids != sorted(set(ids)):
+            raise ValueError("the questions are not sorted or two have one id: make the set by canonical()")
+
+    @cached_property
+    def task_ids(self) -> tuple[str, ...]:
+        """The ids in order."""
+        return tuple(question.id for question in self.questions)
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Question]:
+        """The questions by their ids."""
+        return {question.id: question for question in self.questions}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of ids and contents."""
+        return fingerprint((question.id, question.digest) for question in self.questions)
+
+    def select(self, task_types: Collection[str] | None, count: int | None) -> "QuestionSet":
+        """The first ``count`` questions of these types; None stands for all."""
+        known = {question.task_type for question in self.questions}
+        unknown = sorted(set(task_types or ()) - known)
+        if unknown or (task_types is not None and not task_types):
+            got = ", ".join(map(repr, unknown)) or "an empty list"
+            raise ValueError(f"task_types has {got}: give None or some of {', '.join(sorted(known))}")
+        kept = tuple(q for q in self.questions if task_types is None or q.task_type in task_types)
+        if count is not None and count > len(kept):
+            raise ValueError(
+                f"num_questions={count}, but there are only {len(kept)} questions; give at most that"
+            )
+        return QuestionSet(kept[:count])
+
+
+def canonical(questions: Iterable[Question]) -> QuestionSet:
+    """Sorted by id. Two questions of one id are an error, no question is one too."""
+    ordered = sorted(questions, key=lambda question: question.id)
+    if not ordered:
+        raise QuestionsNotFoundError("there is no question; give a set with one question or more")
+    for one, other in pairwise(ordered):
+        if one.id == other.id:
+            raise ValueError(f"two questions have the id {one.id!r}; rename or remove one of them")
+    return QuestionSet(tuple(ordered))
+
+
+def read_questions(path: Path) -> QuestionSet:
+    """The questions of a JSONL file, plain or packed by gzip or xz.
+
+    The set is kept until the file changes: the environments of a process share it.
+    """
+    if not path.is_file():
+        raise QuestionsNotFoundError(
+            f"there is no file of questions {str(path)!r}; give one with a question a line (JSONL)"
+        )
+    state = path.stat()
+    return _read_questions(path, state.st_mtime_ns, state.st_size)
+
+
+def question_from(row: Mapping[str, Any], where: str) -> Question:
+    """A question from a row of a file; ``where`` begins the message of an error."""
+    return Question(
+        id=_text(row, "id", where),
+        question=_text(row, "question", where),
+        golden_answers=_texts(row, "golden_answers", where, required=True),
+        supporting=_texts(row, "supporting", where),
+        task_type=_text(row, "task_type", where) if "task_type" in row else QUESTION,
+    )
+
+
+@lru_cache(maxsize=8)
+def _read_questions(path: Path, _modified: int, _size: int) -> QuestionSet:
+    try:
+        return canonical(_rows(path))
+    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as problem:
+        raise ValueError(f"{path} cannot be read as text: {problem}; is it whole?") from problem
+
+
+def _rows(path: Path) -> Iterator[Question]:
+    with _open(path) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as problem:
+                raise ValueError(f"{where}: not JSON ({problem}); each line is to be one object") from problem
+            if not isinstance(row, dict):
+                raise ValueError(f"{where}: {line.strip()!r:.80} is not an object; each line is to be one")
+            yield question_from(row, where)
+
+
+def _open(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    if path.suffix == ".xz":
+        return lzma.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
+
+
+def _text(row: Mapping[str, Any], key: str, where: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{where}: {key} is {value!r:.80}; it has to be a text that is not empty")
+    return value
+
+
+def _texts(row: Mapping[str, Any], key: str, where: str, required: bool = False) -> tuple[str, ...]:
+    value = row.get(key)
+    if isinstance(value, str):
+        value = [value]
+    if value is None and not required:
+        return ()
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"{where}: {key} is {value!r:.80}; it has to be a list of texts")
+    if required and not value:
+        raise ValueError(f"{where}: {key} is empty; give one or more")
+    return tuple(value)

@@ -1,0 +1,251 @@
+"""Building indexes from corpora, and opening them.
+
+An index is a folder; its manifest is written last. What a killed build has done is kept as far as it can be:
+the vectors of a dense index block by block, the parts of a hybrid one by part; BM25 and Lucene, which take
+seconds per hundred thousand passages, begin again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+
+from stepopsd_envs.disk_cache import cache_folder
+from stepopsd_envs.search_qa.corpus import CorpusFacts, corpus_facts, read_corpus
+from stepopsd_envs.search_qa.retrieval import bm25, lucene
+from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
+from stepopsd_envs.search_qa.retrieval.bm25 import Bm25
+from stepopsd_envs.search_qa.retrieval.errors import IndexFolderError
+from stepopsd_envs.search_qa.retrieval.hybrid import Hybrid
+from stepopsd_envs.search_qa.retrieval.index_folder import (
+    MANIFEST,
+    Manifest,
+    begin,
+    locked,
+    read_manifest,
+    write_manifest,
+)
+from stepopsd_envs.search_qa.retrieval.index_settings import IndexSettings, Means
+from stepopsd_envs.search_qa.retrieval.lucene_index import build_lucene, download_prebuilt
+
+PARTS = ("bm25", "dense")  # of a hybrid index
+LUCENE = "lucene"  # the folder of Lucene's own files
+OFTEN = 1000  # passages between two reports
+
+Report = Callable[[str, int, int | None], object]
+"""Called with what is being done, how many passages are done of it since the last call, and of how many."""
+
+
+def _silent(what: str, done: int, total: int | None) -> None:
+    """Report nothing."""
+
+
+def build_index(
+    corpus: str | Path,
+    out: str | Path,
+    settings: IndexSettings | None = None,
+    means: Means | None = None,
+    report: Report = _silent,
+    wait: bool = False,
+) -> Manifest:
+    """Build the index of a corpus, or finish one that was begun; one that is complete stays as it is.
+
+    Args:
+        corpus: a JSONL file, plain or compressed.
+        out: the folder to make.
+        settings: what to build; None is BM25.
+        means: with what.
+        report: hears of the progress.
+        wait: for another process that builds there; else that is an error.
+
+    Raises:
+        CorpusError: the corpus cannot be read.
+        IndexFolderError: the folder holds something else.
+    """
+    settings, means, out = settings or IndexSettings(), means or Means(), Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, wait):
+        facts = corpus_facts(_reported(read_corpus(corpus), "reading the corpus", None, report))
+        return _build(_Job(Path(corpus), facts, settings, means, report), out)
+
+
+def prebuilt_index(name: str, out: str | Path, k1: float | None = None, b: float | None = None) -> Manifest:
+    """Make an index folder of one of pyserini's prebuilt Lucene indexes, downloading what is missing."""
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, wait=False):
+        found = download_prebuilt(name)
+        facts = CorpusFacts(f"pyserini {name} {found.digest}", found.passages)
+        settings = {**_bm25_settings(IndexSettings(LUCENE, k1, b), lucene.K1, lucene.B), "prebuilt": name}
+        plan = Manifest(LUCENE, facts, settings)
+        there = begin(out, plan)
+        if there is not None:
+            return there
+        if not (out / LUCENE).exists():
+            (out / LUCENE).symlink_to(found.folder, target_is_directory=True)
+        return write_manifest(out, plan)
+
+
+def require_corpus(source: str | Path) -> Path:
+    """The path of a corpus file or an index folder.
+
+    Raises:
+        IndexFolderError: there is neither.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise IndexFolderError(f"{path} is not there; give a corpus file or a folder made by stepopsd index")
+    return path
+
+
+def cached_index(corpus: str | Path, kind: str, means: Means | None = None, report: Report = _silent) -> Path:
+    """The folder of a corpus file's index in the cache, built if it is not there.
+
+    Raises:
+        IndexFolderError: there is no folder for caches.
+    """
+    path = Path(corpus).resolve()
+    folder = cache_folder()
+    if folder is None:
+        raise IndexFolderError(
+            f"nowhere to keep an index; set STEPOPSD_CACHE or run: stepopsd index {corpus}"
+        )
+    stat = path.stat()
+    name = blake2b(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode(), digest_size=8).hexdigest()
+    out = folder / "retrieval" / f"{kind}-{name}"
+    if not (out / MANIFEST).is_file():
+        build_index(path, out, IndexSettings(kind), means, report, wait=True)
+    return out
+
+
+def open_index(folder: str | Path, kind: str | None = None, means: Means | None = None) -> Retriever:
+    """A retriever of a complete index, in this process.
+
+    Raises:
+        IndexFolderError: the folder is no complete index of that kind.
+    """
+    folder, means = Path(folder), means or Means()
+    manifest = read_manifest(folder, kind)
+    if manifest.kind == "hybrid":
+        return _open_hybrid(folder, manifest, means)
+    if manifest.kind == "dense":
+        return _open_dense(folder, manifest, means)
+    if manifest.kind == "lucene":
+        k1, b = manifest.settings["k1"], manifest.settings["b"]
+        return lucene.LuceneRetriever(folder / LUCENE, manifest.corpus.fingerprint, k1, b, means.threads)
+    return _open_bm25(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One index to build."""
+
+    corpus: Path
+    facts: CorpusFacts
+    settings: IndexSettings
+    means: Means
+    report: Report
+
+    def passages(self, what: str) -> Iterator[Passage]:
+        """The passages, with the progress of reading them reported as the progress of ``what``."""
+        return _reported(read_corpus(self.corpus), what, self.facts.passages, self.report)
+
+    def advance(self, what: str) -> Callable[[int], object]:
+        """What a builder calls with the number of passages done."""
+        return lambda done: self.report(what, done, self.facts.passages)
+
+
+def _build(job: _Job, out: Path) -> Manifest:
+    builders = {"bm25": _build_bm25, "lucene": _build_lucene, "dense": _build_dense, "hybrid": _build_hybrid}
+    return builders[job.settings.kind](job, out)
+
+
+def _build_bm25(job: _Job, out: Path) -> Manifest:
+    plan = Manifest("bm25", job.facts, _bm25_settings(job.settings, bm25.K1, bm25.B))
+    there = begin(out, plan)
+    if there is None:
+        Bm25(job.passages("indexing"), plan.settings["k1"], plan.settings["b"]).save(out)
+        there = write_manifest(out, plan)
+    return there
+
+
+def _build_lucene(job: _Job, out: Path) -> Manifest:
+    plan = Manifest("lucene", job.facts, _bm25_settings(job.settings, lucene.K1, lucene.B))
+    there = begin(out, plan)
+    if there is None:
+        if not (out / LUCENE).is_dir():
+            source = job.passages("writing the passages for Lucene")
+            build_lucene(source, out / LUCENE, job.means.cores, job.advance("indexing"))
+        there = write_manifest(out, plan)
+    return there
+
+
+def _build_dense(job: _Job, out: Path) -> Manifest:
+    from stepopsd_envs.search_qa.retrieval import dense
+    from stepopsd_envs.search_qa.retrieval.encoder import Encoder, Prefixes
+    from stepopsd_envs.search_qa.retrieval.passages import PassageStore, are_written, write_passages
+
+    settings = job.settings
+    prefixes = Prefixes(settings.query_prefix, settings.passage_prefix)
+    encoder = Encoder(job.means.model or settings.model, job.means.device, prefixes)
+    made = dense.DenseSettings.of(settings.model, encoder, settings.search)
+    plan = Manifest("dense", job.facts, asdict(made))
+    there = begin(out, plan)
+    if there is not None:
+        return there
+    if not are_written(out):
+        write_passages(job.passages("copying the passages"), out)
+    store = PassageStore(out)
+    dense.encode_passages(out, store, encoder, job.advance("encoding"))
+    store.close()
+    if settings.search == "hnsw" and not dense.is_linked(out):
+        dense.link(out, job.advance("linking neighbours"))
+    return write_manifest(out, plan)
+
+
+def _build_hybrid(job: _Job, out: Path) -> Manifest:
+    plan = Manifest("hybrid", job.facts)
+    there = begin(out, plan, PARTS)
+    for part in PARTS:  # one that is complete costs no time
+        (out / part).mkdir(exist_ok=True)
+        _build(replace(job, settings=replace(job.settings, kind=part)), out / part)
+    return there or write_manifest(out, plan)
+
+
+def _open_hybrid(folder: Path, manifest: Manifest, means: Means) -> Retriever:
+    for part in PARTS:
+        if read_manifest(folder / part, part).corpus != manifest.corpus:
+            raise IndexFolderError(f"{folder / part} is of another corpus than {folder}; build both again")
+    return Hybrid([open_index(folder / part, part, means) for part in PARTS])
+
+
+def _open_dense(folder: Path, manifest: Manifest, means: Means) -> Retriever:
+    from stepopsd_envs.search_qa.retrieval.dense import DenseRetriever, DenseSettings
+
+    settings = DenseSettings(**manifest.settings)
+    return DenseRetriever(folder, manifest.corpus.fingerprint, settings, means.device, means.model)
+
+
+def _open_bm25(folder: Path) -> Retriever:
+    try:
+        return Bm25.load(folder)
+    except ValueError as error:
+        raise IndexFolderError(str(error)) from error
+
+
+def _bm25_settings(settings: IndexSettings, k1: float, b: float) -> dict[str, float]:
+    return {
+        "k1": k1 if settings.k1 is None else settings.k1,
+        "b": b if settings.b is None else settings.b,
+    }
+
+
+def _reported(passages: Iterator[Passage], what: str, total: int | None, report: Report) -> Iterator[Passage]:
+    waiting = 0
+    for passage in passages:
+        yield passage
+        waiting += 1
+        if waiting == OFTEN:
+            report(what, waiting, total)
+            waiting = 0
+    report(what, waiting, total)

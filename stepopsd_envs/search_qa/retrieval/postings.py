@@ -1,0 +1,94 @@
+"""An inverted index: which passages hold a term, and how often. Built in memory, kept in a folder."""
+
+import hashlib
+import json
+from array import array
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepopsd_envs.search_qa.retrieval.terms import term_of, words
+
+Whole = NDArray[np.int32]
+ARRAYS = ("starts", "passages", "counts", "lengths")
+_STOP = -1
+
+
+class Postings(NamedTuple):
+    """The index. The postings of term t stand in ``passages`` and ``counts`` from ``starts[t]`` on."""
+
+    terms: dict[str, int]  # to numbers from 0 up, in the order of first appearance
+    starts: NDArray[np.int64]  # [terms + 1]
+    passages: Whole  # [postings], rising within a term, each at most once
+    counts: Whole  # [postings], how often the term stands there
+    lengths: Whole  # [passages], in terms
+
+
+def build(texts: Iterable[str]) -> Postings:
+    """Index texts, numbered as they come."""
+    forms = _Forms()
+    numbers, lengths = array("i"), array("i")
+    for text in texts:
+        before = len(numbers)
+        numbers.extend([number for word in words(text) if (number := forms[word]) != _STOP])
+        lengths.append(len(numbers) - before)
+    return _sorted(forms.terms, np.asarray(numbers, np.int64), np.asarray(lengths, np.int32))
+
+
+def _sorted(terms: dict[str, int], numbers: NDArray[np.int64], lengths: Whole) -> Postings:
+    """From the term numbers of all texts in a row to lists by term."""
+    texts = max(len(lengths), 1)
+    keys = numbers * texts + np.repeat(np.arange(len(lengths)), lengths)
+    keys, counts = np.unique(keys, return_counts=True)
+    of_term, passages = np.divmod(keys, texts)
+    starts = np.searchsorted(of_term, np.arange(len(terms) + 1))
+    return Postings(
+        terms, starts.astype(np.int64), passages.astype(np.int32), counts.astype(np.int32), lengths
+    )
+
+
+class _Forms(dict[str, int]):
+    """Word to term number, each worked out once: a corpus has few words, often repeated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terms: dict[str, int] = {}
+
+    def __missing__(self, word: str) -> int:
+        term = term_of(word)
+        number = self.terms.setdefault(term, len(self.terms)) if term else _STOP
+        self[word] = number
+        return number
+
+
+def write(folder: Path, postings: Postings) -> None:
+    """Write the index into an existing folder."""
+    (folder / "terms.json").write_text(json.dumps(list(postings.terms)), encoding="ascii")
+    for name in ARRAYS:
+        np.save(folder / f"{name}.npy", postings._asdict()[name], allow_pickle=False)
+
+
+def read(folder: Path) -> Postings:
+    """Read an index. ``OSError`` or ``ValueError`` where it cannot be what was written."""
+    terms = json.loads((folder / "terms.json").read_bytes())
+    arrays = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ARRAYS)
+    return Postings({term: number for number, term in enumerate(terms)}, *arrays)
+
+
+def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Hash of the content of each file."""
+    found = {}
+    for name in names:
+        with open(folder / name, "rb") as file:
+            found[name] = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+    return found
+
+
+def require_equal(expected: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> None:
+    """Raise, naming the first entry of ``expected`` that is not as found."""
+    for name, value in expected.items():
+        if found.get(name) != value:
+            raise ValueError(f"{folder / name} is not as it was written (torn or changed); build it again")

@@ -1,0 +1,224 @@
+"""A server for one retriever, in Search-R1's wire format: ``POST /retrieve`` and ``GET /health``.
+
+``python -m stepopsd_envs.search_qa.retrieval.server INDEX`` (or ``stepopsd serve-retriever``) prints a line
+that begins with ``ready`` and the address once it answers, and ends cleanly at SIGINT and SIGTERM. It
+listens to this machine only, unless told otherwise. With ``STEPOPSD_RETRIEVER_TOKEN`` in its environment it
+answers only who sends that as a bearer token. Requests are not logged. Needs the extra ``search``.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from gymnasium.error import DependencyNotInstalled
+
+from stepopsd_envs.search_qa.retrieval.app import Limits, make_app
+from stepopsd_envs.search_qa.retrieval.base import Retriever
+from stepopsd_envs.search_qa.retrieval.index import cached_index, open_index, require_corpus
+from stepopsd_envs.search_qa.retrieval.index_folder import KINDS, read_manifest
+from stepopsd_envs.search_qa.retrieval.index_settings import Means
+from stepopsd_envs.search_qa.retrieval.wire import READY, TOKEN_VARIABLE, WORKING
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+KEEP_ALIVE_S, STOP_S, MOST_CONNECTIONS = 75, 5, 1024
+
+
+def serve(retriever: Retriever, kind: str, host: str, port: int, limits: Limits, token: str) -> None:
+    """Answer until SIGINT or SIGTERM; then finish what was asked, and close the retriever.
+
+    Args:
+        retriever: what is asked.
+        kind: its name, for people.
+        host: address to listen at.
+        port: 0 takes a free one, which the ready line names.
+        limits: of requests.
+        token: what clients have to send; empty lets everyone in.
+    """
+    import uvicorn
+
+    with _listening(host, port) as listening:
+        address = f"[{host}]" if ":" in host else host
+        ready = f"{READY} http://{address}:{listening.getsockname()[1]} {kind} {retriever.fingerprint}"
+        app = make_app(retriever, kind, limits, token, ready)
+        config = uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=STOP_S,
+            limit_concurrency=MOST_CONNECTIONS,
+            server_header=False,
+            date_header=False,
+        )
+        # uvicorn raises the signal again when it has stopped, which would end the process with an error.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _ignore)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def add_arguments(parser: Any) -> None:
+    """The flags of the server, for this module's command line and for ``stepopsd serve-retriever``."""
+    standard = Limits()
+    parser.add_argument(
+        "source", type=str, metavar="INDEX", help="index folder, or a corpus file to build one of"
+    )
+    parser.add_argument(
+        "--kind",
+        type=str,
+        default=None,
+        choices=list(KINDS),
+        help="of a corpus file's index (default: bm25)",
+    )
+    parser.add_argument(
+        "--host", type=str, default="127.0.0.1", help="address to listen at (default: this machine)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=8000, help="0 takes a free one, which the ready line names"
+    )
+    parser.add_argument(
+        "--topk",
+        type=int,
+        default=standard.default_k,
+        help="passages per query for a request that does not say",
+    )
+    parser.add_argument(
+        "--max_batch", type=int, default=standard.batch, help="queries that the retriever gets at a time"
+    )
+    parser.add_argument(
+        "--max_queries", type=int, default=standard.queries, help="queries that a request may have"
+    )
+    parser.add_argument(
+        "--max_body_mb", type=float, default=standard.body_bytes / 2**20, help="length of a request"
+    )
+    parser.add_argument("--threads", type=int, default=None, help="to search with (default: all cores)")
+    parser.add_argument(
+        "--device",
+        type=str,
+        default=None,
+        help="of a dense index, such as cuda, where it is searched in half precision",
+    )
+    parser.add_argument(
+        "--model",
+        type=str,
+        default=None,
+        help="where the model of a dense index lies now, if it was moved",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Open the index and serve it; exit code 2 for what cannot be served."""
+    parser = argparse.ArgumentParser(description="Serve a retriever in Search-R1's wire format.")
+    add_arguments(parser)
+    parser.add_argument(
+        "--stop_with_stdin",
+        action="store_true",
+        help="end when standard input ends, as it does with the process that started this one",
+    )
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _stop)  # as SIGINT does: let what was begun clean up
+    if arguments.stop_with_stdin:
+        threading.Thread(target=_stop_with_stdin, daemon=True).start()
+    try:
+        return _run(arguments)
+    except (DependencyNotInstalled, ValueError, OSError) as error:
+        print(f"serve-retriever: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    _require_packages()
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    if arguments.host not in LOOPBACK and not token:
+        print(
+            f"serve-retriever: warning: everyone who reaches {arguments.host} can search here; set "
+            f"{TOKEN_VARIABLE} to ask for a token",
+            file=sys.stderr,
+        )
+    means = Means(arguments.threads, arguments.device, arguments.model)
+    folder = _index_of(Path(arguments.source), arguments.kind, means)
+    kind = read_manifest(folder, arguments.kind).kind
+    if kind in ("dense", "hybrid"):
+        _use_threads(means.cores)
+    limits = Limits(
+        int(arguments.max_body_mb * 2**20),
+        arguments.max_queries,
+        default_k=arguments.topk,
+        batch=arguments.max_batch,
+    )
+    serve(open_index(folder, kind, means), kind, arguments.host, arguments.port, limits, token)
+    return 0
+
+
+def _index_of(source: Path, kind: str | None, means: Means) -> Path:
+    """The folder itself, or that of a corpus file's index in the cache."""
+    if require_corpus(source).is_dir():
+        return source
+    done: dict[str, int] = {}
+
+    def report(what: str, count: int, total: int | None) -> None:
+        done[what] = done.get(what, 0) + count
+        print(f"{WORKING} {what} {done[what]}{f'/{total}' if total else ''}", flush=True)
+
+    return cached_index(source, kind or "bm25", means, report)
+
+
+def _require_packages() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise DependencyNotInstalled(
+            "the server needs fastapi and uvicorn: pip install 'stepopsd[search]'"
+        ) from error
+
+
+def _use_threads(count: int) -> None:
+    import torch
+
+    from stepopsd_envs.search_qa.retrieval.vectors import set_threads
+
+    torch.set_num_threads(count)
+    set_threads(count)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol by its number: without it asyncio does not know TCP, and each answer waits 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise OSError(
+            f"cannot listen at {host}, port {port}: {error.strerror}; give another --port"
+        ) from error
+    return listening
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing."""
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _stop_with_stdin() -> None:
+    while os.read(0, 4096):  # not sys.stdin, whose lock would be held when the process ends
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

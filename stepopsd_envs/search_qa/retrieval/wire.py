@@ -1,0 +1,113 @@
+"""What a retriever server is asked and answers: the wire format of Search-R1's ``/retrieve``.
+
+A request is ``{"queries": [...], "topk": 3, "return_scores": true}``, the answer ``{"result": [[...], ...]}``
+with a list for each query: of ``{"document": {"id": ..., "contents": ...}, "score": ...}``, or of bare
+documents where no scores were asked for.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+from stepopsd_envs.search_qa.corpus import contents, encodable, passage_of
+from stepopsd_envs.search_qa.retrieval.base import Passage
+
+MAX_QUERY_CHARS = 2048
+FINGERPRINT_HEADER = "stepopsd-fingerprint"
+READY, WORKING = "ready", "working"  # first words of the lines that a starting server prints
+TOKEN_VARIABLE = "STEPOPSD_RETRIEVER_TOKEN"
+
+
+class BadRequest(ValueError):
+    """A request that no server could answer; the message says what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, checked."""
+
+    queries: tuple[str, ...]
+    k: int
+    scores: bool
+
+
+def searchable(query: str) -> str:
+    """The part of a query that counts, its first 2,048 characters, as text that every encoding has."""
+    return encodable(query[:MAX_QUERY_CHARS])
+
+
+def write_request(queries: Sequence[str], k: int) -> bytes:
+    """The body of a request."""
+    asked = {"queries": [searchable(query) for query in queries], "topk": k, "return_scores": True}
+    return json.dumps(asked).encode("ascii")
+
+
+def read_request(body: bytes, default_k: int, max_k: int, max_queries: int) -> Request:
+    """Check a request.
+
+    Raises:
+        BadRequest: it is none, or asks for too much.
+    """
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("the body is not JSON") from error
+    queries = asked.get("queries") if isinstance(asked, dict) else None
+    if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
+        raise BadRequest('give an object with "queries", a list of strings')
+    if len(queries) > max_queries:
+        raise BadRequest(f"{len(queries)} queries; a request may have {max_queries}, so send several")
+    k = asked.get("topk") or default_k  # 0 and null mean the default, as in Search-R1's server
+    if type(k) is not int or not 1 <= k <= max_k:
+        raise BadRequest(f'"topk" is {k!r:.40}; give a number from 1 to {max_k}')
+    scores = asked.get("return_scores", False)
+    if type(scores) is not bool:
+        raise BadRequest(f'"return_scores" is {scores!r:.40}; give true or false')
+    return Request(tuple(map(searchable, queries)), k, scores)
+
+
+def write_answer(found: Sequence[Sequence[Passage]], scores: bool) -> bytes:
+    """The body of an answer."""
+    result = [[_scored(passage) if scores else _document(passage) for passage in one] for one in found]
+    return json.dumps({"result": result}).encode("ascii")
+
+
+def read_answer(body: bytes, queries: int, k: int) -> list[list[Passage]]:
+    """The passages of an answer, at most ``k`` for each query.
+
+    Raises:
+        ValueError: it is no answer to a request with so many queries.
+    """
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the answer is not JSON: {body[:80]!r}") from error
+    result = answer.get("result") if isinstance(answer, dict) else None
+    if not isinstance(result, list) or not all(isinstance(one, list) for one in result):
+        raise ValueError(f'the answer has no "result" that is a list of lists: {body[:80]!r}')
+    if len(result) != queries:
+        raise ValueError(f"the answer has {len(result)} lists for {queries} queries")
+    return [[_passage(item) for item in one[:k]] for one in result]
+
+
+def _document(passage: Passage) -> dict[str, str]:
+    return {"id": passage.id, "contents": contents(passage)}
+
+
+def _scored(passage: Passage) -> dict[str, Any]:
+    return {"document": _document(passage), "score": passage.score}
+
+
+def _passage(item: Any) -> Passage:
+    if not isinstance(item, dict):
+        raise ValueError(f"a result is an object, this is {item!r:.60}")
+    document, score = item.get("document", item), item.get("score", 0.0)
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        raise ValueError(f'"score" is {score!r:.40}, not a finite number')
+    if isinstance(document, dict) and "id" not in document:  # some servers leave it out
+        text = json.dumps(document, sort_keys=True)
+        document = {**document, "id": blake2b(text.encode("ascii"), digest_size=8).hexdigest()}
+    return replace(passage_of(document), score=float(score))
