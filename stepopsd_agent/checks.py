@@ -38,6 +38,7 @@ LEAST: dict[str, float] = {
     "learner.kl_coef": 0,
     "learner.mini_batches": 1,
     "learner.tokens_per_micro_batch": 1,
+    "learner.lr_warmup": 0,
     "learner.lora.rank": 0,
     "learner.lora.alpha": 0,
     "eval.num_games": 1,

@@ -141,8 +141,8 @@ class WarmstartConfig:
             learns to copy
             names several times sooner with Muon; a pretrained one is better left to AdamW.
         mistake_rate: share of the expert's commands replaced by a mistake that it then mends.
-        mistake_passes: the last of the passes imitate the mistakes as well, as one does who cannot tell them
-            from the rest; behind a hindsight block they are never imitated.
+        mistake_passes: so many of the passes, the last ones, imitate the mistakes as well, as one does who
+            cannot tell them from the rest (0.5: half a pass); behind a hindsight block they are never imitated.
         hindsight_steps: steps per demonstration also shown behind an inline hindsight block.
         hindsight_share: share of the games also shown played by an expert that read a peer, behind a prefix
             block.
@@ -156,7 +156,7 @@ class WarmstartConfig:
     lr: float = 2e-3
     muon_lr: float = 0.0
     mistake_rate: float = 0.1
-    mistake_passes: int = 0
+    mistake_passes: float = 0.0
     hindsight_steps: int = 2
     hindsight_share: float = 0.25
     observation_weight: float = 0.3

@@ -111,13 +111,16 @@ class Learner:
             masters=self.masters,
         )
 
-    def update(self, batch: Batch, credit: Credit, *, temperature: float = 1.0) -> dict[str, float]:
+    def update(
+        self, batch: Batch, credit: Credit, *, temperature: float = 1.0, rate: float = 1.0
+    ) -> dict[str, float]:
         """One pass over the batch in ``mini_batches`` optimizer steps.
 
         Args:
             batch: with ``ref_logprobs`` when ``kl_coef`` > 0.
             credit: advantages [N, T] from a credit method.
             temperature: that of sampling, so that ratios start at 1.
+            rate: factor of the learning rates.
 
         Returns:
             Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
@@ -131,6 +134,10 @@ class Learner:
             raise ValueError(
                 "learner.kl_coef > 0 needs ref_logprobs in the batch; score them first or set kl_coef=0"
             )
+        heights = (self.config.lr, self.config.muon_lr)
+        for optimizer, height in zip(self.optimizers, heights, strict=False):  # there may be no Muon
+            for group in optimizer.param_groups:
+                group["lr"] = height * rate
         rows = torch.arange(batch.num_rows).chunk(self.config.mini_batches)
         totals: dict[str, float] = {}
         with self.policy.recomputed_layers(self.config.gradient_checkpointing):

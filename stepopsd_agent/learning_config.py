@@ -29,6 +29,8 @@ class LearnerConfig:
     Attributes:
         lr: AdamW learning rate.
         muon_lr: Muon learning rate for the matrices of the layers; 0 leaves them to AdamW.
+        lr_schedule: "constant", or "linear", which takes both rates towards zero at the end of the run.
+        lr_warmup: updates over which the rates rise to their height.
         weight_decay: weight decay of both.
         max_grad_norm: gradient clipping.
         clip_low: PPO clip below 1.
@@ -53,6 +55,8 @@ class LearnerConfig:
 
     lr: float = 1e-6
     muon_lr: float = 0.0
+    lr_schedule: Literal["constant", "linear"] = "constant"
+    lr_warmup: int = 0
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     clip_low: float = 0.2

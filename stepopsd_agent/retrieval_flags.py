@@ -49,6 +49,12 @@ def add_index_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--query_prefix", type=str, help="put before queries (default: the model's own)")
     parser.add_argument("--passage_prefix", type=str, help="put before passages (default: the model's own)")
     parser.add_argument("--device", type=str, help="to encode with, such as cuda (default: cpu)")
+    parser.add_argument(
+        "--bfloat16",
+        type=bool,
+        default=False,
+        help="encode in it on a CPU: several times faster with Intel AMX, slower without",
+    )
     parser.add_argument("--threads", type=int, help="to build with (default: all cores)")
 
 

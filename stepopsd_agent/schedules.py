@@ -16,6 +16,16 @@ def constant(update: int) -> float:
     return 1.0
 
 
+def learning_rate(update: int, updates: int, kind: str, warmup: int) -> float:
+    """Factor of the learning rate at one of a run's ``updates``.
+
+    It rises on a line over the first ``warmup`` updates and stands at its height in the one after them. With
+    kind "linear" it falls besides, from 1 at the first update to 1 / updates at the last.
+    """
+    rising = min(1.0, (_checked(update) + 1) / (warmup + 1))
+    return rising * (linear(update, updates) if kind == "linear" else 1.0)
+
+
 def _checked(update: int) -> int:
     if update < 0:
         raise ValueError(f"update is {update}; updates count from 0")

@@ -110,7 +110,9 @@ class Trainer:
             metrics.update({f"credit/{k}": v for k, v in credit.metrics.items()})
             metrics["credit/schedule"] = self.schedule
             metrics.update(batch_signals(batch, credit.advantages))
-            learned = self.learner.update(batch, credit, temperature=self.config.rollout.temperature)
+            learned = self.learner.update(
+                batch, credit, temperature=self.config.rollout.temperature, rate=self.rate
+            )
             learned.update(self.columns.learn(batch, credit.value_targets))
             metrics.update({f"update/{k}": v for k, v in learned.items()})
             self.counters.trained += self.learner.budget.take()
@@ -217,6 +219,12 @@ class Trainer:
         if self.config.hindsight.teacher == "live":
             return self.policy.state()
         return self.initial if self.config.hindsight.teacher == "initial" else self.teacher
+
+    @property
+    def rate(self) -> float:
+        """Factor of the learning rates at this update."""
+        c = self.config
+        return schedules.learning_rate(self.update, c.updates, c.learner.lr_schedule, c.learner.lr_warmup)
 
     @property
     def schedule(self) -> float:

@@ -158,7 +158,7 @@ def clone(
     """
     rng = np.random.default_rng(seed)
     batches = make_batches([len(e.weights) for e in data], config.batch_rows, config.passes, rng)
-    from_here = len(batches) * (config.passes - config.mistake_passes) // max(1, config.passes)
+    from_here = round(len(batches) * (1 - config.mistake_passes / max(1, config.passes)))
     optimizers = make_optimizers(
         policy, lr=config.lr, muon_lr=config.muon_lr, weight_decay=0.01, betas=(0.9, 0.95)
     )

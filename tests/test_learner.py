@@ -98,6 +98,22 @@ def test_learner_moves_log_probs_with_the_advantage() -> None:
     assert change[credit.advantages > 0].mean() > 0 > change[credit.advantages < 0].mean()
 
 
+@pytest.mark.parametrize("muon_lr", [0.0, 1e-2])
+def test_learner_rate_scales_both_optimizers(muon_lr: float) -> None:
+    """At rate 0 no weight moves; half the rate is half the learning rate, and the next update's is its own."""
+    policy, settings = tiny(), {"kl_coef": 0.0, "weight_decay": 0.0}
+    batch, before = batch_for(policy), policy.state()
+
+    def moved(rate: float, lr: float) -> torch.Tensor:
+        policy.load_state(before)
+        learner = Learner(policy, LearnerConfig(lr=lr * 1e-3, muon_lr=lr * muon_lr, **settings))
+        learner.update(batch, credit_for(batch), rate=rate)
+        return torch.cat([(w - before[name]).flatten() for name, w in policy.state().items()])
+
+    assert not moved(0.0, 1.0).any()
+    torch.testing.assert_close(moved(0.5, 1.0), moved(1.0, 0.5))
+
+
 def test_learner_ratio_starts_at_one() -> None:
     """Old log-probs of the same weights: nothing is clipped, and the KL to the sampling policy is zero."""
     policy = tiny()

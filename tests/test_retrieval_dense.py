@@ -124,6 +124,14 @@ def test_e5_vectors_are_those_worked_by_hand(e5: Path) -> None:
     assert encoder.queries([]).shape == (0, 16)
 
 
+def test_vectors_in_bfloat16_are_nearly_the_same(e5: Path) -> None:
+    """Cosines change in the third digit, lengths stay 1."""
+    texts = ["red fox", "the blue sea and the red fox", "a"]
+    exact, quick = (Encoder(str(e5), bfloat16=on).passages(texts) for on in (False, True))
+    assert quick.dtype == np.float32 and not np.array_equal(exact, quick)
+    assert np.allclose(quick @ quick.T, exact @ exact.T, atol=1e-2)
+
+
 def test_prefixes_come_from_the_model_or_the_user(tmp_path: Path, e5: Path) -> None:
     """None for most models; those of a configuration; those given, the empty one too."""
     plain = make_model(tmp_path / "plain")

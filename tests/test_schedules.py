@@ -18,6 +18,14 @@ def test_constant_stays() -> None:
     assert [schedules.constant(update) for update in (0, 7, 10**6)] == [1.0, 1.0, 1.0]
 
 
+def test_learning_rate_rises_and_falls() -> None:
+    """Without warm-up and decay it stays; each adds its line."""
+    assert [schedules.learning_rate(k, 4, "constant", 0) for k in range(4)] == [1.0] * 4
+    assert [schedules.learning_rate(k, 4, "linear", 0) for k in range(4)] == [1.0, 0.75, 0.5, 0.25]
+    assert [schedules.learning_rate(k, 4, "constant", 1) for k in range(4)] == [0.5, 1.0, 1.0, 1.0]
+    assert schedules.learning_rate(0, 4, "linear", 3) == 0.25
+
+
 def test_schedules_refuse_what_makes_no_sense() -> None:
     """A decay over no updates, and updates before the first."""
     with pytest.raises(ValueError, match="decay_updates is 0"):

@@ -229,14 +229,15 @@ def test_clone_imitates_mistakes_in_the_last_passes_alone(
     """The first pass is the same with and without a second that imitates mistakes."""
     data = [row for d in demos[:4] for row in made(d, form)]
     state, losses = form.policy.state(), []
-    for passes in (0, 1, 2):
+    for passes in (0, 0.5, 1, 2):
         form.policy.load_state(state)
         config = WarmstartConfig(passes=2, batch_rows=2, mistake_passes=passes)
         losses.append(clone(form.policy, data, config, 0))
     form.policy.load_state(state)
-    never, last, both = losses
+    never, half, last, both = losses
     assert never[:2] == last[:2] != both[:2]
     assert never[2:] != last[2:]
+    assert never[:3] == half[:3] and never[3:] != half[3:]
 
 
 def test_demonstrations_with_tags_think_before_they_act() -> None:

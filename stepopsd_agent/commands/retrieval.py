@@ -24,7 +24,7 @@ def run_index(settings: Namespace) -> int:
             raise UsageError(f"prebuilt indexes are of kind lucene; leave out --kind {settings.kind}")
         manifest = prebuilt_index(settings.prebuilt, settings.out, settings.k1, settings.b)
     else:
-        means = Means(settings.threads, settings.device)
+        means = Means(settings.threads, settings.device, bfloat16=settings.bfloat16)
         if settings.threads is not None:
             _use_threads(settings.threads)
         with _Bars() as bars:

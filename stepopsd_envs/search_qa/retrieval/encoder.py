@@ -40,6 +40,8 @@ class Encoder:
         device: such as ``"cuda"``, where it computes in half precision; None is ``"cpu"``.
         prefixes: None for E5's own with E5 models, those in the model's configuration with models that have
             some, and none with all others.
+        bfloat16: compute in bfloat16 where the device is no GPU: several times faster on processors with
+            matrix units for it (Intel AMX), slower on others; cosines change in the third digit.
 
     Attributes:
         digest: hash of the model's weights.
@@ -48,7 +50,11 @@ class Encoder:
     """
 
     def __init__(
-        self, model: str = DEFAULT_MODEL, device: str | None = None, prefixes: Prefixes | None = None
+        self,
+        model: str = DEFAULT_MODEL,
+        device: str | None = None,
+        prefixes: Prefixes | None = None,
+        bfloat16: bool = False,
     ) -> None:
         self._model = _load(model, device or "cpu")
         is_e5 = is_e5_name(model)
@@ -64,6 +70,8 @@ class Encoder:
         self.dimension = int(self._model.get_embedding_dimension())
         if (device or "cpu").startswith("cuda"):
             self._model.half()
+        elif bfloat16:
+            self._model.bfloat16()
 
     def queries(self, texts: Sequence[str]) -> Vectors:
         """One row for each query."""

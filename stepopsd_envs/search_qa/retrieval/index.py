@@ -187,7 +187,7 @@ def _build_dense(job: _Job, out: Path) -> Manifest:
 
     settings = job.settings
     prefixes = Prefixes(settings.query_prefix, settings.passage_prefix)
-    encoder = Encoder(job.means.model or settings.model, job.means.device, prefixes)
+    encoder = Encoder(job.means.model or settings.model, job.means.device, prefixes, job.means.bfloat16)
     made = dense.DenseSettings.of(settings.model, encoder, settings.search)
     plan = Manifest("dense", job.facts, asdict(made))
     there = begin(out, plan)

@@ -42,11 +42,13 @@ class Means:
         threads: None takes all cores.
         device: of a dense index, such as ``"cuda"``; None is the CPU.
         model: where a dense index's model lies now, if not where it lay when the index was built.
+        bfloat16: encode passages in it on a CPU; queries are always encoded in float32 there.
     """
 
     threads: int | None = None
     device: str | None = None
     model: str | None = None
+    bfloat16: bool = False
 
     @property
     def cores(self) -> int:
