@@ -46,6 +46,12 @@ def add_index_flags(parser: ArgumentParser) -> None:
         choices=["flat", "hnsw"],
         help="of a dense index: exact, or by a graph",
     )
+    parser.add_argument(
+        "--dense_weight",
+        type=float,
+        default=standard.dense_weight,
+        help="of a hybrid index: what a rank of the dense part counts beside one of bm25's",
+    )
     parser.add_argument("--query_prefix", type=str, help="put before queries (default: the model's own)")
     parser.add_argument("--passage_prefix", type=str, help="put before passages (default: the model's own)")
     parser.add_argument("--device", type=str, help="to encode with, such as cuda (default: cpu)")

@@ -269,8 +269,9 @@ def test_hybrid_index_fuses_its_parts(corpus: Path, tmp_path: Path, e5: Path) ->
     assert (tmp_path / "index" / "dense" / "vectors.npy").stat().st_mtime_ns == made
     parts = [open_index(tmp_path / "index" / part, part) for part in ("bm25", "dense")]
     opened = open_index(tmp_path / "index", "hybrid")
-    assert opened.fingerprint == Hybrid(parts).fingerprint
-    assert opened.search(["number7 group3"], 5) == Hybrid(parts).search(["number7 group3"], 5)
+    fused = Hybrid(parts, weights=(1.0, 0.25))
+    assert opened.fingerprint == fused.fingerprint != Hybrid(parts).fingerprint
+    assert opened.search(["number7 group3"], 5) == fused.search(["number7 group3"], 5)
     other = write_corpus(tmp_path / "other.jsonl", many(41))
     (tmp_path / "index" / "dense" / "manifest.json").unlink()
     for path in (tmp_path / "index" / "dense").iterdir():

@@ -48,6 +48,13 @@ def test_fuse_sums_reciprocal_ranks() -> None:
     assert [passage.id for passage in fuse([ranking("abc"), ranking("bd")], 2)] == ["b", "a"]
 
 
+def test_fuse_weighs_rankings() -> None:
+    """A light second ranking reorders little: b gains, d stays behind c."""
+    found = fuse([ranking("abc"), ranking("bd")], 10, weights=(1.0, 0.25))
+    assert [passage.id for passage in found] == ["b", "a", "c", "d"]
+    assert found[0].score == pytest.approx(1 / 62 + 0.25 / 61)
+
+
 def test_fuse_puts_equal_sums_in_order_of_the_rankings() -> None:
     """The first ranking wins, whatever the names."""
     assert [passage.id for passage in fuse([ranking("z"), ranking("a")], 2)] == ["z", "a"]
@@ -88,6 +95,7 @@ def test_hybrid_fingerprint_depends_on_parts_and_settings() -> None:
     one, two = Fixed("a"), Fixed("b")
     hybrids = [Hybrid([one, two]), Hybrid([two, one]), Hybrid([one]), Hybrid([one, two], depth=50)]
     hybrids.append(Hybrid([one, two], constant=10.0))
+    hybrids.append(Hybrid([one, two], weights=(1.0, 0.5)))
     assert len({hybrid.fingerprint for hybrid in hybrids}) == len(hybrids)
 
 
@@ -110,3 +118,6 @@ def test_hybrid_refuses_bad_settings() -> None:
         Hybrid([Fixed("a")], depth=0)
     with pytest.raises(ValueError, match="constant=nan: give a number from 0 up"):
         Hybrid([Fixed("a")], constant=float("nan"))
+    for weights in ([1.0, 1.0], [0.0]):
+        with pytest.raises(ValueError, match="weights"):
+            Hybrid([Fixed("a")], weights=weights)

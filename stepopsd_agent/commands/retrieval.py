@@ -53,6 +53,7 @@ def _wanted(settings: Namespace) -> IndexSettings:
         settings.b,
         settings.model,
         settings.search,
+        settings.dense_weight,
         settings.query_prefix,
         settings.passage_prefix,
     )

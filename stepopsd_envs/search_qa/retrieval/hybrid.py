@@ -6,17 +6,22 @@ from stepopsd_envs import manifest
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever, require_k
 
 
-def fuse(rankings: Sequence[Sequence[Passage]], k: int, constant: float = 60.0) -> list[Passage]:
-    """The ``k`` passages with the highest sum of 1 / (constant + rank), with ranks from 1.
+def fuse(
+    rankings: Sequence[Sequence[Passage]],
+    k: int,
+    constant: float = 60.0,
+    weights: Sequence[float] | None = None,
+) -> list[Passage]:
+    """The ``k`` passages with the highest sum of weight / (constant + rank), with ranks from 1.
 
     Passages are the same when their ids are. Of equal sums, what stands in an earlier ranking, or higher in
     the same, comes first.
     """
     sums: dict[str, float] = {}
     passages: dict[str, Passage] = {}
-    for ranking in rankings:
+    for ranking, weight in zip(rankings, weights or [1.0] * len(rankings), strict=True):
         for rank, passage in enumerate(ranking, start=1):
-            sums[passage.id] = sums.get(passage.id, 0.0) + 1.0 / (constant + rank)
+            sums[passage.id] = sums.get(passage.id, 0.0) + weight / (constant + rank)
             passages.setdefault(passage.id, passage)
     best = sorted(sums, key=sums.__getitem__, reverse=True)[:k]  # a stable sort
     return [Passage(name, passages[name].title, passages[name].text, sums[name]) for name in best]
@@ -29,27 +34,40 @@ class Hybrid:
         retrievers: the parts, which this retriever then owns.
         depth: how many passages each part is asked for, or ``k`` where that is more.
         constant: the higher, the less the first ranks stand out.
+        weights: of the parts, in their order; None counts all alike.
     """
 
-    def __init__(self, retrievers: Sequence[Retriever], depth: int = 100, constant: float = 60.0) -> None:
+    def __init__(
+        self,
+        retrievers: Sequence[Retriever],
+        depth: int = 100,
+        constant: float = 60.0,
+        weights: Sequence[float] | None = None,
+    ) -> None:
         if not retrievers:
             raise ValueError("no retrievers to fuse: give at least one")
         require_k(depth)
         if not constant >= 0:
             raise ValueError(f"constant={constant!r}: give a number from 0 up")
         self._retrievers, self._depth, self._constant = tuple(retrievers), depth, constant
+        self._weights = tuple(weights or [1.0] * len(self._retrievers))
+        if len(self._weights) != len(self._retrievers) or not min(self._weights) > 0:
+            raise ValueError(
+                f"weights={weights!r} for {len(self._retrievers)} retrievers: give each a number above 0"
+            )
 
     @property
     def fingerprint(self) -> str:
         """Hash of the parts' fingerprints, in their order, and of the settings."""
         settings = [("depth", str(self._depth)), ("constant", repr(float(self._constant)))]
+        settings += [("weight", repr(float(weight))) for weight in self._weights]
         return manifest.fingerprint(settings + [("part", part.fingerprint) for part in self._retrievers])
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
         """The ``k`` best passages of each query by fused ranks."""
         require_k(k)
         answers = [part.search(queries, max(k, self._depth)) for part in self._retrievers]
-        return [fuse(rankings, k, self._constant) for rankings in zip(*answers, strict=True)]
+        return [fuse(rankings, k, self._constant, self._weights) for rankings in zip(*answers, strict=True)]
 
     def close(self) -> None:
         """Close the parts, all of them even if one fails."""

@@ -204,7 +204,7 @@ def _build_dense(job: _Job, out: Path) -> Manifest:
 
 
 def _build_hybrid(job: _Job, out: Path) -> Manifest:
-    plan = Manifest("hybrid", job.facts)
+    plan = Manifest("hybrid", job.facts, {"dense_weight": job.settings.dense_weight})
     there = begin(out, plan, PARTS)
     for part in PARTS:  # one that is complete costs no time
         (out / part).mkdir(exist_ok=True)
@@ -216,7 +216,8 @@ def _open_hybrid(folder: Path, manifest: Manifest, means: Means) -> Retriever:
     for part in PARTS:
         if read_manifest(folder / part, part).corpus != manifest.corpus:
             raise IndexFolderError(f"{folder / part} is of another corpus than {folder}; build both again")
-    return Hybrid([open_index(folder / part, part, means) for part in PARTS])
+    weights = (1.0, float(manifest.settings["dense_weight"]))
+    return Hybrid([open_index(folder / part, part, means) for part in PARTS], weights=weights)
 
 
 def _open_dense(folder: Path, manifest: Manifest, means: Means) -> Retriever:
