@@ -39,6 +39,8 @@ from stepopsd_agent.train import Trainer
 
 COMMAND = "python -m benchmarks.endurance"
 GROWTH_MIB = 32.0
+LONGEST = 0.5
+"""Longest time until a kill, as a share of what the whole run takes: some fall into its last updates, too."""
 # Rewards and penalties that differ between attempts which all lose: weights have to move to be compared.
 SETTINGS: dict[str, Any] = {
     "threads": 1,
@@ -154,7 +156,7 @@ def kills(count: int, updates: int, demonstrations: int, folder: Path) -> dict[s
     expected, parts = content(whole), 0
     while len(moments) < count:  # a run may come to its end before it was killed so often: then another one
         killed = folder / f"run-killed-{parts}" / "run"
-        delays = [rng.uniform(0, 2.5 * duration / count) for _ in range(count - len(moments))]
+        delays = [rng.uniform(0, LONGEST * duration) for _ in range(count - len(moments))]
         moments += interrupted([*begin, str(killed)], killed, delays)
         found, parts = content(killed), parts + 1
         differing |= {
