@@ -94,7 +94,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         if options and "snapshot" in options:
             raise ValueError(
                 "RecordEpisode records episodes from their beginning, but options has a snapshot; "
-                "continue snapshots in an environment without a recorder, or call go_on() with what hold() gave"
+                "continue snapshots in an environment without a recorder, or call hold() and go_on()"
             )
         self.close_episode()
         if seed is None:
