@@ -3,9 +3,10 @@
     python -m benchmarks.endurance [--json OUT] [--short]
 
 Part one trains a tiny model for 200 updates on generated games and watches the process's memory after every
-update. Part two trains another run to its end, then the same run killed by SIGKILL at 20 random moments and
-continued each time: metrics, episodes, weights, checkpoint and summary (but for wall time) must be equal to
-the bit. Exit 1 when memory grew by more than 32 MiB from the second to the last quarter, or anything differs.
+update. Part two trains another run to its end, then the same run killed by SIGKILL at random moments and
+continued each time, as many such runs as it takes to kill 20 times: metrics, episodes, weights, checkpoint
+and summary (but for wall time) must be equal to the bit. Exit 1 when memory grew by more than 32 MiB from the
+second to the last quarter, or anything differs.
 """
 
 import argparse
@@ -38,6 +39,8 @@ from stepopsd_agent.train import Trainer
 
 COMMAND = "python -m benchmarks.endurance"
 GROWTH_MIB = 32.0
+LONGEST = 0.5
+"""Longest time until a kill, as a share of what the whole run takes: some fall into its last updates, too."""
 # Rewards and penalties that differ between attempts which all lose: weights have to move to be compared.
 SETTINGS: dict[str, Any] = {
     "threads": 1,
@@ -137,7 +140,7 @@ def _sit(arguments: list[str]) -> None:
 
 
 def kills(count: int, updates: int, demonstrations: int, folder: Path) -> dict[str, Any]:
-    """One run left alone, one killed again and again; what differs between them."""
+    """One run left alone, others killed again and again; what differs between them."""
     config = settings(updates=updates, checkpoint_every=2)
     policy, _ = demo_policy(config, demonstrations)
     policy.save(folder / "model")
@@ -149,25 +152,41 @@ def kills(count: int, updates: int, demonstrations: int, folder: Path) -> dict[s
     if sitting([*begin, str(whole)]):
         raise RuntimeError("the run that was left alone failed")
     duration = time.perf_counter() - began
-    rng, moments = random.Random(0), list[int]()
-    while len(moments) < count:
-        resumed = (killed / "config.yaml").exists()
-        arguments = ["train", "--resume", str(killed)] if resumed else [*begin, str(killed)]
-        code = sitting(arguments, rng.uniform(0, 2.5 * duration / count))
-        if code == 0:
-            break  # it came to its end before so many kills
-        moments.append(_updates_done(killed))
-    if (code := sitting(["train", "--resume", str(killed)])) != 0:
-        raise RuntimeError(f"the killed run could not be continued: exit code {code}")
-    first, second = content(whole), content(killed)
-    differing = sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
+    rng, moments, differing = random.Random(0), list[int](), set[str]()
+    expected, parts = content(whole), 0
+    while len(moments) < count:  # a run may come to its end before it was killed so often: then another one
+        killed = folder / f"run-killed-{parts}" / "run"
+        delays = [rng.uniform(0, LONGEST * duration) for _ in range(count - len(moments))]
+        moments += interrupted([*begin, str(killed)], killed, delays)
+        found, parts = content(killed), parts + 1
+        differing |= {
+            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+        }
     return {
         "updates": updates,
         "kills": len(moments),
+        "runs": parts,
         "rows_at_kills": moments,
-        "differing": differing,
-        "moved": _moved(killed),
+        "differing": sorted(differing),
+        "moved": _moved(whole),
     }
+
+
+def interrupted(begin: Sequence[str], out: Path, delays: Sequence[float]) -> list[int]:
+    """Begin a run, kill it after each delay and resume it, at last to its end; rows written at each kill."""
+    moments = list[int]()
+    for delay in delays:
+        if sitting(_go_on(begin, out), delay) == 0:
+            return moments
+        moments.append(_updates_done(out))
+    if (code := sitting(_go_on(begin, out))) != 0:
+        raise RuntimeError(f"the killed run could not be continued: exit code {code}")
+    return moments
+
+
+def _go_on(begin: Sequence[str], out: Path) -> list[str]:
+    """The command that begins a run or, where there is one, resumes it."""
+    return ["train", "--resume", str(out)] if (out / "config.yaml").exists() else list(begin)
 
 
 def _moved(out: Path) -> float:

@@ -10,29 +10,13 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from benchmarks.report_learner import endurance, gpu_update, rescoring, updates
+from benchmarks.report_parts import Result, origin, rate
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, PAGE, README = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 SPEED = re.compile(r"(<!-- speed:.*?-->\n).*?(<!-- end of speed -->)", re.DOTALL)
-Result = dict[str, Any]
-
-
-def rate(row: Result) -> str:
-    """Success with its Wilson 95 % interval."""
-    low, high = row["ci95"]
-    return f"{row['success']:.1%} ({low:.1%} to {high:.1%})"
-
-
-def origin(result: Result) -> str:
-    """Where a result comes from."""
-    hardware, packages = result["hardware"], result["packages"]
-    gpu = "" if hardware["gpu"] == "none" else f", {hardware['gpu']}"
-    return (
-        f"`{result['command']}`, commit {result['commit'][:12]}, {hardware['cpu']}, "
-        f"{hardware['cores']} cores{gpu}, Python {result['python']}, torch {packages['torch']}, "
-        f"transformers {packages['transformers']}."
-    )
 
 
 def comparison(result: Result) -> list[str]:
@@ -185,6 +169,11 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Generated houses beside official ones", "house_statistics.json", houses),
     ("Index of the official games", "data_index.json", index),
     ("Credit beside the original code", "credit_golden.json", golden),
+    ("Hindsight scoring with shared prefixes", "rescore_cost.json", rescoring),
+    ("Whole updates beside TRL", "update_speed.json", updates),
+    ("Long runs and killed runs", "endurance.json", endurance),
+    ("The update on a GPU", "gpu_update.json", gpu_update),
+    ("SmolLM2-135M-Instruct on the official games", "gpu_training*.json", comparison),
 )
 
 

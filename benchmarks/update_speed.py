@@ -7,7 +7,8 @@ with one thread, in seconds of its processor: ours (slot refill, one cache per e
 own `environment_factory` (the command as a tool call), and TRL with a `rollout_func` written by hand. Each
 warm-starts a model of one shape on its own format with as many demonstrations, plays groups of one size at
 the same games for as many steps, and makes one AdamW step on all of them; the first update is not counted.
-Targets: at least 3 times the episodes per second of `environment_factory`, and no sampled token thrown away.
+Targets: at least 3 times the episodes per second of `environment_factory`, with episodes that are not shorter
+than its own, and no sampled token thrown away.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from stepopsd_agent.generation import Decoder, Sampled
 from stepopsd_agent.stacks import make_stack, task_ids, training_tasks
 from stepopsd_agent.train import Trainer
 
-FASTER = 3.0
+FASTER, ALIKE = 3.0, 0.95
 COMMAND = "python -m benchmarks.update_speed --trl-python PATH"
 ROOT = Path(__file__).resolve().parent.parent
 WAYS = ("environment_factory", "rollout_func")
@@ -44,7 +45,7 @@ WAYS = ("environment_factory", "rollout_func")
 def settings(short: bool) -> dict[str, Any]:
     """How much is played."""
     if short:
-        return {"steps": 12, "tasks": 2, "group_size": 4, "demonstrations": 250, "updates": 2}
+        return {"steps": 12, "tasks": 2, "group_size": 4, "demonstrations": 500, "updates": 2}
     return {"steps": 20, "tasks": 8, "group_size": 8, "demonstrations": 1500, "updates": 4}
 
 
@@ -188,6 +189,16 @@ def trl_version(python: Path) -> str:
     ).stdout.strip()
 
 
+def reached(figures: dict[str, Any]) -> bool:
+    """Whether the targets are; episodes of ours that are shorter than TRL's would prove nothing."""
+    own, other = figures["rows"]["ours"], figures["rows"]["trl environment_factory"]
+    return bool(
+        figures["times_environment_factory"] >= FASTER
+        and own["thrown_away"] == 0
+        and own["steps_per_episode"] >= ALIKE * other["steps_per_episode"]
+    )
+
+
 def main() -> int:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Updates per second beside TRL.")
@@ -208,8 +219,7 @@ def main() -> int:
         f"{figures['times_rollout_func']}x with rollout_func; {own['thrown_away']:.1%} of the sampled tokens "
         "thrown away"
     )
-    reached = figures["times_environment_factory"] >= FASTER and own["thrown_away"] == 0
-    return 0 if reached else 1
+    return 0 if reached(figures) else 1
 
 
 if __name__ == "__main__":

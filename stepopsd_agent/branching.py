@@ -1,11 +1,13 @@
 """Fresh attempts from the middle of recorded episodes: Monte-Carlo values of the states of their steps.
 
-A state is reached again by repeating the commands that led to it, and its hash is compared with the recorded
-one. The policy goes on from the very ids it went on from then.
+The commands of an episode are repeated once, and a snapshot is taken before every step that is valued, where
+the state's hash has to be the recorded one. Attempts begin from there, and the policy goes on from the very
+ids it went on from then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import gymnasium as gym
 import torch
@@ -14,8 +16,9 @@ from torch import Tensor
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
-from stepopsd_agent.rollout import Sampling, Task, rollout
-from stepopsd_wrappers import Episode
+from stepopsd_agent.rollout import Sampling, Task, begin, rollout
+from stepopsd_wrappers import Episode, HeldPrompt
+from stepopsd_wrappers.stack import text_history
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,20 @@ class Branching:
     penalty: float = 0.0
 
 
+class Valued(NamedTuple):
+    """What `monte_carlo_values` finds.
+
+    Attributes:
+        values: [S] mean return of fresh attempts from before each step.
+        attempts: them, each with the steps before it.
+        repeated: commands given again to get to the states.
+    """
+
+    values: Tensor
+    attempts: list[Episode]
+    repeated: int
+
+
 def monte_carlo_values(
     policy: Policy,
     form: PromptFormat,
@@ -39,8 +56,8 @@ def monte_carlo_values(
     batch: Batch,
     sampling: Sampling,
     branching: Branching,
-) -> tuple[Tensor, list[Episode]]:
-    """[S] mean return of fresh attempts from before each step, and the attempts made.
+) -> Valued:
+    """The value of the state before each step, from fresh attempts.
 
     Steps that were chosen on the same ids, as the first of all members of a group, share their attempts.
 
@@ -60,30 +77,51 @@ def monte_carlo_values(
     for step, ids in enumerate(_ids_before(batch)):
         episode = episodes[int(batch.steps.episode_of_step[step])]
         places.setdefault((episode.task_id, episode.seed, ids), []).append(step)
+    origins = [_place(batch, steps[0]) for steps in places.values()]
+    held: dict[tuple[int, int], HeldPrompt] = {}
+    for number in dict.fromkeys(number for number, _ in origins):
+        wanted = {index for other, index in origins if other == number}
+        found = _held(envs[0], episodes[number], wanted)
+        held.update({(number, index): one for index, one in found.items()})
     tasks: list[Task] = []
-    starts: list[tuple[Episode, int]] = []
-    for (task_id, seed, ids), steps in places.items():
-        first = int(batch.steps.index_in_episode[steps[0]])
-        episode = episodes[int(batch.steps.episode_of_step[steps[0]])]
-        repeated = tuple(step.response for step in episode.steps[1:first])
+    for (task_id, seed, ids), origin in zip(places, origins, strict=True):
         for _ in range(branching.attempts):
-            member = len(tasks)
-            tasks.append(Task(task_id, seed, member=member, repeated=repeated, row=ids))
-            starts.append((episode, first))
+            tasks.append(Task(task_id, seed, member=len(tasks), held=held[origin], row=ids))
     played = rollout(policy, form, envs, tasks, replace(sampling, seed=f"{sampling.seed}/branches"))
     values = torch.zeros(batch.num_steps)
-    for number, steps in enumerate(places.values()):
-        own = slice(number * branching.attempts, (number + 1) * branching.attempts)
-        returns = [
-            _return_after(attempt, *start, branching.penalty)
-            for attempt, start in zip(played[own], starts[own], strict=True)
-            if attempt.steps[-1].error is None
-        ]
-        if not returns:
-            error = played[own][0].steps[-1].error
-            raise RuntimeError(f"every fresh attempt at {played[own][0].task_id!r} met an error: {error}")
-        values[steps] = sum(returns) / len(returns)
-    return values.to(batch.tokens.input_ids.device), played
+    for number, (steps, (_, first)) in enumerate(zip(places.values(), origins, strict=True)):
+        own = played[number * branching.attempts : (number + 1) * branching.attempts]
+        values[steps] = _mean_return(own, first, branching.penalty)
+    last = {number: index for number, index in sorted(held)}  # the furthest of each episode
+    repeated = sum(last.values()) - len(last)
+    return Valued(values.to(batch.tokens.input_ids.device), played, repeated)
+
+
+def _place(batch: Batch, step: int) -> tuple[int, int]:
+    """Number of a step's episode, and its index there."""
+    return int(batch.steps.episode_of_step[step]), int(batch.steps.index_in_episode[step])
+
+
+def _held(env: gym.Env[str, str], episode: Episode, wanted: Set[int]) -> dict[int, HeldPrompt]:
+    """The stack before each wanted step of an episode, whose commands are given once more."""
+    stack, held = text_history(env), dict[int, HeldPrompt]()
+    begin(env, Task(episode.task_id, episode.seed))
+    for index in range(1, max(wanted) + 1):
+        if index in wanted:
+            held[index] = stack.hold()
+            _check_state(held[index], episode, index - 1)
+        if index < max(wanted):
+            env.step(episode.steps[index].response)
+    return held
+
+
+def _check_state(held: HeldPrompt, origin: Episode, commands: int) -> None:
+    reached, recorded = held.episode.steps[-1], origin.steps[commands]
+    if reached.info["step"]["state"] != recorded.info["step"]["state"]:
+        raise RuntimeError(
+            f"repeating {commands} commands of {origin.task_id!r} led to another state than recorded: the "
+            "environment is not deterministic, or its data have changed"
+        )
 
 
 def _ids_before(batch: Batch) -> list[tuple[int, ...]]:
@@ -96,13 +134,11 @@ def _ids_before(batch: Batch) -> list[tuple[int, ...]]:
     return before
 
 
-def _return_after(attempt: Episode, origin: Episode, first: int, penalty: float) -> float:
-    """Rewards of an attempt from the step `first` on; raises where it did not begin in the origin's state."""
-    reached, recorded = (episode.steps[first - 1].info["step"]["state"] for episode in (attempt, origin))
-    if reached != recorded:
-        raise RuntimeError(
-            f"repeating {first - 1} commands of {origin.task_id!r} led to another state than recorded: the "
-            "environment is not deterministic, or its data have changed"
-        )
-    steps = attempt.steps[first:]
-    return sum(step.reward - penalty * (not step.info["step"]["valid"]) for step in steps)
+def _mean_return(attempts: Sequence[Episode], first: int, penalty: float) -> float:
+    """Mean over the attempts without an error of their rewards from the step `first` on."""
+    sound = [attempt for attempt in attempts if attempt.steps[-1].error is None]
+    if not sound:
+        error = attempts[0].steps[-1].error
+        raise RuntimeError(f"every fresh attempt at {attempts[0].task_id!r} met an error: {error}")
+    steps = [step for attempt in sound for step in attempt.steps[first:]]
+    return sum(step.reward - penalty * (not step.info["step"]["valid"]) for step in steps) / len(sound)

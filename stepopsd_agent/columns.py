@@ -89,7 +89,7 @@ class Columns:
             MissingColumnError: an environment does not know what a column needs.
         """
         check_recorded(batch, needs)
-        played = list[Episode]()
+        played, repeated = list[Episode](), 0
         if "value" in needs and self.critic is not None:
             batch = batch.with_steps(value=self.critic.values(batch, tokens_per_pass=budget))
         if "gold_answer_logprob" in needs:
@@ -104,12 +104,14 @@ class Columns:
             batch = batch.with_steps(gold_answer_logprob=found)
         if "mc_value" in needs:
             how = Branching(self.config.rollout.mc_rollouts, self.config.rollout.invalid_penalty)
-            values, played = monte_carlo_values(self.policy, self.form, envs, episodes, batch, sampling, how)
+            values, played, repeated = monte_carlo_values(
+                self.policy, self.form, envs, episodes, batch, sampling, how
+            )
             batch = batch.with_steps(mc_value=values)
         sampled = [step.tokens for e in played for step in e.steps if step.tokens is not None]
         return batch, Cost(
             generated=sum(len(tokens.sampled_ids) for tokens in sampled),
-            env_steps=sum(episode.num_steps for episode in played),
+            env_steps=repeated + len(sampled),
         )
 
     def learn(self, batch: Batch, value_targets: Tensor | None) -> dict[str, float]:

@@ -40,7 +40,9 @@ def make_optimizers(
     rest = [p for p in trained if id(p) not in taken]
     if masters is not None:
         rest, matrices = [masters.of(p) for p in rest], [masters.of(p) for p in matrices]
-    adamw = torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=betas)
+    # On CUDA the default would hold further copies of all weights while it steps.
+    fused = any(p.is_cuda for p in rest) or None
+    adamw = torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=betas, fused=fused)
     if not matrices:
         return [adamw]
     return [adamw, torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay)]

@@ -82,10 +82,10 @@ def _teacher_tokens(config: RunConfig, needs: frozenset[str], lengths: Lengths) 
     if not needs & TAUGHT:
         return 0
     extra = lengths.block
-    if hindsight.position == "inline" and lengths.block:
-        extra = lengths.steps * (lengths.block + lengths.response) - lengths.response
-    elif config.env.layout == "window":
+    if config.env.layout == "window":  # a row ends with its one step, which no further one needs as context
         extra = lengths.steps * lengths.block
+    elif hindsight.position == "inline" and lengths.block:
+        extra = lengths.steps * (lengths.block + lengths.response) - lengths.response
     return passes * episodes * (lengths.row + extra)
 
 
@@ -144,6 +144,24 @@ def host_memory(config: RunConfig, shape: Shape, bytes_per_weight: int) -> int:
     return 3 * shape.parameters * bytes_per_weight
 
 
+def pass_flops(shape: Shape, tokens: float, scored: float, context: float) -> float:
+    """Operations of a forward pass: the layers over all tokens, the output layer where one is scored.
+
+    Args:
+        shape: of the model.
+        tokens: processed.
+        scored: of them.
+        context: tokens that one attends to, in the mean.
+    """
+    attention = 4 * shape.layers * shape.attention_width * context
+    return tokens * (2 * shape.body + attention) + scored * 2 * shape.head
+
+
+def update_passes(config: RunConfig) -> int:
+    """What an update costs in forward passes: its own, twice as much backward, and recomputed layers."""
+    return 4 if config.learner.gradient_checkpointing else 3
+
+
 def seconds_by_part(
     config: RunConfig,
     shape: Shape,
@@ -156,19 +174,19 @@ def seconds_by_part(
     tokens = tokens_by_part(config, needs, lengths)
     rate, rounds = rates.flops * SHARE_OF_RATE, config.rollout.tasks * config.rollout.group_size
     context = longest_row(config, shape, lengths) / 2
-    forward = 2 * shape.body + 4 * shape.layers * shape.attention_width * context
-    backward = 4 if config.learner.gradient_checkpointing else 3
     turns = lengths.steps * lengths.response * -(-rounds // config.rollout.slots)
     cache = min(config.rollout.slots, rounds) * context * shape.kv_width * shape.layers * bytes_per_weight
     decoding = turns * (shape.parameters * bytes_per_weight + cache) / rates.bytes
-    scored = tokens["sampled"] * 2 * shape.head
-    out = {
-        "playing": tokens["read while playing"] * forward / rate
-        + max(decoding, tokens["sampled"] * (forward + 2 * shape.head) / rate)
-    }
+    sampled = tokens["sampled"]
+
+    def forward(count: float, scored: float) -> float:
+        return pass_flops(shape, count, scored, context) / rate
+
+    read = forward(tokens["read while playing"], 0)
+    out = {"playing": read + max(decoding, forward(sampled, sampled))}
     passes = {name: tokens.get(name, 0) for name in ("old log-probs", "teacher", "reference", "critic")}
     for name, count in passes.items():
         if count:
-            out[name] = (count * forward + scored) / rate
-    out["update"] = backward * (tokens["update"] * forward + scored) / rate
+            out[name] = forward(count, sampled)
+    out["update"] = update_passes(config) * forward(tokens["update"], sampled)
     return out

@@ -15,8 +15,9 @@ from stepopsd_agent.drawing import Drawing, noise
 from stepopsd_agent.generation import Decoder, Sampled
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
-from stepopsd_wrappers import Episode, StepTokens, recorder
+from stepopsd_wrappers import Episode, HeldPrompt, StepTokens, recorder
 from stepopsd_wrappers.parse_response import ResponseFormat, parse_response
+from stepopsd_wrappers.stack import text_history
 
 Answer = tuple[str, SupportsFloat, bool, bool, dict[str, Any]]
 """What ``step`` returns."""
@@ -26,15 +27,15 @@ Answer = tuple[str, SupportsFloat, bool, bool, dict[str, Any]]
 class Task:
     """One attempt to make: which task, with which seed, as which member of which group.
 
-    An attempt may go on from the middle of another one: `repeated` are the responses to give again first, and
-    `row` the ids that the next response continues.
+    An attempt may go on from the middle of another one: `held` is the stack there, and `row` are the ids that
+    the next response continues.
     """
 
     task_id: str
     seed: int
     group: int = 0
     member: int = 0
-    repeated: tuple[str, ...] = ()
+    held: HeldPrompt | None = None
     row: tuple[int, ...] = ()
 
 
@@ -85,8 +86,12 @@ class _Slot:
 
 def begin(env: gym.Env[str, str], task: Task, run: str = "", update: int = 0) -> tuple[str, dict[str, Any]]:
     """Begin a task in a recorded environment, under its name in the records."""
-    recorder(env).identify(run=run, update=update, group=task.group, member=task.member)
+    _identify(env, task, run, update)
     return env.reset(seed=task.seed, options={env.get_wrapper_attr("task_option"): task.task_id})
+
+
+def _identify(env: gym.Env[str, str], task: Task, run: str, update: int) -> None:
+    recorder(env).identify(run=run, update=update, group=task.group, member=task.member)
 
 
 def attempt(env: gym.Env[str, str], action: str) -> Answer | None:
@@ -132,10 +137,11 @@ def rollout(
 
     def start(env: gym.Env[str, str]) -> _Slot:
         index, task = queue.pop()
-        prompt, _ = begin(env, task, run, update)
-        for response in task.repeated:
-            prompt = env.step(response)[0]
-        return _Slot(env, index, task, prompt, turn=len(task.repeated))
+        if task.held is None:
+            return _Slot(env, index, task, begin(env, task, run, update)[0])
+        _identify(env, task, run, update)
+        prompt = text_history(env).go_on(task.held)
+        return _Slot(env, index, task, prompt, turn=len(task.held.episode.steps) - 1)
 
     slots = [start(env) for env in envs[: len(queue)]]
     decoder = Decoder(

@@ -9,7 +9,7 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, collate
-from stepopsd_agent.branching import Branching, monte_carlo_values
+from stepopsd_agent.branching import Branching, Valued, monte_carlo_values
 from stepopsd_agent.budget import TokenBudget
 from stepopsd_agent.columns import Columns, check_recorded
 from stepopsd_agent.config import CriticConfig
@@ -113,12 +113,12 @@ def test_monte_carlo_values_are_means_of_fresh_attempts() -> None:
     episodes = played(policy)
     batch = collate(episodes, pad_id=policy.pad_id)
 
-    def estimate() -> tuple[torch.Tensor, list[Episode]]:
+    def estimate() -> Valued:
         return monte_carlo_values(policy, form, envs, episodes, batch, SAMPLING, Branching(2))
 
-    values, attempts = estimate()
-    again, _ = estimate()
-    assert torch.equal(values, again)
+    values, attempts, repeated = estimate()
+    assert torch.equal(values, estimate().values)
+    assert repeated == sum(episode.num_steps - 1 for episode in episodes)  # once each, up to its last step
     first = batch.steps.index_in_episode == 1
     assert len(set(values[first].tolist())) == 1
     begun = {next(step.tokens.prompt_ids for step in a.steps if step.tokens) for a in attempts}
@@ -142,9 +142,9 @@ def test_monte_carlo_values_take_the_penalty_off_and_notice_another_state() -> N
     envs = [make_stack(run_config().env) for _ in range(4)]
     episodes = played(policy, members=1)
     batch = collate(episodes, pad_id=policy.pad_id)
-    plain, _ = monte_carlo_values(policy, form, envs, episodes, batch, SAMPLING, Branching(1))
-    fined, _ = monte_carlo_values(policy, form, envs, episodes, batch, SAMPLING, Branching(1, penalty=0.5))
-    assert (fined <= plain).all()
+    plain = monte_carlo_values(policy, form, envs, episodes, batch, SAMPLING, Branching(1))
+    fined = monte_carlo_values(policy, form, envs, episodes, batch, SAMPLING, Branching(1, penalty=0.5))
+    assert (fined.values <= plain.values).all()
     first = episodes[0].steps[0]
     info = {**first.info, "step": {**first.info["step"], "state": "0" * 16}}
     forged = [replace(episodes[0], steps=(replace(first, info=info), *episodes[0].steps[1:]))]

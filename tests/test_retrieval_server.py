@@ -6,29 +6,25 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stepopsd_envs.search_qa.retrieval.base import RetrieverError
-from stepopsd_envs.search_qa.retrieval.child import RESTARTS, ChildRetriever
 from stepopsd_envs.search_qa.retrieval.http import HttpRetriever, Patience
 from stepopsd_envs.search_qa.retrieval.index import build_index
 from stepopsd_envs.search_qa.retrieval.opening import open_retriever
 from tests.retrieval_for_tests import SHELF, write_corpus
+from tests.retrieval_process import ROOT, Running, ask, running
 
 REASON = "the extra search is not installed: no server"
 pytest.importorskip("fastapi", reason=REASON)
 pytest.importorskip("uvicorn", reason=REASON)
 
-ROOT = Path(__file__).parents[1]
-MODULE = "stepopsd_envs.search_qa.retrieval.server"
 PATIENT = Patience(60.0, 120.0)
 
 
@@ -40,59 +36,12 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "index"
 
 
-class Running:
-    """A server process, and where it listens."""
-
-    def __init__(self, *arguments: str, token: str = "") -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "STEPOPSD_RETRIEVER_TOKEN": token}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, *arguments],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.lines = [self.process.stdout.readline()]
-        while self.lines[-1] and not self.lines[-1].startswith("ready "):
-            self.lines.append(self.process.stdout.readline())
-        self.url = f"{self.lines[-1]} - -".split()[1]
-
-    def end(self) -> tuple[int, str]:
-        """Exit code and standard error."""
-        _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
-
-
-@contextmanager
-def running(*arguments: str, token: str = "") -> Iterator[Running]:
-    """A server on a free port, killed at the end if it still runs."""
-    server = Running(*arguments, "--port", "0", token=token)
-    try:
-        yield server
-    finally:
-        server.process.kill()
-        server.process.communicate()
-
-
 @pytest.fixture(scope="module")
 def server(index: Path) -> Iterator[Running]:
     """One server for the tests that only ask."""
     limits = ["--max_queries", "5", "--max_body_mb", "0.01", "--topk", "2"]
     with running(str(index), *limits) as found:
         yield found
-
-
-def ask(url: str, body: Any, **headers: str) -> tuple[int, Any]:
-    """Status and answer of a POST."""
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(url + "/retrieve", data, {"Content-Type": "application/json", **headers})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
 
 
 def test_server_answers_as_search_r1s(server: Running) -> None:
@@ -207,30 +156,6 @@ def test_server_stops_cleanly(index: Path, number: signal.Signals) -> None:
             ask(server.url, {"queries": ["fox"]})
 
 
-def test_server_ends_with_the_process_that_started_it(index: Path) -> None:
-    """Even when that is killed: its end of the pipe closes."""
-    script = (
-        "import sys, time; from stepopsd_envs.search_qa.retrieval.child import ChildRetriever;"
-        f"r = ChildRetriever({str(index)!r}, 'bm25'); print(r.pid, r.url, flush=True); time.sleep(600)"
-    )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert parent.stdout is not None
-    pid, url = parent.stdout.readline().split()
-    parent.kill()
-    parent.communicate()
-    for _ in range(600):
-        if not Path(f"/proc/{pid}").exists():
-            break
-        time.sleep(0.05)
-    with pytest.raises(urllib.error.URLError):
-        ask(url, {"queries": ["fox"]})
-
-
 def test_port_in_use_is_an_error(server: Running, index: Path) -> None:
     """Exit code 2 and what to do."""
     port = server.url.rpartition(":")[2]
@@ -263,54 +188,6 @@ def test_server_on_a_public_address_warns_without_a_token(index: Path) -> None:
         server.process.terminate()
         code, said = server.end()
         assert code == 0 and "everyone who reaches 0.0.0.0" in said
-
-
-def test_child_is_started_again_when_it_dies(index: Path) -> None:
-    """A few times; then there is something wrong with it."""
-    child = ChildRetriever(index, "bm25", PATIENT)
-    fingerprint, found = child.fingerprint, child.search(["fox"], 1)
-    for _ in range(RESTARTS):
-        os.kill(child.pid, signal.SIGKILL)
-        assert child.search(["fox"], 1) == found
-    assert child.fingerprint == fingerprint
-    os.kill(child.pid, signal.SIGKILL)
-    with pytest.raises(RetrieverError, match=f"died {RESTARTS + 1} times"):
-        while True:  # until it has died
-            child.search(["fox"], 1)
-    child.close()
-    child.close()
-    with pytest.raises(RetrieverError, match="is closed"):
-        child.search(["fox"], 1)
-
-
-def test_child_answers_nobody_else(index: Path) -> None:
-    """Its token is known to the process that started it alone, which Ctrl-C does not take the server from."""
-    child = ChildRetriever(index, "bm25", PATIENT)
-    assert ask(child.url, {"queries": ["fox"]})[0] == 401
-    assert os.getpgid(child.pid) != os.getpgid(0)
-    child.close()
-    assert not Path(f"/proc/{child.pid}").exists()
-
-
-def test_child_that_cannot_start_says_why(tmp_path: Path) -> None:
-    """In the words of its log."""
-    with pytest.raises(RetrieverError, match=r"did not start.*nowhere is not there") as error:
-        ChildRetriever(tmp_path / "nowhere", "bm25")
-    assert not error.value.transient
-
-
-def test_forked_process_starts_a_server_of_its_own(index: Path) -> None:
-    """It cannot wait for its parent's, and must not stop it."""
-    child = ChildRetriever(index, "bm25", PATIENT)
-    found, parents = child.search(["fox"], 1), child.pid
-    forked = os.fork()
-    if forked == 0:
-        good = child.search(["fox"], 1) == found and child.pid != parents
-        child.close()
-        os._exit(0 if good else 1)
-    assert os.waitpid(forked, 0)[1] == 0
-    assert child.search(["fox"], 1) == found and child.pid == parents
-    child.close()
 
 
 def test_slow_body_is_refused() -> None:

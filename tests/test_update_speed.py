@@ -24,6 +24,19 @@ def test_update_speed_rates_by_hand() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("times", "steps", "wasted", "good"),
+    [(3.1, 20.0, 0.0, True), (2.9, 20.0, 0.0, False), (3.1, 15.0, 0.0, False), (3.1, 20.0, 0.01, False)],
+)
+def test_update_speed_targets_can_be_missed(times: float, steps: float, wasted: float, good: bool) -> None:
+    """Slower, with shorter episodes, or with tokens thrown away."""
+    rows = {
+        "ours": {"steps_per_episode": steps, "thrown_away": wasted},
+        "trl environment_factory": {"steps_per_episode": 19.0},
+    }
+    assert update_speed.reached({"rows": rows, "times_environment_factory": times}) == good
+
+
 def test_update_speed_gives_trl_the_games_and_seeds_of_our_groups() -> None:
     """A row per group, in the order in which our updates play them."""
     config = update_speed.run_config(SIZES)

@@ -8,12 +8,13 @@ from stepopsd_wrappers.record_episode import RecordEpisode
 from stepopsd_wrappers.replay import ReplayError, ReplayReport, replay
 from stepopsd_wrappers.shards import read_episodes
 from stepopsd_wrappers.stack import make_text_env, recorder
-from stepopsd_wrappers.text_history import TextHistory
+from stepopsd_wrappers.text_history import HeldPrompt, TextHistory
 
 __all__ = [
     "Episode",
     "EpisodeFormatError",
     "EpisodeWriter",
+    "HeldPrompt",
     "ParseResponse",
     "ParsedResponse",
     "RecordEpisode",

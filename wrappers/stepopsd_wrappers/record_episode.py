@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, SupportsFloat, cast
 
 import gymnasium as gym
@@ -15,6 +15,21 @@ from stepopsd_wrappers.episode_store import EpisodeWriter
 from stepopsd_wrappers.find import find_wrapper
 from stepopsd_wrappers.parse_response import ParseResponse
 from stepopsd_wrappers.plain_json import plain_copy
+
+
+@dataclass(frozen=True)
+class HeldEpisode:
+    """A running episode at some point, to go on from there again and again.
+
+    Attributes:
+        snapshot: of the environment.
+        seed: of the episode's reset.
+        steps: recorded until then, the reset among them.
+    """
+
+    snapshot: Any
+    seed: int
+    steps: tuple[Step, ...]
 
 
 class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
@@ -79,7 +94,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         if options and "snapshot" in options:
             raise ValueError(
                 "RecordEpisode records episodes from their beginning, but options has a snapshot; "
-                "continue snapshots in an environment without a recorder"
+                "continue snapshots in an environment without a recorder, or call hold() and go_on()"
             )
         self.close_episode()
         if seed is None:
@@ -88,11 +103,31 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             # Gymnasium's rule: one reset with a seed makes the resets after it repeatable, too.
             self._rng = np.random.default_rng(seed)
         observation, info = self.env.reset(seed=seed, options=options)
+        self._name(seed)
+        self._add(Step(observation, "", "", 0.0, False, False, info))
+        return observation, info
+
+    def hold(self) -> HeldEpisode:
+        """The running episode as it is now, with a snapshot of the environment."""
+        if not self._steps:
+            raise gym.error.ResetNeeded("RecordEpisode: no episode is running to be held; call reset() first")
+        return HeldEpisode(self.get_wrapper_attr("snapshot")(), self._seed, tuple(self._steps))
+
+    def go_on(self, held: HeldEpisode) -> None:
+        """Continue an episode from where it was held, here or in another recorder of the same environment.
+
+        The record that comes of it is whole: it begins with the steps that were taken before.
+        """
+        self.close_episode()
+        self.env.reset(options={"snapshot": held.snapshot})
+        self._name(held.seed)
+        self._steps = list(held.steps)
+
+    def _name(self, seed: int) -> None:
+        """Give the episode that begins its identity and seed."""
         run, update, group, _ = self._identity
         self._identity = self._next_identity or (run, update, group + 1, 0)
         self._next_identity, self._tokens, self._seed = None, None, seed
-        self._add(Step(observation, "", "", 0.0, False, False, info))
-        return observation, info
 
     def step(self, action: str) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step and record; an exception of the environment ends the episode and goes on to the caller."""

@@ -57,3 +57,15 @@ def recorder(env: gym.Env[Any, Any]) -> RecordEpisode:
     if found is None:
         raise LookupError(f"{env} has no RecordEpisode; wrap it with RecordEpisode or make_text_env")
     return found
+
+
+def text_history(env: gym.Env[Any, Any]) -> TextHistory:
+    """Return the outermost `TextHistory` in the stack `env`.
+
+    Raises:
+        LookupError: there is none.
+    """
+    found = find_wrapper(env, TextHistory)
+    if found is None:
+        raise LookupError(f"{env} has no TextHistory; wrap it with make_text_env")
+    return found

@@ -1,6 +1,7 @@
 """From an environment's observations to the prompt that a language model continues."""
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any, Literal, SupportsFloat, cast
 
 import gymnasium as gym
@@ -8,6 +9,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from stepopsd_wrappers.find import find_wrapper
 from stepopsd_wrappers.parse_response import ParseResponse
+from stepopsd_wrappers.record_episode import HeldEpisode, RecordEpisode
 
 Layout = Literal["transcript", "window"]
 LAYOUTS: tuple[Layout, ...] = ("transcript", "window")
@@ -20,6 +22,23 @@ _ASK = {
     "search": "Think it over inside <think> and </think>, then give one query inside <search> and </search>, "
     "or the final answer inside <answer> and </answer>.",
 }
+
+
+@dataclass(frozen=True)
+class HeldPrompt:
+    """A recorded stack at some point of an episode, to go on from there again and again.
+
+    Attributes:
+        prompt: the last one.
+        observation: in it, the newest.
+        past: observations before it, each with the command given to it, as far as the window shows them.
+        episode: the environment, and the record until then.
+    """
+
+    prompt: str
+    observation: str
+    past: tuple[tuple[str, str], ...]
+    episode: HeldEpisode
 
 
 class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
@@ -77,6 +96,24 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             self._prompt += said + turn(observation)
         self._observation = observation
         return self._prompt, reward, terminated, truncated, info
+
+    def hold(self) -> HeldPrompt:
+        """Everything that `go_on` needs; there has to be a `RecordEpisode` inside."""
+        return HeldPrompt(self._prompt, self._observation, tuple(self._past), self._recorder().hold())
+
+    def go_on(self, held: HeldPrompt) -> str:
+        """Continue an episode from where it was held, in this stack or one like it; returns the prompt."""
+        self._recorder().go_on(held.episode)
+        self._prompt, self._observation = held.prompt, held.observation
+        self._past.clear()
+        self._past.extend(held.past)
+        return self._prompt
+
+    def _recorder(self) -> RecordEpisode:
+        found = find_wrapper(self.env, RecordEpisode)
+        if found is None:
+            raise LookupError(f"{self} has no RecordEpisode; make the stack with make_text_env")
+        return found
 
     def _window(self, observation: str, info: dict[str, Any]) -> str:
         return window(info["goal"], list(self._past), observation, info, self._ask)
