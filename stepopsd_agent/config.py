@@ -141,8 +141,8 @@ class WarmstartConfig:
             learns to copy
             names several times sooner with Muon; a pretrained one is better left to AdamW.
         mistake_rate: share of the expert's commands replaced by a mistake that it then mends.
-        mistake_passes: so many of the passes, the last ones, imitate the mistakes as well, as one does who
-            cannot tell them from the rest (0.5: half a pass); behind a hindsight block they are never imitated.
+        mistake_passes: so many of the passes, the last ones (0.5: half of one), imitate the mistakes as well,
+            as one does who cannot tell them from the rest; behind a hindsight block they are never imitated.
         hindsight_steps: steps per demonstration also shown behind an inline hindsight block.
         hindsight_share: share of the games also shown played by an expert that read a peer, behind a prefix
             block.

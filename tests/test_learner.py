@@ -100,13 +100,14 @@ def test_learner_moves_log_probs_with_the_advantage() -> None:
 
 @pytest.mark.parametrize("muon_lr", [0.0, 1e-2])
 def test_learner_rate_scales_both_optimizers(muon_lr: float) -> None:
-    """At rate 0 no weight moves; half the rate is half the learning rate, and the next update's is its own."""
+    """At rate 0 no weight moves; half the rate is half the learning rate."""
     policy = tiny()
     batch, before = batch_for(policy), policy.state()
 
     def moved(rate: float, lr: float) -> torch.Tensor:
         policy.load_state(before)
-        learner = Learner(policy, LearnerConfig(lr=lr * 1e-3, muon_lr=lr * muon_lr, kl_coef=0.0, weight_decay=0.0))
+        config = LearnerConfig(lr=lr * 1e-3, muon_lr=lr * muon_lr, kl_coef=0.0, weight_decay=0.0)
+        learner = Learner(policy, config)
         learner.update(batch, credit_for(batch), rate=rate)
         return torch.cat([(w - before[name]).flatten() for name, w in policy.state().items()])
 

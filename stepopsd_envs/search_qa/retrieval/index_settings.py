@@ -16,8 +16,9 @@ class IndexSettings:
         k1, b: of bm25 and of Lucene; None takes their own defaults.
         model: of a dense index: a folder, ``"all-MiniLM-L6-v2"``, or a name of the Hugging Face Hub.
         search: of a dense index: ``"flat"``, exact, or ``"hnsw"``, by a graph.
-        dense_weight: of a hybrid index: what a rank of the dense part counts beside one of bm25's. A quarter was
-            best for all-MiniLM-L6-v2 on training questions of HotpotQA and MuSiQue; a stronger model earns more.
+        dense_weight: of a hybrid index: what a rank of the dense part counts beside one of bm25's. A
+            quarter was best for all-MiniLM-L6-v2 on training questions of HotpotQA and MuSiQue; a stronger
+            model earns more.
         query_prefix, passage_prefix: put before texts; None takes those the model was trained with.
     """
 
