@@ -104,7 +104,8 @@ def summary(figures: dict[str, Any]) -> str:
     guesses = ", ".join(f"{figures[f'{tier}_guessed_em']:.3f} {tier}" for tier in TIERS)
     em, seen = (min(world[name] for world in worlds.values()) for name in ("em", "gold_seen"))
     return (
-        f"{questions:,} questions of {len(worlds)} sets of worlds: lowest EM {em:.4f}, lowest gold_seen {seen:.4f}, "
+        f"{questions:,} questions of {len(worlds)} sets of worlds: lowest EM {em:.4f}, "
+        f"lowest gold_seen {seen:.4f}, "
         f"{worlds['small_test']['searches_per_question']:.2f} searches per question of small; "
         f"EM of guesses {guesses}"
     )

@@ -46,8 +46,6 @@ class ModelConfig:
             its root: narrow heads cannot look at one word among hundreds.
         vocab_size: tokens of a tiny model's own tokenizer.
         max_positions: longest row of a tiny model, in tokens.
-        copying: a tiny model begins with heads that look for what followed a word earlier; for tasks whose
-            answers are names of several words that have to be read.
     """
 
     path: str = "tiny"
@@ -62,7 +60,6 @@ class ModelConfig:
     head_dim: int = 64
     vocab_size: int = 1024
     max_positions: int = 4096
-    copying: bool = False
 
 
 @dataclass

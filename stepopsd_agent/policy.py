@@ -27,7 +27,6 @@ from transformers.utils import logging as transformers_logging
 
 from stepopsd_agent.adapter import add_adapter, merged_weights, switched_off
 from stepopsd_agent.config import LoraConfig, ModelConfig
-from stepopsd_agent.copying import begin_by_copying
 from stepopsd_agent.scoring import ScoringModel
 from stepopsd_agent.tiny_tokenizer import END, FindNames, numbered, train_tokenizer
 
@@ -230,8 +229,6 @@ def tiny_policy(
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM(tiny_shape(config, len(tokenizer), int(tokenizer.eos_token_id)))
     _attend_to_equal_tokens(model)
-    if config.copying:
-        begin_by_copying(model, seed)
     torch.nn.Module.to(model, weight_type(config, device))  # transformers hides the types of its own `to`
     return Policy(model, tokenizer, device)
 

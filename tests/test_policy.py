@@ -1,6 +1,5 @@
 """The policy: tokenising, scoring, saving and loading."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,22 +100,3 @@ def test_tiny_policy_begins_by_looking_for_equal_tokens() -> None:
     for attention in layers:  # (1, heads, T, T)
         others = torch.cat([attention[0, :, 45, :20], attention[0, :, 45, 21:45]], dim=1)
         assert bool((attention[0, :, 45, 20] > 5 * others.amax(1)).any())
-
-
-def test_tiny_policy_may_begin_by_copying() -> None:
-    """Untrained, a head of the second layer looks at what followed the token it stands on earlier."""
-    shape = ModelConfig(hidden_size=128, num_layers=2, num_heads=4, head_dim=32, copying=True)
-    policy = tiny_policy(TEXTS, shape, "cpu", 0)
-    ids = torch.arange(10, 60).repeat(2)
-    policy.model.set_attn_implementation("eager")
-    with torch.inference_mode():
-        first, second = policy.model(ids[None], output_attentions=True).attentions  # (1, heads, T, T)
-    assert first[0, 0].diagonal(-1).mean() > 0.8
-    assert second[0, 0].diagonal(-49).mean() > 0.25 > 5 * second[0, 0].diagonal(-50).mean()
-
-
-def test_tiny_policy_is_too_small_to_begin_by_copying() -> None:
-    """The two heads need room side by side, in two layers."""
-    for shape in (ModelConfig(num_layers=1, hidden_size=256), ModelConfig(hidden_size=128, head_dim=64)):
-        with pytest.raises(ValueError, match=r"model\.copying takes two layers"):
-            tiny_policy(TEXTS, replace(shape, copying=True), "cpu", 0)

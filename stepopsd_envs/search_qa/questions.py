@@ -2,7 +2,7 @@
 
 A JSONL file has one question a line: ``id``, ``question``, ``golden_answers`` (a text or a list of texts)
 and, if known, ``supporting`` (ids of the passages that answer it) and ``task_type``. Other keys are ignored.
-``hub_questions.py`` reads the data sets of the Hugging Face Hub, ``world_set.py`` has the synthetic questions.
+``hub_questions.py`` reads the data sets of the Hugging Face Hub; ``world_set.py`` has the synthetic ones.
 """
 
 import gzip
