@@ -27,7 +27,7 @@ from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.protocol import information, parse
 from stepopsd_envs.search_qa.retrieval.base import Passage
 from stepopsd_envs.search_qa.scoring import exact_match
-from stepopsd_envs.search_qa.world import make_world
+from stepopsd_envs.search_qa.world_set import all_passages
 
 ENV_ID = "stepopsd/SearchQA-v0"
 LEAST_STEPS_PER_S = 20_000
@@ -59,8 +59,8 @@ class Table:
 
 
 def long_passages() -> list[Passage]:
-    """Passages of 100 words: those of the small world, one after the other."""
-    passages = make_world("small", "train").passages
+    """Passages of 100 words: those of small worlds, one after the other."""
+    passages = all_passages("small", "test")
     words = chain.from_iterable(passage.text.split() for passage in passages)
     texts = [" ".join(islice(words, WORDS)) for _ in passages[::5]]  # each has more than 20 words
     return [Passage(f"long{n}", passages[n].title, text) for n, text in enumerate(texts)]

@@ -5,7 +5,7 @@ tiers and splits with the ``bm25`` retriever. Targets: it answers every question
 gold passage when it does, and searches no more often than there are passages missing at the start. Beside
 that: how many test questions are answered right by the commonest training answer of their type, without a
 search. The last line has the figures; the exit code is 1 when a target is missed. ``--short`` plays a part
-of each world.
+of each set of worlds.
 """
 
 import argparse
@@ -22,10 +22,11 @@ import stepopsd_envs  # noqa: F401  (registers the environment)
 from benchmarks.output import write_result
 from stepopsd_agent.agents.oracle import OracleAgent
 from stepopsd_envs.search_qa.env import SearchQAEnv
+from stepopsd_envs.search_qa.questions import Question
 from stepopsd_envs.search_qa.scoring import exact_match
-from stepopsd_envs.search_qa.world import SPLITS, TIERS, World, make_world
+from stepopsd_envs.search_qa.world import SPLITS, TIERS, make_world, worlds_of
 
-SHORT = 200  # questions of each world
+SHORT = 200  # questions of each tier and split
 
 
 def play(env: gym.Env[str, str], agent: OracleAgent, task_id: str) -> tuple[dict[str, Any], int]:
@@ -42,8 +43,8 @@ def play(env: gym.Env[str, str], agent: OracleAgent, task_id: str) -> tuple[dict
     return info, missing
 
 
-def play_world(tier: str, split: str, limit: int | None) -> tuple[dict[str, Any], list[str]]:
-    """The figures of one world, and the questions that went wrong."""
+def play_worlds(tier: str, split: str, limit: int | None) -> tuple[dict[str, Any], list[str]]:
+    """The figures of the worlds of a tier and split, and the questions that went wrong."""
     env = gym.make("stepopsd/SearchQA-v0", disable_env_checker=True, tier=tier, split=split)
     base, agent = env.unwrapped, OracleAgent(env)
     assert isinstance(base, SearchQAEnv)
@@ -69,13 +70,18 @@ def play_world(tier: str, split: str, limit: int | None) -> tuple[dict[str, Any]
     }, failures
 
 
-def guessed(train: World, test: World) -> float:
+def asked(tier: str, split: str) -> list[Question]:
+    """The questions about all worlds."""
+    return [q for number in worlds_of(tier, split) for q in make_world(tier, split, number).questions]
+
+
+def guessed(train: Sequence[Question], test: Sequence[Question]) -> float:
     """Exact match on test of the commonest answer in training to questions of the type."""
     answers: dict[str, Counter[str]] = defaultdict(Counter)
-    for question in train.questions:
+    for question in train:
         answers[question.task_type][question.golden_answers[0]] += 1
     guesses = {kind: counts.most_common(1)[0][0] for kind, counts in answers.items()}
-    scores = [exact_match(guesses[q.task_type], q.golden_answers) for q in test.questions]
+    scores = [exact_match(guesses[q.task_type], q.golden_answers) for q in test]
     return sum(scores) / len(scores)
 
 
@@ -85,9 +91,9 @@ def measure(limit: int | None) -> tuple[dict[str, Any], list[str]]:
     failures: list[str] = []
     for tier in TIERS:
         for split in SPLITS:
-            figures[f"{tier}_{split}"], wrong = play_world(tier, split, limit)
+            figures[f"{tier}_{split}"], wrong = play_worlds(tier, split, limit)
             failures += wrong
-        figures[f"{tier}_guessed_em"] = guessed(*(make_world(tier, split) for split in SPLITS))
+        figures[f"{tier}_guessed_em"] = guessed(*(asked(tier, split) for split in SPLITS))
     return figures, failures
 
 
@@ -98,7 +104,8 @@ def summary(figures: dict[str, Any]) -> str:
     guesses = ", ".join(f"{figures[f'{tier}_guessed_em']:.3f} {tier}" for tier in TIERS)
     em, seen = (min(world[name] for world in worlds.values()) for name in ("em", "gold_seen"))
     return (
-        f"{questions:,} questions of {len(worlds)} worlds: lowest EM {em:.4f}, lowest gold_seen {seen:.4f}, "
+        f"{questions:,} questions of {len(worlds)} sets of worlds: lowest EM {em:.4f}, "
+        f"lowest gold_seen {seen:.4f}, "
         f"{worlds['small_test']['searches_per_question']:.2f} searches per question of small; "
         f"EM of guesses {guesses}"
     )
@@ -110,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="benchmarks.searchqa_oracle", description="Are all questions soluble?"
     )
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--short", action="store_true", help="a part of each world")
+    parser.add_argument("--short", action="store_true", help="a part of each set of worlds")
     arguments = parser.parse_args(argv)
     figures, failures = measure(SHORT if arguments.short else None)
     if arguments.json:

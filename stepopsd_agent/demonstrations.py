@@ -73,10 +73,12 @@ def raw(info: dict[str, object], transcript: str) -> str:
 
 
 def say(expert: Expert, command: str, form: ResponseFormat) -> str:
-    """The response of an expert: the bare command, or inside action tags with its thought before it."""
-    if form != "tags":
+    """The response of an expert: the bare command, or with its thought before it, if it has one."""
+    if form == "plain":
         return command
-    return f"<think>{expert.thought()}</think><action>{command}</action>"
+    action = f"<action>{command}</action>" if form == "tags" else command
+    thought = expert.thought()
+    return f"<think>{thought}</think>{action}" if thought else action
 
 
 def play_expert(

@@ -11,10 +11,10 @@ SETTINGS: dict[str, Any] = {
     "checkpoint_every": 2,
     "env": {"id": SEARCH_QA, "tier": "tiny", "task_types": ["1-hop"], "max_turns": 2, "topk": 2},
     "model": {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "vocab_size": 700, "max_positions": 1024},
-    "rollout": {"tasks": 2, "group_size": 4, "slots": 8, "max_tokens": 16, "max_row_tokens": 768},
+    "rollout": {"tasks": 2, "group_size": 4, "slots": 8, "max_tokens": 40, "max_row_tokens": 768},
     "hindsight": {"position": "prefix", "max_peer_tokens": 48},
     "eval": {"num_questions": 4, "temperature": 1.0},
-    "warmstart": {"demonstrations": 300, "passes": 2, "batch_rows": 2, "lr": 4e-3, "muon_lr": 0.05},
+    "warmstart": {"demonstrations": 400, "passes": 2, "batch_rows": 2, "lr": 4e-3, "muon_lr": 0.05},
 }
 
 

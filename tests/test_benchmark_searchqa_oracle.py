@@ -22,7 +22,7 @@ def test_benchmark_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     out = tmp_path / "out.json"
     assert benchmark.main(["--short", "--json", str(out)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert "80 questions of 4 worlds: lowest EM 1.0000, lowest gold_seen 1.0000" in last
+    assert "80 questions of 4 sets of worlds: lowest EM 1.0000, lowest gold_seen 1.0000" in last
     figures = json.loads(out.read_text())
     assert figures["command"] == "python -m benchmarks.searchqa_oracle --short"
     assert figures["failures"] == [] and figures["small_guessed_em"] < 0.1
@@ -38,4 +38,4 @@ def test_benchmark_fails_when_a_question_is_not_solved(
     """Exit code 1 for a wrong answer or none, with the first of them by name."""
     monkeypatch.setattr(SearchOracle, "plan", lambda oracle: plan)
     assert benchmark.main(["--short"]) == 1
-    assert "synthetic/tiny/train/00000: em 0.0" in capsys.readouterr().out
+    assert "synthetic/tiny/train/000/00000: em 0.0" in capsys.readouterr().out

@@ -63,7 +63,32 @@ def test_search_expert_guesses_when_no_search_is_left() -> None:
     for _ in range(4):
         expert.see("mill", FOUND, ["mill"])
     assert expert.act() == "<answer>Old Mill</answer>"
-    assert expert.thought() == "no search left"
+
+
+def test_search_expert_quotes_the_sentence_it_rests_on() -> None:
+    """The one that names what it asks for next or answers, of the passage asked for where several do."""
+    expert = playing(TWO)
+    expert.act()
+    assert expert.thought() == ""  # nothing read yet
+    expert.see("Old Mill", FOUND, ["mill"])
+    expert.act()
+    assert expert.thought() == "It was built by Ada Brenk in 1874."
+    text = (
+        '<information>Doc 1(Title: "Harbours") Port Lorn is one.\n'
+        'Doc 2(Title: "Ada Brenk") She was shy. Her family came from Port Lorn.</information>'
+    )
+    expert.see("Ada Brenk", text, ["other", "ada"])
+    assert expert.act() == "<answer>Port Lorn</answer>"
+    assert expert.thought() == "Her family came from Port Lorn."
+
+
+def test_search_expert_quotes_what_misled_it() -> None:
+    """A mistake has its sentence, too, where one names it."""
+    expert = playing(TWO, mistake_rate=1.0, opening="")
+    expert.see("Old Mill", FOUND, ["mill"])
+    thoughts = {expert.act(): expert.thought() for _ in range(200)}
+    assert thoughts["<answer>1874</answer>"] == "It was built by Ada Brenk in 1874."
+    assert thoughts["<search>Brenk</search>"] == "It was built by Ada Brenk in 1874."
 
 
 @pytest.mark.parametrize(

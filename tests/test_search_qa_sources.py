@@ -11,8 +11,9 @@ from stepopsd_envs.search_qa import sources
 from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
 from stepopsd_envs.search_qa.retrieval.cache import CachedRetriever
-from stepopsd_envs.search_qa.sources import given_passages, lend_retriever
-from stepopsd_envs.search_qa.world import make_world
+from stepopsd_envs.search_qa.sources import given_passages, lend_library
+from stepopsd_envs.search_qa.world import make_world, worlds_of
+from stepopsd_envs.search_qa.world_set import OneWorld, world_index
 from tests.search_qa_for_tests import PASSAGES, Library, search, write_rows
 
 
@@ -112,8 +113,8 @@ def test_synthetic_world_is_searched_by_other_retrievers(
     (file,) = (tmp_path / "worlds").iterdir()
     assert [corpus for _, corpus, _ in opened] == [str(file), str(file), None]
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    passages = make_world("tiny", "train").passages
-    assert tuple(Passage(**row) for row in rows) == passages
+    worlds = [make_world("tiny", "train", number) for number in worlds_of("tiny", "train")]
+    assert [Passage(**row) for row in rows] == [passage for world in worlds for passage in world.passages]
 
 
 def test_given_passages_are_those_of_the_world() -> None:
@@ -127,7 +128,31 @@ def test_given_passages_are_those_of_the_world() -> None:
 def test_world_is_indexed_once() -> None:
     """Runs open and close environments all the time."""
     for _ in range(2):
-        lease = lend_retriever("bm25", None, "synthetic", "tiny", "train")
-        assert isinstance(lease.retriever, CachedRetriever)
+        lease = lend_library("bm25", None, "synthetic", "tiny", "train")
+        assert isinstance(lease.library.of("synthetic/tiny/train/001/00000"), CachedRetriever)
         lease.close()
-    assert sources._world_index("tiny", "train") is sources._world_index("tiny", "train")
+    assert world_index("tiny", "train", 1) is world_index("tiny", "train", 1)
+
+
+def test_question_is_asked_of_its_own_world() -> None:
+    """The same name is somebody else in another world; all have one fingerprint."""
+    env = SearchQAEnv(tier="tiny", topk=5)
+    versions = set()
+    for number in worlds_of("tiny", "train"):
+        env.reset(options={"question": f"synthetic/tiny/train/{number:03d}/00003"})
+        found = env.step(search(env.question.question))[-1]["retrieved"]
+        assert len(found) == 5
+        assert all(name.startswith(f"synthetic/tiny/train/{number:03d}/") for name in found)
+        versions.add(env.engine_version)
+    assert len(versions) == 1
+
+
+def test_passages_of_other_worlds_do_not_count() -> None:
+    """A retriever over all worlds is asked for more until there are enough of one."""
+    worlds = [make_world("tiny", "train", number) for number in worlds_of("tiny", "train")]
+    everything = Library([passage for world in worlds for passage in world.passages])
+    last = worlds[-1]
+    (found,) = OneWorld(everything, last).search(["born"], 3)
+    assert [passage.id for passage in found] == [p.id for p in last.passages if "born" in p.text][:3]
+    assert len(everything.asked) > 1
+    assert OneWorld(everything, last).search(["xyzzy"], 3) == [[]]

@@ -13,7 +13,7 @@ from stepopsd_envs.search_qa.oracle import SearchOracle
 from stepopsd_envs.search_qa.questions import Question, QuestionsNotFoundError
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
 from stepopsd_envs.search_qa.scoring import exact_match, f1
-from stepopsd_envs.search_qa.sources import SYNTHETIC, Lease, given_passages, lend_retriever, load_questions
+from stepopsd_envs.search_qa.sources import SYNTHETIC, Lease, given_passages, lend_library, load_questions
 from stepopsd_envs.step_info import text_hash
 from stepopsd_envs.text_env import Outcome, TextEnv
 
@@ -91,7 +91,7 @@ class SearchQAEnv(TextEnv):
         self._question: Question | None = None
         self._goal = ""  # the question as it is shown
         self._episode = _Episode()
-        self._searcher()  # what cannot be opened is told now, not in the first search
+        _ = self.engine_version  # what cannot be opened is told now, not in the first search
 
     @property
     def task_ids(self) -> tuple[str, ...]:
@@ -106,7 +106,8 @@ class SearchQAEnv(TextEnv):
     @property
     def engine_version(self) -> str:
         """The protocol's version and the retriever's fingerprint: part of every record."""
-        return f"search_qa {protocol.VERSION}, {self._searcher().fingerprint}"
+        searched = self._spec if not isinstance(self._spec, str) else self._opened().library
+        return f"search_qa {protocol.VERSION}, {searched.fingerprint}"
 
     @property
     def question(self) -> Question:
@@ -210,20 +211,23 @@ class SearchQAEnv(TextEnv):
         self._goal = protocol.shown(question.question)
 
     def _find(self, name: Any) -> Question:
-        question = self._known.by_id.get(name) if isinstance(name, str) else None
+        question = self._known.find(name) if isinstance(name, str) else None
         if question is None:
             raise QuestionsNotFoundError(
-                f"question {name!r:.80} is not among the {len(self._known.questions)} of {self._names[0]!r}; "
+                f"question {name!r:.80} is not among the {len(self._known)} of {self._names[0]!r}; "
                 f"give one of env.unwrapped.task_ids, such as {self.task_ids[0]!r}"
             )
         return question
 
     def _searcher(self) -> Retriever:
-        if not isinstance(self._spec, str):
-            return self._spec
+        """What is searched for the question."""
+        return self._opened().library.of(self.question.id) if isinstance(self._spec, str) else self._spec
+
+    def _opened(self) -> Lease:
         if self._lease is None:
-            self._lease = lend_retriever(self._spec, self._corpus, *self._names)
-        return self._lease.retriever
+            assert isinstance(self._spec, str)  # a retriever of the caller's is not lent
+            self._lease = lend_library(self._spec, self._corpus, *self._names)
+        return self._lease
 
 
 @dataclass

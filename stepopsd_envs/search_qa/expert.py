@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stepopsd_envs.search_qa.protocol import parse
 from stepopsd_envs.search_qa.questions import Question
 from stepopsd_envs.search_qa.scoring import normalize_answer
 
@@ -20,6 +21,8 @@ _NAME = re.compile(rf"\b{_WORD}(?: (?:of |the |and )*{_WORD})*|\b\d{{3,4}}\b")
 _SENTENCE = re.compile(r"(?:^|[.!?:)\"]\s)$")  # stands before the first word of a sentence
 _INFORMATION = re.compile(r"<information>(.*?)</information>", re.DOTALL)
 _NUMBER = re.compile(r"Doc \d+\(Title: ")
+_PASSAGE = re.compile(r'^"(.*?)"\) (.*)$', re.MULTILINE)  # as left by _NUMBER: title and text
+_STOP = re.compile(r"(?<=[.!?]) ")  # between two sentences
 
 
 @dataclass
@@ -81,11 +84,26 @@ def decide(known: Knowledge) -> str:
     return search(_query(known))
 
 
-def ponder(known: Knowledge) -> str:
-    """Say what the expert is after: "found it", "no search left", "looking for Mirren Vale birthplace"."""
-    if knows(known):
-        return "found it"
-    return f"looking for {_query(known)}" if known.searches_left > 0 else "no search left"
+def ponder(known: Knowledge, action: str) -> str:
+    """Quote what the action rests on: the sentence shown that names its query or answer; "" if none does.
+
+    A passage about what was asked for goes before others, and what was shown last before what was earlier.
+    """
+    needle = normalize_answer(parse(action).content)
+    asked = normalize_answer(" ".join([known.question.question, *known.asked]))
+    found = [
+        (normalize_answer(title) in asked, sentence)
+        for text in reversed(known.read)
+        for title, sentence in _sentences(text)
+        if needle and f" {needle} " in f" {normalize_answer(sentence)} "
+    ]
+    return max(found, key=lambda pair: pair[0])[1] if found else ""
+
+
+def _sentences(passages: str) -> list[tuple[str, str]]:
+    """The sentences of passages, each with the title above it."""
+    lines = [match.groups() for match in _PASSAGE.finditer(passages)]
+    return [(title, sentence) for title, body in lines for sentence in _STOP.split(body)]
 
 
 def _query(known: Knowledge) -> str:
@@ -132,6 +150,7 @@ class SearchExpert:
         self._rng = rng
         self._mistake_rate = mistake_rate
         self._known: Knowledge | None = None
+        self._action = ""  # the last one given
 
     def reset(self, question: Question, searches: int, observation: str) -> None:
         """Forget everything and read the opening text.
@@ -148,7 +167,10 @@ class SearchExpert:
 
     def act(self) -> str:
         """Return the next action."""
-        known = self._knowledge()
+        self._action = self._choose(self._knowledge())
+        return self._action
+
+    def _choose(self, known: Knowledge) -> str:
         action = decide(known)
         if self._mistake_rate and self._rng.random() < self._mistake_rate:
             kinds = [[other for other in kind if other != action] for kind in mistakes(known)]
@@ -158,8 +180,8 @@ class SearchExpert:
         return action
 
     def thought(self) -> str:
-        """Return what is on the expert's mind before the next action."""
-        return ponder(self._knowledge())
+        """Return what the last action rests on: a sentence that was shown, or "" before there is one."""
+        return ponder(self._knowledge(), self._action)
 
     def see(self, query: str, observation: str, retrieved: Sequence[str]) -> None:
         """Read what a search for ``query`` found: the text, and the ids of the passages in it."""

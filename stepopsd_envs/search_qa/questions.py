@@ -1,8 +1,8 @@
-"""Questions with their answers: what they are, and sets of them from JSONL files or the synthetic world.
+"""Questions with their answers: what they are, and sets of them from JSONL files.
 
 A JSONL file has one question a line: ``id``, ``question``, ``golden_answers`` (a text or a list of texts)
 and, if known, ``supporting`` (ids of the passages that answer it) and ``task_type``. Other keys are ignored.
-``hub_questions.py`` reads the data sets of the Hugging Face Hub.
+``hub_questions.py`` reads the data sets of the Hugging Face Hub; ``world_set.py`` has the synthetic ones.
 """
 
 import gzip
@@ -79,6 +79,9 @@ class QuestionSet:
         if ids != sorted(set(ids)):
             raise ValueError("the questions are not sorted or two have one id: make the set by canonical()")
 
+    def __len__(self) -> int:
+        return len(self.questions)
+
     @cached_property
     def task_ids(self) -> tuple[str, ...]:
         """The ids in order."""
@@ -94,19 +97,31 @@ class QuestionSet:
         """Hash of ids and contents."""
         return fingerprint((question.id, question.digest) for question in self.questions)
 
+    def find(self, name: str) -> Question | None:
+        """The question of that id."""
+        return self.by_id.get(name)
+
     def select(self, task_types: Collection[str] | None, count: int | None) -> "QuestionSet":
         """The first ``count`` questions of these types; None stands for all."""
-        known = {question.task_type for question in self.questions}
-        unknown = sorted(set(task_types or ()) - known)
-        if unknown or (task_types is not None and not task_types):
-            got = ", ".join(map(repr, unknown)) or "an empty list"
-            raise ValueError(f"task_types has {got}: give None or some of {', '.join(sorted(known))}")
-        kept = tuple(q for q in self.questions if task_types is None or q.task_type in task_types)
-        if count is not None and count > len(kept):
-            raise ValueError(
-                f"num_questions={count}, but there are only {len(kept)} questions; give at most that"
-            )
-        return QuestionSet(kept[:count])
+        types = {question.id: question.task_type for question in self.questions}
+        return QuestionSet(tuple(self.by_id[name] for name in select_ids(types, task_types, count)))
+
+
+def select_ids(
+    types: Mapping[str, str], task_types: Collection[str] | None, count: int | None
+) -> tuple[str, ...]:
+    """The first ``count`` ids of these types, out of ids with their types; None stands for all."""
+    known = set(types.values())
+    unknown = sorted(set(task_types or ()) - known)
+    if unknown or (task_types is not None and not task_types):
+        got = ", ".join(map(repr, unknown)) or "an empty list"
+        raise ValueError(f"task_types has {got}: give None or some of {', '.join(sorted(known))}")
+    kept = tuple(name for name, kind in types.items() if task_types is None or kind in task_types)
+    if count is not None and count > len(kept):
+        raise ValueError(
+            f"num_questions={count}, but there are only {len(kept)} questions; give at most that"
+        )
+    return kept[:count]
 
 
 def canonical(questions: Iterable[Question]) -> QuestionSet:

@@ -4,26 +4,20 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
 from stepopsd_envs.disk_cache import cache_folder
 from stepopsd_envs.search_qa.hub_questions import SEVEN_SETS, hub_source, read_hub, read_parquet
-from stepopsd_envs.search_qa.questions import (
-    SUFFIXES,
-    QuestionSet,
-    QuestionsNotFoundError,
-    canonical,
-    read_questions,
-)
+from stepopsd_envs.search_qa.questions import SUFFIXES, Question, QuestionsNotFoundError, read_questions
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
-from stepopsd_envs.search_qa.retrieval.bm25 import Bm25
 from stepopsd_envs.search_qa.retrieval.cache import CachedRetriever
 from stepopsd_envs.search_qa.retrieval.opening import open_retriever
-from stepopsd_envs.search_qa.world import make_world
+from stepopsd_envs.search_qa.world import make_world, world_of
+from stepopsd_envs.search_qa.world_set import FilteredWorlds, IndexedWorlds, all_passages, all_questions
 
 SYNTHETIC = "synthetic"
 SERVERS = ("http://", "https://")
@@ -31,12 +25,68 @@ SERVERS = ("http://", "https://")
 _Key = tuple[int, str, str]  # process, retriever, corpus
 
 
-class Lease:
-    """A retriever that several environments may use; the last one to give it back closes it."""
+class Questions(Protocol):
+    """A set of questions in canonical order, which is that of their ids."""
 
-    def __init__(self, key: _Key, retriever: Retriever) -> None:
+    @property
+    def task_ids(self) -> tuple[str, ...]:
+        """The ids."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the ids and of what decides the contents."""
+
+    def __len__(self) -> int: ...
+
+    def find(self, name: str) -> Question | None:
+        """The question of that id."""
+
+    def select(self, task_types: Collection[str] | None, count: int | None) -> "Questions":
+        """The first ``count`` questions of these types; None stands for all."""
+        ...
+
+
+class Library(Protocol):
+    """What is searched for all questions of a set."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what is searched and how."""
+
+    def of(self, question: str) -> Retriever:
+        """The retriever for the question of that id."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held."""
+
+
+class OneForAll:
+    """One retriever for whatever is asked; this then owns it."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the retriever."""
+        return self._retriever.fingerprint
+
+    def of(self, question: str) -> Retriever:
+        """Always the same."""
+        return self._retriever
+
+    def close(self) -> None:
+        """Close the retriever."""
+        self._retriever.close()
+
+
+class Lease:
+    """A library that several environments may use; the last one to give it back closes it."""
+
+    def __init__(self, key: _Key, library: Library) -> None:
         self._key: _Key | None = key
-        self.retriever = retriever
+        self.library = library
 
     def close(self) -> None:
         """Give it back; doing so again does nothing."""
@@ -47,7 +97,7 @@ class Lease:
 
 @dataclass
 class _Lent:
-    retriever: Retriever
+    library: Library
     borrowers: int = 0
 
 
@@ -55,11 +105,11 @@ _lent: dict[_Key, _Lent] = {}
 _lock = threading.Lock()
 
 
-def load_questions(name: str, tier: str, split: str) -> QuestionSet:
-    """The questions that a name stands for: the synthetic world's, a file's or a data set's of the Hub."""
+def load_questions(name: str, tier: str, split: str) -> Questions:
+    """The questions that a name stands for: the synthetic worlds', a file's or a data set's of the Hub."""
     path = Path(name)
     if name == SYNTHETIC:
-        return _synthetic_questions(tier, split)
+        return all_questions(tier, split)
     if path.suffix == ".parquet":
         return read_parquet(path)
     if path.is_file() or name.endswith(SUFFIXES):
@@ -75,12 +125,15 @@ def load_questions(name: str, tier: str, split: str) -> QuestionSet:
 
 
 def given_passages(name: str, tier: str, split: str, ids: tuple[str, ...]) -> tuple[Passage, ...]:
-    """The passages that come with a question, by their ids; only the synthetic world has such questions."""
-    return tuple(_world_passages(tier, split)[id_] for id_ in ids) if ids and name == SYNTHETIC else ()
+    """The passages that come with a question, by their ids; only synthetic worlds have such questions."""
+    if not ids or name != SYNTHETIC:
+        return ()
+    passages = make_world(tier, split, world_of(ids[0])).by_id
+    return tuple(passages[id_] for id_ in ids)
 
 
-def lend_retriever(retriever: str, corpus: str | None, questions: str, tier: str, split: str) -> Lease:
-    """A retriever opened once for all environments of this process that want the same, with a query cache."""
+def lend_library(retriever: str, corpus: str | None, questions: str, tier: str, split: str) -> Lease:
+    """A library opened once for all environments of this process that want the same, with a query cache."""
     world = questions == SYNTHETIC and corpus is None
     if corpus is None and not world and not retriever.startswith(SERVERS):
         raise ValueError(
@@ -88,23 +141,24 @@ def lend_retriever(retriever: str, corpus: str | None, questions: str, tier: str
             "JSONL file of passages or a folder made by `stepopsd index`, or retriever='http://host:port'"
         )
 
-    def open_it() -> Retriever:
+    def open_it() -> Library:
         if not world or retriever.startswith(SERVERS):
-            return CachedRetriever(open_retriever(retriever, corpus))
+            return OneForAll(CachedRetriever(open_retriever(retriever, corpus)))
         if retriever == "bm25":
-            return CachedRetriever(_world_index(tier, split))
-        return CachedRetriever(open_retriever(retriever, str(_world_file(tier, split))))
+            return IndexedWorlds(tier, split)
+        opened = open_retriever(retriever, str(_worlds_file(tier, split)))
+        return FilteredWorlds(CachedRetriever(opened), tier, split)
 
     # A forked process opens its own: two cannot share a connection.
     return _lend((os.getpid(), retriever, f"{SYNTHETIC}/{tier}/{split}" if world else str(corpus)), open_it)
 
 
-def _lend(key: _Key, open_it: Callable[[], Retriever]) -> Lease:
+def _lend(key: _Key, open_it: Callable[[], Library]) -> Lease:
     with _lock:
         lent = _lent.get(key) or _Lent(open_it())
         _lent[key] = lent
         lent.borrowers += 1
-    return Lease(key, lent.retriever)
+    return Lease(key, lent.library)
 
 
 def _give_back(key: _Key) -> None:
@@ -114,27 +168,12 @@ def _give_back(key: _Key) -> None:
         if lent.borrowers:
             return
         del _lent[key]
-    lent.retriever.close()
+    lent.library.close()
 
 
-@lru_cache(maxsize=8)
-def _synthetic_questions(tier: str, split: str) -> QuestionSet:
-    return canonical(make_world(tier, split).questions)
-
-
-@lru_cache(maxsize=8)
-def _world_passages(tier: str, split: str) -> dict[str, Passage]:
-    return {passage.id: passage for passage in make_world(tier, split).passages}
-
-
-@lru_cache(maxsize=4)  # kept when no environment is open: a run opens and closes many
-def _world_index(tier: str, split: str) -> Bm25:
-    return Bm25(make_world(tier, split).passages)
-
-
-def _world_file(tier: str, split: str) -> Path:
-    """The passages of a world as a file, for retrievers that run elsewhere; named after its content."""
-    rows = ({"id": p.id, "title": p.title, "text": p.text} for p in make_world(tier, split).passages)
+def _worlds_file(tier: str, split: str) -> Path:
+    """The passages of all worlds as a file, for retrievers that run elsewhere; named after its content."""
+    rows = ({"id": p.id, "title": p.title, "text": p.text} for p in all_passages(tier, split))
     content = "".join(json.dumps(row) + "\n" for row in rows).encode("ascii")
     folder = (cache_folder() or Path(tempfile.gettempdir()) / "stepopsd") / "worlds"
     path = folder / f"{tier}-{split}-{blake2b(content, digest_size=8).hexdigest()}.jsonl"

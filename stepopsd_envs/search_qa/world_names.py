@@ -30,11 +30,12 @@ class Names:
     Args:
         dice: decides the order.
         split: one of ``SPLITS``.
-        share: how much of each list of words is used: the less, the more names have words in common.
+        share: how much of each list of words the tier uses.
+        own: how much of that this world uses: the less, the more of its names have words in common.
     """
 
-    def __init__(self, dice: Dice, split: str, share: float) -> None:
-        self._dice, self._split, self._share = dice, split, share
+    def __init__(self, dice: Dice, split: str, share: float, own: float = 1.0) -> None:
+        self._dice, self._split, self._share, self._own = dice, split, share, own
         self._people = self._pairs(
             "person", [*self._some(words.WOMEN), *self._some(words.MEN)], self._some(words.SURNAMES)
         )
@@ -78,9 +79,10 @@ class Names:
         return self._dice.pick(words.TITLE_FORMS).format(*next(self._titles))
 
     def _some(self, listed: Sequence[str]) -> list[str]:
-        """A part of the words, evenly spread."""
+        """A part of the words, evenly spread, and of that a part by chance."""
         count = max(2, round(self._share * len(listed)))
-        return [listed[place * len(listed) // count] for place in range(count)]
+        spread = [listed[place * len(listed) // count] for place in range(count)]
+        return self._dice.shuffled(spread)[: max(2, round(self._own * count))]
 
     def _pairs(self, kind: str, firsts: Sequence[str], seconds: Sequence[str]) -> Iterator[tuple[str, str]]:
         ours = [pair for pair in product(firsts, seconds) if _split_of(kind, *pair) == self._split]

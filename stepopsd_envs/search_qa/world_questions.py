@@ -41,7 +41,7 @@ def draw_questions(
         ids = tuple(passage_ids[entity.number] for entity in needed)
         questions.append(
             Question(
-                id=f"{prefix}/{number:05d}",
+                id=question_id(prefix, number),
                 question=text,
                 golden_answers=answers,
                 supporting=ids,
@@ -51,6 +51,11 @@ def draw_questions(
             )
         )
     return tuple(questions)
+
+
+def question_id(prefix: str, number: int) -> str:
+    """The id of a question of a world."""
+    return f"{prefix}/{number:05d}"
 
 
 def _draft(world: Encyclopedia, dice: Dice, task_type: str, yes: bool, asked: set[str]) -> Draft:
