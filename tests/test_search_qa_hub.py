@@ -123,7 +123,9 @@ def test_flashrag_set_is_streamed(hub: Path) -> None:
     (folder / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
     row = {"id": "test_0", "question": "who built the mill", "golden_answers": ["Ada Brenk"]}
     (folder / "nq" / "test.jsonl").write_text(json.dumps(row) + "\n")
-    (question,) = load_questions("nq", "small", "test").questions
+    questions = load_questions("nq", "small", "test")
+    question = questions.find("nq_test_0")
+    assert question is not None and len(questions) == 1
     assert (question.id, question.task_type, question.golden_answers) == ("nq_test_0", "nq", ("Ada Brenk",))
 
 
