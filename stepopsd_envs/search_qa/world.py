@@ -57,7 +57,7 @@ SIZES = {
         questions={"train": 20, "test": 20},
     ),
     "small": Size(
-        worlds={"train": 200, "test": 25},
+        worlds={"train": 2000, "test": 25},
         counts={"country": 3, "city": 12, "person": 40, "company": 14, "work": 25},
         words=0.3,
         own=0.4,
@@ -116,7 +116,7 @@ def world_of(name: str) -> int:
     return int(name.split("/")[3])
 
 
-@lru_cache(maxsize=512)  # all small ones: episodes jump from one to the other
+@lru_cache(maxsize=2048)  # all small ones: episodes jump from one to the other
 def make_world(tier: str = "small", split: str = "train", number: int = 0) -> World:
     """A world, made once per process."""
     if number not in worlds_of(tier, split):

@@ -153,12 +153,12 @@ def all_passages(tier: str, split: str) -> list[Passage]:
     return [p for number in worlds_of(tier, split) for p in make_world(tier, split, number).passages]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def _asked(tier: str, split: str, number: int) -> dict[str, Question]:
     return {question.id: question for question in make_world(tier, split, number).questions}
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def world_index(tier: str, split: str, number: int) -> Bm25:
     """BM25 over a world, made once per process."""
     return Bm25(make_world(tier, split, number).passages)
