@@ -169,15 +169,12 @@ def spent_before(out: Path, settings: dict[str, Any]) -> float:
     return float(found["spent_s"])
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.demo",
-        description="Train a StepOPSD agent on generated ALFWorld games and compare it.",
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="run folder")
-    parser.add_argument("--seed", type=int, default=0, help="seed of model, order of games and sampling")
-    parser.add_argument("--config", type=Path, default=CONFIG, help="config of every part")
+def parse(prog: str, description: str, out: Path, config: Path) -> argparse.Namespace:
+    """The command line of a demonstration."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument("--out", type=Path, default=out, help="run folder")
+    parser.add_argument("--seed", type=int, default=0, help="seed of model, order of tasks and sampling")
+    parser.add_argument("--config", type=Path, default=config, help="config of every part")
     parser.add_argument("--json", type=Path, default=None, help="also write the summary here")
     parser.add_argument(
         "--short", action="store_true", help="a minute: shows that it runs, not that it learns"
@@ -187,7 +184,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     """Parse, run, print."""
-    arguments = parse()
+    description = "Train a StepOPSD agent on generated ALFWorld games and compare it."
+    arguments = parse("python -m benchmarks.demo", description, Path("runs/demo"), CONFIG)
     out: Path = arguments.out
     settings = {
         "seed": arguments.seed,

@@ -8,7 +8,6 @@ StepOPSD at least 20 points above its warm start on a world it has not seen, all
 was stopped goes on where it stopped when the same command is given again.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -62,25 +61,11 @@ def summarise(out: Path) -> dict[str, Any]:
     return {**demo.summarise(out), "schema": "stepopsd.searchqa_demo/1", f"rows_{HARDER}": rows}
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.searchqa_demo",
-        description="Train a StepOPSD agent on questions about a made-up encyclopedia and compare it.",
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/searchqa-demo"), help="run folder")
-    parser.add_argument("--seed", type=int, default=0, help="seed of model, order of questions and sampling")
-    parser.add_argument("--config", type=Path, default=CONFIG, help="config of every part")
-    parser.add_argument("--json", type=Path, default=None, help="also write the summary here")
-    parser.add_argument(
-        "--short", action="store_true", help="a minute: shows that it runs, not that it learns"
-    )
-    return parser.parse_args()
-
-
 def main() -> int:
     """Parse, run, print."""
-    arguments = parse()
+    description = "Train a StepOPSD agent on questions about a made-up encyclopedia and compare it."
+    folder = Path("runs/searchqa-demo")
+    arguments = demo.parse("python -m benchmarks.searchqa_demo", description, folder, CONFIG)
     out: Path = arguments.out
     settings = {
         "seed": arguments.seed,

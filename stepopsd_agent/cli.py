@@ -92,13 +92,22 @@ def _subparser(name: str, text: str, method: str) -> Parser:
         sub = Parser(description=description)
         (add_index_flags if name == "index" else add_serve_flags)(sub)
         return sub
-    # What is not a setting of the run has no default, so that it does not get into --print_config.
-    absent = argparse.SUPPRESS
     sub = Parser(
         description=description + " One config file may hold the settings of all commands.",
         usage=f"stepopsd {_POSITIONAL.get(name, name)} [--config FILE] [--SETTING VALUE ...]",
     )
     sub.add_argument("--config", action="config", help="YAML file of the settings below; flags win over it")
+    _add_own_flags(sub, name)
+    sub.add_class_arguments(RunConfig)
+    sub.add_argument("--credit.method", default=method, help=f"credit method: {', '.join(credit.names())}")
+    sub.add_class_arguments(credit.load(method), "credit")
+    _hide_unused(sub, USED[name])
+    return sub
+
+
+def _add_own_flags(sub: Parser, name: str) -> None:
+    """Flags of this command that are no settings of the run."""
+    absent = argparse.SUPPRESS  # a default would get into --print_config
     if name == "credit":
         sub.add_argument("action", choices=["list", "score"], help="what to do")
         sub.add_argument("episodes", nargs="?", help="folder of recorded episodes, or a run folder")
@@ -136,11 +145,6 @@ def _subparser(name: str, text: str, method: str) -> Parser:
         sub.add_argument(
             "--game", type=str, default=absent, help="id or path of the task; else the seed draws it"
         )
-    sub.add_class_arguments(RunConfig)
-    sub.add_argument("--credit.method", default=method, help=f"credit method: {', '.join(credit.names())}")
-    sub.add_class_arguments(credit.load(method), "credit")
-    _hide_unused(sub, USED[name])
-    return sub
 
 
 def _data_parser(description: str) -> Parser:
