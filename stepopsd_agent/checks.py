@@ -51,6 +51,8 @@ LEAST: dict[str, float] = {
     "warmstart.lr": 0,
     "warmstart.mistake_rate": 0,
     "warmstart.mistake_passes": 0,
+    "warmstart.novice_demonstrations": 0,
+    "warmstart.novice_mistake_rate": 0,
     "warmstart.hindsight_steps": 0,
     "warmstart.observation_weight": 0,
 }

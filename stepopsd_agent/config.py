@@ -143,6 +143,8 @@ class WarmstartConfig:
         mistake_rate: share of the expert's commands replaced by a mistake that it then mends.
         mistake_passes: so many of the passes, the last ones (0.5: half of one), imitate the mistakes as well,
             as one does who cannot tell them from the rest; behind a hindsight block they are never imitated.
+        novice_demonstrations: episodes of a novice on further tasks, imitated last, once, mistakes and all.
+        novice_mistake_rate: share of the novice's commands that are mistakes.
         hindsight_steps: steps per demonstration also shown behind an inline hindsight block.
         hindsight_share: share of the games also shown played by an expert that read a peer, behind a prefix
             block.
@@ -157,6 +159,8 @@ class WarmstartConfig:
     muon_lr: float = 0.0
     mistake_rate: float = 0.1
     mistake_passes: float = 0.0
+    novice_demonstrations: int = 0
+    novice_mistake_rate: float = 0.4
     hindsight_steps: int = 2
     hindsight_share: float = 0.25
     observation_weight: float = 0.3

@@ -151,14 +151,27 @@ def clone(
     config: WarmstartConfig,
     seed: int,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
+    *,
+    last: Sequence[Example] = (),
 ) -> list[float]:
     """Fit the policy to the examples and return the loss of each optimizer step.
 
     Linear warm-up over a twentieth of the steps, then cosine decay to a tenth of the peak rate.
+
+    Args:
+        policy: whose weights to fit.
+        data: examples, seen ``config.passes`` times.
+        config: settings.
+        seed: of the order.
+        on_step: called after each step with its number and loss.
+        last: examples seen once, after the others, their mistakes imitated.
     """
     rng = np.random.default_rng(seed)
-    batches = make_batches([len(e.weights) for e in data], config.batch_rows, config.passes, rng)
+    batches = make_batches(_lengths(data), config.batch_rows, config.passes, rng)
     from_here = round(len(batches) * (1 - config.mistake_passes / max(1, config.passes)))
+    if last:
+        batches += [len(data) + batch for batch in make_batches(_lengths(last), config.batch_rows, 1, rng)]
+    rows = [*data, *last]
     optimizers = make_optimizers(
         policy, lr=config.lr, muon_lr=config.muon_lr, weight_decay=0.01, betas=(0.9, 0.95)
     )
@@ -167,7 +180,7 @@ def clone(
     ]
     losses = []
     for step, batch in enumerate(batches):
-        loss = clone_loss(policy, [data[i] for i in batch], mistakes=step >= from_here)
+        loss = clone_loss(policy, [rows[i] for i in batch], mistakes=step >= from_here)
         policy.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
@@ -177,6 +190,10 @@ def clone(
         losses.append(float(loss.detach()))
         on_step(step, losses[-1])
     return losses
+
+
+def _lengths(rows: Sequence[Example]) -> list[int]:
+    return [len(row.weights) for row in rows]
 
 
 def make_batches(

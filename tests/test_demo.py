@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {
     **SETTINGS,
     "updates": 2,
     "model": {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "vocab_size": 400, "max_positions": 1024},
-    "warmstart": {"demonstrations": 8, "batch_rows": 4},
+    "warmstart": {"demonstrations": 8, "batch_rows": 4, "novice_demonstrations": 4},
 }
 
 

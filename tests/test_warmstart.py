@@ -240,6 +240,21 @@ def test_clone_imitates_mistakes_in_the_last_passes_alone(
     assert never[:3] == half[:3] and never[3:] != half[3:]
 
 
+def test_clone_imitates_a_novice_last_and_whole(demos: list[Demonstration], form: PromptFormat) -> None:
+    """What comes before is the same without a novice; then its mistakes weigh as much as the rest."""
+    data, last = ([row for d in part for row in made(d, form)] for part in (demos[:4], demos[4:6]))
+    assert any(example.mistakes for example in last)
+    state, losses = form.policy.state(), []
+    config = WarmstartConfig(passes=2, batch_rows=2, muon_lr=0.0, lr=0.0)
+    for shown in ((), last):
+        form.policy.load_state(state)
+        losses.append(clone(form.policy, data, config, 0, last=shown))
+    alone, followed = losses
+    assert len(followed) == len(alone) + 1 and followed[:-1] == alone
+    assert followed[-1] == pytest.approx(float(clone_loss(form.policy, last, mistakes=True)), rel=1e-5)
+    form.policy.load_state(state)
+
+
 def test_demonstrations_with_tags_think_before_they_act() -> None:
     """Where responses are tagged, the expert's thought stands before its command, and the game is won."""
     env = make_stack(run_config(env={"step_limit": 30, "num_games": 1, "response": "tags"}).env)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from stepopsd_agent.progress import progress
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.run import run_training
 from stepopsd_agent.stacks import data_facts, make_stack, task_ids
-from stepopsd_agent.warmstart import clone, examples
+from stepopsd_agent.warmstart import Example, clone, examples
 
 
 def run_train(settings: Namespace) -> int:
@@ -86,23 +86,24 @@ def _warmstart(config: RunConfig, out: Path) -> dict[str, Any]:
     """Write the model to ``out`` and return how it does."""
     fresh = config.model.path == "tiny"
     policy = None if fresh else load_policy(config.model, config.device)  # told before the expert plays
-    demonstrations, data = _demonstrations(config)
+    played = _demonstrations(config)
     if policy is None:
         with settings_checked():
-            texts, names = _texts(demonstrations), environment(config.env.id).names
+            texts, names = _texts(played.expert), environment(config.env.id).names
             policy = tiny_policy(texts, config.model, config.device, config.seed, names)
     form = prompt_format(policy, config)
-    losses = _clone(policy, form, demonstrations, config)
+    losses = _clone(policy, form, played, config)
     own = environment(config.env.id)
     with progress(evaluation_total(config), "evaluating", unit=own.unit) as bar:
-        played = evaluate_policy(policy, form, config, on_episode=lambda episode: bar.advance())
-    table = success_table(played, own.measures)
+        won = evaluate_policy(policy, form, config, on_episode=lambda episode: bar.advance())
+    table = success_table(won, own.measures)
     notes = {
         "schema": "stepopsd.warmstart/1",
-        "evaluation": {**table, **played_data(played)},
-        "expert": success_table([d.episode for d in demonstrations]),
+        "evaluation": {**table, **played_data(won)},
+        "expert": success_table([d.episode for d in played.expert]),
+        **({"novice": success_table([d.episode for d in played.novice])} if played.novice else {}),
         "loss": {"first": losses[0], "last": losses[-1]},
-        **data,
+        **played.data,
         "config": config_to_dict(config),
         **environment_facts(),
     }
@@ -110,25 +111,45 @@ def _warmstart(config: RunConfig, out: Path) -> dict[str, Any]:
     return table
 
 
-def _demonstrations(config: RunConfig) -> tuple[list[Demonstration], dict[str, str]]:
-    """Expert episodes on tasks drawn from the seed, and what was played."""
+@dataclass(frozen=True)
+class _Played:
+    """Who was watched: an expert, then a novice on other tasks; and what they played."""
+
+    expert: list[Demonstration]
+    novice: list[Demonstration]
+    data: dict[str, str]
+
+
+def _demonstrations(config: RunConfig) -> _Played:
+    """Episodes on tasks drawn from the seed."""
+    told = config.warmstart
+    prefix = config.hindsight.position == "prefix"
+    unit = environment(config.env.id).unit
     with closing(make_stack(config.env)) as env:
-        ids, count = task_ids(env), config.warmstart.demonstrations
+        ids, count = task_ids(env), told.demonstrations + told.novice_demonstrations
         order = np.random.default_rng([config.seed, 1]).permutation(max(len(ids), count))[:count]
         chosen = [ids[i % len(ids)] for i in order]
-        with progress(count, "playing the expert", unit=environment(config.env.id).unit) as bar:
-            prefix = config.hindsight.position == "prefix"
-            share = config.warmstart.hindsight_share if prefix else 0.0
-            played = demonstrate(
-                env,
-                chosen,
-                config.warmstart.mistake_rate,
-                config.seed,
-                peers=not prefix,
-                informed_share=share,
-                on_done=bar.advance,
-            )
-        return played, data_facts(env)
+
+        def play(
+            who: str, first: int, last: int, mistake_rate: float, informed: float
+        ) -> list[Demonstration]:
+            with progress(last - first, f"playing the {who}", unit=unit) as bar:
+                return demonstrate(
+                    env,
+                    chosen[first:last],
+                    mistake_rate,
+                    config.seed + first,
+                    peers=not prefix,
+                    informed_share=informed,
+                    on_done=bar.advance,
+                )
+
+        informed = told.hindsight_share if prefix else 0.0
+        expert = play("expert", 0, told.demonstrations, told.mistake_rate, informed)
+        novice = []
+        if told.novice_demonstrations:
+            novice = play("novice", told.demonstrations, count, told.novice_mistake_rate, 0.0)
+        return _Played(expert, novice, data_facts(env))
 
 
 def _texts(demonstrations: Sequence[Demonstration]) -> list[str]:
@@ -136,18 +157,21 @@ def _texts(demonstrations: Sequence[Demonstration]) -> list[str]:
     return pieces(demonstrations[:500]) + hindsight_words() * 50
 
 
-def _clone(
-    policy: Policy, form: PromptFormat, demonstrations: Sequence[Demonstration], config: RunConfig
-) -> list[float]:
+def _clone(policy: Policy, form: PromptFormat, played: _Played, config: RunConfig) -> list[float]:
     """Fit the policy and return the loss of every optimizer step."""
-    rng = np.random.default_rng([config.seed, 2])
-    data = [e for d in demonstrations for e in examples(d, form, config.warmstart, config.hindsight, rng)]
-    steps = -(-len(data) // config.warmstart.batch_rows) * config.warmstart.passes
-    with progress(steps, "cloning the expert", unit="update") as bar:
+    rng, told = np.random.default_rng([config.seed, 2]), config.warmstart
+
+    def rows(demonstrations: Sequence[Demonstration]) -> list[Example]:
+        return [e for d in demonstrations for e in examples(d, form, told, config.hindsight, rng)]
+
+    data, last = rows(played.expert), rows(played.novice)
+    steps = -(-len(data) // told.batch_rows) * told.passes + -(-len(last) // told.batch_rows)
+    with progress(steps, "cloning", unit="update") as bar:
         return clone(
             policy,
             data,
-            config.warmstart,
+            told,
             config.seed,
             on_step=lambda step, loss: bar.advance(note=f"loss {loss:.3f}"),
+            last=last,
         )
