@@ -126,7 +126,7 @@ def measured(metrics: Mapping[str, float], lengths: tuple[float, ...]) -> dict[s
     found = {
         "gap": _values(metrics, *(name for name in metrics if name.startswith("signal/gap_"))),
         "clip": _values(metrics, "update/clip_fraction"),
-        "credit": _values(metrics, "signal/credit_entropy"),
+        "credit": _values(metrics, "credit/step_entropy"),
         "flat": [1 - v for v in _values(metrics, "train/mixed_groups")],
         "repetition": _values(metrics, "signal/repeated_steps", "signal/repeated_ngrams"),
         "kl": [abs(v) for v in _values(metrics, "update/kl", "update/approx_kl")],

@@ -5,7 +5,7 @@ once. They catch, among others: a mask longer than the ids, an inverted mask, an
 mask, and advantages that are zero on all but an episode's last step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from stepopsd_agent import ops
 from stepopsd_agent.batch import KINDS, Batch
 from stepopsd_agent.credit.base import Credit
-from stepopsd_agent.segment import span_mask
+from stepopsd_agent.segment import kind_masks
 
 LOGPROB_TOLERANCE = 1e-4
 """A log-probability may exceed 0 by this much: rounding of a token that is nearly certain."""
@@ -53,10 +53,12 @@ class CreditReport:
     last_step_only: float
     """Share of the episodes with credit and several steps that have all of it on the last one: near 1 it is
     the published bug, or a method that sees nothing but the end."""
-    action_share: float | None
-    """Share of |A| that lies on action tokens, the rest being reasoning; None where actions are not known."""
-    action_token_share: float | None
-    """Share of the sampled tokens that are action tokens: what an even spread of credit would give them."""
+    kind_shares: Mapping[str, float]
+    """Share of |A| on each kind of token (`segment.kind_masks`); empty where there is no credit."""
+    token_shares: Mapping[str, float]
+    """Share of the sampled tokens of each kind: what an even spread of credit would give them."""
+    step_shares: tuple[float, ...]
+    """Of every step its share of its episode's |A|; 0 in an episode without credit."""
     step_entropy: float
     """How evenly |A| is spread over an episode's steps: 1 evenly, 0 all on one; a mean over episodes with
     credit and several steps, 1 where there is none."""
@@ -64,9 +66,12 @@ class CreditReport:
     @property
     def metrics(self) -> dict[str, float]:
         """What to log of it."""
-        known = {"action_share": self.action_share, "action_token_share": self.action_token_share}
-        shares = {name: share for name, share in known.items() if share is not None}
-        return {"step_entropy": self.step_entropy, "last_step_only": self.last_step_only, **shares}
+        return {
+            "step_entropy": self.step_entropy,
+            "last_step_only": self.last_step_only,
+            **{f"share_{kind}": share for kind, share in self.kind_shares.items()},
+            **{f"token_share_{kind}": share for kind, share in self.token_shares.items()},
+        }
 
 
 def audit(batch: Batch) -> AuditReport:
@@ -115,14 +120,16 @@ def audit_credit(batch: Batch, credit: Credit) -> CreditReport:
         problems.append(f"{_some('step', silent)} without any advantage in an episode that has some")
     if problems:
         raise AuditError(tuple(problems))
-    shares = _action_shares(batch, credit.advantages)
+    size, kinds = credit.advantages.abs().double(), kind_masks(batch)
+    whole, shares = float(size.sum()), _step_shares(batch, size)
     return CreditReport(
         steps_with_credit=int(loud.sum()),
         silent_steps=tuple(silent.tolist()),
         last_step_only=_last_step_only(episode, loud, batch.num_episodes),
-        action_share=shares[0],
-        action_token_share=shares[1],
-        step_entropy=_step_entropy(batch, credit.advantages),
+        kind_shares={kind: float(size[on].sum()) / whole for kind, on in kinds.items()} if whole else {},
+        token_shares={kind: float(on.sum() / mask.sum()) for kind, on in kinds.items()},
+        step_shares=tuple(shares.tolist()),
+        step_entropy=_step_entropy(batch, shares),
     )
 
 
@@ -134,27 +141,21 @@ def _last_step_only(episode: Tensor, loud: Tensor, episodes: int) -> float:
     return float((counted & ~earlier).sum()) / max(1, int(counted.sum()))
 
 
-def _action_shares(batch: Batch, advantages: Tensor) -> tuple[float | None, float | None]:
-    """Shares of |A| and of the tokens that lie on actions."""
-    if batch.steps.action_start is None or batch.steps.action_end is None:
-        return None, None
-    size, action = advantages.abs(), span_mask(batch, "action")
-    total = float(size.sum())
-    tokens = float(action.sum()) / float(batch.action_mask.sum())
-    return (float(size[action].sum()) / total if total else tokens), tokens
-
-
-def _step_entropy(batch: Batch, advantages: Tensor) -> float:
-    """Mean entropy of the steps' shares of |A|, in units of the entropy of an even spread."""
+def _step_shares(batch: Batch, size: Tensor) -> Tensor:
+    """[S] the steps' shares of their episode's sum of `size` [N, T]; 0 where that is 0."""
     step, episode = batch.tokens.step_of_token, batch.steps.episode_of_step
-    size = ops.step_mean(advantages.abs().double(), step, batch.num_steps)
-    size = size * ops.step_count(step, batch.num_steps)
-    total = size.new_zeros(batch.num_episodes).index_add(0, episode, size)
-    share = size / torch.where(total > 0, total, 1)[episode]
-    bits = torch.special.entr(share)
-    entropy = bits.new_zeros(batch.num_episodes).index_add(0, episode, bits)
-    count = ops.group_count(episode, batch.num_episodes)
-    counted = (total > 0) & (count > 1)
+    of_step = size.new_zeros(batch.num_steps).index_add(0, step[step >= 0], size[step >= 0])
+    total = size.new_zeros(batch.num_episodes).index_add(0, episode, of_step)
+    return of_step / torch.where(total > 0, total, 1)[episode]
+
+
+def _step_entropy(batch: Batch, shares: Tensor) -> float:
+    """Mean entropy of the steps' shares [S], in units of the entropy of an even spread."""
+    episode, episodes = batch.steps.episode_of_step, batch.num_episodes
+    entropy = shares.new_zeros(episodes).index_add(0, episode, torch.special.entr(shares))
+    count = ops.group_count(episode, episodes)
+    credited = shares.new_zeros(episodes).index_add(0, episode, shares) > 0
+    counted = credited & (count > 1)
     if not counted.any():
         return 1.0
     return float((entropy[counted] / count[counted].log()).mean())

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 
+from stepopsd_agent.alarm_config import AlarmConfig, AlarmsConfig
 from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.environments import evaluation_sets, foreign_setting
 from stepopsd_agent.rollout import Task, begin
@@ -98,12 +99,35 @@ def check_numbers(config: RunConfig) -> None:
             f"rollout.max_row_tokens is {rollout.max_row_tokens}; a row holds prompt and response, so give "
             f"more than rollout.max_tokens, which is {rollout.max_tokens}"
         )
+    if not 0 < rollout.anchor_similarity <= 1:
+        raise UsageError(
+            f"rollout.anchor_similarity is {rollout.anchor_similarity}; give a likeness above 0, and at most "
+            "1, which takes equal observations alone"
+        )
     warmstart = config.warmstart
     if warmstart.mistake_passes > warmstart.passes:
         raise UsageError(
             f"warmstart.mistake_passes is {warmstart.mistake_passes}; it counts passes, of which there are "
             f"{warmstart.passes} (warmstart.passes)"
         )
+
+
+def check_alarms(config: AlarmsConfig, method: str, scheduled: frozenset[str]) -> None:
+    """Refuse alarms whose consequence would be none.
+
+    Args:
+        config: the alarms.
+        method: name of the credit method.
+        scheduled: the fields of the method that an alarm lowers.
+    """
+    if config.lower_by > 1:
+        raise UsageError(f"alarms.lower_by is {config.lower_by}; it lowers, so give 1 at most")
+    for name, alarm in vars(config).items():
+        if isinstance(alarm, AlarmConfig) and alarm.do == "lower" and not scheduled:
+            raise UsageError(
+                f"alarms.{name}.do is 'lower', but credit method {method!r} has no field that a schedule "
+                "lowers; give warn or stop"
+            )
 
 
 def check_device(device: str) -> None:

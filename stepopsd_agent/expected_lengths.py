@@ -1,5 +1,6 @@
 """How long prompts, answers and responses will be: tried out with an expert, or read off an update."""
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -42,10 +43,14 @@ def expected_lengths(
         steps=steps or limit,
         block=_longest_block(config, count),
     )
-    return _within_rows(config, lengths), [
+    lengths = _within_rows(config, lengths)
+    full = lengths.steps < (steps or limit)
+    ended = "when a row is full" if full else "as told" if steps else "the limit"
+    return lengths, [
         told,
         where,
-        f"{lengths.steps:g} steps per episode, {'as told' if steps else 'the limit'}",
+        f"{lengths.first:,.0f} tokens in the first prompt, {lengths.further:,.0f} read at each further step",
+        f"{lengths.steps:,.3g} steps per episode, {ended}",
         f"{lengths.response:g} tokens per response, {'as told' if response else 'the limit'}",
     ]
 
@@ -98,8 +103,9 @@ def _played(config: EnvConfig, seed: int) -> tuple[list[Demonstration], int, str
         env, where = make_stack(config), "texts of training tasks"
     except (GamesNotFoundError, QuestionsNotFoundError, RetrieverError, gym.error.Error) as error:
         generated = replace(config, games="generated", questions="synthetic", retriever="bm25", corpus=None)
+        reason = re.split(r"[.;] ", str(error))[0]
         env = make_stack(replace(generated, tier="full", task_types=None, num_games=None, num_questions=None))
-        where = f"texts of generated tasks, as the real ones are not at hand ({error})"
+        where = f"texts of generated tasks, as the real ones are not at hand ({reason})"
     with closing(env) as opened:
         ids = task_ids(opened)
         chosen = [ids[k * len(ids) // _TRIED] for k in range(min(_TRIED, len(ids)))]

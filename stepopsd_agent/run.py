@@ -207,7 +207,7 @@ class Run:
         episodes, metrics, seconds = trainer.step()
         row: dict[str, Any] = dict(metrics)
         if trainer.update == 1:
-            found = first_update(trainer, episodes)
+            found = first_update(trainer, episodes, seconds)
             write_json_atomic(self.out / "plan.json", found)
             bar.say(in_words(found))
         for episode in episodes:

@@ -41,6 +41,20 @@ def span_mask(batch: Batch, span: Span) -> Tensor:
     return action if span == "action" else action & _answers(batch, span)[step]
 
 
+def kind_masks(batch: Batch) -> dict[str, Tensor]:
+    """[N, T] bool masks that part the sampled tokens by kind; kinds without a token are left out.
+
+    Kinds are those of steps (act, search, answer, invalid) for the tokens of their actions, and "thought" for
+    what else a step sampled. Where the batch does not know where the actions are, a step is all action.
+    """
+    located = batch.steps.action_start is not None and batch.steps.action_end is not None
+    action = span_mask(batch, "action" if located else "turn")
+    kind = batch.steps.kind[batch.tokens.step_of_token.clamp(min=0)]
+    masks = {name: action & (kind == number) for number, name in enumerate(KINDS)}
+    masks["thought"] = batch.action_mask & ~action
+    return {name: mask for name, mask in masks.items() if bool(mask.any())}
+
+
 def _answers(batch: Batch, span: Span) -> Tensor:
     """[S] bool, True at the steps that answer; for "final_answer" at those that end an episode."""
     answers = batch.steps.kind == KINDS.index("answer")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +89,12 @@ def model_shape(config: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> Sh
     Raises:
         ModelFolderError: its configuration is not to be had.
     """
-    found = model_configuration(config)
+    return shape_of(model_configuration(config), lora, dtype)
+
+
+def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dtype) -> Shape:
+    """The shape of a model with this configuration, which is left as it is."""
+    found = deepcopy(configuration)
     found._attn_implementation = _ATTENTION
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(found, dtype=dtype)  # type: ignore[no-untyped-call]

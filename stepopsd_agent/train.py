@@ -36,7 +36,7 @@ from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.rescore import plain_logprobs
 from stepopsd_agent.rollout import Sampling, rollout
 from stepopsd_agent.shaping import penalise_invalid
-from stepopsd_agent.signals import batch_signals, repetition
+from stepopsd_agent.signals import repetition, teacher_gaps
 from stepopsd_agent.stacks import data_facts, make_stack, task_ids, training_tasks
 from stepopsd_agent.teaching import TAUGHT, taught
 from stepopsd_wrappers import Episode
@@ -109,7 +109,7 @@ class Trainer:
             credit = self.assign(batch)
             metrics.update({f"credit/{k}": v for k, v in credit.metrics.items()})
             metrics["credit/schedule"] = self.schedule
-            metrics.update(batch_signals(batch, credit.advantages))
+            metrics.update(teacher_gaps(batch))
             learned = self.learner.update(
                 batch, credit, temperature=self.config.rollout.temperature, rate=self.rate
             )

@@ -14,12 +14,13 @@ from stepopsd_agent.cli import main
 from stepopsd_agent.metrics import read_rows
 from stepopsd_agent.prompts import make_format
 from stepopsd_agent.train import Trainer
+from tests.command_line import refusal
 from tests.runs import run_config, taught, train_arguments
 
 CALM = {
     "signal/gap_act": 0.5,
     "update/clip_fraction": 0.01,
-    "signal/credit_entropy": 0.9,
+    "credit/step_entropy": 0.9,
     "train/mixed_groups": 0.5,
     "train/tokens_per_step": 10.0,
     "signal/repeated_steps": 0.1,
@@ -30,7 +31,7 @@ CALM = {
 NOISY: dict[str, dict[str, float]] = {
     "gap": {"signal/gap_thought": 9.0},
     "clip": {"update/clip_fraction": 0.7},
-    "credit": {"signal/credit_entropy": 0.01},
+    "credit": {"credit/step_entropy": 0.01},
     "flat": {"train/mixed_groups": 0.0},
     "short": {"train/tokens_per_step": 1.0},
     "long": {"train/tokens_per_step": 90.0},
@@ -164,3 +165,15 @@ def test_run_is_stopped_by_an_alarm_and_goes_on_when_told(
     (out / "config.yaml").write_text(yaml.safe_dump(saved))
     assert main(["train", "--resume", str(out)]) == 0
     assert json.loads((out / "summary.json").read_text())["updates"] == 6
+
+
+def test_train_refuses_an_alarm_that_would_lower_nothing(
+    taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GRPO has no field that a schedule lowers, and a factor above 1 would raise one."""
+    lower = "--alarms.kl.do=lower"
+    flags = train_arguments(taught_model, tmp_path / "run", lower, "--credit.method=grpo")
+    assert "alarms.kl.do is 'lower', but credit method 'grpo' has no field" in refusal(capsys, *flags)
+    flags = train_arguments(taught_model, tmp_path / "run", lower, "--alarms.lower_by=2")
+    assert "alarms.lower_by is 2.0; it lowers, so give 1 at most" in refusal(capsys, *flags)
+    assert not (tmp_path / "run").exists()

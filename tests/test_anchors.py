@@ -4,9 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stepopsd_agent import credit
 from stepopsd_agent.anchors import similar_anchors
 from stepopsd_agent.batch import collate
+from stepopsd_agent.prompts import make_format
+from stepopsd_agent.train import Trainer
 from tests.builders import steady
+from tests.runs import run_config, taught
 from tests.test_batch import episode, tokens
 
 LONG = "You see a shelf with a red book, a blue book and a lamp"
@@ -48,3 +52,17 @@ def test_collate_clusters_anchors_when_told_to() -> None:
     exact, alike = collate([record], pad_id=0), collate([record], pad_id=0, anchor_similarity=0.5)
     assert len(set(exact.steps.anchor.tolist())) == 3
     assert set(alike.steps.anchor.tolist()) == {0}
+
+
+def test_a_run_clusters_anchors_as_it_is_told() -> None:
+    """The setting reaches the batch that the credit method sees: all observations are a little alike."""
+    policy = taught()
+    form = make_format(policy, "off", "", False)
+    counts = []
+    for similarity in (1.0, 0.01):
+        config = run_config(rollout={"anchor_similarity": similarity})
+        one = Trainer(config, credit.make("gigpo"), policy, form)
+        batch = one.score(one.chosen(one.collect()))
+        counts.append((len(set(batch.steps.anchor.tolist())), int(batch.episodes.group_of_episode.max()) + 1))
+    (exact, groups), (alike, same) = counts
+    assert alike == groups == same < exact

@@ -211,21 +211,38 @@ def test_audit_credit_catches_what_is_no_constant_number() -> None:
 
 
 def test_audit_credit_reports_where_credit_lies() -> None:
-    """On actions and over steps: 2 tokens of 3 are actions, 3 of 4 units of credit lie on them.
+    """By kind of token and by step: thoughts have 1 of 4 units of credit and 2 of 6 tokens.
 
-    The first episode's steps have 3 and 1 of its units, the second has one step and does not count.
+    The first episode's steps have 3 and 1 of its units, the second has one step and no credit.
     """
-    turns = (turn(2, action=(1, 2)), turn(1, action=(0, 1)))
-    batch = build([Attempt(0, 1.0, turns), Attempt(0, 0.0, (turn(3, action=(0, 2)),))])
+    turns = (turn(2, action=(1, 2)), turn(1, action=(0, 1), kind="search"))
+    batch = build([Attempt(0, 1.0, turns), Attempt(0, 0.0, (turn(3, action=(0, 2), kind="answer"),))])
     advantages = torch.zeros_like(batch.tokens.old_logprobs)
     advantages[batch.tokens.step_of_token == 0] = torch.tensor([1.0, 2.0])
     advantages[batch.tokens.step_of_token == 1] = -1.0
     report = audit_credit(batch, Credit(advantages))
-    assert report.action_share == pytest.approx(3 / 4) and report.action_token_share == pytest.approx(4 / 6)
+    assert report.kind_shares == pytest.approx({"thought": 1 / 4, "act": 2 / 4, "search": 1 / 4, "answer": 0})
+    assert report.token_shares == pytest.approx(
+        {"thought": 2 / 6, "act": 1 / 6, "search": 1 / 6, "answer": 2 / 6}
+    )
+    assert report.step_shares == pytest.approx((3 / 4, 1 / 4, 0))
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)
     assert report.step_entropy == pytest.approx(entropy)
+    assert report.metrics["share_search"] == 1 / 4 and report.metrics["step_entropy"] == report.step_entropy
     one_step = torch.where(batch.tokens.step_of_token == 0, advantages, 0)
     assert audit_credit(batch, Credit(one_step, may_zero_steps=True)).step_entropy == pytest.approx(0.0)
-    assert audit_credit(batch, Credit(torch.zeros_like(advantages))).step_entropy == 1.0
-    unknown = audit_credit(pair(), credit.make("grpo")(pair()))
-    assert (unknown.action_share, unknown.action_token_share) == (None, None)
+    nothing = audit_credit(batch, Credit(torch.zeros_like(advantages)))
+    assert (nothing.step_entropy, nothing.kind_shares, nothing.step_shares) == (1.0, {}, (0.0, 0.0, 0.0))
+
+
+@given(st.integers(0, 200))
+@steady
+def test_audit_credit_reports_the_same_in_any_layout_order_and_padding(seed: int) -> None:
+    """Shares belong to steps and kinds of token, not to rows."""
+    batch = random_batch(seed)
+    expected = audit_credit(batch, credit.make("step_opsd")(batch))
+    order = list(range(batch.num_rows))[::-1]
+    for same in (random_batch(seed, "window"), padded(batch, 2, 3), permuted(batch, order)):
+        report = audit_credit(same, credit.make("step_opsd")(same))
+        assert report.metrics == pytest.approx(expected.metrics, rel=1e-6)
+        assert report.step_shares == pytest.approx(expected.step_shares, rel=1e-6)

@@ -95,6 +95,10 @@ def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["record", "--agent=random", "--out=x", "--episodes=0"], "episodes is 0"),
         (["record", "--agent=robot"], "robot"),
         (["eval"], "model.path is 'tiny'"),
+        (
+            ["train", "--rollout.anchor_similarity=0"],
+            "rollout.anchor_similarity is 0.0; give a likeness above 0",
+        ),
         (["eval", "--agent=random", "--eval.num_games=0"], "eval.num_games is 0; the smallest value is 1"),
         (["train", "--out=x", "--rollout.temperature=0"], "rollout.temperature is 0"),
         (["train", "--out=x", "--rollout.max_row_tokens=16"], "rollout.max_row_tokens is 16"),

@@ -38,6 +38,7 @@ def test_credit_score_takes_the_records_of_any_agent(
     capsys.readouterr()
     assert run("credit", "score", str(folder), "--credit.method=dr_grpo", "--group_by=task") == 0
     out = capsys.readouterr().out
+    assert " of them with credit\n" in out
     assert out.startswith("dr_grpo: 4 episodes, ") and out.endswith(
         f"written to {folder}/credit-dr_grpo.jsonl\n"
     )
@@ -86,6 +87,23 @@ def test_credit_score_asks_a_model_what_a_teacher_thinks(
         )
     if len({one["success"] for one in scored}) == 2:
         assert any(len({round(v, 9) for step in one["steps"] for v in step["tokens"]}) > 1 for one in scored)
+
+
+def test_credit_score_says_what_is_not_in_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole distributions are compared in a run; on records of sampled tokens there is no credit to see."""
+    model, folder = tmp_path / "model", tmp_path / "games"
+    taught().save(model)
+    settings = ["--rollout.max_tokens=12", f"--model.path={model}"]
+    record(folder, "--agent=random", "--episodes=2", *GAMES)
+    capsys.readouterr()
+    assert run("credit", "score", str(folder), *TINY, "--credit.method=opsd", *settings) == 0
+    out = capsys.readouterr().out
+    assert ", 0 of them with credit" in out and "its further loss (distillation)" in out
+    flag = "--credit.objective=sampled"
+    assert run("credit", "score", str(folder), *TINY, "--credit.method=opsd", flag, *settings) == 0
+    assert "further loss" not in capsys.readouterr().out
 
 
 def test_credit_score_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,9 @@
 """Methods by name."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +79,15 @@ def test_importing_the_registry_imports_no_torch() -> None:
     """Names and entries only; the method is loaded when made."""
     code = "import sys, stepopsd_agent.credit; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_method_names_its_departures_in_its_file_and_in_the_documentation() -> None:
+    """Or says that none is known; the upper bound has no paper to depart from."""
+    text = (Path(__file__).parents[1] / "docs" / "algorithms.md").read_text(encoding="utf-8")
+    sections = re.split(r"^#{2,3} ", text, flags=re.MULTILINE)
+    for name in credit.names():
+        module = sys.modules[credit.load(name).__module__]
+        (section,) = [one for one in sections if f"`{name}`" in one.partition("\n")[0]]
+        if not credit.make(name).paper.startswith("none"):
+            assert "eparture" in (module.__doc__ or ""), name
+            assert "eparture" in section, name

@@ -24,7 +24,7 @@ from stepopsd_agent.plan import (
     seconds_by_part,
     tokens_by_part,
 )
-from stepopsd_agent.plan_check import first_update, in_words
+from stepopsd_agent.plan_check import compared_time, first_update, in_words
 from stepopsd_agent.policy import ModelFolderError, load_policy
 from stepopsd_agent.prompts import make_format
 from stepopsd_agent.shapes import KNOWN, model_shape
@@ -121,6 +121,19 @@ def test_plan_says_when_memory_went_beyond_it() -> None:
     )
 
 
+def test_plan_sets_parts_of_the_time_beside_the_laps_of_an_update() -> None:
+    """What is neither played nor learned is scored; a part that was not there took nothing."""
+    parts = {"playing": 2.0, "teacher": 0.5, "reference": 0.25, "update": 1.0}
+    found = compared_time(parts, {"rollout_s": 1.5, "score_s": 3.0})
+    assert found == {
+        "playing": {"planned": 2.0, "taken": 1.5},
+        "scoring": {"planned": 0.75, "taken": 3.0},
+        "update": {"planned": 1.0, "taken": 0.0},
+    }
+    said = in_words({"tokens": {}, "time": found})
+    assert said.endswith("; time 4.5 of 3.8 s at 40% of the measured rate")
+
+
 def test_plan_by_hand() -> None:
     """Two episodes of three steps: 10 + 2 * 4 read, 3 * 5 sampled, a block of 6 before each step."""
     config = run_config(
@@ -155,6 +168,7 @@ def test_expected_lengths_are_those_of_an_expert_within_its_rows() -> None:
     assert any("letters per token" in one for one in basis)
     told, basis = expected_lengths(config, steps=2, response=3)
     assert (told.steps, told.response) == (2, 3) and "2 steps per episode, as told" in basis
+    assert any(one.endswith("read at each further step") for one in basis)
     official = replace(
         config, env=replace(config.env, games="train", data_root="/nonexistent", num_games=None)
     )
@@ -213,6 +227,11 @@ def test_run_checks_its_plan_at_the_first_update(
     """A line on screen, and a file."""
     out = tmp_path / "run"
     assert main(train_arguments(taught_model, out, "--updates=2")) == 0
-    assert capsys.readouterr().err.count("first update, of the tokens planned") == 1
-    assert json.loads((out / "plan.json").read_text())["tokens"]["generated"]["counted"] > 0
+    shown = capsys.readouterr().err
+    assert (
+        shown.count("first update, of the tokens planned") == 1 and "s at 40% of the measured rate" in shown
+    )
+    found = json.loads((out / "plan.json").read_text())
+    assert found["tokens"]["generated"]["counted"] > 0
+    assert all(row["planned"] > 0 and row["taken"] > 0 for row in found["time"].values())
     assert config_from_dict({}).updates == 150

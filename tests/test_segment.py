@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepopsd_agent import segment
+from stepopsd_agent.rollout import action_tokens
 from tests.builders import Attempt, build, by_step, padded, random_batch, steady, turn
+from tests.models import tiny
 
 
 def test_span_mask_selects_the_turn_or_its_action() -> None:
@@ -60,3 +62,17 @@ def test_span_mask_without_ranges_says_what_to_do() -> None:
         segment.span_mask(unknown, "action")
     with pytest.raises(ValueError, match="'word'; it must be one of turn, action, answer, final_answer"):
         segment.span_mask(batch, "word")  # type: ignore[arg-type]
+
+
+def test_action_tokens_are_the_fewest_of_the_sampled_ids_that_cover_the_action() -> None:
+    """However the text was cut into tokens when it was sampled: in words, or letter by letter."""
+    policy, command = tiny(), "go to cabinet 1"
+    text = f"<think>Öl? It is… hm.</think><action>{command}</action>"
+    words, letters = policy.encode([text])[0], [i for letter in text for i in policy.encode([letter])[0]]
+    assert len(words) < len(letters)
+    for ids in (words, letters):
+        assert policy.decode(ids) == text
+        start, end = action_tokens(policy, ids, text, "tags")
+        assert command in policy.decode(ids[start:end])
+        assert command not in policy.decode(ids[start + 1 : end])
+        assert command not in policy.decode(ids[start : end - 1])

@@ -10,11 +10,15 @@ from stepopsd_agent import credit, losses
 from stepopsd_agent.batch import Batch, TopK
 from stepopsd_agent.config import LearnerConfig
 from stepopsd_agent.credit.base import Credit
+from stepopsd_agent.hindsight import choose_peers
 from stepopsd_agent.learner import Learner
 from stepopsd_agent.policy import Policy
+from stepopsd_agent.prompts import make_format
 from stepopsd_agent.rescore import teacher_logprobs
 from stepopsd_agent.teaching import teacher_topk
+from stepopsd_agent.train import Trainer
 from tests.models import tiny
+from tests.runs import run_config, taught
 from tests.test_learner import batch_for
 
 BLOCKS = [[5, 6, 7], [], [8, 9], [11]]
@@ -143,3 +147,17 @@ def test_losses_of_distributions_refuse_a_beta_that_cannot_be() -> None:
     student = torch.zeros(1, 2).log_softmax(1)
     with pytest.raises(ValueError, match=r"beta is 1\.5"):
         losses.distribution_jsd(torch.zeros(1), student, torch.tensor([[0, 1]]), student, beta=1.5)
+
+
+def test_a_run_tells_whose_teacher_was_informed() -> None:
+    """With peers alone those who are shown one; with outcomes everybody; without hindsight nobody."""
+    policy = taught()
+    form = make_format(policy, "off", "", False)
+    for mode in ("peer", "correctness", "none"):
+        one = Trainer(run_config(hindsight={"mode": mode}), credit.make("sdpo"), policy, form)
+        chosen = one.chosen(one.collect())
+        peers = [peer is not None for peer in choose_peers(chosen)]
+        assert set(peers) == {True, False}
+        informed = one.score(chosen).episodes.informed
+        assert informed is not None
+        assert informed.tolist() == {"peer": peers}.get(mode, [mode == "correctness"] * len(chosen))

@@ -61,7 +61,7 @@ def run_credit(settings: Namespace) -> int:
         raise UsageError(f"{folder} holds no episode that ended without an error: there is nothing to score")
     beside = folder if folder.is_dir() else folder.parent
     out = Path(settings.out).expanduser() if "out" in settings else beside / f"credit-{name}.jsonl"
-    records, alone = _scored(
+    records, alone, further = _scored(
         sound, config, method, {"name": name, **chosen}, settings.get("group_by", "recorded")
     )
     lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
@@ -70,7 +70,10 @@ def run_credit(settings: Namespace) -> int:
     left = (
         f"; {len(episodes) - len(sound)} that met an error are left out" if len(sound) < len(episodes) else ""
     )
-    print(f"{name}: {len(records)} episodes, {steps} steps{left}")
+    credited = sum(any(step["tokens"]) for record in records for step in record["steps"])
+    print(f"{name}: {len(records)} episodes, {steps} steps, {credited} of them with credit{left}")
+    if further:
+        print(f"its further loss ({further}) is learned from in a run alone, and no part of the file")
     if alone:
         print(
             f"{alone} episodes have a group of their own, and most methods compare members of a group: "
@@ -104,8 +107,8 @@ def episode_folder(path: Path) -> Path:
 
 def _scored(
     episodes: Sequence[Episode], config: RunConfig, method: CreditMethod, about: dict[str, Any], by: Any
-) -> tuple[list[dict[str, Any]], int]:
-    """The records with credit, and how many episodes have nobody to be compared with."""
+) -> tuple[list[dict[str, Any]], int, str]:
+    """The records with credit, how many episodes have nobody to be compared with, and names of loss terms."""
     modelled = bool(method.needs - set(RECORDED))
     tokens = [has_tokens(episode) for episode in episodes]
     policy = trained_policy(config) if modelled else None
@@ -113,7 +116,7 @@ def _scored(
         raise UsageError("some of the episodes were played by a model and others were not: score them apart")
     if not any(tokens):
         episodes = [_given_tokens(episode, config, policy) for episode in episodes]
-    records, alone = [], 0
+    records, alone, further = [], 0, set[str]()
     for part in grouped(episodes, by):
         with settings_checked():
             batch = collate(part, pad_id=0, anchor_similarity=config.rollout.anchor_similarity)
@@ -124,9 +127,10 @@ def _scored(
         result = method(filled)
         audit_credit(filled, result)
         records += credit_records(part, filled, result, about)
+        further |= {term.name for term in result.terms}
         sizes = batch.episodes.group_of_episode.bincount()
         alone += int((sizes == 1).sum())
-    return records, alone
+    return records, alone, ", ".join(sorted(further))
 
 
 def _given_tokens(episode: Episode, config: RunConfig, policy: Policy | None) -> Episode:

@@ -48,7 +48,7 @@ def run_plan(settings: Namespace) -> int:
     lengths, basis = expected_lengths(config, settings.get("steps"), settings.get("response_tokens"))
     planned = _Planned(config, method.needs, shape, lengths, weight)
     print(_model_line(planned))
-    print("; ".join(basis))
+    print("\n".join(["reckoned with:", *(f"  {one}" for one in basis)]))
     print(_table("memory on the device", _memory(planned)))
     print(_table("tokens per update, at most", _tokens(planned)))
     print(_time(planned, settings.get("rate"), settings.get("bandwidth")))

@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import Namespace
 
 from stepopsd_agent import credit
-from stepopsd_agent.checks import checked_games, fresh_folder, settings_checked
+from stepopsd_agent.checks import check_alarms, checked_games, fresh_folder, settings_checked
 from stepopsd_agent.commands.common import describe, prompt_format, run_config, trained_policy
 from stepopsd_agent.config import RunConfig, config_to_dict
 from stepopsd_agent.credit.base import CreditMethod
@@ -37,6 +37,7 @@ def run_train(settings: Namespace) -> int:
     name = chosen.pop("method")
     with settings_checked():
         method = credit.make(name, **chosen)
+    check_alarms(config.alarms, name, method.scheduled)
     resumed: str | None = settings.get("resume")
     out = fresh_folder(settings.get("out"), "train") if resumed is None else Path(resumed)
     with checked_games(config.env, *(one.env for one in evaluation_sets(config))):

@@ -16,7 +16,7 @@ _ENTRIES: dict[str, str] = {}
 
 def register(name: str, entry: str) -> None:
     """Give a method a name. `entry` is "module:Class"; nothing is imported before the method is made."""
-    if name in _ENTRIES:
+    if _ENTRIES.get(name, entry) != entry:  # a file that is run and imported registers the same twice
         raise ValueError(
             f"credit method {name!r} is registered already, as {_ENTRIES[name]}: choose another name"
         )

@@ -11,6 +11,8 @@ A circle of one has A_k = 0, and a step with fewer than k observations behind it
 no part for whole episodes (the authors' `base_group=False`).
 
 Degenerate case: a step that shares its observation with no other gets no advantage.
+
+Departures: none known; its values are those of the authors' code.
 """
 
 from dataclasses import dataclass

@@ -8,9 +8,10 @@ With p_t = exp(mean log-probability per token of the gold answer, given the hist
 
 on every token of step t. norm="separate" takes mean and deviation of the last steps and of the others apart.
 
-Departures: a group of one episode has advantage zero. The authors' penalty of 2 for a malformed answer is not
-here; `rollout.invalid_penalty` takes something off refused steps. Their advantages cover Search-QA; any
-environment does whose tasks have a gold answer.
+Departures: a group of one episode has advantage zero. A step that changes nothing counts with r_t = 0, where
+the authors' code passes it over; an earlier version of that code took the group's mean at the same token
+index off rewards summed to the end, without a deviation. Their penalty of 2 for a malformed answer is not
+here; `rollout.invalid_penalty` takes something off refused steps.
 """
 
 from dataclasses import dataclass
