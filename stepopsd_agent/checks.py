@@ -96,6 +96,11 @@ def check_numbers(config: RunConfig) -> None:
             f"rollout.max_row_tokens is {rollout.max_row_tokens}; a row holds prompt and response, so give "
             f"more than rollout.max_tokens, which is {rollout.max_tokens}"
         )
+    if config.learner.attention == "flex" and not config.device.startswith("cuda"):
+        raise UsageError(
+            f"learner.attention is flex, which cannot be trained through on {config.device}; give auto, or "
+            "--device cuda"
+        )
     warmstart = config.warmstart
     if warmstart.mistake_passes > warmstart.passes:
         raise UsageError(
