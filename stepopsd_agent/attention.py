@@ -111,11 +111,18 @@ class _Group:
 
 
 class Segments:
-    """One call per row and per group of branches."""
+    """One call per row and per group of branches.
+
+    Scoring in float32 on CPU attends in float64: sums over keys are the one place where a branch adds up in
+    another order than a row of its own does, and with them exact both give the same numbers.
+    """
 
     def __init__(self, pieces: Sequence[Piece], like: Tensor) -> None:
         """Group the pieces and lay out the masks of groups that branch."""
         self.calls = 0
+        scoring = not torch.is_grad_enabled() and like.device.type == "cpu"
+        self.dtype = torch.float64 if scoring and like.dtype == torch.float32 else like.dtype
+        like = like.new_empty(0, dtype=self.dtype)
         self.groups: list[_Group] = []
         place: dict[int, int] = {}  # group of each piece
         for run in _runs(pieces):
@@ -136,7 +143,7 @@ class Segments:
         """See `Plan`."""
         lengths = [group.length for group in self.groups]
         # Split, not sliced: the gradient of a slice is as large as the whole.
-        queries, keys, values = (torch.split(x, lengths, dim=2) for x in (query, key, value))
+        queries, keys, values = (torch.split(x.to(self.dtype), lengths, dim=2) for x in (query, key, value))
         out = []
         for group, q, k, v in zip(self.groups, queries, keys, values, strict=True):
             if group.parent is not None:
@@ -147,7 +154,7 @@ class Segments:
                     q, k, v, attn_mask=group.bias, is_causal=group.bias is None, scale=scale, enable_gqa=True
                 )
             )
-        return torch.cat(out, dim=2)
+        return torch.cat(out, dim=2).to(query.dtype)
 
 
 def _runs(pieces: Sequence[Piece]) -> list[list[int]]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
-from stepopsd_agent.rollout import Sampling, Task, begin, rollout
+from stepopsd_agent.rollout import Backend, Sampling, Task, begin, rollout
 from stepopsd_wrappers import Episode, HeldPrompt
 from stepopsd_wrappers.stack import text_history
 
@@ -56,6 +56,7 @@ def monte_carlo_values(
     batch: Batch,
     sampling: Sampling,
     branching: Branching,
+    backend: Backend = rollout,
 ) -> Valued:
     """The value of the state before each step, from fresh attempts.
 
@@ -69,6 +70,7 @@ def monte_carlo_values(
         batch: for its steps and ids.
         sampling: as in the rollout, with a seed of its own.
         branching: how many attempts.
+        backend: who plays them.
 
     Raises:
         RuntimeError: repeating an episode's commands led to another state, or every attempt met an error.
@@ -87,7 +89,7 @@ def monte_carlo_values(
     for (task_id, seed, ids), origin in zip(places, origins, strict=True):
         for _ in range(branching.attempts):
             tasks.append(Task(task_id, seed, member=len(tasks), held=held[origin], row=ids))
-    played = rollout(policy, form, envs, tasks, replace(sampling, seed=f"{sampling.seed}/branches"))
+    played = backend(policy, form, envs, tasks, replace(sampling, seed=f"{sampling.seed}/branches"))
     values = torch.zeros(batch.num_steps)
     for number, (steps, (_, first)) in enumerate(zip(places.values(), origins, strict=True)):
         own = played[number * branching.attempts : (number + 1) * branching.attempts]

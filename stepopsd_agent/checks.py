@@ -104,6 +104,11 @@ def check_numbers(config: RunConfig) -> None:
             f"rollout.anchor_similarity is {rollout.anchor_similarity}; give a likeness above 0, and at most "
             "1, which takes equal observations alone"
         )
+    if config.learner.attention == "flex" and not config.device.startswith("cuda"):
+        raise UsageError(
+            f"learner.attention is flex, which cannot be trained through on {config.device}; give auto, or "
+            "--device cuda"
+        )
     warmstart = config.warmstart
     if warmstart.mistake_passes > warmstart.passes:
         raise UsageError(

@@ -19,7 +19,7 @@ from stepopsd_agent.critic import Critic
 from stepopsd_agent.gold_answers import gold_answer_logprobs
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
-from stepopsd_agent.rollout import Sampling
+from stepopsd_agent.rollout import Backend, Sampling, rollout
 from stepopsd_agent.tables import columns
 from stepopsd_wrappers import Episode
 
@@ -60,9 +60,16 @@ class Columns:
         budget: tokens per pass of the critic's update.
     """
 
-    def __init__(self, config: RunConfig, policy: Policy, form: PromptFormat, needs: frozenset[str]) -> None:
-        """Make what the needed columns ask for."""
-        self.config, self.policy, self.form = config, policy, form
+    def __init__(
+        self,
+        config: RunConfig,
+        policy: Policy,
+        form: PromptFormat,
+        needs: frozenset[str],
+        backend: Backend = rollout,
+    ) -> None:
+        """Make what the needed columns ask for; ``backend`` plays fresh attempts."""
+        self.config, self.policy, self.form, self.backend = config, policy, form, backend
         self.budget = TokenBudget(config.learner.tokens_per_micro_batch, policy.device)
         self.critic = Critic(policy, config.critic, config.learner.attention) if "value" in needs else None
 
@@ -105,7 +112,7 @@ class Columns:
         if "mc_value" in needs:
             how = Branching(self.config.rollout.mc_rollouts, self.config.rollout.invalid_penalty)
             values, played, repeated = monte_carlo_values(
-                self.policy, self.form, envs, episodes, batch, sampling, how
+                self.policy, self.form, envs, episodes, batch, sampling, how, self.backend
             )
             batch = batch.with_steps(mc_value=values)
         sampled = [step.tokens for e in played for step in e.steps if step.tokens is not None]

@@ -13,7 +13,7 @@ from stepopsd_agent.environments import EvalSet, evaluation_sets, response_forma
 from stepopsd_agent.metrics import proportion
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
-from stepopsd_agent.rollout import Sampling, Task, attempt, begin, rollout
+from stepopsd_agent.rollout import Backend, Sampling, Task, attempt, begin, rollout
 from stepopsd_agent.stacks import make_stack, task_ids
 from stepopsd_envs.manifest import fingerprint
 from stepopsd_wrappers import Episode, recorder
@@ -114,6 +114,7 @@ def evaluate_policy(
     config: RunConfig,
     *,
     on_episode: Callable[[Episode], None] | None = None,
+    backend: Backend = rollout,
 ) -> list[Episode]:
     """Play the evaluation tasks once each with the language model.
 
@@ -123,7 +124,7 @@ def evaluate_policy(
     return [
         episode
         for one in evaluation_sets(config)
-        for episode in play_set(policy, form, config, one, EVAL_SEED, on_episode)
+        for episode in play_set(policy, form, config, one, EVAL_SEED, on_episode, backend)
     ]
 
 
@@ -147,6 +148,7 @@ def play_set(
     tasks: EvalSet,
     seed: int,
     on_episode: Callable[[Episode], None] | None = None,
+    backend: Backend = rollout,
 ) -> list[Episode]:
     """Play a set with the language model, at ``eval.temperature``.
 
@@ -157,6 +159,7 @@ def play_set(
         tasks: the set.
         seed: of the first episode and of the sampling noise; the k-th episode uses seed + k.
         on_episode: called with each record as it finishes.
+        backend: who plays.
     """
     with ExitStack() as opened:
         envs = [opened.enter_context(closing(make_stack(tasks.env)))]
@@ -175,7 +178,7 @@ def play_set(
         attempts = [
             Task(task_id, seed=seed + k, group=k, member=k // len(ids)) for k, task_id in enumerate(chosen)
         ]
-        return rollout(policy, form, envs, attempts, sampling, on_episode=on_episode)
+        return backend(policy, form, envs, attempts, sampling, on_episode=on_episode)
 
 
 def chosen_tasks(tasks: EvalSet, ids: Sequence[str]) -> list[str]:

@@ -124,7 +124,8 @@ class Learner:
 
         Returns:
             Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
-            sampling policy, nats), grad_norm, and term_NAME for every further loss of the credit.
+            sampling policy, nats), grad_norm, and term_NAME for every further loss of the credit. Where
+            memory ran out also tokens_per_micro_batch, what it was halved to.
 
         Raises:
             FloatingPointError: the gradient is not finite; weights are left as they were.
@@ -140,10 +141,13 @@ class Learner:
                 group["lr"] = height * rate
         rows = torch.arange(batch.num_rows).chunk(self.config.mini_batches)
         totals: dict[str, float] = {}
+        halvings = self.budget.halvings
         with self.policy.recomputed_layers(self.config.gradient_checkpointing):
             for part in rows:
                 for name, value in self._step(batch, credit, part, temperature).items():
                     totals[name] = totals.get(name, 0.0) + value / len(rows)
+        if self.budget.halvings > halvings:
+            totals["tokens_per_micro_batch"] = self.budget.tokens
         return totals
 
     def _step(self, batch: Batch, credit: Credit, part: Tensor, temperature: float) -> dict[str, float]:

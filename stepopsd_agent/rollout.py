@@ -6,7 +6,7 @@ on it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, SupportsFloat
+from typing import Any, Protocol, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -67,6 +67,25 @@ class Sampling:
     def drawing(self) -> Drawing:
         """The distribution of tokens."""
         return Drawing(self.temperature, self.top_k, self.top_p)
+
+
+class Backend(Protocol):
+    """Who plays tasks: `rollout` in this process, or what takes and gives the same elsewhere."""
+
+    def __call__(
+        self,
+        policy: Policy,
+        form: PromptFormat,
+        envs: Sequence[gym.Env[str, str]],
+        tasks: Sequence[Task],
+        sampling: Sampling,
+        *,
+        run: str = "",
+        update: int = 0,
+        on_episode: Callable[[Episode], None] | None = None,
+    ) -> list[Episode]:
+        """Play every task once; see `rollout`."""
+        ...
 
 
 @dataclass

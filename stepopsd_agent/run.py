@@ -123,7 +123,9 @@ class Run:
                 trainer.failures.note(episode)
                 inner.advance()
 
-            episodes = evaluate_policy(trainer.policy, trainer.form, config, on_episode=count)
+            episodes = evaluate_policy(
+                trainer.policy, trainer.form, config, on_episode=count, backend=trainer.backend
+            )
         table = success_table(episodes, own.measures)
         self.evaluations[str(trainer.update)] = table
         success = f"success {table['success']:.1%} of {table['n']} held-out {own.unit}s"

@@ -40,7 +40,7 @@ class ScoringModel:
         """How to attend on this device: what is asked for, or its faster way."""
         if asked != "auto":
             return asked
-        return "segments" if self.device.type == "cpu" else "flex"
+        return "flex" if self.device.type == "cuda" else "segments"
 
     def token_logprobs(
         self,

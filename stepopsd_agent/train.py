@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from stepopsd_agent import schedules
 from stepopsd_agent.accounts import Clock, Counters
@@ -34,7 +35,7 @@ from stepopsd_agent.learner import Learner
 from stepopsd_agent.policy import Policy
 from stepopsd_agent.prompts import PromptFormat
 from stepopsd_agent.rescore import plain_logprobs
-from stepopsd_agent.rollout import Sampling, rollout
+from stepopsd_agent.rollout import Backend, Sampling, rollout
 from stepopsd_agent.shaping import penalise_invalid
 from stepopsd_agent.signals import repetition, teacher_gaps
 from stepopsd_agent.stacks import data_facts, make_stack, task_ids, training_tasks
@@ -54,6 +55,8 @@ class Trainer:
         method: credit method.
         policy: the weights being trained.
         form: prompt format.
+        backend: who plays.
+        group: processes that share every update; None for this process alone.
         update: number of the next update.
         failures: of the environments, in a row.
         initial: weights at the start: KL anchor and ``teacher=initial``.
@@ -67,6 +70,8 @@ class Trainer:
     policy: Policy
     form: PromptFormat
     run: str = ""
+    backend: Backend = rollout
+    group: ProcessGroup | None = None
     update: int = 0
     counters: Counters = field(default_factory=Counters)
     failures: Failures = field(default_factory=Failures)
@@ -79,9 +84,9 @@ class Trainer:
             self.policy.add_adapter(learner.lora, self.config.seed)
         self.initial = self.policy.origin()
         self.teacher = self.policy.state()
-        self.learner = Learner(self.policy, learner)
+        self.learner = Learner(self.policy, learner, self.group)
         self.scoring = TokenBudget(learner.tokens_per_micro_batch, self.policy.device)
-        self.columns = Columns(self.config, self.policy, self.form, self.method.needs)
+        self.columns = Columns(self.config, self.policy, self.form, self.method.needs, self.backend)
         self.envs = [make_stack(self.config.env) for _ in range(self.config.rollout.slots)]
         self.tasks = task_ids(self.envs[0])
 
@@ -141,7 +146,7 @@ class Trainer:
         drawn = training_tasks(self.tasks, c.seed, key, c.rollout.tasks, c.rollout.group_size)
         drawn = drawn[: groups * c.rollout.group_size]
         tasks = [replace(task, group=task.group + number * c.rollout.tasks) for task in drawn]
-        return rollout(
+        return self.backend(
             self.policy,
             self.form,
             self.envs,

@@ -117,6 +117,15 @@ def test_segments_notice_a_branch_at_the_wrong_place() -> None:
     assert (first - second)[:, :, 20:].abs().max() > 1e-3
 
 
+def test_flex_is_chosen_on_cuda_alone() -> None:
+    """Elsewhere it has no backward pass; what is asked for is taken."""
+    policy = tiny()
+    for device, way in (("cpu", "segments"), ("cuda:1", "flex"), ("mps", "segments")):
+        policy.device = torch.device(device)
+        assert policy.attention("auto") == way
+        assert policy.attention("padded") == "padded" and policy.attention("segments") == "segments"
+
+
 def test_attention_that_packs_do_not_know_is_refused() -> None:
     """A sliding window would be lost without a word."""
     query, key, value = heads(5)

@@ -1,5 +1,7 @@
 """Tokens per pass: given, growing, halved."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -31,6 +33,25 @@ def test_fitting_goes_by_the_memory_of_the_last_pass(
 ) -> None:
     """A budget of 1000 tokens so far."""
     assert fitting(1000, tokens, used, room) == expected
+
+
+def test_auto_budget_on_cuda_grows_until_a_pass_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 MiB a token beside 10 GiB of weights on a card of 80: 0.85 of it leaves room for 29,696 tokens."""
+    weights, token, card = 10 * 2**30, 2 * 2**20, 80 * 2**30
+    peak = [weights]
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: weights)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: peak[0])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: peak.__setitem__(0, weights))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=card)
+    )
+    budget = TokenBudget("auto", torch.device("cuda"))
+    found = []
+    for _ in range(4):
+        found.append(budget.tokens)
+        with budget.watch(budget.tokens):
+            peak[0] = weights + token * budget.tokens
+    assert found == [8192, 16384, 29_696, 29_696]
 
 
 def test_halving_says_what_happened() -> None:

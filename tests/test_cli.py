@@ -100,6 +100,10 @@ def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
             "rollout.anchor_similarity is 0.0; give a likeness above 0",
         ),
         (["eval", "--agent=random", "--eval.num_games=0"], "eval.num_games is 0; the smallest value is 1"),
+        (
+            ["eval", "--agent=random", "--learner.attention=flex"],
+            "cannot be trained through on cpu; give auto",
+        ),
         (["train", "--out=x", "--rollout.temperature=0"], "rollout.temperature is 0"),
         (["train", "--out=x", "--rollout.max_row_tokens=16"], "rollout.max_row_tokens is 16"),
         (["train", "--out=x", "--learner.mini_batches=0"], "learner.mini_batches is 0"),

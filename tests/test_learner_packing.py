@@ -69,10 +69,24 @@ def test_learner_keeps_its_smaller_budget() -> None:
     batch = batch_for(policy)
     learner = Learner(policy, LearnerConfig(kl_coef=0.0))
     with crowded(policy, 60), pytest.warns(RuntimeWarning, match="out of memory on cpu"):
-        learner.update(batch, credit_for(batch))
+        first = learner.update(batch, credit_for(batch))
         halvings = learner.budget.halvings
-        learner.update(batch, credit_for(batch))
+        second = learner.update(batch, credit_for(batch))
     assert learner.budget.halvings == halvings >= 1 and learner.budget.tokens <= 60
+    assert first["tokens_per_micro_batch"] == learner.budget.tokens  # it stands in the log of that update
+    assert "tokens_per_micro_batch" not in second
+
+
+def test_learner_processes_no_padding_and_keeps_to_its_budget() -> None:
+    """Packed: every row up to its last action token, once, in passes that fit."""
+    policy = tiny()
+    batch = batch_for(policy, episodes=8)
+    learner = Learner(policy, LearnerConfig(kl_coef=0.0, tokens_per_micro_batch=60))
+    with crowded(policy, 60):
+        learner.update(batch, credit_for(batch))
+    column = torch.arange(1, batch.action_mask.shape[1] + 1)
+    assert learner.budget.take() == int((batch.action_mask * column).amax(1).sum())
+    assert learner.budget.halvings == 0
 
 
 def test_learner_recomputes_layers_in_the_update_alone() -> None:

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from stepopsd_agent import output_layer
+from stepopsd_agent.config import Attention, LearnerConfig
+from stepopsd_agent.learner import Learner
 from stepopsd_agent.output_layer import chunk_places, likeliest, read_out, sampled
+from stepopsd_agent.rescore import plain_logprobs, teacher_logprobs
+from tests.models import tiny
+from tests.test_learner import batch_for, credit_for
 
 HEAD = torch.nn.Linear(8, 500, bias=False, dtype=torch.float64)
 
@@ -49,6 +55,31 @@ def test_read_out_keeps_no_logits_for_the_backward_pass() -> None:
 
     assert largest(64) == 64 * 500
     assert largest(65) == largest(1000) == 0
+
+
+@pytest.mark.parametrize("attention", ["segments", "padded"])
+def test_logits_are_made_of_scored_places_alone_and_few_at_a_time(
+    attention: Attention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Student, teacher and update; the update makes them once more for its backward pass."""
+    policy = tiny()
+    batch = batch_for(policy, episodes=24)
+    places, sizes = int(batch.action_mask.sum()), list[int]()
+    assert 128 < places < int(batch.tokens.attention_mask.sum()) / 2
+    monkeypatch.setattr(output_layer, "CHUNK_BYTES", 1)  # 64 places
+    policy.model.get_output_embeddings().register_forward_pre_hook(
+        lambda layer, given: sizes.append(given[0].shape[:-1].numel())
+    )
+    plain_logprobs(policy, batch, tokens_per_pass=4096, attention=attention)
+    assert (sum(sizes), max(sizes)) == (places, 64)
+    sizes.clear()
+    blocks = [[5, 6, 7]] * batch.num_episodes
+    teacher_logprobs(policy, batch, blocks, "inline", tokens_per_pass=4096, attention=attention)
+    assert (sum(sizes), max(sizes)) == (places, 64)
+    sizes.clear()
+    config = LearnerConfig(kl_coef=0.0, attention=attention, tokens_per_micro_batch=4096)
+    Learner(policy, config).update(batch, credit_for(batch))
+    assert (sum(sizes), max(sizes)) == (2 * places, 64)
 
 
 def test_read_out_of_no_place_is_empty() -> None:

@@ -59,6 +59,20 @@ def test_score_trees_equal_one_pass_per_step(budget: int) -> None:
             torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 
+def test_score_trees_in_float32_are_rows_of_their_own_to_a_bit_or_two() -> None:
+    """Long rows, so that float32 sums over keys would show (1.4e-6): they are made in float64."""
+    policy, rng = tiny(), np.random.default_rng(0)
+    policy.load_state({name: 2 * weight for name, weight in policy.state().items()})
+    trunk = ids(rng, 300)
+    branches = tuple(Branch(at, ids(rng, 7), ids(rng, 5)) for at in range(10, 300, 9))
+    rows = [
+        Tree(trunk[: b.at] + b.block + b.target, scored=tuple(range(b.at + 7, b.at + 12))) for b in branches
+    ]
+    ((_, shared),) = score_trees(policy, [Tree(trunk, branches)], tokens_per_pass=5000)
+    alone = [trunk for trunk, _ in score_trees(policy, rows, tokens_per_pass=2000)]
+    torch.testing.assert_close(torch.cat(shared), torch.cat(alone), atol=1e-6, rtol=0)
+
+
 def test_score_trees_notice_a_branch_at_the_wrong_place() -> None:
     """The comparison above can fail: hanging a branch one token earlier gives other numbers."""
     policy, tree = tiny(), forest(1)[2]

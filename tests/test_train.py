@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent import credit
+from stepopsd_agent.batch import collate
 from stepopsd_agent.credit.base import CreditMethod
 from stepopsd_agent.groups import episode_metrics, whole_groups
 from stepopsd_agent.policy import Policy
@@ -138,6 +139,18 @@ def test_train_rescored_old_logprobs_give_nearly_the_same_update() -> None:
     moved = sum(float((first[name] - start[name]).abs().sum()) for name in first)
     apart = sum(float((first[name] - second[name]).abs().sum()) for name in first)
     assert 0 < apart < 0.02 * moved
+
+
+@pytest.mark.parametrize("mini_batches", [1, 2])
+def test_train_takes_the_old_logprobs_that_were_recorded(mini_batches: int) -> None:
+    """Without teacher and reference no pass is made before the update, unless it is asked for."""
+    settings = {"kl_coef": 0.0, "mini_batches": mini_batches}
+    one, other = (trainer(credit.make("grpo"), learner={**settings, "rescore_old": s}) for s in (False, True))
+    episodes = one.collect()
+    old = one.score(episodes).tokens.old_logprobs
+    assert torch.equal(old, collate(episodes, pad_id=one.policy.pad_id).tokens.old_logprobs)
+    one.step(), other.step()
+    assert one.counters.scored == 0 < other.counters.scored
 
 
 def test_train_counts_what_it_consumes() -> None:
