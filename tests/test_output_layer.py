@@ -67,9 +67,8 @@ def test_logits_are_made_of_scored_places_alone_and_few_at_a_time(
     places, sizes = int(batch.action_mask.sum()), list[int]()
     assert 128 < places < int(batch.tokens.attention_mask.sum()) / 2
     monkeypatch.setattr(output_layer, "CHUNK_BYTES", 1)  # 64 places
-    policy.model.get_output_embeddings().register_forward_pre_hook(
-        lambda layer, given: sizes.append(given[0].shape[:-1].numel())
-    )
+    head = policy.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head.register_forward_pre_hook(lambda layer, given: sizes.append(given[0].shape[:-1].numel()))
     plain_logprobs(policy, batch, tokens_per_pass=4096, attention=attention)
     assert (sum(sizes), max(sizes)) == (places, 64)
     sizes.clear()

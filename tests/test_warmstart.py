@@ -251,7 +251,8 @@ def test_clone_imitates_a_novice_last_and_whole(demos: list[Demonstration], form
         losses.append(clone(form.policy, data, config, 0, last=shown))
     alone, followed = losses
     assert len(followed) == len(alone) + 1 and followed[:-1] == alone
-    assert followed[-1] == pytest.approx(float(clone_loss(form.policy, last, mistakes=True)), rel=1e-5)
+    whole = clone_loss(form.policy, last, mistakes=True).item()
+    assert followed[-1] == pytest.approx(whole, rel=1e-5)
     form.policy.load_state(state)
 
 
