@@ -16,11 +16,13 @@ from stepopsd_agent.stacks import make_stack, task_ids
 from stepopsd_envs.manifest import GamesNotFoundError
 from stepopsd_envs.search_qa.questions import QuestionsNotFoundError
 from stepopsd_envs.search_qa.retrieval.base import RetrieverError
+from stepopsd_envs.search_qa.retrieval.http import HttpRetriever, Patience
 from stepopsd_wrappers import Episode
 
 LETTERS = 4
 """Letters of a token, where the tokenizer is not at hand."""
 _TRIED = 4
+_QUICK_S = 1.0
 Count = Callable[[str], float]
 
 
@@ -100,6 +102,7 @@ def _played(config: EnvConfig, seed: int) -> tuple[list[Demonstration], int, str
     Where the data or the retriever are missing, generated tasks take their place: planning needs neither.
     """
     try:
+        _require_server(config.retriever)
         env, where = make_stack(config), "texts of training tasks"
     except (GamesNotFoundError, QuestionsNotFoundError, RetrieverError, gym.error.Error) as error:
         generated = replace(config, games="generated", questions="synthetic", retriever="bm25", corpus=None)
@@ -111,6 +114,13 @@ def _played(config: EnvConfig, seed: int) -> tuple[list[Demonstration], int, str
         chosen = [ids[k * len(ids) // _TRIED] for k in range(min(_TRIED, len(ids)))]
         limit = int(opened.get_wrapper_attr("step_limit"))
         return demonstrate(opened, chosen, 0.1, seed, peers=False), limit, where
+
+
+def _require_server(retriever: str) -> None:
+    """Raise `RetrieverError` at once where a retriever behind HTTP does not answer: a plan need not wait."""
+    if retriever.startswith(("http://", "https://")):
+        with closing(HttpRetriever(retriever, patience=Patience(_QUICK_S, _QUICK_S))) as server:
+            _ = server.fingerprint
 
 
 def played_lengths(episodes: Sequence[Episode], block: float) -> Lengths:

@@ -1,6 +1,8 @@
 """Plans beside what happens: parameters, tokens, memory kept for the backward pass, and the command."""
 
 import json
+import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from stepopsd_agent.batch import collate
 from stepopsd_agent.cli import main
 from stepopsd_agent.config import LoraConfig, ModelConfig, config_from_dict
 from stepopsd_agent.credit.base import Credit
-from stepopsd_agent.expected_lengths import expected_lengths, played_lengths
+from stepopsd_agent.expected_lengths import _require_server, expected_lengths, played_lengths
 from stepopsd_agent.learner import Learner
 from stepopsd_agent.plan import (
     Lengths,
@@ -29,6 +31,7 @@ from stepopsd_agent.policy import ModelFolderError, load_policy
 from stepopsd_agent.prompts import make_format
 from stepopsd_agent.shapes import KNOWN, model_shape
 from stepopsd_agent.train import Trainer
+from stepopsd_envs.search_qa.retrieval.base import RetrieverError
 from tests.runs import run_config, taught, train_arguments
 from tests.test_rollout import play
 
@@ -173,6 +176,15 @@ def test_expected_lengths_are_those_of_an_expert_within_its_rows() -> None:
         config, env=replace(config.env, games="train", data_root="/nonexistent", num_games=None)
     )
     assert any("real ones are not at hand" in one for one in expected_lengths(official)[1])
+
+
+def test_expected_lengths_do_not_wait_for_a_server_that_is_not_started() -> None:
+    """A plan is made before anything runs; a search would try for half a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connects and never answers
+        started = time.monotonic()
+        with pytest.raises(RetrieverError):
+            _require_server(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.monotonic() - started < 5
 
 
 def test_played_lengths_are_means() -> None:
