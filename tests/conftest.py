@@ -4,6 +4,7 @@ import getpass
 import hashlib
 import os
 import shutil
+import signal
 import sys
 import tarfile
 import tempfile
@@ -16,6 +17,11 @@ from filelock import FileLock
 # One thread per process: the suite runs several, tiny models gain nothing from more, and sums keep one order.
 # Commands that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell that starts the suite in the background has it ignore Ctrl-C, and so would the commands that tests
+# start and then interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A first call, or a machine with other work, takes long without being wrong.
 hypothesis.settings.register_profile("steady", deadline=None)
