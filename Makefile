@@ -29,7 +29,7 @@ install: ## create ./.venv and install; EXTRAS=alfworld,search,sb3,ray adds opti
 	@$(MAKE) --no-print-directory $(STAMP)
 
 demo: $(STAMP) ## train a small StepOPSD agent on generated ALFWorld games; results in runs/demo
-	$(PY) -m benchmarks.demo --out runs/demo
+	$(PY) -m benchmarks.runs.demo --out runs/demo
 
 test: $(STAMP) ## the test suite, without what is slow or needs a GPU
 	$(PY) -m pytest -n $(JOBS) -m "not slow and not gpu"
@@ -50,16 +50,16 @@ format: $(STAMP) ## rewrite the sources in the project's format
 	$(PY) -m ruff format .
 
 docs: $(STAMP) ## run every snippet of README.md and docs/, and check their links
-	$(PY) -m pytest tests/test_docs.py
+	$(PY) -m pytest tests/project/test_docs.py
 
 bench: $(STAMP) ## the benchmarks in short form; comparisons with real data need STEPOPSD_TEST_DATA
-	$(PY) -m benchmarks.demo --short --out "$$(mktemp -d)"
-	$(PY) -m benchmarks.rescore_cost --short
+	$(PY) -m benchmarks.runs.demo --short --out "$$(mktemp -d)"
+	$(PY) -m benchmarks.learner.rescore_cost --short
 	@if [ -z "$$STEPOPSD_TEST_DATA" ]; then \
 	  echo "STEPOPSD_TEST_DATA is not set: nothing to compare credit and games with"; exit 0; fi; set -ex; \
-	$(PY) -m benchmarks.credit_golden "$$STEPOPSD_TEST_DATA/credit-golden.json"; \
+	$(PY) -m benchmarks.learner.credit_golden "$$STEPOPSD_TEST_DATA/credit-golden.json"; \
 	games="$$(mktemp -d)"; tar -xJf "$$STEPOPSD_TEST_DATA/alfworld-games.tar.xz" -C "$$games"; \
-	$(PY) -m benchmarks.alfworld_parity --data-root "$$games" \
+	$(PY) -m benchmarks.alfworld.parity --data-root "$$games" \
 	  --transcripts "$$STEPOPSD_TEST_DATA/alfworld-transcripts.jsonl.gz"
 
 clean: ## remove ./.venv, caches and build folders; keeps runs/

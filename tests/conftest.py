@@ -82,7 +82,7 @@ def old_official_games(test_data: Path) -> Path:
 @pytest.fixture(scope="session")
 def taught_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny model that wins one tiny game about every other time, read only by agreement."""
-    from tests.runs import taught  # imports torch, which most tests do without
+    from tests.helpers.runs import taught  # imports torch, which most tests do without
 
     folder = tmp_path_factory.mktemp("taught") / "model"
     taught().save(folder)

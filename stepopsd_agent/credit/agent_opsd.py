@@ -29,8 +29,8 @@ from torch import Tensor
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
-from stepopsd_agent.credit.gap import LOGPROBS, gap, mixed
 from stepopsd_agent.credit.grpo import GRPO
+from stepopsd_agent.credit.teacher_gap import LOGPROBS, gap, mixed
 
 _EPS = 1e-6
 

@@ -25,10 +25,11 @@ from typing import ClassVar, Literal
 
 import torch
 
-from stepopsd_agent import losses, ops
+from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, DistributionTerm, check_choice, check_range, computed
-from stepopsd_agent.credit.gap import LOGPROBS, gap
+from stepopsd_agent.credit.teacher_gap import LOGPROBS, gap
+from stepopsd_agent.ops import losses
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from typing import ClassVar, Literal
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
-from stepopsd_agent.credit.gap import LOGPROBS, gap, gap_weight, mixed
 from stepopsd_agent.credit.grpo import GRPO
+from stepopsd_agent.credit.teacher_gap import LOGPROBS, gap, gap_weight, mixed
 
 
 @dataclass(frozen=True)

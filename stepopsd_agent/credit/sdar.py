@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
-from stepopsd_agent import losses
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, LossTerm, check_choice, check_range, computed
 from stepopsd_agent.credit.grpo import GRPO
+from stepopsd_agent.ops import losses
 
 
 @dataclass(frozen=True)

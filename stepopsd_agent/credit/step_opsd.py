@@ -32,10 +32,10 @@ from torch import Tensor
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
+from stepopsd_agent.batch.spans import SPANS, Span, span_mask
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
-from stepopsd_agent.credit.gap import LOGPROBS, gap, gap_weight, mixed
 from stepopsd_agent.credit.grpo import GRPO
-from stepopsd_agent.segment import SPANS, Span, span_mask
+from stepopsd_agent.credit.teacher_gap import LOGPROBS, gap, gap_weight, mixed
 
 _EPS = 1e-6
 

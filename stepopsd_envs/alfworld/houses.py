@@ -17,7 +17,7 @@ Placed = list[tuple[str, int | None]]
 
 @lru_cache(maxsize=1)
 def statistics() -> dict[str, Any]:
-    """Counts over official training games, as ``benchmarks/house_counts.py`` measures them."""
+    """Counts over official training games, as ``benchmarks/houses/counts.py`` measures them."""
     loaded: dict[str, Any] = json.loads(
         files(__package__).joinpath("houses.json").read_text(encoding="utf-8")
     )
@@ -25,7 +25,7 @@ def statistics() -> dict[str, Any]:
 
 
 def full_statistics(room: str) -> dict[str, Any]:
-    """What houses of tier ``full`` are drawn from, as ``benchmarks/house_choices.py`` measures it."""
+    """What houses of tier ``full`` are drawn from, as ``benchmarks/houses/choices.py`` measures it."""
     found: dict[str, Any] = statistics()["full"][room]
     return found
 

@@ -82,7 +82,7 @@ def id_hash(game: TaskFile) -> str:
 
 @lru_cache(maxsize=1)
 def known_games() -> Mapping[str, Mapping[str, str]]:
-    """``[split][id_hash]``: half of the hash of each file, as ``benchmarks/known_games.py`` wrote it."""
+    """``[split][id_hash]``: half of each file's hash, as ``benchmarks/alfworld/known_games.py`` wrote it."""
     text = resources.files(__package__).joinpath("release.json").read_text(encoding="utf-8")
     loaded: Mapping[str, Any] = json.loads(text)
     return loaded

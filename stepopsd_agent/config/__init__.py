@@ -1,0 +1,1 @@
+"""The settings of a run, as dataclasses that YAML files and flags are made from."""

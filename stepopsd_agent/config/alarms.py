@@ -1,0 +1,50 @@
+"""When a run raises an alarm, and what follows."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+Consequence = Literal["off", "warn", "lower", "stop"]
+
+
+@dataclass
+class AlarmConfig:
+    """One alarm.
+
+    Attributes:
+        at: the value at which it is raised.
+        do: "warn", "lower" the scheduled fields of the credit method (lambda_mix), "stop" the run, or "off".
+    """
+
+    at: float
+    do: Consequence = "warn"
+
+
+@dataclass
+class AlarmsConfig:
+    """What is watched, in means over the latest updates.
+
+    Attributes:
+        window: updates in a mean; no alarm is raised before there are so many.
+        lower_by: what "lower" multiplies the scheduled fields by.
+        gap: largest mean |log p_teacher - log p_student| of a kind of token, in nats; raised above.
+        clip: share of tokens that the clipped surrogate gives no gradient; raised above.
+        credit: entropy of an episode's credit over its steps, 1 where all have the same; raised below.
+        flat: share of groups without variance; raised above.
+        short: length of responses over that of the first updates; raised below.
+        long: the same; raised above.
+        repetition: share of steps, or of four tokens in a row, that an episode has had before; raised above.
+        kl: KL to the initial policy (where learner.kl_coef measures it) or to the sampling one, in nats per
+            token; raised above.
+    """
+
+    window: int = 5
+    lower_by: float = 0.5
+    gap: AlarmConfig = field(default_factory=partial(AlarmConfig, 3.0))
+    clip: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.3))
+    credit: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.1))
+    flat: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.9))
+    short: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.3))
+    long: AlarmConfig = field(default_factory=partial(AlarmConfig, 3.0))
+    repetition: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.8))
+    kl: AlarmConfig = field(default_factory=partial(AlarmConfig, 1.0))

@@ -1,0 +1,102 @@
+"""What an update can be told, as dataclasses."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Attention = Literal["auto", "segments", "flex", "padded"]
+"""How several rows go through the model at once; see `LearnerConfig.attention`."""
+
+
+@dataclass
+class LoraConfig:
+    """A low-rank adapter (LoRA) trained instead of the model; needs the extra ``lora``.
+
+    Attributes:
+        rank: of the matrices; 0 trains the model itself.
+        alpha: scale of the adapter, times 1 / rank; 0 takes the rank, a scale of 1.
+        targets: names of the layers that get one, with commas between them, or "all-linear".
+    """
+
+    rank: int = 0
+    alpha: float = 0.0
+    targets: str = "all-linear"
+
+
+@dataclass
+class LearnerConfig:
+    """The policy update.
+
+    Attributes:
+        lr: AdamW learning rate.
+        muon_lr: Muon learning rate for the matrices of the layers; 0 leaves them to AdamW.
+        lr_schedule: "constant", or "linear", which takes both rates towards zero at the end of the run.
+        lr_warmup: updates over which the rates rise to their height.
+        weight_decay: weight decay of both.
+        max_grad_norm: gradient clipping.
+        clip_low: PPO clip below 1.
+        clip_high: PPO clip above 1.
+        dual_clip: bound for negative advantages (c > 1).
+        kl_coef: weight of the k3 KL to the initial policy; 0 switches the reference off.
+        aggregation: how token losses become one number.
+        mini_batches: optimizer steps per batch of episodes.
+        tokens_per_micro_batch: tokens per pass, in scoring and in the update; does not change the result.
+            "auto" is 2048 on CPU, where larger passes are slower; on CUDA it begins with 8192 and grows as
+            far as memory allows. Where memory runs out, it is halved and the update goes on.
+        attention: how several rows go through the model at once. "segments" and "flex" pack them into one
+            sequence without padding: an attention call per row, or one FlexAttention call (CUDA alone in
+            training). "padded" pads rows of similar length, for models that take no attention function.
+            "auto" is segments on CPU and flex on CUDA.
+        gradient_checkpointing: compute each layer again in the backward pass: about a third more time, far
+            less memory.
+        lora: adapter to train instead of the model.
+        rescore_old: recompute the old log-probs instead of taking those recorded in sampling; always done
+            where rollout.top_k or rollout.top_p cut, as recorded ones are of the cut distribution.
+    """
+
+    lr: float = 1e-6
+    muon_lr: float = 0.0
+    lr_schedule: Literal["constant", "linear"] = "constant"
+    lr_warmup: int = 0
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    dual_clip: float = 3.0
+    kl_coef: float = 0.01
+    aggregation: Literal[
+        "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"
+    ] = "token-mean"
+    mini_batches: int = 1
+    tokens_per_micro_batch: int | Literal["auto"] = "auto"
+    attention: Attention = "auto"
+    gradient_checkpointing: bool = False
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    rescore_old: bool = False
+
+
+@dataclass
+class CriticConfig:
+    """The critic, made only for a credit method that needs values.
+
+    Attributes:
+        lr: AdamW learning rate; above the policy's, as published.
+        weight_decay: weight decay.
+        max_grad_norm: gradient clipping.
+    """
+
+    lr: float = 1e-5
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+
+
+@dataclass
+class ScheduleConfig:
+    """How the scheduled fields of a credit method (lambda_mix) change over updates.
+
+    Attributes:
+        kind: "linear" decays to zero, "constant" stays.
+        decay_updates: updates until zero.
+    """
+
+    kind: Literal["linear", "constant"] = "linear"
+    decay_updates: int = 50

@@ -1,0 +1,233 @@
+"""Everything a run can be told, as dataclasses; command line and YAML files are made from these fields."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from stepopsd_agent.config.alarms import AlarmConfig, AlarmsConfig
+from stepopsd_agent.config.environment import EnvConfig, EvalConfig
+from stepopsd_agent.config.learning import Attention, CriticConfig, LearnerConfig, LoraConfig, ScheduleConfig
+
+__all__ = [
+    "AlarmConfig",
+    "AlarmsConfig",
+    "Attention",
+    "CriticConfig",
+    "EnvConfig",
+    "EvalConfig",
+    "HindsightConfig",
+    "LearnerConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "RolloutConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "WarmstartConfig",
+    "config_from_dict",
+    "config_to_dict",
+]
+
+
+@dataclass
+class ModelConfig:
+    """The language model.
+
+    Attributes:
+        path: model folder or hub name; "tiny" makes a fresh Qwen3-shaped model (warmstart only).
+        gguf_file: name of a GGUF file inside ``path``.
+        dtype: "auto" is float32 on CPU and bfloat16 on CUDA.
+        chat: use the chat template: "auto" when the tokenizer has one.
+        system: system message for chat models; when absent one that names the environment's kind of answer.
+        enable_thinking: passed to templates that know it (Qwen3).
+        hidden_size: width of a tiny model.
+        num_layers: depth of a tiny model.
+        num_heads: attention heads of a tiny model.
+        head_dim: width of a tiny model's heads. Keys and queries are normalised, so their products stay below
+            its root: narrow heads cannot look at one word among hundreds.
+        vocab_size: tokens of a tiny model's own tokenizer.
+        max_positions: longest row of a tiny model, in tokens.
+    """
+
+    path: str = "tiny"
+    gguf_file: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    chat: Literal["auto", "on", "off"] = "auto"
+    system: str | None = None
+    enable_thinking: bool = False
+    hidden_size: int = 128
+    num_layers: int = 4
+    num_heads: int = 4
+    head_dim: int = 64
+    vocab_size: int = 1024
+    max_positions: int = 4096
+
+
+@dataclass
+class RolloutConfig:
+    """How episodes are collected.
+
+    Attributes:
+        tasks: different games per update (groups).
+        group_size: attempts per game.
+        slots: episodes played at once; a finished episode's slot takes the next task.
+        temperature: sampling temperature in training.
+        top_k: draw from the k likeliest tokens only; 0: from all. Cuts by top_k and top_p are for training;
+            evaluation draws from all tokens.
+        top_p: draw from the likeliest tokens only that together reach this probability; 1: from all.
+        stop: strings that end a response, beside the tokens that do, in training and evaluation.
+        max_tokens: longest response, in tokens.
+        max_row_tokens: an episode whose row would grow beyond this is truncated.
+        invalid_penalty: taken off the return for every command that is not admissible; a success pays 1.
+        anchor_similarity: observations of a group at least so alike count as the same anchor; 1: equal ones.
+        max_rounds: above 1, groups whose attempts all have one return are left out, and as many further tasks
+            played instead, until none is missing or so many rounds were played (DAPO's dynamic sampling).
+        mc_rollouts: fresh attempts per step, for a credit method that needs Monte-Carlo values.
+    """
+
+    tasks: int = 16
+    group_size: int = 8
+    slots: int = 64
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    stop: list[str] = field(default_factory=list)
+    max_tokens: int = 16
+    max_row_tokens: int = 4096
+    invalid_penalty: float = 0.0
+    anchor_similarity: float = 1.0
+    max_rounds: int = 1
+    mc_rollouts: int = 9
+
+
+@dataclass
+class HindsightConfig:
+    """What the teacher is told, and where.
+
+    Attributes:
+        mode: nothing, how the episode ended, a successful peer of the same group, or both.
+        position: "inline" right before each step's tokens (the paper's), "prefix" right after the first
+            prompt.
+        peer: show the peer's commands with the answers to them, or the commands alone.
+        peer_for: who is shown a peer: failed attempts, or all, a success then reading another one.
+        max_peer_tokens: a longer peer loses its middle.
+        teacher: "stale" weights (refreshed), "live" (current), "initial", or "ema" (a moving average).
+        refresh: updates between two refreshes of the stale teacher.
+        ema_rate: share of the current weights that each update mixes into the moving average.
+        top_k: likeliest tokens kept of the teacher's distributions, for a credit method that compares them;
+            0 keeps the whole vocabulary.
+    """
+
+    mode: Literal["none", "correctness", "peer", "correctness+peer"] = "correctness+peer"
+    position: Literal["inline", "prefix"] = "inline"
+    peer: Literal["transcript", "commands"] = "transcript"
+    peer_for: Literal["failed", "all"] = "failed"
+    max_peer_tokens: int = 512
+    teacher: Literal["stale", "live", "initial", "ema"] = "stale"
+    refresh: int = 10
+    ema_rate: float = 0.05
+    top_k: int = 100
+
+
+@dataclass
+class WarmstartConfig:
+    """Behaviour cloning from an exploring expert.
+
+    Attributes:
+        demonstrations: expert episodes to clone.
+        passes: passes over them.
+        batch_rows: rows per optimizer step.
+        lr: peak learning rate of AdamW (linear warm-up, cosine decay).
+        muon_lr: peak learning rate of Muon on the weight matrices; 0 gives them to AdamW, too. A fresh model
+            learns to copy
+            names several times sooner with Muon; a pretrained one is better left to AdamW.
+        mistake_rate: share of the expert's commands replaced by a mistake that it then mends.
+        mistake_passes: so many of the passes, the last ones (0.5: half of one), imitate the mistakes as well,
+            as one does who cannot tell them from the rest; behind a hindsight block they are never imitated.
+        novice_demonstrations: episodes of a novice on further tasks, imitated last, once, mistakes and all.
+        novice_mistake_rate: share of the novice's commands that are mistakes.
+        hindsight_steps: steps per demonstration also shown behind an inline hindsight block.
+        hindsight_share: share of the games also shown played by an expert that read a peer, behind a prefix
+            block.
+        observation_weight: weight of the loss on the environment's own words; they teach a fresh model to
+            read.
+    """
+
+    demonstrations: int = 2000
+    passes: int = 1
+    batch_rows: int = 8
+    lr: float = 2e-3
+    muon_lr: float = 0.0
+    mistake_rate: float = 0.1
+    mistake_passes: float = 0.0
+    novice_demonstrations: int = 0
+    novice_mistake_rate: float = 0.4
+    hindsight_steps: int = 2
+    hindsight_share: float = 0.25
+    observation_weight: float = 0.3
+
+
+@dataclass
+class RunConfig:
+    """One run, whole; the same file serves every command.
+
+    Attributes:
+        seed: everything random follows from it.
+        updates: policy updates of a training run.
+        device: "cpu", "cuda" or "cuda:N".
+        threads: CPU threads of PyTorch; 0 leaves its default. Equal results need equal threads.
+        checkpoint_every: updates between two checkpoints.
+        env: the games.
+        model: the language model.
+        rollout: how episodes are collected.
+        hindsight: what the teacher is told.
+        schedule: how scheduled fields of the credit method change.
+        learner: the update.
+        critic: the model that predicts values.
+        alarms: what is watched, and what follows.
+        eval: evaluation on held-out games.
+        warmstart: behaviour cloning (``stepopsd warmstart``).
+    """
+
+    seed: int = 0
+    updates: int = 150
+    device: str = "cpu"
+    threads: int = 0
+    checkpoint_every: int = 5
+    env: EnvConfig = field(default_factory=EnvConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    hindsight: HindsightConfig = field(default_factory=HindsightConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    alarms: AlarmsConfig = field(default_factory=AlarmsConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    warmstart: WarmstartConfig = field(default_factory=WarmstartConfig)
+
+
+def config_to_dict(config: RunConfig) -> dict[str, Any]:
+    """Plain nested dictionaries, for YAML and JSON."""
+    return asdict(config)
+
+
+def config_from_dict(values: Mapping[str, Any]) -> RunConfig:
+    """The inverse of ``config_to_dict``; sections that are missing keep their defaults.
+
+    Raises:
+        ValueError: a key that no field has.
+    """
+    config = RunConfig()
+    for name, value in values.items():
+        _set(config, name, value, "")
+    return config
+
+
+def _set(section: Any, name: str, value: Any, path: str) -> None:
+    known = [f.name for f in fields(section)]
+    if name not in known:
+        raise ValueError(f"config key {path}{name}: unknown; allowed here: {', '.join(known)}")
+    if isinstance(value, Mapping):
+        for inner, item in value.items():
+            _set(vars(section)[name], inner, item, f"{path}{name}.")
+    else:
+        setattr(section, name, value)

@@ -1,0 +1,89 @@
+"""What the hindsight teacher is told: how the attempt ended, and a successful attempt of the same group.
+
+Data in, token ids out; the model is not needed here. Section 1.3 of the StepOPSD paper (arXiv 2605.27140):
+only groups with both successes and failures have peers, the peer is the first success in batch order, and
+only failed attempts are shown one.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from stepopsd_agent.config.run import HindsightConfig
+from stepopsd_agent.models.policy import Policy
+from stepopsd_wrappers import Episode
+
+OPEN, CLOSE = "<hindsight>\n", "</hindsight>\n"
+PEER_OPEN, PEER_CLOSE = "<peer>\n", "</peer>\n"
+
+
+def choose_peers(
+    episodes: Sequence[Episode], peer_for: Literal["failed", "all"] = "failed"
+) -> list[Episode | None]:
+    """For each episode the first success of its (update, group) that is not itself, or None.
+
+    With "failed" an episode that succeeded itself has none.
+    """
+    won: dict[tuple[int, int], list[Episode]] = {}
+    for episode in episodes:
+        if episode.success:
+            won.setdefault((episode.update, episode.group), []).append(episode)
+
+    def peer(episode: Episode) -> Episode | None:
+        if episode.success and peer_for == "failed":
+            return None
+        others = (e for e in won.get((episode.update, episode.group), []) if e is not episode)
+        return next(others, None)
+
+    return [peer(episode) for episode in episodes]
+
+
+def outcome_text(success: bool) -> str:
+    """One line on how the attempt ended."""
+    return f"This attempt ended in {'success' if success else 'failure'}.\n"
+
+
+def peer_text(peer: Episode, content: str) -> str:
+    """A peer's commands, with the answers to them when ``content`` is "transcript"."""
+    answers = [f"\n{step.observation}" if content == "transcript" else "" for step in peer.steps[1:]]
+    return "".join(f"> {step.action}{answer}\n" for step, answer in zip(peer.steps[1:], answers, strict=True))
+
+
+def cut_middle(ids: Sequence[int], limit: int) -> list[int]:
+    """Keep the first and the last ids: how the peer began and how it won."""
+    if len(ids) <= limit:
+        return list(ids)
+    head = limit // 2
+    return [*ids[:head], *ids[len(ids) - (limit - head) :]]
+
+
+def hindsight_words() -> list[str]:
+    """Every fixed text a block can hold, for a tokenizer that is learned from text."""
+    return [OPEN + outcome_text(success) + PEER_OPEN + PEER_CLOSE + CLOSE for success in (True, False)]
+
+
+def block_ids(
+    policy: Policy, config: HindsightConfig, success: bool | None, peer: Episode | None
+) -> list[int]:
+    """Ids of one hindsight block; empty when there is nothing to tell: the teacher sees what the student saw.
+
+    Args:
+        policy: owner of the tokenizer.
+        config: mode and peer settings.
+        success: how the attempt ended; used by the modes with "correctness".
+        peer: a successful attempt at the same task; used by the modes with "peer".
+    """
+    outcome = outcome_text(success) if "correctness" in config.mode and success is not None else ""
+    shown = peer if "peer" in config.mode else None
+    if not outcome and shown is None:
+        return []
+    head, tail = policy.encode([OPEN + outcome, CLOSE])
+    if shown is None:
+        return [*head, *tail]
+    begin, body, end = policy.encode([PEER_OPEN, peer_text(shown, config.peer), PEER_CLOSE])
+    return [*head, *begin, *cut_middle(body, config.max_peer_tokens), *end, *tail]
+
+
+def hindsight_blocks(policy: Policy, config: HindsightConfig, episodes: Sequence[Episode]) -> list[list[int]]:
+    """One block per episode of a batch, in its order."""
+    peers = choose_peers(episodes, config.peer_for)
+    return [block_ids(policy, config, e.success, peer) for e, peer in zip(episodes, peers, strict=True)]

@@ -1,0 +1,119 @@
+"""A critic: a copy of the policy's network with one number per token for an output, read where steps begin.
+
+It is made only when a credit method needs values, and learns what that method's credit tells it to predict.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.batch.spans import place_in_step
+from stepopsd_agent.config.run import Attention, CriticConfig
+from stepopsd_agent.models.packed.attention import pack_states
+from stepopsd_agent.models.packed.packing import pack_rows
+from stepopsd_agent.models.packed.token_budget import TokenBudget, as_budget, in_parts
+from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.run.files.checkpoint import load_optimizer, optimizer_tensors
+
+
+class Critic:
+    """Predicts, before every step, the rewards to come.
+
+    Attributes:
+        body: a copy of the policy's network, without its output layer.
+        head: from the network's last state to the value; zero at first, so that all values are.
+        optimizer: AdamW over both.
+    """
+
+    def __init__(self, policy: Policy, config: CriticConfig, attention: Attention = "auto") -> None:
+        """Copy the policy's network as it is now; ``attention`` as in `LearnerConfig`."""
+        self.config, self.device, self.how = config, policy.device, policy.attention(attention)
+        self.body = deepcopy(policy.model.base_model)
+        self.head = torch.nn.Linear(policy.model.config.hidden_size, 1).to(policy.device, policy.model.dtype)
+        torch.nn.init.zeros_(self.head.weight)
+        torch.nn.init.zeros_(self.head.bias)
+        self.parameters = [*self.body.parameters(), *self.head.parameters()]
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.lr, weight_decay=config.weight_decay)
+
+    def values(self, batch: Batch, *, tokens_per_pass: int | TokenBudget) -> Tensor:
+        """[S] values, each read at the last token before its step's first sampled one."""
+        out = torch.zeros(batch.num_steps, device=self.device)
+
+        def one_pass(rows: list[int]) -> None:
+            with torch.inference_mode():
+                steps, values = self._read(batch, torch.tensor(rows, device=self.device))
+                out[steps] = values.float()
+
+        self._in_parts(batch, tokens_per_pass, one_pass, lambda: None)
+        return out
+
+    def learn(self, batch: Batch, targets: Tensor, *, tokens_per_pass: int | TokenBudget) -> dict[str, float]:
+        """One update towards `targets` [S]; returns the error before it and the variance explained then."""
+        errors: list[float] = []
+
+        def begin() -> None:
+            errors.clear()
+            self.optimizer.zero_grad(set_to_none=True)
+
+        def one_pass(rows: list[int]) -> None:
+            steps, values = self._read(batch, torch.tensor(rows, device=self.device))
+            loss = (values - targets[steps].detach()).square().sum() / batch.num_steps
+            (loss / 2).backward()  # type: ignore[no-untyped-call]
+            errors.append(float(loss.detach()))
+
+        self._in_parts(batch, tokens_per_pass, one_pass, begin)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
+        self.optimizer.step()
+        error, spread = sum(errors), float(targets.detach().var(correction=0))
+        return {"value_loss": error, "explained_variance": 1 - error / spread if spread > 0 else 0.0}
+
+    def _in_parts(
+        self,
+        batch: Batch,
+        tokens_per_pass: int | TokenBudget,
+        work: Callable[[list[int]], None],
+        begin: Callable[[], None],
+    ) -> None:
+        lengths = batch.tokens.attention_mask.sum(1).tolist()
+        budget, padded = as_budget(tokens_per_pass, self.device), self.how == "padded"
+        in_parts(budget, lengths, work, padded=padded, begin=begin, settled=bool(self.optimizer.state))
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """What a checkpoint must hold as tensors."""
+        return {"critic": self._weights(), "critic_optimizer": optimizer_tensors(self.optimizer)[0]}
+
+    def state(self) -> dict[str, object]:
+        """What else a checkpoint must hold, JSON-able."""
+        return optimizer_tensors(self.optimizer)[1]
+
+    def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, object]) -> None:
+        """Continue from a checkpoint."""
+        with torch.no_grad():
+            for name, weight in self._named():
+                weight.copy_(tensors["critic"][name])
+        load_optimizer(self.optimizer, tensors["critic_optimizer"], state)
+
+    def _read(self, batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Steps of these rows [M], and their values [M]."""
+        tokens = batch.tokens.rows(rows)
+        begins = place_in_step(tokens.step_of_token, batch.num_steps) == 0
+        if self.how == "padded":
+            states = self.body(
+                input_ids=tokens.input_ids, position_ids=tokens.position_ids, use_cache=False
+            ).last_hidden_state[:, :-1][begins[:, 1:]]
+        else:
+            pack = pack_rows(tokens.input_ids, tokens.attention_mask, tokens.position_ids, begins)
+            states = pack_states(self.body, pack, self.how)[:, :-1][pack.select[:, 1:]]
+        return tokens.step_of_token[begins], self.head(states)[:, 0].float()
+
+    def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
+        return [*self.body.named_parameters(prefix="body"), *self.head.named_parameters(prefix="head")]
+
+    def _weights(self) -> dict[str, Tensor]:
+        """A copy of all weights on the CPU."""
+        return {name: weight.detach().cpu().clone() for name, weight in self._named()}

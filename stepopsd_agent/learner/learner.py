@@ -1,0 +1,274 @@
+"""The policy update: clipped surrogate on the credit it is given, k3 KL to the reference.
+
+The learner never knows which credit method ran. Token weights are fixed once per mini-batch of rows, so
+micro-batches add up to the same gradient however they are cut and whoever works on them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from torch import Tensor
+from torch.distributed import ProcessGroup
+
+from stepopsd_agent.batch import Batch, TopK
+from stepopsd_agent.config.run import LearnerConfig
+from stepopsd_agent.credit.base import Credit, DistributionTerm
+from stepopsd_agent.learner.distributed import own_share, sum_gradients, sum_values
+from stepopsd_agent.learner.master_weights import MasterWeights
+from stepopsd_agent.learner.optimizers import make_optimizers
+from stepopsd_agent.models.packed.logprobs import Reader
+from stepopsd_agent.models.packed.packing import pack_rows
+from stepopsd_agent.models.packed.token_budget import TokenBudget, in_parts
+from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.ops import losses
+
+
+@dataclass
+class UpdateStats:
+    """Sums over one mini-batch, each already weighted by the token weights."""
+
+    loss: float = 0.0
+    kl: float = 0.0
+    clip_fraction: float = 0.0
+    approx_kl: float = 0.0
+    terms: dict[str, float] = field(default_factory=dict)
+    """Values of the credit's further losses, by name."""
+
+    def reset(self, terms: Sequence[str]) -> None:
+        """Zero everywhere."""
+        self.loss = self.kl = self.clip_fraction = self.approx_kl = 0.0
+        self.terms = dict.fromkeys(terms, 0.0)
+
+    def values(self) -> dict[str, float]:
+        """All of them under the names they are logged by."""
+        plain = {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "terms"}
+        return {**plain, **{f"term_{name}": value for name, value in self.terms.items()}}
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the micro-batches of one mini-batch share.
+
+    Attributes:
+        batch: the whole batch.
+        credit: advantages and further losses.
+        weights: [N, T] of the token losses.
+        extents: [N] how far each row is needed: up to its last action token.
+        temperature: that of sampling.
+    """
+
+    batch: Batch
+    credit: Credit
+    weights: Tensor
+    extents: Tensor
+    temperature: float
+
+    def rows(self, rows: Tensor) -> "_Work":
+        """The same for some rows, cut at the longest extent among them."""
+        width = int(self.extents[rows].max())
+
+        def cut(column: Tensor) -> Tensor:
+            return column[rows, :width]
+
+        tokens, credit = self.batch.tokens.rows((rows, slice(width))), self.credit
+        terms = tuple(
+            replace(term, weights=cut(term.weights), inputs=tuple(map(cut, term.inputs)))
+            for term in credit.terms
+        )
+        return _Work(
+            replace(self.batch, tokens=tokens, teacher_topk=_places(self.batch, rows)),
+            replace(credit, advantages=cut(credit.advantages), terms=terms),
+            cut(self.weights),
+            self.extents[rows],
+            self.temperature,
+        )
+
+
+class Learner:
+    """Owns the optimizers.
+
+    Attributes:
+        policy: the weights being trained.
+        config: settings of the update.
+        group: processes that share every update, each with the whole batch; None for this process alone.
+        masters: the trained weights in full precision.
+        budget: tokens per micro-batch.
+        optimizers: AdamW over all trainable weights; with ``muon_lr`` Muon for the matrices beside it.
+    """
+
+    def __init__(self, policy: Policy, config: LearnerConfig, group: ProcessGroup | None = None) -> None:
+        """Make the optimizers."""
+        self.policy, self.config, self.group = policy, config, group
+        self.budget = TokenBudget(config.tokens_per_micro_batch, policy.device)
+        self.masters = MasterWeights([p for p in policy.model.parameters() if p.requires_grad])
+        self.optimizers = make_optimizers(
+            policy,
+            lr=config.lr,
+            muon_lr=config.muon_lr,
+            weight_decay=config.weight_decay,
+            betas=(0.9, 0.999),
+            masters=self.masters,
+        )
+
+    def update(
+        self, batch: Batch, credit: Credit, *, temperature: float = 1.0, rate: float = 1.0
+    ) -> dict[str, float]:
+        """One pass over the batch in ``mini_batches`` optimizer steps.
+
+        Args:
+            batch: with ``ref_logprobs`` when ``kl_coef`` > 0.
+            credit: advantages [N, T] from a credit method.
+            temperature: that of sampling, so that ratios start at 1.
+            rate: factor of the learning rates.
+
+        Returns:
+            Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
+            sampling policy, nats), grad_norm, and term_NAME for every further loss of the credit. Where
+            memory ran out also tokens_per_micro_batch, what it was halved to.
+
+        Raises:
+            FloatingPointError: the gradient is not finite; weights are left as they were.
+            RuntimeError: a single row does not fit into memory.
+        """
+        if self.config.kl_coef and batch.tokens.ref_logprobs is None:
+            raise ValueError(
+                "learner.kl_coef > 0 needs ref_logprobs in the batch; score them first or set kl_coef=0"
+            )
+        heights = (self.config.lr, self.config.muon_lr)
+        for optimizer, height in zip(self.optimizers, heights, strict=False):  # there may be no Muon
+            for group in optimizer.param_groups:
+                group["lr"] = height * rate
+        rows = torch.arange(batch.num_rows).chunk(self.config.mini_batches)
+        totals: dict[str, float] = {}
+        halvings = self.budget.halvings
+        with self.policy.recomputed_layers(self.config.gradient_checkpointing):
+            for part in rows:
+                for name, value in self._step(batch, credit, part, temperature).items():
+                    totals[name] = totals.get(name, 0.0) + value / len(rows)
+        if self.budget.halvings > halvings:
+            totals["tokens_per_micro_batch"] = self.budget.tokens
+        return totals
+
+    def _step(self, batch: Batch, credit: Credit, part: Tensor, temperature: float) -> dict[str, float]:
+        mask = torch.zeros_like(batch.action_mask)
+        mask[part] = batch.action_mask[part]
+        weights = losses.token_weights(mask, self.config.aggregation)
+        column = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        extents = (batch.action_mask * column).amax(1)
+        stats = self._accumulate(_Work(batch, credit, weights, extents, temperature), part)
+        if self.group is not None:
+            sum_gradients(self.masters.trained, self.group)
+        norm = torch.nn.utils.clip_grad_norm_(self.masters.trained, self.config.max_grad_norm)
+        if not torch.isfinite(norm):
+            self.masters.forget_gradients()
+            raise FloatingPointError(
+                f"the gradient norm is {norm.item()}; weights were not changed. "
+                "Lower learner.lr or set learner.rescore_old"
+            )
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.masters.publish()
+        values = stats.values()
+        if self.group is not None:
+            values = sum_values(values, self.group, self.policy.device)
+        return {**values, "grad_norm": float(norm)}
+
+    def _accumulate(self, work: _Work, part: Tensor) -> UpdateStats:
+        """Gradients of the mini-batch's rows, in as many passes as the budget asks for."""
+        mine = own_share(part, self.group)
+        stats = UpdateStats()
+
+        def begin() -> None:
+            self.masters.forget_gradients()  # a pass that failed half way may have left some
+            stats.reset([term.name for term in work.credit.terms])
+
+        def one_pass(chosen: list[int]) -> None:
+            self._micro_loss(work.rows(mine[chosen]), stats).backward()  # type: ignore[no-untyped-call]
+            self.masters.gather()
+
+        in_parts(
+            self.budget,
+            work.extents[mine].tolist(),
+            one_pass,
+            padded=self.policy.attention(self.config.attention) == "padded",
+            begin=begin,
+            settled=all(optimizer.state for optimizer in self.optimizers),
+        )
+        return stats
+
+    def _micro_loss(self, work: _Work, stats: UpdateStats) -> Tensor:
+        batch, credit, weight, config = work.batch, work.credit, work.weights, self.config
+        tokens, mask = batch.tokens, batch.action_mask
+        new, *compared = self._score(work)
+        clip = {"clip_low": config.clip_low, "clip_high": config.clip_high}
+        old, advantages = tokens.old_logprobs, credit.advantages
+        loss = (weight * losses.ppo_clip(new, old, advantages, dual_clip=config.dual_clip, **clip)).sum()
+        found = iter(compared)
+        for term in credit.terms:  # normalised over the whole batch, of which this mini-batch is one part
+            share = config.mini_batches * term.weights
+            if isinstance(term, DistributionTerm):
+                value = (share[mask] * next(found)).sum()
+            else:
+                value = (share * term.function(new, *term.inputs)).sum()
+            loss = loss + value
+            stats.terms[term.name] += float(value.detach())
+        if config.kl_coef and tokens.ref_logprobs is not None:
+            kl = (weight * losses.k3_kl(new, tokens.ref_logprobs)).sum()
+            loss = loss + config.kl_coef * kl
+            stats.kl += float(kl.detach())
+        with torch.no_grad():
+            clipped = losses.ppo_clipped(new, old, advantages, **clip)
+            stats.loss += float(loss)
+            stats.clip_fraction += float((weight * clipped).sum())
+            stats.approx_kl += float((weight * (old - new)).sum())
+        return loss
+
+    def _score(self, work: _Work) -> tuple[Tensor, ...]:
+        """New log-probabilities [N, T], and the value [M] of every term that compares distributions."""
+        tokens, mask, how = (
+            work.batch.tokens,
+            work.batch.action_mask,
+            self.policy.attention(self.config.attention),
+        )
+        if how == "padded":
+            hidden = self.policy.hidden(tokens.input_ids, mask, positions=tokens.position_ids)
+        else:
+            column = torch.arange(mask.shape[1], device=mask.device)
+            real = tokens.attention_mask & (column < work.extents[:, None])
+            pack = pack_rows(tokens.input_ids, real, tokens.position_ids, mask)
+            hidden = self.policy.packed_hidden(pack, how)
+        picked, *compared = self.policy.read_out(hidden, _reader(work), work.temperature)
+        new = torch.zeros(mask.shape, dtype=picked.dtype, device=mask.device).masked_scatter(mask, picked)
+        return new, *compared
+
+
+def _reader(work: _Work) -> Reader:
+    """Reads the sampled tokens' log-probabilities, and the value of each term that compares distributions."""
+    mask, teacher = work.batch.action_mask, work.batch.teacher_topk
+    ids = work.batch.tokens.input_ids[mask]
+    terms = [
+        (term, [column[mask] for column in term.inputs])
+        for term in work.credit.terms
+        if isinstance(term, DistributionTerm)
+    ]
+    if terms and teacher is None:
+        raise ValueError(f"the loss {terms[0][0].name!r} needs teacher_topk in the batch; score it first")
+
+    def read(every: Tensor, part: slice) -> tuple[Tensor, ...]:
+        new = every.gather(1, ids[part][:, None])[:, 0]
+        if teacher is None:
+            return (new,)
+        likely = teacher.ids[part], teacher.logprobs[part]
+        return new, *(t.function(new, every, *likely, *(x[part] for x in inputs)) for t, inputs in terms)
+
+    return read
+
+
+def _places(batch: Batch, rows: Tensor) -> TopK | None:
+    """The teacher's distributions at the action tokens of some rows."""
+    teacher, mask = batch.teacher_topk, batch.action_mask
+    if teacher is None:
+        return None
+    number = (mask.flatten().cumsum(0) - 1).view_as(mask)[rows][mask[rows]]
+    return TopK(teacher.ids[number], teacher.logprobs[number])

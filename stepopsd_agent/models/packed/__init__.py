@@ -1,0 +1,1 @@
+"""Scoring without padding: rows and branches packed into one sequence."""

@@ -1,0 +1,1 @@
+"""Playing episodes: who acts, in which environments, and what comes of it."""

@@ -1,0 +1,130 @@
+"""Batched decoding whose key-value cache lives as long as the episodes.
+
+Sampling noise belongs to (seed, task, member, turn, position), never to the batch, so the same attempt draws
+the same tokens whatever its neighbours or the number of slots.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.rollout.sampling import Drawing, choose
+from stepopsd_agent.rollout.stopping import Stops
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One response: ids as sampled, and their log-probabilities (nats) in the distribution drawn from."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+class Decoder:
+    """A key-value cache with one row per slot, grown turn by turn.
+
+    Rows have holes where a neighbour's turn was longer; a hole is never attended to and positions count real
+    tokens only, so every row computes what it would compute alone.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        slots: int,
+        drawing: Drawing,
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+    ) -> None:
+        """Start ``slots`` empty rows; a response ends at an end token, a ``stop`` string or its length."""
+        self.policy, self.drawing, self.max_tokens = policy, drawing, max_tokens
+        self.stops = Stops(policy, stop)
+        self.cache = policy.new_cache()
+        self.valid = torch.zeros(
+            slots, 0, dtype=torch.bool, device=policy.device
+        )  # (B, L) True where a key is real
+        self.pending: list[list[int]] = [[] for _ in range(slots)]  # sampled last, not yet in the cache
+
+    def lengths(self) -> list[int]:
+        """Tokens of each row so far, those not yet in the cache included."""
+        return [int(n) + len(p) for n, p in zip(self.valid.sum(1), self.pending, strict=True)]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all rows but these: nothing more is generated for the others."""
+        index = torch.tensor(list(rows), dtype=torch.long, device=self.policy.device)
+        self.valid = self.valid[index]
+        self.pending = [self.pending[i] for i in rows]
+        self.cache.batch_select_indices(index)
+
+    def restart(self, row: int) -> None:
+        """Forget what a row holds; its next prompt begins a new sequence."""
+        self.valid = self.valid.clone()
+        self.valid[row] = False
+        self.pending[row] = []
+
+    @torch.inference_mode()
+    def respond(self, prompts: Sequence[Sequence[int]], uniforms: np.ndarray) -> list[Sampled]:
+        """Add one prompt to each row and sample a response, up to where it stops or to ``max_tokens``.
+
+        Args:
+            prompts: new ids per row, at least one each.
+            uniforms: [B, max_tokens] sampling noise.
+        """
+        self._close_holes()
+        fed = [[*p, *new] for p, new in zip(self.pending, prompts, strict=True)]
+        width = max(map(len, fed))
+        ids = torch.full((len(fed), width), self.policy.pad_id, dtype=torch.long)
+        real = torch.zeros(len(fed), width, dtype=torch.bool)
+        for i, row in enumerate(fed):  # padded on the left, so the last column is every row's last token
+            ids[i, width - len(row) :] = torch.tensor(row)
+            real[i, width - len(row) :] = True
+        logits = self._extend(ids.to(self.policy.device), real.to(self.policy.device))
+        return self._sample(logits, torch.from_numpy(uniforms).to(self.policy.device))
+
+    def _sample(self, logits: Tensor, uniforms: Tensor) -> list[Sampled]:
+        out: list[tuple[list[int], list[float]]] = [([], []) for _ in self.pending]
+        alive = [True] * len(out)
+        for position in range(self.max_tokens):
+            ids, logprobs = choose(logits, uniforms[:, position], self.drawing)
+            for i, (token, logprob) in enumerate(zip(ids.tolist(), logprobs.tolist(), strict=True)):
+                if alive[i]:
+                    out[i][0].append(token)
+                    out[i][1].append(min(logprob, 0.0))
+                    alive[i] = not self.stops.after(out[i][0])
+            if not any(alive) or position == self.max_tokens - 1:
+                break
+            logits = self._extend(ids[:, None], torch.tensor(alive, device=ids.device)[:, None])
+        self.pending = [[row[-1]] for row, _ in out]
+        return [Sampled(tuple(ids), tuple(logprobs)) for ids, logprobs in out]
+
+    def _extend(self, ids: Tensor, real: Tensor) -> Tensor:
+        """Run [B, Q] new tokens (``real`` False: a hole) and return the logits after the last column."""
+        start = self.valid.sum(1, keepdim=True)
+        positions = (start + real.long().cumsum(1) - 1).clamp_min(0)
+        width = ids.shape[1]
+        own = (
+            torch.ones(width, width, dtype=torch.bool, device=ids.device).tril() & real[:, None, :]
+        )  # (B, Q, Q)
+        own |= torch.eye(
+            width, dtype=torch.bool, device=ids.device
+        )  # a hole looks at itself: no empty softmax
+        past = self.valid[:, None, :].expand(-1, width, -1)
+        mask = torch.cat([past, own], dim=2)[:, None]  # (B, 1, Q, L + Q)
+        logits = self.policy.next_logits(ids, positions, mask, self.cache)
+        self.valid = torch.cat([self.valid, real], dim=1)
+        return logits
+
+    def _close_holes(self) -> None:
+        """Move the keys together once a third of the cache is holes or forgotten past."""
+        longest, width = int(self.valid.sum(1).max()), self.valid.shape[1]
+        if width <= 32 or longest > 0.7 * width:
+            return
+        order = torch.sort(self.valid.int(), dim=1, descending=True, stable=True).indices[
+            :, :longest
+        ]  # real keys first
+        self.policy.reorder_keys(self.cache, order)
+        self.valid = self.valid.gather(1, order)

@@ -1,0 +1,1 @@
+"""A training run: the loop, its files, its alarms and its plan."""

@@ -1,0 +1,271 @@
+"""Checkpoints: folders of safetensors and JSON, never pickle, complete or not there.
+
+A checkpoint is written under a temporary name, forced to disk and renamed, so a kill at any moment leaves the
+one before it. `state.json` holds the SHA-256 of every file and of itself, which tells a damaged checkpoint.
+
+    checkpoints/checkpoint-000020/state.json  model.safetensors  optimizer.safetensors  ...
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stepopsd_agent.run.files.atomic import sync_folder
+
+SCHEMA = "stepopsd.checkpoint/1"
+Tensors = dict[str, dict[str, Tensor]]
+
+_STATE = "state.json"
+_NAME = "checkpoint-"
+_UNFINISHED = ".unfinished-"  # begins the names of folders being written or removed
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, or what is on disk is not a whole one."""
+
+
+def save_checkpoint(
+    folder: Path | str,
+    *,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
+    keep: int = 2,
+) -> Path:
+    """Write a checkpoint, then remove all but the newest `keep`.
+
+    Args:
+        folder: Where checkpoints live; made if absent.
+        tensors: File name without suffix, to named tensors. Names may share a tensor (tied weights).
+        state: What JSON gives back unchanged (floats are exact; tuples, NaN and keys that are no strings are
+            refused). A numpy generator's state (`rng.bit_generator.state`) fits as it is; a torch generator's
+            is a tensor.
+        keep: Checkpoints left after this one is written.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        CheckpointError: When it cannot be written; checkpoints before it are untouched.
+        ValueError: When `state` does not fit.
+    """
+    _check_state(state)
+    if keep < 1:
+        raise ValueError(f"got keep={keep}; at least the checkpoint just written stays: use keep=1 or more")
+    folder = Path(folder)
+    path = _next(folder)
+    unfinished = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
+        _write(unfinished, tensors, state)
+        unfinished.rename(path)
+        sync_folder(folder)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"cannot write checkpoint {path}: {error}. Checkpoints before it are untouched: make room there, "
+            "then resume the run"
+        ) from error
+    finally:
+        if unfinished is not None:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    _prune(folder, keep)
+    return path
+
+
+def latest_checkpoint(folder: Path | str) -> Path | None:
+    """Return the newest whole checkpoint in `folder`, or None; a damaged one is left out with a warning."""
+    for path in reversed(_checkpoints(Path(folder))):
+        try:
+            _read_state(path)
+        except CheckpointError as error:
+            warnings.warn(f"{error} Taking the one before it.", RuntimeWarning, stacklevel=2)
+        else:
+            return path
+    return None
+
+
+def load_checkpoint(path: Path | str) -> tuple[Tensors, dict[str, Any]]:
+    """Read a checkpoint back: `(tensors, state)` as they were given, on the CPU.
+
+    Raises:
+        CheckpointError: When a file is missing or its content is not what was written.
+    """
+    path = Path(path)
+    content = _read_state(path)
+    tensors: Tensors = {}
+    for name, shared in content["shared"].items():
+        tensors[name] = load_file(path / f"{name}.safetensors")
+        for alias, original in shared.items():
+            tensors[name][alias] = tensors[name][original]
+    return tensors, content["state"]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Take an optimizer's state apart: tensors named "<parameter>.<name>", and the rest, which JSON holds."""
+    full = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, entries in full["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{name}"] = value
+            else:
+                plain.setdefault(str(index), {})[name] = value
+    groups = [
+        {key: list(value) if isinstance(value, tuple) else value for key, value in group.items()}
+        for group in full["param_groups"]
+    ]
+    return tensors, {"param_groups": groups, "plain": plain}
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], state: Mapping[str, Any]
+) -> None:
+    """Put back what `optimizer_tensors` took apart; the optimizer then goes on exactly as the saved one.
+
+    Raises:
+        CheckpointError: When the optimizer has other parameter groups than the saved one.
+    """
+    own = optimizer.state_dict()["param_groups"]
+    saved = state["param_groups"]
+    sizes, saved_sizes = ([len(group["params"]) for group in groups] for groups in (own, saved))
+    if sizes != saved_sizes:
+        raise CheckpointError(
+            f"the checkpoint's optimizer has parameter groups of sizes {saved_sizes}, this one {sizes}; "
+            "resume with the model and the optimizer settings of the run that wrote it"
+        )
+    groups = [
+        {key: tuple(value) if isinstance(mine.get(key), tuple) else value for key, value in group.items()}
+        for mine, group in zip(own, saved, strict=True)
+    ]
+    entries: dict[int, dict[str, Any]] = {
+        int(index): dict(values) for index, values in state["plain"].items()
+    }
+    for key, tensor in tensors.items():
+        index, _, name = key.partition(".")
+        entries.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def _check_state(state: Mapping[str, Any]) -> None:
+    """Refuse what JSON would not give back unchanged."""
+    for key, value in state.items():
+        if json.loads(json.dumps(value, allow_nan=False)) != value:
+            raise ValueError(
+                f"state[{key!r}] would change on its way through JSON; use lists for tuples, strings for keys"
+            )
+
+
+def _number(path: Path) -> int:
+    return int(path.name.removeprefix(_NAME))
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """All checkpoints by name, oldest first, whole or not."""
+    return sorted((path for path in folder.glob(f"{_NAME}*") if path.is_dir()), key=_number)
+
+
+def _next(folder: Path) -> Path:
+    """Name for a checkpoint: numbers count what was written, so a damaged one is never written over."""
+    earlier = _checkpoints(folder)
+    return folder / f"{_NAME}{_number(earlier[-1]) + 1 if earlier else 1:06d}"
+
+
+def _write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    """Write all files of a checkpoint and force them to disk."""
+    content: dict[str, Any] = {"schema": SCHEMA, "state": state, "files": {}, "shared": {}}
+    for name, group in tensors.items():
+        file = folder / f"{name}.safetensors"
+        own, shared = _without_sharing(group)
+        save_file(own, file)
+        _sync(file)
+        content["files"][file.name] = _sha256(file)
+        content["shared"][name] = shared
+    text = json.dumps({**content, "sha256": _digest(content)}, indent=1, sort_keys=True, allow_nan=False)
+    (folder / _STATE).write_text(text + "\n", encoding="utf-8")
+    _sync(folder / _STATE)
+    sync_folder(folder)
+
+
+def _without_sharing(group: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Split names into tensors that own their memory, and aliases: safetensors refuses shared memory."""
+    own: dict[str, Tensor] = {}
+    shared: dict[str, str] = {}
+    seen: dict[tuple[object, ...], str] = {}
+    for name, tensor in group.items():
+        identity = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if tensor.numel() and identity in seen:
+            shared[name] = seen[identity]
+            continue
+        seen[identity] = name
+        plain = tensor.detach().cpu().contiguous()
+        # A view into larger memory may overlap another one; a copy of it does not.
+        own[name] = plain if plain.untyped_storage().nbytes() == plain.nbytes else plain.clone()
+    return own, shared
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """Read state.json after comparing every digest in it."""
+
+    def damaged(what: str) -> CheckpointError:
+        return CheckpointError(
+            f"checkpoint {path} is damaged: {what}. Remove this folder to go on from the one before it."
+        )
+
+    try:
+        content: dict[str, Any] = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        claimed = content.pop("sha256")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise damaged(f"{_STATE} cannot be read ({error})") from error
+    if _digest(content) != claimed:
+        raise damaged(f"{_STATE} is not what was written")
+    if content["schema"] != SCHEMA:
+        raise CheckpointError(
+            f"checkpoint {path} has schema {content['schema']!r}; this version reads {SCHEMA!r}."
+        )
+    for name, digest in content["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise damaged(f"{name} is missing")
+        if _sha256(file) != digest:
+            raise damaged(f"{name} is not what was written")
+    return content
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _leftovers(folder: Path) -> Iterator[Path]:
+    """Folders that a killed process was writing or removing."""
+    yield from folder.glob(f"{_UNFINISHED}*")
+
+
+def _prune(folder: Path, keep: int) -> None:
+    """Remove checkpoints beyond the newest `keep`, and what killed processes left behind."""
+    for path in _checkpoints(folder)[:-keep]:
+        # Renamed first: a checkpoint half removed must not look like one.
+        path.rename(folder / f"{_UNFINISHED}{path.name}")
+    for path in _leftovers(folder):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,154 @@
+"""What a run measures: success with its interval, and the log of rows.
+
+A row of `metrics.jsonl` belongs to a number of finished updates (0 is before the first) and holds no clock:
+two runs of one seed write equal files; wall times go to `timing.jsonl`.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from stepopsd_agent.run.files.atomic import naming, write_bytes_atomic
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+Row = dict[str, Any]
+
+
+def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's score interval of a proportion; 95 % at the default `z`.
+
+    Unlike the normal interval it stays within [0, 1] and has a width at 0 and at n successes. For n = 0 it is
+    (0, 1): nothing is known.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"got {successes} successes of {n}; need 0 <= successes <= n")
+    if n == 0:
+        return 0.0, 1.0
+    p = successes / n
+    scale = 1 / (1 + z * z / n)
+    centre = scale * (p + z * z / (2 * n))
+    half = scale * z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    # At the ends the exact bound is 0 or 1, and rounding must not move it.
+    return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
+
+
+def proportion(successes: int, n: int) -> Row:
+    """Return the `{success, n, ci95}` entry that summaries and evaluation rows hold."""
+    return {"success": successes / n if n else 0.0, "n": n, "ci95": list(wilson(successes, n))}
+
+
+def _strict(value: Any) -> Any:
+    """Spell NaN and infinities as strings, which JSON can hold and `float` reads back."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {key: _strict(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(inner) for inner in value]
+    return value
+
+
+def _scalars(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Flatten the numbers of a row to tags: {"eval": {"success": 1}} gives ("eval/success", 1.0)."""
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float):
+            yield prefix + key, float(value)
+
+
+def read_rows(path: Path | str) -> list[Row]:
+    """Read a .jsonl file of rows; a torn last line (the writer was killed) is left out."""
+    with Path(path).open("rb") as file:
+        return [json.loads(line) for line in file if line.endswith(b"\n")]
+
+
+def _open_rows(path: Path, resume_at: int | None) -> BinaryIO:
+    """Open a row file for appending, without the torn last line and the rows of updates after `resume_at`."""
+    if resume_at is None and path.exists() and path.stat().st_size > 0:
+        raise FileExistsError(
+            f"{path} holds the rows of an earlier run; resume that run, choose another folder, or remove it"
+        )
+    if resume_at is not None and path.exists():
+        kept = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        kept = [line for line in kept if json.loads(line)["update"] <= resume_at]
+        write_bytes_atomic(path, b"".join(kept))
+    with naming(path):
+        return path.open("ab")
+
+
+class MetricsLog:
+    """The rows of a run: `metrics.jsonl`, `timing.jsonl` and TensorBoard events, all in `folder`.
+
+    Write every row of an update before its checkpoint is saved: then resuming at that checkpoint (`resume_at`
+    is its number of updates) drops exactly the rows that will be written again.
+
+    Args:
+        folder: The run folder; made if absent.
+        resume_at: None starts new files and refuses old ones. A number keeps rows whose `update` is at most
+            this.
+    """
+
+    def __init__(self, folder: Path | str, resume_at: int | None = None) -> None:
+        self._folder = Path(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._resume_at = resume_at
+        self._metrics_path = self._folder / "metrics.jsonl"
+        self._timing_path = self._folder / "timing.jsonl"
+        self._metrics = _open_rows(self._metrics_path, resume_at)
+        self._timing = _open_rows(self._timing_path, resume_at)
+        self._events: SummaryWriter | None = None
+
+    def write(self, update: int, metrics: Mapping[str, Any], timing: Mapping[str, Any] | None = None) -> None:
+        """Append one row and see it on disk.
+
+        Args:
+            update: Updates finished when this was measured.
+            metrics: JSON-able values; the same in every run of this seed.
+            timing: Wall times and rates, kept apart; no line when None.
+        """
+        self._put(self._metrics, self._metrics_path, update, metrics)
+        if timing is not None:
+            self._put(self._timing, self._timing_path, update, timing)
+        for tag, value in _scalars({**metrics, "timing": timing or {}}):
+            self._tensorboard().add_scalar(tag, value, global_step=update)
+
+    @staticmethod
+    def _put(file: BinaryIO, path: Path, update: int, values: Mapping[str, Any]) -> None:
+        row = {**_strict(values), "update": update}
+        line = json.dumps(row, sort_keys=True, allow_nan=False) + "\n"
+        with naming(path):
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _tensorboard(self) -> "SummaryWriter":
+        """Make the event writer at the first row: importing it costs a second that `--help` need not pay."""
+        if self._events is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # purge_step hides events that a killed run wrote after its last checkpoint.
+            purge = None if self._resume_at is None else self._resume_at + 1
+            self._events = SummaryWriter(str(self._folder / "tensorboard"), purge_step=purge)
+        return self._events
+
+    def close(self) -> None:
+        """Close the files; rows already written are on disk without it."""
+        self._metrics.close()
+        self._timing.close()
+        if self._events is not None:
+            self._events.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

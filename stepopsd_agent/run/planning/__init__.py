@@ -1,0 +1,1 @@
+"""What a run will take: memory, tokens and time, before anything runs."""

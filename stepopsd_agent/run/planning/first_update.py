@@ -1,0 +1,88 @@
+"""The first update of a run beside its plan, made again with the lengths that the update had."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from stepopsd_agent.hindsight.prompt import hindsight_blocks
+from stepopsd_agent.run.planning.device_speed import measured_rates
+from stepopsd_agent.run.planning.lengths import played_lengths
+from stepopsd_agent.run.planning.model_shape import shape_of
+from stepopsd_agent.run.planning.plan import SHARE_OF_RATE, memory_by_part, seconds_by_part, tokens_by_part
+from stepopsd_agent.run.trainer import Trainer
+from stepopsd_wrappers import Episode
+
+TOLERANCE = 0.1
+"""By which share a peak may exceed its plan."""
+
+_LAPS = {"playing": "rollout_s", "scoring": "score_s", "update": "update_s"}
+"""Laps of an update, by the part of the plan that each is compared with."""
+
+
+def first_update(
+    trainer: Trainer, episodes: Sequence[Episode], seconds: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """What was planned and what was: tokens, time, and on CUDA the peak memory.
+
+    Args:
+        trainer: after its first update.
+        episodes: of that update.
+        seconds: that its parts took; None leaves the time out.
+    """
+    config, weight = trainer.config, trainer.policy.model.dtype
+    sound = trainer.chosen(episodes)
+    blocks = hindsight_blocks(trainer.policy, config.hindsight, sound)
+    block = sum(map(len, blocks)) / max(1, len(blocks))
+    lengths = played_lengths(sound or episodes, block)
+    planned = tokens_by_part(config, trainer.method.needs, lengths)
+    scored = sum(planned.get(name, 0) for name in ("old log-probs", "teacher", "reference"))
+    counted = trainer.counters
+    found: dict[str, Any] = {
+        "lengths": vars(lengths),
+        "tokens": {
+            "generated": {"planned": planned["sampled"], "counted": counted.generated},
+            "scored": {"planned": scored, "counted": counted.scored},
+            "trained": {"planned": planned["update"], "counted": counted.trained},
+        },
+    }
+    shape = shape_of(trainer.policy.model.config, config.learner.lora, weight)
+    if seconds is not None:
+        rates = measured_rates(trainer.policy.device, weight)
+        parts = seconds_by_part(config, shape, trainer.method.needs, lengths, rates, weight.itemsize)
+        found["time"] = compared_time(parts, seconds)
+    if trainer.policy.device.type == "cuda":
+        memory = memory_by_part(config, shape, lengths, weight.itemsize)
+        found["memory"] = {"planned": memory["at most at once"], "peak": peak_memory(trainer)}
+    return found
+
+
+def compared_time(parts: Mapping[str, float], seconds: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Planned and taken seconds of playing, scoring and update."""
+    planned = dict.fromkeys(_LAPS, 0.0)
+    for name, value in parts.items():
+        planned[name if name in planned else "scoring"] += value
+    return {
+        name: {"planned": round(value, 6), "taken": round(seconds.get(_LAPS[name], 0.0), 6)}
+        for name, value in planned.items()
+    }
+
+
+def peak_memory(trainer: Trainer) -> int:
+    """Most bytes that were there at once so far; budgets that grow begin the count anew, and remember."""
+    now = torch.cuda.max_memory_allocated(trainer.policy.device)
+    return max(now, trainer.learner.budget.peak, trainer.scoring.peak, trainer.columns.budget.peak)
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """One line; it says so where memory went beyond the plan."""
+    parts = [f"{name} {row['counted']:,} of {row['planned']:,}" for name, row in found["tokens"].items()]
+    line = f"first update, of the tokens planned for its lengths: {', '.join(parts)}"
+    if "time" in found:
+        planned, taken = (sum(row[key] for row in found["time"].values()) for key in ("planned", "taken"))
+        line += f"; time {taken:,.1f} of {planned:,.1f} s at {SHARE_OF_RATE:.0%} of the measured rate"
+    if "memory" not in found:
+        return line
+    planned, peak = found["memory"]["planned"], found["memory"]["peak"]
+    beyond = " (more than planned)" if peak > (1 + TOLERANCE) * planned else ""
+    return f"{line}; memory {peak / 2**30:.2f} of {planned / 2**30:.2f} GiB{beyond}"

@@ -1,0 +1,193 @@
+"""The shape of a language model, from its configuration alone: no weights are read, none are made."""
+
+import os
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AttentionInterface,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from stepopsd_agent.config.run import LoraConfig, ModelConfig
+from stepopsd_agent.models.policy import ModelFolderError, tiny_shape
+
+KNOWN: dict[str, dict[str, Any]] = {
+    "Qwen/Qwen3-1.7B": {
+        "model_type": "qwen3",
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "vocab_size": 151936,
+        "max_position_embeddings": 40960,
+        "tie_word_embeddings": True,
+    },
+    "Qwen/Qwen2.5-3B-Instruct": {
+        "model_type": "qwen2",
+        "hidden_size": 2048,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 2,
+        "vocab_size": 151936,
+        "max_position_embeddings": 32768,
+        "tie_word_embeddings": True,
+    },
+}
+"""Published configurations of the models in configs/paper, so that planning them asks no hub."""
+_PROBE = 128
+"""Tokens of the pass that counts activations."""
+_ATTENTION = "stepopsd_plan"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What memory and time depend on.
+
+    Attributes:
+        parameters: weights, tied ones once.
+        trained: those that an update changes: all, or an adapter's.
+        matrices: trained weights in matrices of the layers, for Muon.
+        body: weights that every token is multiplied with, the output layer left out.
+        head: weights of the output layer.
+        layers: how many.
+        hidden: width.
+        attention_width: heads times their width.
+        kv_width: numbers that the cache keeps of a token in a layer.
+        vocabulary: tokens.
+        positions: longest row.
+        activations: numbers times bytes kept for the backward pass, per token, all layers.
+    """
+
+    parameters: int
+    trained: int
+    matrices: int
+    body: int
+    head: int
+    layers: int
+    hidden: int
+    attention_width: int
+    kv_width: int
+    vocabulary: int
+    positions: int
+    activations: float
+
+
+def model_shape(config: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> Shape:
+    """The shape of the model that a run would load.
+
+    Raises:
+        ModelFolderError: its configuration is not to be had.
+    """
+    return shape_of(model_configuration(config), lora, dtype)
+
+
+def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dtype) -> Shape:
+    """The shape of a model with this configuration, which is left as it is."""
+    found = deepcopy(configuration)
+    found._attn_implementation = _ATTENTION
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(found, dtype=dtype)  # type: ignore[no-untyped-call]
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    tables = {id(p): p.numel() for end in (model.get_input_embeddings(), head) for p in end.parameters()}
+    everything = sum(p.numel() for p in model.parameters())
+    trained = _adapter_size(model, lora) if lora.rank else everything
+    width = int(getattr(found, "head_dim", None) or found.hidden_size // found.num_attention_heads)
+    return Shape(
+        parameters=everything,
+        trained=trained,
+        matrices=sum(p.numel() for p in model.parameters() if p.ndim == 2 and id(p) not in tables),
+        body=everything - sum(tables.values()),
+        head=head.weight.numel(),
+        layers=int(found.num_hidden_layers),
+        hidden=int(found.hidden_size),
+        attention_width=int(found.num_attention_heads) * width,
+        kv_width=2 * int(found.num_key_value_heads) * width,
+        vocabulary=int(found.vocab_size),
+        positions=int(found.max_position_embeddings),
+        activations=_kept_bytes(model) / _PROBE,
+    )
+
+
+def model_configuration(config: ModelConfig) -> PreTrainedConfig:
+    """What transformers needs to know to make the model, of a folder, the hub, or the published ones here.
+
+    Raises:
+        ModelFolderError: none of these has it.
+    """
+    if config.path == "tiny":
+        return tiny_shape(config, config.vocab_size, end=0)
+    if config.path in KNOWN and not os.path.isdir(config.path):
+        return AutoConfig.for_model(**KNOWN[config.path])
+    gguf = {"gguf_file": config.gguf_file} if config.gguf_file else {}
+    try:
+        read: PreTrainedConfig = AutoConfig.from_pretrained(os.path.expanduser(config.path), **gguf)
+        return read
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelFolderError(
+            f"{config.path}: no configuration of a language model there, nor in reach on the hub "
+            f"({(str(error) or repr(error)).splitlines()[0]}). Give --model.path a folder with a config.json"
+        ) from error
+
+
+def _adapter_size(model: PreTrainedModel, lora: LoraConfig) -> int:
+    """Weights of a low-rank adapter on the layers that it names."""
+    named = lora.targets.split(",")
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return sum(
+        lora.rank * (module.in_features + module.out_features)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and module is not head
+        and (lora.targets == "all-linear" or name.rpartition(".")[2] in named)
+    )
+
+
+class _Attend(torch.autograd.Function):
+    """Stands for attention that never holds its weights: keeps queries, keys, values and what came out."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Of the right shape; the values do not matter."""
+        out = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, out)
+        return out
+
+
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    out: Tensor = _Attend.apply(query, key, value)  # type: ignore[no-untyped-call]
+    return out.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(_ATTENTION, _attend)
+
+
+def _kept_bytes(model: PreTrainedModel) -> int:
+    """What the layers keep for the backward pass over `_PROBE` tokens, counted without computing anything."""
+    own = {p.untyped_storage()._cdata for p in model.parameters()}
+    kept: dict[int, Tensor] = {}  # held, so that no storage of another tensor takes the number
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()._cdata
+        if storage not in own:
+            kept.setdefault(storage, tensor)
+        return tensor
+
+    ids = torch.zeros(1, _PROBE, dtype=torch.long, device="meta")
+    give_back: Callable[[Tensor], Tensor] = lambda tensor: tensor  # noqa: E731
+    with torch.autograd.graph.saved_tensors_hooks(note, give_back):
+        out = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    del out
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

@@ -1,0 +1,297 @@
+"""A training run on disk: evaluations, checkpoints, rows, episodes, summary, and the way back after a kill.
+
+Whatever is written after a checkpoint is cut off and made again when the run is continued from it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stepopsd_agent.config.run import RunConfig
+from stepopsd_agent.credit.base import CreditMethod
+from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models.prompt_format import PromptFormat
+from stepopsd_agent.rollout.failures import EnvironmentDownError
+from stepopsd_agent.rollout.play import evaluate_policy, joined, success_table
+from stepopsd_agent.run.alarms import stopping
+from stepopsd_agent.run.files.atomic import write_json_atomic
+from stepopsd_agent.run.files.checkpoint import (
+    CheckpointError,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from stepopsd_agent.run.files.curve import plot_curve
+from stepopsd_agent.run.files.metrics_log import MetricsLog
+from stepopsd_agent.run.files.model_folder import save_model
+from stepopsd_agent.run.interruption import interruptible
+from stepopsd_agent.run.planning.first_update import first_update, in_words
+from stepopsd_agent.run.progress import Progress, progress
+from stepopsd_agent.run.provenance import environment_facts
+from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.tasks.make import data_facts, make_stack
+from stepopsd_agent.tasks.registry import environment, evaluation_sets, evaluation_total
+from stepopsd_wrappers import Episode, EpisodeWriter
+
+BEGINNING = {"shard": 0, "offset": 0, "episodes": 0}
+"""Position of a writer that has written nothing."""
+BEFORE_ANY_UPDATE = -1
+"""Rows of the log are numbered from 0, the evaluation before the first update."""
+
+
+class Interrupted(Exception):
+    """The run was stopped before its end; the message says how to continue it."""
+
+
+class Alarmed(Interrupted):
+    """An alarm stopped the run."""
+
+
+def evaluated_data(config: RunConfig) -> str:
+    """Fingerprint of all that evaluation draws from."""
+    found = []
+    for one in evaluation_sets(config):
+        with closing(make_stack(one.env)) as env:
+            found.append(data_facts(env)["fingerprint"])
+    return joined(found)
+
+
+@dataclass
+class Run:
+    """A trainer with its folder.
+
+    Attributes:
+        trainer: what trains.
+        out: the run folder.
+        data: the games it trains on, those it is evaluated on, and the engine that plays them.
+        evaluations: tables by the number of updates done (as text, since they go through JSON).
+        spent_s: wall time of earlier sittings.
+        written: the update whose row was written last.
+    """
+
+    trainer: Trainer
+    out: Path
+    evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    spent_s: float = 0.0
+    written: int = BEFORE_ANY_UPDATE
+
+    def __post_init__(self) -> None:
+        """Continue from the newest checkpoint in the folder; without one, begin anew."""
+        self.began = time.perf_counter()
+        self.data = {**self.trainer.data, "eval_fingerprint": evaluated_data(self.trainer.config)}
+        position, rows = BEGINNING, BEFORE_ANY_UPDATE
+        path = latest_checkpoint(self.out / "checkpoints")
+        if path is not None:
+            tensors, state = load_checkpoint(path)
+            self._check_same_data(state.get("data", self.data))  # early checkpoints do not say
+            self.trainer.restore(tensors, state["trainer"])
+            self.evaluations, self.spent_s = state["evaluations"], state["wall_s"]
+            position, rows = state["episodes"], self.trainer.update
+        self.written = rows
+        with ExitStack() as opened:
+            opened.callback(self.trainer.close)
+            self.writer = EpisodeWriter(self.out / "episodes", position=position)
+            opened.callback(self.writer.close)
+            self.log = MetricsLog(self.out, resume_at=rows)
+            opened.callback(self.log.close)
+            self._opened = opened.pop_all()
+
+    def _check_same_data(self, before: dict[str, str]) -> None:
+        """Refuse to go on with other games: one curve would show two tasks."""
+        for name, value in self.data.items():
+            if before[name] != value:
+                raise CheckpointError(
+                    f"the run in {self.out} was begun with {name} {before[name]!r}, but here it is "
+                    f"{value!r}: continue it with the data and version it was begun with, or begin a new "
+                    "run with: stepopsd train --out FOLDER"
+                )
+
+    def close(self) -> None:
+        """Close the environments and the files; whatever these hold is on disk."""
+        self._opened.close()
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds this run has taken so far, earlier sittings included."""
+        return self.spent_s + time.perf_counter() - self.began
+
+    def evaluate(self, bar: Progress) -> dict[str, Any]:
+        """Measure success on the evaluation games."""
+        trainer, config = self.trainer, self.trainer.config
+        own = environment(config.env.id)
+        with progress(evaluation_total(config), "evaluating", unit=own.unit) as inner:
+
+            def count(episode: Episode) -> None:
+                trainer.failures.note(episode)
+                inner.advance()
+
+            episodes = evaluate_policy(
+                trainer.policy, trainer.form, config, on_episode=count, backend=trainer.backend
+            )
+        table = success_table(episodes, own.measures)
+        self.evaluations[str(trainer.update)] = table
+        success = f"success {table['success']:.1%} of {table['n']} held-out {own.unit}s"
+        bar.say(f"update {trainer.update}: {success}")
+        return {k: table[k] for k in ("success", "n", "ci95")}
+
+    def checkpoint(self) -> None:
+        """Write everything the run needs to go on from here."""
+        self.writer.sync()
+        state = {
+            "update": self.trainer.update,
+            "trainer": self.trainer.state(),
+            "data": self.data,
+            "evaluations": self.evaluations,
+            "wall_s": self.wall_s,
+            "episodes": self.writer.position(),
+        }
+        save_checkpoint(self.out / "checkpoints", tensors=self.trainer.tensors(), state=state)
+
+    def go(self, stopped: Callable[[], bool]) -> None:
+        """Train to the end.
+
+        Raises:
+            Interrupted: ``stopped()`` said so, and the running update was finished; or the environment failed
+                again and again. A checkpoint is there to go on from.
+            Alarmed: likewise, since an alarm said so.
+        """
+        try:
+            self._train(stopped)
+        except EnvironmentDownError as error:
+            self._keep_failed(error.episodes)
+            raise Interrupted(f"{error} with: stepopsd train --resume {self.out}") from error
+
+    def _keep_failed(self, episodes: Sequence[Episode]) -> None:
+        """Leave a checkpoint to go on from, and behind it the failed attempts, until the run is continued."""
+        # A failed evaluation lies in the middle of an update, which is then made again.
+        if self.written == self.trainer.update and self.written % self.trainer.config.checkpoint_every:
+            self.checkpoint()
+        for episode in episodes:
+            # The others were written with an earlier update, or are an evaluation's.
+            if episode.run and episode.update == self.trainer.update:
+                self.writer.append(episode)
+
+    def _train(self, stopped: Callable[[], bool]) -> None:
+        trainer, updates = self.trainer, self.trainer.config.updates
+        with progress(updates, "training", unit="update", completed=trainer.update) as bar:
+            if not self.evaluations:
+                self.log.write(0, {"eval": self.evaluate(bar)})
+                self.written = 0
+                self.checkpoint()
+            self._heed_alarms()
+            while trainer.update < updates and not stopped():
+                note = self._update(bar)
+                if trainer.update % trainer.config.checkpoint_every == 0 or trainer.update == updates:
+                    self.checkpoint()
+                bar.advance(note=note)
+                self._heed_alarms()
+            if trainer.update < updates:
+                if trainer.update % trainer.config.checkpoint_every:
+                    self.checkpoint()
+                raise Interrupted(
+                    f"stopped after update {trainer.update} of {updates}; nothing is lost. Continue with: "
+                    f"stepopsd train --resume {self.out}"
+                )
+
+    def _heed_alarms(self) -> None:
+        """Stop where an alarm asks for it, with a checkpoint."""
+        alarm = stopping(self.trainer.watch, self.trainer.config.alarms)
+        if alarm is None:
+            return
+        if self.trainer.update == alarm.update and self.trainer.update % self.trainer.config.checkpoint_every:
+            self.checkpoint()
+        raise Alarmed(
+            f"stopped after update {alarm.update} by an alarm, {alarm}. To go on all the same, change "
+            f"alarms.{alarm.name} in {self.out / 'config.yaml'}, then: stepopsd train --resume {self.out}"
+        )
+
+    def _update(self, bar: Progress) -> str:
+        """One update with its records and its row; returns how it went in a few words."""
+        trainer, config = self.trainer, self.trainer.config
+        episodes, metrics, seconds = trainer.step()
+        row: dict[str, Any] = dict(metrics)
+        if trainer.update == 1:
+            found = first_update(trainer, episodes, seconds)
+            write_json_atomic(self.out / "plan.json", found)
+            bar.say(in_words(found))
+        for episode in episodes:
+            self.writer.append(episode)
+        raised = [alarm for alarm in trainer.watch.raised if alarm.update == trainer.update]
+        for alarm in raised:
+            bar.say(f"update {trainer.update}: alarm, {alarm}")
+        if raised:
+            row["alarms"] = [str(alarm) for alarm in raised]
+        due = config.eval.every and trainer.update % config.eval.every == 0
+        last = trainer.update == config.updates or any(alarm.do == "stop" for alarm in raised)
+        if due or last:
+            row["eval"] = self.evaluate(bar)
+        self.log.write(trainer.update, row, seconds)
+        self.written = trainer.update
+        return f"success {metrics['train/success']:.0%}"
+
+
+def run_training(
+    config: RunConfig,
+    method_name: str,
+    method: CreditMethod,
+    policy: Policy,
+    form: PromptFormat,
+    out: Path,
+) -> dict[str, Any]:
+    """Train to ``config.updates``, continuing from the newest checkpoint in ``out`` if there is one.
+
+    Returns:
+        The summary, which is also written to ``out/summary.json``, beside ``curve.png`` and the trained
+        ``model/``.
+
+    Raises:
+        Interrupted: after Ctrl-C, once the running update is finished and a checkpoint is written.
+        Alarmed: an alarm stopped the run; the summary and the model of then are written.
+    """
+    try:
+        with interruptible() as stopped, ExitStack() as opened:
+            run = Run(Trainer(config, method, policy, form, run=out.name), out)
+            opened.callback(run.close)
+            alarm = None
+            try:
+                run.go(stopped)
+            except Alarmed as error:
+                alarm = error
+        save_model(policy, out / "model")
+        summary = summarise(run, method_name)
+        write_json_atomic(out / "summary.json", summary)
+        plot_curve({method_name: out / "metrics.jsonl"}, out / "curve.png")
+        if alarm is not None:
+            raise alarm
+    except KeyboardInterrupt as error:  # the second Ctrl-C, or one after the last update
+        raise Interrupted(
+            f"stopped at once; what came after the last checkpoint is made again by: "
+            f"stepopsd train --resume {out}"
+        ) from error
+    return summary
+
+
+def summarise(run: Run, method_name: str) -> dict[str, Any]:
+    """What the run was and what came of it."""
+    order = sorted(run.evaluations, key=int)
+    first, last = run.evaluations[order[0]], run.evaluations[order[-1]]
+    counters = vars(run.trainer.counters)
+    return {
+        "schema": "stepopsd.summary/1",
+        "method": method_name,
+        "seed": run.trainer.config.seed,
+        "updates": run.trainer.update,
+        "start": {k: first[k] for k in ("success", "n", "ci95")},
+        "final": {k: last[k] for k in ("success", "n", "ci95")},
+        "by_task_type": {"start": first["by_task_type"], "final": last["by_task_type"]},
+        "env_steps": counters["env_steps"],
+        "errors": counters["errors"],
+        "alarms": [{"update": alarm.update, "alarm": str(alarm)} for alarm in run.trainer.watch.raised],
+        "tokens": {k: counters[k] for k in ("generated", "scored", "trained", "wasted")},
+        "wall_s": round(run.wall_s, 1),
+        **run.data,
+        **environment_facts(),
+    }

@@ -1,0 +1,113 @@
+"""Search-QA for the learner: questions that are answered by searching."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import PurePath
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from stepopsd_agent.config.environment import EnvConfig, EvalConfig
+from stepopsd_agent.models.tiny_tokenizer import capitalised
+from stepopsd_agent.tasks.agents import ExpertAgent, OracleAgent
+from stepopsd_agent.tasks.agents.random_search import RandomSearcher
+from stepopsd_agent.tasks.base import Environment, EvalSet
+from stepopsd_envs.search_qa import protocol
+from stepopsd_envs.search_qa.env import SearchQAEnv
+from stepopsd_envs.search_qa.expert import SearchExpert
+from stepopsd_wrappers import Episode
+
+_ARGUMENTS = (
+    "questions",
+    "retriever",
+    "corpus",
+    "tier",
+    "split",
+    "task_types",
+    "num_questions",
+    "topk",
+    "max_turns",
+)
+
+
+class SearchQAExpert:
+    """``SearchExpert`` in the role of an ``Expert``: it is told the question's hops, and reads the rest."""
+
+    def __init__(self, env: gym.Env[str, str], rng: np.random.Generator, mistake_rate: float = 0.0) -> None:
+        if not isinstance(env.unwrapped, SearchQAEnv):
+            raise ValueError(
+                f"this expert answers the questions of SearchQAEnv, got {env}; use another agent"
+            )
+        self._env = env.unwrapped
+        self._expert = SearchExpert(rng, mistake_rate)
+
+    def reset(self, observation: str, info: dict[str, Any]) -> None:
+        """Take the question of the episode and read the opening text."""
+        self._expert.reset(self._env.question, self._env.max_turns, observation)
+
+    def learn(self, peer: Episode) -> None:
+        """Nothing new: a reader of the peer does what this expert does by itself, mistakes apart."""
+
+    def act(self) -> str:
+        """Return the next search or the answer."""
+        return self._expert.act()
+
+    def thought(self) -> str:
+        """Return what it is after."""
+        return self._expert.thought()
+
+    def see(self, action: str, observation: str, info: dict[str, Any]) -> None:
+        """Read what a search found; other actions tell nothing."""
+        if info["step"]["kind"] == "search":
+            self._expert.see(protocol.parse(action).content, observation, info["retrieved"])
+
+
+def _arguments(config: EnvConfig) -> dict[str, Any]:
+    arguments = {name: vars(config)[name] for name in _ARGUMENTS}
+    arguments["reward"] = "em" if config.reward == "success" else config.reward
+    if config.max_information is not None:
+        arguments["max_information"] = config.max_information
+    return arguments
+
+
+def _evaluation(env: EnvConfig, held_out: EvalConfig) -> list[EvalSet]:
+    """Each file or data set by itself; the synthetic questions are those of the test encyclopedia."""
+    sources = [held_out.questions] if isinstance(held_out.questions, str) else held_out.questions
+    if not sources or len({_name(source) for source in sources}) < len(sources):
+        raise ValueError(
+            f"eval.questions is {sources}; give files or data sets with different names, one at least"
+        )
+    types = held_out.task_types or env.task_types
+    played = replace(env, split="test", num_questions=None, task_types=types)
+    return [
+        EvalSet(_name(source), replace(played, questions=source), held_out.num_questions, again=False)
+        for source in sources
+    ]
+
+
+def _name(source: str) -> str:
+    """What a table calls a set: the file's name without folder and ending."""
+    return PurePath(source).name.partition(".")[0]
+
+
+SEARCH_QA = Environment(
+    name="stepopsd/SearchQA",
+    settings=frozenset(_ARGUMENTS) | {"reward", "max_information"},
+    eval_settings=frozenset({"questions", "num_questions"}),
+    arguments=_arguments,
+    prompted=lambda config: {},
+    evaluation=_evaluation,
+    expert=lambda env: partial(SearchQAExpert, env),
+    agents={
+        "random": lambda env: RandomSearcher(),
+        "expert": lambda env: ExpertAgent(make=partial(SearchQAExpert, env)),
+        "oracle": OracleAgent,
+    },
+    plain="search",
+    names=capitalised,
+    unit="question",
+    limit="env.max_turns",
+    system="You answer questions by searching. Answer each message with one search or with the final answer.",
+    measures=("f1", "search_count"),
+)

@@ -1,0 +1,140 @@
+"""``stepopsd credit``: the methods with their papers, and credit on the records of any agent."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepopsd_agent import credit
+from stepopsd_agent.run.score_records import grouped
+from tests.agent.batch.test_batch import episode, two_steps
+from tests.helpers.command_line import TINY, record, refusal, run
+from tests.helpers.runs import taught, train_arguments
+
+GAMES = ["--env.num_games=2", "--env.step_limit=6"]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a credit file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_credit_list_names_every_method_with_its_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    """And what each needs, and its settings."""
+    assert run("credit", "list") == 0
+    text = capsys.readouterr().out
+    for name in credit.names():
+        assert f"\n{name}: " in f"\n{text}" and credit.make(name).paper in text
+    assert "needs: student_logprobs, teacher_logprobs" in text and "lambda_mix=0.2" in text
+
+
+def test_credit_score_takes_the_records_of_any_agent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A random agent has no tokens: one per step. Each return minus the mean of the attempts at its game."""
+    folder = tmp_path / "games"
+    record(folder, "--agent=random", "--episodes=4", *GAMES)
+    capsys.readouterr()
+    assert run("credit", "score", str(folder), "--credit.method=dr_grpo", "--group_by=task") == 0
+    out = capsys.readouterr().out
+    assert " of them with credit\n" in out
+    assert out.startswith("dr_grpo: 4 episodes, ") and out.endswith(
+        f"written to {folder}/credit-dr_grpo.jsonl\n"
+    )
+    scored = lines(folder / "credit-dr_grpo.jsonl")
+    assert [one["schema"] for one in scored] == ["stepopsd.credit/1"] * 4
+    assert scored[0]["method"] == {"name": "dr_grpo", "baseline": "episode"}
+    for task in {one["task_id"] for one in scored}:
+        same = [one for one in scored if one["task_id"] == task]
+        mean = sum(one["episode_return"] for one in same) / len(same)
+        for one in same:
+            assert {step["credit"] for step in one["steps"]} == {one["episode_return"] - mean}
+    assert {(one["group"], one["member"]) for one in scored} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def test_credit_score_knows_distances_and_says_who_is_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The upper bound on recorded distances; as recorded, every attempt of `record` is its own group."""
+    folder = tmp_path / "games"
+    record(folder, "--agent=random", "--episodes=2", "--env.oracle=true", *GAMES)
+    capsys.readouterr()
+    assert run("credit", "score", str(folder), "--credit.method=oracle", f"--out={tmp_path / 'o.jsonl'}") == 0
+    assert "2 episodes have a group of their own" in capsys.readouterr().out
+    steps = [step["credit"] for one in lines(tmp_path / "o.jsonl") for step in one["steps"]]
+    assert len(set(steps)) > 1
+
+
+@pytest.mark.parametrize("agent", ["model", "random"])
+def test_credit_score_asks_a_model_what_a_teacher_thinks(
+    agent: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of its own records token by token, of others' in its own tokens of their texts."""
+    model = tmp_path / "model"
+    taught().save(model)
+    folder = tmp_path / "games"
+    settings = ["--rollout.max_tokens=12", f"--model.path={model}"]
+    record(folder, f"--agent={agent}", "--episodes=4", "--env.num_games=1", "--env.step_limit=6", *settings)
+    arguments = ["--credit.method=step_opsd", "--credit.step_norm=none", "--group_by=task", *settings]
+    assert run("credit", "score", str(folder), *TINY, *arguments) == 0
+    scored = lines(folder / "credit-step_opsd.jsonl")
+    for one in scored:
+        tokens = [value for step in one["steps"] for value in step["tokens"]]
+        assert len(tokens) > len(one["steps"])
+        assert all(
+            abs(step["credit"] - sum(step["tokens"]) / len(step["tokens"])) < 1e-9 for step in one["steps"]
+        )
+    if len({one["success"] for one in scored}) == 2:
+        assert any(len({round(v, 9) for step in one["steps"] for v in step["tokens"]}) > 1 for one in scored)
+
+
+def test_credit_score_says_what_is_not_in_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole distributions are compared in a run; on records of sampled tokens there is no credit to see."""
+    model, folder = tmp_path / "model", tmp_path / "games"
+    taught().save(model)
+    settings = ["--rollout.max_tokens=12", f"--model.path={model}"]
+    record(folder, "--agent=random", "--episodes=2", *GAMES)
+    capsys.readouterr()
+    assert run("credit", "score", str(folder), *TINY, "--credit.method=opsd", *settings) == 0
+    out = capsys.readouterr().out
+    assert ", 0 of them with credit" in out and "its further loss (distillation)" in out
+    flag = "--credit.objective=sampled"
+    assert run("credit", "score", str(folder), *TINY, "--credit.method=opsd", flag, *settings) == 0
+    assert "further loss" not in capsys.readouterr().out
+
+
+def test_credit_score_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line that says what to do instead."""
+    folder = tmp_path / "games"
+    record(folder, "--agent=random", "--episodes=2", *GAMES)
+    capsys.readouterr()
+    refused = {
+        ("score",): "needs the episodes: stepopsd credit score FOLDER",
+        ("score", str(folder), "--credit.method=vine"): "needs mc_value, which only a run can compute",
+        ("score", str(folder), "--credit.method=oracle"): "set env.oracle to true",
+        ("score", str(folder), "--credit.method=sdar"): "model.path is 'tiny', a fresh model",
+        ("score", str(tmp_path / "nowhere"), "--credit.method=grpo"): "holds no episodes",
+        ("guess",): "invalid choice",
+    }
+    for arguments, message in refused.items():
+        assert message in refusal(capsys, "credit", *arguments)
+
+
+def test_train_says_what_a_method_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Distances are told with env.oracle alone: one line and exit code 2."""
+    model = tmp_path / "model"
+    taught().save(model)
+    capsys.readouterr()
+    assert run(*train_arguments(model, tmp_path / "run", "--updates=1", "--credit.method=oracle")) == 2
+    assert "which the records do not tell: set env.oracle to true" in capsys.readouterr().err
+
+
+def test_grouped_keeps_updates_apart_or_puts_tasks_together() -> None:
+    """Batches of one update each; or one batch with a group per task, its members numbered."""
+    played = [two_steps(update=0), two_steps(update=1), episode(None, update=1, task_id="other", group=1)]
+    assert [[e.update for e in part] for part in grouped(played, "recorded")] == [[0], [1, 1]]
+    (part,) = grouped(played, "task")
+    assert [(e.task_id, e.group, e.member) for e in part] == [("task", 0, 0), ("task", 0, 1), ("other", 1, 0)]

@@ -1,0 +1,271 @@
+"""The command line: what it prints, and one clear line with exit code 2 for whatever is wrong."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stepopsd_agent.cli.main import COMMANDS, USED
+from tests.helpers.command_line import TINY, refusal, run
+from tests.helpers.runs import train_arguments
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command says what it does and lists its settings, and only those."""
+    assert run(command, "--help") == 0
+    text = capsys.readouterr().out
+    assert " ".join(text.split()).count(COMMANDS[command][1:60]) == 1
+    shown = {name for name in ("env", "model", "learner", "warmstart", "credit") if f"--{name}." in text}
+    assert (
+        shown
+        == {
+            "warmstart": {"env", "model", "warmstart"},
+            "train": {"env", "model", "learner", "credit"},
+            "eval": {"env", "model"},
+            "record": {"env", "model"},
+            "replay": set(),
+            "play": {"env"},
+            "credit": {"env", "model", "learner", "credit"},
+            "plan": {"env", "model", "learner", "credit"},
+            "data": set(),
+            "index": set(),
+            "serve-retriever": set(),
+        }[command]
+    )
+
+
+def test_cli_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line."""
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("stepopsd ")
+
+
+CONFIGURED = [name for name in COMMANDS if name in USED and name != "credit"]
+"""`credit` takes such a file, too, but its own has what stands behind the command in it."""
+
+
+@pytest.mark.parametrize("command", CONFIGURED)
+def test_cli_printed_config_is_a_config_of_every_command(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What one command prints another one takes, and values survive the way."""
+    assert run(command, "--seed=7", "--env.tier=tiny", "--print_config") == 0
+    printed = capsys.readouterr().out
+    path = tmp_path / "config.yaml"
+    path.write_text(printed)
+    assert yaml.safe_load(printed)["env"]["tier"] == "tiny"
+    for other in (*CONFIGURED, "credit list"):
+        assert run(*other.split(), "--config", str(path), "--print_config") == 0
+        assert yaml.safe_load(capsys.readouterr().out)["seed"] == 7
+
+
+def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also for the credit method, which decides which fields there are."""
+    path = tmp_path / "config.yaml"
+    path.write_text("updates: 3\nseed: 1\ncredit: {method: grpo, std: false}\n")
+    assert run("train", "--config", str(path), "--seed=2", "--print_config") == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert (printed["updates"], printed["seed"]) == (3, 2)
+    assert printed["credit"]["method"] == "grpo"
+    assert printed["credit"]["std"] is False and "lambda_mix" not in printed["credit"]
+    assert run("train", "--config", str(path), "--credit.method=step_opsd", "--print_config") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["credit"]["lambda_mix"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["train", "--env.gamez", "x"], "--env.gamez"),
+        (["train", "--gamma=1"], "--gamma"),
+        (["train", "--updates", "many"], '"updates"'),
+        (["train", "--env.tier", "huge"], '"env.tier"'),
+        (["train", "--credit.lambda_mixture", "1"], "--credit.lambda_mixture"),
+        (["train", "--credit.method", "gpro", "--out", "x"], "'gpro'; allowed are agent_opsd, dr_grpo"),
+        (["train", "--credit.method", "grpo", "--credit.lambda_mix", "1"], "--credit.lambda_mix"),
+        (["train", "--out", "x", "--credit.lambda_mix", "-1"], "lambda_mix"),
+        (["train", "--config", "missing.yaml"], "missing.yaml"),
+        (["train", "--out", "x"], "model.path is 'tiny'"),
+        (["train", "--model.path", "x"], "--out FOLDER"),
+        (["warmstart"], "--out FOLDER"),
+        (["record", "--agent=random"], "--out FOLDER"),
+        (["record", "--agent=random", "--out=x", "--episodes=0"], "episodes is 0"),
+        (["record", "--agent=robot"], "robot"),
+        (["eval"], "model.path is 'tiny'"),
+        (
+            ["train", "--rollout.anchor_similarity=0"],
+            "rollout.anchor_similarity is 0.0; give a likeness above 0",
+        ),
+        (["eval", "--agent=random", "--eval.num_games=0"], "eval.num_games is 0; the smallest value is 1"),
+        (
+            ["eval", "--agent=random", "--learner.attention=flex"],
+            "cannot be trained through on cpu; give auto",
+        ),
+        (["train", "--out=x", "--rollout.temperature=0"], "rollout.temperature is 0"),
+        (["train", "--out=x", "--rollout.max_row_tokens=16"], "rollout.max_row_tokens is 16"),
+        (["train", "--out=x", "--learner.mini_batches=0"], "learner.mini_batches is 0"),
+        (["eval", "--agent=random", "--env.step_limit=0"], "step_limit=0"),
+        (["eval", "--agent=random", "--env.task_types=[pick]"], "pick_and_place_simple"),
+        (["eval", "--agent=random", "--env.id=stepopsd/ALFWord-v0"], "Did you mean: `ALFWorld`?"),
+        (["eval", "--agent=random", "--device=tpu"], 'device is \'tpu\'; give "cpu", "cuda" or'),
+        (["eval", "--agent=random", "--device=cuda:99"], "device is 'cuda:99', but PyTorch"),
+        (["train", "--resume", "nowhere"], "nowhere is not a run folder: it has no config.yaml"),
+        (["train", "--resume", "nowhere", "--updates=9"], "leave out the other flags"),
+        (["replay", "nowhere"], "nowhere"),
+        (["play", "--game=generated/tiny/train/x"], "generated/tiny/train/x"),
+        (["play", "--env.games=nowhere"], "games='nowhere' not found"),
+        (["run"], "'run'"),
+        ([], "command"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_cli_names_what_is_wrong(
+    arguments: list[str],
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One line, exit code 2, and no file made."""
+    monkeypatch.chdir(tmp_path)
+    assert named in refusal(capsys, *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("env: {gamez: train}", "env.gamez"),
+        ("learning_rate: 1", "learning_rate"),
+        ("credit: {method: grpo, lambda_mix: 1}", "lambda_mix"),
+        ("credit: {method: [1]}", "credit.method"),
+        ("env: {tier: [", "config.yaml is not YAML"),
+        ("\x00", "config.yaml is not YAML"),
+        ("just text", "config"),
+    ],
+)
+def test_cli_names_what_is_wrong_in_a_file(
+    text: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown key, or no YAML at all."""
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    assert named in refusal(capsys, "train", "--config", str(path), "--out", str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("command", ["train", "warmstart", "record"])
+def test_cli_does_not_write_over_anything(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder with something in it, and a file, are refused and left as they are."""
+    (tmp_path / "notes.txt").write_text("mine")
+    line = refusal(capsys, command, "--out", str(tmp_path))
+    assert f"{tmp_path} is not empty; choose another folder" in line
+    assert ("--resume" in line) == (command == "train")
+    assert "is a file" in refusal(capsys, command, "--out", str(tmp_path / "notes.txt"))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1] + b"]",
+        lambda content: b"\xff\xfe" + content,
+        lambda content: b"[]",
+        lambda content: b"{}",
+    ],
+    ids=["empty", "truncated", "brackets", "not text", "no object", "no fields"],
+)
+@pytest.mark.parametrize("command", ["eval", "record", "train", "warmstart", "play"])
+def test_cli_names_a_broken_game_file(
+    command: str,
+    harm: Callable[[bytes], bytes],
+    tmp_path: Path,
+    taught_model: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before anything is made of it."""
+    path = tmp_path / "house" / "trial" / "game.tw-pddl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(harm(b'{"pddl_domain": "(define (domain alfred))", "grammar": "", "solvable": true}'))
+    flags = ["--agent=random", f"--eval.games={path}"] if command == "eval" else []
+    flags += ["--agent=expert"] if command == "record" else []
+    flags += [f"--model.path={taught_model}"] if command == "train" else []
+    flags += ["--eval.num_games=1"] if command != "play" else []
+    out = [] if command == "play" else [f"--out={tmp_path / 'out'}"]
+    line = refusal(capsys, command, f"--env.games={path}", *flags, *out)
+    assert str(path) in line and ("download" in line or "give" in line)
+    assert not (tmp_path / "out").exists()
+
+
+def test_cli_names_a_truncated_official_game(
+    official_games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real file, cut."""
+    whole = min(official_games.glob("valid_unseen/*/*/game.tw-pddl"))
+    path = tmp_path / "game.tw-pddl"
+    path.write_bytes(whole.read_bytes()[:20_000])
+    assert str(path) in refusal(capsys, "play", f"--env.games={path}")
+
+
+def test_cli_names_an_empty_folder_of_games(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says where games come from."""
+    line = refusal(capsys, "eval", "--agent=random", f"--eval.games={tmp_path}")
+    assert str(tmp_path) in line and "stepopsd data alfworld" in line
+
+
+def test_cli_names_a_model_folder_without_tokenizer(
+    taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the run folder is made."""
+    folder = shutil.copytree(taught_model, tmp_path / "model")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    line = refusal(capsys, *train_arguments(folder, tmp_path / "run"))
+    assert f"{folder}: no tokenizer" in line and "save_pretrained" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_cli_names_a_damaged_model_folder(
+    taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights cut in half."""
+    folder = shutil.copytree(taught_model, tmp_path / "model")
+    os.truncate(folder / "model.safetensors", 2000)
+    assert str(folder) in refusal(capsys, "eval", f"--model.path={folder}", *TINY, "--eval.num_games=1")
+
+
+def test_cli_names_a_chat_setting_the_tokenizer_cannot_fulfil(
+    taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tiny model has no chat template."""
+    arguments = train_arguments(taught_model, tmp_path / "run", "--model.chat=on")
+    assert "no chat template" in refusal(capsys, *arguments)
+
+
+@pytest.mark.parametrize("text", ["env: {tier: [", "env: {gamez: 1}"])
+def test_cli_names_the_broken_config_of_a_run(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run folder whose config.yaml somebody edited."""
+    (tmp_path / "config.yaml").write_text(text)
+    line = refusal(capsys, "train", "--resume", str(tmp_path))
+    assert "gamez" in line or str(tmp_path / "config.yaml") in line
+
+
+def test_cli_leaves_mistakes_of_the_program_their_trace(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A ValueError that is nobody's input is not dressed up as one."""
+
+    def broken(*arguments: object, **options: object) -> None:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr("stepopsd_agent.cli.playing.play_agent", broken)
+    with pytest.raises(ValueError, match="a mistake of ours"):
+        run("record", "--agent=random", *TINY, f"--out={tmp_path / 'out'}")

@@ -1,0 +1,93 @@
+"""Methods by name."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stepopsd_agent import credit
+from stepopsd_agent.credit.base import scaled
+from stepopsd_agent.credit.step_opsd import StepOPSD
+
+
+def test_make_gives_the_method_with_its_fields() -> None:
+    """What is not given has the paper's value."""
+    assert credit.make("step_opsd", lambda_mix=0.05) == StepOPSD(lambda_mix=0.05)
+    paper = StepOPSD()
+    assert (paper.lambda_mix, paper.alpha_clip, paper.weight, paper.coef_clip) == (0.2, 0.2, "sigmoid", 2.0)
+    assert (paper.step_norm, paper.baseline, paper.std) == ("equal_step_mean_abs", "episode", True)
+    assert credit.load("step_opsd") is StepOPSD
+
+
+def test_every_method_of_the_field_is_there() -> None:
+    """By the names that configs use."""
+    expected = """agent_opsd dr_grpo gigpo grpo grpo_opsd hgpo igpo opsd oracle reinforce_pp rloo rlsd sdar
+    sdpo skill_sd step_opsd turn_gae vine"""
+    assert set(expected.split()) <= set(credit.names())
+    published = [(made.paper, type(made).__doc__) for made in map(credit.make, credit.names())]
+    assert all(paper and doc and doc[0].isupper() for paper, doc in published)
+
+
+def test_defaults_are_the_papers() -> None:
+    """Those of the methods' own papers or code."""
+    defaults: dict[str, dict[str, object]] = {
+        "gigpo": {"gamma": 0.95, "step_weight": 1.0, "std": True, "baseline": "step"},
+        "hgpo": {"history": 2, "gamma": 0.95, "alpha": 1.0},
+        "turn_gae": {"gamma": 0.99, "lam": 0.9},
+        "rlsd": {"lambda_mix": 0.5, "alpha_clip": 0.2},
+        "agent_opsd": {"lambda_mix": 0.5, "alpha_clip": 0.2, "gamma": 0.95},
+        "sdar": {"coef": 0.01, "gate_beta": 5.0},
+        "grpo_opsd": {"coef": 0.01, "gate_beta": 0.0},
+        "skill_sd": {"coef": 0.001},
+        "opsd": {"objective": "jsd", "beta": 0.5},
+        "sdpo": {"objective": "jsd", "alpha": 0.5, "ratio_clip": 2.0},
+        "igpo": {"gamma": 1.0, "std": True, "norm": "joint"},
+    }
+    for name, fields in defaults.items():
+        assert {field: vars(credit.make(name))[field] for field in fields} == fields
+
+
+def test_scaled_multiplies_the_scheduled_fields_only() -> None:
+    """Half-way through a linear schedule."""
+    assert scaled(StepOPSD(alpha_clip=0.1), 0.5) == StepOPSD(lambda_mix=0.1, alpha_clip=0.1)
+    grpo = credit.make("grpo")
+    assert scaled(grpo, 0.5) == grpo
+
+
+def test_make_names_the_nearest_method_and_the_fields() -> None:
+    """A misspelt name or field."""
+    with pytest.raises(
+        ValueError, match=r"no credit method 'step_opds': did you mean 'step_opsd'\? registered are"
+    ):
+        credit.make("step_opds")
+    with pytest.raises(TypeError, match=r"'grpo' has no field lambda; its fields are baseline, std, eps"):
+        credit.make("grpo", **{"lambda": 1.0})
+
+
+def test_register_refuses_a_name_twice_and_a_bad_entry() -> None:
+    """One owner per name."""
+    with pytest.raises(ValueError, match="'grpo' is registered already"):
+        credit.register("grpo", "somewhere:Else")
+    with pytest.raises(ValueError, match="it must read 'module:Class'"):
+        credit.register("new", "somewhere")
+    assert "new" not in credit.names()
+
+
+def test_importing_the_registry_imports_no_torch() -> None:
+    """Names and entries only; the method is loaded when made."""
+    code = "import sys, stepopsd_agent.credit; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_method_names_its_departures_in_its_file_and_in_the_documentation() -> None:
+    """Or says that none is known; the upper bound has no paper to depart from."""
+    text = (Path(__file__).parents[3] / "docs" / "algorithms.md").read_text(encoding="utf-8")
+    sections = re.split(r"^#{2,3} ", text, flags=re.MULTILINE)
+    for name in credit.names():
+        module = sys.modules[credit.load(name).__module__]
+        (section,) = [one for one in sections if f"`{name}`" in one.partition("\n")[0]]
+        if not credit.make(name).paper.startswith("none"):
+            assert "eparture" in (module.__doc__ or ""), name
+            assert "eparture" in section, name

@@ -1,0 +1,97 @@
+"""What the teacher is told."""
+
+import pytest
+
+from stepopsd_agent.config.run import HindsightConfig
+from stepopsd_agent.hindsight.prompt import block_ids, choose_peers, cut_middle, hindsight_blocks
+from stepopsd_wrappers import Episode, Step
+from tests.helpers.models import tiny
+
+
+def episode(group: int, member: int, won: bool, commands: tuple[str, ...] = ("look",)) -> Episode:
+    """A short record."""
+    steps = [Step("room", "", "", 0.0, False, False, {"won": False, "step": {"index": 0}})]
+    for k, command in enumerate(commands, start=1):
+        over = won and k == len(commands)
+        info = {"won": over, "step": {"index": k}}
+        steps.append(
+            Step(f"answer {k}", command, command, float(over), over, k == len(commands) and not over, info)
+        )
+    return Episode("run", 0, group, member, f"game-{group}", 0, {"id": "", "kwargs": {}}, "f", tuple(steps))
+
+
+def test_choose_peers_gives_failures_the_first_success_of_their_group() -> None:
+    """Mixed groups only; successes, and groups all alike, get none."""
+    records = [
+        episode(0, 0, False),
+        episode(0, 1, True),
+        episode(0, 2, True),
+        episode(1, 0, False),
+        episode(2, 0, True),
+    ]
+    peers = choose_peers(records)
+    assert peers == [records[1], None, None, None, None]
+
+
+def test_choose_peers_for_all_gives_a_success_another_one() -> None:
+    """Never itself: the only success of a group has none."""
+    records = [episode(0, 0, False), episode(0, 1, True), episode(0, 2, True), episode(1, 0, True)]
+    assert choose_peers(records, "all") == [records[1], records[2], records[1], None]
+
+
+@pytest.mark.parametrize(
+    ("mode", "success", "peer", "told"),
+    [
+        ("none", False, True, ()),
+        ("correctness", True, True, ("success",)),
+        ("correctness", False, False, ("failure",)),
+        ("peer", False, False, ()),
+        ("peer", False, True, ("take mug 1", "answer 1")),
+        ("correctness+peer", False, True, ("failure", "take mug 1", "answer 1")),
+        ("correctness+peer", True, False, ("success",)),
+    ],
+)
+def test_block_tells_what_its_mode_says(mode: str, success: bool, peer: bool, told: tuple[str, ...]) -> None:
+    """And an empty block when there is nothing to tell."""
+    policy = tiny()
+    shown = episode(0, 1, True, ("take mug 1", "go to desk 1")) if peer else None
+    text = policy.decode(block_ids(policy, HindsightConfig(mode=mode), success, shown))  # type: ignore[arg-type]
+    assert bool(text) == bool(told)
+    for word in ("success", "failure", "take mug 1", "answer 1"):
+        assert (word in text) == (word in told)
+
+
+def test_block_of_commands_leaves_the_answers_out() -> None:
+    """peer="commands" is the short form."""
+    policy = tiny()
+    config = HindsightConfig(mode="peer", peer="commands")
+    text = policy.decode(block_ids(policy, config, False, episode(0, 1, True, ("take mug 1", "look"))))
+    assert "> take mug 1\n> look\n" in text
+    assert "answer" not in text
+
+
+def test_block_caps_the_peer_and_keeps_its_ends() -> None:
+    """A long peer loses its middle, never its end."""
+    policy = tiny()
+    peer = episode(0, 1, True, tuple(f"go to cabinet {k}" for k in range(50)))
+    config = HindsightConfig(mode="peer", peer="commands", max_peer_tokens=60)
+    ids = block_ids(policy, config, False, peer)
+    text = policy.decode(ids)
+    assert "go to cabinet 0" in text and "go to cabinet 49" in text and "go to cabinet 25" not in text
+    assert len(ids) <= 60 + len(policy.encode(["<hindsight>\n<peer>\n</peer>\n</hindsight>\n"])[0]) + 2
+
+
+def test_cut_middle_counts() -> None:
+    """7 of 10 kept: three from the front, four from the back."""
+    assert cut_middle(list(range(10)), 7) == [0, 1, 2, 6, 7, 8, 9]
+    assert cut_middle([1, 2], 5) == [1, 2]
+
+
+def test_hindsight_blocks_follow_the_order_of_the_episodes() -> None:
+    """One block per episode; the failed one of the mixed group has the peer."""
+    policy = tiny()
+    records = [episode(0, 0, False), episode(0, 1, True, ("take mug 1",)), episode(1, 0, False)]
+    texts = [policy.decode(ids) for ids in hindsight_blocks(policy, HindsightConfig(), records)]
+    assert "take mug 1" in texts[0] and "failure" in texts[0]
+    assert "success" in texts[1] and "<peer>" not in texts[1]
+    assert "failure" in texts[2] and "<peer>" not in texts[2]

@@ -1,0 +1,164 @@
+"""The teacher's distributions, and losses that compare them with the student's."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from stepopsd_agent import credit
+from stepopsd_agent.batch import Batch, TopK
+from stepopsd_agent.config.run import LearnerConfig
+from stepopsd_agent.credit.base import Credit
+from stepopsd_agent.hindsight.prompt import choose_peers
+from stepopsd_agent.hindsight.teacher import teacher_topk
+from stepopsd_agent.hindsight.teacher_logprobs import teacher_logprobs
+from stepopsd_agent.learner.learner import Learner
+from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models.prompt_format import make_format
+from stepopsd_agent.ops import losses
+from stepopsd_agent.run.trainer import Trainer
+from tests.agent.learner.test_learner import batch_for
+from tests.helpers.models import tiny
+from tests.helpers.runs import run_config, taught
+
+BLOCKS = [[5, 6, 7], [], [8, 9], [11]]
+"""Hindsight of four episodes; the second has none."""
+
+
+def likely(policy: Policy, batch: Batch, position: str, top_k: int, budget: int = 4096) -> TopK:
+    """The teacher's likeliest tokens."""
+    return teacher_topk(policy, batch, BLOCKS, position, top_k, tokens_per_pass=budget)
+
+
+@pytest.mark.parametrize("position", ["inline", "prefix"])
+def test_teacher_topk_agrees_with_the_teachers_log_probabilities(position: str) -> None:
+    """Whole vocabulary: at the sampled ids it says what scoring them says, place by place."""
+    policy = tiny("float64")
+    batch = batch_for(policy)
+    scored = teacher_logprobs(policy, batch, BLOCKS, position, tokens_per_pass=4096)
+    every = likely(policy, batch, position, 0)
+    sampled = batch.tokens.input_ids[batch.action_mask]
+    dense = torch.zeros_like(every.logprobs).scatter(1, every.ids, every.logprobs)
+    picked = dense.gather(1, sampled[:, None])[:, 0]
+    torch.testing.assert_close(picked.float(), scored[batch.action_mask].float(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        every.logprobs.exp().sum(1), torch.ones(len(sampled), dtype=every.logprobs.dtype)
+    )
+
+
+def test_teacher_topk_keeps_the_likeliest_whatever_the_budget() -> None:
+    """Three of them, sorted; small passes give the same."""
+    policy = tiny()
+    batch = batch_for(policy)
+    few, every = likely(policy, batch, "inline", 3), likely(policy, batch, "inline", 0)
+    assert few.ids.shape == (int(batch.action_mask.sum()), 3)
+    assert torch.equal(few.ids, every.ids[:, :3])
+    small = likely(policy, batch, "inline", 3, budget=1)
+    assert torch.equal(small.ids, few.ids)
+    torch.testing.assert_close(small.logprobs, few.logprobs, atol=1e-5, rtol=0)
+
+
+def gradient(policy: Policy, batch: Batch, credit_: Credit, **settings: Any) -> dict[str, torch.Tensor]:
+    """Of one update that moves nothing."""
+    config = LearnerConfig(lr=0.0, weight_decay=0.0, max_grad_norm=1e9, kl_coef=0.0, **settings)
+    Learner(policy, config).update(batch, credit_)
+    return {name: p.grad.clone() for name, p in policy.model.named_parameters() if p.grad is not None}
+
+
+def taught_batch(policy: Policy, layout: str = "transcript", top_k: int = 0) -> Batch:
+    """A batch whose inline teacher has spoken."""
+    batch = batch_for(policy, layout)
+    batch = replace(batch, teacher_topk=likely(policy, batch, "inline", top_k))
+    informed = torch.tensor([bool(block) for block in BLOCKS])
+    return replace(batch, episodes=replace(batch.episodes, informed=informed))
+
+
+@pytest.mark.parametrize("name", ["opsd", "sdpo"])
+def test_distribution_loss_has_the_gradient_of_the_divergence_itself(name: str) -> None:
+    """Written out over whole rows, without micro-batches, terms or places."""
+    policy = tiny("float64")
+    batch = taught_batch(policy)
+    got = gradient(policy, batch, credit.make(name)(batch))
+    assert batch.teacher_topk is not None and batch.episodes.informed is not None
+    mask = batch.action_mask
+    student = policy.model(input_ids=batch.tokens.input_ids).logits[:, :-1].log_softmax(-1)[mask[:, 1:]]
+    teacher = torch.zeros_like(student).scatter(
+        1, batch.teacher_topk.ids, batch.teacher_topk.logprobs.to(student.dtype)
+    )
+    middle = (0.5 * student.exp() + 0.5 * teacher.exp()).log()
+    halves = [(one.exp() * (one - middle)).sum(1) for one in (teacher, student)]
+    chosen = torch.ones(len(student), dtype=torch.bool)
+    if name == "sdpo":
+        episode = batch.steps.episode_of_step[batch.tokens.step_of_token[mask]]
+        chosen = batch.episodes.informed[episode]
+    policy.model.zero_grad()
+    (0.5 * (halves[0] + halves[1]))[chosen].mean().backward()
+    for parameter_name, parameter in policy.model.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(got[parameter_name], parameter.grad, atol=1e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("top_k", [0, 5])
+def test_distribution_loss_is_the_same_in_micro_batches_and_in_both_layouts(top_k: int) -> None:
+    """Places follow the tokens wherever rows are cut."""
+    policy = tiny("float64")
+    batch, window = taught_batch(policy, top_k=top_k), taught_batch(policy, "window", top_k)
+    opsd = credit.make("opsd")
+    whole = gradient(policy, batch, opsd(batch), tokens_per_micro_batch=100_000)
+    single = gradient(policy, batch, opsd(batch), tokens_per_micro_batch=1)
+    rows = gradient(policy, window, opsd(window))
+    for name in whole:
+        torch.testing.assert_close(whole[name], single[name], atol=1e-8, rtol=1e-6)
+        torch.testing.assert_close(whole[name], rows[name], atol=1e-7, rtol=1e-5)
+
+
+def test_learning_from_the_teachers_distributions_brings_the_student_nearer() -> None:
+    """A few updates; the value of the loss is logged under the term's name."""
+    policy = tiny()
+    teacher = tiny(seed=1)
+    batch = batch_for(policy)
+    batch = replace(batch, teacher_topk=likely(teacher, batch, "inline", 20))
+    learner = Learner(policy, LearnerConfig(lr=1e-2, kl_coef=0.0))
+    values = [learner.update(batch, credit.make("opsd")(batch))["term_distillation"] for _ in range(5)]
+    assert values[-1] < 0.7 * values[0]
+
+
+def test_learner_says_what_a_distribution_loss_lacks() -> None:
+    """The credit was made from another batch than the update's."""
+    policy = tiny()
+    batch = taught_batch(policy)
+    with pytest.raises(ValueError, match="the loss 'distillation' needs teacher_topk in the batch"):
+        Learner(policy, LearnerConfig(kl_coef=0.0)).update(
+            replace(batch, teacher_topk=None), credit.make("opsd")(batch)
+        )
+
+
+def test_batch_refuses_distributions_of_another_batch() -> None:
+    """One place per action token; ids and numbers alike."""
+    batch = batch_for(tiny())
+    with pytest.raises(ValueError, match="teacher_topk has 2 places for"):
+        replace(batch, teacher_topk=TopK(torch.tensor([[0], [1]]), torch.zeros(2, 1)))
+    with pytest.raises(ValueError, match="must be int64"):
+        TopK(torch.zeros(2, 1), torch.zeros(2, 1))
+
+
+def test_losses_of_distributions_refuse_a_beta_that_cannot_be() -> None:
+    """Beyond both divergences there is none."""
+    student = torch.zeros(1, 2).log_softmax(1)
+    with pytest.raises(ValueError, match=r"beta is 1\.5"):
+        losses.distribution_jsd(torch.zeros(1), student, torch.tensor([[0, 1]]), student, beta=1.5)
+
+
+def test_a_run_tells_whose_teacher_was_informed() -> None:
+    """With peers alone those who are shown one; with outcomes everybody; without hindsight nobody."""
+    policy = taught()
+    form = make_format(policy, "off", "", False)
+    for mode in ("peer", "correctness", "none"):
+        one = Trainer(run_config(hindsight={"mode": mode}), credit.make("sdpo"), policy, form)
+        chosen = one.chosen(one.collect())
+        peers = [peer is not None for peer in choose_peers(chosen)]
+        assert set(peers) == {True, False}
+        informed = one.score(chosen).episodes.informed
+        assert informed is not None
+        assert informed.tolist() == {"peer": peers}.get(mode, [mode == "correctness"] * len(chosen))

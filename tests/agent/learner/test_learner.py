@@ -1,0 +1,201 @@
+"""The policy update."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.config.run import LearnerConfig
+from stepopsd_agent.credit.base import Credit
+from stepopsd_agent.hindsight.teacher_logprobs import plain_logprobs, teacher_logprobs
+from stepopsd_agent.learner.learner import Learner
+from stepopsd_agent.models.policy import Policy
+from tests.helpers.models import DType, tiny
+
+STEP = {"reward": 0.0, "anchor": 0, "state": 0, "valid": True, "kind": 1}
+
+
+def batch_for(policy: Policy, layout: str = "transcript", episodes: int = 4, seed: int = 0) -> Batch:
+    """Random ids in three steps per episode, old log-probs scored by the policy itself.
+
+    Both layouts hold the same contexts: a window row is everything up to and including its step.
+    """
+    rng = np.random.default_rng(seed)
+    rows: list[Any] = []
+    steps: list[Any] = []
+    for episode in range(episodes):
+        ids: list[int] = []
+        owner: list[int] = []
+        for index in range(1, 4):
+            given, acted = int(rng.integers(2, 9)), int(rng.integers(1, 6))
+            ids = ids + rng.integers(1, 300, given + acted).tolist()
+            mine = [-1] * given + [len(steps)] * acted
+            owner = owner + mine
+            if layout == "window":
+                alone = [-1] * (len(owner) - len(mine)) + mine
+                rows.append({"input_ids": ids, "step_of_token": alone, "old_logprobs": [0.0] * len(ids)})
+            steps.append({**STEP, "episode_of_step": episode, "index_in_episode": index})
+        if layout == "transcript":
+            rows.append({"input_ids": ids, "step_of_token": owner, "old_logprobs": [0.0] * len(ids)})
+    table: list[Any] = [
+        {"group_of_episode": e // 2, "episode_return": float(e % 2), "success": bool(e % 2)}
+        for e in range(episodes)
+    ]
+    batch = Batch.from_lists(rows, steps, table)
+    return batch.with_tokens(old_logprobs=plain_logprobs(policy, batch, tokens_per_pass=4096))
+
+
+def credit_for(batch: Batch) -> Credit:
+    """An advantage per step, of both signs, the same in every layout."""
+    size = torch.tensor([(-1.0) ** s * (1 + s / 10) for s in range(batch.num_steps)])
+    return Credit(torch.where(batch.action_mask, size[batch.tokens.step_of_token.clamp_min(0)], 0.0))
+
+
+def gradients(
+    policy: Policy, batch: Batch, credit: Credit | None = None, **settings: Any
+) -> dict[str, torch.Tensor]:
+    """Gradient of one update, clipping off, before the optimizer moves anything."""
+    config = LearnerConfig(lr=0.0, weight_decay=0.0, max_grad_norm=1e9, kl_coef=0.1, **settings)
+    with_reference = batch.with_tokens(
+        ref_logprobs=torch.where(batch.action_mask, batch.tokens.old_logprobs - 0.3, 0.0)
+    )
+    learner = Learner(policy, config)
+    learner.update(with_reference, credit or credit_for(batch))
+    found = {n: learner.masters.of(p).grad for n, p in policy.model.named_parameters() if p.requires_grad}
+    return {name: gradient.clone() for name, gradient in found.items() if gradient is not None}
+
+
+@pytest.mark.parametrize("aggregation", ["token-mean", "seq-mean-token-mean", "seq-mean-token-sum"])
+def test_learner_micro_batches_give_the_whole_gradient(aggregation: str) -> None:
+    """One row at a time or all at once: the same gradient (float64)."""
+    policy = tiny("float64")
+    batch = batch_for(policy)
+    whole = gradients(policy, batch, aggregation=aggregation, tokens_per_micro_batch=100_000)
+    single = gradients(policy, batch, aggregation=aggregation, tokens_per_micro_batch=1)
+    for name in whole:
+        torch.testing.assert_close(whole[name], single[name], atol=1e-8, rtol=1e-6)
+
+
+def test_learner_row_per_step_equals_row_per_episode() -> None:
+    """The row layout does not change the gradient."""
+    policy = tiny("float64")
+    episode = gradients(policy, batch_for(policy, "transcript"))
+    step = gradients(policy, batch_for(policy, "window"))
+    for name in episode:
+        torch.testing.assert_close(episode[name], step[name], atol=1e-8, rtol=1e-6)
+
+
+def test_learner_moves_log_probs_with_the_advantage() -> None:
+    """After an update tokens with positive advantage are likelier and the others less likely, in the mean."""
+    policy = tiny()
+    batch = batch_for(policy)
+    credit = credit_for(batch)
+    Learner(policy, LearnerConfig(lr=1e-3, kl_coef=0.0)).update(batch, credit)
+    change = plain_logprobs(policy, batch, tokens_per_pass=4096) - batch.tokens.old_logprobs
+    assert change[credit.advantages > 0].mean() > 0 > change[credit.advantages < 0].mean()
+
+
+@pytest.mark.parametrize("muon_lr", [0.0, 1e-2])
+def test_learner_rate_scales_both_optimizers(muon_lr: float) -> None:
+    """At rate 0 no weight moves; half the rate is half the learning rate."""
+    policy = tiny()
+    batch, before = batch_for(policy), policy.state()
+
+    def moved(rate: float, lr: float) -> torch.Tensor:
+        policy.load_state(before)
+        config = LearnerConfig(lr=lr * 1e-3, muon_lr=lr * muon_lr, kl_coef=0.0, weight_decay=0.0)
+        learner = Learner(policy, config)
+        learner.update(batch, credit_for(batch), rate=rate)
+        return torch.cat([(w - before[name]).flatten() for name, w in policy.state().items()])
+
+    assert not moved(0.0, 1.0).any()
+    torch.testing.assert_close(moved(0.5, 1.0), moved(1.0, 0.5))
+
+
+def test_learner_ratio_starts_at_one() -> None:
+    """Old log-probs of the same weights: nothing is clipped, and the KL to the sampling policy is zero."""
+    policy = tiny()
+    batch = batch_for(policy)
+    stats = Learner(policy, LearnerConfig(kl_coef=0.0)).update(batch, credit_for(batch))
+    assert stats["clip_fraction"] == 0
+    assert stats["approx_kl"] == pytest.approx(0, abs=1e-5)
+
+
+def test_learner_kl_without_reference_says_what_to_do() -> None:
+    """A missing column is named."""
+    policy = tiny()
+    batch = batch_for(policy)
+    with pytest.raises(ValueError, match="ref_logprobs"):
+        Learner(policy, LearnerConfig(kl_coef=0.1)).update(batch, credit_for(batch))
+
+
+def test_learner_refuses_a_gradient_that_is_not_finite() -> None:
+    """Weights stay as they were."""
+    policy = tiny()
+    batch = batch_for(policy)
+    before = policy.state()
+    bad = replace(credit_for(batch), advantages=torch.where(batch.action_mask, float("nan"), 0.0))
+    with pytest.raises(FloatingPointError, match="weights were not changed"):
+        Learner(policy, LearnerConfig(kl_coef=0.0)).update(batch, bad)
+    assert all(torch.equal(before[name], value) for name, value in policy.state().items())
+
+
+@pytest.mark.parametrize("layout", ["transcript", "window"])
+@pytest.mark.parametrize("position", ["inline", "prefix"])
+def test_teacher_logprobs_equal_a_pass_over_the_written_out_context(layout: str, position: str) -> None:
+    """Each step scored alone, its hindsight-enriched context written out token by token."""
+    policy, teacher = tiny(seed=0), tiny(seed=1)
+    batch = batch_for(policy, layout)
+    blocks: list[list[int]] = [[7, 8, 9], [], [11], [12, 13]]
+    got = teacher_logprobs(teacher, batch, blocks, position, tokens_per_pass=300)
+    checked = 0
+    for n in range(len(batch.tokens.input_ids)):
+        length = int(batch.tokens.attention_mask[n].sum())
+        ids, owner = (
+            batch.tokens.input_ids[n, :length].tolist(),
+            batch.tokens.step_of_token[n, :length].tolist(),
+        )
+        first = next(t for t in range(length) if owner[t] >= 0)
+        for step in sorted(set(owner) - {-1}):
+            columns = [t for t in range(length) if owner[t] == step]
+            block = blocks[int(batch.steps.episode_of_step[step])]
+            at = columns[0] if position == "inline" else first
+            row = torch.tensor([ids[:at] + block + ids[at : columns[-1] + 1]])
+            select = torch.zeros_like(row, dtype=torch.bool)
+            select[0, -len(columns) :] = True
+            with torch.inference_mode():
+                expected = teacher.token_logprobs(row, select)[0, -len(columns) :]
+            torch.testing.assert_close(got[n, columns], expected, atol=1e-5, rtol=0)
+            checked += 1
+    assert checked == batch.num_steps
+    assert not got[~batch.action_mask].any()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 6e-2)])
+def test_learner_cuda_agrees_with_cpu(dtype: DType, tolerance: float) -> None:
+    """Log-probs, loss and gradients on CUDA are those of the CPU; bfloat16 keeps about three digits."""
+    cpu = tiny("float32")
+    batch = batch_for(cpu)
+    cuda = tiny(dtype, device="cuda")
+    on_cuda = batch.to("cuda")
+    scored = plain_logprobs(cuda, on_cuda, tokens_per_pass=4096).cpu()
+    torch.testing.assert_close(scored, batch.tokens.old_logprobs, atol=tolerance, rtol=0)
+    here, there = gradients(cpu, batch), gradients(cuda, on_cuda)
+    for name in here:
+        difference = (there[name].float().cpu() - here[name]).norm()
+        assert difference <= 10 * tolerance * here[name].norm() + 1e-6, name
+
+
+@pytest.mark.gpu
+def test_learner_updates_on_cuda() -> None:
+    """One training update in bfloat16 changes the weights and reports finite numbers."""
+    policy = tiny("bfloat16", device="cuda")
+    batch = batch_for(policy).to("cuda")
+    before = policy.state()
+    stats = Learner(policy, LearnerConfig(lr=1e-2, kl_coef=0.0)).update(batch, credit_for(batch))
+    assert all(np.isfinite(value) for value in stats.values())
+    assert any(not torch.equal(before[name], value) for name, value in policy.state().items())

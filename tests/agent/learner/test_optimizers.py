@@ -1,0 +1,33 @@
+"""Which optimizer takes which weights."""
+
+import pytest
+
+from stepopsd_agent.config.run import ModelConfig
+from stepopsd_agent.learner.optimizers import make_optimizers
+from stepopsd_agent.models.policy import Policy, tiny_policy
+
+
+@pytest.fixture
+def policy() -> Policy:
+    """A tiny model whose output layer is its embedding."""
+    return tiny_policy(["go to desk 1"], ModelConfig(hidden_size=32, num_layers=1, num_heads=2), "cpu", 0)
+
+
+@pytest.mark.parametrize(("muon_lr", "count"), [(0.0, 1), (0.02, 2)])
+def test_optimizers_share_all_weights_without_overlap(policy: Policy, muon_lr: float, count: int) -> None:
+    """With Muon the matrices of the layers go there, embedding and norms stay with AdamW."""
+    optimizers = make_optimizers(policy, lr=1e-3, muon_lr=muon_lr, weight_decay=0.01, betas=(0.9, 0.95))
+    assert len(optimizers) == count
+    held = [id(p) for o in optimizers for group in o.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(map(id, policy.model.parameters()))
+    embedding = id(policy.model.get_input_embeddings().weight)
+    assert embedding in [id(p) for group in optimizers[0].param_groups for p in group["params"]]
+
+
+def test_optimizers_leave_frozen_weights_alone(policy: Policy) -> None:
+    """What does not ask for a gradient is in no optimizer."""
+    matrices = [p for p in policy.model.parameters() if p.ndim == 2]
+    for matrix in matrices:
+        matrix.requires_grad_(False)
+    (adamw,) = make_optimizers(policy, lr=1e-3, muon_lr=0.02, weight_decay=0.0, betas=(0.9, 0.95))
+    assert all(p.ndim == 1 for group in adamw.param_groups for p in group["params"])

@@ -1,0 +1,52 @@
+"""What slots are for: never one empty while an attempt waits, and no token read twice."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from torch import Tensor
+from transformers import DynamicCache
+
+from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.rollout.decoder import Decoder, Sampled
+from tests.agent.rollout.test_rollout import play
+from tests.helpers.runs import taught
+
+
+def busy(steps: Sequence[int], slots: int) -> list[int]:
+    """Slots at work in each turn where a free one takes the next attempt at once."""
+    ends = [0] * slots
+    for count in steps:
+        first = ends.index(min(ends))
+        ends[first] += count
+    return [sum(end > turn for end in ends) for turn in range(max(ends))]
+
+
+@pytest.mark.parametrize("slots", [2, 3, 4])
+def test_a_free_slot_takes_the_next_attempt_at_once(slots: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn by turn as many responses are asked for as greedy filling allows."""
+    policy, asked, respond = taught(), list[int](), Decoder.respond
+
+    def counting(self: Decoder, prompts: Sequence[Sequence[int]], uniforms: np.ndarray) -> list[Sampled]:
+        asked.append(len(prompts))
+        return respond(self, prompts, uniforms)
+
+    monkeypatch.setattr(Decoder, "respond", counting)
+    steps = [episode.num_steps for episode in play(policy, slots=slots)]
+    assert len(set(steps)) > 1
+    assert asked == busy(steps, slots)
+
+
+def test_the_cache_is_kept_over_the_turns_of_an_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network reads every token of an episode once, but for the last, from which nothing follows."""
+    policy, read, extend = taught(), list[int](), Policy.next_logits
+
+    def counting(self: Policy, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+        read.append(ids.numel())
+        return extend(self, ids, positions, mask, cache)
+
+    monkeypatch.setattr(Policy, "next_logits", counting)
+    episodes = play(policy, slots=1)
+    steps = [step.tokens for e in episodes for step in e.steps if step.tokens]
+    assert len(steps) > 2 * len(episodes)
+    assert sum(read) == sum(len(t.prompt_ids) + len(t.sampled_ids) for t in steps) - len(episodes)

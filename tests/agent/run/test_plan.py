@@ -1,0 +1,249 @@
+"""Plans beside what happens: parameters, tokens, memory kept for the backward pass, and the command."""
+
+import json
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stepopsd_agent import credit
+from stepopsd_agent.batch import collate
+from stepopsd_agent.cli.main import main
+from stepopsd_agent.config.run import LoraConfig, ModelConfig, config_from_dict
+from stepopsd_agent.credit.base import Credit
+from stepopsd_agent.learner.learner import Learner
+from stepopsd_agent.models.policy import ModelFolderError, load_policy
+from stepopsd_agent.models.prompt_format import make_format
+from stepopsd_agent.run.planning.first_update import compared_time, first_update, in_words
+from stepopsd_agent.run.planning.lengths import _require_server, expected_lengths, played_lengths
+from stepopsd_agent.run.planning.model_shape import KNOWN, model_shape
+from stepopsd_agent.run.planning.plan import (
+    Lengths,
+    Rates,
+    kept_with_checkpointing,
+    memory_by_part,
+    seconds_by_part,
+    tokens_by_part,
+)
+from stepopsd_agent.run.trainer import Trainer
+from stepopsd_envs.search_qa.retrieval.base import RetrieverError
+from tests.agent.rollout.test_rollout import play
+from tests.helpers.runs import run_config, taught, train_arguments
+
+NO_LORA = LoraConfig()
+SMALL = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, vocab_size=400)
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"), [("Qwen/Qwen3-1.7B", 1_720_574_976), ("Qwen/Qwen2.5-3B-Instruct", 3_085_938_688)]
+)
+def test_shape_of_published_models(path: str, parameters: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sizes their authors state, without weights and without the hub; the cache as heads say."""
+
+    def unreachable(*arguments: Any, **options: Any) -> None:
+        raise OSError("no hub here")
+
+    monkeypatch.setattr("stepopsd_agent.run.planning.model_shape.AutoConfig.from_pretrained", unreachable)
+    shape = model_shape(ModelConfig(path=path), NO_LORA, torch.bfloat16)
+    assert shape.parameters == shape.trained == parameters
+    assert shape.kv_width == 2 * 128 * KNOWN[path]["num_key_value_heads"]
+    with pytest.raises(ModelFolderError, match=r"config\.json"):
+        model_shape(ModelConfig(path="Nobody/Nothing"), NO_LORA, torch.bfloat16)
+
+
+def test_shape_counts_what_is_loaded(taught_model: Path) -> None:
+    """Parameters of a folder's model, and of an adapter on it."""
+    config = ModelConfig(path=str(taught_model))
+    policy = load_policy(config, "cpu")
+    shape = model_shape(config, NO_LORA, torch.float32)
+    assert shape.parameters == sum(p.numel() for p in policy.model.parameters())
+    assert shape.parameters == shape.body + shape.head  # tied
+    assert model_shape(SMALL, NO_LORA, torch.float32).parameters > 0
+    pytest.importorskip("peft", reason="needs the extra lora")
+    lora = LoraConfig(rank=3)
+    policy.add_adapter(lora, 0)
+    trained = sum(p.numel() for p in policy.model.parameters() if p.requires_grad)
+    assert model_shape(config, lora, torch.float32).trained == trained
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_plan_of_activations_is_what_the_update_keeps(checkpointing: bool) -> None:
+    """Bytes that a real update keeps for its backward pass, within a tenth; the output layer's beside."""
+    policy = taught()
+    batch = collate(play(policy, slots=6), pad_id=policy.pad_id)
+    settings = run_config(learner={"kl_coef": 0.0, "gradient_checkpointing": checkpointing}).learner
+    kept: dict[int, Tensor] = {}
+    own = {p.untyped_storage()._cdata for p in policy.model.parameters()}
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage()._cdata not in own:
+            kept.setdefault(tensor.untyped_storage()._cdata, tensor)
+        return tensor
+
+    learner = Learner(policy, settings)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        learner.update(batch, Credit(torch.where(batch.action_mask, 1.0, 0.0)))
+    found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    shape = model_shape(SMALL, NO_LORA, torch.float32)
+    tokens, places = learner.budget.take(), int(batch.action_mask.sum())
+    planned = tokens * shape.activations
+    if checkpointing:  # what a layer begins with; all else is there for one layer at a time
+        planned = tokens * kept_with_checkpointing(shape, 4)
+    logits = places * shape.vocabulary * 4
+    assert planned + logits == pytest.approx(found, rel=0.1)
+
+
+@pytest.mark.parametrize("layout", ["transcript", "window"])
+@pytest.mark.parametrize("hindsight", [{"position": "inline"}, {"position": "prefix"}, {"mode": "none"}])
+def test_plan_of_tokens_is_what_an_update_counts(layout: str, hindsight: dict[str, str]) -> None:
+    """With the update's own lengths: generated to the token, the others within two in a hundred."""
+    policy = taught()
+    config = run_config(
+        env={"layout": layout}, hindsight={"mode": "correctness", **hindsight}, learner={"rescore_old": True}
+    )
+    one = Trainer(config, credit.make("step_opsd"), policy, make_format(policy, "off", "", False))
+    found = first_update(one, one.step()[0])
+    for name, row in found["tokens"].items():
+        assert row["counted"] == pytest.approx(row["planned"], rel=1e-6 if name == "generated" else 0.02), (
+            name
+        )
+    assert "generated" in in_words(found)
+
+
+def test_plan_says_when_memory_went_beyond_it() -> None:
+    """In the line that a run prints."""
+    found = {"tokens": {}, "memory": {"planned": 2**30, "peak": 2**31}}
+    assert in_words(found).endswith("memory 2.00 of 1.00 GiB (more than planned)")
+    assert in_words({**found, "memory": {"planned": 2**30, "peak": 2**30}}).endswith(
+        "memory 1.00 of 1.00 GiB"
+    )
+
+
+def test_plan_sets_parts_of_the_time_beside_the_laps_of_an_update() -> None:
+    """What is neither played nor learned is scored; a part that was not there took nothing."""
+    parts = {"playing": 2.0, "teacher": 0.5, "reference": 0.25, "update": 1.0}
+    found = compared_time(parts, {"rollout_s": 1.5, "score_s": 3.0})
+    assert found == {
+        "playing": {"planned": 2.0, "taken": 1.5},
+        "scoring": {"planned": 0.75, "taken": 3.0},
+        "update": {"planned": 1.0, "taken": 0.0},
+    }
+    said = in_words({"tokens": {}, "time": found})
+    assert said.endswith("; time 4.5 of 3.8 s at 40% of the measured rate")
+
+
+def test_plan_by_hand() -> None:
+    """Two episodes of three steps: 10 + 2 * 4 read, 3 * 5 sampled, a block of 6 before each step."""
+    config = run_config(
+        rollout={"tasks": 1, "group_size": 2}, learner={"kl_coef": 0.1}, hindsight={"position": "inline"}
+    )
+    lengths = Lengths(first=10, further=4, response=5, steps=3, block=6)
+    assert tokens_by_part(config, frozenset({"teacher_logprobs"}), lengths) == {
+        "sampled": 30,
+        "read while playing": 36,
+        "teacher": 2 * (33 + 3 * (6 + 5) - 5),
+        "reference": 66,
+        "update": 66,
+    }
+    shape = model_shape(SMALL, NO_LORA, torch.float32)
+    memory = memory_by_part(config, shape, lengths, 4)
+    assert memory["weights"] == memory["gradients"] == shape.parameters * 4
+    assert memory["optimizer"] == 2 * shape.parameters * 4
+    assert memory["key-value cache"] == round(2 * 33 * 2 * 64 * 2 * 4 * 1.5)  # one layer more while it grows
+    half = memory_by_part(config, shape, lengths, 2)
+    assert half["full-precision copies"] == half["gradients"] == 2 * half["gradients of a pass"]
+    assert half["optimizer"] == memory["optimizer"] == 4 * half["weights"]
+    fast = seconds_by_part(config, shape, frozenset(), lengths, Rates(1e12, 1e12), 4)
+    slow = seconds_by_part(config, shape, frozenset(), lengths, Rates(5e11, 5e11), 4)
+    assert {name: 2 * value for name, value in fast.items()} == pytest.approx(slow)
+
+
+def test_expected_lengths_are_those_of_an_expert_within_its_rows() -> None:
+    """Fewer steps where a row would be full; missing official games are replaced by generated ones."""
+    config = run_config(env={"step_limit": 30}, rollout={"max_row_tokens": 200})
+    lengths, basis = expected_lengths(config)
+    assert 1 <= lengths.steps < 30 and lengths.row <= 201
+    assert any("letters per token" in one for one in basis)
+    told, basis = expected_lengths(config, steps=2, response=3)
+    assert (told.steps, told.response) == (2, 3) and "2 steps per episode, as told" in basis
+    assert any(one.endswith("read at each further step") for one in basis)
+    official = replace(
+        config, env=replace(config.env, games="train", data_root="/nonexistent", num_games=None)
+    )
+    assert any("real ones are not at hand" in one for one in expected_lengths(official)[1])
+
+
+def test_expected_lengths_do_not_wait_for_a_server_that_is_not_started() -> None:
+    """A plan is made before anything runs; a search would try for half a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connects and never answers
+        started = time.monotonic()
+        with pytest.raises(RetrieverError):
+            _require_server(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.monotonic() - started < 5
+
+
+def test_played_lengths_are_means() -> None:
+    """Over episodes, and over steps."""
+    episodes = play(taught())
+    lengths = played_lengths(episodes, 7.0)
+    tokens = [s.tokens for e in episodes for s in e.steps[1:] if s.tokens is not None]
+    assert lengths.steps * len(episodes) == pytest.approx(len(tokens))
+    assert lengths.row * len(episodes) == pytest.approx(
+        sum(len(t.prompt_ids) + len(t.sampled_ids) for t in tokens)
+    )
+
+
+def test_plan_command_prints_all_parts(
+    taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a file named without a flag, with settings changed by flags; measured and stated rates."""
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        json.dumps({"env": {"tier": "tiny", "step_limit": 8}, "model": {"path": str(taught_model)}})
+    )
+    assert main(["plan", str(file), "--updates", "3", "--credit.method", "grpo"]) == 0
+    shown = capsys.readouterr().out
+    for part in (
+        "memory on the device:",
+        "at most at once",
+        "tokens per update",
+        "its tokenizer",
+        "3 updates",
+    ):
+        assert part in shown
+    assert "teacher" not in shown and "measured" in shown
+    assert main(["plan", "--config", str(file), "--rate", "100", "--steps", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "the stated 100 TFLOP/s" in shown and "4 steps per episode, as told" in shown and "teacher" in shown
+    )
+    if not torch.cuda.is_available():
+        assert main(["plan", str(file), "--device", "cuda"]) == 0
+        assert "cuda is not here to be measured; give --rate" in capsys.readouterr().out
+
+
+def test_plan_command_refuses_what_it_cannot_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model whose configuration is nowhere."""
+    assert main(["plan", "--model.path", str(tmp_path / "none")]) == 2
+    assert "config.json" in capsys.readouterr().err
+
+
+def test_run_checks_its_plan_at_the_first_update(
+    taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line on screen, and a file."""
+    out = tmp_path / "run"
+    assert main(train_arguments(taught_model, out, "--updates=2")) == 0
+    shown = capsys.readouterr().err
+    assert (
+        shown.count("first update, of the tokens planned") == 1 and "s at 40% of the measured rate" in shown
+    )
+    found = json.loads((out / "plan.json").read_text())
+    assert found["tokens"]["generated"]["counted"] > 0
+    assert all(row["planned"] > 0 and row["taken"] > 0 for row in found["time"].values())
+    assert config_from_dict({}).updates == 150

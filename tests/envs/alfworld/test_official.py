@@ -1,0 +1,116 @@
+"""The ALFWorld environment on games from files."""
+
+import time
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+from stepopsd_envs import file_index
+from stepopsd_envs.alfworld.game import TASK_TYPES, GameFileError
+from stepopsd_envs.manifest import GamesNotFoundError
+from stepopsd_envs.testing import check_text_env
+from tests.helpers.alfworld_play import make
+
+
+def test_official_games_keep_the_contract(official_games: Path) -> None:
+    """The public suite on real games, three seeds."""
+    for seed in range(3):
+        check_text_env(
+            gym.make("stepopsd/ALFWorld-v0", games="valid_unseen", data_root=str(official_games)), seed=seed
+        )
+
+
+def test_official_walkthroughs_win(official_games: Path) -> None:
+    """One of each task type, through `gymnasium.make`."""
+    for task_type in TASK_TYPES:
+        env = make(games="valid_seen", data_root=official_games, task_types=[task_type], num_games=1)
+        env.reset(seed=0)
+        game = env._pool.game(env.task_ids[0])
+        results = [env.step(command) for command in game.walkthrough]
+        assert results[-1][1:4] == (1.0, True, False)
+        assert all(result[4]["step"]["valid"] for result in results)
+        assert env.task_ids[0].split("/")[1].startswith(f"{task_type}-")
+
+
+def test_official_games_are_the_same_however_named(official_games: Path, tmp_path: Path) -> None:
+    """By split and id, by folder, by file and by path in the options."""
+    split = make(games="valid_seen", data_root=official_games, num_games=3)
+    task_id = split.task_ids[1]
+    path = official_games / task_id / "game.tw-pddl"
+    expected = split.reset(seed=5, options={"game": task_id})
+    for games in (path, [path], path.parent, official_games / "valid_seen"):
+        env = make(games=games)
+        assert env.reset(seed=5, options={"game": task_id}) == expected
+        assert env.reset(seed=5, options={"game": path}) == expected
+        assert env.reset(seed=5, options={"game": str(path)}) == expected
+    elsewhere = make(games=official_games / "valid_unseen")
+    elsewhere.reset(seed=5, options={"game": path})
+    assert make(games=path).reset(options={"snapshot": elsewhere.snapshot()})[1] == expected[1]
+
+
+def test_official_fingerprint_is_of_the_contents(official_games: Path) -> None:
+    """Part of a split has another one; a list of the same files has the same."""
+    one, two = (make(games="valid_seen", data_root=official_games, num_games=n) for n in (3, 4))
+    assert one.fingerprint != two.fingerprint
+    assert one.fingerprint == make(games="valid_seen", data_root=str(official_games), num_games=3).fingerprint
+    paths = [official_games / task_id / "game.tw-pddl" for task_id in reversed(one.task_ids)]
+    assert one.fingerprint == make(games=paths).fingerprint
+
+
+def test_official_games_are_indexed_once_and_opened_from_the_index(
+    official_games: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,000 games, filters and fingerprint included; a benchmark measures it on a quiet machine."""
+    monkeypatch.setenv("STEPOPSD_CACHE", str(tmp_path))
+    monkeypatch.setattr(file_index, "_remembered", {})
+    limits, prints = [10.0, 1.0, 1.0], set()
+    for limit in limits:
+        began = time.perf_counter()
+        env = make(games="train", data_root=official_games)
+        few = make(games="train", data_root=official_games, task_types=TASK_TYPES[:2], num_games=9)
+        prints.add((env.fingerprint, few.fingerprint))
+        assert time.perf_counter() - began < limit
+        assert len(env.task_ids) == 1000 and len(few.task_ids) == 9
+        file_index._remembered.clear()
+    assert len(prints) == 1
+
+
+def test_num_games_beyond_what_was_found_is_refused(official_games: Path) -> None:
+    """Fewer games than asked for would make a result look better founded than it is."""
+    with pytest.raises(ValueError, match="num_games=141, but there are only 140 games"):
+        make(games="valid_seen", data_root=official_games, num_games=141)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pddl_domain": 1}'], ids=repr)
+def test_reset_on_a_malformed_game_file_names_the_file(tmp_path: Path, text: str) -> None:
+    """One clear error, and other games can still be played."""
+    path = tmp_path / "task" / "trial" / "game.tw-pddl"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    env = make(games=tmp_path)
+    with pytest.raises(GameFileError, match=r"game\.tw-pddl"):
+        env.reset(seed=0)
+
+
+def test_reset_on_a_game_file_that_has_gone_says_so(tmp_path: Path) -> None:
+    """Listed when the environment was made, deleted since."""
+    path = tmp_path / "task" / "trial" / "game.tw-pddl"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    env = make(games=tmp_path)
+    path.unlink()
+    with pytest.raises(GamesNotFoundError, match="gone"):
+        env.reset(seed=0)
+
+
+def test_old_official_games_keep_the_contract(old_official_games: Path) -> None:
+    """Older wordings, too; games that cannot be played say so in one clear error."""
+    for path in sorted(old_official_games.rglob("*.tw-pddl")):
+        env = gym.make("stepopsd/ALFWorld-v0", games=str(path))
+        try:
+            env.reset(seed=0)
+        except GameFileError as problem:
+            assert "game.tw-pddl" in str(problem)
+        else:
+            check_text_env(env)

@@ -1,0 +1,97 @@
+"""The documentation is true: every Python snippet runs, every link leads somewhere, every command exists."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stepopsd_agent.cli.main import build_parser, credit_method
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("README.md"), *ROOT.glob("docs/*.md")])
+FENCE = re.compile(r"^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def name(page: Path) -> str:
+    """Path of a page as people write it."""
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, *languages: str) -> Iterator[tuple[int, str]]:
+    """Yield line number and text of the fenced blocks of these languages."""
+    text = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        if match["language"].strip() in languages:
+            yield text.count("\n", 0, match.start()) + 2, match["code"]
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Yield the lines of shell blocks, with continued lines joined; a bare fence counts as one."""
+    for _, code in blocks(page, "bash", ""):
+        yield from (line.removeprefix("$ ").strip() for line in code.replace("\\\n", " ").splitlines())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_docs_snippets_run(page: Path, tmp_path: Path) -> None:
+    """The snippets of a page run from top to bottom in one interpreter, as a reader would paste them."""
+    padded = ["\n" * (line - 1) + code for line, code in blocks(page, "python")]
+    script = "".join(f"exec(compile({code!r}, {str(page)!r}, 'exec'))\n" for code in padded)
+    if not script:
+        return
+    path = tmp_path / "snippets.py"
+    path.write_text(script, encoding="utf-8")
+    # An empty home folder: a reader has not what somebody once downloaded.
+    search_path = os.pathsep.join([str(ROOT), str(ROOT / "wrappers")])
+    environment = {**os.environ, "PYTHONPATH": search_path, "HOME": str(tmp_path)}
+    command = [sys.executable, str(path)]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_docs_hide_no_python(page: Path) -> None:
+    """Python under another name, as in ```py, would be a snippet that nobody runs."""
+    languages = {match["language"].strip() for match in FENCE.finditer(page.read_text(encoding="utf-8"))}
+    assert languages <= {"python", "bash", "text", "json", "yaml", "bibtex", ""}
+    assert not [line for line in commands(page) if re.match(r"(import|from) \w+", line)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_docs_links_lead_somewhere(page: Path) -> None:
+    """Relative links name files of the project."""
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+    targets = (target for target in re.findall(r"\]\(([^)#\s]+)", prose) if "://" not in target)
+    assert not [target for target in targets if not (page.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_docs_make_targets_exist(page: Path) -> None:
+    """Every `make TARGET` of a shell block stands in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    used = {match[1] for line in commands(page) if (match := re.match(r"make ([a-z-]+)", line))}
+    assert used <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_docs_modules_and_configs_exist(page: Path) -> None:
+    """Every `python -m MODULE` of the project and every config file of a shell block is there."""
+    lines = list(commands(page))
+    used = {match[1] for line in lines if (match := re.search(r"python -m (benchmarks\.\w+)", line))}
+    assert not [module for module in used if not (ROOT / f"{module.replace('.', '/')}.py").is_file()]
+    configs = {match[1] for line in lines if (match := re.search(r"--config[ =](configs/\S+)", line))}
+    assert not [config for config in configs if not (ROOT / config).is_file()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_docs_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `stepopsd` line of a shell block has a command, flags and a config that the parser takes."""
+    monkeypatch.chdir(ROOT)
+    for line in commands(page):
+        program, *arguments = shlex.split(line, comments=True) or [""]
+        if program == "stepopsd":
+            build_parser(credit_method(arguments)).parse_args(arguments)  # exits where it finds a mistake

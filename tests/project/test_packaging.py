@@ -1,0 +1,152 @@
+"""What setup.cfg promises: the packages, the extras, the command, and imports that point one way."""
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WRAPPERS = ROOT / "wrappers"
+ROOTS = {"stepopsd_envs": ROOT, "stepopsd_wrappers": WRAPPERS, "stepopsd_agent": ROOT, "benchmarks": ROOT}
+LAYERS = list(ROOTS)  # each may import itself and those before it
+LIGHT = {"stepopsd_envs", "gymnasium", "numpy"}  # what the environments may import when they are imported
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    """Read setup.cfg."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def requirements(text: str) -> set[str]:
+    """Names in a list of requirements, normalised."""
+    names = (re.match(r"[\w.-]+", line.strip()) for line in text.splitlines())
+    return {name[0].lower().replace("_", "-") for name in names if name}
+
+
+def modules(layer: str) -> Iterator[tuple[Path, ast.Module]]:
+    """Parse the modules of a layer."""
+    for path in sorted((ROOTS[layer] / layer).rglob("*.py")):
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(nodes: Iterator[ast.AST]) -> Iterator[tuple[str, int]]:
+    """Top-level names of import statements, with their lines."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield ("." * node.level or (node.module or "").partition(".")[0]), node.lineno
+
+
+def run_at_import(module: ast.Module) -> Iterator[ast.AST]:
+    """Statements that run when a module is imported: not those in functions or under TYPE_CHECKING."""
+    waiting: list[ast.AST] = list(module.body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if not typing_only and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def test_setup_cfg_lists_every_package() -> None:
+    """The packages listed are the folders with an __init__.py; a forgotten one would not be installed."""
+    found = {
+        ".".join(path.parent.relative_to(ROOTS[layer]).parts)
+        for layer in LAYERS
+        if layer != "benchmarks"  # run from a checkout, not installed
+        for path in (ROOTS[layer] / layer).rglob("__init__.py")
+    }
+    assert set(setup_cfg()["options"]["packages"].split()) == found
+
+
+def test_setup_cfg_installs_data_files_of_every_package() -> None:
+    """Files beside the modules are of the kinds that package_data names; every layer is marked as typed."""
+    patterns = re.split(r"[,\s]+", setup_cfg()["options.package_data"]["*"].strip())
+    for layer in LAYERS[:-1]:
+        folder = ROOTS[layer] / layer
+        assert (folder / "py.typed").is_file(), f"{folder}/py.typed is missing: type checkers would ignore it"
+        for path in folder.rglob("*"):
+            if path.is_file() and path.suffix not in {".py", ".pyc"}:
+                assert any(path.match(pattern) for pattern in patterns), f"{path} would not be installed"
+
+
+def test_setup_cfg_has_the_extras() -> None:
+    """Every documented extra exists, and `all` takes all of them."""
+    extras = setup_cfg()["options.extras_require"]
+    assert set(extras) == {"alfworld", "search", "lora", "sb3", "ray", "dev", "all"}
+    everything = extras["all"].strip().removeprefix("stepopsd[").removesuffix("]")
+    assert set(everything.split(",")) == set(extras) - {"all"}
+
+
+def test_constraints_pin_core_and_development_requirements() -> None:
+    """Whatever the core and `dev` ask for stands in constraints.txt with its version."""
+    pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line[:1] not in ("#", "")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
+    config = setup_cfg()
+    wanted = config["options"]["install_requires"] + config["options.extras_require"]["dev"]
+    assert requirements(wanted) <= requirements("\n".join(pins))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_point_one_way(layer: str) -> None:
+    """Environments know nothing of wrappers, wrappers nothing of the agent; imports are absolute."""
+    later = {*LAYERS[LAYERS.index(layer) + 1 :], "tests", "."}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path, module in modules(layer)
+        for name, line in imported(ast.walk(module))
+        if name in later
+    ]
+    assert not wrong
+
+
+def test_core_imports_what_it_requires() -> None:
+    """What a core module imports at its top is the standard library or a core requirement."""
+    config = setup_cfg()
+    distributions = requirements(config["options"]["install_requires"]) - {"pyyaml"} | {"yaml"}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for layer in LAYERS[:-1]
+        for path, module in modules(layer)
+        for name, line in imported(run_at_import(module))
+        if name not in distributions | set(LAYERS) | sys.stdlib_module_names
+    ]
+    assert not wrong
+
+
+def test_environments_import_gymnasium_and_numpy_only() -> None:
+    """No module of stepopsd_envs imports anything heavy when it is imported."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path, module in modules("stepopsd_envs")
+        for name, line in imported(run_at_import(module))
+        if name not in LIGHT | sys.stdlib_module_names
+    ]
+    assert not wrong
+
+
+def test_environments_and_wrappers_start_without_torch() -> None:
+    """Making an environment in a fresh interpreter leaves torch and transformers out."""
+    script = (
+        "import sys, gymnasium, stepopsd_envs, stepopsd_wrappers;"
+        "gymnasium.make('stepopsd/ALFWorld-v0').reset(seed=0);"
+        "print(sorted({'torch', 'transformers', 'matplotlib', 'rich'} & set(sys.modules)))"
+    )
+    path = {"PYTHONPATH": f"{ROOT}:{WRAPPERS}"}
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=path)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_version_has_one_owner() -> None:
+    """The version stands in setup.cfg; CITATION.cff and the changelog name the same one."""
+    version = setup_cfg()["metadata"]["version"]
+    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -1,0 +1,86 @@
+"""The whole stack of wrappers."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from stepopsd_wrappers import (
+    EpisodeWriter,
+    ParseResponse,
+    RecordEpisode,
+    TextHistory,
+    make_text_env,
+    read_episodes,
+    recorder,
+)
+from stepopsd_wrappers.stack import text_history
+from tests.helpers.text_env import make_env
+
+
+def test_make_text_env_is_made_again_from_its_spec(tmp_path: Path) -> None:
+    """It records into the same folder, though an open writer was given."""
+    with EpisodeWriter(tmp_path / "episodes") as writer:
+        env = make_text_env(
+            make_env(), format="plain", layout="window", writer=writer, on_episode=print, seed=3
+        )
+        spec = env.spec
+    assert spec is not None
+    again = gym.make(spec)
+    again.reset()
+    again.step("help")
+    again.close()
+    assert len(list(read_episodes(tmp_path / "episodes"))) == 1
+
+
+@pytest.mark.filterwarnings("error", "ignore:.*different from the unwrapped version")
+@pytest.mark.parametrize("layout", ["transcript", "window"])
+def test_make_text_env_passes_gymnasium_s_checker(layout: Any) -> None:
+    """Warnings are errors, but for the one that there are wrappers."""
+    check_env(make_text_env(make_env().unwrapped, layout=layout), skip_render_check=True)
+
+
+def test_recorder_finds_the_recorder_in_a_stack() -> None:
+    """Or says that there is none."""
+    inner = RecordEpisode(ParseResponse(make_env()))
+    assert recorder(TextHistory(inner)) is inner
+    with pytest.raises(LookupError, match="has no RecordEpisode"):
+        recorder(make_env())
+
+
+@pytest.mark.parametrize("layout", ["transcript", "window"])
+def test_a_held_stack_goes_on_as_the_one_it_was_taken_from(layout: Any) -> None:
+    """In another stack, twice: prompts, record and end are those of one played through."""
+
+    def played(env: TextHistory, commands: list[str]) -> list[str]:
+        prompts = [env.step(command)[0] for command in commands]
+        env.close()
+        return prompts
+
+    first, second, third = (make_text_env(make_env(), format="plain", layout=layout) for _ in range(3))
+    prompt, _ = first.reset(seed=5)
+    prompt = first.step("help")[0]
+    held = first.hold()
+    expected = played(first, ["look", "nonsense"])
+    for other in (second, third):
+        recorder(other).identify(run="again", member=2)
+        assert other.go_on(held) == prompt == held.prompt
+        assert played(other, ["look", "nonsense"]) == expected
+        one, copy = recorder(first).last_episode, recorder(other).last_episode
+        assert one is not None and copy is not None
+        assert (copy.steps, copy.seed, copy.task_id) == (one.steps, one.seed, one.task_id)
+        assert (copy.run, copy.member) == ("again", 2)
+
+
+def test_a_stack_cannot_be_held_before_an_episode_or_without_its_wrappers() -> None:
+    """It says what is missing."""
+    env = make_text_env(make_env())
+    with pytest.raises(gym.error.ResetNeeded, match="to be held; call reset"):
+        env.hold()
+    with pytest.raises(LookupError, match="has no RecordEpisode"):
+        TextHistory(make_env()).hold()
+    assert text_history(env) is env
+    with pytest.raises(LookupError, match="has no TextHistory"):
+        text_history(make_env())
