@@ -1,16 +1,17 @@
 """Is a run still the same run, bit for bit? Hashes of short runs, to compare before and after a change.
 
-    python -m benchmarks.learner.fixed_run [--json OUT] [--check FILE] [--root CHECKOUT] [--module NAME] [--short]
+    python -m benchmarks.learner.fixed_run [--json OUT] [--check FILE] [--root CHECKOUT]
 
-clones two tiny models (ALFWorld and Search-QA) and trains each credit method named below for three updates, by
-the commands a user would give. Then it hashes ``metrics.jsonl``, the episodes (every record as canonical JSON)
-and the final weights. ``--check`` compares with an earlier result, whose hashes hold for one kind of processor.
-``--root`` and ``--module`` name another checkout and its command line, so that one file makes the hashes before
-and after. Exit code 1: a hash differs.
+clones two tiny models (ALFWorld and Search-QA) and trains each credit method named below for three updates,
+by the commands a user would give. Then it hashes ``metrics.jsonl``, the episodes (canonical JSON) and
+the final weights. ``--check`` compares with an earlier result, whose hashes hold for one kind of
+processor. ``--root`` and ``--module`` name another checkout and its command line, so that one file makes
+the hashes before and after. Exit code 1: a hash differs.
 """
 
 import argparse
 import hashlib
+import inspect
 import json
 import os
 import subprocess
@@ -19,11 +20,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 from safetensors.numpy import load_file
 
+import stepopsd_envs  # noqa: F401  # registers the environments
 from benchmarks.output import write_result
 from stepopsd_agent.run.files.metrics_log import read_rows
-from stepopsd_wrappers import read_episodes
+from stepopsd_wrappers import Episode, read_episodes
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "python -m benchmarks.learner.fixed_run"
@@ -64,7 +68,7 @@ def stepopsd(root: Path, module: str, arguments: str, *more: str) -> None:
 
 def hashes(run: Path) -> dict[str, str]:
     """Hashes of what a run has written."""
-    records = [json.dumps(json.loads(e.to_json()), sort_keys=True) for e in read_episodes(run / "episodes")]
+    records = [_canonical(episode) for episode in read_episodes(run / "episodes")]
     weights = load_file(run / "model" / "model.safetensors")
     return {
         "metrics": _sha256([(run / "metrics.jsonl").read_bytes()]),
@@ -73,6 +77,15 @@ def hashes(run: Path) -> dict[str, str]:
             [part for name in sorted(weights) for part in (name.encode(), weights[name].tobytes())]
         ),
     }
+
+
+def _canonical(episode: Episode) -> str:
+    """The record as JSON with sorted keys, and with the defaults of the environment's arguments."""
+    record = json.loads(episode.to_json())
+    constructor = load_env_creator(str(gym.spec(record["env_spec"]["id"]).entry_point))
+    defaults = {name: one.default for name, one in inspect.signature(constructor).parameters.items()}
+    record["env_spec"]["kwargs"] = {**defaults, **record["env_spec"]["kwargs"]}
+    return json.dumps(record, sort_keys=True)
 
 
 def _sha256(parts: Sequence[bytes]) -> str:
@@ -118,7 +131,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     methods = list(METHODS)[:1] if arguments.short else list(METHODS)
     found = measure(arguments.root.resolve(), arguments.module, methods)
     if arguments.json is not None:
-        write_result(arguments.json, {"hashes": found}, COMMAND + " --short" * arguments.short)
+        commit = ["git", "-C", str(arguments.root), "rev-parse", "HEAD"]
+        checkout = subprocess.run(commit, capture_output=True, text=True).stdout.strip()
+        write_result(
+            arguments.json, {"hashes": found, "checkout": checkout}, COMMAND + " --short" * arguments.short
+        )
     if arguments.check is None:
         return 0
     before = json.loads(arguments.check.read_text(encoding="utf-8"))["hashes"]

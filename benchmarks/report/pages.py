@@ -1,7 +1,7 @@
-"""Tables for people, made from the measurements in ``benchmarks/results``.
+"""Pages for people, made from the measurements in ``benchmarks/results`` and from docstrings.
 
-python -m benchmarks.report            # writes docs/benchmarks.md and the table in README.md
-python -m benchmarks.report --check    # exit 1 when one of them is not what the results say
+python -m benchmarks.report            # docs/benchmarks.md, docs/credit-methods.md, the table in README.md
+python -m benchmarks.report --check    # exit 1 when one of them is not what results and docstrings say
 """
 
 import argparse
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.report import credit_methods
 from benchmarks.report.learner import endurance, gpu_update, rescoring, updates
 from benchmarks.report.parts import Result, origin, rate
 
@@ -198,9 +199,9 @@ def readme() -> str:
 
 def main() -> int:
     """Write the pages, or compare them."""
-    parser = argparse.ArgumentParser(description="Make the pages of results.")
+    parser = argparse.ArgumentParser(description="Make the pages of results and of credit methods.")
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
-    pages = {PAGE: page(), README: readme()}
+    pages = {PAGE: page(), README: readme(), credit_methods.PAGE: credit_methods.page()}
     if parser.parse_args().check:
         same = all(path.exists() and path.read_text(encoding="utf-8") == text for path, text in pages.items())
         print("the pages are up to date" if same else "run python -m benchmarks.report", file=sys.stderr)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from stepopsd_agent.config.limits import at_least
+
 Consequence = Literal["off", "warn", "lower", "stop"]
 
 
@@ -38,8 +40,8 @@ class AlarmsConfig:
             token; raised above.
     """
 
-    window: int = 5
-    lower_by: float = 0.5
+    window: int = at_least(1, 5)
+    lower_by: float = at_least(0, 0.5)
     gap: AlarmConfig = field(default_factory=partial(AlarmConfig, 3.0))
     clip: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.3))
     credit: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.1))

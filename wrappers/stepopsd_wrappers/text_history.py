@@ -1,4 +1,4 @@
-"""From an environment's observations to the prompt that a language model continues."""
+"""Turn the observations of an environment into the prompt that a language model continues."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -7,14 +7,13 @@ from typing import Any, Literal, SupportsFloat, cast
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-from stepopsd_wrappers.find import find_wrapper
 from stepopsd_wrappers.parse_response import ParseResponse
-from stepopsd_wrappers.record_episode import HeldEpisode, RecordEpisode
+from stepopsd_wrappers.record_episode import EpisodeSnapshot, find_wrapper, recorder
 
 Layout = Literal["transcript", "window"]
 LAYOUTS: tuple[Layout, ...] = ("transcript", "window")
 MARKER = "\n> "
-"""Ends every prompt: what follows is the model's response."""
+"""End of every prompt; the model's response follows it."""
 
 _ASK = {
     "tags": "Think it over inside <think> and </think>, then give one command inside <action> and </action>.",
@@ -25,33 +24,31 @@ _ASK = {
 
 
 @dataclass(frozen=True)
-class HeldPrompt:
-    """A recorded stack at some point of an episode, to go on from there again and again.
+class PromptSnapshot:
+    """A recorded stack at some point of an episode; it can be continued from there any number of times.
 
     Attributes:
-        prompt: the last one.
-        observation: in it, the newest.
-        past: observations before it, each with the command given to it, as far as the window shows them.
+        prompt: the latest prompt.
+        observation: the newest observation, which the prompt ends with.
+        past: earlier observations, each with the command given to it, as far as the window shows them.
         episode: the environment, and the record until then.
     """
 
     prompt: str
     observation: str
     past: tuple[tuple[str, str], ...]
-    episode: HeldEpisode
+    episode: EpisodeSnapshot
 
 
 class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
-    """Makes the observation a prompt.
+    """Makes each observation a prompt, which ends with `MARKER`.
 
-    Layout "transcript" is the whole episode so far. Each prompt extends the one before: prompt_k is
-    prompt_(k-1) + response_k + turn_k, where turn_k is made from the new observation alone; so a model's
-    cache can be kept over the turns.
+    Layout "transcript" holds the whole episode so far. Each prompt extends the previous one: prompt_k =
+    prompt_(k-1) + response_k + turn_k, and turn_k depends on the new observation alone. So the model's
+    key-value cache stays usable over the turns.
 
-    Layout "window" is made anew at each step from the task, the last `steps` observations with the commands
-    that were given to them, the new observation and the admissible commands.
-
-    Both end with `MARKER`.
+    Layout "window" is built anew at each step: the task, the last `steps` observations with the commands
+    given in them, the new observation and the admissible commands.
     """
 
     def __init__(self, env: gym.Env[str, str], layout: Layout = "transcript", steps: int = 2) -> None:
@@ -60,12 +57,15 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         Args:
             env: a text environment, or one with `ParseResponse`, whose format the window then asks for.
             layout: "transcript" or "window".
-            steps: how many past steps the window shows; the transcript always shows all.
+            steps: number of past steps in the window; the transcript always shows all.
+
+        Raises:
+            ValueError: `layout` is unknown, or `steps` is negative.
         """
         if layout not in LAYOUTS:
             raise ValueError(f"layout is {layout!r}; allowed are {', '.join(map(repr, LAYOUTS))}")
         if steps < 0:
-            raise ValueError(f"steps is {steps}; give 0 or the number of past steps to show")
+            raise ValueError(f"steps is {steps}; give the number of past steps to show, 0 or more")
         RecordConstructorArgs.__init__(self, layout=layout, steps=steps)
         gym.Wrapper.__init__(self, env)
         self.layout: Layout = layout
@@ -92,35 +92,33 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             self._past.append((self._observation, info["step"]["action"]))
             self._prompt = self._window(observation, info)
         else:
-            said = action if isinstance(cast("object", action), str) else ""
-            self._prompt += said + turn(observation)
+            response = action if isinstance(cast("object", action), str) else ""
+            self._prompt += response + turn(observation)
         self._observation = observation
         return self._prompt, reward, terminated, truncated, info
 
-    def hold(self) -> HeldPrompt:
-        """Everything that `go_on` needs; there has to be a `RecordEpisode` inside."""
-        return HeldPrompt(self._prompt, self._observation, tuple(self._past), self._recorder().hold())
+    def snapshot(self) -> PromptSnapshot:
+        """Return what `restore` needs.
 
-    def go_on(self, held: HeldPrompt) -> str:
-        """Continue an episode from where it was held, in this stack or one like it; returns the prompt."""
-        self._recorder().go_on(held.episode)
-        self._prompt, self._observation = held.prompt, held.observation
+        Raises:
+            LookupError: there is no `RecordEpisode` inside.
+        """
+        return PromptSnapshot(self._prompt, self._observation, tuple(self._past), recorder(self).snapshot())
+
+    def restore(self, snapshot: PromptSnapshot) -> str:
+        """Continue an episode from a snapshot of this stack or one like it; return the prompt."""
+        recorder(self).restore(snapshot.episode)
+        self._prompt, self._observation = snapshot.prompt, snapshot.observation
         self._past.clear()
-        self._past.extend(held.past)
+        self._past.extend(snapshot.past)
         return self._prompt
-
-    def _recorder(self) -> RecordEpisode:
-        found = find_wrapper(self.env, RecordEpisode)
-        if found is None:
-            raise LookupError(f"{self} has no RecordEpisode; make the stack with make_text_env")
-        return found
 
     def _window(self, observation: str, info: dict[str, Any]) -> str:
         return window(info["goal"], list(self._past), observation, info, self._ask)
 
 
 def turn(observation: str) -> str:
-    """Return what a transcript adds after a response."""
+    """Return the text that the transcript adds after a response."""
     return "\n" + observation + MARKER
 
 
@@ -128,11 +126,11 @@ def window(goal: str, past: list[tuple[str, str]], observation: str, info: dict[
     """Return the prompt of layout "window".
 
     Args:
-        goal: the instruction.
-        past: the last observations, oldest first, each with the command given to it.
-        observation: the present one.
-        info: the environment's info that came with it.
-        ask: the sentence that tells the form of the answer.
+        goal: the task's instruction.
+        past: the last observations, oldest first, each with the command given in it.
+        observation: the current observation.
+        info: the info that the environment returned with it.
+        ask: the sentence that asks for the response format.
     """
     taken = info["step"]["index"]
     lines = [f"Your task: {goal}", f"Steps taken so far: {taken}"]
@@ -141,8 +139,20 @@ def window(goal: str, past: list[tuple[str, str]], observation: str, info: dict[
     for number, (seen, done) in enumerate(past, start=taken - len(past) + 1):
         lines += [f"[{number}] You saw: {seen}", f"[{number}] You did: {done or '(no command)'}"]
     lines.append(f"Now you see: {observation}")
-    # An environment whose actions cannot be listed has no such key.
+    # The key is missing in environments whose actions cannot be listed, such as Search-QA.
     commands = [command for command in info.get("admissible_commands", ()) if command != "help"]
     if commands:
         lines += ["Commands you can give now:", *(f"- {command}" for command in commands)]
     return "\n".join([*lines, ask]) + MARKER
+
+
+def text_history(env: gym.Env[Any, Any]) -> TextHistory:
+    """Return the outermost `TextHistory` in the stack `env`.
+
+    Raises:
+        LookupError: there is none.
+    """
+    found = find_wrapper(env, TextHistory)
+    if found is None:
+        raise LookupError(f"{env} has no TextHistory; wrap it with make_text_env")
+    return found

@@ -1,4 +1,4 @@
-"""How many tokens a forward pass may hold: given, found by trying, and halved when memory runs out."""
+"""How many tokens a forward pass may hold: given, grown while memory allows, halved when it runs out."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -7,14 +7,12 @@ from typing import Literal
 
 import torch
 
-from stepopsd_agent.models.packed.packing import bins
-from stepopsd_agent.models.packed.prefix_tree import chunks
-
 START: dict[str, int] = {"cpu": 2048, "cuda": 8192}
 """Tokens that "auto" begins with. On CPU it stays there: larger passes leave the caches and are slower."""
 FILL = 0.85
 """Share of a device's memory that "auto" plans to use."""
 Tokens = int | Literal["auto"]
+"""Tokens per pass as settings give them."""
 
 
 class TokenBudget:
@@ -97,9 +95,30 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def as_budget(tokens: "int | TokenBudget", device: torch.device) -> TokenBudget:
-    """A budget of so many tokens, or the one that is given."""
-    return tokens if isinstance(tokens, TokenBudget) else TokenBudget(tokens, device)
+def consecutive_parts(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Cut indices, in order, into parts whose sizes sum to at most ``budget`` (one at least): packed."""
+    part: list[int] = []
+    total = 0
+    for i, size in enumerate(sizes):
+        if part and total + size > budget:
+            yield part
+            part, total = [], 0
+        part.append(i)
+        total += size
+    if part:
+        yield part
+
+
+def parts_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Cut indices, shortest first, so that rows x longest is at most ``budget`` (one at least): padded."""
+    part: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if part and (len(part) + 1) * lengths[i] > budget:
+            yield part
+            part = []
+        part.append(i)
+    if part:
+        yield part
 
 
 def in_parts(
@@ -121,11 +140,12 @@ def in_parts(
         begin: undoes what earlier parts did; called first, and after every lack of memory.
         settled: see `TokenBudget.watch`.
     """
+    cut = parts_by_length if padded else consecutive_parts
     while True:
         begin()
         part, cost = list[int](), 0
         try:
-            for part in (chunks if padded else bins)(sizes, budget.tokens):
+            for part in cut(sizes, budget.tokens):
                 cost = len(part) * max(sizes[i] for i in part) if padded else sum(sizes[i] for i in part)
                 with budget.watch(cost, settled=settled):
                     work(part)

@@ -16,8 +16,8 @@ from stepopsd_wrappers import Episode
 TOLERANCE = 0.1
 """By which share a peak may exceed its plan."""
 
-_LAPS = {"playing": "rollout_s", "scoring": "score_s", "update": "update_s"}
-"""Laps of an update, by the part of the plan that each is compared with."""
+_PARTS = {"playing": "rollout_s", "scoring": "score_s", "update": "update_s"}
+"""Measured parts of an update, by the part of the plan that each is compared with."""
 
 
 def first_update(
@@ -31,10 +31,10 @@ def first_update(
         seconds: that its parts took; None leaves the time out.
     """
     config, weight = trainer.config, trainer.policy.model.dtype
-    sound = trainer.chosen(episodes)
-    blocks = hindsight_blocks(trainer.policy, config.hindsight, sound)
+    chosen = trainer.chosen(episodes)
+    blocks = hindsight_blocks(trainer.policy, config.hindsight, chosen)
     block = sum(map(len, blocks)) / max(1, len(blocks))
-    lengths = played_lengths(sound or episodes, block)
+    lengths = played_lengths(chosen or episodes, block)
     planned = tokens_by_part(config, trainer.method.needs, lengths)
     scored = sum(planned.get(name, 0) for name in ("old log-probs", "teacher", "reference"))
     counted = trainer.counters
@@ -59,11 +59,11 @@ def first_update(
 
 def compared_time(parts: Mapping[str, float], seconds: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """Planned and taken seconds of playing, scoring and update."""
-    planned = dict.fromkeys(_LAPS, 0.0)
+    planned = dict.fromkeys(_PARTS, 0.0)
     for name, value in parts.items():
         planned[name if name in planned else "scoring"] += value
     return {
-        name: {"planned": round(value, 6), "taken": round(seconds.get(_LAPS[name], 0.0), 6)}
+        name: {"planned": round(value, 6), "taken": round(seconds.get(_PARTS[name], 0.0), 6)}
         for name, value in planned.items()
     }
 
@@ -71,7 +71,8 @@ def compared_time(parts: Mapping[str, float], seconds: Mapping[str, float]) -> d
 def peak_memory(trainer: Trainer) -> int:
     """Most bytes that were there at once so far; budgets that grow begin the count anew, and remember."""
     now = torch.cuda.max_memory_allocated(trainer.policy.device)
-    return max(now, trainer.learner.budget.peak, trainer.scoring.peak, trainer.columns.budget.peak)
+    critic = 0 if trainer.critic is None else trainer.critic.budget.peak
+    return max(now, trainer.learner.budget.peak, trainer.scorer.budget.peak, critic)
 
 
 def in_words(found: dict[str, Any]) -> str:

@@ -16,8 +16,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from stepopsd_agent.config.run import LoraConfig, ModelConfig
-from stepopsd_agent.models.policy import ModelFolderError, tiny_shape
+from stepopsd_agent.config import LoraConfig, ModelConfig
+from stepopsd_agent.models.policy import ModelFolderError
+from stepopsd_agent.models.tiny import tiny_shape
 
 KNOWN: dict[str, dict[str, Any]] = {
     "Qwen/Qwen3-1.7B": {

@@ -7,7 +7,6 @@ in every hindsight block and all passes full, takes that much.
 from dataclasses import dataclass
 
 from stepopsd_agent.config.run import RunConfig
-from stepopsd_agent.hindsight.teacher import TAUGHT
 from stepopsd_agent.models.packed.logprobs import CHUNK_BYTES
 from stepopsd_agent.models.packed.token_budget import START
 from stepopsd_agent.run.planning.model_shape import Shape
@@ -79,8 +78,6 @@ def _teacher_tokens(config: RunConfig, needs: frozenset[str], lengths: Lengths) 
     """A pass for the sampled tokens, and one for whole distributions, where they are needed."""
     passes = len(needs & {"teacher_logprobs", "teacher_topk"})
     episodes, hindsight = config.rollout.tasks * config.rollout.group_size, config.hindsight
-    if not needs & TAUGHT:
-        return 0
     extra = lengths.block
     if config.env.layout == "window":  # a row ends with its one step, which no further one needs as context
         extra = lengths.steps * lengths.block
