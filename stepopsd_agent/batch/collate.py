@@ -14,7 +14,7 @@ from stepopsd_wrappers.episode import Episode, StepTokens
 Row = dict[str, Any]
 """One row of a table: column names to values; for the tokens table to lists of one length."""
 _UNKNOWN = (None, -1)
-"""What environments say of a fact that they do not tell."""
+"""Values that stand for a fact that the environment does not tell."""
 
 
 def collate(

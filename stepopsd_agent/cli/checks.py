@@ -15,7 +15,7 @@ from stepopsd_agent.tasks import env_arguments, evaluation_sets, get, make_stack
 
 
 class UsageError(Exception):
-    """What was asked for cannot be done; the message says what can, or what to do first."""
+    """The request cannot be carried out; the message says what can, or what to do first."""
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def check_environment(config: RunConfig) -> None:
 
 @contextmanager
 def checked_games(*configs: EnvConfig) -> Iterator[None]:
-    """Make each environment and begin its first task, so that what is missing or broken is told at once.
+    """Make each environment and begin its first task, so that missing or broken data are reported at once.
 
     They stay open inside the `with`: what environments share, such as a retriever's server, is started once.
     """

@@ -65,7 +65,7 @@ def trained_policy(config: RunConfig) -> Policy:
 
 
 def episode_folder(path: str) -> Path:
-    """Where the episodes are: a run folder keeps them in ``episodes/``."""
+    """The folder of episodes: a run folder keeps them in ``episodes/``."""
     folder = Path(path).expanduser()
     inner = folder / "episodes"
     return inner if inner.is_dir() else folder

@@ -84,7 +84,7 @@ def _score(settings: Namespace) -> int:
         print(f"its further loss ({names}) is learned from in a run alone, and no part of the file")
     if scored.alone:
         print(
-            f"{scored.alone} episodes have a group of their own, but most methods compare members of one: "
+            f"{scored.alone} episodes are alone in their group, but most methods compare members of a group: "
             "--group_by task puts all attempts at a task in one"
         )
     print(f"written to {out}")

@@ -19,10 +19,10 @@ _SECTIONS = frozenset(spec.name for spec in fields(RunConfig)) | {"credit"}
 
 
 class Command(Protocol):
-    """What a module of this room holds that is a command of ``stepopsd``."""
+    """A module of this room that is a command of ``stepopsd``."""
 
     HELP: str
-    """What it does, in one line that begins with a small letter."""
+    """Its purpose, in one line that begins with a small letter."""
     USES: frozenset[str]
     """Settings it reads; empty: it takes none. Others take all, so that one file serves every command."""
 
@@ -38,7 +38,7 @@ class Command(Protocol):
 
 
 class Parser(ArgumentParser):
-    """Says what is wrong in one line, without listing a hundred flags first."""
+    """A parser whose errors are one line, without a list of a hundred flags."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and exit with 2."""

@@ -14,12 +14,12 @@ USES = frozenset("seed device threads updates env model rollout eval hindsight l
 
 
 def add_flags(parser: Parser) -> None:
-    """What the plan reckons with where it is not measured."""
+    """Assumptions of the plan that replace measurements."""
     absent = argparse.SUPPRESS  # a default would get into --print_config
     parser.usage = "stepopsd plan [CONFIG] [--config FILE] [--SETTING VALUE ...]"
     parser.add_argument("--rate", type=float, default=absent, help="matmul rate of the device, in TFLOP/s")
     parser.add_argument("--bandwidth", type=float, default=absent, help="its memory's speed, in GB/s")
-    parser.add_argument("--steps", type=float, default=absent, help="steps per episode to reckon with")
+    parser.add_argument("--steps", type=float, default=absent, help="steps per episode to assume")
     parser.add_argument("--response_tokens", type=float, default=absent, help="tokens per response likewise")
 
 

@@ -28,7 +28,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(settings: Namespace) -> int:
-    """Play one game; what is shown of it are the environment's own texts."""
+    """Play one task; only the environment's own texts are shown."""
     config = run_config(settings)
     with settings_checked():
         env = make_plain_env(config.env, render_mode="ansi")
@@ -66,12 +66,12 @@ def _play(env: gym.Env[str, str], info: Info, step_limit: int) -> tuple[bool, In
 
 
 def _commands(info: Info) -> list[str]:
-    """What is possible now; empty where the environment takes any text."""
+    """The admissible commands; empty where the environment takes any text."""
     return list(info.get("admissible_commands", []))
 
 
 def _status(info: Info, step_limit: int) -> str:
-    """The task and what is left to do it in, before each prompt, so that neither scrolls away."""
+    """The task and the steps left, shown before each prompt so that neither scrolls away."""
     left = step_limit - info["step"]["index"]
     listed = ", ? lists them" if _commands(info) else ""
     hint = "" if info["step"]["valid"] else f"; that was no possible command{listed}"

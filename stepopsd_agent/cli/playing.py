@@ -16,7 +16,7 @@ from stepopsd_wrappers import Episode, EpisodeWriter
 
 
 def add_agent_flag(parser: Parser) -> None:
-    """Who plays."""
+    """Add ``--agent``."""
     parser.add_argument(
         "--agent",
         default=argparse.SUPPRESS,

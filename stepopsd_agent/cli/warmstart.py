@@ -27,7 +27,7 @@ def run(settings: Namespace) -> int:
     with checked_games(config.env, *(one.env for one in evaluation_sets(config))):
         from stepopsd_agent.run.warmstart import warmstart
 
-        # A model that cannot be loaded is told before the expert plays.
+        # Loaded first: a model that cannot be loaded is reported before the expert plays for minutes.
         policy = None if config.model.path == "tiny" else load_run_policy(config)
         with settings_checked():
             table = warmstart(config, policy, out)

@@ -1,4 +1,4 @@
-"""When a run raises an alarm, and what follows."""
+"""Settings of the alarms: thresholds and consequences."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,10 +24,10 @@ class AlarmConfig:
 
 @dataclass
 class AlarmsConfig:
-    """What is watched, in means over the latest updates.
+    """Thresholds of the alarms, each for a mean over the latest updates.
 
     Attributes:
-        window: updates in a mean; no alarm is raised before there are so many.
+        window: number of updates in a mean; no alarm is raised before that many were made.
         lower_by: what "lower" multiplies the scheduled fields by.
         gap: largest mean |log p_teacher - log p_student| of a kind of token, in nats; raised above.
         clip: share of tokens that the clipped surrogate gives no gradient; raised above.

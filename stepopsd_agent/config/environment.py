@@ -1,6 +1,6 @@
 """The environment of a run and its evaluation: the sections ``env`` and ``eval`` of the settings.
 
-Which arguments an environment takes is told by its constructor (see `tasks.settings`), so they are kept as a
+An environment's constructor says which arguments it takes (see `tasks.settings`), so they are kept as a
 mapping. In files and flags they stand beside the other settings of their section: ``env.tier``,
 ``eval.games``.
 """

@@ -1,4 +1,4 @@
-"""What an update can be told, as dataclasses."""
+"""Settings of the update, the critic and the schedule."""
 
 from dataclasses import dataclass, field
 from typing import Literal

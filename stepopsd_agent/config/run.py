@@ -12,7 +12,7 @@ from stepopsd_agent.config.limits import at_least
 Dtype = Literal["auto", "float32", "bfloat16", "float64"]
 """Type of a model's weights; "auto" is float32 on CPU and bfloat16 on CUDA."""
 Position = Literal["inline", "prefix"]
-"""Where a hindsight block stands: right before each step's tokens, or once, after the row's first prompt."""
+"""Place of a hindsight block: right before each step's tokens, or once, after the row's first prompt."""
 PeerFor = Literal["failed", "all"]
 """Which attempts are shown a peer."""
 Chat = Literal["auto", "on", "off"]
@@ -71,7 +71,7 @@ class RolloutConfig:
         invalid_penalty: taken off the return for every command that is not admissible; a success pays 1.
         anchor_similarity: observations of a group at least so alike count as the same anchor; 1: equal ones.
         max_rounds: above 1, groups whose attempts all have one return are left out, and as many further tasks
-            played instead, until none is missing or so many rounds were played (DAPO's dynamic sampling).
+            played instead, until none is missing or this many rounds were played (DAPO's dynamic sampling).
         mc_rollouts: fresh attempts per step, for a credit method that needs Monte-Carlo values.
     """
 
@@ -132,7 +132,7 @@ class WarmstartConfig:
             learns to copy
             names several times sooner with Muon; a pretrained one is better left to AdamW.
         mistake_rate: share of the expert's commands replaced by a mistake that it then mends.
-        mistake_passes: so many of the passes, the last ones (0.5: half of one), imitate the mistakes as well,
+        mistake_passes: the last so many passes (0.5: half of one) imitate the mistakes as well,
             as one does who cannot tell them from the rest; behind a hindsight block they are never imitated.
         novice_demonstrations: episodes of a novice on further tasks, imitated last, once, mistakes and all.
         novice_mistake_rate: share of the novice's commands that are mistakes.
@@ -170,11 +170,11 @@ class RunConfig:
         env: the games.
         model: the language model.
         rollout: how episodes are collected.
-        hindsight: what the teacher is told.
+        hindsight: the teacher's hindsight block and weights.
         schedule: how scheduled fields of the credit method change.
         learner: the update.
         critic: the model that predicts values.
-        alarms: what is watched, and what follows.
+        alarms: thresholds and consequences.
         eval: evaluation on held-out games.
         warmstart: behaviour cloning (``stepopsd warmstart``).
     """

@@ -1,4 +1,4 @@
-"""What all credit methods share: what they are given, what they give, and what they say of themselves.
+"""The interface of credit methods: their input, their result, and what they declare about themselves.
 
 A credit method turns a `Batch` into a `Credit`: an advantage for every token that the policy sampled and, for
 some methods, a further loss. It is pure: no model, no files, no random numbers. The learner does not know
@@ -106,7 +106,7 @@ class DistributionTerm:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Credit:
-    """What a method found: advantages [N, T], zero outside the action mask, without gradient."""
+    """The result of a method: advantages [N, T], zero outside the action mask, without gradient."""
 
     advantages: Tensor
     terms: tuple[LossTerm | DistributionTerm, ...] = ()
@@ -122,7 +122,7 @@ class MissingColumnError(ValueError):
 
 
 Claim = Literal["equal_returns_zero", "base", "signs_kept", "alone_zero"]
-"""What a method can promise, beside what all have to; the module's text says what each one means."""
+"""A promise of a method beyond those that all keep; the module's text explains each one."""
 
 
 class CreditMethod(Protocol):
@@ -133,11 +133,11 @@ class CreditMethod(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     paper: ClassVar[str]
-    """Where it was published."""
+    """Its publication."""
     scheduled: ClassVar[frozenset[str]]
     """Fields that a schedule multiplies; at zero the method is its base method exactly."""
     claims: ClassVar[frozenset[Claim]]
-    """What the conformance suite holds it to."""
+    """The promises that the conformance suite checks."""
 
     @property
     def needs(self) -> frozenset[str]:

@@ -51,7 +51,7 @@ class Oracle:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the source is made of."""
+        """The columns of the source."""
         distance = frozenset({"optimal_distance", "last_distance"})
         return distance if self.source == "distance" else frozenset({"gold_seen", "first_gold_seen"})
 

@@ -63,7 +63,7 @@ class SDPO:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Who was informed, and the teacher's distributions or its and the student's log-probabilities."""
+        """Informed episodes, and the teacher's distributions or both policies' log-probabilities."""
         return {"jsd": frozenset({"teacher_topk"}), "sampled": LOGPROBS}[self.objective] | {"informed"}
 
     def __call__(self, batch: Batch) -> Credit:

@@ -1,4 +1,4 @@
-"""What methods with a teacher share: its gap to the student, and weights on an advantage made from it.
+"""The gap between teacher and student, and weights on an advantage made from it: shared by teacher methods.
 
 The teacher is the policy itself, or earlier weights of it, reading one more block of text: how the attempt
 ended, a successful attempt of the same group, or both (`hindsight.mode`). At every sampled token the gap

@@ -1,4 +1,4 @@
-"""The policy update, and everything that has to be computed or trained for it."""
+"""The policy update, and the columns and models that it needs."""
 
 from stepopsd_agent.learner.cloning import Example, clone, clone_loss, examples
 from stepopsd_agent.learner.columns import Cost, check_recorded, fill, recorded_columns

@@ -34,7 +34,7 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class Cost:
-    """What filling columns consumed beside forward passes.
+    """Consumption of filling columns, beside forward passes.
 
     Attributes:
         generated: tokens sampled.
@@ -47,7 +47,7 @@ class Cost:
 
 @dataclass
 class Sources:
-    """What columns are computed from; the arguments of `fill`."""
+    """The inputs that columns are computed from: the arguments of `fill`."""
 
     policy: Policy
     episodes: Sequence[Episode]
@@ -94,13 +94,13 @@ def fill(
         needs: names of columns, as in `CreditMethod.needs`.
         policy: the student; with other weights also the teacher and the reference.
         scorer: settings of the forward passes; the default has temperature 1.
-        hindsight: what the teacher is told and where; the paper's settings when absent.
+        hindsight: content and position of the hindsight block; the paper's settings when absent.
         teacher: weights of the teacher; None takes the policy's own, a live teacher.
         reference: weights of the reference policy; None takes the policy's own.
         critic: predicts `value`.
         envs: stacks like those that played, for columns that ask or play the environment.
         fresh: how the fresh attempts behind `mc_value` are played.
-        rescore_old: compute `old_logprobs` anew with the policy; else those recorded in sampling stay.
+        rescore_old: recompute `old_logprobs` with the policy instead of keeping those recorded in sampling.
         cost: filled with what fresh attempts consumed.
 
     Raises:

@@ -96,11 +96,11 @@ class Critic:
         in_parts(budget, lengths, work, padded=padded, begin=begin, settled=bool(self.optimizer.state))
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint must hold as tensors."""
+        """The tensors of a checkpoint."""
         return {"critic": self._weights(), "critic_optimizer": optimizer_tensors(self.optimizer)[0]}
 
     def state(self) -> dict[str, object]:
-        """What else a checkpoint must hold, JSON-able."""
+        """The rest of a checkpoint, JSON-able."""
         return optimizer_tensors(self.optimizer)[1]
 
     def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, object]) -> None:

@@ -89,7 +89,7 @@ class Learner:
         """Make the optimizers.
 
         Args:
-            policy: what is trained.
+            policy: the policy to train.
             group: processes that share every update.
             reference: weights of the reference policy; the policy's present ones when absent.
             scorer: computes the reference's log-probabilities; made from the settings when absent.
@@ -128,7 +128,7 @@ class Learner:
         Returns:
             Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
             sampling policy, nats), grad_norm, and term_NAME for every further loss of the credit. Where
-            memory ran out also tokens_per_micro_batch, what it was halved to.
+            memory ran out also tokens_per_micro_batch, the halved budget.
 
         Raises:
             FloatingPointError: the gradient is not finite; weights are left as they were.

@@ -88,7 +88,7 @@ class Policy(ScoringModel):
         Raises:
             ModelFolderError: the model forgets old keys by itself (sliding windows, recurrent states), so
                 that its
-                cache cannot be laid out anew.
+                cache cannot be rearranged.
         """
         for layer in cache.layers:
             if type(layer) is not DynamicLayer or layer.keys is None or layer.values is None:
@@ -137,7 +137,7 @@ class Policy(ScoringModel):
         self.adapted = True
 
     def _weights(self) -> dict[str, torch.nn.Parameter]:
-        """What is trained, and so what copies of the weights hold: the model, or its adapter alone."""
+        """The trained parameters, which copies of the weights hold: the model's, or its adapter's alone."""
         named = self.model.named_parameters()
         return {name: p for name, p in named if p.requires_grad or not self.adapted}
 

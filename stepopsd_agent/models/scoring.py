@@ -30,7 +30,7 @@ from stepopsd_agent.models.packed.token_budget import (
 AttentionBackend = Literal["segments", "flex", "padded"]
 """How several rows go through the model at once; see `LearnerConfig.attention`."""
 Scores = tuple[Tensor, ...]
-"""What a `LogprobReader` keeps, for the scored tokens of one tree."""
+"""The tensors that a `LogprobReader` keeps for the scored tokens of one tree."""
 
 
 class ScoringModel:
@@ -123,7 +123,7 @@ class ScoringModel:
         for layer in layers:
             layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]
             layer.gradient_checkpointing = True
-            layer.training = True  # of the layer alone, not of what is in it: dropout stays off
+            layer.training = True  # the layer's own flag, not its children's: dropout stays off
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""A fresh, tiny Qwen3-shaped model for demonstrations and tests, with a tokenizer of its own."""
+"""A fresh, tiny Qwen3-shaped model for demonstrations and tests, with its own tokenizer."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def tiny_policy(
         config: shape and type of the model.
         device: where it goes.
         seed: of the weights.
-        names: finds the names that the tokenizer keeps in pieces of their own.
+        names: finds the names that the tokenizer keeps as single pieces.
 
     Raises:
         ValueError: ``config.chat`` is "on", but a fresh tokenizer has no chat template.

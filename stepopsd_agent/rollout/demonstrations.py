@@ -53,7 +53,7 @@ class Demonstration:
 
 
 def pieces(demonstrations: Sequence[Demonstration]) -> list[str]:
-    """What a tokenizer for these demonstrations should know, in the pieces in which it will be encoded."""
+    """The texts of these demonstrations, in the pieces in which they will be encoded."""
     parts = []
     for demonstration in demonstrations:
         shown = ""
@@ -91,7 +91,7 @@ def play_expert(
 
     Args:
         env: a stack from ``make_text_env``.
-        attempt: what is played; its seed also draws the mistakes.
+        attempt: the attempt to play; its seed also draws the mistakes.
         mistake_rate: share of commands replaced by a mistake.
         peer: a record of the same task that the informed expert may read.
         informed: let the informed expert act; otherwise it only labels.

@@ -14,7 +14,7 @@ NGRAM = 4
 def groups(env: gym.Env[str, str], *, count: int, size: int, seed: int, update: int = 0) -> list[Attempt]:
     """The attempts of one update: ``count`` groups of ``size`` attempts at one task each.
 
-    Tasks come in an order drawn from ``seed`` anew for every pass over them; update k takes the k-th
+    Every pass over the tasks has its own order, drawn from ``seed``; update k takes the k-th
     ``count``.
 
     Args:

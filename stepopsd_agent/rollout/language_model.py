@@ -31,7 +31,7 @@ def rollout(
     Args:
         policy: the acting model.
         envs: one stack from ``make_text_env`` per slot; a finished slot takes the next attempt at once.
-        attempts: what is played.
+        attempts: the attempts to play.
         params: of sampling; the defaults when absent.
         seed: names the sampling noise. It is keyed by (seed, task, member, turn, position), so an attempt
             draws the same tokens whatever its neighbours and the number of slots.
@@ -47,7 +47,7 @@ def rollout(
 
 
 class Backend(Protocol):
-    """Plays attempts with a policy: `rollout` in this process, or a function with its signature elsewhere."""
+    """Plays attempts with a policy: `rollout`, or a function like it that plays on other machines."""
 
     def __call__(
         self,

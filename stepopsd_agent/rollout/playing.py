@@ -57,7 +57,7 @@ class Slot:
     Attributes:
         env: a stack with `RecordEpisode` in it.
         number: place of the attempt among those that are played.
-        attempt: what is played.
+        attempt: the attempt being played.
         observation: the latest one; a prompt where the stack makes prompts.
         info: that came with it.
         turn: number of responses so far.
@@ -86,7 +86,7 @@ class BatchAgent(Protocol):
         ...
 
     def keep(self, places: Sequence[int]) -> None:
-        """Only these places remain; they are numbered anew, in this order."""
+        """Only these places remain, renumbered in this order."""
 
 
 class OneAtATime:
@@ -128,7 +128,7 @@ def play(
     Args:
         agent: who acts.
         envs: stacks with `RecordEpisode`; a stack whose episode is over takes the next attempt at once.
-        attempts: what is played.
+        attempts: the attempts to play.
         run: run name for the records.
         update: update number for the records.
         on_episode: called with each record as it finishes (progress bars).
@@ -243,7 +243,7 @@ class EnvironmentDownError(RuntimeError):
     def __init__(self, episodes: tuple[Episode, ...]) -> None:
         super().__init__(
             f"the environment failed {len(episodes)} times in a row, the last time with "
-            f"{episodes[-1].steps[-1].error}. Bring back what it needs, then go on"
+            f"{episodes[-1].steps[-1].error}. Restore the service or data it needs, then go on"
         )
         self.episodes = episodes
 

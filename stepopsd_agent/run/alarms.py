@@ -1,6 +1,6 @@
-"""Alarms: pure functions from an update's metrics and what was seen before to what is raised now.
+"""Alarms: pure functions from an update's metrics and the state before to the alarms raised now.
 
-All they know goes through checkpoints, so a run that is continued raises what it would have raised.
+The state goes through checkpoints, so a run that is continued raises the same alarms.
 """
 
 import math
@@ -52,13 +52,13 @@ class Alarm:
 
 @dataclass(frozen=True)
 class AlarmState:
-    """What the alarms remember between updates.
+    """The memory of the alarms between updates.
 
     Attributes:
         recent: values of the latest updates, by alarm.
         lengths: of responses in the first updates.
         active: alarms that are raised and have not fallen silent.
-        factor: what is left of the credit method's scheduled fields.
+        factor: of the credit method's scheduled fields, after alarms that lower them.
         raised: every alarm so far.
     """
 
@@ -96,7 +96,7 @@ def update_alarms(
     """The state after an update, with the alarms that it raises.
 
     An alarm is raised when its mean crosses the threshold, and again only after it came back. One that lowers
-    begins its mean anew, so that it may lower again when that did not help.
+    restarts its mean, so that it may lower again when that did not help.
     """
     lengths = before.lengths
     if len(lengths) < config.window and "train/tokens_per_step" in metrics:

@@ -79,7 +79,7 @@ class Run:
     written: int = BEFORE_ANY_UPDATE
 
     def __post_init__(self) -> None:
-        """Continue from the newest checkpoint in the folder; without one, begin anew."""
+        """Continue from the newest checkpoint in the folder; without one, start from the beginning."""
         self.began = time.perf_counter()
         self.data = {**self.trainer.data, "eval_fingerprint": evaluated_data(self.trainer.config)}
         position, rows = BEGINNING, BEFORE_ANY_UPDATE
@@ -275,7 +275,7 @@ def run_training(
 
 
 def summarise(run: Run, method_name: str) -> dict[str, Any]:
-    """What the run was and what came of it."""
+    """The summary of the run: settings, results, consumption, provenance."""
     order = sorted(run.evaluations, key=int)
     first, last = run.evaluations[order[0]], run.evaluations[order[-1]]
     counters = vars(run.trainer.counters)

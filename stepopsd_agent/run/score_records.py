@@ -34,7 +34,7 @@ class ScoredRecords:
 
     Attributes:
         records: one per episode, JSON-able, with the credit of each of its steps.
-        alone: number of episodes that have a group of their own.
+        alone: number of episodes that are alone in their group.
         terms: names of the method's further losses, which records cannot hold.
     """
 

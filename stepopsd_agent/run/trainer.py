@@ -48,7 +48,7 @@ _ROUND = 1_000_000
 
 @dataclass
 class Counters:
-    """What a run has consumed; goes into the summary.
+    """Consumption of a run; goes into the summary.
 
     Attributes:
         env_steps: environment interactions.
@@ -79,7 +79,7 @@ class Trainer:
         backend: plays the attempts.
         group: processes that share every update; None for this process alone.
         update: number of the next update.
-        counters: what was consumed so far.
+        counters: consumption so far.
         failures: of the environments, in a row.
         alarms: what the alarms remember.
         initial: weights at the start: the KL term's reference and ``teacher=initial``.
@@ -169,7 +169,7 @@ class Trainer:
         return episodes
 
     def _play(self, number: int, count: int) -> list[Episode]:
-        """One round of so many groups; each round has tasks, seeds and group numbers of its own."""
+        """One round of ``count`` groups; each round has its own tasks, seeds and group numbers."""
         c = self.config.rollout
         key = self.update + number * _ROUND
         drawn = groups(self.envs[0], count=c.tasks, size=c.group_size, seed=self.config.seed, update=key)

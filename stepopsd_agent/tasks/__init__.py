@@ -1,4 +1,4 @@
-"""What an environment must bring to be trained on, and the environments that do."""
+"""Environments to train on: what each must bring, the registry, and the agents that play them."""
 
 from stepopsd_agent.tasks.base import EvalSet, HeldOut, TaskSpec
 from stepopsd_agent.tasks.make import data_identity, make_plain_env, make_stack, task_ids

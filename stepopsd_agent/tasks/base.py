@@ -1,4 +1,4 @@
-"""What an environment brings to be trained on, beside what every agent reads in ``info``."""
+"""The description of an environment that the learner needs beside the ``info`` that every agent reads."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -64,7 +64,7 @@ class TaskSpec:
         expert: makes the experts that demonstrate in an environment; None where there is none.
         plain: format of responses that are handed on as they are.
         system: system message for chat models, unless the settings have one.
-        names: finds the names that a tokenizer learned from these texts keeps in pieces of their own.
+        names: finds the names that a tokenizer learned from these texts keeps as single pieces.
         unit: the word for one task.
         limit: the setting that bounds an episode.
         measures: keys of ``info`` whose values at the end of an episode are averaged beside success.

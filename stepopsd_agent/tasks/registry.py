@@ -1,6 +1,6 @@
 """Environments by their Gymnasium id: one file each, loaded when asked for.
 
-A new environment is registered with Gymnasium as ever, described by a `TaskSpec` in a file of its own, and
+A new environment is registered with Gymnasium as usual, described by a `TaskSpec` in its own file, and
 made known by one `register` line; outside this package the line stands in the module that ``--env.id
 module:id`` imports.
 """

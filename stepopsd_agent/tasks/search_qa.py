@@ -25,7 +25,7 @@ class HeldOutQuestions:
     """Questions for evaluation.
 
     Attributes:
-        questions: as env.questions, or a list of files or names, each of which gets a table of its own;
+        questions: as env.questions, or a list of files or names, each of which gets its own table;
             "synthetic" uses the test encyclopedia.
         num_questions: the first n questions of each set; all when absent.
         task_types: keep only these; when absent those of env.task_types.
@@ -37,7 +37,7 @@ class HeldOutQuestions:
 
 
 class SearchQAExpert:
-    """``SearchExpert`` in the role of an ``Expert``: it is told the question's hops, and reads the rest."""
+    """``SearchExpert`` in the role of an ``Expert``: it knows the question's hops, and reads the rest."""
 
     def __init__(self, env: gym.Env[str, str], rng: np.random.Generator, mistake_rate: float = 0.0) -> None:
         if not isinstance(env.unwrapped, SearchQAEnv):
@@ -59,7 +59,7 @@ class SearchQAExpert:
         return self._expert.act()
 
     def thought(self) -> str:
-        """Return what it is after."""
+        """Return the fact it is looking for."""
         return self._expert.thought()
 
     def see(self, action: str, observation: str, info: dict[str, Any]) -> None:

@@ -147,7 +147,7 @@ def _default(spec: "Field[Any]") -> Any:
 
 
 def _field(default: Any) -> Any:
-    """A dataclass field; mutable defaults are made anew."""
+    """A dataclass field; a mutable default is copied for each instance."""
     if isinstance(default, list | dict | set):
         return field(default_factory=lambda: type(default)(default))
     return field(default=default)

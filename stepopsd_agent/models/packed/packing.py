@@ -3,7 +3,7 @@
 A prefix tree is a row of tokens (the trunk) with branches that share its beginning: a step scored behind a
 hindsight block is a branch of its row, the block and then the step's sampled tokens, attached where the step
 began. The packed layout puts rows and branches one after another without padding, each as a `Piece`; the
-padded layout puts a tree in a row of its own, with a mask that keeps the branches apart.
+padded layout puts each tree in its own row, with a mask that keeps the branches apart.
 """
 
 from collections.abc import Sequence

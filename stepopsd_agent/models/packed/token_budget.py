@@ -22,7 +22,7 @@ class TokenBudget:
         tokens: the budget now; a single row that is longer still goes alone.
         processed: tokens of the passes since `take`.
         halvings: how often memory ran out.
-        peak: most bytes allocated on CUDA before the device's own count was begun anew.
+        peak: most bytes allocated on CUDA before the device's own count was last reset.
     """
 
     def __init__(self, tokens: Tokens, device: torch.device) -> None:
@@ -34,11 +34,12 @@ class TokenBudget:
 
     @contextmanager
     def watch(self, tokens: int, *, settled: bool = True) -> Iterator[None]:
-        """Learn from the memory that a pass over so many tokens takes.
+        """Adjust the budget by the memory that a pass over ``tokens`` tokens takes.
 
         Args:
             tokens: in the pass.
-            settled: whether everything that stays in memory is there already; before, nothing is concluded.
+            settled: whether everything that stays in memory is there already; the budget is not adjusted
+                before.
         """
         if self.grows:
             self.peak = max(self.peak, torch.cuda.max_memory_allocated(self.device))
@@ -57,7 +58,7 @@ class TokenBudget:
         return taken
 
     def halve(self, error: RuntimeError, tokens: int, rows: int) -> None:
-        """Make room after a pass over so many tokens in so many rows ran out of memory, and say so.
+        """Halve the budget after a pass over ``tokens`` tokens in ``rows`` rows ran out of memory, and warn.
 
         Raises:
             RuntimeError: the error itself where memory is not the matter; or it was one row, which cannot be

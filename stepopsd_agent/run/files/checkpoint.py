@@ -31,7 +31,7 @@ _UNFINISHED = ".unfinished-"  # begins the names of folders being written or rem
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, or what is on disk is not a whole one."""
+    """A checkpoint cannot be written, or the one on disk is incomplete or damaged."""
 
 
 def save_checkpoint(

@@ -1,4 +1,4 @@
-"""What a run measures: success with its interval, and the log of rows.
+"""The log of a run: a row of metrics for each update.
 
 A row of `metrics.jsonl` belongs to a number of finished updates (0 is before the first) and holds no clock:
 two runs of one seed write equal files; wall times go to `timing.jsonl`.

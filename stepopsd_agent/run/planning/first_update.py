@@ -23,7 +23,7 @@ _PARTS = {"playing": "rollout_s", "scoring": "score_s", "update": "update_s"}
 def first_update(
     trainer: Trainer, episodes: Sequence[Episode], seconds: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
-    """What was planned and what was: tokens, time, and on CUDA the peak memory.
+    """Planned and actual tokens and time, and on CUDA the peak memory.
 
     Args:
         trainer: after its first update.
@@ -69,7 +69,7 @@ def compared_time(parts: Mapping[str, float], seconds: Mapping[str, float]) -> d
 
 
 def peak_memory(trainer: Trainer) -> int:
-    """Most bytes that were there at once so far; budgets that grow begin the count anew, and remember."""
+    """Most bytes in use at once so far; growing budgets reset the device's count, but keep its peak."""
     now = torch.cuda.max_memory_allocated(trainer.policy.device)
     critic = 0 if trainer.critic is None else trainer.critic.budget.peak
     return max(now, trainer.learner.budget.peak, trainer.scorer.budget.peak, critic)

@@ -29,7 +29,7 @@ Count = Callable[[str], float]
 def expected_lengths(
     config: RunConfig, steps: float | None = None, response: float | None = None
 ) -> tuple[Lengths, list[str]]:
-    """What an update should expect, and in words what that rests on.
+    """Expected lengths of an update, and the assumptions behind them in words.
 
     Prompts and answers are those of an expert that plays a few training games. Episodes are taken to be as
     long as they may be, and responses too, unless ``steps`` and ``response`` (tokens) say otherwise.
@@ -66,7 +66,7 @@ def _within_rows(config: RunConfig, lengths: Lengths) -> Lengths:
 
 
 def _further(demonstration: Demonstration, layout: str) -> list[str]:
-    """What is read at each step but the first."""
+    """The text read at each step but the first."""
     texts = []
     for before, turn in zip(demonstration.turns, demonstration.turns[1:], strict=False):
         shown = before.prompt + before.command
@@ -75,7 +75,7 @@ def _further(demonstration: Demonstration, layout: str) -> list[str]:
 
 
 def _longest_block(config: RunConfig, count: Count) -> float:
-    """A hindsight block with everything that its mode puts in."""
+    """Tokens of the longest hindsight block of the mode."""
     mode = config.hindsight.mode
     if mode == "none":
         return 0.0

@@ -1,4 +1,4 @@
-"""What an update will take: memory on the device, tokens by part, time. Arithmetic on shapes and settings.
+"""Memory on the device, tokens by part, and time of an update: arithmetic on shapes and settings.
 
 Every figure is an upper bound with the lengths it is given: an update whose episodes are as long, with a peer
 in every hindsight block and all passes full, takes that much.
@@ -25,8 +25,8 @@ class Lengths:
 
     Attributes:
         first: the first prompt of an episode.
-        further: what is read at each later step: the answer, or in the window layout a whole prompt.
-        response: what is sampled at a step.
+        further: read at each later step: the new observation, or in the window layout a whole prompt.
+        response: sampled at a step.
         steps: of an episode.
         block: a hindsight block.
     """
@@ -45,7 +45,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Rates:
-    """What the device does in a second.
+    """Rates of a device, per second.
 
     Attributes:
         flops: of a large matrix product.
@@ -155,7 +155,7 @@ def pass_flops(shape: Shape, tokens: float, scored: float, context: float) -> fl
 
 
 def update_passes(config: RunConfig) -> int:
-    """What an update costs in forward passes: its own, twice as much backward, and recomputed layers."""
+    """Cost of an update in forward passes: one forward, two backward, and one for recomputed layers."""
     return 4 if config.learner.gradient_checkpointing else 3
 
 

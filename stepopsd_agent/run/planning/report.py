@@ -58,7 +58,7 @@ def plan_text(
     return "\n".join(
         [
             _model_line(planned),
-            "\n".join(["reckoned with:", *(f"  {one}" for one in basis)]),
+            "\n".join(["assumptions:", *(f"  {one}" for one in basis)]),
             _table("memory on the device", _memory(planned)),
             _table("tokens per update, at most", _tokens(planned)),
             _time(planned, rate, bandwidth),

@@ -62,7 +62,7 @@ def test_credit_score_knows_distances_and_says_who_is_alone(
     record(folder, "--agent=random", "--episodes=2", "--env.oracle=true", *GAMES)
     capsys.readouterr()
     assert run("credit", "score", str(folder), "--credit.method=oracle", f"--out={tmp_path / 'o.jsonl'}") == 0
-    assert "2 episodes have a group of their own" in capsys.readouterr().out
+    assert "2 episodes are alone in their group" in capsys.readouterr().out
     steps = [step["credit"] for one in lines(tmp_path / "o.jsonl") for step in one["steps"]]
     assert len(set(steps)) > 1
 
