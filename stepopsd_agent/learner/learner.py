@@ -93,12 +93,16 @@ class Learner:
             group: processes that share every update.
             reference: weights of the reference policy; the policy's present ones when absent.
             scorer: computes the reference's log-probabilities; made from the settings when absent.
-            settings: fields of `LearnerConfig`, such as ``lr=1e-6``.
+            settings: fields of `LearnerConfig`, such as ``lr=1e-6``. Three of them are the caller's to apply:
+                lr_schedule and lr_warmup as the ``rate`` of `update`, and rescore_old in `fill`.
 
         Raises:
             TypeError: `LearnerConfig` has no such field.
+            ValueError: ``lora`` is set, but the policy has no adapter yet.
         """
         config = LearnerConfig(**settings)
+        if config.lora.rank and not policy.adapted:
+            raise ValueError("lora.rank > 0, but the policy has no adapter: call policy.add_adapter first")
         self.policy, self.config, self.group = policy, config, group
         self.reference = policy.origin() if reference is None and config.kl_coef else reference
         self._scorer = scorer

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stepopsd_agent.batch import Batch, batch_from_lists
+from stepopsd_agent.config import LoraConfig
 from stepopsd_agent.credit.base import Credit
 from stepopsd_agent.hindsight.teacher import batch_logprobs
 from stepopsd_agent.learner.learner import Learner
@@ -157,6 +158,12 @@ def test_learner_refuses_a_setting_that_it_does_not_have() -> None:
     """By its name."""
     with pytest.raises(TypeError, match="learning_rate"):
         Learner(tiny(), learning_rate=1e-6)
+
+
+def test_learner_refuses_an_adapter_that_is_not_there() -> None:
+    """It would train the whole model instead, without a word."""
+    with pytest.raises(ValueError, match=r"call policy\.add_adapter first"):
+        Learner(tiny(), lora=LoraConfig(rank=2))
 
 
 def test_learner_refuses_a_gradient_that_is_not_finite() -> None:
