@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import credit_methods
-from benchmarks.report.learner import endurance, gpu_update, rescoring, updates
+from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
 from benchmarks.report.parts import Result, origin, rate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,6 +173,8 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Hindsight scoring with shared prefixes", "rescore_cost.json", rescoring),
     ("Whole updates beside TRL", "update_speed.json", updates),
     ("Long runs and killed runs", "endurance.json", endurance),
+    ("Files that an update runs through", "path_of_an_update.json", path_of_an_update),
+    ("The same runs before and after a change", "fixed_run.json", fixed_run),
     ("The update on a GPU", "gpu_update.json", gpu_update),
     ("SmolLM2-135M-Instruct on the official games", "gpu_training*.json", comparison),
 )
@@ -180,7 +182,12 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
 
 def page() -> str:
     """The whole page."""
-    lines = ["# Benchmarks", "", "Made by `python -m benchmarks.report` from `benchmarks/results`.", ""]
+    lines = [
+        "# Benchmarks",
+        "",
+        "Made by `python -m benchmarks.report` from `benchmarks/results`. A command has its name at its commit.",
+        "",
+    ]
     for title, pattern, write in SECTIONS:
         lines += [f"## {title}", ""]
         paths = sorted(RESULTS.glob(pattern))

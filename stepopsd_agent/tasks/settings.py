@@ -108,7 +108,8 @@ def _section(name: str, shared: type, own: list[tuple[str, Any, Any]], helps: Ma
     section = make_dataclass(name, [*common, *own])
     texts = {**shared_help, **helps}
     lines = [f"    {field_name}: {texts.get(field_name, '')}" for field_name, *_ in [*common, *own]]
-    section.__doc__ = "\n".join([f"{name}.", "", "Attributes:", *lines])
+    summary = (shared.__doc__ or name).partition("\n")[0]
+    section.__doc__ = "\n".join([summary, "", "Attributes:", *lines])
     return section
 
 
