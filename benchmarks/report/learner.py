@@ -81,7 +81,7 @@ def fixed_run(result: Result) -> list[str]:
     """Hashes of short runs."""
     hashes = result["hashes"]
     return [
-        f"Metrics, episodes and weights of short runs with {', '.join(sorted(hashes))}, made with the code of "
+        f"Metrics, episodes, weights of short runs with {', '.join(sorted(hashes))}, made with the code of "
         f"commit {result['checkout'][:12]}: `--check` compares any later checkout with these "
         f"{3 * len(hashes)} hashes, on the same kind of processor. {origin(result)}"
     ]

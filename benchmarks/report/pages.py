@@ -185,7 +185,7 @@ def page() -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Made by `python -m benchmarks.report` from `benchmarks/results`. A command has its name at its commit.",
+        "Made by `python -m benchmarks.report` from `benchmarks/results`; commands as at their commits.",
         "",
     ]
     for title, pattern, write in SECTIONS:
