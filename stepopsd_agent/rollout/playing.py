@@ -186,9 +186,20 @@ def play_agent(
 def begin(
     env: gym.Env[str, str], attempt: Attempt, run: str = "", update: int = 0
 ) -> tuple[str, dict[str, Any]]:
-    """Reset a recorded environment to an attempt's task; the record gets the attempt's identity."""
+    """Reset a recorded environment to an attempt's task; the record gets the attempt's identity.
+
+    Raises:
+        ValueError: the environment began another task.
+    """
     recorder(env).identify(run=run, update=update, group=attempt.group, member=attempt.member)
-    return env.reset(seed=attempt.seed, options={env.get_wrapper_attr("task_option"): attempt.task_id})
+    option = env.get_wrapper_attr("task_option")
+    observation, info = env.reset(seed=attempt.seed, options={option: attempt.task_id})
+    if info.get("task_id") != attempt.task_id:
+        raise ValueError(
+            f"{env.unwrapped} began task {info.get('task_id')!r}, not {attempt.task_id!r}: "
+            f"its reset must read options[{option!r}] and give the task's id as info['task_id']"
+        )
+    return observation, info
 
 
 def step_recorded(env: gym.Env[str, str], action: str) -> StepResult | None:

@@ -184,7 +184,7 @@ def test_oracle_follows_the_engine() -> None:
 
 def test_oracle_needs_names_that_differ() -> None:
     """Two mugs of one name: a command cannot say which."""
-    with pytest.raises(ValueError, match="one name"):
+    with pytest.raises(ValueError, match="same name"):
         oracle(items=(*ITEMS[:5], replace(ITEMS[5], name="mug 2"))).distance()
 
 
