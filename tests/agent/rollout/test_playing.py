@@ -47,6 +47,26 @@ def test_play_refuses_a_second_environment_for_an_agent_of_one_place() -> None:
         play(OneAtATime(RandomAgent()), envs, two)
 
 
+class FirstTaskOnly(gym.Wrapper[str, str, str, str]):
+    """Begins its first task, whatever the options ask for."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Replace the task that was asked for."""
+        option = self.get_wrapper_attr("task_option")
+        return self.env.reset(seed=seed, options={option: task_ids(self.env)[0]})
+
+
+def test_play_refuses_an_environment_that_begins_another_task() -> None:
+    """Groups would otherwise compare attempts at different tasks."""
+    env = FirstTaskOnly(make_plain_env(run_config(env={"num_games": 2}).env))
+    first, second = task_ids(env)
+    play(OneAtATime(RandomAgent()), [env], [Attempt(first, seed=0)])
+    with pytest.raises(ValueError, match="must read options"):
+        play(OneAtATime(RandomAgent()), [env], [Attempt(second, seed=0)])
+
+
 class Breaking(gym.Wrapper[str, str, str, str]):
     """Fails at the second step of every episode with the seed 13."""
 
