@@ -148,7 +148,7 @@ def measure(bench: Bench) -> dict[str, Any]:
     """Warm up, then score and update once, with everything that an update has."""
     config, policy = bench.config, bench.policy
     rates = measured_rates(policy.device, policy.model.dtype)
-    learner, teacher = Learner(policy, **vars(config.learner)), policy.state()
+    learner, teacher = Learner(policy, **config.learner.of_update()), policy.state()
     scorer = Scorer(policy, tokens_per_pass=config.learner.tokens_per_micro_batch)
     one_update(bench, 1, learner, teacher, scorer)
     scorer.budget.take(), learner.budget.take()

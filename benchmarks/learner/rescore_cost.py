@@ -146,7 +146,7 @@ def prefix(policy: Policy, batch: Batch, blocks: Blocks, tokens: int) -> dict[st
 
 def update(policy: Policy, batch: Batch, rounds: int) -> dict[str, Any]:
     """Seconds of the demonstration's update: packed, and padded in passes as large as they once were."""
-    settings = {**vars(demo_config(STEPS).learner), "lr": 0.0, "muon_lr": 0.0, "weight_decay": 0.0}
+    settings = {**demo_config(STEPS).learner.of_update(), "lr": 0.0, "muon_lr": 0.0, "weight_decay": 0.0}
     padded = {**settings, "attention": "padded"}
     ways = {
         "packed": Learner(policy, **settings),

@@ -3,13 +3,12 @@
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 
 from stepopsd_agent.config import AlarmConfig, AlarmsConfig, EnvConfig, RunConfig
+from stepopsd_agent.config.limits import check_values
 from stepopsd_agent.rollout.playing import Attempt, begin
 from stepopsd_agent.tasks import env_arguments, evaluation_sets, get, make_stack, task_ids
 
@@ -29,7 +28,8 @@ def settings_checked() -> Iterator[None]:
 
 def check_numbers(config: RunConfig) -> None:
     """Refuse numbers that no run can use, naming the key."""
-    _check_bounds(config, "")
+    with settings_checked():
+        check_values(config)
     rollout = config.rollout
     if rollout.temperature <= 0:
         raise UsageError(
@@ -63,17 +63,6 @@ def check_numbers(config: RunConfig) -> None:
             f"warmstart.mistake_passes is {warmstart.mistake_passes}; it counts passes, of which there are "
             f"{warmstart.passes} (warmstart.passes)"
         )
-
-
-def _check_bounds(section: Any, path: str) -> None:
-    """Refuse numbers below the smallest value that their fields state (`config.limits`)."""
-    for spec in fields(section):
-        value = getattr(section, spec.name)
-        if is_dataclass(value):
-            _check_bounds(value, f"{path}{spec.name}.")
-        least = spec.metadata.get("least")
-        if least is not None and isinstance(value, int | float) and value < least:  # not "auto", not absent
-            raise UsageError(f"{path}{spec.name} is {value}; the smallest value is {least}")
 
 
 def check_alarms(config: AlarmsConfig, method: str, scheduled: frozenset[str]) -> None:
@@ -115,7 +104,7 @@ def check_environment(config: RunConfig) -> None:
     with settings_checked():
         env_arguments(config.env)
         held_out = get(config.env.id).held_out_settings(config.eval.arguments)
-        _check_bounds(held_out, "eval.")
+        check_values(held_out, "eval.")
         evaluation_sets(config)
 
 

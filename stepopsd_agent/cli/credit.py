@@ -16,8 +16,8 @@ from stepopsd_wrappers import read_episodes
 
 HELP = "list the credit methods with their papers, or compute one on recorded episodes of any agent"
 USES = frozenset("seed device threads env model rollout hindsight learner credit".split())
-IN_TRAINING = frozenset({"value", "mc_value"})
-"""Columns that take a trained critic, or the policy that acted, and so a run."""
+IN_TRAINING = frozenset({"value", "mc_value", "ref_logprobs"})
+"""Columns that take a trained critic, the policy that acted or the weights before training, and so a run."""
 
 
 def add_flags(parser: Parser) -> None:

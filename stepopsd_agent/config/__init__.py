@@ -2,7 +2,15 @@
 
 from stepopsd_agent.config.alarms import AlarmConfig, AlarmsConfig
 from stepopsd_agent.config.environment import EnvConfig, EvalConfig
-from stepopsd_agent.config.learning import Attention, CriticConfig, LearnerConfig, LoraConfig, ScheduleConfig
+from stepopsd_agent.config.learning import (
+    Attention,
+    CriticConfig,
+    LearnerConfig,
+    LoraConfig,
+    ScheduleConfig,
+    UpdateConfig,
+)
+from stepopsd_agent.config.limits import at_least, check_values
 from stepopsd_agent.config.run import (
     HindsightConfig,
     ModelConfig,
@@ -27,7 +35,10 @@ __all__ = [
     "RolloutConfig",
     "RunConfig",
     "ScheduleConfig",
+    "UpdateConfig",
     "WarmstartConfig",
+    "at_least",
+    "check_values",
     "config_from_dict",
     "config_to_dict",
 ]

@@ -1,7 +1,7 @@
 """Settings of the update, the critic and the schedule."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from stepopsd_agent.config.limits import at_least
 
@@ -27,14 +27,12 @@ class LoraConfig:
 
 
 @dataclass
-class LearnerConfig:
-    """The policy update.
+class UpdateConfig:
+    """The policy update: the keywords of `learner.Learner`.
 
     Attributes:
         lr: AdamW learning rate.
         muon_lr: Muon learning rate for the matrices of the layers; 0 leaves them to AdamW.
-        lr_schedule: "constant", or "linear", which takes both rates towards zero at the end of the run.
-        lr_warmup: updates over which the rates rise to their height.
         weight_decay: weight decay of both.
         max_grad_norm: gradient clipping.
         clip_low: PPO clip below 1.
@@ -52,15 +50,10 @@ class LearnerConfig:
             "auto" is segments on CPU and flex on CUDA.
         gradient_checkpointing: compute each layer again in the backward pass: about a third more time, far
             less memory.
-        lora: adapter to train instead of the model.
-        rescore_old: recompute the old log-probs instead of taking those recorded in sampling; always done
-            where rollout.top_k or rollout.top_p cut, as recorded ones are of the cut distribution.
     """
 
     lr: float = at_least(0, 1e-6)
     muon_lr: float = 0.0
-    lr_schedule: Literal["constant", "linear"] = "constant"
-    lr_warmup: int = at_least(0, 0)
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     clip_low: float = 0.2
@@ -72,8 +65,28 @@ class LearnerConfig:
     tokens_per_micro_batch: int | Literal["auto"] = at_least(1, "auto")
     attention: Attention = "auto"
     gradient_checkpointing: bool = False
+
+
+@dataclass
+class LearnerConfig(UpdateConfig):
+    """The policy update, and what a run does about it between updates.
+
+    Attributes:
+        lr_schedule: "constant", or "linear", which takes both rates towards zero at the end of the run.
+        lr_warmup: updates over which the rates rise to their height.
+        lora: adapter to train instead of the model.
+        rescore_old: recompute the old log-probs instead of taking those recorded in sampling; always done
+            where rollout.top_k or rollout.top_p cut, as recorded ones are of the cut distribution.
+    """
+
+    lr_schedule: Literal["constant", "linear"] = "constant"
+    lr_warmup: int = at_least(0, 0)
     lora: LoraConfig = field(default_factory=LoraConfig)
     rescore_old: bool = False
+
+    def of_update(self) -> dict[str, Any]:
+        """The part that `learner.Learner` takes."""
+        return {spec.name: getattr(self, spec.name) for spec in fields(UpdateConfig)}
 
 
 @dataclass

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stepopsd_agent.batch.audit import audit
 from stepopsd_agent.batch.batch import Batch, Table, column_fields, owner
+from stepopsd_agent.batch.collate import sampled_steps
 from stepopsd_agent.config.run import HindsightConfig
 from stepopsd_agent.credit.base import MissingColumnError
 from stepopsd_agent.hindsight.prompt import hindsight_blocks
@@ -96,7 +97,7 @@ def fill(
         scorer: settings of the forward passes; the default has temperature 1.
         hindsight: content and position of the hindsight block; the paper's settings when absent.
         teacher: weights of the teacher; None takes the policy's own, a live teacher.
-        reference: weights of the reference policy; None takes the policy's own.
+        reference: weights of the reference policy, which `ref_logprobs` needs: those before training.
         critic: predicts `value`.
         envs: stacks like those that played, for columns that ask or play the environment.
         fresh: how the fresh attempts behind `mc_value` are played.
@@ -106,12 +107,9 @@ def fill(
     Raises:
         AuditError: the batch contradicts itself.
         MissingColumnError: a column needs something that is not given, or that the environment does not tell.
-        ValueError: there is no such column.
+        ValueError: there is no such column, or the episodes are not those of the batch, in its order.
     """
-    audit(batch)
-    for name in sorted(needs):
-        owner(name)
-    check_recorded(batch, needs)
+    _check(batch, episodes, needs)
     scorer = scorer or Scorer(policy)
     if rescore_old:
         batch = batch.with_columns(old_logprobs=batch_logprobs(scorer, batch))
@@ -131,6 +129,24 @@ def fill(
         if name in needs and "filled_by" in spec.metadata:
             batch = _function(spec.metadata["filled_by"])(batch, sources)
     return batch
+
+
+def _check(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) -> None:
+    """Raise what `fill` raises before it computes anything."""
+    if isinstance(needs, str):
+        raise ValueError(f"needs is the text {needs!r}; give a set of names: {{{needs!r}}}")
+    audit(batch)
+    for name in sorted(needs):
+        owner(name)
+    check_recorded(batch, needs)
+    # Hindsight of one episode for the tokens of another would go unnoticed, so compare what was sampled.
+    steps = [tokens for episode in episodes for _, tokens in sampled_steps(episode)]
+    sampled = [token for tokens in steps for token in tokens.sampled_ids]
+    if batch.tokens.input_ids[batch.action_mask].tolist() != sampled:
+        raise ValueError(
+            f"the {len(episodes)} episodes are not those of the batch, which has {batch.num_episodes}, "
+            "or not in its order: pass the list that collate got"
+        )
 
 
 def _function(entry: str) -> Callable[[Batch, Sources], Batch]:
@@ -162,7 +178,15 @@ def fill_student_logprobs(batch: Batch, sources: Sources) -> Batch:
 
 
 def fill_ref_logprobs(batch: Batch, sources: Sources) -> Batch:
-    """The reference scores every row in its own context."""
+    """The reference scores every row in its own context.
+
+    The policy's own weights are no default: the KL to them is zero, and nobody would notice.
+    """
+    if sources.reference is None:
+        raise MissingColumnError(
+            "the column ref_logprobs needs the reference's weights: take reference=policy.origin() before "
+            "training and pass it to fill"
+        )
     with sources.weights(sources.reference):
         return batch.with_columns(ref_logprobs=batch_logprobs(sources.scorer, batch))
 

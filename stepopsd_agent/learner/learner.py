@@ -4,7 +4,7 @@ The learner never knows which credit method ran. Token weights are fixed once pe
 micro-batches add up to the same gradient however they are cut, and whichever process works on them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from stepopsd_agent.batch import Batch, TopK
-from stepopsd_agent.config.learning import LearnerConfig
+from stepopsd_agent.config import UpdateConfig, check_values
 from stepopsd_agent.credit.base import Credit, DistributionTerm
 from stepopsd_agent.hindsight.teacher import batch_logprobs
 from stepopsd_agent.learner.distributed import own_share, sum_gradients, sum_values
@@ -23,6 +23,14 @@ from stepopsd_agent.models.packed.token_budget import TokenBudget, in_parts
 from stepopsd_agent.models.policy import Policy
 from stepopsd_agent.models.scoring import Scorer
 from stepopsd_agent.ops import losses
+
+_ELSEWHERE = {
+    "lora": "policy.add_adapter, called before,",
+    "lr_schedule": "the argument rate of update",
+    "lr_warmup": "the argument rate of update",
+    "rescore_old": "the argument rescore_old of fill",
+}
+"""Settings of a run that the learner does not read itself."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,6 @@ class Learner:
         *,
         group: ProcessGroup | None = None,
         reference: dict[str, Tensor] | None = None,
-        scorer: Scorer | None = None,
         **settings: Any,
     ) -> None:
         """Make the optimizers.
@@ -92,20 +99,20 @@ class Learner:
             policy: the policy to train.
             group: processes that share every update.
             reference: weights of the reference policy; the policy's present ones when absent.
-            scorer: computes the reference's log-probabilities; made from the settings when absent.
-            settings: fields of `LearnerConfig`, such as ``lr=1e-6``. Three of them are the caller's to apply:
-                lr_schedule and lr_warmup as the ``rate`` of `update`, and rescore_old in `fill`.
+            settings: fields of `UpdateConfig`, such as ``lr=1e-6``.
 
         Raises:
-            TypeError: `LearnerConfig` has no such field.
-            ValueError: ``lora`` is set, but the policy has no adapter yet.
+            TypeError: `UpdateConfig` has no such field.
+            ValueError: a value is not allowed.
         """
-        config = LearnerConfig(**settings)
-        if config.lora.rank and not policy.adapted:
-            raise ValueError("lora.rank > 0, but the policy has no adapter: call policy.add_adapter first")
+        known = [spec.name for spec in fields(UpdateConfig)]
+        if unknown := sorted(set(settings) - set(known)):
+            hint = f"; {_ELSEWHERE[unknown[0]]} does that" if unknown[0] in _ELSEWHERE else ""
+            raise TypeError(f"Learner has no setting {unknown[0]!r}{hint}; it has {', '.join(known)}")
+        config = UpdateConfig(**settings)
+        check_values(config)
         self.policy, self.config, self.group = policy, config, group
         self.reference = policy.origin() if reference is None and config.kl_coef else reference
-        self._scorer = scorer
         self.budget = TokenBudget(config.tokens_per_micro_batch, policy.device)
         self.masters = MasterWeights([p for p in policy.model.parameters() if p.requires_grad])
         self.optimizers = make_optimizers(
@@ -158,7 +165,7 @@ class Learner:
         """The batch with the reference's log-probabilities where the KL term needs them."""
         if not self.config.kl_coef or batch.tokens.ref_logprobs is not None:
             return batch
-        scorer = self._scorer or Scorer(
+        scorer = Scorer(
             self.policy,
             tokens_per_pass=self.config.tokens_per_micro_batch,
             temperature=temperature,

@@ -111,9 +111,7 @@ class Trainer:
         self.initial = self.policy.origin()
         self.teacher = self.policy.state()
         self.scorer = Scorer(self.policy, temperature=c.rollout.temperature, **passes)
-        self.learner = Learner(
-            self.policy, group=self.group, reference=self.initial, scorer=self.scorer, **vars(settings)
-        )
+        self.learner = Learner(self.policy, group=self.group, reference=self.initial, **settings.of_update())
         self.critic = Critic(self.policy, c.critic, **passes) if "value" in self.method.needs else None
         self.envs = [make_stack(c.env) for _ in range(c.rollout.slots)]
         self.measures = get(c.env.id).measures
@@ -223,11 +221,12 @@ class Trainer:
         batch = fill(
             batch.to(self.policy.device),
             episodes,
-            self.needs,
+            self.needs | ({"ref_logprobs"} if c.learner.kl_coef else set()),
             self.policy,
             scorer=self.scorer,
             hindsight=c.hindsight,
             teacher=self.teacher_weights(),
+            reference=self.initial,
             critic=self.critic,
             envs=self.envs,
             fresh=FreshAttempts(

@@ -1,5 +1,6 @@
 """Columns that take a model or an environment to fill."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -176,12 +177,33 @@ def test_fill_takes_the_policy_itself_where_no_weights_are_given() -> None:
     batch = collate(episodes, policy.pad_id)
     forged = batch.with_columns(old_logprobs=2 * batch.tokens.old_logprobs)
     scored = batch_logprobs(Scorer(policy), batch)
-    kept = fill(forged, episodes, {"ref_logprobs"}, policy)
+    kept = fill(forged, episodes, {"ref_logprobs"}, policy, reference=policy.origin())
     anew = fill(forged, episodes, {"student_logprobs"}, policy, rescore_old=True)
     assert kept.tokens.old_logprobs is forged.tokens.old_logprobs
     assert kept.tokens.ref_logprobs is not None and torch.equal(kept.tokens.ref_logprobs, scored)
     assert torch.equal(anew.tokens.old_logprobs, scored)
     assert anew.tokens.student_logprobs is anew.tokens.old_logprobs
+
+
+@pytest.mark.samples
+def test_fill_refuses_a_reference_or_episodes_that_would_be_silently_wrong() -> None:
+    """The policy is no reference of its own, and one episode's hindsight is none for another's tokens."""
+    policy = taught()
+    episodes = draw_until(
+        lambda draw: played(policy, seed=f"columns/{draw}"),
+        lambda drawn: sampled_ids(drawn[::-1]) != sampled_ids(drawn),
+    )
+    batch = collate(episodes, policy.pad_id)
+    with pytest.raises(MissingColumnError, match="pass it to fill"):
+        fill(batch, episodes, {"ref_logprobs"}, policy)
+    for wrong in ([], episodes[:1], episodes[::-1]):
+        with pytest.raises(ValueError, match="not those of the batch"):
+            fill(batch, wrong, {"teacher_logprobs"}, policy)
+
+
+def sampled_ids(episodes: Sequence[Episode]) -> list[tuple[int, ...]]:
+    """What was sampled at each step."""
+    return [step.tokens.sampled_ids for e in episodes for step in e.steps if step.tokens is not None]
 
 
 @pytest.mark.samples

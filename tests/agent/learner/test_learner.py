@@ -1,5 +1,6 @@
 """The policy update."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -154,16 +155,34 @@ def test_learner_scores_the_reference_it_is_given_at_the_temperature_of_sampling
     assert all(torch.equal(weight, there[name]) for name, weight in here.items())
 
 
-def test_learner_refuses_a_setting_that_it_does_not_have() -> None:
-    """By its name."""
-    with pytest.raises(TypeError, match="learning_rate"):
-        Learner(tiny(), learning_rate=1e-6)
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("learning_rate", 1e-6, "Learner has no setting 'learning_rate'; it has lr, muon_lr"),
+        ("lora", LoraConfig(rank=2), "policy.add_adapter, called before, does that"),
+        ("lr_schedule", "linear", "the argument rate of update does that"),
+        ("rescore_old", True, "the argument rescore_old of fill does that"),
+    ],
+)
+def test_learner_refuses_a_setting_that_it_does_not_read(name: str, value: Any, message: str) -> None:
+    """By its name, and says where it belongs: otherwise it would be ignored without a word."""
+    with pytest.raises(TypeError, match=re.escape(message)):
+        Learner(tiny(), **{name: value})
 
 
-def test_learner_refuses_an_adapter_that_is_not_there() -> None:
-    """It would train the whole model instead, without a word."""
-    with pytest.raises(ValueError, match=r"call policy\.add_adapter first"):
-        Learner(tiny(), lora=LoraConfig(rank=2))
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("aggregation", "mean", "aggregation is 'mean'; allowed are token-mean, seq-mean-token-mean"),
+        ("attention", "fast", "attention is 'fast'; allowed are auto"),
+        ("mini_batches", 0, "mini_batches is 0; the smallest value is 1"),
+        ("lr", -1.0, "lr is -1.0; the smallest value is 0"),
+    ],
+)
+def test_learner_refuses_values_when_it_is_made(name: str, value: Any, message: str) -> None:
+    """Not in the middle of the first update."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Learner(tiny(), **{name: value})
 
 
 def test_learner_refuses_a_gradient_that_is_not_finite() -> None:

@@ -86,7 +86,7 @@ def test_plan_of_activations_is_what_the_update_keeps(checkpointing: bool) -> No
             kept.setdefault(tensor.untyped_storage()._cdata, tensor)
         return tensor
 
-    learner = Learner(policy, **vars(settings))
+    learner = Learner(policy, **settings.of_update())
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         learner.update(batch, Credit(torch.where(batch.action_mask, 1.0, 0.0)))
     found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import replace
-from typing import Any, SupportsFloat
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, SupportsFloat
 
 import gymnasium as gym
 import pytest
@@ -14,6 +14,7 @@ from torch import Tensor
 from stepopsd_agent import credit
 from stepopsd_agent.batch import collate
 from stepopsd_agent.credit.base import CreditMethod
+from stepopsd_agent.credit.grpo import GRPO
 from stepopsd_agent.models.policy import Policy
 from stepopsd_agent.rollout.grouping import groups, mixed_groups, whole_groups
 from stepopsd_agent.run.trainer import Trainer
@@ -100,6 +101,23 @@ def test_train_step_opsd_without_mixing_is_grpo() -> None:
         grpo.step(), none.step(), paper.step()
     assert equal(grpo.policy.state(), none.policy.state())
     assert not equal(grpo.policy.state(), paper.policy.state())
+
+
+@dataclass(frozen=True)
+class ReadsTheReference(GRPO):
+    """GRPO that asks for a column which the KL term uses, too."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"ref_logprobs"})
+
+
+def test_train_keeps_its_kl_to_the_initial_weights_whatever_the_method_reads() -> None:
+    """The figures and weights of plain GRPO; once the policy has moved, the KL is above zero."""
+    one, other = (trainer(method, learner={"kl_coef": 0.1}) for method in (GRPO(), ReadsTheReference()))
+    for learning in (one, other):
+        learning.policy.load_state({name: 1.1 * weight for name, weight in one.initial.items()})
+    metrics = [learning.step()[1] for learning in (one, other)]
+    assert metrics[0] == metrics[1] and metrics[0]["update/kl"] > 1e-3
+    assert equal(one.policy.state(), other.policy.state())
 
 
 def test_train_step_opsd_after_its_schedule_is_grpo() -> None:
