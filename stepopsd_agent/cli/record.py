@@ -31,5 +31,7 @@ def run(settings: Namespace) -> int:
     agent = settings.get("agent", "model")
     (episodes,) = play_sets(agent, config, [EvalSet("", config.env, count)], config.seed, out)
     won = sum(episode.success for episode in episodes)
-    print(f"{count} episodes, {won} won, in {out}; check them with: stepopsd replay {out}")
+    module = config.env.id.rpartition(":")[0]
+    check = f"stepopsd replay {out}" + (f" --module {module}" if module else "")
+    print(f"{count} episodes, {won} won, in {out}; check them with: {check}")
     return 0

@@ -1,6 +1,7 @@
 """``stepopsd replay``."""
 
 import json
+from importlib import import_module
 
 import gymnasium as gym
 from jsonargparse import Namespace
@@ -19,6 +20,12 @@ def add_flags(parser: Parser) -> None:
     """The records."""
     parser.add_argument("episodes", type=str, help="folder of recorded episodes, or a run folder")
     parser.add_argument(
+        "--module",
+        type=str,
+        default=None,
+        help="import this first: the module that registers an environment from outside the package",
+    )
+    parser.add_argument(
         "--any_engine",
         action="store_true",
         help="also replay what another engine, or another version of it, has recorded",
@@ -27,6 +34,11 @@ def add_flags(parser: Parser) -> None:
 
 def run(settings: Namespace) -> int:
     """Play records again; 1 when one differs."""
+    if settings.module is not None:
+        try:
+            import_module(settings.module)
+        except ModuleNotFoundError as error:
+            raise UsageError(f"module is {settings.module!r}, but {error}") from error
     envs: dict[str, gym.Env[str, str]] = {}
     differing = total = 0
     with progress(None, "replaying", unit="episode") as bar:
@@ -50,6 +62,12 @@ def _replayed(episode: Episode, envs: dict[str, gym.Env[str, str]], any_engine: 
     spec = episode.env_spec
     key = json.dumps(spec, sort_keys=True)
     if key not in envs and spec["id"]:
+        # A record may name the id, but not the module: records from elsewhere must not import code.
+        if spec["id"] not in gym.registry:
+            raise UsageError(
+                f"the records name the environment {spec['id']!r}, which is not registered: give --module, "
+                "the module that registers it"
+            )
         with settings_checked():
             envs[key] = gym.make(spec["id"], disable_env_checker=True, **spec["kwargs"])
     return replay(episode, envs.get(key), any_engine=any_engine)

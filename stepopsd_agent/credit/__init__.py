@@ -5,8 +5,10 @@ one file, a frozen dataclass with its docstrings, and one `register` line below;
 made from the docstrings.
 """
 
+from dataclasses import fields as dataclass_fields
 from difflib import get_close_matches
 from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,8 +58,10 @@ def load(name: str) -> "type[CreditMethod]":
         near = get_close_matches(name, _ENTRIES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"no credit method {name!r}: {hint}registered are {', '.join(names())}")
-    module, _, attribute = _ENTRIES[name].partition(":")
-    method: type[CreditMethod] = getattr(import_module(module), attribute)
+    try:
+        method: type[CreditMethod] = resolve_name(_ENTRIES[name])
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"credit method {name!r} is registered as {_ENTRIES[name]}, but {error}") from error
     return method
 
 
@@ -69,7 +73,7 @@ def make(name: str, **fields: Any) -> "CreditMethod":
         TypeError: the method has no such field.
     """
     method = load(name)
-    known = method.__dataclass_fields__
+    known = [spec.name for spec in dataclass_fields(method)]
     if unknown := sorted(set(fields) - set(known)):
         raise TypeError(
             f"credit method {name!r} has no field {', '.join(unknown)}; its fields are {', '.join(known)}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
+from pkgutil import resolve_name
 
 import gymnasium as gym
 import torch
@@ -127,7 +127,8 @@ def fill(
     )
     for name, spec in column_fields().items():
         if name in needs and "filled_by" in spec.metadata:
-            batch = _function(spec.metadata["filled_by"])(batch, sources)
+            fill_column: Callable[[Batch, Sources], Batch] = resolve_name(spec.metadata["filled_by"])
+            batch = fill_column(batch, sources)
     return batch
 
 
@@ -147,12 +148,6 @@ def _check(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) ->
             f"the {len(episodes)} episodes are not those of the batch, which has {batch.num_episodes}, "
             "or not in its order: pass the list that collate got"
         )
-
-
-def _function(entry: str) -> Callable[[Batch, Sources], Batch]:
-    module, _, name = entry.partition(":")
-    function: Callable[[Batch, Sources], Batch] = getattr(import_module(module), name)
-    return function
 
 
 def check_recorded(batch: Batch, needs: Collection[str]) -> None:

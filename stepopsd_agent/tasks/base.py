@@ -1,12 +1,12 @@
 """The description of an environment that the learner needs beside the ``info`` that every agent reads."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 import gymnasium as gym
 
-from stepopsd_agent.config.environment import EnvConfig
+from stepopsd_agent.config.environment import EnvConfig, EvalConfig
 from stepopsd_agent.config.limits import at_least
 from stepopsd_agent.models.tiny_tokenizer import FindNames, numbered
 from stepopsd_agent.tasks.agents import Agent, RandomAgent
@@ -84,6 +84,24 @@ class TaskSpec:
     unit: str = "task"
     limit: str = "env.step_limit"
     measures: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse settings of evaluation that cannot become flags.
+
+        Raises:
+            ValueError: ``held_out`` is no dataclass, a field has no default, or has the name of another.
+        """
+        if not is_dataclass(self.held_out):
+            raise ValueError(f"held_out is {self.held_out!r}; it must be a dataclass")
+        taken = {spec.name for spec in fields(EvalConfig)}
+        for spec in fields(self.held_out):
+            if spec.default is MISSING and spec.default_factory is MISSING:
+                raise ValueError(f"{self.held_out.__name__}.{spec.name} has no default; give it one")
+            if spec.name in taken:
+                raise ValueError(
+                    f"{self.held_out.__name__}.{spec.name} has the name of a setting of every environment; "
+                    "rename it"
+                )
 
     def held_out_settings(self, arguments: Mapping[str, Any]) -> Any:
         """The ``held_out`` dataclass with these values.

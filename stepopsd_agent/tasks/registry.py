@@ -7,6 +7,7 @@ module:id`` imports.
 
 from difflib import get_close_matches
 from importlib import import_module
+from pkgutil import resolve_name
 
 import gymnasium as gym
 
@@ -23,8 +24,10 @@ def register(env_id: str, entry: str) -> None:
     """Make an environment known. `entry` is "module:NAME" of its `TaskSpec`; nothing is imported before use.
 
     Raises:
-        ValueError: the id is registered with another entry, or the entry reads otherwise.
+        ValueError: the id is registered with another entry, or one of the two reads otherwise.
     """
+    if not env_id or ":" in env_id:
+        raise ValueError(f"env_id is {env_id!r}; give the id that gymnasium.register has, without a module")
     if _ENTRIES.get(env_id, entry) != entry:  # a file that is run and imported registers the same twice
         raise ValueError(f"environment {env_id!r} is registered already, as {_ENTRIES[env_id]}")
     module, colon, name = entry.partition(":")
@@ -49,6 +52,8 @@ def get(env_id: str) -> TaskSpec:
     """
     module, colon, plain = env_id.rpartition(":")
     if colon:
+        if not module:
+            raise ValueError(f"env.id is {env_id!r}; before the colon stands the module to import")
         try:
             import_module(module)
         except ModuleNotFoundError as error:
@@ -62,8 +67,10 @@ def get(env_id: str) -> TaskSpec:
             f"env.id is {plain!r}, which is not registered: {hint}registered are {', '.join(names())}. Make "
             "another environment known with stepopsd_agent.tasks.register, and give --env.id module:id"
         )
-    owner, _, name = _ENTRIES[plain].partition(":")
-    spec = getattr(import_module(owner), name)
+    try:
+        spec = resolve_name(_ENTRIES[plain])
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"environment {plain!r} is registered as {_ENTRIES[plain]}, but {error}") from error
     if not isinstance(spec, TaskSpec):
         raise ValueError(f"{_ENTRIES[plain]} is {spec!r}; it must be a TaskSpec")
     return spec

@@ -15,6 +15,7 @@ from stepopsd_agent.config.environment import EnvConfig, EvalConfig
 from stepopsd_agent.tasks.registry import get
 
 _PLAIN = (str, int, float, bool, type(None))
+_SHARED = frozenset(spec.name for spec in fields(EnvConfig))
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def constructor_settings(env_id: str) -> dict[str, Setting]:
     """The settings of an environment by name, in the constructor's order.
 
     Raises:
-        ValueError: the id is unknown to the learner or to Gymnasium.
+        ValueError: the id is unknown to the learner or to Gymnasium, or an argument cannot be a setting.
     """
     fixed = get(env_id).fixed
     try:
@@ -48,22 +49,31 @@ def constructor_settings(env_id: str) -> dict[str, Setting]:
     if spec.entry_point is None:
         raise ValueError(f"env.id is {env_id!r}, which has no entry point to make it by")
     creator: Any = spec.entry_point
-    if isinstance(creator, str):
-        creator = load_env_creator(creator)
-    hints = _hints(creator)
+    try:
+        creator = load_env_creator(creator) if isinstance(creator, str) else creator
+        hints = _hints(creator)
+    except (ImportError, AttributeError, NameError) as error:
+        raise ValueError(
+            f"{env_id}: its entry point {spec.entry_point} cannot be read: {error}. The annotations of the "
+            "constructor must be importable at run time, not under TYPE_CHECKING alone"
+        ) from error
     help_texts = _help(creator)
     found = {}
     for name, parameter in inspect.signature(creator).parameters.items():
-        default = spec.kwargs.get(name, parameter.default)
-        kind = flag_type(hints.get(name, Any))
-        if (
-            name in fixed
-            or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-            or kind is None
-        ):
+        if name in fixed or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
+        default = spec.kwargs.get(name, parameter.default)
         if default is inspect.Parameter.empty:
             raise ValueError(f"{env_id}: the constructor's argument {name!r} has no default; give it one")
+        # Without an annotation the default says the type.
+        kind = flag_type(hints.get(name, type(default)))
+        if kind is None:
+            continue
+        if name in _SHARED:
+            raise ValueError(
+                f"{env_id}: the constructor's argument {name!r} has the name of a setting of every "
+                "environment; rename it, or name it in TaskSpec.fixed"
+            )
         found[name] = Setting(name, kind, default, help_texts.get(name, ""))
     return found
 

@@ -155,7 +155,8 @@ def train_arguments(model: Path, out: Path, *more: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """What a command in a process of its own needs to find this checkout."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "wrappers")])
+    given = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "wrappers"), *([given] if given else [])])
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 

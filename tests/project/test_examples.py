@@ -1,6 +1,7 @@
 """The examples run: in short, with a small model, as a user would start them."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from stepopsd_agent.run.files.metrics_log import read_rows
 from stepopsd_agent.tasks import constructor_settings, registry
 from stepopsd_envs.testing import check_text_env
 from tests.helpers.command_line import refusal, run
+from tests.helpers.runs import stepopsd
 from tests.helpers.snippets import shortened
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +56,7 @@ def test_custom_loop_updates_the_policy(
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The example's folder can be imported from; both registries are as before afterwards."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES), prepend=os.pathsep)
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
     yield
     sys.modules.pop("own_environment", None)
@@ -86,6 +89,14 @@ def test_own_environment_is_cloned_trained_and_evaluated(
     assert json.loads((trained / "summary.json").read_text())["final"]["n"] == 7
     assert run("eval", *own, "--agent=random") == 0
     assert run("replay", str(trained)) == 0
+    assert run("record", *own, "--agent=random", "--episodes=2", f"--out={tmp_path / 'records'}") == 0
+    check = capsys.readouterr().out.rpartition("check them with: stepopsd ")[2].split()
+    assert check[-2:] == ["--module", "own_environment"]
+    # In processes that have not imported the example yet.
+    without = stepopsd("replay", check[1])
+    assert without.returncode == 2 and "is not registered: give --module" in without.stderr
+    replayed = stepopsd(*check)
+    assert (replayed.returncode, replayed.stdout) == (0, "2/2 episodes replay identically\n")
 
 
 @pytest.mark.usefixtures("own_environment")

@@ -79,7 +79,7 @@ def test_register_keeps_an_entry_and_imports_nothing(monkeypatch: pytest.MonkeyP
     register("somebody/Variant-v3", "no_such_module:SPEC")
     register("somebody/Variant-v3", "no_such_module:SPEC")
     assert names() == ("somebody/Variant-v3",)
-    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+    with pytest.raises(ValueError, match="registered as no_such_module:SPEC, but No module named"):
         get("somebody/Variant-v3")
     with pytest.raises(ValueError, match="registered already, as no_such_module:SPEC"):
         register("somebody/Variant-v3", "other:SPEC")
@@ -91,6 +91,9 @@ def test_register_refuses_what_is_no_task_spec(monkeypatch: pytest.MonkeyPatch) 
     for entry in ("module", "module:", ":NAME"):
         with pytest.raises(ValueError, match="must read 'module:NAME'"):
             register("somebody/Variant-v3", entry)
+    for env_id in ("", "module:somebody/Variant-v3"):
+        with pytest.raises(ValueError, match="without a module"):
+            register(env_id, "module:NAME")
     register("somebody/Variant-v3", "stepopsd_agent.tasks.alfworld:HeldOutGames")
     with pytest.raises(ValueError, match="it must be a TaskSpec"):
         get("somebody/Variant-v3")

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -10,6 +10,7 @@ import pytest
 
 from stepopsd_agent.config import EnvConfig, EvalConfig
 from stepopsd_agent.tasks import TaskSpec, constructor_settings, env_arguments, env_section, eval_section
+from stepopsd_agent.tasks.registry import register
 from stepopsd_agent.tasks.settings import flag_type
 from tests.helpers.countdown import Countdown
 
@@ -46,6 +47,41 @@ class Demanding(Countdown):
 
     def __init__(self, number: int, render_mode: str | None = None) -> None:
         super().__init__(render_mode=render_mode)
+
+
+class Clashing(Countdown):
+    """Has an argument with the name of a setting of every environment."""
+
+    def __init__(self, history: int = 2, render_mode: str | None = None) -> None:
+        super().__init__(render_mode=render_mode)
+
+
+class Unresolved(Countdown):
+    """Has an annotation that is not there at run time."""
+
+    def __init__(self, rng: "OnlyForTypeCheckers" = None, render_mode: str | None = None) -> None:  # type: ignore[name-defined]  # noqa: F821
+        super().__init__(render_mode=render_mode)
+
+
+class Bare(Countdown):
+    """Has an argument without annotation."""
+
+    def __init__(self, number=9, render_mode=None):  # type: ignore[no-untyped-def]
+        super().__init__(render_mode=render_mode)
+
+
+@dataclass(frozen=True)
+class Incomplete:
+    """A field of it has no default."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A field of it is a setting of every evaluation."""
+
+    temperature: float = 1.0
 
 
 @pytest.fixture
@@ -92,6 +128,42 @@ def test_settings_of_what_gymnasium_does_not_know_are_refused(monkeypatch: pytes
     monkeypatch.setattr("stepopsd_agent.tasks.registry._ENTRIES", {ENV_ID: f"{__name__}:SPEC"})
     with pytest.raises(ValueError, match=f"'{ENV_ID}', which Gymnasium does not know"):
         constructor_settings(ENV_ID)
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("Clashing", "argument 'history' has the name of a setting of every environment; rename it"),
+        ("Unresolved", "name 'OnlyForTypeCheckers' is not defined"),
+        ("Missing", "cannot be read: module .* has no attribute 'Missing'"),
+    ],
+)
+def test_settings_of_a_constructor_that_cannot_become_flags_are_refused(entry: str, message: str) -> None:
+    """In words, with the id."""
+    gym.register("somebody/Other-v0", entry_point=f"{__name__}:{entry}")
+    register("somebody/Other-v0", f"{__name__}:SPEC")
+    with pytest.raises(ValueError, match=f"somebody/Other-v0: .*{message}"):
+        constructor_settings("somebody/Other-v0")
+
+
+@pytest.mark.usefixtures("registered")
+def test_settings_take_the_type_of_the_default_where_there_is_no_annotation() -> None:
+    """Otherwise the argument would be dropped without a word."""
+    gym.register("somebody/Bare-v0", entry_point=f"{__name__}:Bare")
+    register("somebody/Bare-v0", f"{__name__}:SPEC")
+    setting = constructor_settings("somebody/Bare-v0")["number"]
+    assert (setting.type, setting.default) == (int, 9)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "message"),
+    [(int, "must be a dataclass"), (Incomplete, "count has no default"), (Taken, "temperature has the name")],
+)
+def test_held_out_that_cannot_become_flags_is_refused(held_out: type, message: str) -> None:
+    """When the task spec is made."""
+    with pytest.raises(ValueError, match=message):
+        TaskSpec(held_out=held_out)
 
 
 @pytest.mark.usefixtures("registered")
