@@ -2,9 +2,10 @@
 
     python -m benchmarks.learner.path_of_an_update [--method NAME] [--json OUT] [--most 35]
 
-trains a tiny policy on one generated game for two updates and traces the second. Counted are the files of
-`stepopsd_agent` and `stepopsd_wrappers`; the environment's own engine stays out. Exit code 1: more files than
-``--most``.
+clones a tiny policy on one generated game and trains it until an update has a gradient, from a group with
+successes and failures: that update is the one reported. Counted are the files of `stepopsd_agent` and
+`stepopsd_wrappers`; the environment's own engine stays out. Exit code 1: more files than ``--most``, or no
+such update.
 """
 
 import argparse
@@ -14,21 +15,26 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from benchmarks.output import write_result
 from stepopsd_agent import credit
-from stepopsd_agent.config import ModelConfig, config_from_dict
+from stepopsd_agent.config import ModelConfig, WarmstartConfig, config_from_dict
 from stepopsd_agent.hindsight import hindsight_words
+from stepopsd_agent.learner.cloning import clone, examples
 from stepopsd_agent.models.tiny import tiny_policy
 from stepopsd_agent.rollout.demonstrations import demonstrate, pieces
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_agent.tasks import make_stack, task_ids
 
+UPDATES = 30
+"""Tried at most."""
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "python -m benchmarks.learner.path_of_an_update"
 COUNTED = (ROOT / "stepopsd_agent", ROOT / "wrappers" / "stepopsd_wrappers")
 SETTINGS: dict[str, Any] = {
     "threads": 1,
-    "env": {"tier": "tiny", "step_limit": 6, "num_games": 1},
+    "env": {"tier": "tiny", "step_limit": 8, "num_games": 1},
     "rollout": {"tasks": 2, "group_size": 4, "slots": 8, "max_tokens": 12, "max_row_tokens": 512},
     "hindsight": {"max_peer_tokens": 48},
 }
@@ -36,17 +42,20 @@ SETTINGS: dict[str, Any] = {
 
 
 def make_trainer(method: str) -> Trainer:
-    """A trainer of a fresh tiny policy."""
+    """A trainer of a tiny policy that wins its game now and then."""
     config = config_from_dict(SETTINGS)
     env = make_stack(config.env)
-    demonstrations = demonstrate(env, list(task_ids(env))[:1] * 20, 0.1, 0)
+    demonstrations = demonstrate(env, list(task_ids(env))[:1] * 400, 0.1, 0)
     model = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, vocab_size=400, max_positions=1024)
     policy = tiny_policy(pieces(demonstrations) + hindsight_words() * 10, model, "cpu", seed=0)
+    cloning, rng = WarmstartConfig(batch_rows=4, lr=1e-2, hindsight_steps=1), np.random.default_rng(0)
+    data = [e for d in demonstrations for e in examples(d, policy, cloning, config.hindsight, rng)]
+    clone(policy, data, cloning, seed=0)
     return Trainer(config, credit.make(method), policy)
 
 
-def traced(trainer: Trainer) -> dict[Path, set[str]]:
-    """The functions of each counted file that one `Trainer.step` calls."""
+def traced(trainer: Trainer) -> tuple[dict[Path, set[str]], float]:
+    """The functions of each counted file that one `Trainer.step` calls, and the norm of its gradient."""
     called: dict[Path, set[str]] = {}
 
     def note(frame: FrameType, event: str, argument: object) -> None:
@@ -56,10 +65,10 @@ def traced(trainer: Trainer) -> dict[Path, set[str]]:
 
     sys.setprofile(note)
     try:
-        trainer.step()
+        metrics = trainer.step()[1]
     finally:
         sys.setprofile(None)
-    return called
+    return called, metrics.get("update/grad_norm", 0.0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,8 +81,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args(argv)
     trainer = make_trainer(arguments.method)
-    trainer.step()
-    called = traced(trainer)
+    for _ in range(UPDATES):
+        called, grad_norm = traced(trainer)
+        if grad_norm > 1e-3:
+            break
+    else:
+        print(f"none of {UPDATES} updates had a gradient: their path would show nothing", file=sys.stderr)
+        return 1
     files = {str(path.relative_to(ROOT)): len(names) for path, names in sorted(called.items())}
     for name, count in files.items():
         print(f"{count:4d} functions  {name}")
@@ -83,8 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "files": len(files),
         "functions": sum(files.values()),
         "lines": lines,
+        "grad_norm": grad_norm,
     }
-    print(f"{len(files)} files (at most {arguments.most}), {figures['functions']} functions, {lines} lines")
+    counts = f"{len(files)} files (at most {arguments.most}), {figures['functions']} functions, {lines} lines"
+    print(f"{counts}; norm of the gradient {grad_norm:.3g}")
     if arguments.json is not None:
         write_result(arguments.json, {**figures, "by_file": files}, COMMAND)
     return int(len(files) > arguments.most)

@@ -135,7 +135,13 @@ def play(
 
     Returns:
         One episode per attempt; an episode that met an error of the environment carries it in its last step.
+
+    Raises:
+        ValueError: there is no environment, or one twice; or the agent gives no response for a place.
     """
+    different = len(set(map(id, envs)))
+    if attempts and (not envs or different < len(envs)):
+        raise ValueError(f"envs has {different} different stacks at {len(envs)} places; give some, each once")
     queue = list(enumerate(attempts))[::-1]
     done: dict[int, Episode] = {}
 
@@ -147,6 +153,8 @@ def play(
     slots = [start(place, env) for place, env in enumerate(envs[: len(queue)])]
     while slots:
         responses = agent.act(slots)
+        if len(responses) != len(slots):  # before any environment is stepped
+            raise ValueError(f"act returned {len(responses)} responses for {len(slots)} places")
         kept = []
         for place, (slot, response) in enumerate(zip(slots, responses, strict=True)):
             if _respond(slot, response) or agent.is_full(place, slot):

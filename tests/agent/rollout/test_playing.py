@@ -1,5 +1,6 @@
 """Any agent plays through one road, and every episode of it is a record."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, SupportsFloat
 
@@ -7,7 +8,7 @@ import gymnasium as gym
 import pytest
 
 from stepopsd_agent.rollout.language_model import rollout
-from stepopsd_agent.rollout.playing import Attempt, OneAtATime, play, play_agent
+from stepopsd_agent.rollout.playing import Attempt, OneAtATime, Response, Slot, play, play_agent
 from stepopsd_agent.tasks import env_arguments, make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import RandomAgent
 from stepopsd_wrappers import Episode, TextHistory, make_text_env, replay
@@ -45,6 +46,28 @@ def test_play_refuses_a_second_environment_for_an_agent_of_one_place() -> None:
     two = [Attempt(name, seed=0) for name in task_ids(envs[0])]
     with pytest.raises(ValueError, match="give one environment"):
         play(OneAtATime(RandomAgent()), envs, two)
+
+
+class Silent(OneAtATime):
+    """Gives no response."""
+
+    def act(self, slots: Sequence[Slot]) -> list[Response]:
+        """Nothing."""
+        return []
+
+
+def test_play_refuses_environments_and_responses_that_do_not_fit() -> None:
+    """Before anything is stepped."""
+    env = make_plain_env(run_config(env={"num_games": 1}).env)
+    attempts = [Attempt(task_ids(env)[0], seed, member=seed) for seed in range(2)]
+    for envs, message in (
+        ([], "0 different stacks at 0 places"),
+        ([env, env], "1 different stacks at 2 places"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            play(OneAtATime(RandomAgent()), envs, attempts)
+    with pytest.raises(ValueError, match="act returned 0 responses for 1 places"):
+        play(Silent(RandomAgent()), [env], attempts)
 
 
 class FirstTaskOnly(gym.Wrapper[str, str, str, str]):
