@@ -5,7 +5,7 @@ nothing that reads a batch can tell. `step_of_token` is the one owner of "which 
 sample, and at which step": the action mask is derived from it, so mask and segmentation cannot disagree.
 
 A column is declared once, in its field: type, meaning, and either how it is read off the records (`collate`
-does that) or which function computes it (`learner.columns.fill` calls that). A column that is None was not
+does that) or that `learner.columns.fill` computes it. A column that is None was not
 computed, which is not the same as zero.
 """
 
@@ -43,10 +43,9 @@ def _told(dtype: torch.dtype, remedy: str, read: Callable[..., Any]) -> Any:
     return field(default=None, metadata={"dtype": dtype, "read": read, "remedy": remedy})
 
 
-def _filled(dtype: torch.dtype | None, name: str) -> Any:
-    """A column that `fill` computes, by this function of `learner.columns`."""
-    entry = f"stepopsd_agent.learner.columns:{name}"
-    return field(default=None, metadata={"dtype": dtype, "filled_by": entry})
+def _filled(dtype: torch.dtype | None) -> Any:
+    """A column that `learner.columns.fill` computes, by its function ``fill_`` and the column's name."""
+    return field(default=None, metadata={"dtype": dtype, "filled": True})
 
 
 def _hash(digits: str) -> int:
@@ -74,11 +73,11 @@ class Tokens:
     """Row of the steps table that sampled the token, -1 where the policy did not act."""
     old_logprobs: Tensor = _column(torch.float32)
     """Under the policy that sampled; 0 where the policy did not act."""
-    student_logprobs: Tensor | None = _filled(torch.float32, "fill_student_logprobs")
+    student_logprobs: Tensor | None = _filled(torch.float32)
     """Under the policy before the update, without hindsight."""
-    teacher_logprobs: Tensor | None = _filled(torch.float32, "fill_teacher_logprobs")
+    teacher_logprobs: Tensor | None = _filled(torch.float32)
     """Under the teacher, in the hindsight-enriched contexts."""
-    ref_logprobs: Tensor | None = _filled(torch.float32, "fill_ref_logprobs")
+    ref_logprobs: Tensor | None = _filled(torch.float32)
     """Under the reference policy, the anchor of the KL term."""
 
     def rows(self, index: slice | Tensor | tuple[Tensor, slice]) -> Tokens:
@@ -108,9 +107,9 @@ class Steps:
     """First token of the action, counted from the step's first sampled token."""
     action_end: Tensor | None = _read(torch.int64, lambda before, step: _action_span(step)[1], optional=True)
     """One past the last token of the action, counted likewise."""
-    value: Tensor | None = _filled(torch.float32, "fill_value")
+    value: Tensor | None = _filled(torch.float32)
     """A critic's estimate, before the step, of the rewards from it on."""
-    mc_value: Tensor | None = _filled(torch.float32, "fill_mc_value")
+    mc_value: Tensor | None = _filled(torch.float32)
     """Mean sum of the rewards of fresh attempts that begin where the step was chosen."""
     optimal_distance: Tensor | None = _told(
         torch.int64, _DISTANCE, lambda before, step: before.info.get("optimal_distance")
@@ -118,7 +117,7 @@ class Steps:
     """Fewest actions to the goal before the step; -2 where it cannot be reached."""
     gold_seen: Tensor | None = _told(torch.float32, _GOLD, lambda before, step: step.info.get("gold_seen"))
     """Share of the gold evidence seen once the step is done."""
-    gold_answer_logprob: Tensor | None = _filled(torch.float32, "fill_gold_answer_logprob")
+    gold_answer_logprob: Tensor | None = _filled(torch.float32)
     """Mean log-probability per token of the gold answer, if it were given instead of the step."""
 
 
@@ -138,7 +137,7 @@ class Episodes:
         torch.float32, _GOLD, lambda episode: episode.steps[0].info.get("gold_seen")
     )
     """`Steps.gold_seen` before the first step."""
-    informed: Tensor | None = _filled(torch.bool, "fill_informed")
+    informed: Tensor | None = _filled(torch.bool)
     """True where the teacher has read something that the student has not."""
 
 
@@ -170,7 +169,7 @@ class Batch:
     tokens: Tokens
     steps: Steps
     episodes: Episodes
-    teacher_topk: TopK | None = _filled(None, "fill_teacher_topk")
+    teacher_topk: TopK | None = _filled(None)
     """The teacher's likeliest tokens at every action token."""
 
     def __post_init__(self) -> None:

@@ -1,15 +1,14 @@
-"""Optional columns of a batch: `fill` computes those that are needed, each by the function its field names.
+"""Optional columns of a batch: `fill` computes those that are needed, each by the function of its name.
 
 A credit method says which columns it needs; nothing here knows which method that is. A new column is a
-field in `batch.batch` that names its function, and that function: from the batch and the `Sources` to the
-batch with it.
+field in `batch.batch` and its function here, ``fill_NAME``: from the batch and the `Sources` to the batch
+with it.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from pkgutil import resolve_name
 
 import gymnasium as gym
 import torch
@@ -126,9 +125,8 @@ def fill(
         cost=cost or Cost(),
     )
     for name, spec in column_fields().items():
-        if name in needs and "filled_by" in spec.metadata:
-            fill_column: Callable[[Batch, Sources], Batch] = resolve_name(spec.metadata["filled_by"])
-            batch = fill_column(batch, sources)
+        if name in needs and "filled" in spec.metadata:
+            batch = globals()[f"fill_{name}"](batch, sources)
     return batch
 
 

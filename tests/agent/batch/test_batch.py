@@ -1,7 +1,6 @@
 """The three tables, from lists and from recorded episodes."""
 
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 
 from stepopsd_agent.batch import KINDS, audit, batch_from_lists, collate, column_fields, owner
 from stepopsd_agent.batch.collate import Row
+from stepopsd_agent.learner import columns as learner_columns
 from stepopsd_envs.step_info import text_hash
 from stepopsd_wrappers import Episode, Step, StepTokens
 from tests.helpers.builders import by_step, padded, permuted, random_batch
@@ -238,10 +238,9 @@ def test_every_column_has_one_owner_and_a_source_where_it_is_optional() -> None:
     for name, spec in declared.items():
         if spec.default is not None:
             continue
-        assert ("read" in spec.metadata) != ("filled_by" in spec.metadata), name
-        if "filled_by" in spec.metadata:
-            module, _, function = spec.metadata["filled_by"].partition(":")
-            assert callable(getattr(import_module(module), function)), name
+        assert ("read" in spec.metadata) != ("filled" in spec.metadata), name
+        if "filled" in spec.metadata:
+            assert callable(getattr(learner_columns, f"fill_{name}")), name
 
 
 def test_to_changes_floating_columns_only() -> None:
