@@ -1,8 +1,38 @@
-"""What several tables of `benchmarks.report` share."""
+"""Parts that several tables of `benchmarks.report` share."""
 
+from importlib.util import find_spec
 from typing import Any
 
 Result = dict[str, Any]
+MOVED = {
+    "benchmarks.alfworld_determinism": "benchmarks.alfworld.determinism",
+    "benchmarks.alfworld_differential": "benchmarks.alfworld.differential",
+    "benchmarks.data_index": "benchmarks.alfworld.index",
+    "benchmarks.demo": "benchmarks.runs.demo",
+    "benchmarks.endurance": "benchmarks.learner.endurance",
+    "benchmarks.env_speed": "benchmarks.alfworld.speed",
+    "benchmarks.official": "benchmarks.runs.official",
+    "benchmarks.rescore_cost": "benchmarks.learner.rescore_cost",
+    "benchmarks.retrieval": "benchmarks.search_qa.retrieval",
+    "benchmarks.searchqa_demo": "benchmarks.runs.searchqa_demo",
+    "benchmarks.searchqa_env": "benchmarks.search_qa.env",
+    "benchmarks.searchqa_real": "benchmarks.runs.searchqa_real",
+    "benchmarks.update_speed": "benchmarks.learner.update_speed",
+}
+"""Modules by the name they had at the commit of a result; an entry goes when its result is made anew."""
+
+
+def module_of(result: Result) -> str:
+    """The module that made a result, as its command names it."""
+    return str(result["command"]).split()[2]
+
+
+def exists(module: str) -> bool:
+    """Whether the checkout has this module."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # its package
+        return False
 
 
 def rate(row: Result) -> str:
@@ -15,8 +45,10 @@ def origin(result: Result) -> str:
     """Where a result comes from."""
     hardware, packages = result["hardware"], result["packages"]
     gpu = "" if hardware["gpu"] == "none" else f", {hardware['gpu']}"
+    module, commit = module_of(result), result["commit"][:12]
+    moved = f" (today `python -m {MOVED[module]}`)" if module in MOVED else ""
     return (
-        f"`{result['command']}`, commit {result['commit'][:12]}, {hardware['cpu']}, "
+        f"`{result['command']}`{moved}, commit {commit}, {hardware['cpu']}, "
         f"{hardware['cores']} cores{gpu}, Python {result['python']}, torch {packages['torch']}, "
         f"transformers {packages['transformers']}."
     )

@@ -1,7 +1,10 @@
 """The generated pages say what the results and the docstrings say."""
 
+import json
+
 from benchmarks.report import credit_methods
 from benchmarks.report import pages as report
+from benchmarks.report.parts import MOVED, exists, module_of
 
 
 def test_page_is_made_from_the_results() -> None:
@@ -18,3 +21,11 @@ def test_readme_shows_the_newest_speed() -> None:
 def test_credit_methods_are_made_from_the_docstrings() -> None:
     """docs/credit-methods.md was not written by hand and is not stale."""
     assert credit_methods.PAGE.read_text(encoding="utf-8") == credit_methods.page()
+
+
+def test_results_name_a_module_that_can_be_run() -> None:
+    """Under its own name, or the one it has today; names that no result has are not kept."""
+    files = sorted((report.ROOT / "benchmarks" / "results").glob("*.json"))
+    modules = {module_of(json.loads(file.read_text(encoding="utf-8"))) for file in files}
+    assert {module for module in modules if not exists(module)} == set(MOVED)
+    assert all(exists(module) for module in MOVED.values())
