@@ -177,7 +177,7 @@ def test_episode_that_raised_is_no_success() -> None:
 
 def test_episode_without_a_reset_is_refused() -> None:
     """There is nothing to stand at position 0."""
-    with pytest.raises(ValueError, match="the first step is the reset"):
+    with pytest.raises(ValueError, match="the first step has to be the reset"):
         replace(make_episode(), steps=())
 
 

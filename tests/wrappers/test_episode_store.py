@@ -85,7 +85,7 @@ def test_broken_line_before_the_last_is_named(tmp_path: Path) -> None:
     record(tmp_path, range(3))
     data = shard(tmp_path, 0).read_bytes()
     shard(tmp_path, 0).write_bytes(data[:LINE] + b"#" + data[LINE + 1 :])
-    with pytest.raises(EpisodeFormatError, match=r"episodes-00000\.jsonl line 2: no JSON"):
+    with pytest.raises(EpisodeFormatError, match=r"episodes-00000\.jsonl line 2: not JSON"):
         recorded_numbers(tmp_path)
 
 
@@ -184,5 +184,5 @@ def test_read_manifest_names_a_broken_manifest(tmp_path: Path) -> None:
     """And says that it can be made anew."""
     record(tmp_path, range(1))
     (tmp_path / "manifest.json").write_text('{"schema": "other", "shards": []}')
-    with pytest.raises(EpisodeFormatError, match=r"manifest\.json is no manifest .*delete it"):
+    with pytest.raises(EpisodeFormatError, match=r"manifest\.json is not a manifest .*delete it"):
         recorded_numbers(tmp_path)

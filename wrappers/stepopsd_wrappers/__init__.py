@@ -1,4 +1,4 @@
-"""Wrappers that turn a text environment into what a language model plays, and record what happens."""
+"""Wrappers that let a language model play a text environment, and record the episodes."""
 
 from stepopsd_wrappers.episode import Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter, RecordingError

@@ -1,6 +1,6 @@
-"""Episodes as frozen, versioned records: what happened at each step, and the tokens that made it happen.
+"""Episodes as frozen, versioned records: every step, with the tokens that the policy sampled for it.
 
-`Episode.to_json` gives one line and `Episode.from_json` gives back an equal record, whatever its strings.
+`Episode.to_json` writes one line; `Episode.from_json` reads it back as an equal record, for all strings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,18 +51,22 @@ class StepTokens:
     """The token ids of one response, exactly as sampled; text is derived from ids, never the reverse."""
 
     prompt_ids: tuple[int, ...]
-    """Ids given before the sampled ones: since the previous step's end; the whole prompt if `new_row`."""
+    """Ids between the end of the previous step and the sampled ids; the whole prompt if `new_row`."""
     sampled_ids: tuple[int, ...]
     """Ids that the policy sampled."""
     logprobs: tuple[float, ...]
-    """Of the sampled ids at the time of sampling, in nats."""
+    """Log-probabilities of the sampled ids at the time of sampling, in nats."""
     new_row: bool
-    """True: the prompt does not extend the previous step's ids; always True at the first step."""
+    """True if the prompt does not extend the ids of the previous step; always True at the first step."""
     action_span: tuple[int, int]
     """Range of indices into `sampled_ids` that hold the action; (0, len) when unknown."""
 
     def __post_init__(self) -> None:
-        """Check that the columns belong together."""
+        """Check the lengths.
+
+        Raises:
+            ValueError: a log-probability is missing, or the span does not lie within the sampled ids.
+        """
         count = len(self.sampled_ids)
         if len(self.logprobs) != count:
             raise ValueError(
@@ -78,19 +82,19 @@ class StepTokens:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What was done and what the environment answered; the first step of an episode is its reset."""
+    """One action and the environment's answer to it; the first step of an episode is its reset."""
 
     observation: str
     """The environment's answer at this step; empty when the environment raised."""
     response: str
-    """What the agent said; empty at the reset."""
+    """The agent's response as given; empty at the reset."""
     action: str
     """The command that reached the environment; empty at the reset."""
     reward: float
     terminated: bool
     truncated: bool
     info: dict[str, Any]
-    """The environment's own, with this step's position as StepInfo index; empty when it raised."""
+    """Info dict of the environment; its StepInfo has this step's position as index. Empty when it raised."""
     tokens: StepTokens | None = None
     error: str | None = None
     """Type and text of the exception that the environment raised at this step."""
@@ -109,18 +113,22 @@ class Episode:
     env_spec: dict[str, Any]
     """`id` and `kwargs` for `gymnasium.make`; the id is empty for an environment made without it."""
     fingerprint: str
-    """Of the data the environment was made from; a replay on other data is refused."""
+    """Hash of the data that the environment was made from; a replay on other data is refused."""
     steps: tuple[Step, ...]
     """steps[0] is the reset, steps[k] the outcome of the k-th action."""
     closed_early: bool = False
-    """True: the recorder ended it (reset or close in mid-episode), so the last `truncated` is its own."""
+    """True: a reset or close cut the episode short; the recorder, not the environment, set `truncated`."""
     engine_version: str = ""
-    """What answered; a replay on another engine has to be asked for. Empty when it was not told."""
+    """Engine that answered, with its version; `replay` refuses another one by default. Empty: not known."""
 
     def __post_init__(self) -> None:
-        """Check that there is a reset to begin with."""
+        """Check that there is at least the reset.
+
+        Raises:
+            ValueError: there are no steps.
+        """
         if not self.steps:
-            raise ValueError("Episode: steps is empty; the first step is the reset")
+            raise ValueError("Episode: steps is empty; the first step has to be the reset")
 
     @property
     def num_steps(self) -> int:
@@ -129,7 +137,7 @@ class Episode:
 
     @property
     def episode_return(self) -> float:
-        """Sum of the rewards, not discounted."""
+        """Undiscounted sum of the rewards."""
         return sum((step.reward for step in self.steps), 0.0)
 
     @property
@@ -140,14 +148,14 @@ class Episode:
 
     @property
     def task_type(self) -> str:
-        """The kind of task, as the environment names it."""
+        """Type of the task, as the environment names it."""
         return str(self.steps[0].info["task_type"])
 
     def to_json(self) -> str:
         """Return the record as one line of JSON, in ASCII and without the newline.
 
         Raises:
-            EpisodeFormatError: names the field whose value JSON cannot hold.
+            EpisodeFormatError: a field holds a value that JSON cannot represent; the error names the field.
         """
         record = {
             "schema": SCHEMA,
@@ -170,13 +178,13 @@ class Episode:
         """Return the episode whose `to_json` gave `line`.
 
         Raises:
-            EpisodeFormatError: no JSON, another schema, or a missing, unknown or mistyped field.
+            EpisodeFormatError: not JSON, another schema, or a missing, unknown or mistyped field.
         """
         try:
             record = load_line(line)
         except ValueError as error:
             raise EpisodeFormatError(
-                f"no JSON ({error}); expected one line with a {SCHEMA} record"
+                f"not JSON ({error}); expected one line with a {SCHEMA} record"
             ) from error
         fields = _checked(_with_schema(record), _EPISODE_TYPES, "")
         steps = tuple(_step_from_record(step, f"steps[{k}]") for k, step in enumerate(fields.pop("steps")))
@@ -248,7 +256,7 @@ def _checked_tokens(record: object, where: str) -> dict[str, Any]:
 
 def _check_numbers(values: Sequence[object], allowed: tuple[type, ...], where: str) -> None:
     if set(map(type, values)) <= {int}:
-        return  # the common case, thousands of ids, without a Python-level loop
+        return  # the common case is thousands of ids: decided without a Python-level loop
     for i, value in enumerate(values):
         if type(value) not in allowed or (isinstance(value, float) and not isfinite(value)):
             names = " or ".join(kind.__name__ for kind in allowed)

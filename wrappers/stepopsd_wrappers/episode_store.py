@@ -1,4 +1,4 @@
-"""Writing episodes so that neither a crash nor a full disk loses one that was already written."""
+"""A writer of episodes: once written, an episode survives a crash and a full disk."""
 
 import os
 import sys
@@ -31,14 +31,15 @@ LOCK = "writer.lock"
 
 
 class RecordingError(RuntimeError):
-    """An episode could not be written; those before it are kept. Names the file and what to do."""
+    """An episode could not be written; earlier ones are kept. The message names the file and the remedy."""
 
 
 class EpisodeWriter:
     """Appends episodes to a folder, one line each, in numbered shards.
 
-    Every line is written by one call and cut off again if that call fails. A shard that is full, or the last
-    one at `close`, stands in `manifest.json` with its SHA-256. One process may write a folder at a time.
+    Each line is written by one call. If the call fails, the shard is truncated to its previous length. When a
+    shard is full, and at `close`, it is listed in `manifest.json` with its SHA-256. Only one process may
+    write to a folder at a time.
     """
 
     def __init__(
@@ -49,18 +50,19 @@ class EpisodeWriter:
         *,
         fsync: bool = False,
     ) -> None:
-        """Open `folder`, which is made if needed, for appending.
+        """Open `folder` for appending; create it if it does not exist.
 
         Args:
-            folder: where the shards are.
-            position: what `position()` returned earlier: everything written since then is removed. None: go
-                on after the last whole episode; an unfinished last line is removed with a warning.
-            shard_size: in bytes; a shard is closed before it would grow beyond this.
-            fsync: wait after every episode until it is on the disk, which keeps it through a power cut, too.
+            folder: the folder of the shards.
+            position: an earlier result of `position()`; everything written after it is removed. None appends
+                after the last whole episode and removes an unfinished last line with a warning.
+            shard_size: in bytes; a shard is closed before it would exceed this size.
+            fsync: wait after every episode until it is on disk, so that it also survives a power cut.
 
         Raises:
-            RecordingError: the folder cannot be written, or another process writes it.
-            EpisodeFormatError: the folder does not have what `position` says.
+            RecordingError: the folder cannot be written, or another process is writing to it.
+            EpisodeFormatError: the folder does not hold the episodes that `position` counts.
+            ValueError: `position` was not returned by `position()`.
         """
         _check_position(position)
         self.folder = Path(folder)
@@ -76,28 +78,28 @@ class EpisodeWriter:
                 raise
 
     def _open(self, position: Mapping[str, int] | None) -> None:
-        """Look first, and change files only when everything is as it should be."""
+        """Check everything before changing any file."""
         paths = shard_paths(self.folder)
         self._index = max(len(paths) - 1, 0) if position is None else position["shard"]
         path = self._path
         if self._index >= max(len(paths), 1):
             raise EpisodeFormatError(
-                f"{path}, where the writing was to go on, is missing; resume from an older position, or "
-                "record into a new folder"
+                f"{path}, the shard to append to, is missing; resume from an older position, or record into "
+                "a new folder"
             )
         path.touch()
         self._state = scan(path, None if position is None else position["offset"])
         self._closed = _closed_shards(self.folder, paths[: self._index])
         if position is not None and self.position()["episodes"] != position["episodes"]:
             raise EpisodeFormatError(
-                f"{self.folder} holds {self.position()['episodes']} episodes up to the position to go on "
-                f"from, not {position['episodes']}: the files were changed; resume from an older position, "
-                "or record into a new folder"
+                f"{self.folder} holds {self.position()['episodes']} episodes before the position to resume "
+                f"from, expected {position['episodes']}: the files were changed; resume from an older "
+                "position, or record into a new folder"
             )
         self._cut(path, paths[self._index + 1 :], warn=position is None)
 
     def _cut(self, path: Path, later: list[Path], warn: bool) -> None:
-        """Remove what stands after the position; in an order that can be interrupted and begun again."""
+        """Remove everything after the position; after an interruption the same call completes the removal."""
         if self._closed != read_manifest(self.folder):
             write_manifest(self.folder, self._closed)
         for shard in reversed(later):
@@ -118,20 +120,20 @@ class EpisodeWriter:
         """Write one episode.
 
         Raises:
-            RecordingError: the disk is full or fails; nothing of this episode is left, the others are kept.
-            EpisodeFormatError: the episode holds something that JSON cannot; nothing was written.
+            RecordingError: the disk is full or fails; no part of this episode remains, the others are kept.
+            EpisodeFormatError: the episode holds a value that JSON cannot represent; nothing was written.
         """
         line = (episode.to_json() + "\n").encode("ascii")
         with _recording(self._path):
             if self._state.size and self._state.size + len(line) > self._shard_size:
                 self._start_next_shard()
-            self._file.truncate(self._state.size)  # does nothing, unless cutting failed the last time
+            self._file.truncate(self._state.size)  # has an effect only if truncating failed the last time
             try:
                 _write(self._file, line)
                 if self._fsync:
                     os.fsync(self._file.fileno())
                 self._state = self._state.after(line)
-            except BaseException:  # also Ctrl-C: half a line must never stay
+            except BaseException:  # Ctrl-C too: half a line must never remain
                 self._file.truncate(self._state.size)
                 raise
 
@@ -149,17 +151,17 @@ class EpisodeWriter:
         self._closed.append(entry)
 
     def position(self) -> dict[str, int]:
-        """Return where the next episode goes, JSON-able, for a later `EpisodeWriter(folder, position)`."""
+        """Return the position of the next episode in JSON types, for `EpisodeWriter(folder, position)`."""
         episodes = sum(entry.episodes for entry in self._closed) + self._state.episodes
         return {"shard": self._index, "offset": self._state.size, "episodes": episodes}
 
     def sync(self) -> None:
-        """Wait until everything written is on the disk: call it before a position is kept in a checkpoint."""
+        """Wait until everything written is on disk; call it before storing a position in a checkpoint."""
         with _recording(self._path):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """List the last shard in the manifest and let go of the folder; calling it again does nothing."""
+        """List the last shard in the manifest and release the folder; further calls do nothing."""
         if self._file.closed:
             return
         try:
@@ -183,18 +185,18 @@ class EpisodeWriter:
 
 @contextmanager
 def _recording(path: Path) -> Iterator[None]:
-    """Turn the system's errors into the one that says what to do."""
+    """Turn an `OSError` into a `RecordingError` that says what to do."""
     try:
         yield
     except OSError as error:
         raise RecordingError(
             f"cannot record to {error.filename or path}: {error.strerror or error}. Everything recorded "
-            "before is kept; free some space or make the folder writable, then go on (train: with --resume)"
+            "before is kept; free some space or make the folder writable, then resume (train: with --resume)"
         ) from error
 
 
 def _locked(path: Path) -> FileIO:
-    """Return the open lock file; it belongs to this process, not to its children, and ends with it."""
+    """Return the open lock file; this process, but no child of it, holds the lock until it ends."""
     file = open(path, "ab", buffering=0)
     if sys.platform != "win32":
         try:
@@ -202,28 +204,28 @@ def _locked(path: Path) -> FileIO:
         except (BlockingIOError, PermissionError) as error:
             file.close()
             raise RecordingError(
-                f"{path.parent} is being written by another process; wait for its end, or record into "
-                "a folder of your own"
+                f"{path.parent} is being written by another process; wait until it has ended, or record "
+                "into another folder"
             ) from error
     return file
 
 
 def _write(file: FileIO, line: bytes) -> None:
-    """Write `line`; only a line that the system takes in part needs a second call, which then tells why."""
+    """Write `line`; if the system takes only a part of it, a second call raises the error that says why."""
     rest = memoryview(line)
     while rest:
         rest = rest[os.write(file.fileno(), rest) :]
 
 
 def _closed_shards(folder: Path, paths: list[Path]) -> list[ClosedShard]:
-    """Return the manifest's entries for `paths`, made anew where the manifest lacks one."""
+    """Return the manifest's entries for `paths`; a missing entry is computed from the shard."""
     listed = {entry.file: entry for entry in read_manifest(folder)}
     entries = [listed.get(path.name) or scan(path).closed(path.name) for path in paths]
     for path, entry in zip(paths, entries, strict=True):
         if path.stat().st_size != entry.bytes:
             raise EpisodeFormatError(
-                f"{path} has {path.stat().st_size} bytes, not the manifest's {entry.bytes}: it was changed "
-                "after it was closed; restore it, or record into a new folder"
+                f"{path} has {path.stat().st_size} bytes, but the manifest says {entry.bytes}: it was "
+                "changed after it was closed; restore it, or record into a new folder"
             )
     return entries
 
@@ -231,8 +233,8 @@ def _closed_shards(folder: Path, paths: list[Path]) -> list[ClosedShard]:
 def _check_position(position: Mapping[str, int] | None) -> None:
     if position is None:
         return
-    good = position.keys() == {"shard", "offset", "episodes"}
-    if not good or not all(type(value) is int and value >= 0 for value in position.values()):
+    has_keys = position.keys() == {"shard", "offset", "episodes"}
+    if not has_keys or not all(type(value) is int and value >= 0 for value in position.values()):
         raise ValueError(
             f"position is {dict(position)}; pass what EpisodeWriter.position() returned, or None to append"
         )

@@ -1,4 +1,4 @@
-"""From a model's response to the command that the environment gets."""
+"""Parse the response of a language model into the command for the environment."""
 
 import re
 from dataclasses import dataclass
@@ -18,30 +18,34 @@ _ACTION_TAG = re.compile(r"</?action>")
 
 @dataclass(frozen=True, slots=True)
 class ParsedResponse:
-    """A response taken apart; spans are character ranges within the response."""
+    """A parsed response; spans are character ranges (start, end) within the response."""
 
     command: str
-    """What the environment gets: `response[slice(*action_span)]`, empty when there is no command; with
-    "search" the response as it is."""
+    """The action for the environment: `response[slice(*action_span)]`, empty when there is no command;
+    with "search" the whole response."""
     valid: bool
-    """Whether the response has the asked form and a command in it, be it possible or not."""
+    """Whether the response has the requested format and contains a command, admissible or not."""
     thought_span: Span
-    """The text between the think tags, else before the action, which it never overlaps; else (0, 0)."""
+    """Text between the think tags, else before the action, else (0, 0); it never overlaps the action."""
     action_span: Span
-    """The command without outer blanks, with "search" the action with its tags; (0, 0) when not valid."""
+    """The command without surrounding blanks; with "search" the action and its tags; (0, 0) if not valid."""
 
 
 def parse_response(text: str, format: ResponseFormat = "tags") -> ParsedResponse:
-    """Return the command in `text` and where thought and action stand.
+    """Return the command in `text` and the spans of thought and action.
 
-    With "tags" the command is what a single <action>...</action> encloses; none, several or unbalanced tags
-    give no command. With "plain" it is the whole text. Outer blanks are left out of both. With "search" the
-    environment reads the tags itself, so it gets the whole text unchanged; the spans are those that it sees.
+    "tags": the command is the text inside exactly one <action>...</action>; without tags, with several or
+    with unbalanced tags there is no command. "plain": the command is the whole text. Both drop surrounding
+    blanks. "search": the environment itself parses the tags, so the command is the whole text unchanged, and
+    the spans are those that the environment finds.
+
+    Raises:
+        ValueError: `format` is not one of `FORMATS`.
     """
     check_format(format)
     if format == "search":
-        seen = protocol.parse(text)
-        return ParsedResponse(text, seen.kind != "invalid", seen.thought_span, seen.action_span)
+        parsed = protocol.parse(text)
+        return ParsedResponse(text, parsed.kind != "invalid", parsed.thought_span, parsed.action_span)
     inner = (0, len(text)) if format == "plain" else _action_content(text)
     action = (0, 0) if inner is None else _stripped(text, inner)
     valid = action[0] < action[1]
@@ -63,7 +67,7 @@ def _action_content(text: str) -> Span | None:
 
 
 def _thought(text: str) -> Span:
-    """Find the thought; some chat templates open the think tag in the prompt, so a closing tag is enough."""
+    """Return the span of the thought; the closing tag is enough: chat templates may open it in the prompt."""
     opening, closing, action = text.find("<think>"), text.find("</think>"), text.find("<action>")
     opened = opening >= 0 and (closing < 0 or opening < closing)
     start = opening + len("<think>") if opened else 0
@@ -72,7 +76,7 @@ def _thought(text: str) -> Span:
 
 
 def _stripped(text: str, span: Span) -> Span:
-    """Narrow `span` so that it neither begins nor ends with blanks."""
+    """Return `span` without the blanks at its start and end."""
     start, end = span
     inner = text[start:end]
     start += len(inner) - len(inner.lstrip())
@@ -80,19 +84,22 @@ def _stripped(text: str, span: Span) -> Span:
 
 
 class ParseResponse(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
-    """Takes a model's response as the action and hands its command on to the environment.
+    """Takes a model's response as the action and passes the command in it to the environment.
 
-    A response without a command becomes the empty command, which the environment answers like any command it
-    does not know, so nothing raises. Actions that are not strings go through untouched: the environment marks
-    them invalid.
+    No response raises. A response without a command becomes the empty command, which the environment answers
+    like any unknown command. An action that is not a string is passed on unchanged; the environment marks the
+    step invalid.
     """
 
     def __init__(self, env: gym.Env[str, str], format: ResponseFormat = "tags") -> None:
         """Wrap `env`.
 
         Args:
-            env: an environment that takes commands.
+            env: a text environment.
             format: "tags", "plain" or "search", see `parse_response`.
+
+        Raises:
+            ValueError: `format` is not one of `FORMATS`.
         """
         check_format(format)
         RecordConstructorArgs.__init__(self, format=format)
@@ -104,7 +111,7 @@ class ParseResponse(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         return self.env.step(self.command(action))
 
     def command(self, response: str) -> str:
-        """Return the command in `response`; anything but a string is returned as it is."""
+        """Return the command in `response`; a value that is not a string is returned unchanged."""
         if not isinstance(cast("object", response), str):
             return response
         return parse_response(response, self.format).command

@@ -1,9 +1,9 @@
-"""JSON lines that give back exactly what went in, or say which field cannot be kept.
+"""JSON lines with an exact round trip; a value that JSON cannot represent raises and names its field.
 
-Two traps of Python's `json` are closed here. It writes NaN and infinity, which no other reader of JSON
-understands: they are refused. And it joins two neighbouring escapes of lone surrogates into one character
-when reading; so in a line, and only there, U+FFFF stands between such a pair (one more U+FFFF if some stand
-there already), which makes the round trip exact for every Python string.
+This module avoids two traps of Python's `json`. First, `json` writes NaN and infinity, which are not JSON:
+here they are refused. Second, when `json` reads two adjacent escapes of lone surrogates, it joins them into
+one character. So a written line has one U+FFFF between the two (one more if there are some already), which is
+removed on reading. The round trip is thus exact for every Python string.
 """
 
 import json
@@ -18,20 +18,20 @@ _ESCAPED_PAIR = re.compile(r"\\ud[89ab]..(?:\\uffff)*\\ud[c-f]..")
 
 
 class EpisodeFormatError(ValueError):
-    """A value that cannot be recorded, or a recorded line that cannot be read."""
+    """A value cannot be recorded, or a recorded line cannot be read."""
 
 
 def plain_copy(value: object, field: str) -> Any:
-    """Return a deep copy of `value`, which must consist of JSON's types only.
+    """Return a deep copy of `value`, which must consist of JSON types only.
 
-    Tuples are refused as well: they would come back as lists.
+    Tuples are refused too: they would be read back as lists.
 
     Args:
-        value: what is to be recorded.
-        field: the name of the value, for the error.
+        value: the value to record.
+        field: name of the value, for the error message.
 
     Raises:
-        EpisodeFormatError: names the field inside `value` that is not JSON.
+        EpisodeFormatError: a part of `value` is not of a JSON type; the message names its field.
     """
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -60,14 +60,14 @@ def _key(key: object, field: str) -> str:
 
 
 def dump_line(value: object) -> str:
-    """Return `value` (JSON types only) as one line of ASCII, without the newline."""
+    """Return `value` (JSON types only) as one line of ASCII without the newline."""
     line = _dumps(value)
-    # Characters beyond the BMP match too; then the walk is wasted but harmless.
+    # Characters beyond the BMP match as well: the walk then changes nothing.
     return _dumps(_map_strings(value, _keep_apart)) if _ESCAPED_PAIR.search(line) else line
 
 
 def load_line(line: str) -> Any:
-    """Return the value that `dump_line` was given."""
+    """Return the value that `dump_line` wrote as `line`; raise ValueError if it is not JSON."""
     value = json.loads(line)
     return _map_strings(value, _join_again) if r"\uffff" in line else value
 

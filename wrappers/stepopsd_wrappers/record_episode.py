@@ -1,4 +1,4 @@
-"""The recorder: every episode that an environment plays, whoever the agent is."""
+"""The recorder: a wrapper that records every episode of an environment, whichever agent plays it."""
 
 import os
 from collections.abc import Callable
@@ -33,12 +33,12 @@ class HeldEpisode:
 
 
 class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
-    """Records whole episodes: observations, responses, parsed actions, rewards, infos, annotated tokens.
+    """Records whole episodes: observations, responses, parsed actions, rewards, infos and annotated tokens.
 
     Put it around `ParseResponse` and inside `TextHistory`: there it sees the responses as given and the
-    observations as the environment made them. A reset without a seed gets one, so every episode can be played
-    again. An episode left before its end (by reset or close) is recorded as truncated, one in which the
-    environment raises with the error, and one without a single action not at all.
+    observations as the environment made them. A reset without a seed draws one, so every episode can be
+    replayed. An episode cut short by reset or close is recorded as truncated. An episode in which the
+    environment raises is recorded with the error. An episode without any action is not recorded.
     """
 
     def __init__(
@@ -54,17 +54,19 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
 
         Args:
             env: a text environment with `info["step"]`, `fingerprint` and `engine_version`.
-            folder: where to write; None keeps only `last_episode`.
-            writer: writes instead, may be shared by several recorders and is not closed by them.
-            on_episode: called with every finished episode, after it was written.
-            seed: of the generator that draws seeds for resets without one, until a reset brings its own seed;
-                None takes the system's entropy.
+            folder: folder to write to; None keeps only `last_episode`.
+            writer: used instead of `folder`; several recorders may share it, and none of them closes it.
+            on_episode: called with every finished episode after it was written.
+            seed: seed of the generator that draws the seeds of resets without one; a reset with a seed seeds
+                the generator anew. None takes entropy from the system.
+
+        Raises:
+            ValueError: both `folder` and `writer` are given.
+            RecordingError: `folder` cannot be written, or another process is writing to it.
         """
         if folder is not None and writer is not None:
-            raise ValueError(
-                "RecordEpisode got both folder and writer; give the one that shall be written to"
-            )
-        # A spec rebuilds the wrapper elsewhere: a path can go there, an open file or a callback cannot.
+            raise ValueError("RecordEpisode got both folder and writer; give only one of the two")
+        # Gymnasium rebuilds the wrapper from its spec, which can hold a path but no open file or callback.
         target = folder if writer is None else writer.folder
         RecordConstructorArgs.__init__(self, folder=None if target is None else os.fspath(target), seed=seed)
         gym.Wrapper.__init__(self, env)
@@ -80,11 +82,11 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self._tokens: StepTokens | None = None
 
     def identify(self, run: str = "", update: int = 0, group: int = 0, member: int = 0) -> None:
-        """Name the episode that the next reset begins; one without a name of its own gets the next group."""
+        """Set the identity of the episode that the next reset begins; without it, it gets the next group."""
         self._next_identity = (run, update, group, member)
 
     def annotate(self, tokens: StepTokens) -> None:
-        """Give the tokens of the response that the next `step` gets."""
+        """Attach the tokens of the response that the next `step` will take."""
         self._tokens = tokens
 
     def reset(
@@ -100,7 +102,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         if seed is None:
             seed = int(self._rng.integers(2**31))
         else:
-            # Gymnasium's rule: one reset with a seed makes the resets after it repeatable, too.
+            # Gymnasium's rule: a reset with a seed also makes the resets after it reproducible.
             self._rng = np.random.default_rng(seed)
         observation, info = self.env.reset(seed=seed, options=options)
         self._name(seed)
@@ -130,7 +132,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self._next_identity, self._tokens, self._seed = None, None, seed
 
     def step(self, action: str) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Step and record; an exception of the environment ends the episode and goes on to the caller."""
+        """Step and record; an exception of the environment ends the episode and is raised again."""
         if not self._steps:
             raise gym.error.ResetNeeded("RecordEpisode: no episode is running; call reset() first")
         tokens, self._tokens = self._tokens, None
@@ -152,32 +154,32 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
 
     def close(self) -> None:
         """Record the running episode as truncated; close the environment and the files opened here."""
-        with ExitStack() as stack:  # the rest is closed even if the disk is full
+        with ExitStack() as stack:  # a full disk must not keep the rest open
             stack.callback(self.env.close)
             if self._own_writer is not None:
                 stack.callback(self._own_writer.close)
             self.close_episode()
 
     def _add(self, step: Step) -> None:
-        """Keep a step with its own copy of info, which the caller may change."""
+        """Append a step with a copy of its info, since the caller may change the original."""
         index = _step_info(step.info)["index"]
         if index != len(self._steps):
             raise RuntimeError(
                 f"RecordEpisode: the environment is at step {index}, but {len(self._steps)} steps were "
-                "recorded: it was stepped or restored behind the recorder; call reset(), and try things out "
-                "in another environment"
+                "recorded: it was stepped or restored without the recorder; call reset(), and use another "
+                "environment for experiments"
             )
         self._steps.append(replace(step, info=plain_copy(step.info, "info")))
 
     def close_episode(self) -> None:
-        """Leave the running episode, if there is one: it is recorded as truncated."""
+        """End the running episode, if there is one, and record it as truncated."""
         if len(self._steps) > 1:
             self._steps[-1] = replace(self._steps[-1], truncated=True)
             self._finish(closed_early=True)
         self._steps = []
 
     def _finish(self, closed_early: bool = False) -> None:
-        """Hand on the finished episode; it runs no more, even if writing it fails."""
+        """Write the finished episode and call back; afterwards none is running, even if writing fails."""
         steps, self._steps = tuple(self._steps), []
         run, update, group, member = self._identity
         episode = Episode(
@@ -200,15 +202,18 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             self._on_episode(episode)
 
     def _command(self, response: str) -> str:
-        """Return what the environment was given; only needed when it raised instead of saying so."""
+        """Return the command that the environment got; needed when it raised and so returned no StepInfo."""
         parser = find_wrapper(self.env, ParseResponse)
         return response if parser is None else parser.command(response)
 
 
 def env_spec(env: gym.Env[str, str]) -> dict[str, Any]:
-    """Return the `id` and `kwargs` that `gymnasium.make` needs to make `env` again, without its render mode.
+    """Return the `id` and `kwargs` with which `gymnasium.make` makes `env` again, without its render mode.
 
     Both are empty for an environment that was made without `gymnasium.make`.
+
+    Raises:
+        EpisodeFormatError: an argument is not of a JSON type.
     """
     spec = env.spec
     if spec is None:
@@ -220,7 +225,7 @@ def env_spec(env: gym.Env[str, str]) -> dict[str, Any]:
 
 
 def _as_json(value: object) -> object:
-    """Write paths as strings and tuples as lists; environments take either."""
+    """Return paths as strings and tuples as lists; environments accept both."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
@@ -229,7 +234,7 @@ def _as_json(value: object) -> object:
 def _step_info(info: dict[str, Any]) -> dict[str, Any]:
     if "step" not in info:
         raise KeyError(
-            "info has no 'step'; RecordEpisode needs a text environment that tells its steps, such as "
+            "info has no 'step'; RecordEpisode needs a text environment with StepInfo, such as "
             "stepopsd/ALFWorld-v0"
         )
     return dict(info["step"])

@@ -1,4 +1,4 @@
-"""Playing a recorded episode again and finding the first thing that differs."""
+"""Replay a recorded episode and find the first difference."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,27 +11,27 @@ from stepopsd_wrappers.episode import Episode, Step
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """Whether a replay gave the recorded episode, and if not, its first difference."""
+    """Result of a replay: whether it equals the recorded episode, and if not, the first difference."""
 
     equal: bool
     step: int = -1
-    """Position of the first difference; -1 when equal, as are the defaults below."""
+    """Step of the first difference; -1 when equal. The fields below then keep their defaults, too."""
     field: str = ""
-    """What differs there, such as "observation" or "info.step.state"."""
+    """Field that differs, such as "observation" or "info.step.state"."""
     expected: Any = None
-    """The recorded value; None when there was none."""
+    """The recorded value; None if the record lacks the field."""
     got: Any = None
-    """The value of the replay; None when there was none."""
+    """The value of the replay; None if the replay lacks the field."""
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return the report as one line."""
         if self.equal:
             return "identical"
         return f"step {self.step} differs in {self.field}: recorded {self.expected!r}, replayed {self.got!r}"
 
 
 class ReplayError(ValueError):
-    """The episode cannot be played again here; says why and what to do."""
+    """The episode cannot be replayed here; the message says why and what to do."""
 
 
 def replay(
@@ -40,21 +40,24 @@ def replay(
     *,
     any_engine: bool = False,
 ) -> ReplayReport:
-    """Give an environment the recorded task, seed and commands, and compare everything it answers.
+    """Replay the recorded task, seed and commands in an environment and compare every answer.
 
     Args:
         episode: a recorded episode.
-        env: an environment without `ParseResponse` and `TextHistory`, left open; None makes the recorded one.
-        any_engine: replay on whatever engine `env` has, to compare engines or versions of one.
+        env: an environment without `ParseResponse` and `TextHistory`; it is left open. None makes one from
+            the episode's `env_spec`.
+        any_engine: accept any engine, to compare engines or their versions.
 
     Raises:
-        ReplayError: the environment has other data or another engine than the recorded one, or there is none.
+        ReplayError: the environment's data or engine differ from the recorded ones; or `env` is None and the
+            episode does not say how to make one.
     """
     if env is not None:
         return _compare(episode, env, any_engine)
     if not episode.env_spec["id"]:
         raise ReplayError(
-            "the episode was recorded from an environment made without gymnasium.make; pass such a one as env"
+            "the episode was recorded from an environment made without gymnasium.make; pass it or an "
+            "equal one as env"
         )
     made: gym.Env[str, str] = gym.make(episode.env_spec["id"], **episode.env_spec["kwargs"])
     try:
@@ -68,12 +71,12 @@ def _check_same_data(episode: Episode, env: gym.Env[str, str], any_engine: bool)
     if fingerprint != episode.fingerprint:
         raise ReplayError(
             f"the episode was recorded on data with fingerprint {episode.fingerprint!r}, but here it is "
-            f"{fingerprint!r}; replay it with the data and version it was recorded with, or pass such an env"
+            f"{fingerprint!r}; replay it with the recorded data and version, or pass an env that has them"
         )
     if episode.engine_version not in ("", engine) and not any_engine:
         raise ReplayError(
             f"the episode was recorded on engine {episode.engine_version!r}, but here it is {engine!r}; "
-            "replay it with the version it was recorded with, or compare the two on purpose with any_engine"
+            "replay it with the recorded version, or compare the two engines with any_engine=True"
         )
 
 
@@ -94,7 +97,7 @@ def _compare(episode: Episode, env: gym.Env[str, str], any_engine: bool) -> Repl
 
 
 def _answer(env: gym.Env[str, str], recorded: Step) -> Step:
-    """Return the answer to the recorded command; an exception is an answer, too, and compared."""
+    """Return the answer to the recorded command; an exception is an answer too and is compared."""
     try:
         observation, reward, terminated, truncated, info = env.step(recorded.action)
     except Exception as error:
@@ -123,7 +126,7 @@ def _step_difference(recorded: Step, answer: Step, truncated: bool) -> tuple[str
 
 
 def _difference(expected: Any, got: Any, field: str) -> tuple[str, Any, Any] | None:
-    """Return the innermost differing field, in the order of `expected`; a missing one counts as None."""
+    """Return the first innermost field that differs, in the order of `expected`; a missing value is None."""
     if expected == got:
         return None
     if not isinstance(expected, dict) or not isinstance(got, dict):
@@ -132,7 +135,7 @@ def _difference(expected: Any, got: Any, field: str) -> tuple[str, Any, Any] | N
         name = f"{field}.{key}" if field else str(key)
         if key not in expected or key not in got:
             return name, expected.get(key), got.get(key)
-        found = _difference(expected[key], got[key], name)
-        if found is not None:
-            return found
+        difference = _difference(expected[key], got[key], name)
+        if difference is not None:
+            return difference
     return None

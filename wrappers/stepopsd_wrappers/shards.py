@@ -1,6 +1,6 @@
-"""The files of a folder of episodes: numbered shards of JSON lines, and a manifest of the closed ones.
+"""Files in a folder of episodes: numbered shards of JSON lines, and a manifest of the closed shards.
 
-A line counts only with its newline; a crash can leave an unfinished last line in the last shard, no more.
+A line counts only with its newline. A crash can leave one unfinished line, at the end of the last shard.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _SHARD = re.compile(r"episodes-(\d{5,})\.jsonl")
 
 @dataclass(frozen=True, slots=True)
 class ClosedShard:
-    """One entry of the manifest."""
+    """Entry of the manifest: name, number of episodes, size in bytes and SHA-256 of a closed shard."""
 
     file: str
     episodes: int
@@ -36,14 +36,14 @@ class ClosedShard:
 
 @dataclass(frozen=True, slots=True)
 class ShardState:
-    """What the whole lines of a shard amount to so far; frozen, so that no interrupt leaves half of it."""
+    """Size in bytes, number and hash of a shard's whole lines; frozen, so no interrupt can tear it."""
 
     size: int = 0
     episodes: int = 0
     digest: "_Hash" = field(default_factory=hashlib.sha256)
 
     def after(self, line: bytes) -> "ShardState":
-        """Return the state with one whole line more."""
+        """Return the state after one more whole line."""
         digest = self.digest.copy()
         digest.update(line)
         return ShardState(self.size + len(line), self.episodes + 1, digest)
@@ -64,18 +64,22 @@ def shard_paths(folder: Path) -> list[Path]:
     Raises:
         EpisodeFormatError: a shard between the first and the last is missing.
     """
-    found = {int(match[1]): path for path in folder.iterdir() if (match := _SHARD.fullmatch(path.name))}
-    for index in range(len(found)):
-        if index not in found:
+    shards = {int(match[1]): path for path in folder.iterdir() if (match := _SHARD.fullmatch(path.name))}
+    for index in range(len(shards)):
+        if index not in shards:
             raise EpisodeFormatError(
-                f"{shard_path(folder, index)} is missing though later shards exist; put it back, or move "
+                f"{shard_path(folder, index)} is missing although later shards exist; put it back, or move "
                 "the later ones away"
             )
-    return [found[index] for index in sorted(found)]
+    return [shards[index] for index in sorted(shards)]
 
 
 def read_manifest(folder: Path) -> list[ClosedShard]:
-    """Return the entries of the manifest of `folder`; none when there is no manifest yet."""
+    """Return the entries of the manifest in `folder`; an empty list if there is no manifest yet.
+
+    Raises:
+        EpisodeFormatError: the manifest cannot be read.
+    """
     path = folder / MANIFEST
     if not path.exists():
         return []
@@ -86,12 +90,12 @@ def read_manifest(folder: Path) -> list[ClosedShard]:
         return [ClosedShard(**entry) for entry in content["shards"]]
     except (ValueError, KeyError, TypeError) as error:
         raise EpisodeFormatError(
-            f"{path} is no manifest of episodes ({error}); delete it and the next writer makes it anew"
+            f"{path} is not a manifest of episodes ({error}); delete it: the next writer makes a new one"
         ) from error
 
 
 def write_manifest(folder: Path, entries: list[ClosedShard]) -> None:
-    """Replace the manifest as a whole: a crash leaves the old one or the new one."""
+    """Replace the manifest atomically: a crash leaves the old one or the new one."""
     temporary = folder / f"{MANIFEST}.tmp"
     content = {"schema": MANIFEST_SCHEMA, "shards": [asdict(entry) for entry in entries]}
     try:
@@ -106,12 +110,13 @@ def write_manifest(folder: Path, entries: list[ClosedShard]) -> None:
 
 
 def scan(path: Path, end: int | None = None) -> ShardState:
-    """Return the state of the whole lines of a shard, or of those before byte `end`.
+    """Return the state of all whole lines of a shard, or of those before byte `end`.
 
-    A last line without newline, or that is no JSON (a power cut may leave zeros), is not counted.
+    Without `end`, a last line is not counted if it lacks the newline or is not JSON: a power cut may leave
+    zeros.
 
     Raises:
-        EpisodeFormatError: the shard has no line that ends at byte `end`.
+        EpisodeFormatError: no line of the shard ends at byte `end`.
     """
     state = ShardState()
     with open(path, "rb") as file:
@@ -124,8 +129,8 @@ def scan(path: Path, end: int | None = None) -> ShardState:
             line = following
     if end is not None and state.size != end:
         raise EpisodeFormatError(
-            f"{path} has no episode that ends at byte {end}, where the writing was to go on: "
-            "the file was changed or lost; resume from an older position, or record into a new folder"
+            f"{path} has no episode that ends at byte {end}, the position to resume from: the file was "
+            "changed or lost; resume from an older position, or record into a new folder"
         )
     return state
 
@@ -141,16 +146,18 @@ def _is_whole(line: bytes) -> bool:
 
 
 def read_episodes(path: str | os.PathLike[str]) -> Iterator[Episode]:
-    """Return an iterator over the episodes in a folder, or in one shard, in the order they were recorded.
+    """Return an iterator over the episodes in a folder or in one shard, in the order of recording.
 
-    An unfinished last line is skipped with a warning. Closed shards are compared with the manifest's SHA-256.
+    An unfinished last line is skipped with a warning. Closed shards are checked against the manifest's
+    SHA-256.
 
     Args:
-        path: the folder that `EpisodeWriter` wrote, or one of its shards.
+        path: a folder that `EpisodeWriter` wrote, or one of its shards.
 
     Raises:
         FileNotFoundError: there are no episodes at `path`.
-        EpisodeFormatError: (while iterating) names the file and line that cannot be read.
+        EpisodeFormatError: a shard or the manifest cannot be read, or a closed shard was changed. A line is
+            checked when the iterator reaches it; the message names file and line.
     """
     given = Path(path)
     folder = given if given.is_dir() else given.parent
@@ -168,8 +175,8 @@ def _episodes_of(paths: list[Path], closed: dict[str, ClosedShard]) -> Iterator[
         entry = closed.get(path.name)
         if entry is not None and entry != state.closed(path.name):
             raise EpisodeFormatError(
-                f"{path} is not the file that {MANIFEST} describes (SHA-256 differs); restore it, or "
-                f"delete {MANIFEST} if you changed the episodes on purpose"
+                f"{path}: SHA-256 differs from the one in {MANIFEST}; restore the file, or delete {MANIFEST} "
+                "if you changed the episodes on purpose"
             )
 
 

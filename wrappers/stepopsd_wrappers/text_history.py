@@ -1,4 +1,4 @@
-"""From an environment's observations to the prompt that a language model continues."""
+"""Turn the observations of an environment into the prompt that a language model continues."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from stepopsd_wrappers.record_episode import HeldEpisode, RecordEpisode
 Layout = Literal["transcript", "window"]
 LAYOUTS: tuple[Layout, ...] = ("transcript", "window")
 MARKER = "\n> "
-"""Ends every prompt: what follows is the model's response."""
+"""End of every prompt; the model's response follows it."""
 
 _ASK = {
     "tags": "Think it over inside <think> and </think>, then give one command inside <action> and </action>.",
@@ -42,16 +42,14 @@ class HeldPrompt:
 
 
 class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
-    """Makes the observation a prompt.
+    """Makes each observation a prompt, which ends with `MARKER`.
 
-    Layout "transcript" is the whole episode so far. Each prompt extends the one before: prompt_k is
-    prompt_(k-1) + response_k + turn_k, where turn_k is made from the new observation alone; so a model's
-    cache can be kept over the turns.
+    Layout "transcript" holds the whole episode so far. Each prompt extends the previous one: prompt_k =
+    prompt_(k-1) + response_k + turn_k, and turn_k depends on the new observation alone. So the model's
+    key-value cache stays usable over the turns.
 
-    Layout "window" is made anew at each step from the task, the last `steps` observations with the commands
-    that were given to them, the new observation and the admissible commands.
-
-    Both end with `MARKER`.
+    Layout "window" is built anew at each step: the task, the last `steps` observations with the commands
+    given in them, the new observation and the admissible commands.
     """
 
     def __init__(self, env: gym.Env[str, str], layout: Layout = "transcript", steps: int = 2) -> None:
@@ -60,12 +58,15 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         Args:
             env: a text environment, or one with `ParseResponse`, whose format the window then asks for.
             layout: "transcript" or "window".
-            steps: how many past steps the window shows; the transcript always shows all.
+            steps: number of past steps in the window; the transcript always shows all.
+
+        Raises:
+            ValueError: `layout` is unknown, or `steps` is negative.
         """
         if layout not in LAYOUTS:
             raise ValueError(f"layout is {layout!r}; allowed are {', '.join(map(repr, LAYOUTS))}")
         if steps < 0:
-            raise ValueError(f"steps is {steps}; give 0 or the number of past steps to show")
+            raise ValueError(f"steps is {steps}; give the number of past steps to show, 0 or more")
         RecordConstructorArgs.__init__(self, layout=layout, steps=steps)
         gym.Wrapper.__init__(self, env)
         self.layout: Layout = layout
@@ -92,8 +93,8 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             self._past.append((self._observation, info["step"]["action"]))
             self._prompt = self._window(observation, info)
         else:
-            said = action if isinstance(cast("object", action), str) else ""
-            self._prompt += said + turn(observation)
+            response = action if isinstance(cast("object", action), str) else ""
+            self._prompt += response + turn(observation)
         self._observation = observation
         return self._prompt, reward, terminated, truncated, info
 
@@ -120,7 +121,7 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
 
 
 def turn(observation: str) -> str:
-    """Return what a transcript adds after a response."""
+    """Return the text that the transcript adds after a response."""
     return "\n" + observation + MARKER
 
 
@@ -128,11 +129,11 @@ def window(goal: str, past: list[tuple[str, str]], observation: str, info: dict[
     """Return the prompt of layout "window".
 
     Args:
-        goal: the instruction.
-        past: the last observations, oldest first, each with the command given to it.
-        observation: the present one.
-        info: the environment's info that came with it.
-        ask: the sentence that tells the form of the answer.
+        goal: the task's instruction.
+        past: the last observations, oldest first, each with the command given in it.
+        observation: the current observation.
+        info: the info that the environment returned with it.
+        ask: the sentence that asks for the response format.
     """
     taken = info["step"]["index"]
     lines = [f"Your task: {goal}", f"Steps taken so far: {taken}"]
@@ -141,7 +142,7 @@ def window(goal: str, past: list[tuple[str, str]], observation: str, info: dict[
     for number, (seen, done) in enumerate(past, start=taken - len(past) + 1):
         lines += [f"[{number}] You saw: {seen}", f"[{number}] You did: {done or '(no command)'}"]
     lines.append(f"Now you see: {observation}")
-    # An environment whose actions cannot be listed has no such key.
+    # The key is missing in environments whose actions cannot be listed, such as Search-QA.
     commands = [command for command in info.get("admissible_commands", ()) if command != "help"]
     if commands:
         lines += ["Commands you can give now:", *(f"- {command}" for command in commands)]
