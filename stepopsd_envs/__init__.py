@@ -1,6 +1,6 @@
-"""Gymnasium text environments that say in ``info["step"]`` where each agent step begins and ends.
+"""Gymnasium text environments that mark the start and end of each agent step in ``info["step"]``.
 
-Importing this package registers the environments' ids and imports nothing heavy.
+Importing this package only registers the ids of the environments; nothing heavy is imported.
 """
 
 import gymnasium as gym

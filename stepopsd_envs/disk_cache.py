@@ -1,6 +1,7 @@
-"""Small JSON files that only save work: below ``$STEPOPSD_CACHE``, ``$XDG_CACHE_HOME`` or ``~/.cache``.
+"""A cache of small JSON files below ``$STEPOPSD_CACHE``, ``$XDG_CACHE_HOME`` or ``~/.cache``.
 
-The folder can be deleted at any time. One that cannot be read or written costs the work it would have saved.
+The cache only saves work. Its folder can be deleted at any time; if it cannot be read or written, the work is
+done again.
 """
 
 import json
@@ -12,18 +13,21 @@ from typing import Any
 
 
 def cache_folder() -> Path | None:
-    """``$STEPOPSD_CACHE``, else ``stepopsd`` in the user's cache folder; None for a user without a home."""
+    """The cache folder: ``$STEPOPSD_CACHE``, else ``stepopsd`` in the user's cache folder.
+
+    None if the user has no home folder.
+    """
     given = os.environ.get("STEPOPSD_CACHE")
     if given:
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):  # the standard asks to ignore relative ones
+    if not os.path.isabs(base):  # the XDG standard says to ignore relative paths
         base = os.path.expanduser("~/.cache")
     return Path(base) / "stepopsd" if os.path.isabs(base) else None
 
 
 def read_cached(name: str) -> Any:
-    """What was written under this name; None for a file that is missing, torn or no JSON."""
+    """The value written under this name; None if the file is missing, incomplete or not JSON."""
     folder = cache_folder()
     if folder is None:
         return None
@@ -34,7 +38,7 @@ def read_cached(name: str) -> Any:
 
 
 def write_cached(name: str, value: Any) -> None:
-    """Replace the file in one go: a reader finds the old value or the new one."""
+    """Write a value atomically: a reader finds the old value or the new one. A failed write is ignored."""
     folder = cache_folder()
     if folder is None:
         return

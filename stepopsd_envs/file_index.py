@@ -1,8 +1,8 @@
-"""Which files there are, with hashes of their bytes: read once, then looked up.
+"""An index of files with hashes of their bytes; each file is read once, then looked up.
 
-Reading thousands of files takes seconds. What was found is kept in the process and in the cache on disk, and
-holds as long as a file's size, time of modification and time of change stay the same. These times are coarse,
-so a file that had changed shortly before it was read is read again.
+Reading thousands of files takes seconds. So the index is kept in the process and in the cache on disk. An
+entry is valid as long as size, modification time (mtime) and change time (ctime) of its file stay the same.
+These times are coarse: a file that changed shortly before it was read is read again.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from stepopsd_envs.disk_cache import read_cached, write_cached
 
 SCHEMA = "stepopsd.file-index/1"
-SMALL = 16  # so few files are rather read again than kept
+SMALL = 16  # up to so many files, reading again is cheaper than keeping an index
 REMEMBERED = 16  # indexes per process
 COARSE_NS = 2_000_000_000  # the coarsest clock of a file system in use (FAT)
 
@@ -23,7 +23,7 @@ Advance = Callable[[], object]
 
 
 class IndexedFile(NamedTuple):
-    """A file as it was when it was read. ``note`` is what the reader of the index said of it."""
+    """A file as it was when it was read; ``note`` is the ``Reader``'s note on it. Times in nanoseconds."""
 
     path: str
     size: int
@@ -35,25 +35,25 @@ class IndexedFile(NamedTuple):
 
     @property
     def sure(self) -> bool:
-        """Whether any later change shows in the times: the clock went on before the file was read."""
+        """Whether a later change must alter the times: the file was older than ``COARSE_NS`` when read."""
         return max(self.modified_ns, self.changed_ns) + COARSE_NS < self.read_ns
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Says what to note of a file, given its path and bytes. Another name means that notes are others."""
+    """Makes the note on a file from its path and bytes; a reader with other notes needs another name."""
 
     name: str
     note: Callable[[str, bytes], str]
 
 
-@dataclass(frozen=True, eq=False)  # equal to itself alone, so what is made from an index can be kept by it
+@dataclass(frozen=True, eq=False)  # compared by identity, so that results can be cached by index
 class FileIndex:
-    """The files found or given.
+    """Indexed files of a folder or a list.
 
     Attributes:
         files: in the order of their paths, or as given.
-        folders: all folders that were searched, with their time of modification and the time of the search.
+        folders: every searched folder, with its modification time and the time of the search (nanoseconds).
     """
 
     files: tuple[IndexedFile, ...] = ()
@@ -64,24 +64,29 @@ _remembered: dict[str, FileIndex] = {}
 
 
 def index_folder(folder: str, suffix: str, reader: Reader, advance: Advance | None = None) -> FileIndex:
-    """All files below a folder whose names end with ``suffix``; as long as nothing changes, the same object.
+    """The index of all files below a folder whose names end with ``suffix``.
+
+    As long as no file changes, the same object is returned.
 
     Args:
         folder: absolute path.
-        suffix: of the names of the files that count.
-        reader: what to note of each.
+        suffix: end of the file names to index.
+        reader: makes the note on each file.
         advance: called for every file, to show progress.
+
+    Raises:
+        OSError: a folder or file cannot be read.
     """
-    name = _name(reader, folder, suffix)
+    name = _cache_name(reader, folder, suffix)
     known = _known(name)
-    # A process looks into every folder once: not every file system keeps the time of a folder.
+    # Each process lists every folder at least once: some file systems do not update a folder's mtime.
     listed = known if known.folders and _same_folders(known) else _searched(folder, suffix, known)
     return _refreshed(name, known, listed, reader, advance)
 
 
 def index_files(paths: Sequence[str], reader: Reader, advance: Advance | None = None) -> FileIndex:
-    """The files given, in their order."""
-    name = _name(reader, *paths)
+    """The index of the given files, in their order."""
+    name = _cache_name(reader, *paths)
     known = _known(name)
     return _refreshed(name, known, _listed(paths, {}, known), reader, advance)
 
@@ -91,30 +96,30 @@ def digest_of(content: bytes) -> str:
     return blake2b(content, digest_size=16).hexdigest()
 
 
-def _name(reader: Reader, *names: str) -> str:
-    """The name in the cache of the index of these names."""
+def _cache_name(reader: Reader, *names: str) -> str:
+    """Name of an index in the cache."""
     key = b"\0".join(map(os.fsencode, (reader.name, *names)))
     return f"index/{digest_of(key)}.json"
 
 
 def _known(name: str) -> FileIndex:
-    """What this process or an earlier one found."""
+    """The index that this process, or an earlier one, made under this name; empty if there is none."""
     return _remembered.get(name) or FileIndex(_stored(name))
 
 
 def _stored(name: str) -> tuple[IndexedFile, ...]:
-    """What stands on disk; a file of another form stands for nothing."""
+    """The files of the index on disk; none if its format differs."""
     value = read_cached(name)
     rows = value.get("files") if isinstance(value, dict) and value.get("schema") == SCHEMA else None
     if not isinstance(rows, list):
         return ()
     kinds = [str, int, int, int, int, str, str]
-    sound = all(isinstance(row, list) and list(map(type, row)) == kinds for row in rows)
-    return tuple(IndexedFile(*row) for row in rows) if sound else ()
+    valid = all(isinstance(row, list) and list(map(type, row)) == kinds for row in rows)
+    return tuple(IndexedFile(*row) for row in rows) if valid else ()
 
 
 def _same_folders(index: FileIndex) -> bool:
-    """Whether no folder of the index got or lost a file since."""
+    """Whether no file was added to or removed from a folder of the index since the search."""
     try:
         return all(
             modified + COARSE_NS < searched and os.stat(folder).st_mtime_ns == modified
@@ -125,10 +130,10 @@ def _same_folders(index: FileIndex) -> bool:
 
 
 def _searched(folder: str, suffix: str, known: FileIndex) -> FileIndex:
-    """The files that are there now, with what is known of them."""
+    """The files below the folder now, each with its known entry."""
     folders, paths = dict[str, tuple[int, int]](), list[str]()
     now = time.time_ns()
-    for root, _, names in os.walk(folder, onerror=_raise):  # a folder passed over would be games left out
+    for root, _, names in os.walk(folder, onerror=_raise):  # a skipped folder would silently drop games
         folders[root] = (os.stat(root).st_mtime_ns, now)
         paths += [os.path.join(root, name) for name in names if name.endswith(suffix)]
     return _listed(sorted(paths), folders, known)
@@ -147,7 +152,7 @@ def _listed(paths: Sequence[str], folders: dict[str, tuple[int, int]], known: Fi
 def _refreshed(
     name: str, known: FileIndex, listed: FileIndex, reader: Reader, advance: Advance | None
 ) -> FileIndex:
-    """Read what is new, changed or not sure, and keep the result."""
+    """Read the files that are new, changed or not ``sure``, and keep the result."""
     files = tuple(_current(file, reader, advance) for file in listed.files)
     if files == known.files and listed.folders == known.folders:
         return known
@@ -166,9 +171,9 @@ def _current(file: IndexedFile, reader: Reader, advance: Advance | None) -> Inde
     if advance is not None:
         advance()
     now, stat = time.time_ns(), os.stat(file.path)
-    found = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    if file.sure and file[1:4] == found:
+    size_and_times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    if file.sure and file[1:4] == size_and_times:
         return file
     with open(file.path, "rb") as stream:
         content = stream.read()
-    return IndexedFile(file.path, *found, now, digest_of(content), reader.note(file.path, content))
+    return IndexedFile(file.path, *size_and_times, now, digest_of(content), reader.note(file.path, content))

@@ -1,4 +1,4 @@
-"""Which tasks an environment draws from: sorted lists with content hashes, and one fingerprint of the set."""
+"""The set of tasks of an environment: a sorted list with content hashes, and one fingerprint of the set."""
 
 import json
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 
 class GamesNotFoundError(ValueError):
-    """No task to play: the message names what was searched and what to do."""
+    """There is no task to play; the message says where it was looked for and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +15,10 @@ class TaskFile:
     """One task on disk.
 
     Attributes:
-        task_id: does not depend on where the data lies.
-        path: the file.
+        task_id: id of the task, independent of the location of the data.
+        path: path of the file.
         digest: hash of its bytes.
-        note: what was noted of it when it was read.
+        note: note that was made when it was read.
     """
 
     task_id: str
@@ -28,7 +28,11 @@ class TaskFile:
 
 
 def canonical(files: Iterable[TaskFile]) -> tuple[TaskFile, ...]:
-    """Sorted by task id, the order everything counts in. Two files of one id are an error."""
+    """The files sorted by task id, without duplicates; this order numbers the tasks everywhere.
+
+    Raises:
+        ValueError: two files have the same task id.
+    """
     ordered = sorted(files, key=lambda file: (file.task_id, file.path))
     unique: list[TaskFile] = []
     for file in ordered:
@@ -43,7 +47,7 @@ def canonical(files: Iterable[TaskFile]) -> tuple[TaskFile, ...]:
 
 
 def fingerprint(entries: Iterable[tuple[str, str]]) -> str:
-    """One hash of (name, content) pairs in their order: 32 hexadecimal digits."""
+    """Hash of a sequence of (name, content) pairs: 32 hexadecimal digits."""
     digest = blake2b(digest_size=16)
     for entry in entries:
         digest.update(json.dumps(entry).encode("utf-8") + b"\n")
@@ -51,5 +55,5 @@ def fingerprint(entries: Iterable[tuple[str, str]]) -> str:
 
 
 def fingerprint_files(files: Iterable[TaskFile]) -> str:
-    """The fingerprint of a list of files: their ids and their bytes, not where they lie."""
+    """Fingerprint of a list of files: depends on their ids and bytes, not on their paths."""
     return fingerprint((file.task_id, file.digest) for file in files)

@@ -1,18 +1,18 @@
-"""Makes the texts of an environment readable in a terminal, whatever they hold."""
+"""Make any text of an environment readable in a terminal."""
 
 import re
 import shutil
 import textwrap
 
-WIDEST = 100  # of lines; longer ones are hard to read
+WIDEST = 100  # characters in a line; longer lines are hard to read
 _NUMBER = re.compile(r" (?=\d+\b)")
 _BOUND = "\u00a0"
 
 
 def for_terminal(text: str, encoding: str = "utf-8") -> str:
-    """The text wrapped between words; what a terminal would obey or cannot show is escaped.
+    """The text, wrapped between words, with control characters and characters outside ``encoding`` escaped.
 
-    A number stays on the line of the word before it: "drawer 2" is one name.
+    A number stays on the same line as the word before it: "drawer 2" is one name.
     """
     width = min(shutil.get_terminal_size().columns, WIDEST)
     lines = [_wrapped(_printable(line), width) for line in text.split("\n")]
@@ -20,7 +20,7 @@ def for_terminal(text: str, encoding: str = "utf-8") -> str:
 
 
 def in_columns(entries: list[str]) -> str:
-    """The entries in as many columns as the terminal has room for, to be read column by column."""
+    """The entries in as many columns as fit the terminal, in column-by-column order."""
     if not entries:
         return ""
     width = max(map(len, entries)) + 2
@@ -31,7 +31,7 @@ def in_columns(entries: list[str]) -> str:
 
 
 def _printable(line: str) -> str:
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def _wrapped(line: str, width: int) -> str:

@@ -1,4 +1,4 @@
-"""A Gymnasium text space that holds every string."""
+"""A Gymnasium text space that contains every string."""
 
 from types import ModuleType
 from typing import Any, NoReturn
@@ -19,40 +19,45 @@ Probability = tuple[int | None, NDArray[np.float64] | None]
 class UnicodeText(Text):
     """All ``str`` values: empty, accented, very long, with control characters or lone surrogates.
 
-    Gymnasium's own ``Text`` is bounded in length and alphabet, by default without blanks and the empty text.
-    ``sample`` draws at most ``MAX_SAMPLE_LENGTH`` printable characters; the space is not bounded by that.
+    Gymnasium's ``Text`` bounds length and alphabet; by default it excludes blanks and the empty string.
+    ``sample`` draws up to ``MAX_SAMPLE_LENGTH`` characters of ``SAMPLE_CHARACTERS``; this does not bound the
+    space.
     """
 
     def __init__(self, seed: int | np.random.Generator | None = None) -> None:
         super().__init__(MAX_SAMPLE_LENGTH, min_length=0, charset=SAMPLE_CHARACTERS, seed=seed)
 
     def contains(self, x: Any) -> bool:
-        """True for every string."""
+        """Return True for every string."""
         return isinstance(x, str)
 
     def character_index(self, char: str) -> NoReturn:
-        """Refuse: what flattens text goes through here, and it would lose or mix up characters."""
+        """Refuse: flattening calls this method, and it would lose or confuse characters.
+
+        Raises:
+            CustomSpaceError: always.
+        """
         raise CustomSpaceError(
-            f"got {char!r}: UnicodeText has no finite alphabet and makes no array; encode the text first"
+            f"got {char!r}: UnicodeText has no finite alphabet and cannot be flattened; encode the text first"
         )
 
     @property
     def is_np_flattenable(self) -> bool:
-        """False: no array of fixed size holds every string."""
+        """False, since no array of fixed size can hold every string."""
         return False
 
     def __repr__(self) -> str:
-        """The space has no parameters."""
+        """Return the constructor call; the space has no parameters."""
         return "UnicodeText()"
 
     def __eq__(self, other: object, /) -> bool:
-        """All unicode text spaces are equal."""
+        """Return whether the other space is a ``UnicodeText``: all of them are equal."""
         return isinstance(other, UnicodeText)
 
 
 @create_shared_memory.register(UnicodeText)
 def _refuse_shared_memory(space: UnicodeText, n: int = 1, ctx: ModuleType | None = None) -> NoReturn:
     raise CustomSpaceError(
-        f"{space!r} fits no memory of a fixed size; pass AsyncVectorEnv(..., shared_memory=False) or "
+        f"{space!r} fits no memory of fixed size; pass AsyncVectorEnv(..., shared_memory=False) or "
         'gym.make_vec(..., vectorization_mode="async", vector_kwargs={"shared_memory": False})'
     )

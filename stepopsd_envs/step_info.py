@@ -1,4 +1,4 @@
-"""``StepInfo``: what every environment of this package says about a step, in ``info["step"]``."""
+"""``StepInfo``: the record in ``info["step"]`` with which every environment here describes a step."""
 
 import json
 from hashlib import blake2b
@@ -12,40 +12,43 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class StepInfo(TypedDict):
-    """One environment step and its place in the transcript; index k describes the world *after* step k."""
+    """One environment step and its spans in the transcript; index k describes the world *after* step k.
+
+    Spans are (start, end) in code points. The reset is a step too, with index 0.
+    """
 
     schema: Literal["stepopsd.step/1"]
     episode_id: str
-    """A hash of task id and seed. Two plays of one task under one seed share it."""
+    """Hash of task id and seed: two episodes of the same task and seed have the same id."""
     index: int
     """0 at reset, k after the k-th step."""
     kind: Kind
-    """What the action was; ``reset`` at index 0, ``invalid`` exactly when ``valid`` is False."""
+    """Kind of the action: ``reset`` exactly at index 0, ``invalid`` exactly when ``valid`` is False."""
     action: str
-    """The string as received; empty for anything that is not a string, and at reset."""
+    """The action as received; empty at reset, and for an action that is not a string."""
     valid: bool
-    """Whether the environment understood the action as a possible one. True at reset."""
+    """Whether the environment accepted the action as possible. True at reset."""
     action_start: int
     action_end: int
     """``transcript[action_start:action_end]`` is exactly ``action``. Both 0 at reset."""
     observation_start: int
     observation_end: int
-    """``transcript[observation_start:observation_end]`` is exactly the observation of this call."""
+    """``transcript[observation_start:observation_end]`` is exactly the observation of this step."""
     anchor: str
     """``text_hash`` of the observation: equal observations have equal anchors."""
     state: str
-    """Hash of the simulator state, without counters, transcript or random numbers."""
+    """Hash of the simulator state; step counter, transcript and random generators do not enter."""
     terminal: bool
     """Whether this step terminated the episode."""
 
 
 def text_hash(text: str) -> str:
-    """A short stable hash of any text, lone surrogates included: 16 hexadecimal digits."""
+    """Stable hash of any text, also one with lone surrogates: 16 hexadecimal digits."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of ``StepInfo``, as published in ``step_info.schema.json``."""
+    """The JSON Schema of ``StepInfo``, read from ``step_info.schema.json``."""
     text = files("stepopsd_envs").joinpath("step_info.schema.json").read_text("utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema

@@ -1,7 +1,7 @@
-"""``check_text_env``: the contract of the text environments as one check, on top of Gymnasium's own checker.
+"""``check_text_env``: checks the contract of the text environments, after Gymnasium's own checker.
 
-For whoever writes an environment on ``TextEnv`` or changes one: it raises ``AssertionError`` at the first
-line of the contract that does not hold and says which.
+It is meant for authors of environments based on ``TextEnv``. It raises ``AssertionError`` at the first broken
+rule of the contract and names the rule.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ JSON_TYPES: dict[str, type] = {"string": str, "integer": int, "boolean": bool}
 
 
 class Turn(NamedTuple):
-    """What one call of ``reset`` (``action`` is None) or ``step`` gave, and the transcript after it."""
+    """Result of one call of ``reset`` (``action`` is None) or ``step``, and the transcript after it."""
 
     action: Any
     observation: str
@@ -39,11 +39,20 @@ class Turn(NamedTuple):
 
 
 def check_text_env(env: gym.Env[Any, Any], *, seed: int = 0, steps: int = 10) -> None:
-    """Assert that ``env`` keeps the contract of the text environments, in episodes of up to ``steps``."""
+    """Assert that ``env`` keeps the contract of the text environments.
+
+    Args:
+        env: an environment whose ``unwrapped`` is a ``TextEnv``.
+        seed: seed of resets and of the sampled actions.
+        steps: maximum number of steps in each episode played.
+
+    Raises:
+        AssertionError: a rule is broken; the message names it.
+    """
     base = env.unwrapped
     _require(isinstance(base, TextEnv), f"{type(base).__name__} is not a TextEnv")
     assert isinstance(base, TextEnv)
-    with contextlib.redirect_stdout(io.StringIO()):  # what the human render mode prints
+    with contextlib.redirect_stdout(io.StringIO()):  # hides the output of render mode "human"
         _check_gymnasium(base)
         turns = _play(base, seed, steps)
         check_turns(turns)
@@ -54,17 +63,17 @@ def check_text_env(env: gym.Env[Any, Any], *, seed: int = 0, steps: int = 10) ->
 
 
 def check_turns(turns: Sequence[Turn]) -> None:
-    """Everything that can be said about one episode from its calls alone; ``turns[0]`` is the reset."""
-    seen: list[Any] = []
+    """Assert every rule that the calls of one episode alone can show; ``turns[0]`` is the reset."""
+    earlier: list[Any] = []
     types = _types(turns[0].info)
     for index, turn in enumerate(turns):
         where = f"info of call {index}"
         _require(_types(turn.info) == types, f"{where}: keys and types {_types(turn.info)}, at reset {types}")
         _require(not any(_nones(turn.info, where)), f"None at {list(_nones(turn.info, where))}")
         fresh = list(_containers(turn.info))
-        shared = [value for value in fresh if any(value is other for other in seen)]
+        shared = [value for value in fresh if any(value is other for other in earlier)]
         _require(not shared, f"{where} shares a container with an earlier info: {shared!r:.200}")
-        seen += fresh
+        earlier += fresh
         check_step_info(turn.info["step"])
         _check_turn(index, turn, turns[max(index - 1, 0)])
     for turn in turns:
@@ -72,7 +81,7 @@ def check_turns(turns: Sequence[Turn]) -> None:
 
 
 def check_step_info(step: dict[str, Any]) -> None:
-    """Assert what ``step_info.schema.json`` says of one ``info["step"]``."""
+    """Assert that one ``info["step"]`` follows ``step_info.schema.json``."""
     properties = json_schema()["properties"]
     _require(step.keys() == properties.keys(), f"StepInfo has {sorted(step)}, must have {sorted(properties)}")
     for key, rule in properties.items():
@@ -83,7 +92,7 @@ def check_step_info(step: dict[str, Any]) -> None:
 
 
 def _broken_rule(value: Any, rule: dict[str, Any]) -> str:
-    """What is wrong with ``value``, by the few words of JSON Schema the schema uses; empty if nothing."""
+    """The violated rule of ``value``, empty if there is none; knows the JSON Schema keywords in use."""
     if type(value) is not JSON_TYPES[rule["type"]]:
         return f"is not of type {rule['type']}"
     if value not in rule.get("enum", [value]):
@@ -96,7 +105,7 @@ def _broken_rule(value: Any, rule: dict[str, Any]) -> str:
 
 
 def _check_gymnasium(env: TextEnv) -> None:
-    """Gymnasium's checker, with its warnings as errors."""
+    """Run Gymnasium's checker with its warnings as errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
@@ -116,11 +125,9 @@ def _check_turn(index: int, turn: Turn, previous: Turn) -> None:
     hashed = step["anchor"] == text_hash(turn.observation)
     _require(hashed, f"{where}: the anchor is not the text_hash of the observation")
     sent = turn.action if isinstance(turn.action, str) else ""
-    _require(
-        step["action"] == sent, f"{where}: the action {turn.action!r:.80} was noted as {step['action']!r:.80}"
-    )
+    _require(step["action"] == sent, f"{where}: StepInfo has action {step['action']!r:.80}, not {sent!r:.80}")
     extends = turn.transcript.startswith(previous.transcript)
-    _require(extends, f"{where}: the transcript changed what it had said before")
+    _require(extends, f"{where}: the transcript does not extend the previous one")
     same = step["episode_id"] == previous.info["step"]["episode_id"]
     _require(same, f"{where}: episode_id changed within the episode")
 
@@ -135,7 +142,7 @@ def _check_spans(turn: Turn, transcript: str) -> None:
 
 
 def _check_determinism(env: TextEnv, seed: int, turns: Sequence[Turn]) -> None:
-    """Same seed, same actions, same everything; what the caller does to an info does not matter."""
+    """The same seed and actions give the same turns, even if the caller changes the returned infos."""
     again = [_reset(env, seed)]
     for turn in turns[1:]:
         _ruin(again[-1])
@@ -148,7 +155,7 @@ def _check_determinism(env: TextEnv, seed: int, turns: Sequence[Turn]) -> None:
 
 
 def _check_snapshot(env: TextEnv, seed: int, turns: Sequence[Turn]) -> None:
-    """Restored, and pickled, mid-episode: the rest goes exactly as it did."""
+    """Restored or unpickled in mid-episode, the environment gives the same remaining turns."""
     half, rest = turns[: len(turns) // 2 + 1], turns[len(turns) // 2 + 1 :]
     _reset(env, seed)
     for turn in half[1:]:
@@ -174,7 +181,7 @@ def _check_hostile_actions(env: TextEnv, seed: int) -> None:
             raise AssertionError(f"step({action!r:.60}) raised {problem!r}; actions never raise") from problem
         check_turns([reset, turn])
         invalid = isinstance(action, str) or not turn.info["step"]["valid"]
-        _require(invalid, f"step({action!r:.60}): what is no string must be an invalid step")
+        _require(invalid, f"step({action!r:.60}): an action that is not a string must be an invalid step")
 
 
 def _check_reset_needed(env: TextEnv, seed: int) -> None:
@@ -198,7 +205,7 @@ def _require_reset_needed(call: Callable[[], Any], what: str) -> None:
 
 
 def _play(env: TextEnv, seed: int, steps: int) -> list[Turn]:
-    """An episode of commands the environment offers, where it offers any, and one impossible command."""
+    """Play admissible commands, or sampled texts where none are listed, and one invalid command."""
     rng = np.random.default_rng(seed)
     env.action_space.seed(seed)
     turns = [_reset(env, seed)]
@@ -219,13 +226,13 @@ def _step(env: TextEnv, action: Any) -> Turn:
 
 
 def _require_same(got: Sequence[Turn], expected: Sequence[Turn], what: str) -> None:
-    for one, other in zip(got, expected, strict=True):
-        for name, left, right in zip(Turn._fields, one, other, strict=True):
+    for turn, expected_turn in zip(got, expected, strict=True):
+        for name, left, right in zip(Turn._fields, turn, expected_turn, strict=True):
             _require(left == right, f"{what} gave another {name}: {left!r:.300}, before {right!r:.300}")
 
 
 def _types(value: Any) -> Any:
-    """Key names and types, as deep as dicts go."""
+    """Key names and types of nested dicts."""
     if isinstance(value, dict):
         return {key: _types(child) for key, child in value.items()}
     return type(value).__name__

@@ -1,6 +1,6 @@
-"""The base of the text environments: transcript and spans, step limit, seeding, snapshots, rendering.
+"""Base class of the text environments: transcript and spans, step limit, seeding, snapshots, rendering.
 
-The transcript reads like a session at a prompt::
+The transcript reads like a session at a command prompt::
 
     <opening text>
     > <first action>
@@ -8,8 +8,8 @@ The transcript reads like a session at a prompt::
     > <second action>
     ...
 
-A subclass says how a task begins, what an action does and what is known about the world; everything that
-has to be the same in every environment is here.
+A subclass defines how a task begins, what an action does and which facts the info reports. The base class
+holds everything that must be the same in every environment.
 """
 
 import sys
@@ -30,7 +30,7 @@ PROMPT = "\n> "
 
 
 class Outcome(NamedTuple):
-    """What an action did. ``kind="invalid"`` marks an action that was not possible."""
+    """The outcome of an action; ``kind="invalid"`` marks an action that was not admissible."""
 
     observation: str
     kind: Kind
@@ -39,14 +39,14 @@ class Outcome(NamedTuple):
 
 
 class TextEnv(gym.Env[str, str], ABC):
-    """A deterministic environment of texts.
+    """A deterministic text environment.
 
-    ``terminated`` is the task's end and ``truncated`` the step limit's; an episode won with its last step is
-    terminated, not truncated. After either end, ``step`` raises ``ResetNeeded``.
+    ``terminated`` means that the task has ended, ``truncated`` that the step limit is reached. An episode won
+    at its last step is terminated, not truncated. After either end, ``step`` raises ``ResetNeeded``.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi", "human"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's)
-    task_option: ClassVar[str] = "task"  # the name under which reset(options=...) takes a task id
+    task_option: ClassVar[str] = "task"  # key of the task id in reset(options=...)
 
     def __init__(self, *, step_limit: int, render_mode: str | None = None) -> None:
         if type(step_limit) is not int or step_limit < 1:
@@ -59,24 +59,24 @@ class TextEnv(gym.Env[str, str], ABC):
         self.render_mode = render_mode
         self.observation_space = UnicodeText()
         self.action_space = UnicodeText()
-        self._step: StepInfo | None = None  # of the last call; None until the first reset
+        self._step: StepInfo | None = None  # StepInfo of the last call; None until the first reset
         self._transcript = Transcript()
         self._observation = ""
         self._task_id, self._seed, self._episode_id = "", 0, ""
-        self._next_seed: int | None = None  # of the episode that begins; None until it is drawn
+        self._next_seed: int | None = None  # seed of the episode being started; None until it is drawn
         self._remaining = 0
 
     @abstractmethod
     def _begin(self, options: Mapping[str, Any]) -> tuple[str, str]:
-        """Start the task that the options name, else one drawn by ``np_random``: its id and opening text."""
+        """Start the task named in the options, else one drawn from ``np_random``; return its id and text."""
 
     @abstractmethod
     def _act(self, action: str) -> Outcome:
-        """Play one action, which may be any string."""
+        """Play one action, any string; must not raise."""
 
     @abstractmethod
     def _facts(self) -> dict[str, Any]:
-        """Every info key but ``step``: the same keys always, a type per key, never None, fresh containers."""
+        """Every info entry except ``step``: always the same keys and types, never None, new containers."""
 
     @abstractmethod
     def _state_hash(self) -> str:
@@ -88,35 +88,47 @@ class TextEnv(gym.Env[str, str], ABC):
 
     @abstractmethod
     def _load(self, task_id: str, state: Any) -> None:
-        """Put the simulator into a state from ``_save``; change nothing if that raises."""
+        """Set the simulator to a state from ``_save``; if this raises, nothing must have changed."""
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Hash of the set of tasks the environment draws from."""
+        """Hash of the set of tasks that the environment draws from."""
 
     @property
     def engine_version(self) -> str:
-        """What answers the actions, with its version; part of every record. Empty: it never changes."""
+        """Name and version of the engine that answers the actions; part of every record.
+
+        Empty if the engine never changes.
+        """
         return ""
 
     @property
     def transcript(self) -> str:
-        """Everything said in this episode, which the spans in ``info["step"]`` index."""
+        """The text of this episode so far; the spans in ``info["step"]`` index into it."""
         return str(self._transcript)
 
     @property
     def episode_seed(self) -> int:
-        """The seed of this episode: the one given to ``reset``, else one drawn from ``np_random``.
+        """The seed of this episode: the seed given to ``reset``, else one drawn from ``np_random``.
 
-        ``reset(seed=episode_seed, options=...)`` naming the same task begins the same episode again.
+        ``reset(seed=episode_seed, options=...)`` with the same task begins the same episode again.
         """
         return self._seed
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:
-        """Begin an episode of a task drawn at random or named in ``options``, or continue a ``snapshot``."""
+        """Begin an episode, or continue a snapshot.
+
+        Args:
+            seed: seed of ``np_random`` and of the episode; None draws it.
+            options: ``{task_option: id}`` names the task, ``{"snapshot": ...}`` restores a snapshot. None or
+                empty: a task is drawn.
+
+        Raises:
+            ValueError: an option is unknown, or another one is given beside a snapshot.
+        """
         super().reset(seed=seed)
         chosen = self._checked(options)
         if "snapshot" in chosen:
@@ -128,7 +140,11 @@ class TextEnv(gym.Env[str, str], ABC):
         return self._observation, self._info()
 
     def step(self, action: object) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Play one action. No action raises: what is not a string counts as an invalid step."""
+        """Play one action. No action raises; an action that is not a string is an invalid step.
+
+        Raises:
+            ResetNeeded: there was no reset yet, or the episode has ended.
+        """
         last = self._step
         if last is None or last["terminal"] or self._remaining <= 0:
             raise ResetNeeded(self._why_reset())
@@ -144,9 +160,13 @@ class TextEnv(gym.Env[str, str], ABC):
         return outcome.observation, outcome.reward, outcome.terminated, truncated, self._info()
 
     def snapshot(self) -> dict[str, Any]:
-        """The episode at this point as plain picklable data, without the generator that draws tasks."""
+        """The episode at this point as plain picklable data; the generator of tasks is not part of it.
+
+        Raises:
+            ResetNeeded: there was no reset yet.
+        """
         if self._step is None:
-            raise ResetNeeded("nothing to take a snapshot of: call reset() first")
+            raise ResetNeeded("snapshot() before the first reset(): call reset() to begin an episode")
         return {
             "schema": SNAPSHOT_SCHEMA,
             "task_id": self._task_id,
@@ -158,7 +178,11 @@ class TextEnv(gym.Env[str, str], ABC):
         }
 
     def restore(self, snapshot: Any) -> None:
-        """Continue from ``snapshot`` exactly as the environment it was taken from would have."""
+        """Continue from ``snapshot`` exactly like the environment that it was taken from.
+
+        Raises:
+            ValueError: ``snapshot`` was not made by ``snapshot()``.
+        """
         if not isinstance(snapshot, Mapping) or snapshot.get("schema") != SNAPSHOT_SCHEMA:
             raise ValueError(
                 f"not a {SNAPSHOT_SCHEMA} snapshot: {snapshot!r:.80}; pass what snapshot() returned"
@@ -173,9 +197,15 @@ class TextEnv(gym.Env[str, str], ABC):
         self._step = step
 
     def render(self) -> str | None:
-        """The last exchange. In ``human`` mode it was printed when it happened, as Gymnasium has it."""
+        """The last action and observation as text in mode ``ansi``, else None.
+
+        Mode ``human`` prints during ``reset`` and ``step``, as Gymnasium prescribes.
+
+        Raises:
+            ResetNeeded: there was no reset yet.
+        """
         if self._step is None:
-            raise ResetNeeded("nothing to render: call reset() first")
+            raise ResetNeeded("render() before the first reset(): call reset() to begin an episode")
         if self.render_mode is None:
             gym.logger.warn('render() needs a mode: gym.make(..., render_mode="ansi") or "human"')
         return self._last_exchange() if self.render_mode == "ansi" else None
@@ -198,7 +228,7 @@ class TextEnv(gym.Env[str, str], ABC):
         self._note(0, "reset", "", 0, False)
 
     def _coming_seed(self) -> int:
-        """The seed of the episode that begins. A ``_begin`` that needs it draws its task first, then asks."""
+        """The seed of the episode being started; a ``_begin`` that needs it must draw its task before."""
         if self._next_seed is None:
             self._next_seed = int(self.np_random.integers(2**31))
         return int(self._next_seed)
@@ -237,7 +267,7 @@ class TextEnv(gym.Env[str, str], ABC):
         return f"> {self._step['action']}\n{self._observation}" if self._step["index"] else self._observation
 
     def _show(self) -> None:
-        """Print the last exchange for people: wrapped, with the number of the step and the way it ended."""
+        """Print the last action and observation, wrapped, with step number and end of the episode."""
         assert self._step is not None
         index, limit = self._step["index"], self._step["index"] + self._remaining
         ended = "(the episode has terminated)" if self._step["terminal"] else "(the step limit is reached)"

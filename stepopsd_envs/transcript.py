@@ -1,15 +1,15 @@
-"""The text of one episode, which grows at its end only."""
+"""The text of one episode, an append-only string."""
 
 
 class Transcript:
-    """Text in parts with its length known, so that adding costs nothing however long the episode is."""
+    """Text in parts with a running length, so that appending takes constant time in any episode."""
 
     def __init__(self, text: str = "") -> None:
         self._parts = [text]
         self._length = len(text)
 
     def add(self, text: str) -> tuple[int, int]:
-        """Append ``text`` and return where it stands: ``str(self)[start:end] == text``."""
+        """Append ``text`` and return its span (start, end): ``str(self)[start:end] == text``."""
         start = self._length
         self._parts.append(text)
         self._length += len(text)
@@ -20,7 +20,7 @@ class Transcript:
         return self._length
 
     def __str__(self) -> str:
-        """The whole text; the parts become one, so asking again is free until something is added."""
+        """The whole text; the parts are joined once, so a second call without an ``add`` between is free."""
         if len(self._parts) > 1:
             self._parts = ["".join(self._parts)]
         return self._parts[0]

@@ -1,7 +1,7 @@
-"""The ``infos`` of vector environments: made from one info per environment, and taken apart again.
+"""The ``infos`` of vector environments: batch one info per environment, and unbatch them.
 
-Gymnasium turns the infos of n environments into one dict: an array of length n for each key and, beside it, a
-mask ``_key`` that says which environments had that key; dicts within infos become dicts of arrays.
+Gymnasium turns the infos of n environments into one dict. Each key has an array of length n and a mask
+``_key`` of the environments that had the key; nested dicts become dicts of arrays.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,11 @@ import numpy as np
 
 
 def batch_infos(infos: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-    """What Gymnasium makes of ``infos`` one by one, made key by key, which is several times as fast.
+    """Return the same dict as Gymnasium's ``VectorEnv``, built key by key, which is several times as fast.
 
-    None stands for an environment without an info. The others have the same keys and types, as the infos of
-    the environments of this package do.
+    Args:
+        infos: one info per environment; None for an environment without info. All infos must have the same
+            keys and types, as those of the environments in this package.
     """
     given = [info for info in infos if info is not None]
     if not given:
@@ -29,7 +30,7 @@ def batch_infos(infos: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
 
 
 def unbatch_info(infos: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """The info dict of one environment, exactly as it gave it, out of a vector environment's ``infos``."""
+    """The info of environment ``index``, as it returned it, from the ``infos`` of a vector environment."""
     return {
         key: _value_of(values, index)
         for key, values in infos.items()
@@ -41,7 +42,7 @@ def _column(values: list[Any], kind: type) -> np.ndarray[Any, Any]:
     if kind in (int, float, bool):
         return np.array([kind() if value is None else value for value in values], dtype=kind)
     column = np.empty(len(values), dtype=object)
-    for index, value in enumerate(values):  # one by one, or lists of equal length would become a table
+    for index, value in enumerate(values):  # one by one: NumPy would turn lists of equal length into a table
         column[index] = value
     return column
 
