@@ -1,4 +1,4 @@
-"""ALFWorld: games, the native engine that plays them, and what is built on both."""
+"""ALFWorld: games, the native engine, the environment, oracle, expert and generator."""
 
 from stepopsd_envs.alfworld.engine import Engine
 from stepopsd_envs.alfworld.game import Game, GameFileError, load_game

@@ -1,4 +1,4 @@
-"""Reads the domain: its actions have to be those that the engine plays, but for what differs by release."""
+"""Read a PDDL domain: its actions must be those of the engine, except for the rules that vary by release."""
 
 from functools import lru_cache
 
@@ -10,7 +10,7 @@ Canonical = str | tuple["Canonical", ...]
 _AGENT, _PLACE, _ITEM, _RECEPTACLE = "?a - agent", " ?l - location", " ?o - object", " ?r - receptacle"
 _HERE = "(atLocation ?a ?l) (receptacleAtLocation ?r ?l)"
 _ACCESSIBLE = "(or (not (openable ?r)) (opened ?r))"
-# The comma is the official files': nothing is of type "location,", so only what is held can be examined.
+# The official files have this comma. No thing has type "location,", so only a held item can be examined.
 _WITHIN = f"(exists (?l - location, ?r - receptacle) (and {_HERE} (inReceptacle ?o ?r) {_ACCESSIBLE}))"
 _FITS = "(objectType ?o ?ot) (receptacleType ?r ?rt) (canContain ?rt ?ot)"
 _SWITCHED = "(isToggled ?o) (when (isOn ?o) (not (isOn ?o))) (when (not (isOn ?o)) (isOn ?o))"
@@ -19,7 +19,7 @@ _PICKED_UP = "(not (inReceptacle ?o ?r)) (holds ?a ?o) (holdsAny ?a) (not (objec
 _ALL = _AGENT + _PLACE + _ITEM + _RECEPTACLE
 _ALL_CLOSED = "(forall (?re - receptacle) (not (opened ?re)))"
 
-# Name: parameters, conditions, effects. (kind ?x) means: ?x is of one of the types that the domain names.
+# Name: variants of (parameters, conditions, effects). (kind ?x): ?x has one of the types that a domain names.
 ACTIONS = {
     "look": [(_AGENT + _PLACE, "(atLocation ?a ?l)", "(checked ?l)")],
     "inventory": [(_AGENT, "", "(checked ?a)")],
@@ -65,26 +65,30 @@ ACTIONS = {
 
 @lru_cache(maxsize=16)
 def read_domain(text: str) -> Rules:
-    """The rules of a domain, with types in lower case; raises PddlError for one that cannot be played."""
+    """Read the rules of a domain, with types in lower case.
+
+    Raises:
+        PddlError: the domain cannot be read, or has actions or sections that cannot be played.
+    """
     known = _known_actions()
-    found: dict[str, tuple[int, frozenset[str]]] = {}
+    actions: dict[str, tuple[int, frozenset[str]]] = {}  # name: variant, types that it names
     for section in parse(text, ""):
         match section:
             case [":action", str(name), *_]:
-                found[name] = _recognise(name, section, known)
+                actions[name] = _recognise(name, section, known)
             case [":derived" | ":constants" | ":durative-action" as keyword, *_]:
                 raise PddlError(str(keyword), "sections of this kind cannot be played")
-    missing = sorted(set(known) - set(found) - {"help"})
+    missing = sorted(set(known) - set(actions) - {"help"})
     if missing:
         raise PddlError(f"action {missing[0]}", f"missing; the domain has to define {', '.join(missing)}")
     return Rules(
-        clean_in=found["cleanobject"][1],
-        heat_in=found["heatobject"][1],
-        cool_in=found["coolobject"][1],
-        slice_with=found["sliceobject"][1],
-        help="help" in found,
-        one_open=found["openobject"][0] == 1,
-        toggle_by_location=found["toggleobject"][0] == 1,
+        clean_in=actions["cleanobject"][1],
+        heat_in=actions["heatobject"][1],
+        cool_in=actions["coolobject"][1],
+        slice_with=actions["sliceobject"][1],
+        help="help" in actions,
+        one_open=actions["openobject"][0] == 1,
+        toggle_by_location=actions["toggleobject"][0] == 1,
     )
 
 
@@ -97,7 +101,7 @@ def _known_actions() -> dict[str, list[Canonical]]:
 
 
 def _recognise(name: str, section: Tree, known: dict[str, list[Canonical]]) -> tuple[int, frozenset[str]]:
-    """Which variant of a known action this is, and the types (without "type") that it names."""
+    """The index of the variant of a known action, and the types (without "type") that the action names."""
     where = f"action {name}"
     parts = {
         key: value for key, value in zip(section[2::2], section[3::2], strict=False) if isinstance(key, str)
@@ -114,7 +118,7 @@ def _recognise(name: str, section: Tree, known: dict[str, list[Canonical]]) -> t
 
 
 def _without_types(tree: Tree, kinds: set[str]) -> Tree:
-    """The tree with (kind ?x) for every demand of a certain type; these types are added to `kinds`."""
+    """The tree with (kind ?x) in place of every condition on a type; the types are added to `kinds`."""
     match tree:
         case ["receptacletype" | "objecttype", str(variable), str(type_)] if not type_.startswith("?"):
             kinds.add(type_)
@@ -132,7 +136,7 @@ def _variables(tree: Tree) -> Canonical:
 
 
 def _canonical(tree: Tree | str) -> Canonical:
-    """The same for all trees that mean the same by order, nesting or repetition of `and` and `or`."""
+    """Normal form of a tree: order, nesting and repetition within `and` and `or` do not change it."""
     match tree:
         case str():
             return tree

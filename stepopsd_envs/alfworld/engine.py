@@ -1,9 +1,9 @@
-"""Plays a game: the same texts, admissible commands and `won` as TextWorld on the official files.
+"""The native engine: same texts, admissible commands and `won` as TextWorld on the official game files.
 
-What is done to the world stands here; how it is told stands in the game's wording. TextWorld's peculiarities
-are kept: a place cannot be gone to from itself; only a held item can be examined; switching, slicing,
-cleaning, heating and cooling do not ask whether a receptacle is open; a lamp once switched on stays on; play
-goes on after the game is won.
+This module changes the world; the game's wording produces the texts. TextWorld's peculiarities are kept: the
+agent cannot go to the place where it already is; only a held item can be examined; switching, slicing,
+cleaning, heating and cooling ignore whether a receptacle is open; a lamp that was switched on stays on; play
+continues after the game is won.
 """
 
 from collections.abc import Callable
@@ -21,33 +21,33 @@ NOTHING_HAPPENS = "Nothing happens."
 
 
 class Engine:
-    """One game in play. `step` takes any string; only `set_state` raises, for a state of another game."""
+    """A game in play. `step` accepts any string; only `set_state` raises, for a state of another game."""
 
     def __init__(self, game: Game) -> None:
         """Prepare a game; call `reset()` to begin."""
         self.game = game
         self._world = World(game)
         self._prepared = _prepare(game)
-        self._moves: dict[str, Move] | None = None  # those possible now; None when not yet asked for
-        self._things: str | None = None  # things_text of the state; likewise
+        self._moves: dict[str, Move] | None = None  # admissible now; None: not computed yet
+        self._things: str | None = None  # things_text of the state; None: not computed yet
 
     def __getstate__(self) -> tuple[Game, EngineState]:
-        """What pickling and copying keep; compiled texts are made again."""
+        """Game and state, for pickling and copying; the compiled texts are made again."""
         return self.game, self.get_state()
 
     def __setstate__(self, kept: tuple[Game, EngineState]) -> None:
-        """Continue where the pickled engine stood."""
+        """Restore the state of the pickled engine."""
         game, state = kept
-        self.__init__(game)  # type: ignore[misc]  # a fresh instance without __init__ is what unpickling gives
+        self.__init__(game)  # type: ignore[misc]  # unpickling creates the instance without __init__
         self.set_state(state)
 
     def reset(self) -> str:
-        """Start again from the beginning; the opening text with the room and the task."""
+        """Return to the start; return the opening text with the room and the task."""
         self._restore(self._world.initial)
         return self._prepared.opening
 
     def step(self, command: str) -> str:
-        """Carry out a command; the feedback. A command that is not admissible changes nothing."""
+        """Execute a command and return its feedback. A command that is not admissible changes nothing."""
         move = self._possible().get(command.strip())
         if move is None:
             return NOTHING_HAPPENS
@@ -62,28 +62,32 @@ class Engine:
 
     @property
     def won(self) -> bool:
-        """Whether the goal holds now; it may cease to hold later."""
+        """Whether the goal holds now; a later command may undo it."""
         return self._prepared.win.holds(self._world)
 
     def admissible_commands(self) -> list[str]:
-        """All commands that do something now, sorted; a fresh list."""
+        """All commands that are admissible now, sorted, as a new list."""
         return list(self._possible())
 
     def command(self, move: Move) -> str:
-        """The command for a move, whether or not it is possible now."""
+        """The command for a move, whether or not it is admissible now."""
         return self._prepared.texts.commands[move.action](self._world, _bindings(self._world, move))
 
     def get_state(self) -> EngineState:
-        """The state now: small, hashable, picklable; `list(state)` is JSON."""
+        """The current state: small, hashable, picklable; `list(state)` consists of JSON types."""
         return self._world.state()
 
     def set_state(self, state: EngineState) -> None:
-        """Continue from a state of the same game; raises ValueError for another game's."""
+        """Continue from a state of the same game.
+
+        Raises:
+            ValueError: the state does not fit this game.
+        """
         self._world.check(state)
         self._restore(state)
 
     def state_hash(self) -> str:
-        """Hash of the state alone: equal for equal states, however they were reached."""
+        """Hash of the current state, 16 hexadecimal digits, independent of how the state was reached."""
         if self._things is None:
             self._things = things_text(self._world)
         return state_hash(self._world, self._things)
@@ -99,7 +103,7 @@ class Engine:
 
 
 class _Prepared(NamedTuple):
-    """What stays the same during play; all engines of a game share it."""
+    """Constant parts of a game, shared by all its engines."""
 
     texts: Texts
     opening: str
@@ -118,7 +122,7 @@ def _prepare(game: Game) -> _Prepared:
 
 
 def _bindings(world: World, move: Move) -> Bindings:
-    """The variables that templates may name; those that an action does not have are never asked for."""
+    """The variables that templates may name; templates never use a variable that their action lacks."""
     place = world.location
     end = world.place_of[move.receptacle] if move.action == "GotoLocation" else place
     things = {"o": move.item, "r": move.receptacle, "co": move.item, "ko": move.tool}

@@ -1,4 +1,4 @@
-"""``stepopsd/ALFWorld-v0``: household tasks in text, official or generated."""
+"""``stepopsd/ALFWorld-v0``: household tasks in text, on official or generated games."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -23,31 +23,37 @@ ENGINES = ("native", "textworld")
 
 
 class AlfworldEnv(TextEnv):
-    """Find, treat and place objects in a household, by commands such as ``take mug 1 from desk 2``.
+    """Find, treat and place objects in a household, with commands such as ``take mug 1 from desk 2``.
 
     Args:
         games: ``"generated"``, an official split (``train``, ``valid_seen``, ``valid_unseen``), a folder, a
             file, or a list of files.
-        data_root: where the official splits are; None means ``$ALFWORLD_DATA``, else ``~/.cache/alfworld``.
-        engine: ``"native"``, which answers as TextWorld does, or ``"textworld"``: the original packages
-            (extra ``alfworld``), a thousand times slower; to restore a snapshot they play its commands again.
-        tier: size of generated games: ``"tiny"``, ``"small"`` or ``"full"``. Other games have no tier.
-        split: ``"train"`` or ``"test"``: disjoint sets of generated games. Other games have no such split.
+        data_root: folder of the official splits; None: ``$ALFWORLD_DATA``, else ``~/.cache/alfworld``.
+        engine: ``"native"``, which gives the same answers as TextWorld, or ``"textworld"``: the original
+            packages (extra ``alfworld``), a thousand times slower; they restore a snapshot by replaying its
+            commands.
+        tier: size of generated games: ``"tiny"``, ``"small"`` or ``"full"``. Ignored for other games.
+        split: ``"train"`` or ``"test"``: disjoint sets of generated games. Ignored for other games.
         task_types: play only games of these types; None plays all six.
-        num_games: play only the first so many games in canonical order, after ``task_types``. None plays all
-            that were found; of generated games, 10,000 for train and 1,000 for test.
-        oracle: tell the least number of commands to win in ``info["optimal_distance"]``, -2 when it cannot be
-            won any more; else that stays -1. The property ``oracle`` is there in any case.
-        admissible: list the possible commands in ``info["admissible_commands"]``; else that stays empty.
-        reward: ``"success"``, 1.0 with the step that wins and else 0.0; ``"goal_conditions"``, the share of
-            the goal's conditions newly met; or ``"optimal_distance"``, success shaped by that distance.
-        domain_randomization: number the things of each kind anew in every episode, as a function of task and
-            seed: "mug 1" and "mug 2" may change names.
+        num_games: play only the first ``num_games`` games in canonical order, after ``task_types``. None
+            plays all; of generated games, 10,000 for train and 1,000 for test.
+        oracle: report the least number of commands to win in ``info["optimal_distance"]``, -2 if the game can
+            no longer be won. If False, the value stays -1. The property ``oracle`` exists in either case.
+        admissible: list the admissible commands in ``info["admissible_commands"]``; else the list is empty.
+        reward: ``"success"``: 1.0 at the step that wins, else 0.0; ``"goal_conditions"``: the share of the
+            goal's conditions newly met; ``"optimal_distance"``: success shaped by the distance to winning.
+        domain_randomization: renumber the things of each kind in every episode, as a function of task and
+            seed: "mug 1" and "mug 2" may swap names.
         step_limit: number of steps after which an episode is truncated.
         render_mode: None, ``"ansi"`` or ``"human"``.
 
-    ``reset(options={"game": ...})`` plays the game of that task id or path; without it a game is drawn with
+    ``reset(options={"game": ...})`` plays the game with this task id or path; without it a game is drawn from
     ``np_random``.
+
+    Raises:
+        ValueError: an argument has a value that is not allowed; the message lists the allowed ones.
+        GamesNotFoundError: there are no such games.
+        DependencyNotInstalled: ``engine="textworld"`` without its packages.
     """
 
     task_option: ClassVar[str] = "game"
@@ -84,11 +90,11 @@ class AlfworldEnv(TextEnv):
             require_textworld()
         self._show_distance, self._show_admissible = oracle, admissible
         self._reward_name = reward
-        self._reward: Reward = Success()  # of the episode
+        self._reward: Reward = Success()  # of the current episode
         self._domain_randomization = domain_randomization
         self._engine: Engine | TextworldEngine | None = None
         self._chosen: _Chosen | None = None
-        self._admissible: list[str] = []  # now
+        self._admissible: list[str] = []  # admissible commands of the current state
         self._won = False
 
     @property
@@ -103,14 +109,18 @@ class AlfworldEnv(TextEnv):
 
     @property
     def engine_version(self) -> str:
-        """The engine with its version: part of every record, as another one may answer otherwise."""
+        """Name and version of the engine; part of every record: another engine may answer differently."""
         return engine_version(self._engine_name)
 
     @property
     def oracle(self) -> Oracle:
-        """Optimal play from the present state: ``distance()``, ``plan()`` and ``best_commands()``."""
+        """Optimal play from the current state: ``distance()``, ``plan()`` and ``best_commands()``.
+
+        Raises:
+            ResetNeeded: there was no reset yet.
+        """
         if self._engine is None:
-            raise ResetNeeded("there is no game to look at: call reset() first")
+            raise ResetNeeded("oracle before the first reset(): call reset() to begin an episode")
         return Oracle(self._engine)
 
     def _begin(self, options: Mapping[str, Any]) -> tuple[str, str]:
@@ -165,7 +175,7 @@ class AlfworldEnv(TextEnv):
         chosen = _Chosen(state["game"], self._pool.game(state["game"]), state["numbering"])
         if chosen.game.content_hash != state["content"]:
             raise ValueError(
-                f"the snapshot is of another version of game {task_id}; use the data it was taken with"
+                f"the snapshot is of another version of game {task_id}; use the data that it was taken with"
             )
         engine = self._make_engine(chosen)
         if isinstance(engine, Engine):
@@ -174,8 +184,8 @@ class AlfworldEnv(TextEnv):
             engine.replay(state["played"])
         else:
             raise ValueError(
-                'the snapshot was taken with engine="native" and does not say which commands led there; '
-                'engine="textworld" has to play them again, so give it a snapshot that it took itself'
+                'the snapshot was taken with engine="native" and does not hold the commands that led to it, '
+                'which engine="textworld" replays: pass a snapshot taken with engine="textworld"'
             )
         self._reward = make_reward(self._reward_name, engine, state["reward"])
         self._engine, self._chosen = engine, chosen
@@ -188,7 +198,7 @@ class AlfworldEnv(TextEnv):
         return Engine(renamed(chosen.game, names))
 
     def _look(self) -> None:
-        """Note what the engine is asked for more than once per step."""
+        """Compute once per step what is used several times."""
         engine = self._playing()
         self._admissible, self._won = engine.admissible_commands(), engine.won
 
@@ -200,9 +210,9 @@ class AlfworldEnv(TextEnv):
 class _Chosen(NamedTuple):
     """The game of an episode."""
 
-    name: str  # the id or path that names it
-    game: Game  # as it is read or generated
-    numbering: int | None  # the seed by which its things are numbered anew; None leaves them their numbers
+    name: str  # its id or path
+    game: Game  # as read or generated, before renumbering
+    numbering: int | None  # seed of the renumbering; None keeps the numbers
 
 
 def _checked_types(task_types: Sequence[str] | None) -> frozenset[str] | None:

@@ -1,9 +1,9 @@
-"""An expert that explores: it reads what an agent reads, nothing else, and demonstrates how to search.
+"""An expert that explores: it reads only the agent's observations and demonstrates how to search.
 
-It looks into the receptacles in one fixed order, takes the goal object when it has seen it, and goes
-straight back to what it has seen on the way. The order is kept simple so that a small model can imitate it:
-as the opening text lists them, but everything that stands open before everything that has to be opened
-first (see ``search_order``). It reads the wording of the current release ("move X to Y").
+It looks into the receptacles in a fixed order, takes the goal object once it has seen it, and goes straight
+back to things that it has seen on the way. The order is simple, so that a small model can imitate it: as in
+the opening text, but open receptacles before those that must be opened (see ``search_order``). The expert
+reads the wording of the current release ("move X to Y").
 """
 
 import re
@@ -30,7 +30,7 @@ _TASK = re.compile(r"Your task is to: (.*)")
 
 @dataclass(frozen=True)
 class Goal:
-    """The task in the words of the text: ``target`` is a receptacle type, or the lamp for the look task."""
+    """The task in the words of the instruction; ``target`` is the type of a receptacle, or of a lamp."""
 
     task_type: str
     object: str
@@ -39,50 +39,58 @@ class Goal:
 
 @dataclass
 class Knowledge:
-    """What the texts of one episode have told so far."""
+    """Facts that the texts of one episode have shown so far."""
 
     goal: Goal
     receptacles: list[str]  # in search order
-    place: dict[str, str] = field(default_factory=dict)  # object -> receptacle it was last seen in
+    place: dict[str, str] = field(default_factory=dict)  # object -> receptacle in which it was last seen
     looked: set[str] = field(default_factory=set)  # receptacles whose contents were seen
     closed: dict[str, bool] = field(default_factory=dict)  # only of receptacles seen in this episode
     here: set[str] = field(default_factory=set)  # receptacles in reach; several can share a location
     holding: str = ""
-    origin: str = ""  # where the held object was taken from
-    treated: set[str] = field(default_factory=set)  # objects heated, cooled or cleaned, as the task asks
-    refused: set[str] = field(default_factory=set)  # receptacles that did not take the held object
+    origin: str = ""  # receptacle from which the held object was taken
+    treated: set[str] = field(default_factory=set)  # objects heated, cooled or cleaned as the task demands
+    refused: set[str] = field(default_factory=set)  # receptacles into which the held object did not go
 
 
 def type_of(name: str) -> str:
-    """``"drawer 2"`` -> ``"drawer"``."""
+    """The type in a name: ``"drawer 2"`` gives ``"drawer"``."""
     return name.rpartition(" ")[0]
 
 
 def parse_goal(text: str) -> Goal:
-    """Read the instruction that follows "Your task is to: "."""
+    """Read the instruction that follows "Your task is to: ".
+
+    Raises:
+        ValueError: the instruction has none of the known wordings.
+    """
     for task_type, templates in GOAL_TEXTS.items():
         for template in templates:
             pattern = re.escape(template)
             for slot in ("object", "target"):
                 pattern = pattern.replace(re.escape(f"{{{slot}}}"), f"(?P<{slot}>[a-z]+)")
-            if found := re.fullmatch(pattern, text.strip()):
-                return Goal(task_type, found["object"], found["target"])
+            if match := re.fullmatch(pattern, text.strip()):
+                return Goal(task_type, match["object"], match["target"])
     wordings = "; ".join(template for templates in GOAL_TEXTS.values() for template in templates)
     raise ValueError(f"cannot read the task {text!r}; the expert knows these wordings: {wordings}")
 
 
 def search_order(receptacles: Sequence[str]) -> list[str]:
-    """Keep the order of the text, but put what has to be opened behind what stands open.
+    """The receptacles in the order of the text, but those that must be opened after those that are open.
 
-    Looking into a closed one costs two commands, and it holds fewer things. In large kitchens a dozen
-    cabinets head the list: on the official valid_seen games this order wins 99 % within 50 commands, the
-    bare list 88 %.
+    To look into a closed receptacle takes two commands, and it holds fewer things. In large kitchens a dozen
+    cabinets come first in the text: on the official valid_seen games this order wins 99 % within 50 commands,
+    the order of the text 88 %.
     """
     return sorted(receptacles, key=lambda name: type_of(name) in CLOSED_TYPES)
 
 
 def start(observation: str) -> Knowledge:
-    """Read the first observation: the list of receptacles and the task."""
+    """Read the first observation: the list of receptacles and the task.
+
+    Raises:
+        ValueError: the observation has no task that the expert can read.
+    """
     task = _TASK.search(observation)
     if task is None:
         raise ValueError(
@@ -92,13 +100,13 @@ def start(observation: str) -> Knowledge:
 
 
 def contents(observation: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each receptacle that the text shows open, with the names of what is in it."""
+    """Yield each receptacle that the text shows open, with the names of the things in it."""
     for on, inside, things in _CONTENTS.findall(observation):
         yield on or inside, _NAMES.findall(things)
 
 
 def note(known: Knowledge, command: str, observation: str) -> None:
-    """Add to ``known`` what ``command`` answered."""
+    """Add the facts in ``observation``, the answer to ``command``, to ``known``."""
     if observation.strip() == NOTHING:
         _note_refusal(known, command)
         return
@@ -131,7 +139,7 @@ def _note_contents(known: Knowledge, receptacle: str, things: Sequence[str]) -> 
 
 
 def _note_refusal(known: Knowledge, command: str) -> None:
-    if command.startswith("go to "):  # refused only when the agent already stands there
+    if command.startswith("go to "):  # refused only if the agent is already there
         known.here.add(command.removeprefix("go to "))
     elif command.startswith("take "):
         known.place.pop(command.removeprefix("take ").partition(" from ")[0], None)
@@ -143,36 +151,36 @@ def decide(known: Knowledge) -> str:
     """Choose the next command."""
     if known.holding:
         return _deliver(known)
-    thing = _wanted(known)
+    thing = _next_object(known)
     if not thing:
         return _explore(known)
     return _reach(known, known.place[thing]) or f"take {thing} from {known.place[thing]}"
 
 
 def ponder(known: Knowledge) -> str:
-    """Say what the hand holds and what is wanted next: "want mug unseen", "hold mug 2, want fridge 1"."""
+    """Name the held object and the next aim: "want mug unseen", "hold mug 2, want fridge 1"."""
     goal = known.goal
     if not known.holding:
-        return f"want {_wanted(known) or f'{goal.object} unseen'}"
+        return f"want {_next_object(known) or f'{goal.object} unseen'}"
     if goal.task_type == "look_at_obj_in_light":
         lamp = next((name for name in known.place if type_of(name) == goal.target), "")
-        wanted = lamp or f"{goal.target} unseen"
+        aim = lamp or f"{goal.target} unseen"
     elif goal.task_type in TOOLS and known.holding not in known.treated:
-        wanted = _first(known, TOOLS[goal.task_type].receptacle.lower())
+        aim = _first(known, TOOLS[goal.task_type].receptacle.lower())
     else:
-        wanted = _target(known)
-    return f"hold {known.holding}, want {wanted}"
+        aim = _target(known)
+    return f"hold {known.holding}, want {aim}"
 
 
-def _wanted(known: Knowledge) -> str:
-    """The seen thing to take next, what is treated already or in reach first; "" when none was seen."""
+def _next_object(known: Knowledge) -> str:
+    """The seen goal object to take next, treated ones before ones in reach; "" if none was seen."""
     target = _target(known)
-    seen = [thing for thing, place in known.place.items() if _is_wanted(known, thing, place, target)]
+    seen = [thing for thing, place in known.place.items() if _is_to_take(known, thing, place, target)]
     order = {name: (name not in known.treated, known.place[name] not in known.here) for name in seen}
     return min(seen, key=order.__getitem__, default="")
 
 
-def _is_wanted(known: Knowledge, thing: str, place: str, target: str) -> bool:
+def _is_to_take(known: Knowledge, thing: str, place: str, target: str) -> bool:
     if type_of(thing) != known.goal.object:
         return False
     two = known.goal.task_type == "pick_two_obj_and_place"  # both have to lie in the same receptacle
@@ -182,7 +190,7 @@ def _is_wanted(known: Knowledge, thing: str, place: str, target: str) -> bool:
 
 def _deliver(known: Knowledge) -> str:
     thing, goal = known.holding, known.goal
-    if type_of(thing) != goal.object:  # taken by mistake: put it back, or elsewhere if it does not fit there
+    if type_of(thing) != goal.object:  # taken by mistake: put it back, or elsewhere if it does not fit
         options = [name for name in [known.origin, *known.receptacles] if name not in known.refused]
         return _reach(known, options[0]) or f"move {thing} to {options[0]}" if options else "look"
     if goal.task_type == "look_at_obj_in_light":
@@ -200,7 +208,7 @@ def _first(known: Knowledge, receptacle_type: str) -> str:
 
 
 def _target(known: Knowledge) -> str:
-    """Where to put the object: where another lies already (two have to lie together), else the first."""
+    """Receptacle for the object: one that already holds another (two must lie together), else the first."""
     for thing, place in known.place.items():
         if type_of(thing) == known.goal.object and type_of(place) == known.goal.target:
             return place
@@ -208,16 +216,16 @@ def _target(known: Knowledge) -> str:
 
 
 def _reach(known: Knowledge, receptacle: str) -> str:
-    """Return the next command on the way to standing before the open receptacle; "" when there."""
+    """The next command on the way to the opened receptacle; "" if the agent is there and it is open."""
     if receptacle not in known.here:
         return f"go to {receptacle}"
-    if receptacle not in known.closed:  # its location is shared, so no arrival has described it
+    if receptacle not in known.closed:  # it shares a location, so the text on arrival described another one
         return f"examine {receptacle}"
     return f"open {receptacle}" if known.closed[receptacle] else ""
 
 
 def _explore(known: Knowledge) -> str:
-    if known.looked.issuperset(known.receptacles):  # all seen and something was missed: go round again
+    if known.looked.issuperset(known.receptacles):  # all seen without success: search once more
         known.looked.clear()
         known.here.clear()
     unseen = next((name for name in known.receptacles if name not in known.looked), "")
@@ -225,40 +233,40 @@ def _explore(known: Knowledge) -> str:
 
 
 def detours(known: Knowledge) -> list[list[str]]:
-    """List plausible but unhelpful or impossible commands, by kind; a kind can be empty."""
+    """List plausible commands that do not help or are not admissible, by kind; a kind can be empty."""
     here = sorted(known.here)
     open_here = [name for name in here if known.closed.get(name) is False]
     things = [thing for thing, place in known.place.items() if place in open_here]
-    unwanted = [] if known.holding else [thing for thing in things if type_of(thing) != known.goal.object]
-    wanted_in = {known.place[thing] for thing in things if type_of(thing) == known.goal.object}
-    hoped_in = [] if known.holding else [name for name in open_here if name not in wanted_in]
+    others = [] if known.holding else [thing for thing in things if type_of(thing) != known.goal.object]
+    with_object = {known.place[thing] for thing in things if type_of(thing) == known.goal.object}
+    without_object = [] if known.holding else [name for name in open_here if name not in with_object]
     return [
         [f"go to {name}" for name in known.receptacles if name not in known.here],
         ["look", "inventory"],
         [f"examine {name}" for name in [*here, known.holding] if name],
         [f"close {name}" for name in open_here if type_of(name) in CLOSED_TYPES],
-        [f"take {thing} from {known.place[thing]}" for thing in unwanted],
-        [f"take {known.goal.object} 1 from {name}" for name in hoped_in],  # answered by "Nothing happens."
+        [f"take {thing} from {known.place[thing]}" for thing in others],
+        [f"take {known.goal.object} 1 from {name}" for name in without_object],  # gives "Nothing happens."
         [f"move {known.holding} to {name}" for name in open_here if known.holding],
     ]
 
 
 class ExploringExpert:
-    """Plays one game from its texts; ``mistake_rate`` is the chance of a detour at each command."""
+    """Plays one game from its texts; each command is a detour with probability ``mistake_rate``."""
 
     def __init__(self, rng: np.random.Generator, mistake_rate: float = 0.0) -> None:
         if not 0.0 <= mistake_rate <= 1.0:
-            raise ValueError(f"mistake_rate is {mistake_rate}; it is a probability, so use 0 to 1")
+            raise ValueError(f"mistake_rate is {mistake_rate}; give a probability, from 0 to 1")
         self._rng = rng
         self._mistake_rate = mistake_rate
         self._known: Knowledge | None = None
 
     def reset(self, observation: str) -> None:
-        """Forget everything and read the first observation."""
+        """Forget the last game and read the first observation."""
         self._known = start(observation)
 
     def learn(self, steps: Sequence[tuple[str, str]]) -> None:
-        """Take over from another attempt at the same game where things lay before that attempt moved them."""
+        """Learn from the (command, observation) steps of another attempt where things lay at the start."""
         known = self._knowledge()
         for _, observation in steps:
             for receptacle, things in contents(observation):
@@ -278,11 +286,11 @@ class ExploringExpert:
         return command
 
     def thought(self) -> str:
-        """Return what is on the expert's mind before the next command, from what it has read alone."""
+        """Return the expert's thought before the next command, based only on texts it has read."""
         return ponder(self._knowledge())
 
     def see(self, command: str, observation: str) -> None:
-        """Read what ``command`` answered."""
+        """Read ``observation``, the answer to ``command``."""
         note(self._knowledge(), command, observation)
 
     def _knowledge(self) -> Knowledge:

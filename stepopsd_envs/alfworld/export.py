@@ -1,7 +1,7 @@
-"""Writes games, generated ones above all, as the files that ALFWorld plays: ``game.tw-pddl``.
+"""Write games, mainly generated ones, as the files that ALFWorld plays: ``game.tw-pddl``.
 
-Every file is read back before it gets its name, and has to give the same game: the same household and task,
-the same texts in the same order. Only the names of places become those that files give, as long as no text
+Each file is read back before it gets its final name and must give the same game: the same household and task,
+the same texts in the same order. Only places are renamed, to the names that a file gives them, unless a text
 prints them.
 """
 
@@ -24,11 +24,11 @@ _PLACE = re.compile(r"\{\s*l(start|end)?\b")
 
 
 def export_game(game: Game, path: str | Path) -> Path:
-    """Write one game; the file appears whole or not at all.
+    """Write one game atomically and return the path.
 
     Raises:
-        ValueError: for a game that the format has no way to say, such as one whose numbers were drawn anew
-            (in a file they fall in the order in which texts list things).
+        ValueError: the file format cannot express the game. An example is a renumbered game: in a file the
+            numbers of things must fall in the order in which texts list them.
     """
     target = Path(path)
     game = _with_places_of_files(game)
@@ -53,10 +53,10 @@ def export_game(game: Game, path: str | Path) -> Path:
 
 
 def export_games(games: Iterable[Game], folder: str | Path) -> Iterator[Path]:
-    """Write games one by one as ALFWorld lays out a split: ``<folder>/<task>/<trial>/game.tw-pddl``.
+    """Write games one by one in ALFWorld's layout of a split: ``<folder>/<task>/<trial>/game.tw-pddl``.
 
-    Beside each stands a ``traj_data.json`` with what ALFWorld's environment and its expert read there;
-    without it ALFWorld overlooks a game.
+    Beside each game a ``traj_data.json`` holds the fields that ALFWorld's environment and expert read.
+    ALFWorld skips games without this file.
     """
     for game in games:
         *source, number = game.task_id.split("/")
@@ -69,7 +69,7 @@ def export_games(games: Iterable[Game], folder: str | Path) -> Iterator[Path]:
 
 
 def _with_places_of_files(game: Game) -> Game:
-    """The game with places numbered as files have them, unless that would show."""
+    """The game with the place names of a file, unless its texts print place names."""
     names = tuple(f"loc {number}" for number in range(len(game.location_names), 0, -1))
     return game if _prints_places(game.wording) else replace(game, location_names=names)
 
@@ -92,7 +92,7 @@ def _trajectory(game: Game) -> dict[str, Any]:
 
 
 def _check_same(game: Game, path: str) -> None:
-    """Raise ValueError unless the file gives this game."""
+    """Raise ValueError unless reading the file gives this game."""
     advice = "only games in the form of the official ones can be exported"
     try:
         written = load_game(path, game.task_id)

@@ -1,4 +1,4 @@
-"""Compiles the values in templates, `o.indefinite + ' ' + o.name`, without ever evaluating them as code."""
+"""Compile values in templates, such as `o.indefinite + ' ' + o.name`, without evaluating them as code."""
 
 import ast
 from collections.abc import Callable
@@ -11,11 +11,15 @@ Text = Callable[[World, Bindings], str]
 Value = str | Text
 
 _ARTICLES = {"indefinite": "a", "definite": "the"}
-_LONGEST = 200  # real ones have about 30; no expression of this length nests deep enough to exhaust the stack
+_LONGEST = 200  # characters; official values have about 30, and 200 cannot nest deep enough for the stack
 
 
 def value_text(expression: str, types: Types, where: str) -> Text:
-    """The text of a value: names and articles of things, quoted texts, sums of these; of `x or y` it is x."""
+    """Compile a value: names and articles of things, quoted texts, and sums of these; `x or y` gives x.
+
+    Raises:
+        WordingError: the value is too long, or of another form.
+    """
     if len(expression) > _LONGEST:
         raise WordingError(where, f"a value has {len(expression)} characters; at most {_LONGEST} are read")
     try:
@@ -26,7 +30,7 @@ def value_text(expression: str, types: Types, where: str) -> Text:
 
 
 def _compile(tree: ast.expr, types: dict[str, str], where: str, whole: str) -> Value:
-    """A constant, or what looks the value up."""
+    """A constant, or a function that looks the value up."""
     match tree:
         case ast.Constant(value=str(text)):
             return text
@@ -48,11 +52,11 @@ def _compile(tree: ast.expr, types: dict[str, str], where: str, whole: str) -> V
     )
 
 
-def _sum(one: Value, two: Value) -> Value:
-    """One text after the other; done at once where both are known."""
-    if isinstance(one, str) and isinstance(two, str):
-        return one + two
-    first, second = _as_text(one), _as_text(two)
+def _sum(left: Value, right: Value) -> Value:
+    """Concatenation; computed now if both are constants."""
+    if isinstance(left, str) and isinstance(right, str):
+        return left + right
+    first, second = _as_text(left), _as_text(right)
     return lambda world, bindings: first(world, bindings) + second(world, bindings)
 
 

@@ -1,8 +1,8 @@
-"""Houses of tier ``full``: one room, with numbers, places and neighbours as in the official ones.
+"""Houses of tier ``full``: one room, with counts, places and neighbours as in official houses.
 
-How many receptacles and objects there are of each type follows the measured histograms: for what the goal
-asks for, those of games that ask for it. Objects lie where the measured weights of the house's receptacles
-put them. Things in no receptacle, such as windows, are there, too, and some receptacles share a place.
+The number of receptacles and objects of each type follows measured histograms; for types that the goal names,
+the histogram of games whose goal names them. Each object is placed in a receptacle by measured weights. There
+are also things in no receptacle, such as windows, and some receptacles share a place.
 
 Simpler than official games: nothing lies in a bowl or in two receptacles at once, and nothing starts cool.
 """
@@ -19,7 +19,7 @@ from stepopsd_envs.alfworld.tasks import Task
 
 
 def draw_full_house(rng: np.random.Generator, task: Task) -> tuple[tuple[Receptacle, ...], Placed]:
-    """The receptacles and objects of a house in which the task can be done."""
+    """Draw the receptacles and objects of a house in which the task can be done."""
     room = full_statistics(task.room)
     counts = _numbers(rng, room["receptacles"], dict.fromkeys(task.receptacles, 1))
     homes = set(room["places"][task.object]) - ({task.target} if task.starts_elsewhere else set())
@@ -38,19 +38,19 @@ def draw_full_house(rng: np.random.Generator, task: Task) -> tuple[tuple[Recepta
 def _numbers(
     rng: np.random.Generator, statistics: Mapping[str, Any], asked: Mapping[str, int]
 ) -> Counter[str]:
-    """How many there are of each type: as many as asked at least; some types follow one draw of the house."""
+    """Draw the number of each type, at least as many as asked; some types share one draw of the house."""
     common = float(rng.random())
     counts: Counter[str] = Counter()
     for kind, measured in statistics.items():
-        own, following = rng.random(2).tolist()
+        independent, following = rng.random(2).tolist()
         share = measured["follows"] / 100
-        point = own if following >= abs(share) else common if share > 0 else 1 - common
+        point = independent if following >= abs(share) else common if share > 0 else 1 - common
         counts[kind] = _number_at(point, measured["asked" if kind in asked else "other"], asked.get(kind, 0))
     return counts
 
 
 def _number_at(point: float, histogram: Mapping[str, int], least: int) -> int:
-    """The number at a point from 0 to 1 of the histogram, in rising order, of numbers from ``least`` up."""
+    """The quantile at ``point``, from 0 to 1, of the histogram's numbers from ``least`` up."""
     numbers = sorted((int(number), often) for number, often in histogram.items() if int(number) >= least)
     remaining = point * sum(often for _, often in numbers)
     for number, often in numbers:
@@ -63,13 +63,13 @@ def _number_at(point: float, histogram: Mapping[str, int], least: int) -> int:
 def _ensure(
     rng: np.random.Generator, counts: Counter[str], kinds: set[str], weights: Mapping[str, int]
 ) -> None:
-    """Add a receptacle of one of the types if the house has none of them."""
+    """Add a receptacle of one of the types if the house has none."""
     if not any(counts[kind] for kind in kinds):
         counts[draw(rng, {kind: weight for kind, weight in weights.items() if kind in kinds})] += 1
 
 
 def _places(rng: np.random.Generator, room: Mapping[str, Any], kinds: Sequence[str]) -> list[int]:
-    """The place of each receptacle; those of one type may share one, and so may one of each of two types."""
+    """Draw the place of each receptacle; some share one with others of their type or of another type."""
     members: dict[str, list[list[int]]] = {}
     for kind in dict.fromkeys(kinds):
         left = shuffled(rng, [number for number, other in enumerate(kinds) if other == kind])
@@ -92,7 +92,7 @@ def _places(rng: np.random.Generator, room: Mapping[str, Any], kinds: Sequence[s
 def _lay_out(
     rng: np.random.Generator, room: Mapping[str, Any], task: Task, receptacles: Sequence[Receptacle]
 ) -> Placed:
-    """Every object where it may lie, what the goal needs first; one that fits nowhere is left out."""
+    """Place every object, those that the goal needs first; an object that fits nowhere is left out."""
     counts = _numbers(rng, room["objects"], task.objects)
     asked = [kind for kind in counts.elements() if kind in task.objects]
     others = shuffled(rng, [kind for kind in counts.elements() if kind not in task.objects])
@@ -105,7 +105,7 @@ def _lay_out(
         fits = {n: weights[r.type] for n, r in enumerate(receptacles) if r.type in weights}
         where = {number: weight for number, weight in fits.items() if free[number] > 0}
         if kind in task.objects:
-            where = where or fits  # rather one too many than none to win with
+            where = where or fits  # a receptacle over capacity is better than a game that cannot be won
         if where:
             chosen = draw(rng, where)
             free[chosen] -= 1
@@ -114,6 +114,6 @@ def _lay_out(
 
 
 def _fixtures(rng: np.random.Generator, room: Mapping[str, Any]) -> list[str]:
-    """What is in no receptacle."""
+    """The types of things that are in no receptacle, one entry per thing."""
     fixtures: Mapping[str, Mapping[str, int]] = room["fixtures"]
     return [kind for kind, often in fixtures.items() for _ in range(int(draw(rng, often)))]

@@ -1,4 +1,4 @@
-"""Games: what they are (see model.py), and reading them from official files (`game.tw-pddl`)."""
+"""Read games from official files (`game.tw-pddl`); their data types are in model.py."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ __all__ = [
 
 _AGAIN = "the file seems to be damaged: download or unpack the games again"
 _OTHER = (
-    "get the games again if the file is damaged, else leave this one out: it is of a kind that is not played"
+    "if the file is damaged, download the games again; else leave it out: games of this kind cannot be played"
 )
 
 
@@ -39,10 +39,10 @@ def load_game(path: str | Path, task_id: str | None = None) -> Game:
 
     Args:
         path: the file, `.../<split>/<task>/<trial>/game.tw-pddl`.
-        task_id: the id of the game; `<split>/<task>/<trial>` when None.
+        task_id: id of the game; None: `<split>/<task>/<trial>` from the path.
 
     Raises:
-        GameFileError: for a file that is absent, damaged, or of a kind that cannot be played.
+        GameFileError: the file is missing, damaged, or of a kind that cannot be played.
     """
     file = Path(path)
     data = _read_json(file)
@@ -89,7 +89,7 @@ def _string(file: Path, data: dict[str, Any], key: str) -> str:
 
 
 def _check_wording(wording: Wording, rules: Rules) -> None:
-    """Compile all texts, so that whatever is wrong with them is known before play."""
+    """Compile all texts, so that errors in them are raised before play."""
     texts = compile_wording(wording)
     missing = sorted(set(ACTION_VARIABLES) - set(texts.commands) - ({"help"} if not rules.help else set()))
     if missing:

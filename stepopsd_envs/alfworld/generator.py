@@ -1,9 +1,9 @@
-"""New games without downloads: households drawn from statistics of the official ones (``houses.json``).
+"""Generate games without downloads: households drawn from statistics of the official ones (``houses.json``).
 
-A game is a pure function of ``(tier, split, index)``. The splits draw from different random streams, so
-their houses differ. First a goal is drawn, out of those the official games ask for, then a house in which it
-can be reached: see ``small_houses.py`` for the tiers ``tiny`` and ``small``, ``full_houses.py`` for ``full``.
-No game is won at its start, everything the goal needs is there, and the walkthrough says how to win.
+A game is a pure function of ``(tier, split, index)``. The splits use different random streams, so their
+houses differ. First a goal of the official games is drawn, then a house in which it can be reached:
+``small_houses.py`` for the tiers ``tiny`` and ``small``, ``full_houses.py`` for ``full``. No game is won at
+its start, the house has everything that the goal needs, and the walkthrough wins.
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,16 @@ SIZES = {
     "small": Size(rooms=2, receptacles=(9, 14), alike=3, objects=(12, 25), copies=2),
 }
 VERSIONS = {"tiny": 1, "small": 1, "full": 2}
-"""Part of seeds and fingerprints: raise a tier's number when a change alters its games."""
-CYCLE = 100  # games of tier full, after which the order of their task types begins again
+"""Part of seeds and fingerprints; increase a tier's number when a change alters its games."""
+CYCLE = 100  # period of the order of task types in tier full
 
 
 def generate_game(tier: str, split: str, index: int) -> Game:
-    """Make game ``index`` of a tier and split."""
+    """Generate game ``index`` of a tier and split.
+
+    Raises:
+        ValueError: the tier or split is unknown, or the index is negative.
+    """
     if tier not in TIERS or split not in SPLITS or index < 0:
         raise ValueError(
             f"no generated game of tier {tier!r}, split {split!r}, index {index}: give a tier of "
@@ -54,21 +58,21 @@ def generate_game(tier: str, split: str, index: int) -> Game:
         items=items,
         can_contain=_can_contain(tier, receptacles, items),
         location_names=tuple(f"loc {number}" for number in range(places + 1)),
-        start_location=places,  # the middle of the room, where nothing stands
+        start_location=places,  # the middle of the room, a place without receptacles
         win=_win(task),
         walkthrough=walkthrough(task, receptacles, items, short=tier == "full"),
     )
 
 
 def task_type_at(tier: str, index: int) -> str:
-    """The task type of a game: all in turn, in tier ``full`` each as often as in the official games."""
+    """The task type of a game: all in turn; in tier ``full`` with the frequencies of the official games."""
     order = _official_order() if tier == "full" else TASK_TYPES
     return order[index % len(order)]
 
 
 @lru_cache(maxsize=1)
 def _official_order() -> tuple[str, ...]:
-    """Task types in their official shares, each spread evenly."""
+    """A cycle of task types with the official frequencies, each type spread evenly."""
     goals = statistics()["goals"]
     often = {
         kind: sum(sum(targets.values()) for things in goals[kind].values() for targets in things.values())
@@ -77,7 +81,7 @@ def _official_order() -> tuple[str, ...]:
     total = sum(often.values())
     order: list[str] = []
     for length in range(1, CYCLE + 1):
-        # The type that lags most behind its share; whole numbers, so that every machine finds the same.
+        # The type that lags most behind its share; integers, so that the result is the same on every machine.
         order.append(max(TASK_TYPES, key=lambda kind: often[kind] * length - order.count(kind) * total))
     return tuple(order)
 
@@ -96,7 +100,7 @@ def _win(task: Task) -> Goal:
 
 @lru_cache(maxsize=len(TIERS) * len(TASK_TYPES))
 def _tasks(tier: str, task_type: str) -> dict[Task, int]:
-    """What official games of a type ask for, with how often, as far as the statistics allow to set it up."""
+    """The tasks of a type in the official games with their counts, if the statistics allow to set them up."""
     asked = statistics()["goals"][task_type]
     tasks = {
         Task(task_type, room, thing, target): often
@@ -118,7 +122,7 @@ def _can_be_set_up(task: Task, tier: str) -> bool:
 def _can_contain(
     tier: str, receptacles: Sequence[Receptacle], items: Sequence[Item]
 ) -> frozenset[tuple[str, str]]:
-    """What may be put where; official games list it for what is in the house, which suffices."""
+    """Pairs (receptacle type, object type) that fit; tier ``full`` lists only objects that the house has."""
     kinds, things = {receptacle.type for receptacle in receptacles}, {item.type for item in items}
     pairs = ((kind, thing) for kind in kinds for thing in can_contain(kind))
     return frozenset(pair for pair in pairs if tier != "full" or pair[1] in things)

@@ -1,12 +1,13 @@
-"""The conditions that a goal consists of, counted as ALFRED (Shridhar et al. 2020) counts them in a state.
+"""The conditions of a goal, counted in a state as ALFRED (Shridhar et al. 2020) counts them.
 
-- To place: an item of the goal's type lies in a receptacle of the goal's type; in a two-item task, each of
-  two that lie in the same one.
-- To clean, heat or cool before: an item is so, and an item that is so lies there.
-- To look at in light: an item is in the hand, and a lamp of the goal's type is lit where the agent stands.
-- To slice before: an item (or two) is sliced, and all of the above counts sliced ones only.
+- Place: an item of the goal's type lies in a receptacle of the goal's type. In a two-item task there are two
+  such conditions, for two items in the same receptacle.
+- Clean, heat or cool first: an item has the state (one condition), and an item with the state lies in the
+  receptacle (another condition).
+- Look at in light: an item is in the hand, and a lamp of the goal's type is lit where the agent is.
+- Slice first: an item (or two) is sliced, and all conditions above count sliced items only.
 
-Beyond ALFRED: in old releases whose goal has all receptacles closed, that is one more.
+Beyond ALFRED: some old releases require that all receptacles are closed, which is one more condition.
 """
 
 from stepopsd_envs.alfworld.model import Game
@@ -16,10 +17,10 @@ _ABILITIES = {"clean": "cleanable", "hot": "heatable", "cool": "coolable", "slic
 
 
 class GoalConditions:
-    """Counts the conditions of one game; all are met if and only if it is won.
+    """Counts the conditions of one game; all are met if and only if the game is won.
 
     Attributes:
-        total: how many there are.
+        total: number of conditions.
     """
 
     def __init__(self, game: Game) -> None:
@@ -37,7 +38,7 @@ class GoalConditions:
         self.total = (2 if win.lamp_type else placing) + win.all_closed
 
     def met(self, state: EngineState) -> int:
-        """How many conditions hold in a state."""
+        """Number of conditions that hold in a state."""
         closed = self._win.all_closed and not state.opened
         return closed + (self._met_in_light(state) if self._win.lamp_type else self._met_by_placing(state))
 
@@ -61,6 +62,6 @@ class GoalConditions:
         return met + (self._placed(state, treated) if self._treatments else 0)
 
     def _placed(self, state: EngineState, items: int) -> int:
-        """How many of these lie in one receptacle of the goal's type, of as many as are asked for."""
+        """Largest number of these items in one receptacle of the goal's type, at most the goal's count."""
         most = max(((state.contents[r] & items).bit_count() for r in self._targets), default=0)
         return min(most, self._win.count)

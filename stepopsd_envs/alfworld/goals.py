@@ -1,4 +1,4 @@
-"""Reads the goal of a problem into what wins, refusing goals of any other form than the official ones."""
+"""Read the goal of a PDDL problem; goals of another form than the official ones are refused."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,13 +10,17 @@ Atom = tuple[str, ...]
 _STATES = {"isclean": "clean", "ishot": "hot", "iscool": "cool", "issliced": "sliced"}
 _ABILITIES = {"clean": "cleanable", "hot": "heatable", "cool": "coolable", "sliced": "sliceable"}
 _FORM = (
-    "a goal of this form cannot be played; the official ones put one or two items into a receptacle, "
-    "or hold one in the light of a lamp"
+    "a goal of this form cannot be played; official goals put one or two items into a receptacle, "
+    "or hold an item in the light of a lamp"
 )
 
 
 def read_goal(tree: Tree, type_name: Callable[[str], str]) -> Goal:
-    """The goal; `type_name` gives the display form of a type ("mugtype" -> "Mug")."""
+    """Read the goal; `type_name` gives the display form of a type ("mugtype" -> "Mug").
+
+    Raises:
+        PddlError: the goal has another form than the official ones.
+    """
     atoms = set(_atoms(tree))
     goal, expected = _in_light(atoms) if any(atom[0] == "holds" for atom in atoms) else _placed(atoms)
     all_closed = ("all closed",) in atoms
@@ -29,7 +33,7 @@ def read_goal(tree: Tree, type_name: Callable[[str], str]) -> Goal:
 
 
 def _atoms(tree: Tree) -> Iterator[Atom]:
-    """The conditions that all have to hold, whatever quantifiers they stand under."""
+    """The conjuncts of the goal, without their quantifiers."""
     match tree:
         case ["and", *parts] | ["exists", [*_], *parts]:
             for part in parts:
@@ -37,8 +41,8 @@ def _atoms(tree: Tree) -> Iterator[Atom]:
                     yield from _atoms(part)
         case ["forall", [variable, "-", "receptacle"], ["not", ["opened", other]]] if variable == other:
             yield ("all closed",)
-        case ["not", ["=", str(one), str(two)]]:
-            yield ("differ", *sorted((one, two)))
+        case ["not", ["=", str(left), str(right)]]:
+            yield ("differ", *sorted((left, right)))
         case [*words] if all(isinstance(word, str) for word in words) and words:
             yield tuple(word for word in words if isinstance(word, str))
         case _:
@@ -50,7 +54,7 @@ def _types(atoms: set[Atom], predicate: str) -> dict[str, str]:
 
 
 def _placed(atoms: set[Atom]) -> tuple[Goal, set[Atom]]:
-    """One or more items in one receptacle, and the conditions that say so."""
+    """The goal of one or more items in one receptacle, and the conditions that express it."""
     items, receptacles = _types(atoms, "objecttype"), _types(atoms, "receptacletype")
     if not items or len(receptacles) != 1 or len(set(items.values())) != 1:
         raise PddlError(":goal", _FORM)
@@ -66,7 +70,7 @@ def _placed(atoms: set[Atom]) -> tuple[Goal, set[Atom]]:
 
 
 def _in_light(atoms: set[Atom]) -> tuple[Goal, set[Atom]]:
-    """An item held where a lamp is switched on, and the conditions that say so."""
+    """The goal of an item held in the light of a lamp, and the conditions that express it."""
     items = _types(atoms, "objecttype")
     held = {atom[-1] for atom in atoms if atom[0] == "holds"}
     lamps = set(items) - held

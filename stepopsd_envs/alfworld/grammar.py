@@ -1,4 +1,4 @@
-"""Reads the grammar of an official game file into a wording and the instruction."""
+"""Read the grammar of an official game file: the wording and the instruction."""
 
 import json
 import re
@@ -20,14 +20,18 @@ _FIELD = re.compile(r'(template|feedback|pddl|grammar)\s*::\s*("""[\s\S]*?"""|"[
 
 
 def read_grammar(text: str) -> tuple[Wording, str]:
-    """The wording and the instruction; raises WordingError.
+    """Read the wording and the instruction.
 
-    Games of one release differ in the instruction alone, so that is cut out first and the rest is read once.
+    Games of one release differ only in the instruction. So it is cut out first, and the rest is read once per
+    release.
+
+    Raises:
+        WordingError: the grammar cannot be read.
     """
     tasks = _TASK.findall(text)
     if len(tasks) != 1:
         raise WordingError(
-            "rule 'task'", f"expected it once, with one text and no condition, found it {len(tasks)} times"
+            "rule 'task'", f"expected once, with one text and no condition, got {len(tasks)} of them"
         )
     return _read_wording(_TASK.sub(r'\1""', text)), _instruction(tasks[0][1])
 
@@ -59,7 +63,7 @@ def _read_wording(text: str) -> Wording:
 
 
 def _read_document(text: str) -> tuple[dict[str, tuple[str, str]], Rules]:
-    """The templates of the actions, and all rules; of rules with one name the last counts."""
+    """The templates of the actions, and all rules; of several rules with the same name the last counts."""
     actions: dict[str, tuple[str, str]] = {}
     rules: Rules = {}
     position = _skip(text, 0)
@@ -85,7 +89,7 @@ def _skip(text: str, position: int) -> int:
 
 
 def _read_action(text: str, position: int) -> tuple[str, dict[str, str], int]:
-    """An action's name, its fields as written, and where the text goes on."""
+    """Name of an action, its fields as written, and the position after it."""
     name = _NAME.match(text, _skip(text, position + len("action")))
     where = f"action {name[0]}" if name else f"character {position}"
     start = _skip(text, name.end()) if name else position
@@ -124,8 +128,8 @@ def _read_rules(block: str) -> Rules:
 
 
 def _alternatives(name: str, value: Any) -> tuple[tuple[str, str], ...]:
-    good = isinstance(value, list) and all(isinstance(choice, dict) for choice in value)
-    pairs = [(choice.get("condition", ""), choice.get("rhs")) for choice in value] if good else []
+    is_list = isinstance(value, list) and all(isinstance(choice, dict) for choice in value)
+    pairs = [(choice.get("condition", ""), choice.get("rhs")) for choice in value] if is_list else []
     if not pairs or not all(isinstance(part, str) for pair in pairs for part in pair):
         raise WordingError(f"rule {name!r}", 'expected a list of {"rhs": text, "condition": text}')
     return tuple(pairs)

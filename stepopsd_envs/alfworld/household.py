@@ -1,4 +1,4 @@
-"""Turns a PDDL problem into the household of a game: names, receptacles, items and what wins."""
+"""Turn a PDDL problem into the household of a game: names, receptacles, items and goal."""
 
 from collections import Counter
 from dataclasses import replace
@@ -22,7 +22,7 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
     "receptacletype": ("receptacle", "rtype"),
     "objecttype": ("object", "otype"),
     "cancontain": ("rtype", "otype"),
-    # Neither an action nor a text asks about these.
+    # No action and no text uses these.
     **dict.fromkeys(["ison", "moveable", "isreceptacleobjectfull"], ("object",)),
     **dict.fromkeys(["full", "checked"], ("receptacle",)),
     "examined": ("location",),
@@ -30,11 +30,15 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
 }
 _TYPES = frozenset(("agent", "location", "receptacle", "object", "rtype", "otype"))
 _CURRENT = (CURRENT_RULES.clean_in, CURRENT_RULES.heat_in, CURRENT_RULES.cool_in, CURRENT_RULES.slice_with)
-_RULE_TYPES = {name.lower(): name for kinds in _CURRENT for name in kinds}  # a house need not have them
+_RULE_TYPES = {name.lower(): name for kinds in _CURRENT for name in kinds}  # a house may lack these types
 
 
 def build_household(problem: Problem, rules: Rules) -> dict[str, Any]:
-    """The fields of a Game that a problem defines; raises PddlError."""
+    """The fields of a `Game` that a problem defines.
+
+    Raises:
+        PddlError: a fact or type of the problem cannot be played.
+    """
     _check_facts(problem)
     things = sorted({thing for facts in problem.facts.values() for fact in facts for thing in fact})
     numbers = {
@@ -49,7 +53,8 @@ def build_household(problem: Problem, rules: Rules) -> dict[str, Any]:
         "receptacles": tuple(reader.receptacle(thing) for thing in numbers["receptacle"]),
         "items": tuple(reader.item(thing) for thing in numbers["object"]),
         "can_contain": frozenset(
-            (reader.type_name(one), reader.type_name(two)) for one, two in problem.facts.get("cancontain", [])
+            (reader.type_name(outer), reader.type_name(inner))
+            for outer, inner in problem.facts.get("cancontain", [])
         ),
         "location_names": tuple(names[thing] for thing in numbers["location"]),
         "start_location": numbers["location"][starts[0][1]],
@@ -65,10 +70,10 @@ def build_household(problem: Problem, rules: Rules) -> dict[str, Any]:
 
 
 def demangled_names(things: list[str]) -> dict[str, str]:
-    """The names that commands use: the kind of thing and a number, falling in the order of the ids.
+    """The names in commands: the kind of thing and a number; numbers fall in the order of the ids.
 
-    "drawer_bar__plus_00..." is a "drawer"; an id with "basin" in it is a basin of its kind. What has no place
-    in its id gets no number but, as in the original, a blank in its stead.
+    "drawer_bar__plus_00..." is a "drawer"; an id that contains "basin" is the basin of its kind. If an id has
+    no position ("_bar_"), the name has a blank instead of a number, as in the original.
     """
     kinds = {thing: _kind(thing) for thing in things}
     left = Counter(kinds.values())
@@ -83,8 +88,8 @@ def demangled_names(things: list[str]) -> dict[str, str]:
 def _kind(thing: str) -> str:
     kind, bar, _ = thing.partition("_bar_")
     if not bar:
-        for code, sign in (("_minus_", "-"), ("_plus_", "+"), ("_dot_", "."), ("_comma_", ",")):
-            kind = kind.replace(code, sign)
+        for code, char in (("_minus_", "-"), ("_plus_", "+"), ("_dot_", "."), ("_comma_", ",")):
+            kind = kind.replace(code, char)
         return kind
     return kind + "basin" if "basin" in thing else kind
 
@@ -110,7 +115,7 @@ def _numbered(things: list[str], types: dict[str, str], kind: str) -> dict[str, 
 
 
 class _Reader:
-    """Looks up facts by thing."""
+    """Looks up the facts of a problem by thing."""
 
     def __init__(self, problem: Problem, numbers: dict[str, dict[str, int]], names: dict[str, str]) -> None:
         self._numbers, self._names, self._spelling = numbers, names, problem.spelling
@@ -131,20 +136,20 @@ class _Reader:
         return tuple(sorted({self._numbers[kind][partner] for partner in partners}))
 
     def type_name(self, type_: str) -> str:
-        """A type as the file spells it: "sinkbasintype" and "sinkbasin" are "SinkBasin"."""
+        """A type in the spelling of the file: "sinkbasintype" and "sinkbasin" give "SinkBasin"."""
         whole = type_ if type_.endswith("type") else type_ + "type"
         if whole in self._spelling:
             return self._spelling[whole][: -len("type")]
         return _RULE_TYPES.get(type_, type_)
 
     def _type(self, predicate: str, thing: str) -> str:
-        found = sorted(set(self._partners.get(predicate, {}).get(thing, ())))
-        if len(found) > 1:
-            raise PddlError(":init", f"{thing} has {len(found)} types, expected one")
-        return self.type_name(found[0]) if found else ""
+        types = sorted(set(self._partners.get(predicate, {}).get(thing, ())))
+        if len(types) > 1:
+            raise PddlError(":init", f"{thing} has {len(types)} types, expected one")
+        return self.type_name(types[0]) if types else ""
 
     def receptacle(self, thing: str) -> Receptacle:
-        """The receptacle of this id."""
+        """The receptacle with this id."""
         places = self._partner_numbers("receptacleatlocation", thing, "location")
         if len(places) != 1:
             raise PddlError(":init", f"receptacle {thing} is at {len(places)} places, expected one")
@@ -152,7 +157,7 @@ class _Reader:
         return Receptacle(self._names[thing], self._type("receptacletype", thing), places[0], **flags)
 
     def item(self, thing: str) -> Item:
-        """The item of this id."""
+        """The item with this id."""
         flags = {name: True for name in _ABILITIES if self._has(name, thing)}
         flags |= {name: True for predicate, name in _STATES.items() if self._has(predicate, thing)}
         return Item(

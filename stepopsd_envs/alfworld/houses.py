@@ -1,4 +1,4 @@
-"""The statistics of official houses (``houses.json``) and how to draw from them."""
+"""Statistics of official houses (``houses.json``), and functions that draw from them."""
 
 import json
 from collections import Counter
@@ -12,12 +12,12 @@ import numpy as np
 T = TypeVar("T")
 
 Placed = list[tuple[str, int | None]]
-"""Objects: the type, and the number of the receptacle that it lies in, if it lies in one."""
+"""Per object its type and the index of its receptacle; None for an object in no receptacle."""
 
 
 @lru_cache(maxsize=1)
 def statistics() -> dict[str, Any]:
-    """Counts over official training games, as ``benchmarks/houses/counts.py`` measures them."""
+    """Counts over the official training games, measured by ``benchmarks/houses/counts.py``."""
     loaded: dict[str, Any] = json.loads(
         files(__package__).joinpath("houses.json").read_text(encoding="utf-8")
     )
@@ -25,26 +25,26 @@ def statistics() -> dict[str, Any]:
 
 
 def full_statistics(room: str) -> dict[str, Any]:
-    """What houses of tier ``full`` are drawn from, as ``benchmarks/houses/choices.py`` measures it."""
-    found: dict[str, Any] = statistics()["full"][room]
-    return found
+    """Statistics of a room for houses of tier ``full``, measured by ``benchmarks/houses/choices.py``."""
+    of_room: dict[str, Any] = statistics()["full"][room]
+    return of_room
 
 
 def named(kinds: Iterable[str]) -> list[tuple[str, str]]:
-    """(type, name) in the order in which texts list things: by type, with falling numbers."""
+    """(type, name) of things in the order in which texts list them: by type, with falling numbers."""
     counts = Counter(kinds)
     order = sorted(counts, key=str.lower)
     return [(kind, f"{kind.lower()} {number}") for kind in order for number in range(counts[kind], 0, -1)]
 
 
 def draw(rng: np.random.Generator, weights: Mapping[T, int]) -> T:
-    """Draw a key with a chance in proportion to its value."""
+    """Draw a key with probability proportional to its value."""
     point = int(rng.integers(sum(weights.values())))
     for value, weight in weights.items():
         point -= weight
         if point < 0:
             return value
-    raise AssertionError("the point lies below the sum of the weights")
+    raise AssertionError("unreachable: the point lies below the sum of the weights")
 
 
 def shuffled(rng: np.random.Generator, values: Sequence[T]) -> list[T]:
@@ -53,29 +53,29 @@ def shuffled(rng: np.random.Generator, values: Sequence[T]) -> list[T]:
 
 
 def draw_number(rng: np.random.Generator, room: str, what: str, kind: str) -> int:
-    """How many "receptacles" or "objects" of a type there are in a house of this kind of room; often none."""
+    """Draw the number of "receptacles" or "objects" (``what``) of a type in a room of this kind; often 0."""
     counts = statistics()["rooms"][room]
     seen = counts[what].get(kind, {})
     return int(draw(rng, {**seen, "0": counts["games"] - sum(seen.values())}))
 
 
 def draw_openable(rng: np.random.Generator, kind: str) -> bool:
-    """Whether a receptacle of this type can be opened; some cabinets and drawers always stand open."""
+    """Draw whether a receptacle of this type can be opened; some cabinets and drawers are always open."""
     hinged, every = statistics()["openable"].get(kind, (0, 1))
     return bool(rng.integers(every) < hinged)
 
 
 def places(room: str, kind: str) -> dict[str, int]:
-    """The receptacle types that objects of a type lie in, with how many do."""
-    found: dict[str, int] = statistics()["rooms"][room]["places"].get(kind, {})
-    return found
+    """The receptacle types in which objects of a type lie, with counts."""
+    counts: dict[str, int] = statistics()["rooms"][room]["places"].get(kind, {})
+    return counts
 
 
 def without(weights: Mapping[str, int], excluded: str) -> dict[str, int]:
-    """The weights of all other keys."""
+    """The weights without the excluded key."""
     return {key: weight for key, weight in weights.items() if key != excluded}
 
 
 def can_contain(kind: str) -> tuple[str, ...]:
-    """The object types that may be put into a receptacle type."""
+    """The object types that fit into a receptacle type."""
     return tuple(statistics()["can_contain"].get(kind, ()))

@@ -1,4 +1,4 @@
-"""One household and one task: what is read from official files or generated, and what the engine plays."""
+"""`Game`: one household and one task, read from an official file or generated, and played by the engine."""
 
 from dataclasses import astuple, dataclass
 from functools import cached_property
@@ -22,10 +22,10 @@ class Receptacle:
     """A piece of furniture that items lie in or on.
 
     Attributes:
-        name: as commands spell it, e.g. "drawer 2".
+        name: as in commands, e.g. "drawer 2".
         type: e.g. "Drawer".
-        location: index of the place where the agent stands to reach it; several receptacles may share one.
-        openable: whether it can be opened and closed; one that is not openable counts as open.
+        location: index of the place from which the agent reaches it; several receptacles may share a place.
+        openable: whether it can be opened and closed; a receptacle that is not openable counts as open.
         opened: whether it is open at the start.
     """
 
@@ -38,18 +38,18 @@ class Receptacle:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A thing in the household, with what can be done to it and its state at the start.
+    """A thing in the household, with its abilities and its state at the start.
 
     Attributes:
-        name: as commands spell it, e.g. "mug 1".
-        type: e.g. "Mug"; "" when the file gives none (it then fits nowhere).
-        receptacles: indices of the receptacles it lies in: none for a thing such as a window; a few items of
-            the official games lie in two.
-        locations: indices of the places it is at; nearly always the location of its receptacle.
-        pickupable, cleanable, heatable, coolable, sliceable, toggleable: what can be done to it.
+        name: as in commands, e.g. "mug 1".
+        type: e.g. "Mug"; "" if the file gives none (the item then fits nowhere).
+        receptacles: indices of the receptacles in which it lies: none for a thing such as a window; a few
+            items of the official games lie in two.
+        locations: indices of its places; nearly always the location of its receptacle.
+        pickupable, cleanable, heatable, coolable, sliceable, toggleable: its abilities.
         clean, hot, cool, sliced, toggled: its state at the start.
-        vessel: whether it is a small container such as a bowl, which is described by its contents.
-        contents: indices of the items inside a vessel (fixed: nothing can be put into a vessel).
+        vessel: whether it is a small container such as a bowl; texts describe a vessel by its contents.
+        contents: indices of the items inside a vessel (constant: nothing can be put into a vessel).
     """
 
     name: str
@@ -75,21 +75,21 @@ class Item:
 class Game:
     """One household and one task.
 
-    Texts list receptacles and items in the order of these tuples. In official games that is the order of the
-    words with falling numbers: drawer 2, drawer 1, fridge 1.
+    Texts list receptacles and items in the order of these tuples. In official games the order is alphabetical
+    with falling numbers: drawer 2, drawer 1, fridge 1.
 
     Attributes:
         task_id: canonical id, e.g. "valid_seen/<task>/<trial>" or "generated/small/train/7".
         task_type: one of `TASK_TYPES`.
         goal: the instruction, as printed after "Your task is to: ", with its full stop.
         receptacles, items: the household; they refer to each other by index.
-        can_contain: pairs (receptacle type, item type) that may be put together.
+        can_contain: pairs (receptacle type, item type): items of the type fit into receptacles of the type.
         location_names: one per place, "loc 3" (only old releases print them); places are indices into it.
-        start_location: where the agent starts; normally a place without receptacles, the middle of a room.
-        win: what wins.
-        wording: the texts; `DEFAULT_WORDING` are those of the current official games.
-        rules: in which rules the release differs.
-        walkthrough: commands that win, or () when not known.
+        start_location: place of the agent at the start; normally the middle of a room, without receptacles.
+        win: the condition that wins.
+        wording: the texts; `DEFAULT_WORDING` has those of the current official games.
+        rules: the rules, which vary between releases.
+        walkthrough: commands that win, or () if not known.
     """
 
     task_id: str
@@ -106,12 +106,12 @@ class Game:
     walkthrough: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
-        """Of the id alone: equal games have equal ids, and a household has hundreds of fields."""
+        """Hash of the id alone: equal games have equal ids, and hashing hundreds of fields is slow."""
         return hash(self.task_id)
 
     @cached_property
     def content_hash(self) -> str:
-        """Hash of all that play depends on: equal for games that play alike, whatever their ids."""
+        """Hash of everything that play depends on, 32 hexadecimal digits; the id does not enter."""
         return blake2b(repr(self._content()).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def _content(self) -> tuple[object, ...]:

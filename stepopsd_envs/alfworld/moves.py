@@ -1,4 +1,4 @@
-"""The commands that are possible in a household, and what each of them means."""
+"""The admissible commands in a household, each with the move that it stands for."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -6,11 +6,11 @@ from typing import NamedTuple
 from stepopsd_envs.alfworld.model import Game
 from stepopsd_envs.alfworld.world import World, bits, mask
 
-_KEPT_COMMANDS = 1_000  # of a game; about 200 bytes each, and an episode sees a few hundred
+_KEPT_COMMANDS = 1_000  # per game; about 200 bytes each; an episode uses a few hundred
 
 
 class Move(NamedTuple):
-    """An action and the numbers of the things it is about; `tool` is the item that slices another."""
+    """An action and the indices of its arguments, -1 for none; `tool` is the item that slices another."""
 
     action: str
     receptacle: int = -1
@@ -19,16 +19,16 @@ class Move(NamedTuple):
 
 
 class MoveFinder:
-    """The possible moves of one game; engines that play the same game share one."""
+    """Finds the admissible moves of one game; all engines of the game share it."""
 
     def __init__(self, game: Game, command_of: Callable[[World, Move], str]) -> None:
-        """``command_of`` gives a move's command."""
+        """Prepare a game; ``command_of`` gives the command of a move."""
         self._rules, self._kinds, self._command_of = game.rules, kinds_of(game), command_of
         self._commands: dict[Move, str] = {}
-        self._travels: dict[int, dict[str, Move]] = {}  # by place, sorted: most of what is possible there
+        self._travels: dict[int, dict[str, Move]] = {}  # per place, sorted: most of the moves possible there
 
     def moves(self, world: World) -> dict[str, Move]:
-        """The possible commands in sorted order; of moves with the same command, the first counts."""
+        """The admissible commands in sorted order; of moves with the same command the first counts."""
         if world.location not in self._travels:
             travels = self._by_command(world, {}, self._moves_anywhere(world))
             self._travels[world.location] = dict(sorted(travels.items()))
@@ -47,7 +47,7 @@ class MoveFinder:
         return known
 
     def _moves_anywhere(self, world: World) -> Iterator[Move]:
-        """What depends on the place of the agent alone."""
+        """Moves that depend only on the agent's place."""
         yield Move("look")
         yield Move("inventory")
         if self._rules.help:
@@ -100,7 +100,7 @@ class MoveFinder:
 
 
 class Kinds(NamedTuple):
-    """Masks by type: receptacles that clean, heat, cool; items that slice; per receptacle, items that fit."""
+    """Masks: receptacles that clean, heat or cool; items that slice; per receptacle, items that fit."""
 
     cleans: int
     heats: int

@@ -1,8 +1,8 @@
-"""Official ALFWorld games on disk: which files a name, folder or list means, and their canonical ids.
+"""Find official ALFWorld games on disk: the files of a split, folder or list, and their canonical ids.
 
-A folder stands for the games that ALFWorld itself plays from it: those marked unsolvable and the tasks with
-movable receptacles or sliced objects are left out, as ALFWorld does. A file given by name is always played.
-What is in a folder is read once and kept, see ``file_index.py``: ids, hashes and task types need no parsing.
+A folder stands for the games that ALFWorld itself plays from it: games marked unsolvable and tasks with
+movable receptacles or sliced objects are left out, as in ALFWorld. A file given by name is always played. A
+folder is read once and indexed (``file_index.py``): ids, hashes and task types then need no parsing.
 """
 
 import os
@@ -16,62 +16,70 @@ from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, canonical
 
 PathLike = str | os.PathLike[str]
 SPLITS = ("train", "valid_train", "valid_seen", "valid_unseen")
-RELEASE = "json_2.1.1"  # the folder that alfworld-download makes below its data folder
+RELEASE = "json_2.1.1"  # folder that alfworld-download makes below its data folder
 GAME_FILE = "game.tw-pddl"
 SUFFIX = ".tw-pddl"
 EXCLUDED = ("movable", "Sliced")
-CACHED_GAMES = 4_096  # of all environments of a process together; about 50 kB each
-TAIL = 4096  # the mark of unsolvable games stands in the last few hundred bytes
-UNSOLVABLE = "unsolvable"  # noted instead of the task type
+CACHED_GAMES = 4_096  # for all environments of a process together; about 50 kB each
+TAIL = 4096  # bytes; the mark of an unsolvable game is in the last few hundred bytes of its file
+UNSOLVABLE = "unsolvable"  # note in place of the task type
 HINT = 'get them with "stepopsd data alfworld --download", or play games="generated"'
 
 
 def find_files(
     games: PathLike | Sequence[PathLike], data_root: PathLike | None = None, advance: Advance | None = None
 ) -> tuple[TaskFile, ...]:
-    """The games of an official split, a folder, a file, or a list of files and folders; never none.
+    """The games of an official split, a folder, a file, or a list of files and folders; at least one.
 
     Args:
         games: as in the environment's argument of that name.
-        data_root: where the official splits are; see ``locate``.
-        advance: called for every file found, to show progress.
+        data_root: folder of the official splits; see ``locate``.
+        advance: called for every file, to show progress.
+
+    Raises:
+        GamesNotFoundError: a path does not exist, or a folder has no game that ALFWorld plays.
+        ValueError: two files have the same task id.
     """
     items = [games] if isinstance(games, str | os.PathLike) else list(games)
     if not items:
         raise GamesNotFoundError(f"games is an empty list: name files or folders, or {HINT}")
     places = [locate(item, data_root) for item in items]
     named = [os.path.abspath(place) for place in places if place.is_file()]
-    found = list(_task_files(index_files(named, READER, advance))) if named else []
+    files = list(_task_files(index_files(named, READER, advance))) if named else []
     for folder in (place for place in places if not place.is_file()):
-        found += _playable(folder, advance)
-    return canonical(found)
+        files += _playable(folder, advance)
+    return canonical(files)
 
 
 def task_type_of(file: TaskFile) -> str:
-    """The task type: as noted when the file was read, else what it says now."""
+    """The task type: from the note in the index, else read from the file."""
     return file.note if file.note in TASK_TYPES else load_file(file).task_type
 
 
 def load_file(file: TaskFile) -> Game:
-    """Load a game; recently used ones are kept as long as the file does not change.
+    """Load a game; recently used games are cached until their file changes.
 
     Raises:
-        GameFileError: the file is no game, or another one than when it was listed.
-        GamesNotFoundError: it is gone.
+        GameFileError: the file is not a game, or has changed since it was listed.
+        GamesNotFoundError: the file does not exist any more.
     """
     try:
         stat = os.stat(file.path)
     except FileNotFoundError as problem:
         raise GamesNotFoundError(
-            f"{file.path} was there when the games were listed and is gone: make a new environment"
+            f"{file.path} was deleted after the games were listed: make a new environment"
         ) from problem
     return _load(file.path, file.task_id, file.digest, stat.st_size, stat.st_mtime_ns)
 
 
 def locate(item: PathLike, data_root: PathLike | None = None) -> Path:
-    """The file or folder that exists and is meant; a split is looked for below the data folder.
+    """The existing file or folder for a path or the name of an official split.
 
-    That is ``data_root``, else ``$ALFWORLD_DATA``, else ``~/.cache/alfworld``, or ``json_2.1.1`` therein.
+    A split is searched in the data folder (``data_root``, else ``$ALFWORLD_DATA``, else
+    ``~/.cache/alfworld``) and in its subfolder ``json_2.1.1``.
+
+    Raises:
+        GamesNotFoundError: there is no such file or folder.
     """
     if item in SPLITS:
         root = data_folder(data_root)
@@ -83,33 +91,33 @@ def locate(item: PathLike, data_root: PathLike | None = None) -> Path:
             return path
     raise GamesNotFoundError(
         f"games={os.fspath(item)!r} not found; searched {' and '.join(map(str, searched))}. Give a file, a "
-        f"folder or one of the official splits {', '.join(SPLITS)}; to get those, set ALFWORLD_DATA or "
-        f"data_root to where they are, or {HINT}"
+        f"folder or one of the official splits {', '.join(SPLITS)}; for a split, set ALFWORLD_DATA or "
+        f"data_root to its folder, or {HINT}"
     )
 
 
 def data_folder(data_root: PathLike | None = None) -> Path:
-    """The folder that the official splits lie below."""
+    """The data folder of the official splits: ``data_root``, ``$ALFWORLD_DATA`` or ``~/.cache/alfworld``."""
     return Path(os.path.expanduser(data_root or os.environ.get("ALFWORLD_DATA") or "~/.cache/alfworld"))
 
 
 def list_folder(folder: PathLike, advance: Advance | None = None) -> tuple[TaskFile, ...]:
-    """All game files below a folder, those that ALFWorld leaves out included."""
+    """All game files below a folder, including those that ALFWorld leaves out."""
     return _task_files(index_folder(os.path.abspath(folder), SUFFIX, READER, advance))
 
 
 def _playable(folder: Path, advance: Advance | None) -> list[TaskFile]:
-    """The games of a folder but those that ALFWorld leaves out."""
-    found = list_folder(folder, advance)
-    playable = [file for file in found if not is_left_out(file)]
+    """The games of a folder without those that ALFWorld leaves out."""
+    files = list_folder(folder, advance)
+    playable = [file for file in files if not is_left_out(file)]
     if not playable:
-        what = f"only games that ALFWorld leaves out ({len(found)})" if found else f"no *{SUFFIX} file"
+        what = f"only games that ALFWorld leaves out ({len(files)})" if files else f"no *{SUFFIX} file"
         raise GamesNotFoundError(f"the folder {folder} has {what}: give another folder; {HINT}")
     return playable
 
 
 def is_left_out(file: TaskFile) -> bool:
-    """Whether ALFWorld would not play this file."""
+    """Whether ALFWorld leaves this game out."""
     return file.note == UNSOLVABLE or any(word in file.task_id for word in EXCLUDED)
 
 
@@ -119,7 +127,7 @@ def _task_files(index: FileIndex) -> tuple[TaskFile, ...]:
 
 
 def _task_id(path: str) -> str:
-    """The last three folders, or two and the file's own name if it is not the usual one."""
+    """The last three folders; or the last two and the file name, if it is not ``game.tw-pddl``."""
     parts = path.split(os.sep)
     if parts[-1] == GAME_FILE and len(parts) > 2:
         return "/".join(part for part in parts[-4:-1] if part)
@@ -127,7 +135,7 @@ def _task_id(path: str) -> str:
 
 
 def _note(path: str, content: bytes) -> str:
-    """The task type: the first part of the task folder's name, else what the file says; "" for no game."""
+    """The task type from the name of the task folder, else from the file; "" if the file is not a game."""
     if b'"solvable": false' in content[-TAIL:]:
         return UNSOLVABLE
     folders = _task_id(path).split("/")
@@ -135,7 +143,7 @@ def _note(path: str, content: bytes) -> str:
     try:
         return name if name in TASK_TYPES else load_game(path).task_type
     except GameFileError:
-        return ""  # told when the game is asked for
+        return ""  # the error is raised when the game is loaded
 
 
 READER = Reader("alfworld/1", _note)
@@ -145,6 +153,6 @@ READER = Reader("alfworld/1", _note)
 def _load(path: str, task_id: str, digest: str, size: int, mtime: int) -> Game:
     if digest and digest_of(Path(path).read_bytes()) != digest:
         raise GameFileError(
-            path, "", "was changed after the games had been listed", "make a new environment to list it anew"
+            path, "", "was changed after the games were listed", "make a new environment to list it again"
         )
     return load_game(path, task_id)

@@ -1,4 +1,4 @@
-"""Optimal play: how many commands it takes to win at least, and which, from any state of a game."""
+"""Optimal play: the least number of commands to win from any state of a game, and such a plan."""
 
 from functools import lru_cache
 from typing import Protocol
@@ -11,56 +11,58 @@ from stepopsd_envs.alfworld.oracle_steps import moves_of
 from stepopsd_envs.alfworld.world import PREPARED_GAMES, EngineState
 
 UNWINNABLE = -2
-"""The distance of a state from which the game cannot be won any more; -1 is a distance not computed."""
+"""The distance of a state from which the game can no longer be won; -1 is a distance not computed."""
 
-_CACHED_DISTANCES = 500  # of a game, about half a kB each; an episode sees a few dozen
+_CACHED_DISTANCES = 500  # per game, about half a kB each; an episode has a few dozen
 
 
 class Playing(Protocol):
-    """An engine of any kind."""
+    """The part of an engine that the oracle uses."""
 
     game: Game
 
     def get_state(self) -> EngineState:
-        """The state now."""
+        """The current state."""
         ...
 
 
 class Oracle:
-    """Knows the shortest way to win; it sees everything, also what the agent has not seen yet.
+    """Computes shortest plans from the full state, including things that the agent has not seen.
 
-    It speaks of the state that the engine is in when it is asked. The answers are exact, equal to those of
-    breadth-first search over all commands. A game that calls two things by one name is refused (ValueError),
-    as its commands do not tell them apart; no official game does.
+    Every call refers to the current state of the engine. The results are exact: they equal those of
+    breadth-first search over all commands.
+
+    Every method raises ValueError for a game in which two things have the same name, since its commands are
+    then ambiguous; no official game has this.
     """
 
     def __init__(self, engine: Playing) -> None:
-        """Look at a game in play."""
+        """Use the game and the current state of ``engine``."""
         self._engine = engine
 
     def distance(self) -> int:
-        """The least number of commands after which the game is won, 0 when it is; else `UNWINNABLE`."""
+        """The least number of commands to win, 0 if the game is won, `UNWINNABLE` if it cannot be won."""
         return _solver(self._engine.game).distance(self._engine.get_state())
 
     def plan(self) -> list[str]:
-        """A shortest list of commands that wins; empty when the game is won or cannot be."""
+        """A shortest list of commands that wins; empty if the game is won or cannot be won."""
         return _solver(self._engine.game).plan(self._engine.get_state())
 
     def best_commands(self) -> list[str]:
-        """All commands that shortest plans can begin with, sorted; empty when `plan()` is."""
+        """All first commands of shortest plans, sorted; empty if `plan()` is empty."""
         return _solver(self._engine.game).best_commands(self._engine.get_state())
 
 
 class _Solver:
-    """What is known of one game; all oracles of the game share it."""
+    """Tables and cached distances of one game, shared by all its oracles."""
 
     def __init__(self, game: Game) -> None:
         for things in (game.receptacles, game.items):
             names = [thing.name for thing in things]
             if len(set(names)) < len(names):
                 raise ValueError(
-                    f"two things of game {game.task_id!r} have one name, so that commands do not tell them "
-                    "apart; the oracle needs a game whose names differ"
+                    f"two things of game {game.task_id!r} have the same name, so its commands are ambiguous; "
+                    "the oracle needs a game whose names differ"
                 )
         self._house, self._engine = House(game), Engine(game)
         self._distances: dict[Facts, int] = {}
@@ -71,18 +73,18 @@ class _Solver:
         if distance is None:
             if len(self._distances) >= _CACHED_DISTANCES:
                 self._distances.clear()
-            found = shortest_plan(self._house, self._house.situation(facts))
-            distance = self._distances[facts] = UNWINNABLE if found is None else found[0]
+            plan = shortest_plan(self._house, self._house.situation(facts))
+            distance = self._distances[facts] = UNWINNABLE if plan is None else plan[0]
         return distance
 
     def plan(self, state: EngineState) -> list[str]:
         house, facts = self._house, self._house.facts(state)
-        found = shortest_plan(house, house.situation(facts))
+        plan = shortest_plan(house, house.situation(facts))
         commands = []
-        for before, step in found[1] if found else ():
+        for before, step in plan[1] if plan else ():
             for move in moves_of(house, before, step):
                 if move.item == facts.held:
-                    move = move._replace(item=state.held)  # facts may name another item that matters alike
+                    move = move._replace(item=state.held)  # facts may name another, equivalent item
                 commands.append(self._engine.command(move))
         return commands
 

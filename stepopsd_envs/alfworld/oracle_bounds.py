@@ -1,13 +1,13 @@
-"""What the bounds of the oracle count: changes of place, and receptacles to open and to close."""
+"""The counts in the oracle's lower bounds: changes of place, and receptacles to open and to close."""
 
 from stepopsd_envs.alfworld.oracle_house import House, Situation
 
 Stages = tuple[int, ...]
-"""Masks of places: one of the first has to be visited, then one of the second, and so on."""
+"""Masks of places: the plan must visit a place of the first mask, then one of the second, and so on."""
 
 
 def visits(start: int, stages: Stages) -> int:
-    """How often the place has to change, starting from one of `start`."""
+    """The least number of changes of place, starting from any place in `start`."""
     count = 0
     for stage in stages:
         if start & stage:
@@ -18,13 +18,13 @@ def visits(start: int, stages: Stages) -> int:
 
 
 def ways_to_drop(house: House, now: Situation, fitting: int, to_open: int) -> tuple[tuple[int, Stages], ...]:
-    """How much opening it takes to be rid of what is held, and where to go for it.
+    """Ways to put down the held item: pairs of the number of receptacles to open and the stages to visit.
 
     Args:
-        house: its tables.
+        house: tables of the game.
         now: the situation.
-        fitting: mask of the receptacles that take it; 0 if nothing is in the way.
-        to_open: mask of the receptacles that are going to be opened in any case.
+        fitting: mask of the receptacles into which the item fits; 0 if nothing has to be put down.
+        to_open: mask of the receptacles that will be opened in any case.
     """
     if not fitting:
         return ((0, ()),)
@@ -34,20 +34,20 @@ def ways_to_drop(house: House, now: Situation, fitting: int, to_open: int) -> tu
 
 
 def closed_source(house: House, now: Situation, sources: int) -> int:
-    """The receptacle to open for what lies in `sources`, a mask; 0 if one is open, or there is a choice."""
+    """Mask of the one receptacle to open for an item in `sources`; 0 if it is open or there are several."""
     only_one = sources & (sources - 1) == 0
     return sources & house.openable & ~now.opened if only_one else 0
 
 
 def opening_and_closing(house: House, now: Situation, to_open: int, on_the_way: int) -> int | None:
-    """Commands for opening these receptacles and for what has to be closed before or after; None: impossible.
+    """The commands to open the receptacles in `to_open`, and to close what must be closed; None: impossible.
 
-    To close something at a place that is not `on_the_way`, a mask, takes another visit.
+    Closing a receptacle at a place that is not in the mask `on_the_way` takes one more visit.
     """
     opening = to_open.bit_count()
     if house.plain or not (house.all_closed or opening):
         return opening
-    if now.opened & ~house.openable:  # it stands open and cannot be closed
+    if now.opened & ~house.openable:  # it is open and cannot be closed
         return None
     closing = now.opened.bit_count() + opening
     if not house.all_closed:

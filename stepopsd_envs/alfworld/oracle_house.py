@@ -1,9 +1,8 @@
-"""What the oracle has to know of a household: the few things that can matter on the way to the goal.
+"""The oracle's reduced view of a household: the few things that matter for the goal.
 
-Items other than those the goal asks for, its lamps and, where slicing is asked for, knives are never worth
-picking up: a plan that does so is still a plan without these commands. Another item matters only as long as
-the hand holds it, and then only by what it fits into. So few facts of a state are left, and many states
-have all of them in common.
+Picking up an item helps only if it is of the goal's type, a lamp of the goal or (if slicing is needed) a
+knife: a plan still works without picking up others. Another item matters only while the hand holds it, and
+then only by the receptacles into which it fits. So few facts of a state remain, and many states share them.
 """
 
 from typing import NamedTuple
@@ -18,15 +17,17 @@ _ACTIONS = {"clean": "CleanObject", "hot": "HeatObject", "cool": "CoolObject"}
 
 
 class Facts(NamedTuple):
-    """What matters of a state, in the form that is quickest to make: states with equal facts are alike.
+    """The relevant facts of a state, in the format that is fastest to compute.
+
+    States with equal facts have equal distances.
 
     Attributes:
-        location: place of the agent, `House.nowhere` for any place at which nothing is of use.
-        held: the item in its hand, -1 if none; the same number for items that matter alike.
+        location: place of the agent; `House.nowhere` for any place where nothing is of use.
+        held: the item in the hand, -1 if none; equivalent items have the same number.
         opened: mask of open receptacles.
         contents: pairs of a receptacle and the mask of tracked items in it.
-        present: per place, mask of the tracked items that are at it; empty where no rule asks for it.
-        marks: per state that the goal asks for, mask of the items in it.
+        present: per place, mask of the tracked items at it; empty if no rule depends on it.
+        marks: per state in the goal, mask of the items that have it.
     """
 
     location: int
@@ -38,12 +39,12 @@ class Facts(NamedTuple):
 
 
 class Situation(NamedTuple):
-    """The same by item, as the search needs it.
+    """The facts by item, in the format that the search uses.
 
     Attributes:
-        location, held, opened, marks: as above.
-        where: per tracked item, mask of the receptacles it lies in.
-        present: per tracked item, mask of the places it is at; all 0 where no rule asks for it.
+        location, held, opened, marks: as in `Facts`.
+        where: per tracked item, mask of the receptacles in which it lies.
+        present: per tracked item, mask of its places; all 0 if no rule depends on it.
     """
 
     location: int
@@ -55,18 +56,18 @@ class Situation(NamedTuple):
 
 
 class House:
-    """The tables of a game.
+    """Constant tables of a game.
 
     Attributes:
-        win: the goal; `states` is what it asks of an item, or of a lamp.
-        wanted, lamps, knives: masks of the items that can meet the goal, or help to it.
-        tracked: all these; `relevant` is their mask, and `slot_of` gives the place of one in this tuple.
-        fitting: per item, mask of the receptacles that it fits into; `fitting_in` is the reverse.
+        win: the goal; `states` are the states that it requires of an item, or of a lamp.
+        wanted, lamps, knives: masks of the items that can meet the goal or help to meet it.
+        tracked: all these items; `relevant` is their mask, `slot_of` gives the index of an item in the tuple.
+        fitting: per item, mask of the receptacles into which it fits; `fitting_in` is the reverse.
         targets: mask of the receptacles of the goal's type.
-        tools: per state, mask of the receptacles that bring it about, by the action in `actions`.
-        slicing: index of "sliced" in `states`, -1 when nothing is to be sliced.
-        plain: whether no rule and no goal asks for receptacles to be closed.
-        juggling: whether more things than the wanted ones can be worth picking up.
+        tools: per state, mask of the receptacles that produce it, by the action in `actions`.
+        slicing: index of "sliced" in `states`, -1 if nothing has to be sliced.
+        plain: whether no rule and no goal requires receptacles to be closed.
+        juggling: whether picking up other things than the wanted ones can help.
     """
 
     def __init__(self, game: Game) -> None:
@@ -90,7 +91,7 @@ class House:
         kind = self.win.receptacle_type
         self.targets = mask(r for r, receptacle in enumerate(game.receptacles) if receptacle.type == kind)
         tools = {"clean": kinds.cleans, "hot": kinds.heats, "cool": kinds.cools}
-        if {"hot", "cool"} <= set(self.states):  # each undoes the other, so none of them ever helps
+        if {"hot", "cool"} <= set(self.states):  # each undoes the other, so neither ever helps
             del tools["hot"], tools["cool"]
         self.tools = tuple(tools.get(state, 0) for state in self.states)
         self.actions = tuple(_ACTIONS.get(state, "") for state in self.states)
@@ -114,7 +115,7 @@ class House:
         others = [item for item in range(items) if not self.relevant >> item & 1]
         first = {self.fitting[item]: item for item in reversed(others)}
         alike = [item if self.relevant >> item & 1 else first[self.fitting[item]] for item in range(items)]
-        self._alike = (*alike, -1)  # the last is found at -1, the empty hand
+        self._alike = (*alike, -1)  # index -1, the empty hand, gives -1
         self.juggling = self.slicing >= 0 or bool(self.lamps & self.pickupable)
         self.asks_presence = self.slicing >= 0 or (bool(self.lamps) and self.toggle_by_location)
         self._matter = self.targets
@@ -125,7 +126,7 @@ class House:
                 self._matter |= self.fitting[item]
 
     def facts(self, state: EngineState) -> Facts:
-        """What matters of a state."""
+        """The relevant facts of a state."""
         relevant, matter, held = self.relevant, self._matter, self._alike[state.held]
         contents = tuple([(r, kept) for r, items in enumerate(state.contents) if (kept := items & relevant)])
         for receptacle, _ in contents:
@@ -145,7 +146,7 @@ class House:
         return tuple([masks[name] & self.relevant for name in self.states])
 
     def situation(self, facts: Facts) -> Situation:
-        """The facts by item."""
+        """The facts, ordered by item."""
         where, present = [0] * len(self.tracked), [0] * len(self.tracked)
         for receptacle, items in facts.contents:
             for item in bits(items):
@@ -157,7 +158,7 @@ class House:
         return Situation(location, held, opened, tuple(where), tuple(present), marks)
 
     def places(self, receptacles: int) -> int:
-        """The mask of the places of a mask of receptacles."""
+        """Mask of the places of the receptacles in a mask."""
         known = self._places.get(receptacles)
         if known is None:
             if len(self._places) >= _CACHED_MASKS:

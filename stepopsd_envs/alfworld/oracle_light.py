@@ -1,4 +1,4 @@
-"""A way to win by holding an item in the light of a lamp."""
+"""Win by holding an item in the light of a lamp: lower bound and next steps."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,12 +16,12 @@ from stepopsd_envs.alfworld.oracle_steps import Option, close, fetch, go, put, s
 
 
 class _Errand(NamedTuple):
-    """What it takes to hold the item.
+    """The work that remains until the hand holds the item.
 
     Attributes:
-        commands: to take it and to put down what is in the hand, but not to go anywhere or to open anything.
+        commands: number of commands to take it and to put down another item, without going and opening.
         sources: mask of the receptacles to take it from.
-        drop: mask of the receptacles that take what is in the hand, 0 if nothing has to be put down.
+        drop: mask of the receptacles into which the item in the hand fits, 0 if nothing has to be put down.
     """
 
     commands: int
@@ -30,20 +30,20 @@ class _Errand(NamedTuple):
 
 
 class Illumination:
-    """Hold this item where this lamp, switched on, lies in a receptacle.
+    """A way to win: hold `item` at the place of `lamp`, which is switched on and lies in a receptacle.
 
-    A lamp that can be carried ("mobile") leaves more to choose; none of the official games has one.
+    A lamp that can be carried ("mobile") allows more choices; no official game has one.
     """
 
     def __init__(self, house: House, start: Situation, item: int, lamp: int) -> None:
-        """Make a way to win from `start`."""
+        """Define the way to win from `start`."""
         self._house, self._start, self._item, self._lamp = house, start, item, lamp
         self._mobile = start.held == lamp or bool(house.pickupable >> lamp & 1)
         self._slot, self._lamp_slot = house.slot_of[item], house.slot_of[lamp]
         self._sites: dict[int, list[int]] = {}
 
     def bound(self, now: Situation) -> int | None:
-        """A number of commands that is at most the true one, 0 only when it is done; None: impossible."""
+        """A lower bound on the number of commands, 0 only if the goal is reached; None: impossible."""
         house, errand, switching = self._house, self._errand(now), self._switching(now)
         if errand is None or switching is None:
             return None
@@ -71,7 +71,7 @@ class Illumination:
         return _Errand(2, where, house.fitting[now.held]) if house.fitting[now.held] else None
 
     def _switching(self, now: Situation) -> Stages | None:
-        """Where to switch the lamp on, if it is off; None: it will never give light."""
+        """The stage at which to switch the lamp on, none if it is on; None: it can never give light."""
         house, lamp_in = self._house, now.where[self._lamp_slot]
         if not lamp_in and now.held != self._lamp:
             return None
@@ -81,7 +81,7 @@ class Illumination:
         return (places,) if places or self._mobile else None
 
     def _moves(self, now: Situation, errand: _Errand, to_open: int, switching: Stages, light: int) -> int:
-        """Changes of place; the lamp can be switched on before, between and after the rest."""
+        """Least number of changes of place; the lamp can be switched on before, between or after the rest."""
         house, here = self._house, 1 << now.location
         fetching = (house.places(errand.sources),) if errand.sources else ()
         counts = []
@@ -92,7 +92,7 @@ class Illumination:
         return min(counts)
 
     def options(self, now: Situation) -> Iterator[Option]:
-        """The steps that can help."""
+        """The steps that can be part of a shortest plan."""
         house, held, lamp_lit = self._house, now.held, now.marks[0] >> self._lamp & 1
         if not lamp_lit:
             yield from switch(house, now, self._lamp)

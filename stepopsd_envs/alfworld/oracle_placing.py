@@ -1,4 +1,4 @@
-"""A way to win by putting items into a receptacle."""
+"""Win by putting items into a receptacle: lower bound and next steps."""
 
 from collections.abc import Iterator, Sequence
 from itertools import permutations
@@ -18,13 +18,13 @@ from stepopsd_envs.alfworld.world import bits
 
 
 class _Errand(NamedTuple):
-    """What is left to do with one item.
+    """The work that remains with one item.
 
     Attributes:
-        commands: to take, treat, slice and put it, but not to go anywhere or to open anything.
-        sources: mask of the receptacles to take it from; 0 if it is in the hand, or need not be.
-        bring: whether it has to be put into the target.
-        routes: the places to visit with it, in any of these orders; none if it need not be in the hand.
+        commands: number of commands to take, treat, slice and put it, without going and opening.
+        sources: mask of the receptacles to take it from; 0 if it is in the hand or need not be taken.
+        bring: whether it must be put into the target.
+        routes: alternative orders of places to visit with it; none if it need not be in the hand.
     """
 
     commands: int
@@ -37,15 +37,15 @@ _DONE = _Errand(0, 0, False, ())
 
 
 class Placement:
-    """Bring these items, each in the states that the goal asks for, into this receptacle.
+    """A way to win: bring `items`, each in the states that the goal requires, into the receptacle `target`.
 
-    Such a way leaves little to choose, so that its bound is nearly always the true number. Where nothing is
-    to be sliced and any number of receptacles may be open ("strict"), the items are brought one after the
-    other: to put one aside and take it again costs two commands, and to finish it first, no more than two.
+    A way leaves few choices, so its bound is nearly always exact. If nothing has to be sliced and any number
+    of receptacles may be open ("strict"), the items are brought one after the other: putting an item aside
+    and taking it again costs two commands, finishing it first costs at most two.
     """
 
     def __init__(self, house: House, start: Situation, target: int, items: Sequence[int]) -> None:
-        """Make a way to win from `start`."""
+        """Define the way to win from `start`."""
         self._house, self._start, self._target, self._items = house, start, target, items
         sliced = start.marks[house.slicing] if house.slicing >= 0 else -1
         self._slicing = any(not sliced >> item & 1 for item in items)
@@ -54,7 +54,7 @@ class Placement:
         self._sites: dict[int, list[int]] = {}
 
     def bound(self, now: Situation) -> int | None:
-        """A number of commands that is at most the true one, 0 only when it is done; None: impossible."""
+        """A lower bound on the number of commands, 0 only if the goal is reached; None: impossible."""
         house, commands, to_open = self._house, 0, 0
         errands: list[_Errand] = []
         for item in self._items:
@@ -77,7 +77,7 @@ class Placement:
         return None if rest is None else commands + knife + bool(drop) + moves + rest
 
     def _errand(self, now: Situation, item: int) -> _Errand | None:
-        """What is left to do with an item; None: impossible."""
+        """The work that remains with an item; None: impossible."""
         missing = 0
         for index, marked in enumerate(now.marks):
             if not marked >> item & 1:
@@ -90,7 +90,7 @@ class Placement:
     def _new_errand(self, item: int, where: int, missing: int, held: bool) -> _Errand | None:
         house, target = self._house, 1 << self._target
         tools = [house.tools[index] for index in bits(missing) if index != house.slicing]
-        # An item can lie in two receptacles, and so in the target and in the hand at once.
+        # An item can lie in two receptacles, hence be in the target and in the hand at the same time.
         bring = not where & target or (bool(tools) and not held and where == target)
         commands = missing.bit_count() + bring
         if not (tools or bring):
@@ -104,7 +104,7 @@ class Placement:
         return _Errand(commands + (not held), 0 if held else where, bring, routes)
 
     def _knife(self, now: Situation, to_open: int) -> int | None:
-        """Commands for a knife in the hand, where one is needed; None: there is none."""
+        """Number of commands to get a knife into the hand, 0 if none is needed; None: there is no knife."""
         house = self._house
         if not self._unsliced(now) or (now.held >= 0 and house.knives >> now.held & 1):
             return 0
@@ -120,14 +120,14 @@ class Placement:
         return [item for item in self._items if not now.marks[self._house.slicing] >> item & 1]
 
     def _drop(self, now: Situation, errands: Sequence[_Errand], knife: bool) -> int | None:
-        """Mask of receptacles for what is in the way in the hand, 0 if nothing is; None: it fits nowhere."""
+        """Mask of receptacles for a held item that is in the way, 0 if none is; None: it fits nowhere."""
         in_the_way = now.held >= 0 and not any(errand.routes and not errand.sources for errand in errands)
         if not in_the_way or not (knife or any(errand.sources for errand in errands)):
             return 0
         return self._house.fitting[now.held] or None
 
     def _moves(self, now: Situation, errands: Sequence[_Errand], drop: int, to_open: int) -> int:
-        """How often the place has to change, and what has to be opened to be rid of what is in the hand."""
+        """Changes of place, plus the receptacles to open for putting down the held item."""
         here, home = 1 << now.location, 1 << self._house.place_of[self._target]
         carried = [errand for errand in errands if errand.routes]
         in_hand = [errand for errand in carried if not errand.sources]
@@ -135,7 +135,7 @@ class Placement:
             return _fewest_moves(here, carried, bool(in_hand))
         if not carried:
             return 0
-        loops = sum(_way(home, errand) for errand in carried)  # as if each began where the one before ended
+        loops = sum(_way(home, errand) for errand in carried)  # each begins where the previous one ends
         return loops - max(
             _way(home, errand) - _way(here, errand, dropping) - opening
             for errand in in_hand or carried
@@ -150,7 +150,7 @@ class Placement:
         return places
 
     def options(self, now: Situation) -> Iterator[Option]:
-        """The steps that can help."""
+        """The steps that can be part of a shortest plan."""
         unsliced = self._unsliced(now)
         yield from self._fetching(now, unsliced) if now.held < 0 else self._handling(now, unsliced)
         if not self._house.plain:
@@ -205,7 +205,7 @@ def _way(start: int, errand: _Errand, before: Stages = ()) -> int:
 
 
 def _fewest_moves(here: int, carried: Sequence[_Errand], in_hand: bool) -> int:
-    """Those with each item in the hand; and one before, unless one is in the hand or in reach."""
+    """Changes of place with each item in the hand, plus one unless an item is in the hand or in reach."""
     count = 0
     for errand in carried:
         count += _way(errand.routes[0][0] if errand.sources else here, errand)

@@ -1,4 +1,4 @@
-"""Best-first search (A*) for a shortest plan, over all ways to win at once."""
+"""Best-first search (A*) for a shortest plan over all ways to win."""
 
 from heapq import heappop, heappush
 
@@ -6,15 +6,15 @@ from stepopsd_envs.alfworld.oracle_house import House, Situation
 from stepopsd_envs.alfworld.oracle_steps import Step
 from stepopsd_envs.alfworld.oracle_ways import ways_to_win
 
-_Node = tuple[int, Situation]  # the number of a way to win, and where it stands
-_Known = dict[_Node, tuple[int, Situation | None, Step | None]]  # fewest commands; from where, by which step
+_Node = tuple[int, Situation]  # index of a way to win, and a situation on it
+_Known = dict[_Node, tuple[int, Situation | None, Step | None]]  # fewest commands; predecessor and its step
 
 Plan = list[tuple[Situation, Step]]
-"""Steps, each with the situation in which it is taken."""
+"""Steps, each with the situation before it."""
 
 
 def shortest_plan(house: House, start: Situation) -> tuple[int, Plan] | None:
-    """The number of commands and the steps; None when the game cannot be won any more."""
+    """The number of commands and the steps of a shortest plan; None if the game can no longer be won."""
     ways = list(ways_to_win(house, start))
     known: _Known = {}
     queue: list[
@@ -33,7 +33,7 @@ def shortest_plan(house: House, start: Situation) -> tuple[int, Plan] | None:
         total, commands, _, index, now = heappop(queue)
         commands = -commands
         if commands > known[index, now][0]:
-            continue  # a shorter way there was found since
+            continue  # a shorter path to this node was found meanwhile
         if commands == total:
             return total, _trace(known, index, now)
         for option in ways[index].options(now):

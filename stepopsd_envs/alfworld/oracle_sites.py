@@ -1,14 +1,14 @@
-"""Where it can pay to put down what is in the hand: of receptacles that are alike, one."""
+"""Candidate receptacles for putting down the held item; of equivalent receptacles only one is kept."""
 
 from stepopsd_envs.alfworld.oracle_house import House, Situation
 from stepopsd_envs.alfworld.world import bits
 
 
 def for_good(house: House, start: Situation, item: int, sources: int) -> list[int]:
-    """Receptacles for an item that will not be needed again, in a house where nothing has to be closed.
+    """Receptacles for an item that is not needed again, in a house where nothing has to be closed.
 
-    It is put down here, or on the way where things are fetched from (`sources`, a mask of receptacles), best
-    into what stands open or is opened anyway; or else anywhere.
+    The item is put down at the current place or at the places of `sources`, the mask of receptacles to fetch
+    from, preferably into a receptacle that is open or will be opened anyway; otherwise anywhere.
     """
     elsewhere, opened = house.fitting[item], start.opened | ~house.openable
     useful = (1 << start.location | house.places(sources)) & ~(1 << house.nowhere)
@@ -21,10 +21,10 @@ def for_good(house: House, start: Situation, item: int, sources: int) -> list[in
 
 
 def for_now(house: House, start: Situation, item: int, useful: int) -> list[int]:
-    """Receptacles for an item that may be needed again: all at useful places, one of alike places elsewhere.
+    """Receptacles for an item that may be needed again.
 
-    Places are alike if their receptacles are open alike, take the same of the things that matter, and hold
-    none of them.
+    All at the places in the mask `useful`; elsewhere those at one of several equivalent places. Places are
+    equivalent if their receptacles are equally open, take the same relevant items, and hold none of them.
     """
     opened = start.opened | ~house.openable
     handled = house.relevant | (1 << start.held if start.held >= 0 else 0)

@@ -1,7 +1,7 @@
-"""The steps of a plan: going somewhere, opening what has to be open, and one thing done there.
+"""The steps of a plan: go to a place, open a receptacle if needed, and do one thing there.
 
-Every plan can be put in this form without becoming longer: nothing has to be opened before it is reached
-into, and to go where nothing is done leads nowhere.
+Every plan can be rewritten in this form without more commands: a receptacle need not be opened before it is
+used, and going to a place without doing anything there does not help.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from stepopsd_envs.alfworld.world import bits
 
 
 class Step(NamedTuple):
-    """What is done, and the receptacle to go to for it; -1 when it is done where the agent stands."""
+    """A move, and the receptacle to go to for it; -1 if it is done at the agent's place."""
 
     move: Move
     receptacle: int
 
 
 class Option(NamedTuple):
-    """A step that can be taken, how many commands it takes, and what it leads to."""
+    """A possible step, its number of commands, and the situation after it."""
 
     commands: int
     step: Step
@@ -28,7 +28,7 @@ class Option(NamedTuple):
 
 
 def fetch(house: House, now: Situation, item: int) -> Iterator[Option]:
-    """Take an item out of any receptacle it lies in; the hand has to be empty."""
+    """Take an item out of any receptacle in which it lies; the hand must be empty."""
     if not house.pickupable >> item & 1:
         return
     slot = house.slot_of[item]
@@ -43,7 +43,7 @@ def fetch(house: House, now: Situation, item: int) -> Iterator[Option]:
 
 
 def put(house: House, now: Situation, receptacle: int) -> Iterator[Option]:
-    """Put the held item into a receptacle that it fits into."""
+    """Put the held item into a receptacle into which it fits."""
     if entered := _enter(house, now, receptacle):
         commands, opened = entered
         place, slot = house.place_of[receptacle], house.slot_of.get(now.held)
@@ -57,7 +57,7 @@ def put(house: House, now: Situation, receptacle: int) -> Iterator[Option]:
 
 
 def treat(house: House, now: Situation, state: int) -> Iterator[Option]:
-    """Clean, heat or cool the held item in any of the receptacles that do so."""
+    """Clean, heat or cool the held item in any receptacle that produces this state."""
     marks = _replaced(now.marks, state, now.marks[state] | 1 << now.held)
     for receptacle in bits(house.tools[state]):
         place = house.place_of[receptacle]
@@ -81,7 +81,7 @@ def switch(house: House, now: Situation, lamp: int) -> Iterator[Option]:
 
 
 def go(house: House, now: Situation, places: int) -> Iterator[Option]:
-    """Go to any of these places, none of which is without receptacles."""
+    """Go to any of these places, each of which must have a receptacle."""
     for place in bits(places & ~(1 << now.location)):
         move = Move("GotoLocation", _door(house, place))
         yield Option(1, Step(move, -1), Situation(place, *now[1:]))
@@ -96,7 +96,7 @@ def close(house: House, now: Situation) -> Iterator[Option]:
 
 
 def moves_of(house: House, now: Situation, step: Step) -> Iterator[Move]:
-    """The moves that a step consists of; each is one command."""
+    """The moves of a step; each is one command."""
     receptacle = step.receptacle
     if receptacle >= 0 and house.place_of[receptacle] != now.location:
         yield Move("GotoLocation", receptacle)
@@ -106,7 +106,7 @@ def moves_of(house: House, now: Situation, step: Step) -> Iterator[Move]:
 
 
 def _enter(house: House, now: Situation, receptacle: int) -> tuple[int, int] | None:
-    """How many commands it takes to reach into a receptacle, and what is open then; None: it stays closed."""
+    """Commands to go to and open a receptacle, and the mask of open ones then; None: it stays closed."""
     ways = int(house.place_of[receptacle] != now.location)
     if not house.openable & ~now.opened & 1 << receptacle:
         return ways, now.opened
@@ -116,7 +116,7 @@ def _enter(house: House, now: Situation, receptacle: int) -> tuple[int, int] | N
 
 
 def _at(house: House, now: Situation, places: int, move: Move, marks: tuple[int, ...]) -> Iterator[Option]:
-    """Do something at any of these places; to one without receptacles one cannot go."""
+    """Make a move at any of these places; the agent cannot go to a place without receptacles."""
     for place in bits(places):
         after = Situation(place, *now[1:5], marks)
         if place == now.location:
@@ -126,7 +126,7 @@ def _at(house: House, now: Situation, places: int, move: Move, marks: tuple[int,
 
 
 def _door(house: House, place: int) -> int:
-    """The receptacle by whose name one goes to a place."""
+    """A receptacle at a place; `go to` needs its name."""
     return next(bits(house.receptacles_at[place]))
 
 

@@ -1,4 +1,4 @@
-"""The ways to win from a situation: which items, which receptacle or lamp. Of ways that are alike, one."""
+"""The ways to win from a situation: items with a receptacle or a lamp; equivalent ways appear once."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -12,18 +12,18 @@ from stepopsd_envs.alfworld.world import bits
 
 
 class Way(Protocol):
-    """A way to win. The shortest plan over all ways is the shortest of all plans."""
+    """A way to win. The shortest plan over all ways is a shortest plan of the game."""
 
     def bound(self, now: Situation) -> int | None:
-        """A number of commands that is at most the true one, 0 only when it is done; None: impossible."""
+        """A lower bound on the number of commands, 0 only if the goal is reached; None: impossible."""
 
     def options(self, now: Situation) -> Iterator[Option]:
-        """The steps that can help."""
+        """The steps that can be part of a shortest plan."""
         ...
 
 
 def ways_to_win(house: House, start: Situation) -> Iterator[Way]:
-    """All that differ."""
+    """All ways to win, up to equivalence."""
     if house.win.lamp_type:
         for item in bits(house.wanted):
             for lamp in bits(house.lamps):
@@ -35,11 +35,11 @@ def ways_to_win(house: House, start: Situation) -> Iterator[Way]:
 
 
 def _choices(house: House, start: Situation, target: int) -> Iterator[tuple[int, ...]]:
-    """The items to lie in the target: those that do already, as they should, and any others to be enough."""
-    good = house.wanted
+    """Choices of items for the target: those already there in the right states, completed by any others."""
+    treated = house.wanted
     for marked in start.marks:
-        good &= marked
-    done = [item for item in bits(good) if start.where[house.slot_of[item]] >> target & 1]
+        treated &= marked
+    done = [item for item in bits(treated) if start.where[house.slot_of[item]] >> target & 1]
     others = {item: _likeness(house, start, item) for item in bits(house.wanted) if item not in done}
     seen: set[tuple[tuple[int, ...], ...]] = set()
     for chosen in combinations(others, max(0, house.win.count - len(done))):
@@ -50,7 +50,7 @@ def _choices(house: House, start: Situation, target: int) -> Iterator[tuple[int,
 
 
 def _likeness(house: House, start: Situation, item: int) -> tuple[int, ...]:
-    """Equal for items of the goal's type that can take each other's place."""
+    """A key that is equal for equivalent items of the goal's type."""
     slot = house.slot_of[item]
     able = (house.pickupable >> item & 1, house.knives >> item & 1)
     marks = (marked >> item & 1 for marked in start.marks)
@@ -58,7 +58,7 @@ def _likeness(house: House, start: Situation, item: int) -> tuple[int, ...]:
 
 
 def _targets(house: House, start: Situation) -> Iterator[int]:
-    """Receptacles of the goal's type: all at places where there is something of use, else one of alike."""
+    """Receptacles of the goal's type: all at useful places, elsewhere one of several equivalent ones."""
     used = 1 << start.location
     for receptacles in (*house.tools, *start.where, 0 if house.plain else start.opened):
         used |= house.places(receptacles)

@@ -1,4 +1,4 @@
-"""Reads PDDL: a domain or goal into nested lists, a problem into objects and facts."""
+"""Read PDDL: a domain or goal into nested lists, a problem into objects and facts."""
 
 import re
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 Tree = list["Tree | str"]
 """A parenthesised expression: words and further expressions, in lower case."""
 
-_DEEPEST = 40  # parentheses within parentheses; real files have 12
+_DEEPEST = 40  # levels of parentheses; official files have 12
 _COMMENT = re.compile(r";[^\n]*")
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _OBJECTS = re.compile(r"\(\s*:objects\b([^()]*)\)", re.IGNORECASE)
@@ -18,20 +18,20 @@ _FACT = re.compile(r"\(([^()]*)\)")
 
 
 class PddlError(ValueError):
-    """A PDDL text that cannot be read or played: `where` in it, and the `problem`."""
+    """A PDDL text cannot be read or played: `where` is the position in it, `problem` the reason."""
 
     def __init__(self, where: str, problem: str) -> None:
-        """Keep the place and the problem."""
+        """Store position and reason."""
         super().__init__(where, problem)
         self.where, self.problem = where, problem
 
 
 class Problem(NamedTuple):
-    """A problem, in lower case.
+    """A PDDL problem, in lower case.
 
     Attributes:
         types: type of each declared object.
-        spelling: each object's name as the file spells it.
+        spelling: name of each object in the spelling of the file.
         facts: the initial facts by predicate, each as the tuple of its arguments, without costs.
         goal: the condition to reach.
     """
@@ -43,13 +43,17 @@ class Problem(NamedTuple):
 
 
 def parse(text: str, where: str) -> Tree:
-    """The first expression of a text, as nested lists."""
+    """The first expression of a text as nested lists; `where` names the text in errors.
+
+    Raises:
+        PddlError: the parentheses do not match, or are nested too deep.
+    """
     stack: list[Tree] = [[]]
     for token in _TOKEN.findall(_COMMENT.sub("", text).lower()):
         if token == "(":
             stack.append([])
             if len(stack) > _DEEPEST:
-                raise PddlError(where, f"more than {_DEEPEST} parentheses within each other")
+                raise PddlError(where, f"more than {_DEEPEST} levels of parentheses")
         elif len(stack) == 1:
             raise PddlError(where, f"expected an opening parenthesis, got {token[:40]!r}")
         elif token == ")":
@@ -63,7 +67,11 @@ def parse(text: str, where: str) -> Tree:
 
 
 def parse_problem(text: str) -> Problem:
-    """Read a problem; its two long sections are scanned, not parsed, because they are most of a file."""
+    """Read a problem; its two long sections, most of the file, are scanned by regex instead of parsed.
+
+    Raises:
+        PddlError: a section is missing, or cannot be read.
+    """
     text = _COMMENT.sub("", text)
     if text.count("(") != text.count(")"):
         raise PddlError("", "its parentheses do not match: the text seems to be cut off")
@@ -87,7 +95,11 @@ def parse_problem(text: str) -> Problem:
 
 
 def typed_list(words: list[str], where: str) -> tuple[list[str], list[str]]:
-    """The names and the (lower-case) types of `a b - type c - type`."""
+    """The names and the (lower-case) types in a list such as `a b - type c - type`.
+
+    Raises:
+        PddlError: a name has no type.
+    """
     names: list[str] = []
     types: list[str] = []
     rest = iter(words)

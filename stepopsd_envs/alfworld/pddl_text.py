@@ -1,4 +1,4 @@
-"""Writes a game as the three texts of the official format: domain, grammar and problem."""
+"""Write a game as the three texts of the official format: domain, grammar and problem."""
 
 import json
 import re
@@ -29,7 +29,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 
 
 def domain_text(rules: Rules) -> str:
-    """The PDDL domain of a release: the actions that the engine plays."""
+    """The PDDL domain with these rules: the actions that the engine plays."""
     variants = {"OpenObject": int(rules.one_open), "ToggleObject": int(rules.toggle_by_location)}
     types = {
         "CleanObject": rules.clean_in,
@@ -67,7 +67,11 @@ def grammar_text(game: Game) -> str:
 
 
 def problem_text(game: Game) -> str:
-    """The PDDL problem: household and goal; raises ValueError for names that PDDL has no words for."""
+    """The PDDL problem: household and goal.
+
+    Raises:
+        ValueError: a name or type cannot be written in PDDL.
+    """
     ids = _ids(game)
     objects = ["agent1 - agent", *_types(game)]
     objects += [f"{ids[name]} - location" for name in game.location_names]
@@ -83,7 +87,7 @@ def problem_text(game: Game) -> str:
 
 
 def _with_types(conditions: str, types: list[str]) -> str:
-    """The demand that ?r, or the slicing ?ko, is of one of these types."""
+    """The conditions with (kind ...) replaced: ?r, or the slicing ?ko, has one of these types."""
     predicate, variable = ("objectType", "?ko") if "?ko" in conditions else ("receptacleType", "?r")
     choices = " ".join(f"({predicate} {variable} {_type(name)})" for name in types)
     return conditions.replace(f"(kind {variable})", f"(or {choices})")
@@ -91,14 +95,14 @@ def _with_types(conditions: str, types: list[str]) -> str:
 
 def _type(name: str) -> str:
     if not _WORD.fullmatch(name):
-        raise ValueError(f"the type {name!r} has no PDDL name: give it letters and digits alone")
+        raise ValueError(f"the type {name!r} has no PDDL name: use only letters and digits")
     return f"{name}Type"
 
 
 def _ids(game: Game) -> dict[str, str]:
-    """The id of each thing by its name: ids sort as the things do, and their names come back from them.
+    """The id of each thing by its name; ids sort in the order of the things and give the names back.
 
-    Readers number the things of a kind themselves, with numbers that fall in the order of the ids.
+    A reader of the file numbers the things of a kind itself, with numbers that fall in the order of the ids.
     """
     receptacles, items = ([thing.name for thing in things] for things in (game.receptacles, game.items))
     kinds = (receptacles, items, game.location_names)
@@ -106,10 +110,10 @@ def _ids(game: Game) -> dict[str, str]:
 
 
 def _id(name: str, place: int) -> str:
-    found = _NAME.fullmatch(name)
-    if not found:
-        raise ValueError(f"the name {name!r} has no PDDL id: give it a word and a number, such as 'mug 1'")
-    kind, number = found.groups()
+    match = _NAME.fullmatch(name)
+    if not match:
+        raise ValueError(f"the name {name!r} has no PDDL id: use a word and a number, such as 'mug 1'")
+    kind, number = match.groups()
     if not number:
         return kind
     base = kind.removesuffix("basin")
@@ -117,9 +121,10 @@ def _id(name: str, place: int) -> str:
 
 
 def _types(game: Game) -> Iterator[str]:
-    """The types of receptacles and of items, each declared once, as PDDL demands."""
+    """Declarations of the types of receptacles and items, each once, as PDDL requires."""
     rules, win = game.rules, game.win
-    receptacles = {receptacle.type for receptacle in game.receptacles} | {one for one, _ in game.can_contain}
+    receptacles = {receptacle.type for receptacle in game.receptacles}
+    receptacles |= {receptacle for receptacle, _ in game.can_contain}
     items = {item.type for item in game.items} | {item for _, item in game.can_contain}
     receptacles, items = (
         (receptacles | {win.receptacle_type}) - {""},
@@ -128,9 +133,9 @@ def _types(game: Game) -> Iterator[str]:
     if receptacles & items:
         both = ", ".join(sorted(receptacles & items))
         raise ValueError(
-            f"{both}: a type of receptacles and of items; PDDL wants another name for one of them"
+            f"{both}: a type of both receptacles and items; PDDL needs different names: rename one of them"
         )
-    # The rules name types that a house need not have, and some sinks are items.
+    # The rules may name types that the house lacks, and some sinks are items.
     receptacles |= (rules.clean_in | rules.heat_in | rules.cool_in) - items
     items |= rules.slice_with - receptacles
     yield from (f"{_type(name)} - rtype" for name in sorted(receptacles))
@@ -140,7 +145,7 @@ def _types(game: Game) -> Iterator[str]:
 def _facts(game: Game, ids: dict[str, str]) -> Iterator[str]:
     places = [ids[name] for name in game.location_names]
     yield f"(atLocation agent1 {places[game.start_location]})"
-    yield from (f"(canContain {_type(one)} {_type(two)})" for one, two in sorted(game.can_contain))
+    yield from (f"(canContain {_type(outer)} {_type(inner)})" for outer, inner in sorted(game.can_contain))
     for receptacle in game.receptacles:
         yield from _receptacle_facts(receptacle, ids[receptacle.name], places)
     receptacles, items = ([ids[thing.name] for thing in kind] for kind in (game.receptacles, game.items))

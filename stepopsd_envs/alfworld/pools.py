@@ -1,4 +1,4 @@
-"""Where games come from: the generator, or official files. A pool is a list of task ids that loads games."""
+"""Pools of games, from the generator or from official files: a list of task ids that loads the games."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -14,30 +14,30 @@ from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, fingerprint, fi
 
 GENERATED = "generated"
 DEFAULT_NUM_GAMES = {"train": 10_000, "test": 1_000}
-CACHED_GAMES = 256  # of all environments of a process together
+CACHED_GAMES = 256  # for all environments of a process together
 _GENERATED_ID = re.compile(rf"{GENERATED}/([a-z]+)/([a-z]+)/(0|[1-9][0-9]{{0,17}})")
 
 
 class GamePool(Protocol):
-    """The games an environment draws from, in canonical order."""
+    """The games that an environment draws from, in canonical order."""
 
     @property
     def task_ids(self) -> tuple[str, ...]:
-        """One id per game, in the order that everything counts in."""
+        """One id per game, in canonical order."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the ids and contents."""
+        """Hash of the ids and contents of the games."""
 
     def game(self, name: str) -> Game:
-        """The game of that id; a pool of files also takes a path. ``GamesNotFoundError`` if there is none."""
+        """The game with this id; a pool of files also accepts a path. Raises ``GamesNotFoundError``."""
 
     def path(self, name: str) -> str | None:
-        """The file of that game; None for a generated one."""
+        """The file of this game; None for a generated game."""
 
 
 class GeneratedPool:
-    """Games ``generated/<tier>/<split>/<n>``, each made when it is first asked for."""
+    """Games ``generated/<tier>/<split>/<n>``, each generated at its first use."""
 
     def __init__(
         self, tier: str, split: str, task_types: Collection[str] | None, num_games: int | None
@@ -49,13 +49,13 @@ class GeneratedPool:
 
     @property
     def task_ids(self) -> tuple[str, ...]:
-        """The first ``num_games`` ids that are of one of the task types."""
+        """The first ``num_games`` ids whose task type is one of the given types."""
         types = None if self._task_types is None else frozenset(self._task_types)
         return _generated_ids(self._tier, self._split, types, self._num_games)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of everything that decides what is generated."""
+        """Hash of everything that determines the games."""
         types = ",".join(sorted(self._task_types or TASK_TYPES))
         settings = {
             "generator": str(VERSIONS[self._tier]),
@@ -67,17 +67,21 @@ class GeneratedPool:
         return fingerprint(settings.items())
 
     def game(self, name: str) -> Game:
-        """The game of that id, of whatever tier, split and number."""
-        found = _GENERATED_ID.fullmatch(name)
-        if not found or found[1] not in TIERS or found[2] not in SPLITS:
+        """The game with this id, of any tier, split and number.
+
+        Raises:
+            GamesNotFoundError: the id has another form.
+        """
+        match = _GENERATED_ID.fullmatch(name)
+        if not match or match[1] not in TIERS or match[2] not in SPLITS:
             raise GamesNotFoundError(
                 f"no generated game {name!r}: give {GENERATED}/<tier>/<split>/<number> with tier one of "
                 f"{sorted(TIERS)} and split one of {sorted(SPLITS)}"
             )
-        return _generated(found[1], found[2], int(found[3]))
+        return _generated(match[1], match[2], int(match[3]))
 
     def path(self, name: str) -> None:
-        """There are no files."""
+        """Return None: generated games have no files."""
 
 
 class FilePool:
@@ -88,17 +92,20 @@ class FilePool:
     ) -> None:
         kept = tuple(file for file in files if task_types is None or task_type_of(file) in task_types)
         if not kept:
-            raise GamesNotFoundError(f"none of the {len(files)} games is of type {sorted(task_types or ())}")
+            raise GamesNotFoundError(
+                f"none of the {len(files)} games is of type {sorted(task_types or ())}: give other "
+                "task_types or other games"
+            )
         if num_games is not None and num_games > len(kept):
             raise ValueError(
-                f"num_games={num_games}, but there are only {len(kept)} games; give at most that"
+                f"num_games={num_games}, but there are only {len(kept)} games; give at most {len(kept)}"
             )
         self._files = kept[:num_games]
         self._file_of = {file.task_id: file for file in files}
 
     @cached_property
     def task_ids(self) -> tuple[str, ...]:
-        """Sorted ``<split>/<task>/<trial>``."""
+        """The ids ``<split>/<task>/<trial>``, sorted."""
         return tuple(file.task_id for file in self._files)
 
     @cached_property
@@ -107,11 +114,16 @@ class FilePool:
         return fingerprint_files(self._files)
 
     def game(self, name: str) -> Game:
-        """The game of an id, or of a file or a folder with one game."""
+        """The game with this id, or the game of this file or folder with one game.
+
+        Raises:
+            GamesNotFoundError: there is no such game, or the folder holds several.
+            GameFileError: the file cannot be played.
+        """
         return load_file(self._find(name))
 
     def path(self, name: str) -> str:
-        """The file of that game."""
+        """The file of this game."""
         return self._find(name).path
 
     def _find(self, name: str) -> TaskFile:
@@ -129,7 +141,7 @@ class FilePool:
 
 
 def require_one_of(name: str, value: str, allowed: Collection[str]) -> None:
-    """Raise if an argument is not one of the values it may have."""
+    """Raise ValueError if the value of argument ``name`` is not allowed."""
     if value not in allowed:
         raise ValueError(f"{name}={value!r}: give one of {', '.join(map(repr, allowed))}")
 
@@ -139,8 +151,8 @@ def _generated(tier: str, split: str, index: int) -> Game:
     return generate_game(tier, split, index)
 
 
-@lru_cache(maxsize=16)  # the environments of a process share them: a list takes a megabyte
+@lru_cache(maxsize=16)  # shared by the environments of a process: one list takes a megabyte
 def _generated_ids(tier: str, split: str, types: frozenset[str] | None, num_games: int) -> tuple[str, ...]:
-    # The generator's task types have an order, so none of the games has to be made to know its type.
-    wanted = (n for n in count() if types is None or task_type_at(tier, n) in types)
-    return tuple(f"{GENERATED}/{tier}/{split}/{n}" for n in islice(wanted, num_games))
+    # The task type follows from the index, so no game has to be generated to know its type.
+    indices = (n for n in count() if types is None or task_type_at(tier, n) in types)
+    return tuple(f"{GENERATED}/{tier}/{split}/{n}" for n in islice(indices, num_games))

@@ -1,4 +1,4 @@
-"""Compiles the queries of templates: conjunctions of properties and relations of things in a household."""
+"""Compile the queries in templates: conjunctions of properties and relations of things in a household."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from stepopsd_envs.alfworld.wording import WordingError
 from stepopsd_envs.alfworld.world import PROPERTIES, RELATIONS, World, bits
 
 Bindings = dict[str, int]
-"""Number of the thing that each variable stands for."""
+"""The index of the thing that each variable stands for."""
 Types = tuple[tuple[str, str], ...]
-"""(variable, type of the things it stands for), sorted."""
+"""Pairs (variable, type of its things), sorted."""
 Step = Callable[[World, Bindings], Iterator[Bindings]]
 
 _ATOM = re.compile(r"\s*(\w+)\(\s*([^()]*?)\s*\)\s*")
@@ -18,7 +18,7 @@ _VARIABLE = re.compile(r"(\w+)\s*:\s*(\w+)")
 
 
 class Query(NamedTuple):
-    """A compiled query: whether it holds, all its answers, and the variables that are bound in an answer."""
+    """A compiled query: a test whether it holds, all its answers, and the variables bound in an answer."""
 
     holds: Callable[[World, Bindings], bool]
     answers: Callable[[World, Bindings], Iterator[Bindings]]
@@ -26,7 +26,11 @@ class Query(NamedTuple):
 
 
 def compile_query(text: str, types: Types, where: str) -> Query:
-    """Compile a query for places where the variables of `types` are bound."""
+    """Compile a query; the variables of `types` are bound already.
+
+    Raises:
+        WordingError: the query has another form, or an unknown condition or type; `where` names it.
+    """
     known = dict(types)
     tests: list[Callable[[World, Bindings], bool]] = []
     steps: list[Step] = []
@@ -51,8 +55,8 @@ def _parse_atom(text: str, known: dict[str, str], where: str) -> tuple[str, list
     if not match:
         raise WordingError(where, f"condition {text.strip()!r} is not of the form name(variable:type, ...)")
     name, arguments = match.groups()
-    found = [_VARIABLE.fullmatch(argument.strip()) for argument in arguments.split(",")]
-    variables = [(part[1], part[2]) for part in found if part]
+    matches = [_VARIABLE.fullmatch(argument.strip()) for argument in arguments.split(",")]
+    variables = [(part[1], part[2]) for part in matches if part]
     if name in PROPERTIES:
         expected: tuple[str, ...] = (PROPERTIES[name].type,)
     elif name in RELATIONS:
@@ -60,7 +64,7 @@ def _parse_atom(text: str, known: dict[str, str], where: str) -> tuple[str, list
     else:
         allowed = ", ".join(sorted([*PROPERTIES, *RELATIONS]))
         raise WordingError(where, f"condition {name!r} is not known; known are {allowed}")
-    if len(variables) != len(found) or tuple(type_ for _, type_ in variables) != expected:
+    if len(variables) != len(matches) or tuple(type_ for _, type_ in variables) != expected:
         raise WordingError(where, f"condition {text.strip()!r} must be about ({', '.join(expected)})")
     if any(known.get(variable, type_) != type_ for variable, type_ in variables):
         raise WordingError(where, f"condition {text.strip()!r} uses a variable of another type")
@@ -90,7 +94,7 @@ def _filter(test: Callable[[World, Bindings], bool]) -> Step:
 
 
 def _search(name: str, variables: list[str], known: dict[str, str]) -> Step:
-    """Bind the variables that are not known yet, in rising order of the first, then of the second."""
+    """Bind the unbound variables, in rising order of the first, then of the second."""
     if name in PROPERTIES:
         members = PROPERTIES[name].members
         return _bind(variables[0], PROPERTIES[name].type, known, lambda world, bindings: members(world))

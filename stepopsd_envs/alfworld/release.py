@@ -1,4 +1,4 @@
-"""The published games of ALFWorld, release json_2.1.1: how many there are, and hashes of those known."""
+"""The published games of ALFWorld, release json_2.1.1: their number, and hashes of the known files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ PUBLISHED = {"train": 3553, "valid_seen": 140, "valid_unseen": 134}
 
 @dataclass(frozen=True, slots=True)
 class SplitCheck:
-    """What was found of a split, beside what was published.
+    """The games of a split on disk, compared with the published ones.
 
     Attributes:
         split: its name.
-        found: how many games there are.
-        published: how many there should be; None for a split that nobody counted.
-        same: how many have the very bytes of the published file.
-        changed: ids of those that have other bytes.
-        unknown: how many there is nothing to compare with.
-        fingerprint: of all games found.
+        found: number of games on disk.
+        published: number of published games; None for a split with an unknown number.
+        same: number of games whose bytes equal those of the published file.
+        changed: ids of the games whose bytes differ.
+        unknown: number of games without a known hash to compare with.
+        fingerprint: fingerprint of all games on disk.
     """
 
     split: str
@@ -37,11 +37,11 @@ class SplitCheck:
 
     @property
     def good(self) -> bool:
-        """Whether all are published games, be it a part of them."""
+        """Whether no game is changed and there are not more than published; fewer games are good, too."""
         return not self.changed and (self.published is None or self.found <= self.published)
 
     def __str__(self) -> str:
-        """The verdict in one line."""
+        """The result in one line."""
         files = f"{self.same:,} of {self.found:,} files" if self.unknown else "every file"
         compared = f"{files} compared, as published"
         if self.changed:
@@ -76,13 +76,13 @@ def check_split(split: str, games: Sequence[TaskFile]) -> SplitCheck:
 
 
 def id_hash(game: TaskFile) -> str:
-    """How a game is named in the list of known ones, which would be four times as long with the ids."""
+    """Short hash of a task id, the key in ``known_games``; full ids would make the list 4 times as long."""
     return digest_of(game.task_id.encode())[:10]
 
 
 @lru_cache(maxsize=1)
 def known_games() -> Mapping[str, Mapping[str, str]]:
-    """``[split][id_hash]``: half of each file's hash, as ``benchmarks/alfworld/known_games.py`` wrote it."""
+    """``[split][id_hash]``: half of the file's hash, written by ``benchmarks/alfworld/known_games.py``."""
     text = resources.files(__package__).joinpath("release.json").read_text(encoding="utf-8")
     loaded: Mapping[str, Any] = json.loads(text)
     return loaded

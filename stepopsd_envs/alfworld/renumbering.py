@@ -1,8 +1,8 @@
-"""Object numbers drawn anew, as ALFWorld does with ``domain_randomization``: "mug 1" may become "mug 3".
+"""Renumber objects, as ALFWorld does with ``domain_randomization``: "mug 1" may become "mug 3".
 
-The numbers of things of one kind change places; the household, the task and the order in which texts list
-things stay. What was learned about "the mug is in cabinet 3" is then of no use in the next episode. Unlike
-the original, which shuffles with Python's global generator, the numbers are a function of game and seed.
+The numbers within one kind are permuted; the household, the task and the order in which texts list things
+stay the same. A policy that has learned "the mug is in cabinet 3" cannot use this in the next episode. The
+original shuffles with Python's global generator; here the numbers are a function of game and seed.
 """
 
 import re
@@ -21,7 +21,7 @@ _NUMBERED = re.compile(r"(\S+) [0-9]+")
 
 
 def new_names(game: Game, seed: int) -> dict[str, str]:
-    """The name that each numbered thing of a game gets for a seed; a thing may keep its own."""
+    """The new name of each numbered thing of a game for a seed; a name may stay the same."""
     key = f"stepopsd numbering: {game.task_id} {seed}".encode("utf-8", "surrogatepass")
     rng = np.random.default_rng(int.from_bytes(blake2b(key, digest_size=16).digest(), "little"))
     things: list[Receptacle | Item] = [*game.receptacles, *game.items]
@@ -34,7 +34,7 @@ def new_names(game: Game, seed: int) -> dict[str, str]:
 
 
 def renamed(game: Game, names: Mapping[str, str]) -> Game:
-    """The same game with other names; things that are not in ``names`` keep theirs."""
+    """The game with new names; things that are not in ``names`` keep their names."""
     if not names:
         return game
     return replace(
@@ -53,9 +53,9 @@ def _renamed_thing(thing: Thing, names: Mapping[str, str]) -> Thing:
 def _by_kind(names: Iterable[str]) -> dict[str, list[str]]:
     kinds: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
-        found = _NUMBERED.fullmatch(name)
-        if found:
-            kinds.setdefault(found[1], []).append(name)
+        match = _NUMBERED.fullmatch(name)
+        if match:
+            kinds.setdefault(match[1], []).append(name)
     return kinds
 
 

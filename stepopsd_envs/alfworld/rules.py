@@ -1,22 +1,22 @@
-"""What wins a game, and the few rules in which releases of the games differ."""
+"""The goal of a game, and the few rules that vary between releases of the games."""
 
 from dataclasses import dataclass
 
 STATES = ("clean", "hot", "cool", "sliced")
-"""The states of an item that a goal may ask for."""
+"""The states of an item that a goal may require."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What wins: `count` items of one type in one receptacle, or an item held in the light of a lamp.
+    """The winning condition: `count` items of a type in one receptacle, or an item held in a lamp's light.
 
     Attributes:
-        item_type: type of the items that count, e.g. "Mug".
-        receptacle_type: where they have to lie, e.g. "Cabinet"; "" in a look-at-in-light task.
-        count: how many different items have to lie in one and the same receptacle.
-        states: of `STATES`, what each of these items has to be.
-        lamp_type: in a look-at-in-light task, the type of a lamp, switched on, at the place of the agent.
-        all_closed: whether every receptacle has to be closed as well (in old releases only).
+        item_type: type of the items, e.g. "Mug".
+        receptacle_type: type of the receptacle, e.g. "Cabinet"; "" in a look-at-in-light task.
+        count: number of different items that must lie in the same receptacle.
+        states: the `STATES` that each of these items must have.
+        lamp_type: in a look-at-in-light task, type of the lamp, which must be lit at the agent's place.
+        all_closed: whether every receptacle must be closed as well (in old releases only).
     """
 
     item_type: str
@@ -32,11 +32,11 @@ class Rules:
     """The rules of the household; the defaults are those of the current release.
 
     Attributes:
-        clean_in: types of receptacles that clean an item. Likewise `heat_in` and `cool_in`.
-        slice_with: types of items that slice others.
+        clean_in, heat_in, cool_in: types of receptacles that clean, heat or cool an item.
+        slice_with: types of items that slice other items.
         help: whether the command `help` exists.
-        one_open: whether a receptacle opens only while all are closed.
-        toggle_by_location: whether an item can be switched outside of receptacles, where the agent is.
+        one_open: whether a receptacle can be opened only while all are closed.
+        toggle_by_location: whether every item at the agent's place can be switched, also outside receptacles.
     """
 
     clean_in: frozenset[str] = frozenset({"Sink", "SinkBasin"})

@@ -1,7 +1,7 @@
-"""Houses of the tiers ``tiny`` and ``small``: a sample of the receptacles and objects of one room or two.
+"""Houses of the tiers ``tiny`` and ``small``: a sample of the receptacles and objects of one or two rooms.
 
-What the goal needs is drawn first, then others until the house has its size. The games of these tiers are
-fixed: tests pin their content, so whatever is changed here must not change what is drawn.
+The things that the goal needs are drawn first, then others up to the size of the house. Tests pin the content
+of these games, so a change in this module must not change the draws.
 """
 
 from collections import Counter
@@ -30,11 +30,11 @@ class Size:
     """The size of a house.
 
     Attributes:
-        rooms: how many kinds of rooms its receptacles and objects are drawn from.
-        receptacles: least and most receptacles.
-        alike: most receptacles of one type.
-        objects: least and most objects.
-        copies: most objects of one type.
+        rooms: number of kinds of rooms from which receptacles and objects are drawn.
+        receptacles: least and greatest number of receptacles.
+        alike: greatest number of receptacles of one type.
+        objects: least and greatest number of objects.
+        copies: greatest number of objects of one type.
     """
 
     rooms: int
@@ -47,7 +47,7 @@ class Size:
 def draw_small_house(
     rng: np.random.Generator, task: Task, size: Size
 ) -> tuple[tuple[Receptacle, ...], Placed]:
-    """The receptacles and objects of a house in which the task can be done."""
+    """Draw the receptacles and objects of a house in which the task can be done."""
     others = [room for room in statistics()["rooms"] if room != task.room]
     rooms = [task.room, *shuffled(rng, others)][: size.rooms]
     receptacles = _draw_receptacles(rng, size, rooms, _draw_needed(rng, task))
@@ -55,7 +55,7 @@ def draw_small_house(
 
 
 def _draw_needed(rng: np.random.Generator, task: Task) -> list[str]:
-    """Receptacle types: where the object lies, where it has to go (where the lamp stands), and the tool."""
+    """Draw receptacle types: source of the object, its target (or the lamp's receptacle), and the tool."""
     home = draw(rng, without(places(task.room, task.object), task.target))
     target = draw(rng, places(task.room, task.target)) if task.is_look else task.target
     return [home, target, TOOLS[task.type].receptacle] if task.type in TOOLS else [home, target]
@@ -80,7 +80,7 @@ def _draw_receptacles(
 def _lay_out(
     rng: np.random.Generator, size: Size, rooms: Sequence[str], task: Task, receptacles: Sequence[Receptacle]
 ) -> Placed:
-    """The goal's objects and the lamp, then others until there are enough; each where it fits."""
+    """Place the goal's objects and the lamp, then others up to the drawn total, each where it fits."""
     by_type: dict[str, list[int]] = {}
     for number, receptacle in enumerate(receptacles):
         by_type.setdefault(receptacle.type, []).append(number)
@@ -97,7 +97,7 @@ def _lay_out(
 def _draw_things(
     rng: np.random.Generator, size: Size, rooms: Sequence[str], task: Task
 ) -> list[tuple[str, str]]:
-    """(room, type) of every object that may lie around, what the goal needs first."""
+    """(room, type) of every object that may be placed, the ones that the goal needs first."""
     copies = min(draw_number(rng, task.room, "objects", task.object), size.copies)
     things = [(task.room, task.object)] * max(copies, task.number) + [(task.room, task.target)] * task.is_look
     others: dict[tuple[str, str], int] = {}

@@ -1,4 +1,4 @@
-"""The six tasks: how official games word them, what three do to the object on the way, what each needs."""
+"""The six task types: their wording in official games, the treatment of the object, and their needs."""
 
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ GOAL_TEXTS = {
 
 
 class Tool(NamedTuple):
-    """What a task does to its object: the verb, the receptacle type that does it, the state it gives."""
+    """The treatment of a task's object: verb, type of the receptacle that does it, resulting state."""
 
     verb: str
     receptacle: str
@@ -43,7 +43,7 @@ TOOLS = {
 
 
 class Task(NamedTuple):
-    """What is asked for, before there is a house. ``target`` is a receptacle type, or the lamp's type."""
+    """A task before its house is drawn; ``target`` is the type of a receptacle, or of the lamp."""
 
     type: str
     room: str
@@ -52,26 +52,26 @@ class Task(NamedTuple):
 
     @property
     def number(self) -> int:
-        """How many objects it takes."""
+        """Number of goal objects: 2 in a two-object task, else 1."""
         return 2 if self.type == "pick_two_obj_and_place" else 1
 
     @property
     def is_look(self) -> bool:
-        """Whether the object has to be held in the light of a lamp."""
+        """Whether the object must be held in the light of a lamp."""
         return self.type == "look_at_obj_in_light"
 
     @property
     def starts_elsewhere(self) -> bool:
-        """Whether objects in the target at the start would have the game begin won, or half won."""
+        """Whether goal objects must not start in the target: the game would begin won, or half won."""
         return self.type not in TOOLS and not self.is_look
 
     @property
     def objects(self) -> dict[str, int]:
-        """How many objects of which types it needs."""
+        """Number of objects needed, by type."""
         return {self.object: self.number, self.target: 1} if self.is_look else {self.object: self.number}
 
     @property
     def receptacles(self) -> list[str]:
-        """The receptacle types it needs, but those that the objects lie in."""
+        """The receptacle types needed, without those in which the objects lie at the start."""
         tool = [TOOLS[self.type].receptacle] if self.type in TOOLS else []
         return tool if self.is_look else [self.target, *tool]

@@ -1,6 +1,6 @@
-"""Compiles the templates of a wording into Python functions, once per wording.
+"""Compile the templates of a wording into Python functions, once per wording.
 
-The notation is that of the official grammar:
+The notation of the official grammar:
 
 - `#symbol#` is replaced by the first alternative of that rule whose condition holds;
 - `{o.name}` is replaced by a value, `{o.name | query}` by the values of all answers to the query, and
@@ -8,9 +8,9 @@ The notation is that of the official grammar:
   `#list_empty#`;
 - a query is a conjunction, `inreceptacle(o:object, r:receptacle) & opened(r:receptacle)`.
 
-As in the original, blanks before the first symbol are dropped, and so is all that follows a character that no
-symbol can begin with. Answers come in the order of the numbers of things; different variables mean different
-things.
+As in the original, blanks before the first symbol are dropped. A template ends at the first character that
+cannot begin a symbol; the rest is dropped. Answers come in the order of the indices of things; different
+variables stand for different things.
 """
 
 import re
@@ -42,9 +42,9 @@ ACTION_VARIABLES: dict[str, dict[str, str]] = {
     "ToggleObject": {"a": "agent", "l": "location", "o": "object"},
     "SliceObject": {"a": "agent", "l": "location", "co": "object", "ko": "object"},
 }
-"""What the templates of each action may name, besides what their queries find."""
+"""Variables, with types, that the templates of an action may name besides those bound by queries."""
 
-_DEEPEST = 40  # rules within rules; real wordings have 4
+_DEEPEST = 40  # nested rules; official wordings have 4
 
 _START = re.compile(r"(?://[^\n]*\n?|\s+)*")
 _LITERAL = r'[^;|"<>\[\]#{}]'
@@ -58,7 +58,7 @@ _SYMBOL = re.compile(
 
 
 class Texts(NamedTuple):
-    """The compiled wording: the opening text, and per action the texts of its command and its feedback."""
+    """A compiled wording: the opening text, and per action the texts of its command and its feedback."""
 
     opening: Text
     commands: dict[str, Text]
@@ -67,7 +67,11 @@ class Texts(NamedTuple):
 
 @lru_cache(maxsize=16)
 def compile_wording(wording: Wording) -> Texts:
-    """Compile all templates; raises WordingError for what cannot be compiled."""
+    """Compile all templates.
+
+    Raises:
+        WordingError: a template cannot be compiled.
+    """
     compiler = _Compiler({symbol: alternatives for symbol, alternatives in wording.rules})
     commands, feedback = {}, {}
     for action, command, answer in wording.actions:
@@ -78,18 +82,18 @@ def compile_wording(wording: Wording) -> Texts:
 
 
 def symbols_in(text: str) -> set[str]:
-    """The rules that a template refers to itself."""
-    found = set()
+    """The rules that a template refers to directly."""
+    symbols = set()
     for match in _matches(text):
         group = match.groupdict()
-        found |= {name for key in ("symbol", "list_symbol", "one_symbol") if (name := group[key])}
+        symbols |= {name for key in ("symbol", "list_symbol", "one_symbol") if (name := group[key])}
         if group["list_symbol"] or group["list_value"]:
-            found |= {"list_empty", "list_separator", "list_last_separator"}
-    return found
+            symbols |= {"list_empty", "list_separator", "list_last_separator"}
+    return symbols
 
 
 def literal_text(text: str) -> str | None:
-    """The text of a template without symbols; None for one that has some."""
+    """The text of a template that has no references and values; None for other templates."""
     matches = _matches(text)
     if not all(match["literal"] or match["quoted"] is not None for match in matches):
         return None
@@ -97,7 +101,7 @@ def literal_text(text: str) -> str | None:
 
 
 def _matches(text: str) -> list[re.Match[str]]:
-    """The symbols of a template, up to the first character that begins none."""
+    """The symbols of a template, up to the first character that cannot begin a symbol."""
     start = _START.match(text)
     position = start.end() if start else 0
     matches = []
@@ -110,7 +114,7 @@ def _matches(text: str) -> list[re.Match[str]]:
 
 
 class _Compiler:
-    """Compiles rules for the variables that are bound where they are used, each of them once."""
+    """Compiles each rule once per set of variables that are bound where it is used."""
 
     def __init__(self, rules: dict[str, tuple[tuple[str, str], ...]]) -> None:
         self._rules = rules
@@ -132,7 +136,7 @@ class _Compiler:
     def _alternatives(self, name: str, types: Types) -> Text:
         where = f"rule {name!r}"
         if name not in self._rules:
-            raise WordingError(where, "a template refers to this rule, but there is none of that name")
+            raise WordingError(where, "a template refers to this rule, but it does not exist")
         choices: list[tuple[Query, Text]] = []
         for condition, text in self._rules[name]:
             compiled = self.template(text, types, where)
@@ -140,7 +144,7 @@ class _Compiler:
                 return _first_choice(choices, compiled)
             choices.append((compile_query(condition, types, where), compiled))
         raise WordingError(
-            where, "its last alternative has a condition, so there may be no text; one without is needed"
+            where, "its last alternative has a condition, so there may be no text; add one without condition"
         )
 
     def template(self, text: str, types: Types, where: str) -> Text:
@@ -194,10 +198,10 @@ def _listed(query: Query | None, inner: Text, marks: tuple[Text, Text, Text]) ->
     empty, comma, last = marks
     if query is None:
         return inner
-    found = query
+    answers = query.answers
 
     def text(world: World, bindings: Bindings) -> str:
-        entries = [inner(world, answer) for answer in found.answers(world, bindings)]
+        entries = [inner(world, answer) for answer in answers(world, bindings)]
         if len(entries) > 1:
             return comma(world, bindings).join(entries[:-1]) + last(world, bindings) + entries[-1]
         return entries[0] if entries else empty(world, bindings)

@@ -1,7 +1,7 @@
-"""Many ALFWorld games stepped in one process: what ``gym.make_vec`` makes unless a mode is asked for.
+"""A vector environment of ALFWorld games in one process, the default of ``gym.make_vec``.
 
-It answers as Gymnasium's ``SyncVectorEnv`` of the same environments does, infos included, and is faster:
-the environments share one list of games, and infos are put together for all of them at once.
+It returns the same as Gymnasium's ``SyncVectorEnv`` of these environments, infos included, and is faster: the
+environments share one list of games, and the infos of all environments are batched at once.
 """
 
 from collections.abc import Sequence
@@ -24,20 +24,24 @@ Infos = list[dict[str, Any] | None]
 if TYPE_CHECKING:
     SyncTexts = SyncVectorEnv[Texts, Sequence[str]]
 else:
-    SyncTexts = SyncVectorEnv  # older Gymnasiums have it without parameters
+    SyncTexts = SyncVectorEnv  # not generic in older versions of Gymnasium
 
 
 class AlfworldVectorEnv(SyncTexts):
-    """``num_envs`` games at a time; actions are one string per environment.
+    """``num_envs`` games in parallel; actions are one string per environment.
 
-    ``reset(options=...)`` takes what ``AlfworldEnv.reset`` takes, for all environments alike or, as a list,
-    one for each: ``{"game": [id, None, path]}``, where None draws a game. ``"reset_mask"``, an array of
-    bools, resets only some of the environments. The seed of environment i is ``seed + i``; or give a list.
+    ``reset(options=...)`` accepts the options of ``AlfworldEnv.reset``: one value for all environments, or a
+    list with one per environment, such as ``{"game": [id, None, path]}``, where None draws a game.
+    ``"reset_mask"``, an array of bools, resets only the environments where it is True. Environment i gets
+    seed ``seed + i``, or entry i of a list of seeds.
 
     Args:
-        num_envs: how many environments.
-        autoreset_mode: ``"NextStep"``, ``"SameStep"`` or ``"Disabled"``, as Gymnasium has them.
+        num_envs: number of environments.
+        autoreset_mode: ``"NextStep"``, ``"SameStep"`` or ``"Disabled"``, as in Gymnasium.
         settings: the arguments of ``AlfworldEnv``.
+
+    Raises:
+        ValueError: ``num_envs`` is not a positive number.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class AlfworldVectorEnv(SyncTexts):
         if type(num_envs) is not int or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}: give a positive number of environments")
         first = AlfworldEnv(**settings)
-        envs = [first, *(copy(first) for _ in range(num_envs - 1))]  # before a reset, all they share is fixed
+        envs = [first, *(copy(first) for _ in range(num_envs - 1))]  # until a reset they share only constants
         super().__init__([lambda env=env: env for env in envs], autoreset_mode=autoreset_mode)  # type: ignore[misc]
         self._texts = [""] * num_envs
         self._over = np.zeros(num_envs, dtype=np.bool_)
@@ -60,7 +64,11 @@ class AlfworldVectorEnv(SyncTexts):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Texts, dict[str, Any]]:
-        """Begin an episode in each environment, or in those of ``options["reset_mask"]``."""
+        """Begin an episode in each environment, or in those where ``options["reset_mask"]`` is True.
+
+        Raises:
+            ValueError: a list has another length than ``num_envs``, or the mask another shape or type.
+        """
         seeds = self._per_env("seed", seed)
         if isinstance(seed, (int, np.integer)):
             seeds = [int(seed) + i for i in range(self.num_envs)]
@@ -69,13 +77,18 @@ class AlfworldVectorEnv(SyncTexts):
         columns = {name: self._per_env(f"options[{name!r}]", value) for name, value in given.items()}
         infos: Infos = [None] * self.num_envs
         for i in np.flatnonzero(chosen):
-            own = {name: column[i] for name, column in columns.items() if column[i] is not None}
-            self._texts[i], infos[i] = self.envs[i].reset(seed=seeds[i], options=own)
+            env_options = {name: column[i] for name, column in columns.items() if column[i] is not None}
+            self._texts[i], infos[i] = self.envs[i].reset(seed=seeds[i], options=env_options)
             self._over[i] = False
         return tuple(self._texts), batch_infos(infos)
 
     def step(self, actions: Sequence[str]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, dict[str, Any]]:
-        """Play one action in each environment that is not due for a reset."""
+        """Play one action in each environment; one whose episode has ended is reset instead (mode NextStep).
+
+        Raises:
+            ValueError: there is not one action per environment.
+            ResetNeeded: an episode has ended and the mode is ``"Disabled"``.
+        """
         self._check_actions(actions)
         rewards = np.zeros(self.num_envs)
         terminated, truncated = (np.zeros(self.num_envs, dtype=np.bool_) for _ in range(2))
@@ -102,7 +115,7 @@ class AlfworldVectorEnv(SyncTexts):
         return value.tolist() if isinstance(value, np.ndarray) else list(value)
 
     def _mask(self, options: dict[str, Any] | None) -> Flags:
-        """Which environments to reset."""
+        """The environments to reset."""
         mask = (options or {}).get("reset_mask", np.ones(self.num_envs, dtype=np.bool_))
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
             raise ValueError(f"options['reset_mask']={mask!r:.80}: give an array of {self.num_envs} bools")
@@ -117,5 +130,5 @@ class AlfworldVectorEnv(SyncTexts):
             ended = np.flatnonzero(self._over).tolist()
             raise ResetNeeded(
                 f"the episodes of environments {ended} are over: call reset(), or reset(options="
-                '{"reset_mask": mask}) to begin only these anew'
+                '{"reset_mask": mask}) to reset only these'
             )

@@ -6,27 +6,27 @@ from itertools import permutations
 from stepopsd_envs.alfworld.model import Item, Receptacle
 from stepopsd_envs.alfworld.tasks import TOOLS, Task
 
-Errand = tuple[int, bool, str]  # receptacle, whether it must be open, command there
+Errand = tuple[int, bool, str]  # index of the receptacle, whether it must be open, command there
 
 
 def walkthrough(
     task: Task, receptacles: Sequence[Receptacle], items: Sequence[Item], short: bool = False
 ) -> tuple[str, ...]:
-    """Commands that win: for each object fetch it, treat it if asked, bring it to the target.
+    """Commands that win: fetch each object, treat it if required, bring it to the target.
 
     Args:
-        task: what to do.
-        receptacles: of the house.
-        items: of the house.
-        short: choose among the objects, targets and lamps; else the first of each does.
+        task: the task.
+        receptacles: receptacles of the house.
+        items: items of the house.
+        short: take the choice of objects, targets and lamps with the fewest commands; else the first of each.
     """
     ways = (tuple(_commands(errands, receptacles)) for errands in _ways(task, receptacles, items))
     return min(ways, key=len) if short else next(ways)
 
 
 def _ways(task: Task, receptacles: Sequence[Receptacle], items: Sequence[Item]) -> Iterator[list[Errand]]:
-    """Errands that win, one way after another."""
-    first: dict[tuple[str, bool], int] = {}  # of each type, one that has to be opened and one that has not
+    """All ways to win, each as a list of errands."""
+    first: dict[tuple[str, bool], int] = {}  # per type, the first that must be opened, and the first open one
     for number, receptacle in enumerate(receptacles):
         first.setdefault((receptacle.type, receptacle.openable), number)
     objects, lamps = (
@@ -35,7 +35,7 @@ def _ways(task: Task, receptacles: Sequence[Receptacle], items: Sequence[Item]) 
     )
     tool = TOOLS[task.type].receptacle if task.type in TOOLS else ""
     targets, tools = (
-        [number for (kind, _), number in first.items() if kind == sought] for sought in (task.target, tool)
+        [number for (kind, _), number in first.items() if kind == type_] for type_ in (task.target, tool)
     )
     for chosen in permutations(objects, task.number):
         if task.is_look:

@@ -1,4 +1,4 @@
-"""Whether the goal of a game holds."""
+"""Test whether the goal of a game holds."""
 
 from stepopsd_envs.alfworld.model import Game
 from stepopsd_envs.alfworld.world import World, bits, mask
@@ -19,7 +19,7 @@ class Win:
         self._states = tuple((state, able[state]) for state in win.states)
 
     def holds(self, world: World) -> bool:
-        """Whether the goal holds."""
+        """Whether the goal holds in a state."""
         if self._all_closed and world.opened:
             return False
         if self._in_light:

@@ -1,13 +1,13 @@
-"""The texts of a game as plain data: command templates, feedback templates and the rules they expand to."""
+"""The texts of a game as plain data: templates of commands and feedback, and the rules that they use."""
 
 from dataclasses import dataclass
 
 
 class WordingError(ValueError):
-    """A template, condition or grammar that cannot be used: `where` it stands, and the `problem`."""
+    """A template, condition or grammar cannot be used: `where` is its position, `problem` the reason."""
 
     def __init__(self, where: str, problem: str) -> None:
-        """Keep the place and the problem."""
+        """Store position and reason."""
         super().__init__(where, problem)
         self.where, self.problem = where, problem
 
@@ -18,8 +18,8 @@ class Wording:
 
     Attributes:
         actions: (action, command template, feedback template), e.g. ("OpenObject", "open {r}", "#opened#").
-        rules: (symbol, alternatives), an alternative being (condition, text); the first whose condition holds
-            replaces `#symbol#`.
+        rules: (symbol, alternatives); each alternative is (condition, text), and the first whose condition
+            holds replaces `#symbol#`.
     """
 
     actions: tuple[tuple[str, str, str], ...]
@@ -33,7 +33,7 @@ _LEFT_BESIDE = (
 )
 _WITHIN = "[{o.indefinite + ' ' + o.name | inreceptacle(o:object, r:receptacle)}]"
 
-# What an item is called after certain things were done to it; the first row that fits counts.
+# Descriptions of an item by its properties; the first row whose properties all hold is used.
 _LOOKS = (
     ("isclean ishot issliced", "This is a hot and clean sliced {o.name}."),
     ("isclean iscool issliced", "This is a cool and clean sliced {o.name}."),
@@ -57,7 +57,7 @@ _HELP = (
     ("open (receptacle):", "open a receptacle"),
     ("close (receptacle):", "close a receptacle"),
     ("take (object) from (receptacle):", "take an object from a receptacle"),
-    ("move (object) to (receptacle): ", "place an object in or on a receptacle"),  # the original aligns it so
+    ("move (object) to (receptacle): ", "place an object in or on a receptacle"),  # spacing of the original
     ("examine (something):", "examine a receptacle or an object"),
     ("use (object):", "use an object"),
     ("heat (object) with (receptacle):", "heat an object using a receptacle"),
@@ -90,7 +90,7 @@ _ACTIONS = (
     ("CleanObject", "clean {o} with {r}", "You clean the {o} using the {r}."),
     ("HeatObject", "heat {o} with {r}", "You heat the {o} using the {r}."),
     ("CoolObject", "cool {o} with {r}", "You cool the {o} using the {r}."),
-    ("ToggleObject", "use {o}", "You turn on the {o}."),  # what was switched on stays on
+    ("ToggleObject", "use {o}", "You turn on the {o}."),  # an item that was switched on stays on
     ("SliceObject", "slice {co} with {ko}", "You sliced the {co} with the {ko}."),
 )
 
@@ -146,6 +146,6 @@ _RULES = (
     ("list_last_separator", (("", ", and "),)),
 )
 
-# In the order in which a file gives them, so that a game that was exported is the same as before.
+# In the order of a file, so that an exported game equals the original.
 DEFAULT_WORDING = Wording(actions=tuple(sorted(_ACTIONS)), rules=tuple(sorted(_RULES)))
-"""The texts of the current release, for games that come from no file."""
+"""The texts of the current release, for games that do not come from a file."""

@@ -1,7 +1,7 @@
-"""The state of a household as bit masks, and the relations over it that texts may ask about.
+"""The state of a household as bit masks, and the properties and relations that texts may query.
 
-Items, receptacles and places are numbered as in the game; bit i of a mask stands for number i. Going through
-a mask from its lowest bit up is therefore the order in which texts list things.
+Items, receptacles and places have the indices of the game; bit i of a mask stands for index i. So the bits of
+a mask, lowest first, are in the order in which texts list things.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,20 +11,22 @@ from typing import Any, NamedTuple
 
 from stepopsd_envs.alfworld.model import Game
 
-PREPARED_GAMES = 256  # games whose tables are kept, of all engines of a process together
+PREPARED_GAMES = 256  # number of games with cached tables, for all engines of a process together
 
 
 class EngineState(NamedTuple):
-    """Everything that changes during play; `list(state)` is JSON, `EngineState.from_json` reads it back.
+    """Everything that changes during play.
+
+    `list(state)` consists of JSON types; `EngineState.from_json` reads it back.
 
     Attributes:
         location: place of the agent.
-        held: the item in its hand, -1 if none.
+        held: the item in the hand, -1 if none.
         opened: mask of open receptacles.
         contents: per receptacle, mask of the items in it.
-        taken: per receptacle, mask of the items taken out of it and not put back; `look` may tell of them.
-        present: per place, mask of the items that are at it.
-        clean, hot, cool, sliced, toggled: masks of items.
+        taken: per receptacle, mask of the items taken out and not put back; `look` may mention them.
+        present: per place, mask of the items at it.
+        clean, hot, cool, sliced, toggled: masks of the items with this state.
     """
 
     location: int
@@ -41,16 +43,16 @@ class EngineState(NamedTuple):
 
     @classmethod
     def from_json(cls, values: Sequence[Any]) -> "EngineState":
-        """The state whose `list(state)` went through JSON."""
+        """The state from `list(state)` after a round trip through JSON."""
         location, held, opened, contents, taken, present, *of_items = values
         return cls(location, held, opened, tuple(contents), tuple(taken), tuple(present), *of_items)
 
 
 class World:
-    """A household in play. The engine changes its masks and lists, compiled texts read them."""
+    """A household in play: the engine changes its masks and lists, the compiled texts read them."""
 
     def __init__(self, game: Game) -> None:
-        """Number everything and stand at the start."""
+        """Set up the start of a game."""
         self.game = game
         numbered = _numbered(game)
         self.names: dict[str, tuple[str, ...]] = numbered.names
@@ -69,7 +71,7 @@ class World:
         self.sliced, self.toggled = state.sliced, state.toggled
 
     def state(self) -> EngineState:
-        """The state now."""
+        """The current state."""
         per_receptacle = (tuple(self.contents), tuple(self.taken))
         of_items = (self.clean, self.hot, self.cool, self.sliced, self.toggled)
         return EngineState(
@@ -77,7 +79,7 @@ class World:
         )
 
     def check(self, state: EngineState) -> None:
-        """Raise ValueError for a state that is not one of this game."""
+        """Raise ValueError if the state does not fit this game."""
         items, places, receptacles = len(self.game.items), len(self.receptacles_at), len(self.place_of)
         masks = (*state.contents, *state.taken, *state.present, *state[6:])
         sizes = (len(state.contents), len(state.taken), len(state.present)) == (
@@ -91,12 +93,12 @@ class World:
         if not (sizes and scalars and all(0 <= value < 1 << items for value in masks)):
             raise ValueError(
                 f"this state does not fit the items, receptacles and places of game {self.game.task_id!r}; "
-                "give back one that get_state() returned for the same game"
+                "pass a state that get_state() returned for the same game"
             )
 
 
 def mask(numbers: Iterable[int]) -> int:
-    """The mask with these bits set."""
+    """The mask in which exactly these bits are set."""
     value = 0
     for number in numbers:
         value |= 1 << number
@@ -104,7 +106,7 @@ def mask(numbers: Iterable[int]) -> int:
 
 
 def bits(value: int) -> Iterator[int]:
-    """The numbers of the set bits, rising."""
+    """The indices of the set bits, in rising order."""
     while value:
         low = value & -value
         yield low.bit_length() - 1
@@ -112,10 +114,12 @@ def bits(value: int) -> Iterator[int]:
 
 
 def state_hash(state: EngineState | World, things: str | None = None) -> str:
-    """Hash of a state, 16 hexadecimal digits: of ``tuple(state)`` as Python writes it.
+    """Hash of a state, 16 hexadecimal digits, over the ``repr`` of ``tuple(state)``.
 
-    ``things`` is its ``things_text``, where that is known: most commands leave it as it was, and it is nearly
-    all there is to write.
+    Args:
+        state: the state.
+        things: ``things_text(state)`` if known. It is most of the text to hash, and most commands do not
+            change it.
     """
     text = (
         f"({state.location}, {state.held}, {state.opened}, {things or things_text(state)}, "
@@ -125,12 +129,12 @@ def state_hash(state: EngineState | World, things: str | None = None) -> str:
 
 
 def things_text(state: EngineState | World) -> str:
-    """The part of a state that says where the items are, as text."""
+    """The positions of the items in a state, as text."""
     return f"{tuple(state.contents)}, {tuple(state.taken)}, {tuple(state.present)}"
 
 
 class _Numbered(NamedTuple):
-    """What stays the same during play; all worlds of a game share it."""
+    """Constant tables of a game, shared by all its worlds."""
 
     names: dict[str, tuple[str, ...]]
     place_of: tuple[int, ...]
@@ -190,14 +194,14 @@ def _initial_state(game: Game) -> EngineState:
 
 
 class Unary(NamedTuple):
-    """A property: the type of the things that may have it, and the mask of those that do."""
+    """A property: the type of the things that may have it, and the mask of the things that have it."""
 
     type: str
     members: Callable[[World], int]
 
 
 class Binary(NamedTuple):
-    """A relation: the types of its two sides, and the masks of partners of a given thing."""
+    """A relation: the types of its two sides, and the mask of partners of a given thing on either side."""
 
     types: tuple[str, str]
     firsts: Callable[[World, int], int]
@@ -228,7 +232,7 @@ PROPERTIES: dict[str, Unary] = {
     "iscool": Unary("object", lambda world: world.cool),
     "issliced": Unary("object", lambda world: world.sliced),
     "istoggled": Unary("object", lambda world: world.toggled),
-    # The original knows a negated fact only once it was made false, and nothing ever switches this one off.
+    # The original has a negated fact only after the fact became false, and nothing is ever switched off.
     "not_istoggled": Unary("object", lambda world: 0),
 }
 

@@ -206,7 +206,7 @@ def test_expert_errors_say_what_to_do() -> None:
         expert.reset("You arrive at shelf 1.")
     with pytest.raises(ValueError, match=r"'juggle two mug\.'; the expert knows these wordings: put a"):
         expert.reset(OPENING.format("juggle two mug."))
-    with pytest.raises(ValueError, match="use 0 to 1"):
+    with pytest.raises(ValueError, match="give a probability"):
         ExploringExpert(np.random.default_rng(0), mistake_rate=1.5)
 
 

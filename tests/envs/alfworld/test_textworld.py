@@ -121,7 +121,7 @@ def test_env_refuses_snapshots_of_the_native_engine() -> None:
     native, original = (make(engine=engine, tier="tiny") for engine in ("native", "textworld"))
     native.reset(seed=0)
     original.reset(seed=1)
-    with pytest.raises(ValueError, match="which commands led there"):
+    with pytest.raises(ValueError, match="commands that led to it"):
         original.restore(native.snapshot())
     assert original.step("inventory")[0] == "You are not carrying anything."
 
