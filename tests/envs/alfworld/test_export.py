@@ -93,7 +93,7 @@ def test_export_of_official_games_reads_back_the_same(
         ({"start_location": COUNTER}, "location_names would not"),  # a place where nothing is
         ({"goal": "put {o.name} in shelf."}, "expected a plain text"),
         ({"task_type": "pick_two_obj_and_place"}, "task_type would not be read back"),
-        ({"win": Goal("Fridge", "Shelf")}, "Fridge: a type of receptacles and of items"),
+        ({"win": Goal("Fridge", "Shelf")}, "Fridge: a type of both receptacles and items"),
         ({"win": Goal("Mug rack", "Shelf")}, "the type 'Mug rack' has no PDDL name"),
         (
             {"receptacles": (replace(RECEPTACLES[0], name="(cabinet)"),)},

@@ -114,7 +114,7 @@ BAD: dict[str, tuple[Any, str, str]] = {
         "pddl_problem: :goal",
         "cannot be played",
     ),
-    "no grammar text": (small_game() | {"grammar": "hello"}, "grammar: rule 'task'", "0 times"),
+    "no grammar text": (small_game() | {"grammar": "hello"}, "grammar: rule 'task'", "got 0 of them"),
     "broken grammar": (
         small_game() | {"grammar": grammar() + "}"},
         "grammar: character",
@@ -138,7 +138,7 @@ BAD: dict[str, tuple[Any, str, str]] = {
     ),
     "rule of wrong type": (with_rule("show", {"rhs": 3}), "grammar: rule 'show'", "expected a list of"),
     "no alternative": (with_rule("show"), "grammar: rule 'show'", "expected a list of"),
-    "no rule": (with_rule("show", {"rhs": "#gone#"}), "grammar: rule 'gone'", "none of that name"),
+    "no rule": (with_rule("show", {"rhs": "#gone#"}), "grammar: rule 'gone'", "does not exist"),
     "endless rule": (with_rule("show", {"rhs": "#show#"}), "grammar: rule 'show'", "refers to itself"),
     "no last resort": (
         with_rule("show", {"rhs": "x", "condition": "opened(r:receptacle)"}),
@@ -176,7 +176,7 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "conditional task": (
         with_rule("task", {"condition": "opened(r:receptacle)", "rhs": "a"}, {"rhs": "b"}),
         "grammar: rule 'task'",
-        "0 times",
+        "got 0 of them",
     ),
     "task in other words": (with_rule("task", {"rhs": "Do it."}), "grammar: rule 'task'", "begins with"),
 }
