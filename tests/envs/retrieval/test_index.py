@@ -175,7 +175,7 @@ def test_bad_corpus_leaves_no_index(tmp_path: Path) -> None:
     """The folder can be used again when the corpus is good."""
     path, out = tmp_path / "c.jsonl", tmp_path / "index"
     path.write_text('{"id": "a", "text": "b"}\n{"id": "a", "text": "c"}\n')
-    with pytest.raises(CorpusError, match="have an id that another one has"):
+    with pytest.raises(CorpusError, match="repeat the id of another one"):
         build_index(path, out)
     build_index(write_corpus(path), out)
 

@@ -135,7 +135,7 @@ def test_only_the_beginning_of_a_long_query_is_sent() -> None:
         (b'{"result": [{}, {}]}', 'no "result"'),
         (b'{"result": [[]]}', "1 lists for 2 queries"),
         (b'{"result": [[3], []]}', "a result is an object"),
-        (b'{"result": [[{"document": 3}], []]}', "a passage is a JSON object"),
+        (b'{"result": [[{"document": 3}], []]}', "a passage must be a JSON object"),
         (b'{"result": [[{"document": {"id": "a"}}], []]}', "'contents'"),
         (b'{"result": [[{"document": {"id": "a", "contents": "x"}, "score": "1"}], []]}', "finite number"),
         (b'{"result": [[{"document": {"id": "a", "contents": "x"}, "score": NaN}], []]}', "finite number"),
