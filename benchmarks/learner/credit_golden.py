@@ -25,6 +25,7 @@ from benchmarks.learner.golden_file import BadInputError, Golden, read
 from benchmarks.output import write_result
 from stepopsd_agent import credit, ops
 from stepopsd_agent.batch import Batch
+from stepopsd_agent.config.learning import Aggregation
 from stepopsd_agent.ops import losses
 
 TOLERANCE = 1e-5
@@ -95,7 +96,7 @@ def _stepopsd(batch: Batch, alpha: str, mix: str, weight: str, step_norm: str) -
 
 def _total(batch: Batch, per_token: Tensor, aggregation: str) -> Tensor:
     """The aggregated loss, with every step as a sequence."""
-    name = cast(losses.Aggregation, aggregation.replace("_", "-"))
+    name = cast(Aggregation, aggregation.replace("_", "-"))
     weights = losses.token_weights(batch.action_mask, name, sequence_of_token=batch.tokens.step_of_token)
     return (weights * per_token).sum()
 
@@ -129,7 +130,7 @@ def _term(batch: Batch, name: str, **fields: float) -> Tensor:
     return (term.weights * term.function(_students(batch)[0], *term.inputs)).sum()
 
 
-_AGGREGATIONS = "|".join(get_args(losses.Aggregation)[1:3])
+_AGGREGATIONS = "|".join(get_args(Aggregation)[1:3])
 COMPUTED: tuple[tuple[str, Callable[..., Tensor]], ...] = (
     (r"grpo_(episode|step)_baseline", _grpo),
     (r"drgrpo_(episode|step)_baseline", lambda batch, baseline: _grpo(batch, baseline, std=False)),

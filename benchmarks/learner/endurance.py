@@ -31,7 +31,7 @@ from benchmarks.output import write_result
 from benchmarks.runs.demo_episodes import demo_policy
 from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main as stepopsd
-from stepopsd_agent.config.run import RunConfig, config_from_dict, config_to_dict
+from stepopsd_agent.config import RunConfig, config_from_dict, config_to_dict
 from stepopsd_agent.run.files.checkpoint import latest_checkpoint, load_checkpoint
 from stepopsd_agent.run.files.metrics_log import read_rows
 from stepopsd_agent.run.run import Run
@@ -76,8 +76,8 @@ def resident_mib() -> float:
 def memory(updates: int, demonstrations: int, folder: Path) -> dict[str, Any]:
     """Train, and return figures of the memory over time."""
     config = settings(updates=updates, checkpoint_every=10)
-    policy, form = demo_policy(config, demonstrations)
-    run = Run(Trainer(config, credit.make("step_opsd"), policy, form, run="endurance"), folder)
+    policy = demo_policy(config, demonstrations)
+    run = Run(Trainer(config, credit.make("step_opsd"), policy, run="endurance"), folder)
     seen: list[float] = []
 
     def note() -> bool:
@@ -123,7 +123,7 @@ def content(out: Path) -> dict[str, str]:
 def sitting(arguments: Sequence[str], kill_after: float | None = None) -> int:
     """Run a command in a new process, kill it after `kill_after` seconds, and return its exit code."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["stepopsd_agent.cli.main", "stepopsd_agent.cli.commands"])
+    context.set_forkserver_preload(["stepopsd_agent.cli.main", "stepopsd_agent.run.run"])
     process = context.Process(target=_sit, args=(list(arguments),))
     process.start()
     process.join(kill_after)
@@ -142,7 +142,7 @@ def _sit(arguments: list[str]) -> None:
 def kills(count: int, updates: int, demonstrations: int, folder: Path) -> dict[str, Any]:
     """Compare an uninterrupted run with runs that are killed and resumed repeatedly."""
     config = settings(updates=updates, checkpoint_every=2)
-    policy, _ = demo_policy(config, demonstrations)
+    policy = demo_policy(config, demonstrations)
     policy.save(folder / "model")
     file = folder / "config.yaml"
     file.write_text(yaml.safe_dump(config_to_dict(config)), encoding="utf-8")

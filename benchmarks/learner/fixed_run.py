@@ -12,6 +12,7 @@ the hashes before and after a change. The exit code is 1 if a hash differs.
 
 import argparse
 import hashlib
+import inspect
 import json
 import os
 import subprocess
@@ -20,11 +21,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 from safetensors.numpy import load_file
 
+import stepopsd_envs  # noqa: F401  # registers the environments
 from benchmarks.output import write_result
 from stepopsd_agent.run.files.metrics_log import read_rows
-from stepopsd_wrappers import read_episodes
+from stepopsd_wrappers import Episode, read_episodes
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "python -m benchmarks.learner.fixed_run"
@@ -65,7 +69,7 @@ def stepopsd(root: Path, module: str, arguments: str, *more: str) -> None:
 
 def hashes(run: Path) -> dict[str, str]:
     """Hashes of a run's metrics, episodes and weights."""
-    records = [json.dumps(json.loads(e.to_json()), sort_keys=True) for e in read_episodes(run / "episodes")]
+    records = [_canonical(episode) for episode in read_episodes(run / "episodes")]
     weights = load_file(run / "model" / "model.safetensors")
     return {
         "metrics": _sha256([(run / "metrics.jsonl").read_bytes()]),
@@ -74,6 +78,15 @@ def hashes(run: Path) -> dict[str, str]:
             [part for name in sorted(weights) for part in (name.encode(), weights[name].tobytes())]
         ),
     }
+
+
+def _canonical(episode: Episode) -> str:
+    """The record as JSON with sorted keys, and with the defaults of the environment's arguments."""
+    record = json.loads(episode.to_json())
+    constructor = load_env_creator(str(gym.spec(record["env_spec"]["id"]).entry_point))
+    defaults = {name: one.default for name, one in inspect.signature(constructor).parameters.items()}
+    record["env_spec"]["kwargs"] = {**defaults, **record["env_spec"]["kwargs"]}
+    return json.dumps(record, sort_keys=True)
 
 
 def _sha256(parts: Sequence[bytes]) -> str:
@@ -119,7 +132,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     methods = list(METHODS)[:1] if arguments.short else list(METHODS)
     found = measure(arguments.root.resolve(), arguments.module, methods)
     if arguments.json is not None:
-        write_result(arguments.json, {"hashes": found}, COMMAND + " --short" * arguments.short)
+        commit = ["git", "-C", str(arguments.root), "rev-parse", "HEAD"]
+        checkout = subprocess.run(commit, capture_output=True, text=True).stdout.strip()
+        write_result(
+            arguments.json, {"hashes": found, "checkout": checkout}, COMMAND + " --short" * arguments.short
+        )
     if arguments.check is None:
         return 0
     before = json.loads(arguments.check.read_text(encoding="utf-8"))["hashes"]

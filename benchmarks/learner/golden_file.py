@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stepopsd_agent.batch import KINDS, Batch, StepRow, TokenRow
+from stepopsd_agent.batch import KINDS, Batch, batch_from_lists
 from stepopsd_agent.batch.audit import audit
+from stepopsd_agent.batch.collate import Row
 
 
 class BadInputError(ValueError):
@@ -81,8 +82,8 @@ def _check_expected(name: str, values: Any, sizes: list[int]) -> None:
 
 def _batch(item: dict[str, Any], steps: Sequence[dict[str, Any]], *, row_per_step: bool) -> Batch:
     """The batch: each row begins with one prompt token, and each step is followed by its observation."""
-    rows: list[TokenRow] = []
-    table: list[StepRow] = []
+    rows: list[Row] = []
+    table: list[Row] = []
     anchors = sorted({step["anchor"] for step in steps})
     for number, step in enumerate(steps):
         if row_per_step or number == 0 or step["episode"] != steps[number - 1]["episode"]:
@@ -102,7 +103,7 @@ def _batch(item: dict[str, Any], steps: Sequence[dict[str, Any]], *, row_per_ste
                 "kind": KINDS.index("act"),
             }
         )
-    return Batch.from_lists(
+    return batch_from_lists(
         rows,
         table,
         [
@@ -116,9 +117,7 @@ def _batch(item: dict[str, Any], steps: Sequence[dict[str, Any]], *, row_per_ste
     )
 
 
-def _extend(
-    row: TokenRow, step: list[int], old: list[float], student: list[float], teacher: list[float]
-) -> None:
+def _extend(row: Row, step: list[int], old: list[float], student: list[float], teacher: list[float]) -> None:
     """Append tokens to a row; the ids do not matter."""
     row["input_ids"] = [*row["input_ids"], *[0] * len(step)]
     row["step_of_token"] = [*row["step_of_token"], *step]

@@ -28,12 +28,13 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.output import write_result
 from stepopsd_agent import credit
-from stepopsd_agent.batch import Batch
-from stepopsd_agent.config.run import ModelConfig, RunConfig, config_from_dict
-from stepopsd_agent.hindsight.teacher_logprobs import teacher_logprobs
+from stepopsd_agent.batch import Batch, batch_from_lists
+from stepopsd_agent.config import ModelConfig, RunConfig, config_from_dict
+from stepopsd_agent.hindsight.teacher import batch_logprobs
 from stepopsd_agent.learner.learner import Learner
-from stepopsd_agent.models.packed.token_budget import TokenBudget
-from stepopsd_agent.models.policy import Policy, tiny_policy, weight_type
+from stepopsd_agent.models.policy import Policy, weight_type
+from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.models.tiny import tiny_policy
 from stepopsd_agent.run.planning.device_speed import measured_rates
 from stepopsd_agent.run.planning.lengths import expected_lengths
 from stepopsd_agent.run.planning.model_shape import model_configuration, model_shape
@@ -60,7 +61,7 @@ def recipe(tiny: bool, tokens: int) -> RunConfig:
     values = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     del values["credit"]
     config = config_from_dict(values)
-    config.env.games, config.env.tier = "generated", "full"  # source of the lengths of prompts
+    config.env = config.env.changed(games="generated", tier="full")  # source of prompt lengths
     config.hindsight.mode = "correctness"
     config.rollout.slots = 1  # there is no rollout here, so the plan of memory must not include one
     config.learner.tokens_per_micro_batch = tokens
@@ -77,7 +78,7 @@ def random_policy(config: RunConfig) -> Policy:
         return Policy(small.model, small.tokenizer, config.device)
     with torch.device(config.device):
         model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            model_configuration(config.model), dtype=weight_type(config.model, config.device)
+            model_configuration(config.model), dtype=weight_type(config.model.dtype, config.device)
         )
     return Policy(model, small.tokenizer, config.device)
 
@@ -105,9 +106,9 @@ def made_up(config: RunConfig, lengths: Lengths, vocabulary: int, tasks: int) ->
         won = bool(number % 2)
         group = number // config.rollout.group_size
         episodes.append({"group_of_episode": group, "episode_return": float(won), "success": won})
-    batch = Batch.from_lists(rows, steps, episodes)
+    batch = batch_from_lists(rows, steps, episodes)
     known = batch.tokens.old_logprobs
-    return batch.with_tokens(student_logprobs=known, ref_logprobs=known).to(config.device)
+    return batch.with_columns(student_logprobs=known, ref_logprobs=known).to(config.device)
 
 
 def timed(policy: Policy, work: Callable[[], object]) -> float:
@@ -124,22 +125,22 @@ def _wait(policy: Policy) -> None:
         torch.cuda.synchronize()
 
 
-def scored(bench: Bench, batch: Batch, teacher: dict[str, torch.Tensor], budget: TokenBudget) -> Batch:
+def scored(bench: Bench, batch: Batch, teacher: dict[str, torch.Tensor], scorer: Scorer) -> Batch:
     """The batch with the log-probs of the hindsight teacher, whose weights are loaded only for this."""
     blocks = [[7] * round(bench.lengths.block)] * batch.num_episodes
     with bench.policy.weights(teacher):
-        found = teacher_logprobs(bench.policy, batch, blocks, "inline", tokens_per_pass=budget)
-    return batch.with_tokens(teacher_logprobs=found)
+        logprobs = batch_logprobs(scorer, batch, blocks)
+    return batch.with_columns(teacher_logprobs=logprobs)
 
 
 def one_update(
-    bench: Bench, tasks: int, learner: Learner, teacher: dict[str, torch.Tensor], budget: TokenBudget
+    bench: Bench, tasks: int, learner: Learner, teacher: dict[str, torch.Tensor], scorer: Scorer
 ) -> dict[str, float]:
     """Seconds of scoring and of updating on the episodes of ``tasks`` tasks."""
     policy = bench.policy
     batch = made_up(bench.config, bench.lengths, int(policy.model.config.vocab_size), tasks)
     known: list[Batch] = []
-    scoring = timed(policy, lambda: known.append(scored(bench, batch, teacher, budget)))
+    scoring = timed(policy, lambda: known.append(scored(bench, batch, teacher, scorer)))
     assigned = credit.make("step_opsd")(known[0])
     return {"teacher": scoring, "update": timed(policy, lambda: learner.update(known[0], assigned))}
 
@@ -148,16 +149,16 @@ def measure(bench: Bench) -> dict[str, Any]:
     """Warm up, then score and update once with a full update's episodes."""
     config, policy = bench.config, bench.policy
     rates = measured_rates(policy.device, policy.model.dtype)
-    learner, teacher = Learner(policy, config.learner), policy.state()
-    budget = TokenBudget(config.learner.tokens_per_micro_batch, policy.device)
-    one_update(bench, 1, learner, teacher, budget)
-    budget.take(), learner.budget.take()
+    learner, teacher = Learner(policy, **vars(config.learner)), policy.state()
+    scorer = Scorer(policy, tokens_per_pass=config.learner.tokens_per_micro_batch)
+    one_update(bench, 1, learner, teacher, scorer)
+    scorer.budget.take(), learner.budget.take()
     on_cuda = policy.device.type == "cuda"
     if on_cuda:
         torch.cuda.reset_peak_memory_stats()
-    seconds = one_update(bench, config.rollout.tasks, learner, teacher, budget)
+    seconds = one_update(bench, config.rollout.tasks, learner, teacher, scorer)
     peak = torch.cuda.max_memory_allocated() if on_cuda else None
-    tokens = {"teacher": budget.take(), "update": learner.budget.take()}
+    tokens = {"teacher": scorer.budget.take(), "update": learner.budget.take()}
     return figures_of(bench, seconds, tokens, rates.flops, peak)
 
 

@@ -16,7 +16,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,15 @@ from torch import Tensor
 from benchmarks.output import write_result
 from benchmarks.runs.demo_episodes import demo_config, demo_episodes, demo_policy
 from stepopsd_agent.batch import Batch, collate
-from stepopsd_agent.config.run import Attention, HindsightConfig
+from stepopsd_agent.config import Attention, HindsightConfig
 from stepopsd_agent.credit.base import Credit
 from stepopsd_agent.hindsight.prompt import block_ids
-from stepopsd_agent.hindsight.teacher_logprobs import read_trees, row_tree, step_spans, teacher_logprobs
+from stepopsd_agent.hindsight.teacher import batch_logprobs, row_tree, step_ranges
 from stepopsd_agent.learner.learner import Learner
 from stepopsd_agent.models.packed.logprobs import sampled
-from stepopsd_agent.models.packed.prefix_tree import Tree
-from stepopsd_agent.models.packed.token_budget import TokenBudget
+from stepopsd_agent.models.packed.packing import Tree
 from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models.scoring import Scorer
 from stepopsd_wrappers import Episode
 
 STEPS = 20
@@ -51,7 +50,7 @@ def step_rows(batch: Batch, blocks: Blocks) -> tuple[list[Tree], list[list[tuple
         length = int(batch.tokens.attention_mask[n].sum())
         ids = tuple(batch.tokens.input_ids[n, :length].tolist())
         steps = batch.tokens.step_of_token[n, :length].tolist()
-        for start, end in step_spans(steps):
+        for start, end in step_ranges(steps):
             block = tuple(blocks[int(batch.steps.episode_of_step[steps[start]])])
             context = ids[:start] + block
             rows.append(
@@ -64,11 +63,12 @@ def step_rows(batch: Batch, blocks: Blocks) -> tuple[list[Tree], list[list[tuple
     return rows, places
 
 
-def by_rows(policy: Policy, batch: Batch, blocks: Blocks, budget: TokenBudget, how: Attention) -> Tensor:
+def by_rows(scorer: Scorer, batch: Batch, blocks: Blocks) -> Tensor:
     """Log-probs [N, T], scored with one row per step."""
+    policy = scorer.model
     rows, places = step_rows(batch, blocks)
     out = torch.zeros(batch.tokens.input_ids.shape, dtype=policy.model.dtype, device=policy.device)
-    read = read_trees(policy, rows, sampled, tokens_per_pass=budget, attention=how)
+    read = scorer.read(rows, sampled)
     for where, (logprobs,) in zip(places, read, strict=True):
         index = torch.tensor(where, device=policy.device)
         out[index[:, 0], index[:, 1]] = logprobs
@@ -95,16 +95,18 @@ def inline(
     policy: Policy, batch: Batch, blocks: Blocks, tokens: int, rounds: int, padded: bool = True
 ) -> dict[str, Any]:
     """Tokens, seconds and the largest difference between trees and rows."""
-    budgets = [TokenBudget(tokens, policy.device) for _ in range(3)]
+    backends: tuple[Attention, ...] = ("auto", "auto", "padded")
+    scorers = [Scorer(policy, tokens_per_pass=tokens, attention=backend) for backend in backends]
+    budgets = [scorer.budget for scorer in scorers]
 
     def tree() -> Tensor:
-        return teacher_logprobs(policy, batch, blocks, "inline", tokens_per_pass=budgets[0])
+        return batch_logprobs(scorers[0], batch, blocks)
 
     def packed() -> Tensor:
-        return by_rows(policy, batch, blocks, budgets[1], "auto")
+        return by_rows(scorers[1], batch, blocks)
 
     def common() -> Tensor:
-        return by_rows(policy, batch, blocks, budgets[2], "padded")
+        return by_rows(scorers[2], batch, blocks)
 
     one, other, noise = tree(), packed(), common()
     works = [tree, packed, common] if padded else [tree, packed]
@@ -127,9 +129,9 @@ def inline(
 def in_double(policy: Policy, batch: Batch, blocks: Blocks, tokens: int) -> float:
     """The largest difference between trees and rows in float64."""
     policy.model.double()
-    budget = TokenBudget(tokens, policy.device)
-    tree = teacher_logprobs(policy, batch, blocks, "inline", tokens_per_pass=budget)
-    rows = by_rows(policy, batch, blocks, budget, "auto")
+    scorer = Scorer(policy, tokens_per_pass=tokens)
+    tree = batch_logprobs(scorer, batch, blocks)
+    rows = by_rows(scorer, batch, blocks)
     policy.model.float()  # type: ignore[no-untyped-call]
     return float((tree - rows).abs().max())
 
@@ -138,19 +140,20 @@ def prefix(policy: Policy, batch: Batch, blocks: Blocks, tokens: int) -> dict[st
     """Tokens of teacher and student passes with a prefix, relative to one plain pass."""
     none: list[list[int]] = [[] for _ in blocks]
     plain = sum(len(row_tree(batch, n, none, "prefix")[0]) for n in range(batch.num_rows))
-    budget = TokenBudget(tokens, policy.device)
-    teacher_logprobs(policy, batch, blocks, "prefix", tokens_per_pass=budget)
-    teacher = budget.take()
+    scorer = Scorer(policy, tokens_per_pass=tokens)
+    batch_logprobs(scorer, batch, blocks, "prefix")
+    teacher = scorer.budget.take()
     return {"plain": plain, "teacher": teacher, "over_plain": round((teacher + plain) / plain, 3)}
 
 
 def update(policy: Policy, batch: Batch, rounds: int) -> dict[str, Any]:
     """Seconds of the demonstration's update: packed, padded with 16384 tokens per pass, and padded."""
-    config = replace(demo_config(STEPS).learner, lr=0.0, muon_lr=0.0, weight_decay=0.0)
+    settings = {**vars(demo_config(STEPS).learner), "lr": 0.0, "muon_lr": 0.0, "weight_decay": 0.0}
+    padded = {**settings, "attention": "padded"}
     ways = {
-        "packed": Learner(policy, config),
-        "padded": Learner(policy, replace(config, attention="padded", tokens_per_micro_batch=16384)),
-        "padded_same_budget": Learner(policy, replace(config, attention="padded")),
+        "packed": Learner(policy, **settings),
+        "padded": Learner(policy, **{**padded, "tokens_per_micro_batch": 16384}),
+        "padded_same_budget": Learner(policy, **padded),
     }
     credit = Credit(torch.where(batch.action_mask, 1.0, 0.0))
     works = [lambda one=one: one.update(batch, credit) for one in ways.values()]
@@ -184,14 +187,14 @@ def peer_blocks(policy: Policy, batch: Batch, episodes: Sequence[Episode]) -> Bl
 def measure(short: bool) -> dict[str, Any]:
     """Play, then score in every way."""
     config = demo_config(STEPS)
-    policy, form = demo_policy(config, 60 if short else 400)
-    played = demo_episodes(policy, form, config, tasks=2 if short else 8)
+    policy = demo_policy(config, 60 if short else 400)
+    played = demo_episodes(policy, config, tasks=2 if short else 8)
     episodes = [e for e in played if e.num_steps == STEPS]
     rounds = 2 if short else 3
     batch = collate(episodes, policy.pad_id).to(policy.device)
     few = episodes[:4]
     small = collate(few, policy.pad_id).to(policy.device)
-    tokens = TokenBudget(config.learner.tokens_per_micro_batch, policy.device).tokens
+    tokens = Scorer(policy, tokens_per_pass=config.learner.tokens_per_micro_batch).budget.tokens
     blocks = correctness_blocks(policy, episodes)
     return {
         "steps_per_episode": STEPS,

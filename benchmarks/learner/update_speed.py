@@ -25,16 +25,18 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import gymnasium as gym
 import numpy as np
 import torch
 
 from benchmarks.output import write_result
 from benchmarks.runs.demo_episodes import demo_config, demo_policy
 from stepopsd_agent import credit
-from stepopsd_agent.config.run import RunConfig, config_to_dict
+from stepopsd_agent.config import RunConfig, config_to_dict
 from stepopsd_agent.rollout.decoder import Decoder, Sampled
+from stepopsd_agent.rollout.grouping import groups
 from stepopsd_agent.run.trainer import Trainer
-from stepopsd_agent.tasks.make import make_stack, task_ids, training_tasks
+from stepopsd_agent.tasks import make_stack
 
 FASTER, ALIKE = 3.0, 0.95
 COMMAND = "python -m benchmarks.learner.update_speed --trl-python PATH"
@@ -84,9 +86,9 @@ def counted() -> Iterator[list[int]]:
 
 def ours(config: RunConfig, sizes: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Measure this project's updates; leaves the warm-started model in ``folder/model``."""
-    policy, form = demo_policy(config, sizes["demonstrations"])
+    policy = demo_policy(config, sizes["demonstrations"])
     policy.save(folder / "model")
-    trainer = Trainer(config, credit.make("grpo"), policy, form)
+    trainer = Trainer(config, credit.make("grpo"), policy)
     seconds, steps = list[float](), 0
     with counted() as sampled:
         for _ in range(sizes["updates"]):
@@ -105,11 +107,11 @@ def ours(config: RunConfig, sizes: dict[str, Any], folder: Path) -> dict[str, An
     }
 
 
-def trl_tasks(config: RunConfig, sizes: dict[str, Any], ids: tuple[str, ...]) -> list[dict[str, Any]]:
+def trl_tasks(config: RunConfig, sizes: dict[str, Any], env: gym.Env[str, str]) -> list[dict[str, Any]]:
     """The same games and seeds for TRL, one row per group."""
     rows = []
     for update in range(sizes["updates"]):
-        drawn = training_tasks(ids, config.seed, update, sizes["tasks"], 1)
+        drawn = groups(env, count=sizes["tasks"], size=1, seed=config.seed, update=update)
         rows += [{"prompt": f"{update}/{t.group}", "task_id": t.task_id, "seed": t.seed} for t in drawn]
     return rows
 
@@ -167,7 +169,7 @@ def measure(python: Path, short: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         rows = {"ours": ours(config, sizes, folder)}
-        tasks = trl_tasks(config, sizes, task_ids(make_stack(config.env)))
+        tasks = trl_tasks(config, sizes, make_stack(config.env))
         for way in WAYS:
             rows[f"trl {way}"] = theirs(way, python, config, sizes, tasks, folder)
     found = {name: figures_of(row, sizes) for name, row in rows.items()}

@@ -14,13 +14,14 @@ from trl.chat_template_utils import (
     qwen2_5_chat_template,
 )
 
-from stepopsd_agent.config.run import RunConfig
+from stepopsd_agent.config import RunConfig
 from stepopsd_agent.learner.cloning import Example, clone
-from stepopsd_agent.models.packed.prefix_tree import Tree
-from stepopsd_agent.models.policy import Policy, tiny_policy
+from stepopsd_agent.models.packed.packing import Tree
+from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models.tiny import tiny_policy
 from stepopsd_agent.models.tiny_tokenizer import train_tokenizer
 from stepopsd_agent.rollout.demonstrations import demonstrate
-from stepopsd_agent.tasks.make import env_arguments, make_stack, task_ids
+from stepopsd_agent.tasks import env_arguments, make_stack, task_ids
 from stepopsd_wrappers import Episode
 
 START, END, DONE = "<|im_start|>", "<|im_end|>", "Done."

@@ -19,8 +19,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks.learner.update_speed_tools import HouseEnv, tool_model
-from stepopsd_agent.config.run import RunConfig, config_from_dict
-from stepopsd_agent.tasks.make import make_stack
+from stepopsd_agent.config import RunConfig, config_from_dict
+from stepopsd_agent.tasks import make_stack
 
 TURN_TOKENS = 48
 """Longest tool call; a command is at most a quarter of it."""

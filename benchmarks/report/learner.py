@@ -67,3 +67,21 @@ def gpu_update(result: Result) -> list[str]:
         f"at {result['share_of_matmul_rate']:.1%} of {result['matmul_tflops']:,.0f} TFLOP/s, scoring in "
         f"{result['teacher_of_update']:.1%} of its time, memory {memory} of the plan. {origin(result)}"
     ]
+
+
+def path_of_an_update(result: Result) -> list[str]:
+    """Files and functions of one `Trainer.step`."""
+    return [
+        f"One update with {result['method']} runs through {result['files']} files of the learner and the "
+        f"wrappers, {result['functions']} functions. {origin(result)}"
+    ]
+
+
+def fixed_run(result: Result) -> list[str]:
+    """Hashes of short runs."""
+    hashes = result["hashes"]
+    return [
+        f"Metrics, episodes, weights of short runs with {', '.join(sorted(hashes))}, made with the code of "
+        f"commit {result['checkout'][:12]}: `--check` compares any later checkout with these "
+        f"{3 * len(hashes)} hashes, on the same kind of processor. {origin(result)}"
+    ]

@@ -1,7 +1,7 @@
-"""Tables for people, made from the measurements in ``benchmarks/results``.
+"""Pages for people, made from the measurements in ``benchmarks/results`` and from docstrings.
 
-python -m benchmarks.report            # writes docs/benchmarks.md and the table in README.md
-python -m benchmarks.report --check    # exit 1 when one of them is not what the results say
+python -m benchmarks.report            # docs/benchmarks.md, docs/credit-methods.md, the table in README.md
+python -m benchmarks.report --check    # exit 1 when one of them is not what results and docstrings say
 """
 
 import argparse
@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.report.learner import endurance, gpu_update, rescoring, updates
+from benchmarks.report import credit_methods
+from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
 from benchmarks.report.parts import Result, origin, rate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,6 +173,8 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Hindsight scoring with shared prefixes", "rescore_cost.json", rescoring),
     ("Whole updates beside TRL", "update_speed.json", updates),
     ("Long runs and killed runs", "endurance.json", endurance),
+    ("Files that an update runs through", "path_of_an_update.json", path_of_an_update),
+    ("The same runs before and after a change", "fixed_run.json", fixed_run),
     ("The update on a GPU", "gpu_update.json", gpu_update),
     ("SmolLM2-135M-Instruct on the official games", "gpu_training*.json", comparison),
 )
@@ -179,7 +182,12 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
 
 def page() -> str:
     """The whole page."""
-    lines = ["# Benchmarks", "", "Made by `python -m benchmarks.report` from `benchmarks/results`.", ""]
+    lines = [
+        "# Benchmarks",
+        "",
+        "Made by `python -m benchmarks.report` from `benchmarks/results`; commands as at their commits.",
+        "",
+    ]
     for title, pattern, write in SECTIONS:
         lines += [f"## {title}", ""]
         paths = sorted(RESULTS.glob(pattern))
@@ -198,9 +206,9 @@ def readme() -> str:
 
 def main() -> int:
     """Write the pages, or compare them."""
-    parser = argparse.ArgumentParser(description="Make the pages of results.")
+    parser = argparse.ArgumentParser(description="Make the pages of results and of credit methods.")
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
-    pages = {PAGE: page(), README: readme()}
+    pages = {PAGE: page(), README: readme(), credit_methods.PAGE: credit_methods.page()}
     if parser.parse_args().check:
         same = all(path.exists() and path.read_text(encoding="utf-8") == text for path, text in pages.items())
         print("the pages are up to date" if same else "run python -m benchmarks.report", file=sys.stderr)

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from stepopsd_agent.rollout.play import table_text
+from stepopsd_agent.rollout.success import table_text
 from stepopsd_agent.run.files.atomic import write_json_atomic
 from stepopsd_agent.run.files.curve import plot_curve
 from stepopsd_agent.run.provenance import environment_facts

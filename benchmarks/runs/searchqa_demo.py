@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import demo
-from stepopsd_agent.rollout.play import table_text
+from stepopsd_agent.rollout.success import table_text
 from stepopsd_agent.run.files.atomic import write_json_atomic
 from stepopsd_agent.run.files.curve import plot_curve
 from stepopsd_agent.run.provenance import environment_facts

@@ -1,47 +1,166 @@
 """The three linked tables every update works on: tokens, steps and episodes.
 
 `N` rows of `T` tokens hold `S` steps of `E` episodes. A row may be a whole episode or a single step;
-nothing that reads a batch can tell. `step_of_token` is the one owner of "which tokens did the policy sample,
-and at which step": the action mask is derived from it, so mask and segmentation cannot disagree.
+nothing that reads a batch can tell. `step_of_token` is the one owner of "which tokens did the policy
+sample, and at which step": the action mask is derived from it, so mask and segmentation cannot disagree.
+
+A column is declared once, in its field: type, meaning, and either how it is read off the records (`collate`
+does that) or which function computes it (`learner.columns.fill` calls that). A column that is None was not
+computed, which is not the same as zero.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch.anchors import similar_anchors
-from stepopsd_agent.batch.collate import episode_row, extend, group_numbers, sampled_steps, step_row, without
-from stepopsd_agent.batch.tables import (
-    KINDS,
-    EpisodeRow,
-    Episodes,
-    StepRow,
-    Steps,
-    TokenRow,
-    Tokens,
-    TopK,
-    check_columns,
-    moved,
-    padded,
-    padded_row,
-    tensors,
-)
-from stepopsd_wrappers.episode import Episode
+from stepopsd_wrappers.episode import Step
 
-__all__ = [
-    "KINDS",
-    "Batch",
-    "EpisodeRow",
-    "Episodes",
-    "StepRow",
-    "Steps",
-    "TokenRow",
-    "Tokens",
-    "TopK",
-    "collate",
-]
+KINDS = ("reset", "act", "search", "answer", "invalid")
+"""Step kinds; the column `Steps.kind` holds positions in this tuple."""
+
+_DISTANCE = "set env.oracle to true (stepopsd/ALFWorld-v0)"
+_GOLD = "choose an environment that knows gold passages (stepopsd/SearchQA-v0)"
+
+
+def _column(dtype: torch.dtype) -> Any:
+    """A column that links the tables or belongs to the tokens; `collate` makes it."""
+    return field(metadata={"dtype": dtype})
+
+
+def _read(dtype: torch.dtype, read: Callable[..., Any], *, optional: bool = False) -> Any:
+    """A column read off the records: a step's from the one before and its own, an episode's from its own."""
+    metadata = {"dtype": dtype, "read": read}
+    return field(default=None, metadata=metadata) if optional else field(metadata=metadata)
+
+
+def _told(dtype: torch.dtype, remedy: str, read: Callable[..., Any]) -> Any:
+    """A column that some environments tell: None or -1 is "not told"; the remedy says what to do then."""
+    return field(default=None, metadata={"dtype": dtype, "read": read, "remedy": remedy})
+
+
+def _filled(dtype: torch.dtype | None, name: str) -> Any:
+    """A column that `fill` computes, by this function of `learner.columns`."""
+    entry = f"stepopsd_agent.learner.columns:{name}"
+    return field(default=None, metadata={"dtype": dtype, "filled_by": entry})
+
+
+def _hash(digits: str) -> int:
+    """A 64-bit hash of 16 hexadecimal digits as the signed integer that a tensor can hold."""
+    return int.from_bytes(bytes.fromhex(digits), "big", signed=True)
+
+
+def _action_span(step: Step) -> tuple[int, int]:
+    assert step.tokens is not None  # only steps with tokens become rows
+    return step.tokens.action_span
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Tokens:
+    """The rows that the model reads and has sampled; columns [N, T], log-probabilities in nats.
+
+    A log-probability at position t belongs to the token `input_ids[:, t]`.
+    """
+
+    input_ids: Tensor = _column(torch.int64)
+    attention_mask: Tensor = _column(torch.bool)
+    """True where there is a token, False at padding."""
+    position_ids: Tensor = _column(torch.int64)
+    step_of_token: Tensor = _column(torch.int64)
+    """Row of the steps table that sampled the token, -1 where the policy did not act."""
+    old_logprobs: Tensor = _column(torch.float32)
+    """Under the policy that sampled; 0 where the policy did not act."""
+    student_logprobs: Tensor | None = _filled(torch.float32, "fill_student_logprobs")
+    """Under the policy before the update, without hindsight."""
+    teacher_logprobs: Tensor | None = _filled(torch.float32, "fill_teacher_logprobs")
+    """Under the teacher, in the hindsight-enriched contexts."""
+    ref_logprobs: Tensor | None = _filled(torch.float32, "fill_ref_logprobs")
+    """Under the reference policy, the anchor of the KL term."""
+
+    def rows(self, index: slice | Tensor | tuple[Tensor, slice]) -> Tokens:
+        """The same columns for some rows; `step_of_token` still points into the steps of the whole batch."""
+        return replace(self, **{name: column[index] for name, column in columns(self)})
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Steps:
+    """One row per interaction that the policy chose; columns [S], sorted by (episode, index)."""
+
+    episode_of_step: Tensor = _column(torch.int64)
+    index_in_episode: Tensor = _column(torch.int64)
+    """Place of the step in its episode, growing by at least one; 1 is an episode's first action."""
+    reward: Tensor = _read(torch.float32, lambda before, step: step.reward)
+    anchor: Tensor = _read(torch.int64, lambda before, step: _hash(before.info["step"]["anchor"]))
+    """Hash of the observation the step acted on."""
+    state: Tensor = _read(torch.int64, lambda before, step: _hash(before.info["step"]["state"]))
+    """Hash of the simulator state the step acted on."""
+    valid: Tensor = _read(torch.bool, lambda before, step: step.info["step"]["valid"])
+    """True where the environment accepted the action."""
+    kind: Tensor = _read(torch.int64, lambda before, step: KINDS.index(step.info["step"]["kind"]))
+    """Position in `KINDS`."""
+    action_start: Tensor | None = _read(
+        torch.int64, lambda before, step: _action_span(step)[0], optional=True
+    )
+    """First token of the action, counted from the step's first sampled token."""
+    action_end: Tensor | None = _read(torch.int64, lambda before, step: _action_span(step)[1], optional=True)
+    """One past the last token of the action, counted likewise."""
+    value: Tensor | None = _filled(torch.float32, "fill_value")
+    """A critic's estimate, before the step, of the rewards from it on."""
+    mc_value: Tensor | None = _filled(torch.float32, "fill_mc_value")
+    """Mean sum of the rewards of fresh attempts that begin where the step was chosen."""
+    optimal_distance: Tensor | None = _told(
+        torch.int64, _DISTANCE, lambda before, step: before.info.get("optimal_distance")
+    )
+    """Fewest actions to the goal before the step; -2 where it cannot be reached."""
+    gold_seen: Tensor | None = _told(torch.float32, _GOLD, lambda before, step: step.info.get("gold_seen"))
+    """Share of the gold evidence seen once the step is done."""
+    gold_answer_logprob: Tensor | None = _filled(torch.float32, "fill_gold_answer_logprob")
+    """Mean log-probability per token of the gold answer, if it were given instead of the step."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Episodes:
+    """One row per episode; columns [E]."""
+
+    group_of_episode: Tensor = _column(torch.int64)
+    """Episodes of one group played the same task; groups are numbered 0 to G-1."""
+    episode_return: Tensor = _read(torch.float32, lambda episode: episode.episode_return)
+    success: Tensor = _read(torch.bool, lambda episode: episode.success)
+    last_distance: Tensor | None = _told(
+        torch.int64, _DISTANCE, lambda episode: episode.steps[-1].info.get("optimal_distance")
+    )
+    """`Steps.optimal_distance` after the last step."""
+    first_gold_seen: Tensor | None = _told(
+        torch.float32, _GOLD, lambda episode: episode.steps[0].info.get("gold_seen")
+    )
+    """`Steps.gold_seen` before the first step."""
+    informed: Tensor | None = _filled(torch.bool, "fill_informed")
+    """True where the teacher has read something that the student has not."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TopK:
+    """The likeliest tokens at some places and their log-probabilities (nats), both [M, K].
+
+    In a batch the M places are its action tokens, row by row.
+    """
+
+    ids: Tensor
+    logprobs: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that cannot belong together."""
+        shapes = tuple(self.ids.shape), tuple(self.logprobs.shape)
+        if len(shapes[0]) != 2 or shapes[0] != shapes[1] or self.ids.dtype != torch.int64:
+            raise ValueError(f"ids must be int64 and like the log-probabilities [M, K], got {shapes}")
+
+
+Table = Tokens | Steps | Episodes
+AnyTable = TypeVar("AnyTable", Tokens, Steps, Episodes)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -51,14 +170,14 @@ class Batch:
     tokens: Tokens
     steps: Steps
     episodes: Episodes
-    teacher_topk: TopK | None = None
-    """The teacher's likeliest tokens at every action token; None when not computed."""
+    teacher_topk: TopK | None = _filled(None, "fill_teacher_topk")
+    """The teacher's likeliest tokens at every action token."""
 
     def __post_init__(self) -> None:
         """Refuse columns of the wrong shape or type, naming the column."""
-        check_columns("tokens", self.tokens, self.tokens.input_ids.shape, 2)
-        check_columns("steps", self.steps, self.steps.episode_of_step.shape, 1)
-        check_columns("episodes", self.episodes, self.episodes.group_of_episode.shape, 1)
+        _check_columns("tokens", self.tokens, self.tokens.input_ids.shape, 2)
+        _check_columns("steps", self.steps, self.steps.episode_of_step.shape, 1)
+        _check_columns("episodes", self.episodes, self.episodes.group_of_episode.shape, 1)
         places, sampled = self.teacher_topk, int(self.action_mask.sum())
         if places is not None and len(places.ids) != sampled:
             raise ValueError(f"teacher_topk has {len(places.ids)} places for {sampled} action tokens")
@@ -72,6 +191,12 @@ class Batch:
     def group_of_step(self) -> Tensor:
         """[S] group of the episode of every step."""
         return self.episodes.group_of_episode[self.steps.episode_of_step]
+
+    @property
+    def last_step(self) -> Tensor:
+        """[S] bool, True at the last step of every episode."""
+        episode = self.steps.episode_of_step
+        return torch.cat([episode[1:] != episode[:-1], torch.ones_like(episode[:1], dtype=torch.bool)])
 
     @property
     def num_rows(self) -> int:
@@ -88,106 +213,83 @@ class Batch:
         """Rows of the episodes table, E."""
         return self.episodes.group_of_episode.shape[0]
 
-    def with_tokens(
-        self,
-        *,
-        old_logprobs: Tensor | None = None,
-        student_logprobs: Tensor | None = None,
-        teacher_logprobs: Tensor | None = None,
-        ref_logprobs: Tensor | None = None,
-    ) -> "Batch":
-        """A batch with these [N, T] columns of log-probabilities put in; None leaves a column as it is."""
-        given = {
-            "old_logprobs": old_logprobs,
-            "student_logprobs": student_logprobs,
-            "teacher_logprobs": teacher_logprobs,
-            "ref_logprobs": ref_logprobs,
+    def with_columns(self, **given: Tensor | TopK) -> Batch:
+        """A batch with these columns put in, each in the table that has a column of its name.
+
+        Raises:
+            ValueError: no table has such a column, or it has the wrong shape.
+            TypeError: it has the wrong type.
+        """
+        changed: dict[str, dict[str, Any]] = {"tokens": {}, "steps": {}, "episodes": {}, "": {}}
+        for name, column in given.items():
+            changed[owner(name)][name] = column
+        tables = {
+            table: replace(getattr(self, table), **new) for table, new in changed.items() if table and new
         }
-        changed = {name: column for name, column in given.items() if column is not None}
-        return replace(self, tokens=replace(self.tokens, **changed))
+        return replace(self, **tables, **changed[""])
 
-    def with_steps(
-        self,
-        *,
-        value: Tensor | None = None,
-        mc_value: Tensor | None = None,
-        gold_answer_logprob: Tensor | None = None,
-    ) -> "Batch":
-        """A batch with these [S] columns put in; None leaves a column as it is."""
-        given = {"value": value, "mc_value": mc_value, "gold_answer_logprob": gold_answer_logprob}
-        changed = {name: column for name, column in given.items() if column is not None}
-        return replace(self, steps=replace(self.steps, **changed))
-
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Batch":
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Batch:
         """A batch on another device, or with its floating columns in another floating type."""
         likely = self.teacher_topk
         return Batch(
-            replace(self.tokens, **moved(self.tokens, device, dtype)),
-            replace(self.steps, **moved(self.steps, device, dtype)),
-            replace(self.episodes, **moved(self.episodes, device, dtype)),
+            _moved(self.tokens, device, dtype),
+            _moved(self.steps, device, dtype),
+            _moved(self.episodes, device, dtype),
             None if likely is None else TopK(likely.ids.to(device), likely.logprobs.to(device, dtype)),
         )
 
-    @staticmethod
-    def from_lists(
-        rows: Sequence[TokenRow], steps: Sequence[StepRow], episodes: Sequence[EpisodeRow], pad_id: int = 0
-    ) -> "Batch":
-        """Build a batch from plain lists; rows are padded on the right with `pad_id` to the longest."""
-        if not rows or not steps or not episodes:
-            got = f"{len(rows)} rows, {len(steps)} steps and {len(episodes)} episodes"
-            raise ValueError(f"a batch needs at least one row, step and episode; got {got}")
-        sizes = [len(row["input_ids"]) for row in rows]
-        length = max(sizes)
-        shared = {
-            "attention_mask": torch.tensor([padded([True] * size, length, False) for size in sizes]),
-            "position_ids": torch.tensor([padded(range(size), length, 0) for size in sizes]),
-        }
-        pads = {"input_ids": pad_id, "step_of_token": -1}
-        given = [padded_row(number, row, length, pads) for number, row in enumerate(rows)]
-        tokens = Tokens(**shared, **tensors("rows", Tokens, given, derived=frozenset(shared)))
-        return Batch(
-            tokens,
-            Steps(**tensors("steps", Steps, steps)),
-            Episodes(**tensors("episodes", Episodes, episodes)),
-        )
+
+def column_fields() -> dict[str, Field[Any]]:
+    """The declaration of every column, by its name; metadata has its type and where its values come from."""
+    return {
+        spec.name: spec for kind in (Tokens, Steps, Episodes, Batch) for spec in fields(kind) if spec.metadata
+    }
 
 
-def collate(episodes: Sequence[Episode], pad_id: int, *, anchor_similarity: float = 1.0) -> Batch:
-    """The batch of these episodes, in their order; only steps with tokens become steps of the batch.
-
-    A step whose tokens say `new_row` begins a row, any other continues the row before it, so the layout (a
-    row per episode or a row per step) comes out as it was sampled. Episodes of one (run, update, group) form
-    a group.
-
-    Args:
-        episodes: finished episodes without errors; failed ones are left out by the caller.
-        pad_id: id put in `input_ids` beyond the end of a row.
-        anchor_similarity: observations of a group that are at least so alike have the same `anchor`; at 1
-            those that are equal.
+def owner(name: str) -> str:
+    """The table of a batch that has a column of this name; "" for a column of the batch itself.
 
     Raises:
-        ValueError: an episode failed, has no tokens, is there twice, or plays another task than its group.
+        ValueError: there is no such column.
     """
-    rows: list[TokenRow] = []
-    steps: list[StepRow] = []
-    table: list[EpisodeRow] = []
-    seen: list[str] = []
-    groups = group_numbers(episodes)
-    for number, (episode, group) in enumerate(zip(episodes, groups, strict=True)):
-        first_row = len(rows)
-        for index, tokens in sampled_steps(episode):
-            if tokens.new_row or len(rows) == first_row:
-                rows.append({"input_ids": [], "step_of_token": [], "old_logprobs": []})
-            extend(rows[-1], tokens, len(steps))
-            steps.append(step_row(episode.steps[index - 1], episode.steps[index], tokens, number, index))
-            seen.append(episode.steps[index - 1].observation)
-        table.append(episode_row(episode, group))
-    if anchor_similarity != 1:
-        places = [groups[step["episode_of_step"]] for step in steps]
-        for step, anchor in zip(steps, similar_anchors(seen, places, anchor_similarity), strict=True):
-            step["anchor"] = anchor
-    if any(step.get("optimal_distance", -1) == -1 for step in steps):
-        steps, table = without(steps, "optimal_distance"), without(table, "last_distance")
-    if any(step.get("gold_seen", -1.0) == -1.0 for step in steps):
-        steps, table = without(steps, "gold_seen"), without(table, "first_gold_seen")
-    return Batch.from_lists(rows, steps, table, pad_id)
+    for table, kind in (("tokens", Tokens), ("steps", Steps), ("episodes", Episodes), ("", Batch)):
+        if any(spec.name == name and spec.metadata for spec in fields(kind)):
+            return table
+    raise ValueError(f"no column {name!r}; a batch has {', '.join(sorted(column_fields()))}")
+
+
+def columns(table: Table) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor of every computed column."""
+    for spec in fields(table):
+        column = getattr(table, spec.name)
+        if column is not None:
+            yield spec.name, column
+
+
+def _moved(table: AnyTable, device: torch.device | str | None, dtype: torch.dtype | None) -> AnyTable:
+    """Every column on `device`, the floating ones in `dtype`."""
+    new = {
+        name: column.to(device=device, dtype=dtype if column.is_floating_point() else None)
+        for name, column in columns(table)
+    }
+    return replace(table, **new)
+
+
+def _check_columns(name: str, table: Table, shape: torch.Size, dims: int) -> None:
+    """Raise unless every column has this shape, its declared type, and the device of the first."""
+    types = {spec.name: spec.metadata["dtype"] for spec in fields(table)}
+    device = next(column.device for _, column in columns(table))
+    if len(shape) != dims:
+        raise ValueError(f"{name} columns have {dims} dimension(s), the first has shape {tuple(shape)}")
+    for column_name, column in columns(table):
+        where, wanted = f"{name}.{column_name}", types[column_name]
+        if column.shape != shape:
+            raise ValueError(f"{where} has shape {tuple(column.shape)}; all {name} must have {tuple(shape)}")
+        same_type = column.is_floating_point() if wanted.is_floating_point else column.dtype == wanted
+        if not same_type:
+            kind = "a floating type" if wanted.is_floating_point else str(wanted)
+            raise TypeError(
+                f"{where} is {column.dtype}, must be {kind}: was another tensor passed in its place?"
+            )
+        if column.device != device:
+            raise ValueError(f"{where} is on {column.device}, the rest on {device}: use Batch.to(device)")

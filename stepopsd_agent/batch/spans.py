@@ -60,9 +60,7 @@ def _answers(batch: Batch, span: Span) -> Tensor:
     answers = batch.steps.kind == KINDS.index("answer")
     if span == "answer":
         return answers
-    episode = batch.steps.episode_of_step
-    last = torch.cat([episode[1:] != episode[:-1], torch.ones_like(episode[:1], dtype=torch.bool)])
-    return answers & last
+    return answers & batch.last_step
 
 
 def place_in_step(step_of_token: Tensor, steps: int) -> Tensor:

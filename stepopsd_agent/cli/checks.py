@@ -1,67 +1,21 @@
-"""What a command checks before it starts: bad input ends in one clear line and leaves nothing half made."""
+"""Checks before a command starts: bad input ends in one clear line and leaves nothing half made."""
 
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import torch
 
-from stepopsd_agent.config.alarms import AlarmConfig, AlarmsConfig
-from stepopsd_agent.config.run import EnvConfig, RunConfig
-from stepopsd_agent.rollout.rollout import Task, begin
-from stepopsd_agent.tasks.make import make_stack, task_ids
-from stepopsd_agent.tasks.registry import evaluation_sets, foreign_setting
-
-LEAST: dict[str, float] = {
-    "updates": 1,
-    "threads": 0,
-    "checkpoint_every": 1,
-    "rollout.tasks": 1,
-    "rollout.group_size": 1,
-    "rollout.slots": 1,
-    "rollout.max_tokens": 1,
-    "rollout.top_k": 0,
-    "rollout.max_rounds": 1,
-    "rollout.mc_rollouts": 1,
-    "hindsight.top_k": 0,
-    "hindsight.ema_rate": 0,
-    "hindsight.max_peer_tokens": 1,
-    "hindsight.refresh": 1,
-    "schedule.decay_updates": 1,
-    "critic.lr": 0,
-    "alarms.window": 1,
-    "alarms.lower_by": 0,
-    "learner.lr": 0,
-    "learner.kl_coef": 0,
-    "learner.mini_batches": 1,
-    "learner.tokens_per_micro_batch": 1,
-    "learner.lr_warmup": 0,
-    "learner.lora.rank": 0,
-    "learner.lora.alpha": 0,
-    "eval.num_games": 1,
-    "eval.num_questions": 1,
-    "eval.every": 0,
-    "eval.temperature": 0,
-    "warmstart.demonstrations": 1,
-    "warmstart.passes": 1,
-    "warmstart.batch_rows": 1,
-    "warmstart.lr": 0,
-    "warmstart.mistake_rate": 0,
-    "warmstart.mistake_passes": 0,
-    "warmstart.novice_demonstrations": 0,
-    "warmstart.novice_mistake_rate": 0,
-    "warmstart.hindsight_steps": 0,
-    "warmstart.observation_weight": 0,
-}
-"""The smallest value of settings that have one; the parser knows the types only."""
+from stepopsd_agent.config import AlarmConfig, AlarmsConfig, EnvConfig, RunConfig
+from stepopsd_agent.rollout.playing import Attempt, begin
+from stepopsd_agent.tasks import env_arguments, evaluation_sets, get, make_stack, task_ids
 
 
 class UsageError(Exception):
-    """What was asked for cannot be done; the message says what can, or what to do first."""
+    """The request cannot be carried out; the message says what can, or what to do first."""
 
 
 @contextmanager
@@ -75,13 +29,7 @@ def settings_checked() -> Iterator[None]:
 
 def check_numbers(config: RunConfig) -> None:
     """Refuse numbers that no run can use, naming the key."""
-    values = asdict(config)
-    for key, least in LEAST.items():
-        value: Any = values
-        for name in key.split("."):
-            value = value[name]
-        if isinstance(value, int | float) and value < least:  # not "auto", not absent
-            raise UsageError(f"{key} is {value}; the smallest value is {least}")
+    _check_bounds(config, "")
     rollout = config.rollout
     if rollout.temperature <= 0:
         raise UsageError(
@@ -117,6 +65,17 @@ def check_numbers(config: RunConfig) -> None:
         )
 
 
+def _check_bounds(section: Any, path: str) -> None:
+    """Refuse numbers below the smallest value that their fields state (`config.limits`)."""
+    for spec in fields(section):
+        value = getattr(section, spec.name)
+        if is_dataclass(value):
+            _check_bounds(value, f"{path}{spec.name}.")
+        least = spec.metadata.get("least")
+        if least is not None and isinstance(value, int | float) and value < least:  # not "auto", not absent
+            raise UsageError(f"{path}{spec.name} is {value}; the smallest value is {least}")
+
+
 def check_alarms(config: AlarmsConfig, method: str, scheduled: frozenset[str]) -> None:
     """Refuse alarms whose consequence would be none.
 
@@ -141,6 +100,8 @@ def check_device(device: str) -> None:
         raise UsageError(f'device is {device!r}; give "cpu", "cuda" or "cuda:N"')
     if device == "cpu":
         return
+    import torch
+
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(device.partition(":")[2] or 0) >= count:
         raise UsageError(
@@ -151,16 +112,16 @@ def check_device(device: str) -> None:
 
 def check_environment(config: RunConfig) -> None:
     """Refuse settings that the environment would not read, or not understand."""
-    problem = foreign_setting(config)
-    if problem:
-        raise UsageError(problem)
     with settings_checked():
+        env_arguments(config.env)
+        held_out = get(config.env.id).held_out_settings(config.eval.arguments)
+        _check_bounds(held_out, "eval.")
         evaluation_sets(config)
 
 
 @contextmanager
 def checked_games(*configs: EnvConfig) -> Iterator[None]:
-    """Make each environment and begin its first task, so that what is missing or broken is told at once.
+    """Make each environment and begin its first task, so that missing or broken data are reported at once.
 
     They stay open inside the `with`: what environments share, such as a retriever's server, is started once.
     """
@@ -168,7 +129,7 @@ def checked_games(*configs: EnvConfig) -> Iterator[None]:
         for config in configs:
             with settings_checked():
                 env = opened.enter_context(closing(make_stack(config)))
-            begin(env, Task(task_ids(env)[0], seed=0))
+            begin(env, Attempt(task_ids(env)[0], seed=0))
         yield
 
 

@@ -1,9 +1,9 @@
 """From parsed settings to the objects that more than one command works with."""
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import (
@@ -13,16 +13,15 @@ from stepopsd_agent.cli.checks import (
     check_numbers,
     settings_checked,
 )
-from stepopsd_agent.config.run import RunConfig, config_from_dict
-from stepopsd_agent.models.policy import Policy, load_policy
-from stepopsd_agent.models.prompt_format import PromptFormat, make_format
-from stepopsd_agent.tasks.registry import environment
+from stepopsd_agent.config import RunConfig, config_from_dict
+from stepopsd_agent.models import Policy
+from stepopsd_agent.tasks import system_message
 
 
 def config_of(settings: Namespace) -> RunConfig:
     """The ``RunConfig`` among the parsed settings, as it is."""
     values = settings.as_dict()
-    return config_from_dict({f.name: values[f.name] for f in fields(RunConfig)})
+    return config_from_dict({spec.name: values[spec.name] for spec in fields(RunConfig)})
 
 
 def run_config(settings: Namespace) -> RunConfig:
@@ -32,8 +31,27 @@ def run_config(settings: Namespace) -> RunConfig:
     check_environment(config)
     check_device(config.device)
     if config.threads:
+        import torch
+
         torch.set_num_threads(config.threads)
     return config
+
+
+def load_run_policy(config: RunConfig) -> Policy:
+    """The model that the settings name, with the prompt format they ask for."""
+    from stepopsd_agent.models.policy import load_policy
+
+    model = config.model
+    with settings_checked():
+        return load_policy(
+            model.path,
+            device=config.device,
+            dtype=model.dtype,
+            gguf_file=model.gguf_file,
+            chat=model.chat,
+            system=system_message(config),
+            enable_thinking=model.enable_thinking,
+        )
 
 
 def trained_policy(config: RunConfig) -> Policy:
@@ -43,15 +61,14 @@ def trained_policy(config: RunConfig) -> Policy:
             "model.path is 'tiny', a fresh model that knows no commands; make one that does with: "
             "stepopsd warmstart --out FOLDER, then give --model.path FOLDER"
         )
-    return load_policy(config.model, config.device)
+    return load_run_policy(config)
 
 
-def prompt_format(policy: Policy, config: RunConfig) -> PromptFormat:
-    """How this model is prompted."""
-    own = environment(config.env.id).system
-    system = own if config.model.system is None else config.model.system
-    with settings_checked():
-        return make_format(policy, config.model.chat, system, config.model.enable_thinking)
+def episode_folder(path: str) -> Path:
+    """The folder of episodes: a run folder keeps them in ``episodes/``."""
+    folder = Path(path).expanduser()
+    inner = folder / "episodes"
+    return inner if inner.is_dir() else folder
 
 
 def describe(table: dict[str, Any], unit: str = "games") -> str:

@@ -1,49 +1,55 @@
 """``stepopsd credit list`` and ``stepopsd credit score``."""
 
+import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import Namespace
 
 from stepopsd_agent import credit
-from stepopsd_agent.batch import Batch, collate
-from stepopsd_agent.batch.audit import audit, audit_credit
-from stepopsd_agent.batch.penalties import penalise_invalid
 from stepopsd_agent.cli.checks import UsageError, settings_checked
-from stepopsd_agent.cli.common import prompt_format, run_config, trained_policy
-from stepopsd_agent.config.run import RunConfig
-from stepopsd_agent.credit.base import CreditMethod
-from stepopsd_agent.hindsight.teacher import taught
-from stepopsd_agent.hindsight.teacher_logprobs import plain_logprobs
-from stepopsd_agent.learner.columns import RECORDED, Columns, check_recorded
-from stepopsd_agent.models.packed.token_budget import TokenBudget
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.rollout.rollout import Sampling
+from stepopsd_agent.cli.common import episode_folder, run_config, trained_policy
+from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.run.files.atomic import write_bytes_atomic
-from stepopsd_agent.run.score_records import (
-    credit_records,
-    grouped,
-    has_tokens,
-    with_a_token_per_step,
-    with_tokens_of_text,
-)
-from stepopsd_agent.tasks.make import make_stack
-from stepopsd_wrappers import Episode, read_episodes
+from stepopsd_wrappers import read_episodes
 
+HELP = "list the credit methods with their papers, or compute one on recorded episodes of any agent"
+USES = frozenset("seed device threads env model rollout hindsight learner credit".split())
 IN_TRAINING = frozenset({"value", "mc_value"})
 """Columns that take a trained critic, or the policy that acted, and so a run."""
 
 
-def run_credit(settings: Namespace) -> int:
+def add_flags(parser: Parser) -> None:
+    """The action, the records and the groups."""
+    absent = argparse.SUPPRESS
+    parser.usage = "stepopsd credit {list,score} [EPISODES] [--config FILE] [--SETTING VALUE ...]"
+    parser.add_argument("action", choices=["list", "score"], help="what to do")
+    parser.add_argument("episodes", nargs="?", help="folder of recorded episodes, or a run folder")
+    parser.add_argument(
+        "--group_by",
+        choices=["recorded", "task"],
+        default=absent,
+        help="compare attempts that were played as a group (default), or all attempts at a task",
+    )
+    parser.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="file to write to")
+
+
+def run(settings: Namespace) -> int:
     """List the methods, or compute one on recorded episodes."""
     if settings.action == "list":
         print(listing())
         return 0
     if settings.get("episodes") is None:
         raise UsageError("credit score needs the episodes: stepopsd credit score FOLDER --credit.method NAME")
+    return _score(settings)
+
+
+def _score(settings: Namespace) -> int:
+    """Compute a method on recorded episodes and write the credit of every step."""
+    from stepopsd_agent.learner.columns import recorded_columns
+    from stepopsd_agent.run.score_records import score_records
+
     config = run_config(settings)
     chosen = settings.credit.as_dict()
     name = chosen.pop("method")
@@ -54,29 +60,31 @@ def run_credit(settings: Namespace) -> int:
                 f"credit method {name!r} needs {', '.join(missing)}, which only a run can compute: "
                 f"stepopsd train --credit.method {name}"
             )
-    folder = episode_folder(Path(settings.episodes).expanduser())
+    folder = episode_folder(settings.episodes)
     episodes = list(read_episodes(folder))
-    sound = [episode for episode in episodes if episode.steps[-1].error is None]
-    if not sound:
+    valid = [episode for episode in episodes if not episode.failed]
+    if not valid:
         raise UsageError(f"{folder} holds no episode that ended without an error: there is nothing to score")
+    policy = trained_policy(config) if method.needs - recorded_columns() else None
     beside = folder if folder.is_dir() else folder.parent
     out = Path(settings.out).expanduser() if "out" in settings else beside / f"credit-{name}.jsonl"
-    records, alone, further = _scored(
-        sound, config, method, {"name": name, **chosen}, settings.get("group_by", "recorded")
-    )
-    lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
+    with settings_checked():
+        scored = score_records(
+            valid, config, method, {"name": name, **chosen}, policy, settings.get("group_by", "recorded")
+        )
+    lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in scored.records)
     write_bytes_atomic(out, lines.encode())
-    steps = sum(len(record["steps"]) for record in records)
-    left = (
-        f"; {len(episodes) - len(sound)} that met an error are left out" if len(sound) < len(episodes) else ""
-    )
-    credited = sum(any(step["tokens"]) for record in records for step in record["steps"])
-    print(f"{name}: {len(records)} episodes, {steps} steps, {credited} of them with credit{left}")
-    if further:
-        print(f"its further loss ({further}) is learned from in a run alone, and no part of the file")
-    if alone:
+    steps = [step for record in scored.records for step in record["steps"]]
+    failed = len(episodes) - len(valid)
+    left = f"; {failed} that met an error are left out" if failed else ""
+    credited = sum(any(step["tokens"]) for step in steps)
+    print(f"{name}: {len(scored.records)} episodes, {len(steps)} steps, {credited} of them with credit{left}")
+    if scored.terms:
+        names = ", ".join(scored.terms)
+        print(f"its further loss ({names}) is learned from in a run alone, and no part of the file")
+    if scored.alone:
         print(
-            f"{alone} episodes have a group of their own, and most methods compare members of a group: "
+            f"{scored.alone} episodes are alone in their group, but most methods compare members of a group: "
             "--group_by task puts all attempts at a task in one"
         )
     print(f"written to {out}")
@@ -97,63 +105,3 @@ def listing() -> str:
             f"    settings: {settings or 'none'}",
         ]
     return "\n".join(lines)
-
-
-def episode_folder(path: Path) -> Path:
-    """Where the episodes are: a run folder keeps them in ``episodes/``."""
-    inner = path / "episodes"
-    return inner if inner.is_dir() else path
-
-
-def _scored(
-    episodes: Sequence[Episode], config: RunConfig, method: CreditMethod, about: dict[str, Any], by: Any
-) -> tuple[list[dict[str, Any]], int, str]:
-    """The records with credit, how many episodes have nobody to be compared with, and names of loss terms."""
-    modelled = bool(method.needs - set(RECORDED))
-    tokens = [has_tokens(episode) for episode in episodes]
-    policy = trained_policy(config) if modelled else None
-    if any(tokens) and not all(tokens):
-        raise UsageError("some of the episodes were played by a model and others were not: score them apart")
-    if not any(tokens):
-        episodes = [_given_tokens(episode, config, policy) for episode in episodes]
-    records, alone, further = [], 0, set[str]()
-    for part in grouped(episodes, by):
-        with settings_checked():
-            batch = collate(part, pad_id=0, anchor_similarity=config.rollout.anchor_similarity)
-        audit(batch)
-        check_recorded(batch, method.needs)
-        batch = penalise_invalid(batch, config.rollout.invalid_penalty)
-        filled = _filled(batch, part, config, method.needs, policy)
-        result = method(filled)
-        audit_credit(filled, result)
-        records += credit_records(part, filled, result, about)
-        further |= {term.name for term in result.terms}
-        sizes = batch.episodes.group_of_episode.bincount()
-        alone += int((sizes == 1).sum())
-    return records, alone, ", ".join(sorted(further))
-
-
-def _given_tokens(episode: Episode, config: RunConfig, policy: Policy | None) -> Episode:
-    """Tokens for the record of an agent that has none."""
-    if policy is None:
-        return with_a_token_per_step(episode)
-    return with_tokens_of_text(policy, prompt_format(policy, config), episode, config.env.response)
-
-
-def _filled(
-    batch: Batch, episodes: Sequence[Episode], config: RunConfig, needs: frozenset[str], policy: Policy | None
-) -> Batch:
-    """The batch with the needed columns; the model is the student and, reading hindsight, the teacher."""
-    if policy is None:
-        return batch
-    batch, budget = batch.to(policy.device), TokenBudget(config.learner.tokens_per_micro_batch, policy.device)
-    temperature = config.rollout.temperature
-    own = plain_logprobs(
-        policy, batch, tokens_per_pass=budget, temperature=temperature, attention=config.learner.attention
-    )
-    batch = batch.with_tokens(old_logprobs=own, student_logprobs=own)
-    batch = taught(policy, batch, episodes, config, needs, budget)
-    sampling = Sampling("score", temperature, config.rollout.max_tokens, config.rollout.max_row_tokens)
-    columns = Columns(config, policy, prompt_format(policy, config), needs)
-    envs = [make_stack(config.env)] if "gold_answer_logprob" in needs else []
-    return columns.fill(batch, episodes, needs, envs, sampling, budget)[0]

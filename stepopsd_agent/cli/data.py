@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import UsageError
+from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.run.files.atomic import write_json_atomic
 from stepopsd_agent.run.progress import progress
 from stepopsd_envs.alfworld.official import (
@@ -23,6 +24,8 @@ from stepopsd_envs.alfworld.official import (
 from stepopsd_envs.alfworld.release import PUBLISHED, SplitCheck, check_split
 from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, canonical, fingerprint_files
 
+HELP = "find the official games, compare them with the published ones, or download them"
+USES: frozenset[str] = frozenset()
 PROGRAM = "alfworld-download"
 BY_HAND = (
     "or, by hand, get json_2.1.2_tw-pddl.zip from https://github.com/alfworld/alfworld/releases, the only "
@@ -31,7 +34,34 @@ BY_HAND = (
 Games = Mapping[str, Sequence[TaskFile]]
 
 
-def run_data(settings: Namespace) -> int:
+def add_flags(parser: Parser) -> None:
+    """The data set, where it is, and what to do about it."""
+    parser.description = (
+        f"{parser.description} Exit code 0: all found are as published, be it a part of them; 1: some are "
+        "not; 2: none found, or the download failed."
+    )
+    parser.usage = "stepopsd data alfworld [--data_root FOLDER] [--download] [--manifest FILE]"
+    parser.add_argument("dataset", choices=["alfworld"], help="which games")
+    parser.add_argument(
+        "--data_root",
+        type=str,
+        metavar="FOLDER",
+        help="folder that holds the splits (default: $ALFWORLD_DATA, else ~/.cache/alfworld)",
+    )
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="get what is missing with alfworld-download (extra alfworld); takes gigabytes",
+    )
+    parser.add_argument(
+        "--manifest",
+        type=str,
+        metavar="FILE",
+        help="write the list of games, with the hash of each and the fingerprint of each split, as JSON",
+    )
+
+
+def run(settings: Namespace) -> int:
     """Find, verify, and on demand download; 1 when games are not as published."""
     root = data_folder(settings.data_root)
     splits = _found(root)

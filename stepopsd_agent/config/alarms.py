@@ -1,8 +1,10 @@
-"""When a run raises an alarm, and what follows."""
+"""Settings of the alarms: thresholds and consequences."""
 
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
+
+from stepopsd_agent.config.limits import at_least
 
 Consequence = Literal["off", "warn", "lower", "stop"]
 
@@ -22,10 +24,10 @@ class AlarmConfig:
 
 @dataclass
 class AlarmsConfig:
-    """What is watched, in means over the latest updates.
+    """Thresholds of the alarms, each for a mean over the latest updates.
 
     Attributes:
-        window: updates in a mean; no alarm is raised before there are so many.
+        window: number of updates in a mean; no alarm is raised before that many were made.
         lower_by: what "lower" multiplies the scheduled fields by.
         gap: largest mean |log p_teacher - log p_student| of a kind of token, in nats; raised above.
         clip: share of tokens that the clipped surrogate gives no gradient; raised above.
@@ -38,8 +40,8 @@ class AlarmsConfig:
             token; raised above.
     """
 
-    window: int = 5
-    lower_by: float = 0.5
+    window: int = at_least(1, 5)
+    lower_by: float = at_least(0, 0.5)
     gap: AlarmConfig = field(default_factory=partial(AlarmConfig, 3.0))
     clip: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.3))
     credit: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.1))

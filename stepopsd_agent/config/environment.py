@@ -1,68 +1,41 @@
-"""Which environment, on which tasks, seen how: the sections ``env`` and ``eval`` of a run's settings."""
+"""The environment of a run and its evaluation: the sections ``env`` and ``eval`` of the settings.
 
-from dataclasses import dataclass
-from typing import Literal
+An environment's constructor says which arguments it takes (see `tasks.settings`), so they are kept as a
+mapping. In files and flags they stand beside the other settings of their section: ``env.tier``,
+``eval.games``.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from stepopsd_agent.config.limits import at_least
+from stepopsd_wrappers.parse_response import ResponseFormat
+from stepopsd_wrappers.text_history import Layout
 
 
 @dataclass
 class EnvConfig:
-    """Which tasks, and how the agent sees them. A setting that the environment ``id`` lacks is refused.
+    """The environment and how its texts are shown to a language model.
 
     Attributes:
-        id: Gymnasium id: stepopsd/ALFWorld-v0, stepopsd/SearchQA-v0, or one that takes the same arguments.
-        games: ALFWorld: "generated", an official split (train, valid_seen, valid_unseen), a folder, or a
-            file.
-        data_root: ALFWorld: folder that holds the official splits; $ALFWORLD_DATA when absent.
-        engine: ALFWorld: "native", or "textworld": the original packages, slow, with the same answers.
-        tier: size of generated houses, or of the synthetic encyclopedia.
-        split: generated tasks for training or test; disjoint.
-        task_types: keep only these; all when absent.
-        num_games: ALFWorld: keep the first n games of the canonical list.
-        oracle: ALFWorld: tell the optimal number of commands to win after every step, for records and credit
-            methods.
-        reward: "success" (1 for winning, or for an exact answer); ALFWorld also "goal_conditions" (a share
-            for every condition of the goal) or "optimal_distance" (success shaped by the optimal distance);
-            SearchQA also "em" (the same as success) or "f1" (words in common with a golden answer).
-        domain_randomization: ALFWorld: number the things of each kind anew in every episode.
-        step_limit: ALFWorld: environment steps before an episode is truncated.
-        questions: SearchQA: "synthetic", a JSONL file, or the name of a data set.
-        num_questions: SearchQA: keep the first n questions of the canonical list.
-        retriever: SearchQA: "bm25", "lucene", "dense", "hybrid", or the address of a server
-            (http://host:port).
-        corpus: SearchQA: passages to search, a JSONL file or a folder of `stepopsd index`; the synthetic
-            encyclopedia when absent.
-        topk: SearchQA: passages that a search shows.
-        max_turns: SearchQA: searches before the closing turn, in which only an answer counts.
-        max_information: SearchQA: longest text of passages that a search shows, in characters; the
-            environment's own limit when absent.
+        id: Gymnasium id of an environment that `stepopsd_agent.tasks` knows; "module:id" imports the module
+            first.
         layout: "transcript" (one row per episode) or "window" (task and the last steps, one row per step).
         history: steps shown by the window layout.
-        response: "plain" (the response is the action), "tags" (action inside <action> tags) or "search"
-            (Search-R1's tags, handed on whole), which in SearchQA is what plain means.
+        response: "plain" (the response is the action; in SearchQA the same as search), "tags" (the action
+            stands inside <action> tags) or "search" (Search-R1's tags, handed on whole).
+        arguments: of the environment's constructor; those that are absent have its defaults.
     """
 
     id: str = "stepopsd/ALFWorld-v0"
-    games: str = "generated"
-    data_root: str | None = None
-    engine: Literal["native", "textworld"] = "native"
-    tier: Literal["tiny", "small", "full"] = "small"
-    split: Literal["train", "test"] = "train"
-    task_types: list[str] | None = None
-    num_games: int | None = None
-    oracle: bool = False
-    reward: Literal["success", "goal_conditions", "optimal_distance", "em", "f1"] = "success"
-    domain_randomization: bool = False
-    step_limit: int = 50
-    questions: str = "synthetic"
-    num_questions: int | None = None
-    retriever: str = "bm25"
-    corpus: str | None = None
-    topk: int = 3
-    max_turns: int = 4
-    max_information: int | None = None
-    layout: Literal["transcript", "window"] = "transcript"
+    layout: Layout = "transcript"
     history: int = 2
-    response: Literal["plain", "tags", "search"] = "plain"
+    response: ResponseFormat = "plain"
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def changed(self, **arguments: Any) -> "EnvConfig":
+        """The same with some constructor arguments changed."""
+        return replace(self, arguments={**self.arguments, **arguments})
 
 
 @dataclass
@@ -70,20 +43,12 @@ class EvalConfig:
     """Evaluation on held-out tasks.
 
     Attributes:
-        games: ALFWorld: as env.games, for evaluation; "generated" uses the test houses.
-        num_games: ALFWorld: games per evaluation.
-        questions: SearchQA: as env.questions, or a list of files or names, each of which gets a table of its
-            own; "synthetic" uses the test encyclopedia.
-        num_questions: SearchQA: the first n questions of each set; all when absent.
-        task_types: keep only these; when absent those of env.task_types.
         every: updates between evaluations during training; 0 means only at start and end.
-        temperature: 0 takes the likeliest token.
+        temperature: of sampling; 0 takes the likeliest token.
+        arguments: which tasks are held out; the environment's `TaskSpec.held_out` has the fields and
+            defaults.
     """
 
-    games: str = "generated"
-    num_games: int = 100
-    questions: list[str] | str = "synthetic"
-    num_questions: int | None = 100
-    task_types: list[str] | None = None
-    every: int = 0
-    temperature: float = 0.4
+    every: int = at_least(0, 0)
+    temperature: float = at_least(0, 0.4)
+    arguments: dict[str, Any] = field(default_factory=dict)

@@ -1,10 +1,14 @@
-"""What an update can be told, as dataclasses."""
+"""Settings of the update, the critic and the schedule."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stepopsd_agent.config.limits import at_least
+
 Attention = Literal["auto", "segments", "flex", "padded"]
 """How several rows go through the model at once; see `LearnerConfig.attention`."""
+Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"]
+"""How token losses become one number; see `ops.losses.token_weights`."""
 
 
 @dataclass
@@ -17,8 +21,8 @@ class LoraConfig:
         targets: names of the layers that get one, with commas between them, or "all-linear".
     """
 
-    rank: int = 0
-    alpha: float = 0.0
+    rank: int = at_least(0, 0)
+    alpha: float = at_least(0, 0.0)
     targets: str = "all-linear"
 
 
@@ -53,21 +57,19 @@ class LearnerConfig:
             where rollout.top_k or rollout.top_p cut, as recorded ones are of the cut distribution.
     """
 
-    lr: float = 1e-6
+    lr: float = at_least(0, 1e-6)
     muon_lr: float = 0.0
     lr_schedule: Literal["constant", "linear"] = "constant"
-    lr_warmup: int = 0
+    lr_warmup: int = at_least(0, 0)
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     clip_low: float = 0.2
     clip_high: float = 0.2
     dual_clip: float = 3.0
-    kl_coef: float = 0.01
-    aggregation: Literal[
-        "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"
-    ] = "token-mean"
-    mini_batches: int = 1
-    tokens_per_micro_batch: int | Literal["auto"] = "auto"
+    kl_coef: float = at_least(0, 0.01)
+    aggregation: Aggregation = "token-mean"
+    mini_batches: int = at_least(1, 1)
+    tokens_per_micro_batch: int | Literal["auto"] = at_least(1, "auto")
     attention: Attention = "auto"
     gradient_checkpointing: bool = False
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -84,7 +86,7 @@ class CriticConfig:
         max_grad_norm: gradient clipping.
     """
 
-    lr: float = 1e-5
+    lr: float = at_least(0, 1e-5)
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
 
@@ -99,4 +101,4 @@ class ScheduleConfig:
     """
 
     kind: Literal["linear", "constant"] = "linear"
-    decay_updates: int = 50
+    decay_updates: int = at_least(1, 50)

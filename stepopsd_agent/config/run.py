@@ -1,31 +1,22 @@
-"""Everything a run can be told, as dataclasses; command line and YAML files are made from these fields."""
+"""The settings of a run, as dataclasses; command line and YAML files are made from their fields."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from stepopsd_agent.config.alarms import AlarmConfig, AlarmsConfig
+from stepopsd_agent.config.alarms import AlarmsConfig
 from stepopsd_agent.config.environment import EnvConfig, EvalConfig
-from stepopsd_agent.config.learning import Attention, CriticConfig, LearnerConfig, LoraConfig, ScheduleConfig
+from stepopsd_agent.config.learning import CriticConfig, LearnerConfig, ScheduleConfig
+from stepopsd_agent.config.limits import at_least
 
-__all__ = [
-    "AlarmConfig",
-    "AlarmsConfig",
-    "Attention",
-    "CriticConfig",
-    "EnvConfig",
-    "EvalConfig",
-    "HindsightConfig",
-    "LearnerConfig",
-    "LoraConfig",
-    "ModelConfig",
-    "RolloutConfig",
-    "RunConfig",
-    "ScheduleConfig",
-    "WarmstartConfig",
-    "config_from_dict",
-    "config_to_dict",
-]
+Dtype = Literal["auto", "float32", "bfloat16", "float64"]
+"""Type of a model's weights; "auto" is float32 on CPU and bfloat16 on CUDA."""
+Position = Literal["inline", "prefix"]
+"""Place of a hindsight block: right before each step's tokens, or once, after the row's first prompt."""
+PeerFor = Literal["failed", "all"]
+"""Which attempts are shown a peer."""
+Chat = Literal["auto", "on", "off"]
+"""Whether prompts go through the tokenizer's chat template; "auto" where it has one."""
 
 
 @dataclass
@@ -50,8 +41,8 @@ class ModelConfig:
 
     path: str = "tiny"
     gguf_file: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    chat: Literal["auto", "on", "off"] = "auto"
+    dtype: Dtype = "auto"
+    chat: Chat = "auto"
     system: str | None = None
     enable_thinking: bool = False
     hidden_size: int = 128
@@ -80,28 +71,28 @@ class RolloutConfig:
         invalid_penalty: taken off the return for every command that is not admissible; a success pays 1.
         anchor_similarity: observations of a group at least so alike count as the same anchor; 1: equal ones.
         max_rounds: above 1, groups whose attempts all have one return are left out, and as many further tasks
-            played instead, until none is missing or so many rounds were played (DAPO's dynamic sampling).
+            played instead, until none is missing or this many rounds were played (DAPO's dynamic sampling).
         mc_rollouts: fresh attempts per step, for a credit method that needs Monte-Carlo values.
     """
 
-    tasks: int = 16
-    group_size: int = 8
-    slots: int = 64
+    tasks: int = at_least(1, 16)
+    group_size: int = at_least(1, 8)
+    slots: int = at_least(1, 64)
     temperature: float = 1.0
-    top_k: int = 0
+    top_k: int = at_least(0, 0)
     top_p: float = 1.0
     stop: list[str] = field(default_factory=list)
-    max_tokens: int = 16
+    max_tokens: int = at_least(1, 16)
     max_row_tokens: int = 4096
     invalid_penalty: float = 0.0
     anchor_similarity: float = 1.0
-    max_rounds: int = 1
-    mc_rollouts: int = 9
+    max_rounds: int = at_least(1, 1)
+    mc_rollouts: int = at_least(1, 9)
 
 
 @dataclass
 class HindsightConfig:
-    """What the teacher is told, and where.
+    """The hindsight block: what it holds and where it stands; and the teacher's weights.
 
     Attributes:
         mode: nothing, how the episode ended, a successful peer of the same group, or both.
@@ -118,14 +109,14 @@ class HindsightConfig:
     """
 
     mode: Literal["none", "correctness", "peer", "correctness+peer"] = "correctness+peer"
-    position: Literal["inline", "prefix"] = "inline"
+    position: Position = "inline"
     peer: Literal["transcript", "commands"] = "transcript"
-    peer_for: Literal["failed", "all"] = "failed"
-    max_peer_tokens: int = 512
+    peer_for: PeerFor = "failed"
+    max_peer_tokens: int = at_least(1, 512)
     teacher: Literal["stale", "live", "initial", "ema"] = "stale"
-    refresh: int = 10
-    ema_rate: float = 0.05
-    top_k: int = 100
+    refresh: int = at_least(1, 10)
+    ema_rate: float = at_least(0, 0.05)
+    top_k: int = at_least(0, 100)
 
 
 @dataclass
@@ -141,7 +132,7 @@ class WarmstartConfig:
             learns to copy
             names several times sooner with Muon; a pretrained one is better left to AdamW.
         mistake_rate: share of the expert's commands replaced by a mistake that it then mends.
-        mistake_passes: so many of the passes, the last ones (0.5: half of one), imitate the mistakes as well,
+        mistake_passes: the last so many passes (0.5: half of one) imitate the mistakes as well,
             as one does who cannot tell them from the rest; behind a hindsight block they are never imitated.
         novice_demonstrations: episodes of a novice on further tasks, imitated last, once, mistakes and all.
         novice_mistake_rate: share of the novice's commands that are mistakes.
@@ -152,18 +143,18 @@ class WarmstartConfig:
             read.
     """
 
-    demonstrations: int = 2000
-    passes: int = 1
-    batch_rows: int = 8
-    lr: float = 2e-3
+    demonstrations: int = at_least(1, 2000)
+    passes: int = at_least(1, 1)
+    batch_rows: int = at_least(1, 8)
+    lr: float = at_least(0, 2e-3)
     muon_lr: float = 0.0
-    mistake_rate: float = 0.1
-    mistake_passes: float = 0.0
-    novice_demonstrations: int = 0
-    novice_mistake_rate: float = 0.4
-    hindsight_steps: int = 2
+    mistake_rate: float = at_least(0, 0.1)
+    mistake_passes: float = at_least(0, 0.0)
+    novice_demonstrations: int = at_least(0, 0)
+    novice_mistake_rate: float = at_least(0, 0.4)
+    hindsight_steps: int = at_least(0, 2)
     hindsight_share: float = 0.25
-    observation_weight: float = 0.3
+    observation_weight: float = at_least(0, 0.3)
 
 
 @dataclass
@@ -179,20 +170,20 @@ class RunConfig:
         env: the games.
         model: the language model.
         rollout: how episodes are collected.
-        hindsight: what the teacher is told.
+        hindsight: the teacher's hindsight block and weights.
         schedule: how scheduled fields of the credit method change.
         learner: the update.
         critic: the model that predicts values.
-        alarms: what is watched, and what follows.
+        alarms: thresholds and consequences.
         eval: evaluation on held-out games.
         warmstart: behaviour cloning (``stepopsd warmstart``).
     """
 
     seed: int = 0
-    updates: int = 150
+    updates: int = at_least(1, 150)
     device: str = "cpu"
-    threads: int = 0
-    checkpoint_every: int = 5
+    threads: int = at_least(0, 0)
+    checkpoint_every: int = at_least(1, 5)
     env: EnvConfig = field(default_factory=EnvConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -206,12 +197,15 @@ class RunConfig:
 
 
 def config_to_dict(config: RunConfig) -> dict[str, Any]:
-    """Plain nested dictionaries, for YAML and JSON."""
-    return asdict(config)
+    """Plain nested dictionaries for YAML and JSON; constructor arguments stand beside a section's fields."""
+    values = asdict(config)
+    for section in _OPEN:
+        values[section] |= values[section].pop("arguments")
+    return values
 
 
 def config_from_dict(values: Mapping[str, Any]) -> RunConfig:
-    """The inverse of ``config_to_dict``; sections that are missing keep their defaults.
+    """The inverse of ``config_to_dict``; sections and fields that are missing keep their defaults.
 
     Raises:
         ValueError: a key that no field has.
@@ -222,11 +216,17 @@ def config_from_dict(values: Mapping[str, Any]) -> RunConfig:
     return config
 
 
+_OPEN = ("env", "eval")
+"""Sections that take further keys, which `tasks.settings` checks: the arguments of the environment."""
+
+
 def _set(section: Any, name: str, value: Any, path: str) -> None:
-    known = [f.name for f in fields(section)]
-    if name not in known:
+    known = [f.name for f in fields(section) if f.name != "arguments"]
+    if name not in known and path.removesuffix(".") in _OPEN:
+        section.arguments[name] = value
+    elif name not in known:
         raise ValueError(f"config key {path}{name}: unknown; allowed here: {', '.join(known)}")
-    if isinstance(value, Mapping):
+    elif isinstance(value, Mapping):
         for inner, item in value.items():
             _set(vars(section)[name], inner, item, f"{path}{name}.")
     else:

@@ -1,7 +1,8 @@
 """Credit methods by name: one file each, loaded when made.
 
 `make("step_opsd", lambda_mix=0.05)` gives a method; calling it on a `Batch` gives a `Credit`. A new method is
-a frozen dataclass in its own file and one `register` line below.
+one file, a frozen dataclass with its docstrings, and one `register` line below; `docs/credit-methods.md` is
+made from the docstrings.
 """
 
 from difflib import get_close_matches
@@ -9,7 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stepopsd_agent.credit.base import CreditMethod
+    from stepopsd_agent.credit.audit import audit_credit
+    from stepopsd_agent.credit.base import Credit, CreditMethod, LossTerm, linear_decay, scaled
+
+__all__ = [
+    "Credit",
+    "CreditMethod",
+    "LossTerm",
+    "audit_credit",
+    "linear_decay",
+    "load",
+    "make",
+    "names",
+    "register",
+    "scaled",
+]
 
 _ENTRIES: dict[str, str] = {}
 
@@ -80,3 +95,10 @@ register("skill_sd", "stepopsd_agent.credit.skill_sd:SkillSD")
 register("step_opsd", "stepopsd_agent.credit.step_opsd:StepOPSD")
 register("turn_gae", "stepopsd_agent.credit.turn_gae:TurnGAE")
 register("vine", "stepopsd_agent.credit.vine:Vine")
+
+
+def __getattr__(name: str) -> Any:
+    """The rest of the room, loaded when asked for: it imports torch, which listing names does not."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{'audit' if name == 'audit_credit' else 'base'}"), name)

@@ -1,23 +1,24 @@
-"""AgentOPSD (Wang et al., arXiv 2608.05987): steps weighed by how far each moves a belief in success.
+"""AgentOPSD (arXiv 2608.05987): GRPO's advantage, weighed by how far each step moves a belief in success.
 
-With A the GRPO advantage, e_k the sum of log p_teacher - log p_student over the tokens of step k and B_0 the
-group's success rate, clipped to [prior_eps, 1 - prior_eps]:
+With A the advantage of `grpo` and `B_0` the group's success rate, clipped to lie between `prior_eps` and
+`1 - prior_eps`:
 
+    e_k = sum of log p_teacher - log p_student over the tokens of step k
     c_k = gamma c_(k-1) + e_k
     B_k = sigmoid(logit B_0 + c_k)
     q_k = sign(A) (B_k - B_(k-1))
-    z_k = (q_k - mean q) / std q over the steps of the episode
+    z_k = (q_k - mean q) / (std q + eps)    over the steps of the episode; std is that of the population
     w_k = clip(1 + alpha_clip z_k, 1 - alpha_clip, 1 + alpha_clip)
-    A' = (1 - lambda_mix) A + lambda_mix w_k A on the tokens of step k
+    A'  = (1 - lambda_mix) A + lambda_mix w_k A    on the tokens of step k
 
-so signs are kept and |A' - A| <= lambda_mix alpha_clip |A|.
+so no sign changes and `|A' - A| <= lambda_mix alpha_clip |A|`.
 
-Degenerate cases: lambda_mix = 0, or a teacher that agrees with the student, is `grpo` exactly; so is an
-episode of one step.
+Degenerate cases: `lambda_mix = 0`, or a teacher that agrees with the student everywhere, is `grpo` exactly;
+so is an episode of one step.
 
-Departures: none known; the equations are those that two reports of the paper agree on. Unstated there, and
-chosen here: the deviation in z is that of the population, prior_eps is 1e-3 (the other report has 1e-4), and
-lambda_mix does not decay.
+Departures: none known; the equations are those that two reports of the paper agree on. They leave open, and
+chosen here are: the population's deviation in z, `prior_eps` (1e-3; the other report has 1e-4), and that
+`lambda_mix` does not decay.
 """
 
 from dataclasses import dataclass
@@ -37,15 +38,15 @@ _EPS = 1e-6
 
 @dataclass(frozen=True)
 class AgentOPSD:
-    """Step-level credit from revisions of a belief.
+    """GRPO's advantage, weighed by how far each step moves a hindsight teacher's belief in success.
 
     Attributes:
         lambda_mix: share of the reweighted advantage.
         alpha_clip: the paper's b: slope of the weight, and how far it may leave 1.
         gamma: how much of earlier evidence remains at the next step.
-        prior_eps: how close to 0 and 1 the first belief may lie.
-        baseline: of `grpo`.
-        std: of `grpo`.
+        prior_eps: how close to 0 and 1 the belief before the first step may lie.
+        baseline: as in `grpo`.
+        std: as in `grpo`.
     """
 
     lambda_mix: float = 0.5

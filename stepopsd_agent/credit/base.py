@@ -1,4 +1,63 @@
-"""What a credit method gives and what it is."""
+"""The interface of credit methods: their input, their result, and what they declare about themselves.
+
+A credit method turns a `Batch` into a `Credit`: an advantage for every token that the policy sampled and, for
+some methods, a further loss. It is pure: no model, no files, no random numbers. The learner does not know
+which method ran.
+
+Words and symbols of the equations:
+
+    step            one environment interaction; its tokens are the thoughts and the action that were sampled
+    episode         one attempt at a task
+    group           the attempts at one task in one update
+    r_t             reward of step t
+    R_i             return of episode i, the sum of its rewards
+    A               advantage; A_i and A_t go to every sampled token of episode i, or of step t
+    mean, std       over a group, unless said otherwise; std is the sample deviation, with n - 1
+    eps             1e-6, unless the settings say otherwise
+    p, p_old        probability of a sampled token under the policy being updated; as it was sampled
+    p_student       the same under the policy before the update
+    p_teacher       the same under the teacher
+    clip(x, a, b)   x, but at least a and at most b
+    token_mean      mean over the sampled tokens of the batch
+    L               the loss; L_GRPO is the clipped surrogate with the advantages of GRPO
+
+A method is a frozen dataclass. Its fields are its settings, at the paper's values by default, and its class
+variables say what else one has to know of it:
+
+- `paper`: where it was published.
+- `needs`: optional columns of the batch that it reads. They are computed before the method runs.
+- `scheduled`: fields that are multiplied by a factor falling from 1 to 0 over `schedule.decay_updates` (50)
+  updates, or staying at 1 with `schedule.kind=constant`. At 0 the method is its base method exactly, and
+  reads no optional column.
+- `claims`: what it promises beside what all methods have to; `tests/agent/credit/test_conformance.py` holds
+  it to that.
+
+The claims:
+
+- `alone_zero`: a group of one gets zero advantage.
+- `equal_returns_zero`: so does a group whose returns are equal and whose single steps are paid nothing.
+- `base`: at strength 0 (`lambda_mix` or `coef`), and so at a schedule's end, advantages are those of `grpo`
+  with the same `baseline` and `std`, no further loss is there and no optional column is read; nor does a
+  teacher that agrees with the student everywhere change an advantage.
+- `signs_kept`: no advantage of `grpo` changes its sign, and none changes by more than `lambda_mix` times
+  `alpha_clip` of itself.
+
+The optional columns, and where they come from:
+
+- `student_logprobs`: log-probabilities of the sampled tokens under the policy before the update.
+- `teacher_logprobs`, `teacher_topk`: what the hindsight teacher gives the sampled tokens, and its likeliest
+  tokens in their places (`hindsight.top_k` of them).
+- `informed`: whether the teacher has read something that the student has not.
+- `value`: a critic's prediction before every step; `mc_value`: the mean return of fresh attempts from there.
+  Only a training run can compute these two.
+- `gold_answer_logprob`: how likely the policy finds the right answer before every step; Search-QA alone.
+- `optimal_distance`, `last_distance`: in the records of ALFWorld with `env.oracle=true`.
+- `gold_seen`, `first_gold_seen`: in the records of Search-QA.
+
+One departure from the papers is common to all methods: an episode that is alone in its group gets no
+advantage from being compared with itself. The code that agentic papers build on takes mean 0 and deviation 1
+there, so that such an episode would get its raw return.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, replace
@@ -47,7 +106,7 @@ class DistributionTerm:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Credit:
-    """What a method found: advantages [N, T], zero outside the action mask, without gradient."""
+    """The result of a method: advantages [N, T], zero outside the action mask, without gradient."""
 
     advantages: Tensor
     terms: tuple[LossTerm | DistributionTerm, ...] = ()
@@ -63,15 +122,7 @@ class MissingColumnError(ValueError):
 
 
 Claim = Literal["equal_returns_zero", "base", "signs_kept", "alone_zero"]
-"""What a method can promise, beside what all have to; the conformance suite holds it to that.
-
-- "alone_zero": a group of one gets zero advantage.
-- "equal_returns_zero": so does a group whose returns are equal and whose single steps are paid nothing.
-- "base": at strength 0 (`lambda_mix` or `coef`), and so at a schedule's end, advantages are those of `grpo`
-  with the same `baseline` and `std`, no further loss is there and no optional column is read; nor does a
-  teacher that agrees with the student everywhere change an advantage.
-- "signs_kept": no advantage of `grpo` changes its sign, and none by more than `lambda_mix` x `alpha_clip`.
-"""
+"""A promise of a method beyond those that all keep; the module's text explains each one."""
 
 
 class CreditMethod(Protocol):
@@ -82,11 +133,11 @@ class CreditMethod(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     paper: ClassVar[str]
-    """Where it was published."""
+    """Its publication."""
     scheduled: ClassVar[frozenset[str]]
     """Fields that a schedule multiplies; at zero the method is its base method exactly."""
     claims: ClassVar[frozenset[Claim]]
-    """What the conformance suite holds it to."""
+    """The promises that the conformance suite checks."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -108,6 +159,17 @@ def scaled(method: Method, factor: float) -> Method:
     """The method with every scheduled field multiplied by a factor, such as a schedule's value."""
     values = {name: getattr(method, name) * factor for name in sorted(method.scheduled)}
     return replace(method, **values)
+
+
+def linear_decay(update: int, decay_updates: int) -> float:
+    """A factor for `scaled`: 1 at update 0, on a line to 0 at `decay_updates`, 0 after it.
+
+    Raises:
+        ValueError: `decay_updates` is below 1, or `update` below 0.
+    """
+    if decay_updates < 1 or update < 0:
+        raise ValueError(f"decay_updates is {decay_updates}, update is {update}; give 1 and 0 at least")
+    return max(0.0, 1.0 - update / decay_updates)
 
 
 def computed(column: Column | None, name: str) -> Column:

@@ -1,11 +1,17 @@
-"""Dr. GRPO (Liu et al., arXiv 2503.20783): GRPO without what favours short answers and easy questions.
+"""Dr. GRPO (arXiv 2503.20783): an episode's return minus its group's mean.
 
-    A_i = R_i - mean_group R, the same for every token that episode i sampled
+Every token that episode i sampled gets
 
-The paper's other half is the loss: sums over tokens divided by a constant, which is the learner's
-`aggregation="seq-mean-token-sum-norm"`.
+    A_i = R_i - mean R
 
-Departure: a group of one gives zero advantage, as in `grpo`.
+Dividing by the deviation, as `grpo` does, gives more weight to tasks that nearly always or hardly ever
+succeed. The paper's other half is in the loss, where dividing by a response's length favours short right
+answers and long wrong ones: it sums over tokens and divides by a constant, which is
+`learner.aggregation=seq-mean-token-sum-norm`.
+
+Degenerate cases: those of `grpo`.
+
+Departure: a group of one gives zero, as for all methods.
 """
 
 from dataclasses import dataclass
@@ -18,7 +24,7 @@ from stepopsd_agent.credit.grpo import GRPO
 
 @dataclass(frozen=True)
 class DrGRPO:
-    """Distance of whole episodes from their group's mean return.
+    """An episode's return minus its group's mean, without dividing by the standard deviation.
 
     Attributes:
         baseline: as in `grpo`.

@@ -1,18 +1,20 @@
-"""GiGPO (Feng et al., arXiv 2505.10978): GRPO over episodes plus GRPO over steps taken at the same place.
+"""GiGPO (arXiv 2505.10978): GRPO over episodes, plus GRPO over steps that acted on the same observation.
 
-    A^E = GRPO's advantage of the episode
+    A^E = the advantage of GRPO
     R_t = r_t + gamma R_(t+1)
-    A^S = (R_t - mean R) / (std R + eps) over the steps of the group with the same anchor
-    A = A^E + step_weight A^S
+    A^S = (R_t - mean R) / (std R + eps)    over the steps of the group that have the same anchor
+    A   = A^E + step_weight A^S
 
-The anchor is the observation that a step acted on. Exact equality is the batch's default; observations that
-are only similar share an anchor when the batch was made with `anchor_similarity` below 1
-(`rollout.anchor_similarity`; the authors use 0.9 for Search-QA). `std=False` leaves both deviations out (the
-authors' `mean_norm`).
+The anchor of a step is the observation it acted on. Observations are the same when they are equal, word for
+word. Where they hardly ever repeat, `rollout.anchor_similarity` below 1 (0.9 in the authors' runs on
+Search-QA) makes anchors of similar texts: a text joins the first cluster of its group whose first text it
+resembles, by the ratio of `difflib.SequenceMatcher`.
 
-Degenerate cases: an anchor met once has A^S = 0; without repeated anchors the method is `grpo`.
+Degenerate cases: an anchor met once has `A^S = 0`; without a repeated anchor the method is `grpo` with the
+same `baseline` and `std`.
 
-Departure: a group of one episode has A^E = 0, as in `grpo`; its own repeated anchors still give A^S.
+Departure: a group of one episode has `A^E = 0`, as for all methods; anchors that its episode meets again
+still give `A^S`.
 """
 
 from dataclasses import dataclass
@@ -26,14 +28,14 @@ from stepopsd_agent.credit.grpo import GRPO
 
 @dataclass(frozen=True)
 class GiGPO:
-    """Group-relative advantages of episodes and of steps from the same observation.
+    """GRPO over episodes, plus GRPO over those steps of a group that acted on the same observation.
 
     Attributes:
         gamma: discount per step.
-        step_weight: weight of the steps' part.
-        std: divide by the deviations.
-        baseline: of the episodes' part, see `grpo`; the authors count steps.
-        eps: added to the deviations.
+        step_weight: weight of the steps' part, the paper's omega.
+        std: divide by the standard deviations, the authors' `mean_std_norm`; without it their `mean_norm`.
+        baseline: of the episodes' part, as in `grpo`; the authors' code counts steps.
+        eps: added to the standard deviations.
     """
 
     gamma: float = 0.95

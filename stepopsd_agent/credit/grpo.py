@@ -1,11 +1,13 @@
-"""GRPO (Shao et al., arXiv 2402.03300): an episode's return against those of its group.
+"""GRPO (arXiv 2402.03300), group-relative policy optimisation: an episode's return against its group's.
 
-    A_i = (R_i - mean_group R) / (std_group R + eps), the same for every token that episode i sampled
+Every token that episode i sampled gets
 
-with the sample standard deviation.
+    A_i = (R_i - mean R) / (std R + eps)
 
-Departure: a group of one gives zero advantage. The code that the agentic papers build on sets mean 0 and
-deviation 1 there, so that such an episode would get its raw return.
+Degenerate cases: returns that are equal all over a group give exactly zero, and so does a group of one.
+
+Departure: a group of one, as for all methods. The code that agentic papers build on sets mean 0 and deviation
+1 there, so that such an episode would get its raw return.
 """
 
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
 
 @dataclass(frozen=True)
 class GRPO:
-    """Group-relative advantage of whole episodes.
+    """An episode's return minus its group's mean, divided by the group's standard deviation.
 
     Attributes:
         baseline: "episode" counts every episode of the group once; "step" once for each of its steps, as code

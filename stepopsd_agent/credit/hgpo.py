@@ -1,16 +1,20 @@
-"""HGPO (arXiv 2602.22817): steps are compared with steps that have the same recent history.
+"""HGPO (arXiv 2602.22817): a step against those of its group that have the same recent history.
 
-For k = 1 .. history + 1, a step's k-th circle holds the steps of its group whose last k observations, the one
-acted on included, are the same, whichever episode they belong to:
+For k = 1 to history + 1, the k-th history group of a step (a `circle` in the code) holds the steps of its
+group whose last k observations, the one acted on among them, are the same, whichever episode they belong to:
 
     R_t = r_t + gamma R_(t+1)
-    A_k = (R_t - mean R) / (std R + eps) over the circle, the deviation that of the population
-    A = sum of w_k A_k,  w_k proportional to (k + 1)^alpha over the circles with A_k other than 0
+    A_k = (R_t - mean R) / (std R + eps)    over the k-th history group; std is that of the population
+    A   = sum of w_k A_k                    over the k with A_k other than 0
+    w_k = (k + 1)^alpha / (sum of (k + 1)^alpha over these k + eps)
 
-A circle of one has A_k = 0, and a step with fewer than k observations behind it has no k-th circle. There is
-no part for whole episodes (the authors' `base_group=False`).
+There is no part for whole episodes, as in the authors' default (`base_group=False`).
 
-Degenerate case: a step that shares its observation with no other gets no advantage.
+Degenerate cases:
+
+- A history group of one has `A_k = 0`.
+- A step with fewer than k observations behind it, the one acted on among them, has no k-th history group.
+- A step that shares its observation with no other gets no advantage.
 
 Departures: none known; its values are those of the authors' code.
 """
@@ -28,14 +32,14 @@ from stepopsd_agent.credit.base import Claim, Credit, check_range
 
 @dataclass(frozen=True)
 class HGPO:
-    """Group-relative advantages of steps, over shared histories of growing length.
+    """A step against those of its group with the same recent history; longer histories weigh more.
 
     Attributes:
-        history: observations looked back at, beside the one acted on (the authors' K: 2 or 4).
+        history: observations looked back at, beside the one acted on; the authors' K, which is 2 or 4.
         gamma: discount per step.
         alpha: how much more a longer shared history weighs.
-        std: divide by the deviations.
-        eps: added to the deviations.
+        std: divide by the standard deviations.
+        eps: added to the standard deviations, and to the sum of the weights.
     """
 
     history: int = 2
@@ -56,7 +60,7 @@ class HGPO:
         check_range("eps", self.eps, 0.0)
 
     def __call__(self, batch: Batch) -> Credit:
-        """The weighted mean over the circles of every step."""
+        """The weighted mean over the history groups of every step."""
         episode, count = batch.steps.episode_of_step, batch.num_steps
         returns = ops.discounted_to_go(batch.steps.reward.detach(), episode, batch.num_episodes, self.gamma)
         total, weights = torch.zeros_like(returns), torch.zeros_like(returns)
@@ -78,7 +82,7 @@ class HGPO:
 
 
 def _circles(batch: Batch, most: int) -> list[Tensor]:
-    """For k = 1 .. `most` the [S] number of the circle of every step; -1 where it has no k observations."""
+    """For k = 1 .. `most` the [S] history group of every step; -1 where it has no k observations."""
     episode = batch.steps.episode_of_step
     nothing = episode.new_full((batch.num_episodes,), -1)
     circles = [ops.joined_ids(batch.group_of_step, batch.steps.anchor)]

@@ -1,17 +1,27 @@
 """IGPO (arXiv 2510.14967): every step is paid for how much likelier it made the right answer.
 
-With p_t = exp(mean log-probability per token of the gold answer, given the history before step t):
+With `p_t` the probability of the gold answer before step t, as a geometric mean over its tokens, and T the
+last step of an episode:
 
-    r_t = p_(t+1) - p_t for every step but the last,   r_T = the environment's reward (F1 in the paper)
-    z_t = (r_t - mean r) / (std r + eps) over all steps of the group, std that of the population
+    p_t = exp(mean log-probability per token of the gold answer, given in place of step t)
+    r_t = p_(t+1) - p_t      for t < T
+    r_T = the environment's reward
+    z_t = (r_t - mean r) / (std r + eps)    over all steps of the group; std is that of the population
     A_t = z_t + gamma A_(t+1)
 
-on every token of step t. norm="separate" takes mean and deviation of the last steps and of the others apart.
+Of several spellings of the answer the likeliest counts. The paper's reward is F1 (`env.reward=f1`).
 
-Departures: a group of one episode has advantage zero. A step that changes nothing counts with r_t = 0, where
-the authors' code passes it over; an earlier version of that code took the group's mean at the same token
-index off rewards summed to the end, without a deviation. Their penalty of 2 for a malformed answer is not
-here; `rollout.invalid_penalty` takes something off refused steps.
+Degenerate cases: a group of one episode gives zero, and so does a group in which no step changes anything
+and nothing is paid.
+
+Departures:
+
+- A group of one gives zero, as for all methods.
+- A step that changes nothing counts with `r_t = 0`, where the authors' code passes it over. An earlier
+  version of that code took the group's mean at the same token index off rewards summed to the end, without a
+  deviation.
+- There is no penalty of 2 for a malformed answer. `rollout.invalid_penalty` takes something off a refused
+  step, which counts where that step is the last one: the others are paid their gain alone.
 """
 
 from dataclasses import dataclass
@@ -26,13 +36,14 @@ from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range,
 
 @dataclass(frozen=True)
 class IGPO:
-    """Information gain about the gold answer, normalised in the group and summed to the end.
+    """Gain of every step in the gold answer's probability, normalised in the group, summed to the end.
 
     Attributes:
         gamma: discount per step.
-        std: divide by the deviation.
-        norm: "joint" or "separate" statistics for last steps and others.
-        eps: added to the deviation.
+        std: divide by the standard deviation.
+        norm: "joint" takes one mean and deviation over all steps of the group, "separate" one over its last
+            steps and another over the rest.
+        eps: added to the standard deviation.
     """
 
     gamma: float = 1.0

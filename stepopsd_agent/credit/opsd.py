@@ -1,22 +1,25 @@
-"""OPSD (arXiv 2601.18734): the policy learns from itself, having read the solution; no reward is used.
+"""OPSD (arXiv 2601.18734), on-policy self-distillation: the policy learns from itself in hindsight.
 
-objective="jsd" (the paper's): no advantages, but the generalised Jensen-Shannon divergence between the
-teacher's and the student's next-token distributions at every sampled token,
+No reward is used. `objective="jsd"`, the paper's, has no advantages either. Its loss is the generalised
+Jensen-Shannon divergence of the teacher's and the policy's next-token distributions, `P_teacher` and `P`, at
+every sampled token:
 
-    L = token_mean( beta KL(p_teacher || m) + (1 - beta) KL(p_student || m) ),
-    m = (1 - beta) p_student + beta p_teacher
+    L = coef token_mean(beta KL(P_teacher || M) + (1 - beta) KL(P || M))
+    M = (1 - beta) P + beta P_teacher
 
-with gradient through the student only; beta = 0 stands for KL(p_teacher || p_student), beta = 1 for
-KL(p_student || p_teacher).
+The gradient flows through `P` alone. `beta = 0` stands for `KL(P_teacher || P)`, `beta = 1` for
+`KL(P || P_teacher)`.
 
-objective="sampled" (their policy-gradient option): A = log p_teacher - log p_student on every sampled token,
-through the clipped surrogate.
+`objective="sampled"`, the authors' policy-gradient option, goes through the clipped surrogate with
 
-Degenerate case: a teacher that agrees with the student everywhere leaves nothing to learn.
+    A = log p_teacher - log p_student    on every sampled token
 
-Departures: the teacher's distribution is known at its `hindsight.top_k` likeliest tokens, the rest being one
-further outcome; with a `top_k` of the whole vocabulary the divergence is the paper's. The recommended teacher
-is `hindsight.teacher=initial`.
+The recommended teacher has the initial weights, `hindsight.teacher=initial`.
+
+Degenerate cases: a teacher that agrees with the policy everywhere leaves nothing to learn.
+
+Departure: the teacher's distribution is kept at its `hindsight.top_k` (100) likeliest tokens, and the rest is
+one further outcome. `hindsight.top_k=0` keeps the whole vocabulary, which is the paper's divergence.
 """
 
 from dataclasses import dataclass
@@ -34,11 +37,12 @@ from stepopsd_agent.ops import losses
 
 @dataclass(frozen=True)
 class OPSD:
-    """On-policy self-distillation.
+    """Distillation of a hindsight teacher's next-token distributions; no reward.
 
     Attributes:
-        objective: "jsd" compares distributions, "sampled" the sampled tokens.
-        beta: which divergence "jsd" is.
+        objective: "jsd" compares next-token distributions, "sampled" the probabilities of the sampled tokens.
+        beta: which divergence "jsd" is. 0: `KL(P_teacher || P)`; 1: `KL(P || P_teacher)`; between them:
+            Jensen-Shannon ones.
         coef: weight of the "jsd" loss.
     """
 

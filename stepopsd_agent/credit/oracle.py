@@ -1,14 +1,19 @@
-"""An upper bound, and no method to train an agent with in earnest: credit from what only the simulator knows.
+"""An upper bound, no method to compare on equal terms: credit from what only the simulator knows.
 
-    source="distance":  p_t = d_t - d_(t+1), by how many commands step t came nearer to the goal
-    source="gold":      p_t = g_(t+1) - g_t, which share of the gold passages step t brought to light;
-                        the step that ends the episode is paid the environment's reward besides
-    A_t = (p_t - mean p) / (std p + eps) over all steps of the group
+With `d_t` the fewest commands to the goal before step t and `g_t` the share of gold passages seen by then:
 
-on every token of step t. A step that makes the goal unreachable counts as losing the distance that its
-episode began with and one more; steps behind it count 0.
+    source="distance":    p_t = d_t - d_(t+1)
+    source="gold":        p_t = g_(t+1) - g_t, plus the environment's reward at the step that ends the episode
+    A_t = (p_t - mean p) / (std p + eps)    over all steps of the group
 
-It bounds what credit assignment alone can bring: other methods guess what it is told. There is no paper.
+It bounds what credit assignment alone can bring: it is told what other methods guess. There is no paper.
+
+Degenerate cases:
+
+- A step that makes the goal unreachable counts as losing the distance that its episode began with and one
+  more; steps behind it count 0.
+- Equal progress at all steps of a group gives zero. In a group of one, the episode's steps are still compared
+  with each other.
 """
 
 from dataclasses import dataclass
@@ -24,12 +29,12 @@ from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range,
 
 @dataclass(frozen=True)
 class Oracle:
-    """Progress towards the goal, as the simulator knows it, normalised in the group.
+    """Progress of every step towards the goal, as the simulator knows it; an upper bound.
 
     Attributes:
-        source: "distance" (ALFWorld with `env.oracle`) or "gold" (Search-QA).
-        std: divide by the deviation.
-        eps: added to the deviation.
+        source: "distance" to the goal (ALFWorld with `env.oracle=true`), or "gold" passages seen (Search-QA).
+        std: divide by the standard deviation.
+        eps: added to the standard deviation.
     """
 
     source: Literal["distance", "gold"] = "distance"
@@ -46,7 +51,7 @@ class Oracle:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the source is made of."""
+        """The columns of the source."""
         distance = frozenset({"optimal_distance", "last_distance"})
         return distance if self.source == "distance" else frozenset({"gold_seen", "first_gold_seen"})
 
@@ -83,5 +88,4 @@ def _revealed(batch: Batch) -> Tensor:
     episode, reward = batch.steps.episode_of_step, batch.steps.reward.detach()
     seen = computed(batch.steps.gold_seen, "steps.gold_seen")
     start = computed(batch.episodes.first_gold_seen, "episodes.first_gold_seen")
-    last = torch.cat([episode[1:] != episode[:-1], torch.ones_like(episode[:1], dtype=torch.bool)])
-    return seen - ops.preceding(seen, episode, start) + torch.where(last, reward, 0)
+    return seen - ops.preceding(seen, episode, start) + torch.where(batch.last_step, reward, 0)

@@ -1,13 +1,23 @@
-"""REINFORCE++ (Hu et al., arXiv 2501.03262): one baseline and one scale for the whole batch.
+"""REINFORCE++ (arXiv 2501.03262): returns, shifted and scaled over the whole batch.
 
-    baseline="group":  A = whiten(R_i - mean_group R)      (the paper's variant for several attempts per task)
-    baseline="none":   A = whiten(G_t),  G_t = r_t + gamma G_(t+1)         (its plain form)
+    baseline="group":    A = whiten(R_i - mean R)
+    baseline="none":     A = whiten(G_t),    G_t = r_t + gamma G_(t+1)
 
-`whiten` shifts and scales all sampled tokens of the batch to mean 0 and variance 1, so that a long episode
-weighs more and a group without variance may get a small advantage.
+`whiten` shifts and scales all sampled tokens of the batch to mean 0 and variance 1. `"group"` is the paper's
+variant for several attempts per task, `"none"` its plain form.
 
-Departures: the discount counts steps, not tokens; a group of one has a centred return of 0. The KL penalty is
-the learner's loss term and no part of the reward.
+Degenerate cases:
+
+- Tokens are counted, so a long episode weighs more in the mean and the variance.
+- A group without variance, or of one episode, has a centred return of 0, and may still get a small advantage
+  from the shift over the batch.
+- A batch in which all values are equal gives zero.
+
+Departures:
+
+- The discount counts steps, not tokens.
+- The KL penalty is a loss term of the learner and no part of the reward.
+- The centred return of a group of one is 0, as for all methods.
 """
 
 from dataclasses import dataclass
@@ -22,11 +32,12 @@ from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
 
 @dataclass(frozen=True)
 class ReinforcePP:
-    """Returns, whitened over the batch.
+    """Returns, shifted and scaled to mean 0 and variance 1 over the whole batch.
 
     Attributes:
-        baseline: "group" takes the group's mean return off first; "none" whitens discounted returns.
-        gamma: discount per step of "none".
+        baseline: "group" takes the group's mean return off an episode's return first; "none" takes the
+            discounted return of every step.
+        gamma: discount per step; read with "none" alone.
     """
 
     baseline: Literal["group", "none"] = "group"

@@ -1,11 +1,18 @@
-"""RLOO (Ahmadian et al., arXiv 2402.14740): an episode's return against those of the others of its group.
+"""RLOO (arXiv 2402.14740), REINFORCE leave-one-out: an episode's return against the rest of its group.
 
-    A_i = R_i - mean of R_j over the others = n / (n - 1) (R_i - mean_group R)
+Every token that episode i of a group of n sampled gets
 
-the same for every token that episode i sampled. The update goes through the clipped surrogate, as in the code
-of the agentic papers, where the paper has plain REINFORCE.
+    A_i = R_i - 1/(n - 1) (sum of R_j over the other episodes j)
+        = n/(n - 1) (R_i - mean R)
 
-Departure: a group of one gives zero advantage, since there are no others; that code keeps its raw return.
+Degenerate cases: returns that are equal all over a group give exactly zero, and so does a group of one, where
+there are no others.
+
+Departures:
+
+- The update goes through the clipped surrogate, as in the code of the agentic papers, where the paper has
+  plain REINFORCE.
+- A group of one gives zero, as for all methods; that code keeps its raw return.
 """
 
 from dataclasses import dataclass
@@ -19,7 +26,7 @@ from stepopsd_agent.credit.grpo import episode_credit
 
 @dataclass(frozen=True)
 class RLOO:
-    """Leave-one-out advantage of whole episodes."""
+    """An episode's return minus the mean return of the others in its group."""
 
     paper: ClassVar[str] = "Ahmadian et al. 2024, arXiv 2402.14740"
     needs: ClassVar[frozenset[str]] = frozenset()

@@ -1,17 +1,19 @@
-"""RLSD (arXiv 2604.03128): GRPO's credit, weighed token by token with the teacher's probability ratio.
+"""RLSD (arXiv 2604.03128): GRPO's advantage, weighed token by token with the teacher's probability ratio.
 
-With A the GRPO advantage and D = log p_teacher - log p_student on every sampled token:
+With A the advantage of `grpo`, on every sampled token:
 
-    w = clip(exp(sign(A) D), 1 - alpha_clip, 1 + alpha_clip)
+    D  = log p_teacher - log p_student
+    w  = clip(exp(sign(A) D), 1 - alpha_clip, 1 + alpha_clip)
     A' = (1 - lambda_mix) A + lambda_mix w A
 
-so signs are kept and |A' - A| <= lambda_mix alpha_clip |A|. lambda_mix falls to 0 over training; published
-code for ALFWorld takes 100 updates (`schedule.decay_updates`).
+so no sign changes and `|A' - A| <= lambda_mix alpha_clip |A|`. Unlike in `step_opsd`, steps are not brought
+to one size afterwards. `lambda_mix` falls to 0 in training; published code for ALFWorld takes 100 updates
+(`schedule.decay_updates`).
 
-Degenerate cases: lambda_mix = 0, or a teacher that agrees with the student, is `grpo` exactly.
+Degenerate cases: `lambda_mix = 0`, or a teacher that agrees with the student everywhere, is `grpo` exactly.
 
-Departure: the teacher reads the hindsight that `hindsight.mode` tells; in the paper it reads a reference
-solution, in the code for ALFWorld retrieved skills.
+Departure: the teacher reads what `hindsight.mode` says. In the paper it reads a reference solution, in the
+code for ALFWorld retrieved skills.
 """
 
 from dataclasses import dataclass
@@ -26,13 +28,13 @@ from stepopsd_agent.credit.teacher_gap import LOGPROBS, gap, gap_weight, mixed
 
 @dataclass(frozen=True)
 class RLSD:
-    """Token-level credit from a teacher with privileged information.
+    """GRPO's advantage, weighed at every token by the probability ratio of a hindsight teacher.
 
     Attributes:
         lambda_mix: share of the reweighted advantage at the beginning of training.
-        alpha_clip: how far a weight may leave 1.
-        baseline: of `grpo`.
-        std: of `grpo`.
+        alpha_clip: how far the weight of a token may leave 1.
+        baseline: as in `grpo`.
+        std: as in `grpo`.
     """
 
     lambda_mix: float = 0.5

@@ -1,15 +1,18 @@
-"""SDAR (arXiv 2605.15155): GRPO, and beside it a gated pull towards the teacher.
+"""SDAR (arXiv 2605.15155): GRPO's advantages, and beside them a gated pull towards the teacher.
 
-    L = L_GRPO + coef token_mean( g (log p_teacher - log p) ),
-    g = sigmoid(gate_beta (log p_teacher - log p)) held constant
+    L = L_GRPO + coef token_mean(g (log p_teacher - log p))
+    g = sigmoid(gate_beta (log p_teacher - log p)), held constant
 
-so the further loss raises the likelihood of the agent's own tokens, most where the teacher likes them better
-than the student, and never lowers one. Advantages are those of `grpo`.
+The further loss raises the likelihood of the agent's own tokens, most where the teacher likes them better
+than the policy does, and never lowers one.
 
-Degenerate case: coef = 0 is `grpo` exactly.
+Degenerate cases: `coef = 0` is `grpo` exactly. Where the teacher agrees with the policy the gate is half
+open, and the pull remains.
 
-Departures: of the paper's gates only that on the gap is here, not those on entropy. The teacher reads the
-hindsight that `hindsight.mode` tells, where the authors' reads retrieved skills.
+Departures:
+
+- Of the paper's gates only that on the gap is here, not those on entropy.
+- The teacher reads what `hindsight.mode` says, where the authors' reads retrieved skills.
 """
 
 from dataclasses import dataclass
@@ -24,13 +27,13 @@ from stepopsd_agent.ops import losses
 
 @dataclass(frozen=True)
 class SDAR:
-    """GRPO with gated self-distillation.
+    """GRPO's advantage, and a further loss: a gated pull towards a hindsight teacher.
 
     Attributes:
-        coef: the paper's lambda, weight of the further loss.
-        gate_beta: steepness of the gate; 0 leaves it half open everywhere.
-        baseline: of `grpo`; the authors' code counts steps.
-        std: of `grpo`.
+        coef: weight of the further loss, the paper's lambda.
+        gate_beta: steepness of the gate, the paper's beta; 0 leaves it half open everywhere.
+        baseline: as in `grpo`; the authors' code counts steps.
+        std: as in `grpo`.
     """
 
     coef: float = 0.01

@@ -1,20 +1,27 @@
-"""SDPO (Huebotter et al., arXiv 2601.20802): distillation from oneself with feedback, in place of rewards.
+"""SDPO (arXiv 2601.20802), self-distillation policy optimisation: feedback read in hindsight, not rewards.
 
-objective="jsd" (the paper's): no advantages, but a loss at every sampled token of the steps whose teacher has
-read something that the student has not (a successful attempt of the group, the outcome):
+`objective="jsd"`, the paper's, has no advantages. It has a loss at the sampled tokens of the episodes whose
+teacher is informed, that is, has read something that the student has not (a successful attempt of the group,
+or the outcome):
 
-    L = token_mean( min(p / p_old, ratio_clip) JSD )
+    L = token_mean(min(p / p_old, ratio_clip) JSD)    over the tokens of these episodes
 
-with JSD as in `opsd` at beta = alpha, the ratio held constant.
+with JSD the divergence of `opsd` at beta = alpha, and the ratio held constant.
 
-objective="sampled" (their variant without distributions): token_mean( stop(log p - log p_teacher) log p ),
-the same as advantages log p_teacher - log p_student, through the clipped surrogate.
+`objective="sampled"`, the authors' variant without distributions, goes through the clipped surrogate with
 
-Degenerate case: a batch in which no teacher is informed gives nothing to learn.
+    A = log p_teacher - log p_student    on the same tokens
 
-Departures: distributions are compared at the teacher's `hindsight.top_k` likeliest tokens and the rest, the
-authors' code takes the student's. Their teacher is `hindsight.teacher=ema`, and a success reads another
-success with `hindsight.peer_for=all`.
+which has the gradient of the loss `token_mean(stop(log p - log p_teacher) log p)`.
+
+The paper's teacher is a moving average, `hindsight.teacher=ema` with `hindsight.ema_rate` 0.05, and a success
+reads another success with `hindsight.peer_for=all`.
+
+Degenerate cases: a batch in which no teacher is informed gives nothing to learn, and so does a teacher that
+agrees with the policy everywhere.
+
+Departure: distributions are compared at the teacher's `hindsight.top_k` likeliest tokens and the rest, where
+the authors' code takes the student's likeliest.
 """
 
 from dataclasses import dataclass
@@ -32,12 +39,13 @@ from stepopsd_agent.ops import losses
 
 @dataclass(frozen=True)
 class SDPO:
-    """Self-distillation policy optimisation.
+    """Distillation of a hindsight teacher that has read feedback, in place of rewards.
 
     Attributes:
-        objective: "jsd" compares distributions, "sampled" the sampled tokens.
-        alpha: which divergence "jsd" is: 0 forward, 1 reverse, between them Jensen-Shannon.
-        ratio_clip: largest importance ratio of a token.
+        objective: "jsd" compares next-token distributions, "sampled" the probabilities of the sampled tokens.
+        alpha: which divergence "jsd" is. 0: `KL(P_teacher || P)`; 1: `KL(P || P_teacher)`; between them:
+            Jensen-Shannon ones.
+        ratio_clip: largest importance ratio `p / p_old` of a token.
     """
 
     objective: Literal["jsd", "sampled"] = "jsd"
@@ -55,7 +63,7 @@ class SDPO:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Who was informed, and the teacher's distributions or its and the student's log-probabilities."""
+        """Informed episodes, and the teacher's distributions or both policies' log-probabilities."""
         return {"jsd": frozenset({"teacher_topk"}), "sampled": LOGPROBS}[self.objective] | {"informed"}
 
     def __call__(self, batch: Batch) -> Credit:

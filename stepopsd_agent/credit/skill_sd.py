@@ -1,17 +1,16 @@
-"""Skill-SD (arXiv 2604.10674): GRPO, and beside it an importance-weighted divergence to the teacher.
+"""Skill-SD (arXiv 2604.10674): GRPO's advantages, and an importance-weighted divergence to the teacher.
 
-With l = log p - log p_teacher and r = p / p_old:
+    l = log p - log p_teacher
+    r = p / p_old
+    L = L_GRPO + coef token_mean(r (exp(-l) - 1 + l))
 
-    L = L_GRPO + coef token_mean( r (e^-l - 1 + l) )
+The gradient flows through both factors. -l is at most 20, and log r at most 10.
 
-where the gradient flows through r too. Log-ratios are clamped: -l to at most 20, log r to at most 10.
-Advantages are those of `grpo`.
+Degenerate cases: `coef = 0` is `grpo` exactly; where the policy equals the teacher the further loss and its
+gradient are zero.
 
-Degenerate cases: coef = 0 is `grpo` exactly; where the policy equals the teacher the term and its gradient
-are zero.
-
-Departure: the teacher reads the hindsight that `hindsight.mode` tells, where the paper's reads skills
-summarised from the agent's own trajectories.
+Departure: the teacher reads what `hindsight.mode` says, where the paper's reads skills summarised from the
+agent's own trajectories.
 """
 
 from dataclasses import dataclass
@@ -25,12 +24,12 @@ from stepopsd_agent.ops import losses
 
 @dataclass(frozen=True)
 class SkillSD:
-    """GRPO with importance-weighted self-distillation.
+    """GRPO's advantage, and a further loss: an importance-weighted divergence to a hindsight teacher.
 
     Attributes:
-        coef: the paper's lambda, weight of the further loss.
-        baseline: of `grpo`.
-        std: of `grpo`.
+        coef: weight of the further loss, the paper's lambda.
+        baseline: as in `grpo`.
+        std: as in `grpo`.
     """
 
     coef: float = 0.001

@@ -1,27 +1,38 @@
-"""StepOPSD (arXiv 2605.27140): GRPO's credit, redistributed by what a hindsight teacher thinks of each token.
+"""StepOPSD (arXiv 2605.27140): GRPO's advantage, redistributed by a teacher that has seen how things went.
 
-With A the GRPO advantage and D = log p_teacher - log p_student on the tokens of a step's span, 0 elsewhere:
+With A the advantage of `grpo` and D the teacher's gap on the tokens of a step's span, 0 elsewhere:
 
-    w_raw = 2 sigmoid(sign(A) D)          (weight="exp": exp(sign(A) D), the form of RLSD, arXiv 2604.03128)
-    w = clip(w_raw, 1 - alpha_clip, 1 + alpha_clip)
+    D  = log p_teacher - log p_student
+    w  = clip(2 sigmoid(sign(A) D), 1 - alpha_clip, 1 + alpha_clip)
     A' = (1 - lambda_mix) A + lambda_mix w A
 
-so signs are kept and |A' - A| <= lambda_mix alpha_clip |A|. Then every step of an episode with two or more
-gets the same mean |A'|, as far as a bounded coefficient can ("equal_step_mean_abs"):
+so no sign changes and `|A' - A| <= lambda_mix alpha_clip |A|`. `weight="exp"` takes `exp(sign(A) D)` before
+the clip, the form of `rlsd`. Then the steps of an episode are brought to equal mean `|A'|`, as far as a
+bounded factor can (`step_norm="equal_step_mean_abs"`):
 
-    mu_k = mean |A'| over the span of step k,  mu = mean of the mu_k
-    c_k = clip(mu / mu_k, 1/coef_clip, coef_clip)
+    m_k = mean |A'| over the span of step k
+    m   = mean of the m_k of the episode
+    c_k = clip(m / m_k, 1/coef_clip, coef_clip)
     A' <- c_k A' on the span of step k
 
-Degenerate cases: lambda_mix = 0, or a teacher that agrees with the student everywhere, is GRPO exactly (the
-latter not under "equal_step_sum", which equalises sums over steps of unequal length).
+GRPO's A is the same all over an episode, so with `"equal_step_mean_abs"` credit moves within steps only; with
+`step_norm="none"` it also moves between steps. Spans are ranges of the ids that were sampled; no text is
+tokenised again.
 
-GRPO's A is uniform over an episode, so "equal_step_mean_abs" leaves only the redistribution within steps;
-step_norm="none" is what moves credit between them.
+Degenerate cases:
 
-Departures: mu / mu_k is taken as (mu + eps) / (mu_k + eps), the authors' as mu / (mu_k + eps); the former is
-exactly 1 where all steps agree. In every public commit of their code the normaliser is off, whatever its
-option says; here the default is the paper's. "equal_step_sum" (sums of |A'| instead of means) is not theirs.
+- `lambda_mix = 0`, as after the schedule's end, is `grpo` exactly.
+- So is a teacher that agrees with the student everywhere, but for `"equal_step_sum"`, which equalises sums
+  over steps of unequal length.
+- Steps with an empty span are left alone, and so is the only step of an episode that has a span.
+
+Departures:
+
+- `m / m_k` is taken as `(m + eps) / (m_k + eps)`, by the authors as `m / (m_k + eps)`; the former is exactly
+  1 where all steps agree.
+- In every public commit of the authors' code the normaliser is off, whatever its option says; the default
+  here is the paper's.
+- `"equal_step_sum"`, sums of `|A'|` instead of means, is an addition.
 """
 
 from dataclasses import dataclass
@@ -42,18 +53,21 @@ _EPS = 1e-6
 
 @dataclass(frozen=True)
 class StepOPSD:
-    """Step-level credit from a hindsight teacher.
+    """GRPO's advantage, redistributed over tokens and steps by a hindsight teacher.
 
     Attributes:
-        lambda_mix: share of the reweighted advantage; the paper lets it fall to 0 over 50 updates.
-        alpha_clip: how far a weight may leave 1.
-        weight: "sigmoid" or "exp" of the signed gap.
-        step_norm: "equal_step_mean_abs", "equal_step_sum" or "none".
-        coef_clip: bound of the normaliser's coefficients, from 1/coef_clip to coef_clip.
-        span: "turn" weighs all that a step sampled (the paper's choice for Search-QA), "action" its action
-            alone (for ALFWorld), "answer" the actions that answer, "final_answer" the last of them.
-        baseline: of GRPO.
-        std: of GRPO.
+        lambda_mix: share of the reweighted advantage. The paper lets it fall to 0 over 50 updates, as
+            `schedule.decay_updates` does; `schedule.kind=constant` leaves it.
+        alpha_clip: how far the weight of a token may leave 1.
+        weight: before the clip: `2 sigmoid(sign(A) D)` with "sigmoid", `exp(sign(A) D)` with "exp".
+        step_norm: "equal_step_mean_abs" brings the steps of an episode to equal mean `|A'|`, "equal_step_sum"
+            to equal sums of it; "none" leaves them unequal.
+        coef_clip: bound of the factors that do so, from `1/coef_clip` to `coef_clip`.
+        span: the tokens of a step that are weighed. "turn": all that it sampled (the paper's choice for
+            Search-QA); "action": its action alone (for ALFWorld); "answer": the actions that answer;
+            "final_answer": an answer that is its episode's last step.
+        baseline: as in `grpo`.
+        std: as in `grpo`.
     """
 
     lambda_mix: float = 0.2

@@ -1,17 +1,23 @@
-"""Turn-level PPO (Li et al., arXiv 2512.17008): generalised advantages with a step as one action.
+"""Turn-level PPO (arXiv 2512.17008): a critic, and generalised advantages with a step as one action.
 
-With V_t a critic's value before step t (read at the last token of what the policy was shown there):
+With `V_t` the critic's value before step t, and 0 behind an episode's last step:
 
-    d_t = r_t + gamma V_(t+1) - V_t          (V behind an episode's last step is 0)
+    d_t = r_t + gamma V_(t+1) - V_t
     A_t = d_t + gamma lam A_(t+1)
 
-on every token of step t. `whiten` then shifts and scales all sampled tokens to mean 0 and variance 1. The
-critic learns A_t + V_t, before whitening.
+`whiten` then shifts and scales all sampled tokens to mean 0 and variance 1. The critic is a copy of the
+policy's network with one number per token for an output, read at the last token before the step. It begins
+at 0 everywhere and learns `A_t + V_t`, from before whitening, at a learning rate of its own (`critic.lr`,
+1e-5).
 
-Degenerate cases: lam = 1 and V = 0 give discounted returns; lam = 0 the one-step error d_t.
+Degenerate cases: lam = 1 and V = 0 everywhere give discounted returns; lam = 0 gives the one-step error
+`d_t`. No group is compared.
 
-Departures: the ratio is clipped per token, as for every method here, not per step. An episode that was cut at
-its step limit counts as ended there. Whitening is that of common PPO code; the paper's reports do not say.
+Departures:
+
+- The ratio is clipped per token, as for every method here, not per step.
+- An episode that was cut at its step limit counts as ended there.
+- Whitening is that of common PPO code, and a choice: the paper's reports do not say.
 """
 
 from dataclasses import dataclass
@@ -24,12 +30,12 @@ from stepopsd_agent.credit.base import Claim, Credit, check_range, computed
 
 @dataclass(frozen=True)
 class TurnGAE:
-    """Generalised advantage estimation over steps, with a critic.
+    """Generalised advantage estimation with a step as one action, and a critic.
 
     Attributes:
         gamma: discount per step.
-        lam: from one-step errors (0) to returns (1).
-        whiten: over the sampled tokens of the batch.
+        lam: from one-step errors (0) to discounted returns (1).
+        whiten: bring the sampled tokens of the batch to mean 0 and variance 1.
     """
 
     gamma: float = 0.99

@@ -1,13 +1,22 @@
-"""VinePPO (Kazemnejad et al., arXiv 2410.01679): values from fresh attempts instead of a critic.
+"""VinePPO (arXiv 2410.01679): the value after a step minus the value before it, from fresh attempts.
 
-With V_t the mean return of fresh attempts that begin where step t was chosen:
+With `V_t` the mean return of `rollout.mc_rollouts` (9) fresh attempts that begin where step t was chosen, and
+0 behind an episode's last step:
 
-    A_t = r_t + V_(t+1) - V_t              (V behind an episode's last step is 0)
+    A_t = r_t + V_(t+1) - V_t
 
-on every token of step t, without discount. The sum over an episode is its return minus V_1.
+without discount. To begin attempts in the middle, the commands of an episode are given once more, and a
+snapshot of the environment is taken before every step, where the hash of its state has to be the recorded
+one. An attempt continues from the exact token ids that the policy had read there. Steps chosen on the same
+ids share their attempts.
 
-Departures: a step is one environment interaction, where the paper cuts a text into reasoning steps; an
-episode that was cut at its step limit counts as ended there.
+Degenerate cases: the advantages of an episode's steps sum to its return minus `V_1`; a step that pays nothing
+and leaves the value as it was gets zero. No group is compared.
+
+Departures:
+
+- A step is one environment interaction, where the paper cuts a text into steps of reasoning.
+- An episode that was cut at its step limit counts as ended there.
 """
 
 from dataclasses import dataclass
@@ -20,7 +29,7 @@ from stepopsd_agent.credit.base import Claim, Credit, computed
 
 @dataclass(frozen=True)
 class Vine:
-    """Differences of Monte-Carlo values."""
+    """The value after a step minus that before it, both from the returns of fresh attempts."""
 
     paper: ClassVar[str] = "Kazemnejad et al. 2024, arXiv 2410.01679"
     needs: ClassVar[frozenset[str]] = frozenset({"mc_value"})

@@ -1,14 +1,12 @@
-"""What the hindsight teacher is told: how the attempt ended, and a successful attempt of the same group.
+"""The hindsight block as token ids: how the attempt ended, and a success of the same group (a peer).
 
-Data in, token ids out; the model is not needed here. Section 1.3 of the StepOPSD paper (arXiv 2605.27140):
-only groups with both successes and failures have peers, the peer is the first success in batch order, and
-only failed attempts are shown one.
+As in StepOPSD (arXiv 2605.27140), only groups with both successes and failures have peers, the peer is the
+first success in batch order, and only failed attempts are shown one.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
-from stepopsd_agent.config.run import HindsightConfig
+from stepopsd_agent.config.run import HindsightConfig, PeerFor
 from stepopsd_agent.models.policy import Policy
 from stepopsd_wrappers import Episode
 
@@ -16,9 +14,7 @@ OPEN, CLOSE = "<hindsight>\n", "</hindsight>\n"
 PEER_OPEN, PEER_CLOSE = "<peer>\n", "</peer>\n"
 
 
-def choose_peers(
-    episodes: Sequence[Episode], peer_for: Literal["failed", "all"] = "failed"
-) -> list[Episode | None]:
+def choose_peers(episodes: Sequence[Episode], peer_for: PeerFor = "failed") -> list[Episode | None]:
     """For each episode the first success of its (update, group) that is not itself, or None.
 
     With "failed" an episode that succeeded itself has none.
@@ -57,14 +53,14 @@ def cut_middle(ids: Sequence[int], limit: int) -> list[int]:
 
 
 def hindsight_words() -> list[str]:
-    """Every fixed text a block can hold, for a tokenizer that is learned from text."""
+    """All fixed texts a block can hold, for a tokenizer that is learned from text."""
     return [OPEN + outcome_text(success) + PEER_OPEN + PEER_CLOSE + CLOSE for success in (True, False)]
 
 
 def block_ids(
     policy: Policy, config: HindsightConfig, success: bool | None, peer: Episode | None
 ) -> list[int]:
-    """Ids of one hindsight block; empty when there is nothing to tell: the teacher sees what the student saw.
+    """Ids of one hindsight block; empty when there is nothing to tell, and teacher and student see the same.
 
     Args:
         policy: owner of the tokenizer.

@@ -1,103 +1,92 @@
-"""What the hindsight teacher thinks of a batch: of its sampled tokens, or of all that could have been."""
+"""Log-probabilities of a batch's sampled tokens in their own contexts and in hindsight-enriched ones.
 
-from collections.abc import Sequence
-from dataclasses import replace
+A row of the batch becomes a prefix tree: its own tokens are the trunk, and each step adds a branch
+(hindsight block, then the step's sampled tokens) where the step began. A branch sees the trunk up to that
+point and itself, and its positions go on from there, so each scored token has exactly the context prefix +
+block + earlier tokens of the step (c^T of StepOPSD, arXiv 2605.27140, eq. 2). The numbers are those of one
+forward pass per step on its own full context; what contexts share is computed once.
+"""
+
+from collections.abc import Iterator, Sequence
 
 import torch
+from torch import Tensor
 
-from stepopsd_agent.batch import Batch, TopK
-from stepopsd_agent.config.run import Attention, RunConfig
-from stepopsd_agent.hindsight.prompt import hindsight_blocks
-from stepopsd_agent.hindsight.teacher_logprobs import read_trees, row_tree, teacher_logprobs
-from stepopsd_agent.models.packed.logprobs import likeliest
-from stepopsd_agent.models.packed.token_budget import TokenBudget
-from stepopsd_agent.models.policy import Policy
-from stepopsd_wrappers import Episode
+from stepopsd_agent import ops
+from stepopsd_agent.batch.batch import Batch, TopK
+from stepopsd_agent.batch.spans import kind_masks
+from stepopsd_agent.config.run import Position
+from stepopsd_agent.models.packed.logprobs import likeliest, sampled
+from stepopsd_agent.models.packed.packing import Branch, Tree
+from stepopsd_agent.models.scoring import Scorer
 
-TAUGHT = frozenset({"teacher_logprobs", "teacher_topk", "informed"})
-"""Columns that the hindsight teacher fills."""
+Blocks = Sequence[Sequence[int]]
+"""Ids of a hindsight block for each episode of a batch; an empty one leaves the context as it was."""
 
 
-def taught(
-    policy: Policy,
-    batch: Batch,
-    episodes: Sequence[Episode],
-    config: RunConfig,
-    needs: frozenset[str],
-    budget: TokenBudget,
-) -> Batch:
-    """The batch with those columns of `TAUGHT` that are needed.
+def batch_logprobs(
+    scorer: Scorer, batch: Batch, blocks: Blocks = (), position: Position = "inline"
+) -> Tensor:
+    """[N, T] log-probabilities (nats) of the action tokens, zero elsewhere.
 
     Args:
-        policy: holds the teacher's weights.
-        batch: of `episodes`, in their order.
-        episodes: what the hindsight is made from.
-        config: its sections hindsight, rollout (the temperature) and learner (how to attend).
-        needs: names of columns; others than `TAUGHT` are passed over.
-        budget: tokens per forward pass.
-    """
-    hindsight, temperature, attention = config.hindsight, config.rollout.temperature, config.learner.attention
-    blocks = hindsight_blocks(policy, hindsight, episodes)
-    if "informed" in needs:
-        informed = torch.tensor([bool(block) for block in blocks], device=batch.tokens.input_ids.device)
-        batch = replace(batch, episodes=replace(batch.episodes, informed=informed))
-    if "teacher_logprobs" in needs:
-        scored = teacher_logprobs(
-            policy,
-            batch,
-            blocks,
-            hindsight.position,
-            tokens_per_pass=budget,
-            temperature=temperature,
-            attention=attention,
-        )
-        batch = batch.with_tokens(teacher_logprobs=scored)
-    if "teacher_topk" in needs:
-        likely = teacher_topk(
-            policy,
-            batch,
-            blocks,
-            hindsight.position,
-            hindsight.top_k,
-            tokens_per_pass=budget,
-            temperature=temperature,
-            attention=attention,
-        )
-        batch = replace(batch, teacher_topk=likely)
-    return batch
-
-
-def teacher_topk(
-    policy: Policy,
-    batch: Batch,
-    blocks: Sequence[Sequence[int]],
-    position: str,
-    top_k: int,
-    *,
-    tokens_per_pass: int | TokenBudget,
-    temperature: float = 1.0,
-    attention: Attention = "auto",
-) -> TopK:
-    """The teacher's `top_k` likeliest tokens at every action token, in the hindsight-enriched contexts.
-
-    Args:
-        policy: holds the teacher's weights.
+        scorer: holds the weights: the student's, the reference's or the teacher's.
         batch: rows to score.
-        blocks: hindsight ids per episode; an empty one leaves the context as it was.
-        position: "inline" or "prefix", see `rescore.teacher_logprobs`.
-        top_k: how many tokens are kept; 0 keeps the whole vocabulary.
-        tokens_per_pass: tokens per forward pass; changes memory, not results.
-        temperature: as in sampling.
-        attention: see `LearnerConfig.attention`.
+        blocks: hindsight of each episode; none scores every row in its own context.
+        position: where the blocks stand.
     """
+    rows = [row_tree(batch, n, blocks, position) for n in range(batch.num_rows)]
+    read = scorer.read([tree for tree, _ in rows], sampled)
+    device = batch.tokens.input_ids.device
+    out = torch.zeros(batch.tokens.input_ids.shape, dtype=read[0][0].dtype, device=device)
+    for n, ((_, columns), (logprobs,)) in enumerate(zip(rows, read, strict=True)):
+        out[n, torch.tensor(columns, device=device)] = logprobs.to(device)
+    return out
+
+
+def batch_topk(
+    scorer: Scorer, batch: Batch, top_k: int, blocks: Blocks = (), position: Position = "inline"
+) -> TopK:
+    """The `top_k` likeliest tokens at every action token in the contexts of `batch_logprobs`; 0 keeps all."""
     trees = [row_tree(batch, n, blocks, position)[0] for n in range(batch.num_rows)]
     # A tree lists its scored tokens in the order of the row's columns: trunk and steps both go forward.
-    rows = read_trees(
-        policy,
-        trees,
-        lambda _: likeliest(top_k),
-        tokens_per_pass=tokens_per_pass,
-        temperature=temperature,
-        attention=attention,
-    )
+    rows = scorer.read(trees, lambda _: likeliest(top_k))
     return TopK(torch.cat([ids for ids, _ in rows]), torch.cat([logprobs for _, logprobs in rows]))
+
+
+def row_tree(batch: Batch, n: int, blocks: Blocks, position: Position) -> tuple[Tree, list[int]]:
+    """The tree of row n, and the batch column of each scored token in the order of `Scorer.read`."""
+    length = int(batch.tokens.attention_mask[n].sum())
+    ids = tuple(batch.tokens.input_ids[n, :length].tolist())
+    steps = batch.tokens.step_of_token[n, :length].tolist()
+    columns = [t for t, step in enumerate(steps) if step >= 0]
+    first = columns[0]
+    block = tuple(blocks[int(batch.steps.episode_of_step[steps[first]])]) if blocks else ()
+    if not block:
+        return Tree(ids[: columns[-1] + 1], scored=tuple(columns)), columns
+    if position == "prefix":
+        shifted = tuple(t + len(block) for t in columns)
+        return Tree(ids[:first] + block + ids[first : columns[-1] + 1], scored=shifted), columns
+    branches = [Branch(start, block, ids[start:end]) for start, end in step_ranges(steps)]
+    return Tree(ids[: branches[-1].at], tuple(branches)), columns
+
+
+def step_ranges(steps: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """[start, end) of each run of one step's tokens in a row of `step_of_token`."""
+    start = 0
+    for t in range(1, len(steps) + 1):
+        if t == len(steps) or steps[t] != steps[start]:
+            if steps[start] >= 0:
+                yield start, t
+            start = t
+
+
+def gap_metrics(batch: Batch) -> dict[str, float]:
+    """Mean |log p_teacher - log p_student| (nats) of each kind of token; empty without a teacher."""
+    teacher, student = batch.tokens.teacher_logprobs, batch.tokens.student_logprobs
+    if teacher is None or student is None:
+        return {}
+    gap = (teacher - student).abs()
+    return {
+        f"signal/gap_{kind}": float(ops.masked_mean(gap, mask)) for kind, mask in kind_masks(batch).items()
+    }

@@ -17,9 +17,8 @@ from torch import Tensor
 from stepopsd_agent.config.run import HindsightConfig, WarmstartConfig
 from stepopsd_agent.hindsight.prompt import block_ids
 from stepopsd_agent.learner.optimizers import make_optimizers
-from stepopsd_agent.models.packed.prefix_tree import Branch, Tree, tree_tensors
+from stepopsd_agent.models.packed.packing import Branch, Tree, pad_trees
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import PromptFormat
 from stepopsd_agent.rollout.demonstrations import Demonstration, Turn
 from stepopsd_wrappers import Episode
 
@@ -41,7 +40,7 @@ class Example:
 
 def examples(
     demonstration: Demonstration,
-    form: PromptFormat,
+    policy: Policy,
     config: WarmstartConfig,
     hindsight: HindsightConfig,
     rng: np.random.Generator,
@@ -55,24 +54,27 @@ def examples(
     inline = hindsight.position == "inline" and hindsight.mode != "none"
     count = len(demonstration.turns)
     chosen = set(rng.permutation(count)[: config.hindsight_steps].tolist()) if inline else set()
-    stop = min(form.policy.stop_ids)
+    stop = min(policy.stop_ids)
     rows: list[_Row] = []
     shown = ""
     for k, turn in enumerate(demonstration.turns):
         if shown and turn.prompt.startswith(shown):
-            rows[-1].read(form.turn_ids(turn.prompt[len(shown) :], closed=True), config.observation_weight)
+            rows[-1].read(
+                policy.prompt_format.turn_ids(turn.prompt[len(shown) :], closed=True),
+                config.observation_weight,
+            )
         else:
             rows.append(_Row())
-            rows[-1].read(form.first_ids(turn.prompt), config.observation_weight)
+            rows[-1].read(policy.prompt_format.first_ids(turn.prompt), config.observation_weight)
             if prefix:
-                rows[-1].read(_block(demonstration, demonstration.peer, form, hindsight), 0.0)
+                rows[-1].read(_block(demonstration, demonstration.peer, policy, hindsight), 0.0)
         if k in chosen:
             rows[-1].branches.append(
-                _hindsight_branch(demonstration, turn, len(rows[-1].ids), form, hindsight, stop, rng)
+                _hindsight_branch(demonstration, turn, len(rows[-1].ids), policy, hindsight, stop, rng)
             )
         right = turn.command == (turn.informed if demonstration.informed else turn.label)
         # Whoever has read a peer is to make no mistakes, in no pass.
-        rows[-1].command(_command_ids(form, turn.command, stop), right, imitable=not demonstration.informed)
+        rows[-1].command(_command_ids(policy, turn.command, stop), right, imitable=not demonstration.informed)
         shown = turn.prompt + turn.command
     return [row.example() for row in rows]
 
@@ -100,47 +102,47 @@ class _Row:
         return Example(tree, (0.0, *self.weights[1:]), tuple(self.mistakes))
 
 
-def _command_ids(form: PromptFormat, command: str, stop: int) -> list[int]:
-    return [*form.policy.encode([command])[0], stop]
+def _command_ids(policy: Policy, command: str, stop: int) -> list[int]:
+    return [*policy.encode([command])[0], stop]
 
 
 def _block(
-    demonstration: Demonstration, peer: Episode | None, form: PromptFormat, hindsight: HindsightConfig
+    demonstration: Demonstration, peer: Episode | None, policy: Policy, hindsight: HindsightConfig
 ) -> list[int]:
     """The block that training will show: an attempt with a peer beside it is one that failed."""
     shown = peer is not None and "peer" in hindsight.mode
     success = demonstration.episode.success and not shown
-    return block_ids(form.policy, hindsight, success, peer)
+    return block_ids(policy, hindsight, success, peer)
 
 
 def _hindsight_branch(
     demonstration: Demonstration,
     turn: Turn,
     at: int,
-    form: PromptFormat,
+    policy: Policy,
     hindsight: HindsightConfig,
     stop: int,
     rng: np.random.Generator,
 ) -> Branch:
     """The step again, behind the block a failed attempt would see (with a peer) or the bare outcome."""
     peer = demonstration.peer if "peer" in hindsight.mode and rng.random() < 0.75 else None
-    block = _block(demonstration, peer, form, hindsight) or form.policy.encode(["\n"])[0]
+    block = _block(demonstration, peer, policy, hindsight) or policy.encode(["\n"])[0]
     label = turn.informed if peer is not None else turn.label
-    return Branch(at, tuple(block), tuple(_command_ids(form, label, stop)))
+    return Branch(at, tuple(block), tuple(_command_ids(policy, label, stop)))
 
 
 def clone_loss(policy: Policy, batch: Sequence[Example], *, mistakes: bool = False) -> Tensor:
     """Weighted mean cross-entropy (nats) over trunk tokens and branch targets; mistakes weigh 1 or 0."""
-    tensors = tree_tensors([e.tree for e in batch], policy.pad_id, policy.device)
-    weights = torch.zeros(tensors.ids.shape)
+    padded = pad_trees([e.tree for e in batch], policy.pad_id, policy.device)
+    weights = torch.zeros(padded.ids.shape)
     for n, example in enumerate(batch):
         size = len(example.weights)
         weights[n, :size] = torch.tensor(example.weights)
         weights[n, size:] = 1.0
         if mistakes:
             weights[n, list(example.mistakes)] = 1.0
-    select = tensors.select & (weights.to(policy.device) > 0)
-    logprobs = policy.token_logprobs(tensors.ids, select, positions=tensors.positions, mask=tensors.mask)
+    select = padded.select & (weights.to(policy.device) > 0)
+    logprobs = policy.token_logprobs(padded.ids, select, positions=padded.positions, mask=padded.mask)
     kept = weights.to(policy.device) * select
     return -(kept * logprobs).sum() / kept.sum()
 

@@ -1,157 +1,223 @@
-"""Columns of a batch that records and log-probabilities do not give: who fills them, by the column's name.
+"""Optional columns of a batch: `fill` computes those that are needed, each by the function its field names.
 
-A credit method says which columns it needs; nobody here knows which method that is.
+A credit method says which columns it needs; nothing here knows which method that is. A new column is a
+field in `batch.batch` that names its function, and that function: from the batch and the `Sources` to the
+batch with it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
 
 import gymnasium as gym
+import torch
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch
-from stepopsd_agent.batch.tables import columns
-from stepopsd_agent.config.run import RunConfig
+from stepopsd_agent.batch.audit import audit
+from stepopsd_agent.batch.batch import Batch, Table, column_fields, owner
+from stepopsd_agent.config.run import HindsightConfig
 from stepopsd_agent.credit.base import MissingColumnError
+from stepopsd_agent.hindsight.prompt import hindsight_blocks
+from stepopsd_agent.hindsight.teacher import batch_logprobs, batch_topk
 from stepopsd_agent.learner.critic import Critic
-from stepopsd_agent.learner.gold_answers import gold_answer_logprobs
-from stepopsd_agent.learner.monte_carlo import Branching, monte_carlo_values
-from stepopsd_agent.models.packed.token_budget import TokenBudget
+from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers
+from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import PromptFormat
-from stepopsd_agent.rollout.rollout import Backend, Sampling, rollout
+from stepopsd_agent.models.scoring import Scorer
 from stepopsd_wrappers import Episode
 
-RECORDED = {
-    "optimal_distance": "set env.oracle to true (stepopsd/ALFWorld-v0)",
-    "last_distance": "set env.oracle to true (stepopsd/ALFWorld-v0)",
-    "gold_seen": "choose an environment that knows gold passages (stepopsd/SearchQA-v0)",
-    "first_gold_seen": "choose an environment that knows gold passages (stepopsd/SearchQA-v0)",
-}
-"""Columns that only the environment can tell, and what to do where it did not."""
+Weights = dict[str, Tensor]
+"""Other weights of the policy's network, as `Policy.state` gives them."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cost:
-    """What filling columns took."""
-
-    generated: int = 0
-    """Tokens sampled."""
-    env_steps: int = 0
-    """Environment interactions."""
-
-
-def check_recorded(batch: Batch, needs: frozenset[str]) -> None:
-    """Raise MissingColumnError where the records lack a column that is needed and cannot be computed."""
-    for name in sorted(needs & set(RECORDED)):
-        table = batch.episodes if name.startswith(("last_", "first_")) else batch.steps
-        if name not in {column for column, _ in columns(table)}:
-            raise MissingColumnError(
-                f"the credit method needs {name}, which the records do not tell: {RECORDED[name]}"
-            )
-
-
-class Columns:
-    """Fills columns, and holds the critic where one is needed.
+    """Consumption of filling columns, beside forward passes.
 
     Attributes:
-        critic: made when values are needed, else None.
-        budget: tokens per pass of the critic's update.
+        generated: tokens sampled.
+        env_steps: environment interactions.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        policy: Policy,
-        form: PromptFormat,
-        needs: frozenset[str],
-        backend: Backend = rollout,
-    ) -> None:
-        """Make what the needed columns ask for; ``backend`` plays fresh attempts."""
-        self.config, self.policy, self.form, self.backend = config, policy, form, backend
-        self.budget = TokenBudget(config.learner.tokens_per_micro_batch, policy.device)
-        self.critic = Critic(policy, config.critic, config.learner.attention) if "value" in needs else None
-
-    def fill(
-        self,
-        batch: Batch,
-        episodes: Sequence[Episode],
-        needs: frozenset[str],
-        envs: Sequence[gym.Env[str, str]],
-        sampling: Sampling,
-        budget: TokenBudget,
-    ) -> tuple[Batch, Cost]:
-        """The batch with the needed columns, and what they cost.
-
-        Args:
-            batch: of `episodes`, in their order.
-            episodes: the records.
-            needs: names of columns; those that others fill are passed over.
-            envs: stacks to play fresh attempts in.
-            sampling: how the policy acted.
-            budget: tokens per forward pass.
-
-        Raises:
-            MissingColumnError: an environment does not know what a column needs.
-        """
-        check_recorded(batch, needs)
-        played, repeated = list[Episode](), 0
-        if "value" in needs and self.critic is not None:
-            batch = batch.with_steps(value=self.critic.values(batch, tokens_per_pass=budget))
-        if "gold_answer_logprob" in needs:
-            found = gold_answer_logprobs(
-                self.policy,
-                batch,
-                gold_answers(envs[0], episodes),
-                tokens_per_pass=budget,
-                temperature=sampling.temperature,
-                attention=self.config.learner.attention,
-            )
-            batch = batch.with_steps(gold_answer_logprob=found)
-        if "mc_value" in needs:
-            how = Branching(self.config.rollout.mc_rollouts, self.config.rollout.invalid_penalty)
-            values, played, repeated = monte_carlo_values(
-                self.policy, self.form, envs, episodes, batch, sampling, how, self.backend
-            )
-            batch = batch.with_steps(mc_value=values)
-        sampled = [step.tokens for e in played for step in e.steps if step.tokens is not None]
-        return batch, Cost(
-            generated=sum(len(tokens.sampled_ids) for tokens in sampled),
-            env_steps=repeated + len(sampled),
-        )
-
-    def learn(self, batch: Batch, value_targets: Tensor | None) -> dict[str, float]:
-        """Train the critic where there is one; returns its metrics."""
-        if self.critic is None or value_targets is None:
-            return {}
-        return self.critic.learn(batch, value_targets, tokens_per_pass=self.budget)
-
-    def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint must hold as tensors."""
-        return {} if self.critic is None else self.critic.tensors()
-
-    def state(self) -> dict[str, Any]:
-        """What else a checkpoint must hold, JSON-able."""
-        return {} if self.critic is None else self.critic.state()
-
-    def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
-        if self.critic is not None:
-            self.critic.restore(tensors, state)
+    generated: int = 0
+    env_steps: int = 0
 
 
-def gold_answers(env: gym.Env[str, str], episodes: Sequence[Episode]) -> list[tuple[str, ...]]:
-    """The right answers to each episode's task.
+@dataclass
+class Sources:
+    """The inputs that columns are computed from: the arguments of `fill`."""
+
+    policy: Policy
+    episodes: Sequence[Episode]
+    scorer: Scorer
+    hindsight: HindsightConfig
+    teacher: Weights | None = None
+    reference: Weights | None = None
+    critic: Critic | None = None
+    envs: Sequence[gym.Env[str, str]] = ()
+    fresh: FreshAttempts = field(default_factory=FreshAttempts)
+    cost: Cost = field(default_factory=Cost)
+
+    @cached_property
+    def blocks(self) -> list[list[int]]:
+        """Ids of every episode's hindsight block."""
+        return hindsight_blocks(self.policy, self.hindsight, self.episodes)
+
+    def weights(self, other: Weights | None) -> AbstractContextManager[None]:
+        """Score with other weights for a while; None keeps the policy's."""
+        return nullcontext() if other is None else self.policy.weights(other)
+
+
+def fill(
+    batch: Batch,
+    episodes: Sequence[Episode],
+    needs: Collection[str],
+    policy: Policy,
+    *,
+    scorer: Scorer | None = None,
+    hindsight: HindsightConfig | None = None,
+    teacher: Weights | None = None,
+    reference: Weights | None = None,
+    critic: Critic | None = None,
+    envs: Sequence[gym.Env[str, str]] = (),
+    fresh: FreshAttempts | None = None,
+    rescore_old: bool = False,
+    cost: Cost | None = None,
+) -> Batch:
+    """Audit a batch and compute the optional columns that are needed.
+
+    Args:
+        batch: as `collate` makes it of `episodes`.
+        episodes: the records, in the order of the batch.
+        needs: names of columns, as in `CreditMethod.needs`.
+        policy: the student; with other weights also the teacher and the reference.
+        scorer: settings of the forward passes; the default has temperature 1.
+        hindsight: content and position of the hindsight block; the paper's settings when absent.
+        teacher: weights of the teacher; None takes the policy's own, a live teacher.
+        reference: weights of the reference policy; None takes the policy's own.
+        critic: predicts `value`.
+        envs: stacks like those that played, for columns that ask or play the environment.
+        fresh: how the fresh attempts behind `mc_value` are played.
+        rescore_old: recompute `old_logprobs` with the policy instead of keeping those recorded in sampling.
+        cost: filled with what fresh attempts consumed.
 
     Raises:
-        MissingColumnError: the environment's tasks have none.
+        AuditError: the batch contradicts itself.
+        MissingColumnError: a column needs something that is not given, or that the environment does not tell.
+        ValueError: there is no such column.
     """
-    try:
-        answers = env.get_wrapper_attr("golden_answers")
-    except AttributeError as error:
+    audit(batch)
+    for name in sorted(needs):
+        owner(name)
+    check_recorded(batch, needs)
+    scorer = scorer or Scorer(policy)
+    if rescore_old:
+        batch = batch.with_columns(old_logprobs=batch_logprobs(scorer, batch))
+    sources = Sources(
+        policy=policy,
+        episodes=episodes,
+        scorer=scorer,
+        hindsight=hindsight or HindsightConfig(),
+        teacher=teacher,
+        reference=reference,
+        critic=critic,
+        envs=envs,
+        fresh=fresh or FreshAttempts(),
+        cost=cost or Cost(),
+    )
+    for name, spec in column_fields().items():
+        if name in needs and "filled_by" in spec.metadata:
+            batch = _function(spec.metadata["filled_by"])(batch, sources)
+    return batch
+
+
+def _function(entry: str) -> Callable[[Batch, Sources], Batch]:
+    module, _, name = entry.partition(":")
+    function: Callable[[Batch, Sources], Batch] = getattr(import_module(module), name)
+    return function
+
+
+def check_recorded(batch: Batch, needs: Collection[str]) -> None:
+    """Raise MissingColumnError where the records lack a column that is needed and cannot be computed."""
+    for name, spec in column_fields().items():
+        if name not in needs or "remedy" not in spec.metadata:
+            continue
+        table: Table = getattr(batch, owner(name))
+        if getattr(table, name) is None:
+            raise MissingColumnError(
+                f"the credit method needs {name}, which the records do not tell: {spec.metadata['remedy']}"
+            )
+
+
+def recorded_columns() -> frozenset[str]:
+    """Names of the columns that the environment tells, or does not tell, in the records."""
+    return frozenset(name for name, spec in column_fields().items() if "remedy" in spec.metadata)
+
+
+def fill_student_logprobs(batch: Batch, sources: Sources) -> Batch:
+    """Before the update the student is the policy that sampled."""
+    return batch.with_columns(student_logprobs=batch.tokens.old_logprobs)
+
+
+def fill_ref_logprobs(batch: Batch, sources: Sources) -> Batch:
+    """The reference scores every row in its own context."""
+    with sources.weights(sources.reference):
+        return batch.with_columns(ref_logprobs=batch_logprobs(sources.scorer, batch))
+
+
+def fill_teacher_logprobs(batch: Batch, sources: Sources) -> Batch:
+    """The teacher scores every step behind its hindsight block."""
+    with sources.weights(sources.teacher):
+        scored = batch_logprobs(sources.scorer, batch, sources.blocks, sources.hindsight.position)
+    return batch.with_columns(teacher_logprobs=scored)
+
+
+def fill_teacher_topk(batch: Batch, sources: Sources) -> Batch:
+    """The teacher's distributions in the same contexts."""
+    hindsight = sources.hindsight
+    with sources.weights(sources.teacher):
+        likely = batch_topk(sources.scorer, batch, hindsight.top_k, sources.blocks, hindsight.position)
+    return batch.with_columns(teacher_topk=likely)
+
+
+def fill_informed(batch: Batch, sources: Sources) -> Batch:
+    """An episode with a hindsight block has an informed teacher."""
+    informed = torch.tensor([bool(block) for block in sources.blocks], device=batch.tokens.input_ids.device)
+    return batch.with_columns(informed=informed)
+
+
+def fill_value(batch: Batch, sources: Sources) -> Batch:
+    """The critic's values."""
+    if sources.critic is None:
         raise MissingColumnError(
-            f"the credit method needs gold answers, which {env.unwrapped} does not have: train it on "
-            "stepopsd/SearchQA-v0"
-        ) from error
-    return [tuple(answers(episode.task_id)) for episode in episodes]
+            "the column value needs a critic: pass critic=Critic(policy), and train it on the credit's "
+            "value_targets after every update"
+        )
+    return batch.with_columns(value=sources.critic.values(batch, sources.scorer.budget))
+
+
+def fill_gold_answer_logprob(batch: Batch, sources: Sources) -> Batch:
+    """The policy's log-probability of the environment's gold answers."""
+    answers = gold_answers(_environments(sources, "gold_answer_logprob")[0], sources.episodes)
+    found = gold_answer_logprobs(sources.policy, batch, answers, sources.scorer)
+    return batch.with_columns(gold_answer_logprob=found)
+
+
+def fill_mc_value(batch: Batch, sources: Sources) -> Batch:
+    """Fresh attempts of the policy from the state before every step."""
+    envs = _environments(sources, "mc_value")
+    values, played, repeated = monte_carlo_values(
+        sources.policy, envs, sources.episodes, batch, sources.fresh
+    )
+    sampled = [step.tokens for episode in played for step in episode.steps if step.tokens is not None]
+    sources.cost.generated += sum(len(tokens.sampled_ids) for tokens in sampled)
+    sources.cost.env_steps += repeated + len(sampled)
+    return batch.with_columns(mc_value=values)
+
+
+def _environments(sources: Sources, column: str) -> Sequence[gym.Env[str, str]]:
+    if not sources.envs:
+        raise MissingColumnError(f"the column {column} needs environments: pass envs=[...] to fill")
+    return sources.envs

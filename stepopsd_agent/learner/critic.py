@@ -11,26 +11,36 @@ from torch import Tensor
 
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.batch.spans import place_in_step
-from stepopsd_agent.config.run import Attention, CriticConfig
+from stepopsd_agent.config.learning import Attention, CriticConfig
+from stepopsd_agent.learner.optimizer_state import load_optimizer, optimizer_tensors
 from stepopsd_agent.models.packed.attention import pack_states
 from stepopsd_agent.models.packed.packing import pack_rows
-from stepopsd_agent.models.packed.token_budget import TokenBudget, as_budget, in_parts
+from stepopsd_agent.models.packed.token_budget import TokenBudget, Tokens, in_parts
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.run.files.checkpoint import load_optimizer, optimizer_tensors
 
 
 class Critic:
-    """Predicts, before every step, the rewards to come.
+    """Predicts, before every step, the sum of the rewards to come.
 
     Attributes:
         body: a copy of the policy's network, without its output layer.
         head: from the network's last state to the value; zero at first, so that all values are.
         optimizer: AdamW over both.
+        budget: tokens per pass of an update.
     """
 
-    def __init__(self, policy: Policy, config: CriticConfig, attention: Attention = "auto") -> None:
-        """Copy the policy's network as it is now; ``attention`` as in `LearnerConfig`."""
-        self.config, self.device, self.how = config, policy.device, policy.attention(attention)
+    def __init__(
+        self,
+        policy: Policy,
+        config: CriticConfig | None = None,
+        *,
+        tokens_per_pass: Tokens = "auto",
+        attention: Attention = "auto",
+    ) -> None:
+        """Copy the policy's network as it is now; settings as in `CriticConfig` and `LearnerConfig`."""
+        self.config, self.device = config or CriticConfig(), policy.device
+        self.backend = policy.attention(attention)
+        self.budget = TokenBudget(tokens_per_pass, policy.device)
         self.body = deepcopy(policy.model.base_model)
         self.head = torch.nn.Linear(policy.model.config.hidden_size, 1).to(policy.device, policy.model.dtype)
         torch.nn.init.zeros_(self.head.weight)
@@ -38,9 +48,11 @@ class Critic:
         self.parameters = [*self.body.parameters(), *self.head.parameters()]
         for parameter in self.parameters:
             parameter.requires_grad_(True)
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.lr, weight_decay=config.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=self.config.lr, weight_decay=self.config.weight_decay
+        )
 
-    def values(self, batch: Batch, *, tokens_per_pass: int | TokenBudget) -> Tensor:
+    def values(self, batch: Batch, budget: TokenBudget) -> Tensor:
         """[S] values, each read at the last token before its step's first sampled one."""
         out = torch.zeros(batch.num_steps, device=self.device)
 
@@ -49,11 +61,11 @@ class Critic:
                 steps, values = self._read(batch, torch.tensor(rows, device=self.device))
                 out[steps] = values.float()
 
-        self._in_parts(batch, tokens_per_pass, one_pass, lambda: None)
+        self._in_parts(batch, budget, one_pass, lambda: None)
         return out
 
-    def learn(self, batch: Batch, targets: Tensor, *, tokens_per_pass: int | TokenBudget) -> dict[str, float]:
-        """One update towards `targets` [S]; returns the error before it and the variance explained then."""
+    def learn(self, batch: Batch, targets: Tensor) -> dict[str, float]:
+        """Make one update towards `targets` [S]; return the error and the variance explained before it."""
         errors: list[float] = []
 
         def begin() -> None:
@@ -66,7 +78,7 @@ class Critic:
             (loss / 2).backward()  # type: ignore[no-untyped-call]
             errors.append(float(loss.detach()))
 
-        self._in_parts(batch, tokens_per_pass, one_pass, begin)
+        self._in_parts(batch, self.budget, one_pass, begin)
         torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
         self.optimizer.step()
         error, spread = sum(errors), float(targets.detach().var(correction=0))
@@ -75,20 +87,20 @@ class Critic:
     def _in_parts(
         self,
         batch: Batch,
-        tokens_per_pass: int | TokenBudget,
+        budget: TokenBudget,
         work: Callable[[list[int]], None],
         begin: Callable[[], None],
     ) -> None:
         lengths = batch.tokens.attention_mask.sum(1).tolist()
-        budget, padded = as_budget(tokens_per_pass, self.device), self.how == "padded"
+        padded = self.backend == "padded"
         in_parts(budget, lengths, work, padded=padded, begin=begin, settled=bool(self.optimizer.state))
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint must hold as tensors."""
+        """The tensors of a checkpoint."""
         return {"critic": self._weights(), "critic_optimizer": optimizer_tensors(self.optimizer)[0]}
 
     def state(self) -> dict[str, object]:
-        """What else a checkpoint must hold, JSON-able."""
+        """The rest of a checkpoint, JSON-able."""
         return optimizer_tensors(self.optimizer)[1]
 
     def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, object]) -> None:
@@ -102,13 +114,13 @@ class Critic:
         """Steps of these rows [M], and their values [M]."""
         tokens = batch.tokens.rows(rows)
         begins = place_in_step(tokens.step_of_token, batch.num_steps) == 0
-        if self.how == "padded":
+        if self.backend == "padded":
             states = self.body(
                 input_ids=tokens.input_ids, position_ids=tokens.position_ids, use_cache=False
             ).last_hidden_state[:, :-1][begins[:, 1:]]
         else:
             pack = pack_rows(tokens.input_ids, tokens.attention_mask, tokens.position_ids, begins)
-            states = pack_states(self.body, pack, self.how)[:, :-1][pack.select[:, 1:]]
+            states = pack_states(self.body, pack, self.backend)[:, :-1][pack.select[:, 1:]]
         return tokens.step_of_token[begins], self.head(states)[:, 0].float()
 
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:

@@ -11,9 +11,9 @@ from torch import distributed as dist
 from torch.distributed import ProcessGroup
 
 
-def own_share(rows: Tensor, group: ProcessGroup | None) -> Tensor:
+def own_share(rows: Tensor, group: ProcessGroup) -> Tensor:
     """The rows that this process works on."""
-    return rows if group is None else rows[dist.get_rank(group) :: dist.get_world_size(group)]
+    return rows[dist.get_rank(group) :: dist.get_world_size(group)]
 
 
 def sum_gradients(parameters: Sequence[torch.nn.Parameter], group: ProcessGroup) -> None:

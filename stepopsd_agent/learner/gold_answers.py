@@ -1,41 +1,35 @@
-"""How likely the policy finds the right answer before every step of an episode."""
+"""Log-probability of the gold answer before every step of an episode (IGPO, arXiv 2510.14967)."""
 
 from collections.abc import Sequence
 
+import gymnasium as gym
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch
-from stepopsd_agent.config.run import Attention
-from stepopsd_agent.hindsight.teacher_logprobs import score_trees, step_spans
-from stepopsd_agent.models.packed.prefix_tree import Branch, Tree
-from stepopsd_agent.models.packed.token_budget import TokenBudget
+from stepopsd_agent.batch.batch import Batch
+from stepopsd_agent.credit.base import MissingColumnError
+from stepopsd_agent.hindsight.teacher import step_ranges
+from stepopsd_agent.models.packed.packing import Branch, Tree
 from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models.scoring import Scorer
+from stepopsd_wrappers import Episode
 
 OPEN = "<think>Now there is enough information to answer.</think><answer>"
-"""What stands before the answer whose log-probability is asked for, where the step's response would begin."""
+"""Stands before the answer that is scored, where the step's response would begin."""
 
 
 def gold_answer_logprobs(
-    policy: Policy,
-    batch: Batch,
-    answers: Sequence[Sequence[str]],
-    *,
-    tokens_per_pass: int | TokenBudget,
-    temperature: float = 1.0,
-    attention: Attention = "auto",
+    policy: Policy, batch: Batch, answers: Sequence[Sequence[str]], scorer: Scorer
 ) -> Tensor:
-    """[S] mean log-probability per token of the gold answer, given what the step's response was given.
+    """[S] mean log-probability per token (nats) of the gold answer in the context of the step's response.
 
-    Of several spellings that one counts which is likeliest there.
+    Of several spellings the likeliest counts.
 
     Args:
-        policy: who is asked.
-        batch: rows whose steps are the places.
-        answers: the right answers of each episode of the batch, one or more.
-        tokens_per_pass: tokens per forward pass; changes memory, not results.
-        temperature: as in sampling.
-        attention: see `LearnerConfig.attention`.
+        policy: encodes the answers.
+        batch: rows with the steps.
+        answers: the gold answers of each episode of the batch, one or more spellings.
+        scorer: scores them.
     """
     opening = tuple(policy.encode([OPEN])[0])
     spelled = [[tuple(ids) for ids in policy.encode(list(given))] for given in answers]
@@ -46,17 +40,31 @@ def gold_answer_logprobs(
         ids = tuple(batch.tokens.input_ids[n, :length].tolist())
         steps = batch.tokens.step_of_token[n, :length].tolist()
         branches, owners = [], []
-        for start, _ in step_spans(steps):
+        for start, _ in step_ranges(steps):
             for target in spelled[int(batch.steps.episode_of_step[steps[start]])]:
                 branches.append(Branch(start, opening, target))
                 owners.append(steps[start])
         trees.append(Tree(ids[: branches[-1].at], tuple(branches)))
         asked.append(owners)
-    scores = score_trees(
-        policy, trees, tokens_per_pass=tokens_per_pass, temperature=temperature, attention=attention
-    )
+    scores = scorer.logprobs(trees)
     best = torch.full((batch.num_steps,), -torch.inf)
     for owners, (_, found) in zip(asked, scores, strict=True):
         for step, logprobs in zip(owners, found, strict=True):
             best[step] = torch.maximum(best[step], logprobs.mean())
     return best.to(batch.tokens.input_ids.device)
+
+
+def gold_answers(env: gym.Env[str, str], episodes: Sequence[Episode]) -> list[tuple[str, ...]]:
+    """The gold answers to each episode's task.
+
+    Raises:
+        MissingColumnError: the environment's tasks have none.
+    """
+    try:
+        answers = env.get_wrapper_attr("golden_answers")
+    except AttributeError as error:
+        raise MissingColumnError(
+            f"the credit method needs gold answers, which {env.unwrapped} does not have: train it on "
+            "stepopsd/SearchQA-v0"
+        ) from error
+    return [tuple(answers(episode.task_id)) for episode in episodes]

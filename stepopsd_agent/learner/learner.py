@@ -1,54 +1,33 @@
-"""The policy update: clipped surrogate on the credit it is given, k3 KL to the reference.
+"""The policy update: the clipped surrogate on the credit it is given, and a k3 KL to the reference policy.
 
 The learner never knows which credit method ran. Token weights are fixed once per mini-batch of rows, so
-micro-batches add up to the same gradient however they are cut and whoever works on them.
+micro-batches add up to the same gradient however they are cut, and whichever process works on them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from stepopsd_agent.batch import Batch, TopK
-from stepopsd_agent.config.run import LearnerConfig
+from stepopsd_agent.config.learning import LearnerConfig
 from stepopsd_agent.credit.base import Credit, DistributionTerm
+from stepopsd_agent.hindsight.teacher import batch_logprobs
 from stepopsd_agent.learner.distributed import own_share, sum_gradients, sum_values
-from stepopsd_agent.learner.master_weights import MasterWeights
-from stepopsd_agent.learner.optimizers import make_optimizers
-from stepopsd_agent.models.packed.logprobs import Reader
+from stepopsd_agent.learner.optimizers import MasterWeights, make_optimizers
+from stepopsd_agent.models.packed.logprobs import LogprobReader
 from stepopsd_agent.models.packed.packing import pack_rows
 from stepopsd_agent.models.packed.token_budget import TokenBudget, in_parts
 from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models.scoring import Scorer
 from stepopsd_agent.ops import losses
 
 
-@dataclass
-class UpdateStats:
-    """Sums over one mini-batch, each already weighted by the token weights."""
-
-    loss: float = 0.0
-    kl: float = 0.0
-    clip_fraction: float = 0.0
-    approx_kl: float = 0.0
-    terms: dict[str, float] = field(default_factory=dict)
-    """Values of the credit's further losses, by name."""
-
-    def reset(self, terms: Sequence[str]) -> None:
-        """Zero everywhere."""
-        self.loss = self.kl = self.clip_fraction = self.approx_kl = 0.0
-        self.terms = dict.fromkeys(terms, 0.0)
-
-    def values(self) -> dict[str, float]:
-        """All of them under the names they are logged by."""
-        plain = {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "terms"}
-        return {**plain, **{f"term_{name}": value for name, value in self.terms.items()}}
-
-
 @dataclass(frozen=True)
-class _Work:
-    """What the micro-batches of one mini-batch share.
+class _MiniBatch:
+    """Tensors that the micro-batches of one mini-batch share.
 
     Attributes:
         batch: the whole batch.
@@ -64,7 +43,7 @@ class _Work:
     extents: Tensor
     temperature: float
 
-    def rows(self, rows: Tensor) -> "_Work":
+    def rows(self, rows: Tensor) -> "_MiniBatch":
         """The same for some rows, cut at the longest extent among them."""
         width = int(self.extents[rows].max())
 
@@ -76,7 +55,7 @@ class _Work:
             replace(term, weights=cut(term.weights), inputs=tuple(map(cut, term.inputs)))
             for term in credit.terms
         )
-        return _Work(
+        return _MiniBatch(
             replace(self.batch, tokens=tokens, teacher_topk=_places(self.batch, rows)),
             replace(credit, advantages=cut(credit.advantages), terms=terms),
             cut(self.weights),
@@ -86,20 +65,47 @@ class _Work:
 
 
 class Learner:
-    """Owns the optimizers.
+    """Updates a policy; holds the optimizers, and the reference policy where there is a KL term.
 
     Attributes:
         policy: the weights being trained.
         config: settings of the update.
         group: processes that share every update, each with the whole batch; None for this process alone.
+        reference: weights of the reference policy, used where ``kl_coef`` > 0: those at the start.
         masters: the trained weights in full precision.
         budget: tokens per micro-batch.
         optimizers: AdamW over all trainable weights; with ``muon_lr`` Muon for the matrices beside it.
     """
 
-    def __init__(self, policy: Policy, config: LearnerConfig, group: ProcessGroup | None = None) -> None:
-        """Make the optimizers."""
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        group: ProcessGroup | None = None,
+        reference: dict[str, Tensor] | None = None,
+        scorer: Scorer | None = None,
+        **settings: Any,
+    ) -> None:
+        """Make the optimizers.
+
+        Args:
+            policy: the policy to train.
+            group: processes that share every update.
+            reference: weights of the reference policy; the policy's present ones when absent.
+            scorer: computes the reference's log-probabilities; made from the settings when absent.
+            settings: fields of `LearnerConfig`, such as ``lr=1e-6``. Three of them are the caller's to apply:
+                lr_schedule and lr_warmup as the ``rate`` of `update`, and rescore_old in `fill`.
+
+        Raises:
+            TypeError: `LearnerConfig` has no such field.
+            ValueError: ``lora`` is set, but the policy has no adapter yet.
+        """
+        config = LearnerConfig(**settings)
+        if config.lora.rank and not policy.adapted:
+            raise ValueError("lora.rank > 0, but the policy has no adapter: call policy.add_adapter first")
         self.policy, self.config, self.group = policy, config, group
+        self.reference = policy.origin() if reference is None and config.kl_coef else reference
+        self._scorer = scorer
         self.budget = TokenBudget(config.tokens_per_micro_batch, policy.device)
         self.masters = MasterWeights([p for p in policy.model.parameters() if p.requires_grad])
         self.optimizers = make_optimizers(
@@ -117,7 +123,8 @@ class Learner:
         """One pass over the batch in ``mini_batches`` optimizer steps.
 
         Args:
-            batch: with ``ref_logprobs`` when ``kl_coef`` > 0.
+            batch: audited, see `fill`. With ``kl_coef`` > 0 its ``ref_logprobs`` are used; without them the
+                reference scores it here.
             credit: advantages [N, T] from a credit method.
             temperature: that of sampling, so that ratios start at 1.
             rate: factor of the learning rates.
@@ -125,20 +132,17 @@ class Learner:
         Returns:
             Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
             sampling policy, nats), grad_norm, and term_NAME for every further loss of the credit. Where
-            memory ran out also tokens_per_micro_batch, what it was halved to.
+            memory ran out also tokens_per_micro_batch, the halved budget.
 
         Raises:
             FloatingPointError: the gradient is not finite; weights are left as they were.
             RuntimeError: a single row does not fit into memory.
         """
-        if self.config.kl_coef and batch.tokens.ref_logprobs is None:
-            raise ValueError(
-                "learner.kl_coef > 0 needs ref_logprobs in the batch; score them first or set kl_coef=0"
-            )
-        heights = (self.config.lr, self.config.muon_lr)
-        for optimizer, height in zip(self.optimizers, heights, strict=False):  # there may be no Muon
+        batch = self._with_reference(batch, temperature)
+        base_lrs = (self.config.lr, self.config.muon_lr)
+        for optimizer, base_lr in zip(self.optimizers, base_lrs, strict=False):  # there may be no Muon
             for group in optimizer.param_groups:
-                group["lr"] = height * rate
+                group["lr"] = base_lr * rate
         rows = torch.arange(batch.num_rows).chunk(self.config.mini_batches)
         totals: dict[str, float] = {}
         halvings = self.budget.halvings
@@ -150,13 +154,27 @@ class Learner:
             totals["tokens_per_micro_batch"] = self.budget.tokens
         return totals
 
+    def _with_reference(self, batch: Batch, temperature: float) -> Batch:
+        """The batch with the reference's log-probabilities where the KL term needs them."""
+        if not self.config.kl_coef or batch.tokens.ref_logprobs is not None:
+            return batch
+        scorer = self._scorer or Scorer(
+            self.policy,
+            tokens_per_pass=self.config.tokens_per_micro_batch,
+            temperature=temperature,
+            attention=self.config.attention,
+        )
+        assert self.reference is not None  # taken when the learner was made
+        with self.policy.weights(self.reference):
+            return batch.with_columns(ref_logprobs=batch_logprobs(scorer, batch))
+
     def _step(self, batch: Batch, credit: Credit, part: Tensor, temperature: float) -> dict[str, float]:
         mask = torch.zeros_like(batch.action_mask)
         mask[part] = batch.action_mask[part]
         weights = losses.token_weights(mask, self.config.aggregation)
         column = torch.arange(1, mask.shape[1] + 1, device=mask.device)
         extents = (batch.action_mask * column).amax(1)
-        stats = self._accumulate(_Work(batch, credit, weights, extents, temperature), part)
+        stats = self._accumulate(_MiniBatch(batch, credit, weights, extents, temperature), part)
         if self.group is not None:
             sum_gradients(self.masters.trained, self.group)
         norm = torch.nn.utils.clip_grad_norm_(self.masters.trained, self.config.max_grad_norm)
@@ -169,19 +187,19 @@ class Learner:
         for optimizer in self.optimizers:
             optimizer.step()
         self.masters.publish()
-        values = stats.values()
         if self.group is not None:
-            values = sum_values(values, self.group, self.policy.device)
-        return {**values, "grad_norm": float(norm)}
+            stats = sum_values(stats, self.group, self.policy.device)
+        return {**stats, "grad_norm": float(norm)}
 
-    def _accumulate(self, work: _Work, part: Tensor) -> UpdateStats:
+    def _accumulate(self, work: _MiniBatch, part: Tensor) -> dict[str, float]:
         """Gradients of the mini-batch's rows, in as many passes as the budget asks for."""
-        mine = own_share(part, self.group)
-        stats = UpdateStats()
+        mine = part if self.group is None else own_share(part, self.group)
+        terms = [f"term_{term.name}" for term in work.credit.terms]
+        stats: dict[str, float] = {}
 
         def begin() -> None:
             self.masters.forget_gradients()  # a pass that failed half way may have left some
-            stats.reset([term.name for term in work.credit.terms])
+            stats.update(dict.fromkeys(["loss", "kl", "clip_fraction", "approx_kl", *terms], 0.0))
 
         def one_pass(chosen: list[int]) -> None:
             self._micro_loss(work.rows(mine[chosen]), stats).backward()  # type: ignore[no-untyped-call]
@@ -197,34 +215,34 @@ class Learner:
         )
         return stats
 
-    def _micro_loss(self, work: _Work, stats: UpdateStats) -> Tensor:
+    def _micro_loss(self, work: _MiniBatch, stats: dict[str, float]) -> Tensor:
         batch, credit, weight, config = work.batch, work.credit, work.weights, self.config
         tokens, mask = batch.tokens, batch.action_mask
         new, *compared = self._score(work)
         clip = {"clip_low": config.clip_low, "clip_high": config.clip_high}
         old, advantages = tokens.old_logprobs, credit.advantages
         loss = (weight * losses.ppo_clip(new, old, advantages, dual_clip=config.dual_clip, **clip)).sum()
-        found = iter(compared)
+        distances = iter(compared)
         for term in credit.terms:  # normalised over the whole batch, of which this mini-batch is one part
             share = config.mini_batches * term.weights
             if isinstance(term, DistributionTerm):
-                value = (share[mask] * next(found)).sum()
+                value = (share[mask] * next(distances)).sum()
             else:
                 value = (share * term.function(new, *term.inputs)).sum()
             loss = loss + value
-            stats.terms[term.name] += float(value.detach())
+            stats[f"term_{term.name}"] += float(value.detach())
         if config.kl_coef and tokens.ref_logprobs is not None:
             kl = (weight * losses.k3_kl(new, tokens.ref_logprobs)).sum()
             loss = loss + config.kl_coef * kl
-            stats.kl += float(kl.detach())
+            stats["kl"] += float(kl.detach())
         with torch.no_grad():
             clipped = losses.ppo_clipped(new, old, advantages, **clip)
-            stats.loss += float(loss)
-            stats.clip_fraction += float((weight * clipped).sum())
-            stats.approx_kl += float((weight * (old - new)).sum())
+            stats["loss"] += float(loss)
+            stats["clip_fraction"] += float((weight * clipped).sum())
+            stats["approx_kl"] += float((weight * (old - new)).sum())
         return loss
 
-    def _score(self, work: _Work) -> tuple[Tensor, ...]:
+    def _score(self, work: _MiniBatch) -> tuple[Tensor, ...]:
         """New log-probabilities [N, T], and the value [M] of every term that compares distributions."""
         tokens, mask, how = (
             work.batch.tokens,
@@ -243,7 +261,7 @@ class Learner:
         return new, *compared
 
 
-def _reader(work: _Work) -> Reader:
+def _reader(work: _MiniBatch) -> LogprobReader:
     """Reads the sampled tokens' log-probabilities, and the value of each term that compares distributions."""
     mask, teacher = work.batch.action_mask, work.batch.teacher_topk
     ids = work.batch.tokens.input_ids[mask]

@@ -1,46 +1,54 @@
-"""Fresh attempts from the middle of recorded episodes: Monte-Carlo values of the states of their steps.
+"""Monte-Carlo values (VinePPO, arXiv 2410.01679): fresh attempts from the middle of recorded episodes.
 
-The commands of an episode are repeated once, and a snapshot is taken before every step that is valued, where
-the state's hash has to be the recorded one. Attempts begin from there, and the policy goes on from the very
-ids it went on from then.
+The commands of an episode are repeated once, and a snapshot is taken before every step that is valued; the
+state's hash there has to be the recorded one. Fresh attempts begin at the snapshots, and the policy
+continues the very ids that it continued in the recording.
 """
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import gymnasium as gym
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch
+from stepopsd_agent.batch.batch import Batch
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import PromptFormat
-from stepopsd_agent.rollout.rollout import Backend, Sampling, Task, begin, rollout
-from stepopsd_wrappers import Episode, HeldPrompt
-from stepopsd_wrappers.stack import text_history
+from stepopsd_agent.rollout.grouping import valid_episodes
+from stepopsd_agent.rollout.language_model import Backend, rollout
+from stepopsd_agent.rollout.playing import Attempt, begin
+from stepopsd_agent.rollout.sampling import SamplingParams
+from stepopsd_wrappers import Episode, PromptSnapshot
+from stepopsd_wrappers.text_history import text_history
 
 
 @dataclass(frozen=True)
-class Branching:
-    """How values are estimated.
+class FreshAttempts:
+    """How Monte-Carlo values are estimated.
 
     Attributes:
-        attempts: fresh attempts per state.
+        count: fresh attempts per state.
         penalty: taken off the return for every invalid step, as in the batch.
+        params: of sampling, as in the rollout.
+        seed: of the sampling noise.
+        backend: plays the attempts.
     """
 
-    attempts: int
+    count: int = 9
     penalty: float = 0.0
+    params: SamplingParams = field(default_factory=SamplingParams)
+    seed: int | str = "branches"
+    backend: Backend = rollout
 
 
-class Valued(NamedTuple):
-    """What `monte_carlo_values` finds.
+class MonteCarlo(NamedTuple):
+    """The result of `monte_carlo_values`.
 
     Attributes:
         values: [S] mean return of fresh attempts from before each step.
-        attempts: them, each with the steps before it.
-        repeated: commands given again to get to the states.
+        attempts: records of the fresh attempts, each with the steps before it.
+        repeated: number of commands repeated to reach the states.
     """
 
     values: Tensor
@@ -50,27 +58,22 @@ class Valued(NamedTuple):
 
 def monte_carlo_values(
     policy: Policy,
-    form: PromptFormat,
     envs: Sequence[gym.Env[str, str]],
     episodes: Sequence[Episode],
     batch: Batch,
-    sampling: Sampling,
-    branching: Branching,
-    backend: Backend = rollout,
-) -> Valued:
+    fresh: FreshAttempts,
+) -> MonteCarlo:
     """The value of the state before each step, from fresh attempts.
 
-    Steps that were chosen on the same ids, as the first of all members of a group, share their attempts.
+    Steps that were chosen on the same ids, as the first steps of all members of a group, share their
+    attempts.
 
     Args:
-        policy: who plays on: the policy that acted.
-        form: how prompts become ids.
+        policy: the policy that acted; it plays the fresh attempts.
         envs: one stack per slot.
-        episodes: what `batch` was collated from.
+        episodes: the records that `batch` was collated from.
         batch: for its steps and ids.
-        sampling: as in the rollout, with a seed of its own.
-        branching: how many attempts.
-        backend: who plays them.
+        fresh: how many attempts, and how they are sampled.
 
     Raises:
         RuntimeError: repeating an episode's commands led to another state, or every attempt met an error.
@@ -80,23 +83,23 @@ def monte_carlo_values(
         episode = episodes[int(batch.steps.episode_of_step[step])]
         places.setdefault((episode.task_id, episode.seed, ids), []).append(step)
     origins = [_place(batch, steps[0]) for steps in places.values()]
-    held: dict[tuple[int, int], HeldPrompt] = {}
+    snapshots: dict[tuple[int, int], PromptSnapshot] = {}
     for number in dict.fromkeys(number for number, _ in origins):
-        wanted = {index for other, index in origins if other == number}
-        found = _held(envs[0], episodes[number], wanted)
-        held.update({(number, index): one for index, one in found.items()})
-    tasks: list[Task] = []
+        indices = {index for other, index in origins if other == number}
+        taken = _snapshots(envs[0], episodes[number], indices)
+        snapshots.update({(number, index): snapshot for index, snapshot in taken.items()})
+    attempts: list[Attempt] = []
     for (task_id, seed, ids), origin in zip(places, origins, strict=True):
-        for _ in range(branching.attempts):
-            tasks.append(Task(task_id, seed, member=len(tasks), held=held[origin], row=ids))
-    played = backend(policy, form, envs, tasks, replace(sampling, seed=f"{sampling.seed}/branches"))
+        for _ in range(fresh.count):
+            attempts.append(Attempt(task_id, seed, member=len(attempts), snapshot=snapshots[origin], row=ids))
+    played = fresh.backend(policy, envs, attempts, fresh.params, seed=fresh.seed)
     values = torch.zeros(batch.num_steps)
     for number, (steps, (_, first)) in enumerate(zip(places.values(), origins, strict=True)):
-        own = played[number * branching.attempts : (number + 1) * branching.attempts]
-        values[steps] = _mean_return(own, first, branching.penalty)
-    last = {number: index for number, index in sorted(held)}  # the furthest of each episode
+        own = played[number * fresh.count : (number + 1) * fresh.count]
+        values[steps] = _mean_return(own, first, fresh.penalty)
+    last = {number: index for number, index in sorted(snapshots)}  # the furthest of each episode
     repeated = sum(last.values()) - len(last)
-    return Valued(values.to(batch.tokens.input_ids.device), played, repeated)
+    return MonteCarlo(values.to(batch.tokens.input_ids.device), played, repeated)
 
 
 def _place(batch: Batch, step: int) -> tuple[int, int]:
@@ -104,21 +107,21 @@ def _place(batch: Batch, step: int) -> tuple[int, int]:
     return int(batch.steps.episode_of_step[step]), int(batch.steps.index_in_episode[step])
 
 
-def _held(env: gym.Env[str, str], episode: Episode, wanted: Set[int]) -> dict[int, HeldPrompt]:
-    """The stack before each wanted step of an episode, whose commands are given once more."""
-    stack, held = text_history(env), dict[int, HeldPrompt]()
-    begin(env, Task(episode.task_id, episode.seed))
-    for index in range(1, max(wanted) + 1):
-        if index in wanted:
-            held[index] = stack.hold()
-            _check_state(held[index], episode, index - 1)
-        if index < max(wanted):
+def _snapshots(env: gym.Env[str, str], episode: Episode, indices: Set[int]) -> dict[int, PromptSnapshot]:
+    """The stack before each of these steps of an episode, whose commands are given once more."""
+    stack, snapshots = text_history(env), dict[int, PromptSnapshot]()
+    begin(env, Attempt(episode.task_id, episode.seed))
+    for index in range(1, max(indices) + 1):
+        if index in indices:
+            snapshots[index] = stack.snapshot()
+            _check_state(snapshots[index], episode, index - 1)
+        if index < max(indices):
             env.step(episode.steps[index].response)
-    return held
+    return snapshots
 
 
-def _check_state(held: HeldPrompt, origin: Episode, commands: int) -> None:
-    reached, recorded = held.episode.steps[-1], origin.steps[commands]
+def _check_state(snapshot: PromptSnapshot, origin: Episode, commands: int) -> None:
+    reached, recorded = snapshot.episode.steps[-1], origin.steps[commands]
     if reached.info["step"]["state"] != recorded.info["step"]["state"]:
         raise RuntimeError(
             f"repeating {commands} commands of {origin.task_id!r} led to another state than recorded: the "
@@ -138,9 +141,9 @@ def _ids_before(batch: Batch) -> list[tuple[int, ...]]:
 
 def _mean_return(attempts: Sequence[Episode], first: int, penalty: float) -> float:
     """Mean over the attempts without an error of their rewards from the step `first` on."""
-    sound = [attempt for attempt in attempts if attempt.steps[-1].error is None]
-    if not sound:
+    valid = valid_episodes(attempts)
+    if not valid:
         error = attempts[0].steps[-1].error
         raise RuntimeError(f"every fresh attempt at {attempts[0].task_id!r} met an error: {error}")
-    steps = [step for attempt in sound for step in attempt.steps[first:]]
-    return sum(step.reward - penalty * (not step.info["step"]["valid"]) for step in steps) / len(sound)
+    steps = [step for attempt in valid for step in attempt.steps[first:]]
+    return sum(step.reward - penalty * (not step.info["step"]["valid"]) for step in steps) / len(valid)

@@ -1,7 +1,7 @@
-"""The language model behind the agent: load, tokenise, score.
+"""The policy: a causal language model with its tokenizer and prompt format.
 
-Only this file, `scoring` and `attention` touch transformers. Any causal language model works: a local folder,
-a hub name, a GGUF file inside a folder, or the tiny Qwen3-shaped model this project makes for CPU runs.
+Any causal language model of transformers with full attention works: a local folder, a hub name, a GGUF file
+inside a folder, or the tiny Qwen3-shaped model of `tiny`.
 """
 
 import os
@@ -18,17 +18,15 @@ from transformers import (
     DynamicCache,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-    Qwen3Config,
-    Qwen3ForCausalLM,
 )
 from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as transformers_logging
 
-from stepopsd_agent.config.run import LoraConfig, ModelConfig
+from stepopsd_agent.config.learning import LoraConfig
+from stepopsd_agent.config.run import Chat, Dtype
 from stepopsd_agent.models.lora import add_adapter, merged_weights, switched_off
+from stepopsd_agent.models.prompt_format import PromptFormat, encode, make_format
 from stepopsd_agent.models.scoring import ScoringModel
-from stepopsd_agent.models.tiny_tokenizer import END, FindNames, numbered, train_tokenizer
 
 
 class ModelFolderError(ValueError):
@@ -41,16 +39,25 @@ class Policy(ScoringModel):
     Attributes:
         model: the network, on ``device``.
         tokenizer: its tokenizer.
+        prompt_format: how prompts become token ids.
         device: where tensors go.
         adapted: whether an adapter is trained instead of the model.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: str = "cpu"
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        device: str = "cpu",
+        prompt_format: PromptFormat | None = None,
     ) -> None:
-        """Wrap a loaded model and tokenizer and move the model to ``device``."""
+        """Wrap a loaded model and tokenizer and move the model to ``device``.
+
+        Without a ``prompt_format`` the tokenizer's chat template is used where it has one.
+        """
         super().__init__(model, device)
         self.tokenizer = tokenizer
+        self.prompt_format = make_format(tokenizer) if prompt_format is None else prompt_format
         self.adapted = False
 
     @property
@@ -81,7 +88,7 @@ class Policy(ScoringModel):
         Raises:
             ModelFolderError: the model forgets old keys by itself (sliding windows, recurrent states), so
                 that its
-                cache cannot be laid out anew.
+                cache cannot be rearranged.
         """
         for layer in cache.layers:
             if type(layer) is not DynamicLayer or layer.keys is None or layer.values is None:
@@ -116,10 +123,7 @@ class Policy(ScoringModel):
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens added."""
-        ids = self.tokenizer(
-            [t.encode("utf-8", "replace").decode() for t in texts], add_special_tokens=False
-        )["input_ids"]
-        return [list(row) for row in ids]
+        return encode(self.tokenizer, texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of sampled ids, special tokens left out."""
@@ -133,7 +137,7 @@ class Policy(ScoringModel):
         self.adapted = True
 
     def _weights(self) -> dict[str, torch.nn.Parameter]:
-        """What is trained, and so what copies of the weights hold: the model, or its adapter alone."""
+        """The trained parameters, which copies of the weights hold: the model's, or its adapter's alone."""
         named = self.model.named_parameters()
         return {name: p for name, p in named if p.requires_grad or not self.adapted}
 
@@ -183,15 +187,35 @@ class Policy(ScoringModel):
         self.tokenizer.save_pretrained(folder)
 
 
-def load_policy(config: ModelConfig, device: str) -> Policy:
+def load_policy(
+    path: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    dtype: Dtype = "auto",
+    gguf_file: str | None = None,
+    chat: Chat = "auto",
+    system: str = "",
+    enable_thinking: bool = False,
+) -> Policy:
     """Load a model from a local folder, a hub name, or a GGUF file in a folder.
+
+    Args:
+        path: a folder with config.json, safetensors and tokenizer files, or a hub name.
+        device: "cpu", "cuda" or "cuda:N".
+        dtype: of the weights; "auto" is float32 on CPU and bfloat16 on CUDA.
+        gguf_file: name of a GGUF file inside ``path``.
+        chat: use the tokenizer's chat template: "auto" where it has one, "on" or "off".
+        system: system message of chats; "" for none. ``tasks.get(env_id).system`` has one for each
+            environment.
+        enable_thinking: passed to templates that know it (Qwen3).
 
     Raises:
         ModelFolderError: the model or its tokenizer is missing or unreadable.
+        ValueError: ``chat`` is "on" and the tokenizer has no chat template.
     """
-    path = os.path.expanduser(config.path)
-    gguf = {"gguf_file": config.gguf_file} if config.gguf_file else {}
-    if os.path.isdir(path) and not config.gguf_file and not any(Path(path).glob("tokenizer*")):
+    path = os.path.expanduser(path)
+    gguf = {"gguf_file": gguf_file} if gguf_file else {}
+    if os.path.isdir(path) and not gguf_file and not any(Path(path).glob("tokenizer*")):
         raise ModelFolderError(
             f"{path}: no tokenizer in this model folder; expected tokenizer.json beside config.json. "
             "Save it there with tokenizer.save_pretrained(folder), or give another --model.path"
@@ -199,78 +223,23 @@ def load_policy(config: ModelConfig, device: str) -> Policy:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would tear ours
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **gguf)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=weight_type(config, device), **gguf)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=weight_type(dtype, device), **gguf)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelFolderError(
             f"{path}: not a loadable causal language model ({(str(error) or repr(error)).splitlines()[0]}). "
             "--model.path takes a folder with config.json, safetensors and tokenizer files, or a hub name; "
             "`stepopsd warmstart` makes such a folder"
         ) from error
-    if config.gguf_file:
+    if gguf_file:
         # The weights are plain now, yet transformers goes on taking the model for a quantised one and would
         # refuse to save it.
         model.hf_quantizer = None  # type: ignore[assignment]
         del model.config.quantization_config
-    return Policy(model, tokenizer, device)
+    return Policy(model, tokenizer, device, make_format(tokenizer, chat, system, enable_thinking))
 
 
-def tiny_policy(
-    texts: Sequence[str], config: ModelConfig, device: str, seed: int, names: FindNames = numbered
-) -> Policy:
-    """A fresh Qwen3-shaped model, weights from ``seed``, and a tokenizer learned from ``texts``."""
-    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=train_tokenizer(texts, config.vocab_size, names),
-        eos_token=END,
-        pad_token=END,
-        clean_up_tokenization_spaces=False,
-    )
-    assert tokenizer.eos_token_id is not None  # given just now
-    with torch.random.fork_rng(devices=[]):  # initial weights from the seed, the caller's generator untouched
-        torch.manual_seed(seed)
-        model = Qwen3ForCausalLM(tiny_shape(config, len(tokenizer), int(tokenizer.eos_token_id)))
-    _attend_to_equal_tokens(model)
-    torch.nn.Module.to(model, weight_type(config, device))  # transformers hides the types of its own `to`
-    return Policy(model, tokenizer, device)
-
-
-def tiny_shape(config: ModelConfig, vocabulary: int, end: int) -> Qwen3Config:
-    """What the fresh model is made from; `end` ends responses and pads."""
-    return Qwen3Config(
-        vocab_size=vocabulary,
-        hidden_size=config.hidden_size,
-        intermediate_size=3 * config.hidden_size,
-        num_hidden_layers=config.num_layers,
-        num_attention_heads=config.num_heads,
-        num_key_value_heads=max(1, config.num_heads // 2),
-        head_dim=config.head_dim,
-        max_position_embeddings=config.max_positions,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6},  # slow turns: names match from afar
-        tie_word_embeddings=True,
-        eos_token_id=end,
-        pad_token_id=end,
-        bos_token_id=None,
-    )
-
-
-def _attend_to_equal_tokens(model: Qwen3ForCausalLM) -> None:
-    """Begin where some heads look for the token they stand on, which the tasks need: a goal found in a list.
-
-    One query head per key head starts as that key head (mimetic initialisation, Trockman and Kolter 2023,
-    without its value part), and larger norms make the first attention sharp enough to pick one token of
-    hundreds. Training changes all of it.
-    """
-    with torch.no_grad():
-        for layer in model.model.layers:
-            attention = layer.self_attn
-            size = attention.head_dim
-            keys = attention.k_proj.weight.unflatten(0, (-1, size))  # (key heads, size, D)
-            attention.q_proj.weight.unflatten(0, (len(keys), -1, size))[:, 0].copy_(keys)
-            attention.q_norm.weight.fill_(1.6)
-            attention.k_norm.weight.fill_(1.6)
-
-
-def weight_type(config: ModelConfig, device: str) -> torch.dtype:
-    """The type of the weights."""
-    if config.dtype == "auto":
+def weight_type(dtype: Dtype, device: str) -> torch.dtype:
+    """The torch type of the weights on a device."""
+    if dtype == "auto":
         return torch.bfloat16 if device.startswith("cuda") else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[config.dtype]
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[dtype]

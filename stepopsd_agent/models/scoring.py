@@ -1,7 +1,12 @@
-"""A causal language model that scores: states and log-probabilities of tokens in their contexts."""
+"""Log-probabilities of given tokens in their contexts: the model's side, and a `Scorer` with its settings.
 
-from collections.abc import Iterator
+A scorer reads prefix trees (see `packed.packing`): what contexts share is computed once, and the numbers
+are those of one forward pass per context.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -11,13 +16,21 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from stepopsd_agent.config.run import Attention
+from stepopsd_agent.config.learning import Attention
 from stepopsd_agent.models.packed.attention import NAME, pack_states
-from stepopsd_agent.models.packed.logprobs import Reader, read_out, sampled
-from stepopsd_agent.models.packed.packing import Pack
+from stepopsd_agent.models.packed.logprobs import LogprobReader, read_out, sampled
+from stepopsd_agent.models.packed.packing import Pack, Tree, pack_trees, pad_trees, split_tree
+from stepopsd_agent.models.packed.token_budget import (
+    TokenBudget,
+    Tokens,
+    consecutive_parts,
+    parts_by_length,
+)
 
-Way = Literal["segments", "flex", "padded"]
-"""How rows go through the model at once; see `LearnerConfig.attention`."""
+AttentionBackend = Literal["segments", "flex", "padded"]
+"""How several rows go through the model at once; see `LearnerConfig.attention`."""
+Scores = tuple[Tensor, ...]
+"""The tensors that a `LogprobReader` keeps for the scored tokens of one tree."""
 
 
 class ScoringModel:
@@ -36,8 +49,8 @@ class ScoringModel:
         model.set_attn_implementation(NAME)
         self.model = model
 
-    def attention(self, asked: Attention) -> Way:
-        """How to attend on this device: what is asked for, or its faster way."""
+    def attention(self, asked: Attention) -> AttentionBackend:
+        """The attention backend to use on this device: the one asked for; for "auto" the faster one."""
         if asked != "auto":
             return asked
         return "flex" if self.device.type == "cuda" else "segments"
@@ -85,8 +98,8 @@ class ScoringModel:
         states = pack_states(self.model.base_model, pack, how)
         return states[:, :-1][pack.select[:, 1:]]
 
-    def read_out(self, hidden: Tensor, reader: Reader, temperature: float) -> tuple[Tensor, ...]:
-        """What ``reader`` keeps of the next-token log-probabilities at states [M, D]; see `output_layer`."""
+    def read_out(self, hidden: Tensor, reader: LogprobReader, temperature: float) -> tuple[Tensor, ...]:
+        """Apply ``reader`` to the next-token log-probabilities at states [M, D]; see `packed.logprobs`."""
         head = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
         return read_out(head, hidden, reader, temperature=temperature)
 
@@ -110,9 +123,122 @@ class ScoringModel:
         for layer in layers:
             layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]
             layer.gradient_checkpointing = True
-            layer.training = True  # of the layer alone, not of what is in it: dropout stays off
+            layer.training = True  # the layer's own flag, not its children's: dropout stays off
         try:
             yield
         finally:
             for layer in layers:
                 layer.gradient_checkpointing = layer.training = False
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some branches of a tree, from number ``first`` on, with the trunk as far as they need it."""
+
+    number: int
+    first: int
+    tree: Tree
+
+    def within(self, budget: int) -> list["_Part"]:
+        """The same as several parts of at most ``budget`` tokens."""
+        out: list[_Part] = []
+        first = self.first
+        for tree in split_tree(self.tree, budget):
+            out.append(_Part(self.number, first, tree))
+            first += len(tree.branches)
+        return out
+
+
+class Scorer:
+    """A model with the settings of scoring: passes of which size, which temperature, which attention.
+
+    Attributes:
+        model: holds the weights; `Policy.weights` swaps them for a while.
+        budget: tokens per forward pass; changes memory and time, not results.
+        temperature: divides the logits, as in sampling.
+        backend: how rows attend, see `LearnerConfig.attention`.
+    """
+
+    def __init__(
+        self,
+        model: ScoringModel,
+        *,
+        tokens_per_pass: Tokens = "auto",
+        temperature: float = 1.0,
+        attention: Attention = "auto",
+    ) -> None:
+        """Make a scorer; "auto" chooses by the model's device."""
+        self.model, self.temperature = model, temperature
+        self.budget = TokenBudget(tokens_per_pass, model.device)
+        self.backend = model.attention(attention)
+
+    def read(self, trees: Sequence[Tree], reader: Callable[[Tensor], LogprobReader]) -> list[Scores]:
+        """Apply a reader at each tree's scored tokens: the trunk's in order, then the branches'.
+
+        Args:
+            trees: contexts. A branch's first target is predicted from the block's last token, so it needs a
+                block. A tree larger than the budget is cut and its trunk repeated.
+            reader: made from the ids of the scored tokens, see `packed.logprobs`.
+
+        Returns:
+            For each tree the reader's tensors, on the model's device.
+
+        Raises:
+            ValueError: a branch has no block.
+            RuntimeError: a single row does not fit into memory.
+        """
+        if any(not b.block for t in trees for b in t.branches):
+            raise ValueError("a branch needs a block; a step without hindsight is scored on the trunk")
+        cut = parts_by_length if self.backend == "padded" else consecutive_parts
+        scores: list[dict[int, Scores]] = [{} for _ in trees]
+        left = [_Part(n, 0, tree) for n, tree in enumerate(trees)]
+        while left:
+            left = [small for part in left for small in part.within(self.budget.tokens)]
+            sizes = [len(part.tree) for part in left]
+            chosen = next(cut(sizes, self.budget.tokens))
+            some = [left[i].tree for i in chosen]
+            padded = len(some) * max(map(len, some))
+            cost = padded if self.backend == "padded" else sum(map(len, some))
+            try:
+                with torch.inference_mode(), self.budget.watch(cost):
+                    read = self._forward(some, reader)
+            except RuntimeError as error:
+                self.budget.halve(error, cost, max(len(some), len(some[0].branches)))
+                continue
+            for i, part_scores in zip(chosen, read, strict=True):
+                scores[left[i].number][left[i].first] = part_scores
+            done = set(chosen)
+            left = [part for i, part in enumerate(left) if i not in done]
+        return [_joined(parts) for parts in scores]
+
+    def logprobs(self, trees: Sequence[Tree]) -> list[tuple[Tensor, list[Tensor]]]:
+        """Log-probabilities (nats) of the scored trunk columns, ascending, and of each branch's target.
+
+        Returns:
+            For each tree ([scored], [[target] per branch]) on CPU; float32, or float64 from a float64 model.
+        """
+        out = []
+        for tree, (logprobs,) in zip(trees, self.read(trees, sampled), strict=True):
+            sizes = [len(tree.scored), *(len(b.target) for b in tree.branches)]
+            trunk, *targets = torch.split(logprobs.cpu(), sizes)
+            out.append((trunk, targets))
+        return out
+
+    def _forward(self, trees: Sequence[Tree], reader: Callable[[Tensor], LogprobReader]) -> list[Scores]:
+        """One forward pass."""
+        model = self.model
+        if self.backend == "padded":
+            rows = pad_trees(trees, 0, model.device)
+            hidden = model.hidden(rows.ids, rows.select, positions=rows.positions, mask=rows.mask)
+            ids = rows.ids[rows.select]
+        else:
+            pack = pack_trees(trees, model.device)
+            hidden, ids = model.packed_hidden(pack, self.backend), pack.ids[pack.select]
+        columns = model.read_out(hidden, reader(ids), self.temperature)
+        sizes = [len(t.scored) + sum(len(b.target) for b in t.branches) for t in trees]
+        return list(zip(*(torch.split(column, sizes) for column in columns), strict=True))
+
+
+def _joined(parts: dict[int, Scores]) -> Scores:
+    """The scores of a tree's parts in the order of its branches."""
+    return tuple(map(torch.cat, zip(*(parts[first] for first in sorted(parts)), strict=True)))

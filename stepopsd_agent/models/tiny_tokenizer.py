@@ -28,9 +28,9 @@ def capitalised(texts: Sequence[str]) -> list[str]:
 
 
 def train_tokenizer(texts: Sequence[str], vocab_size: int, names: FindNames = numbered) -> Tokenizer:
-    """Learn byte-level BPE in which names are in pieces of their own; stock phrases merge.
+    """Learn byte-level BPE that keeps names as single pieces; stock phrases merge.
 
-    Kept apart a name is the same in the task, in what is read and in what is said, so that a small model can
+    A name then has the same token in the task, the observations and the actions, so that a small model can
     match and copy it; the phrases between names then cost little.
     """
     bpe = Tokenizer(models.BPE())

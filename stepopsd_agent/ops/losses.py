@@ -7,12 +7,12 @@ through `logprobs` only.
 """
 
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"]
+from stepopsd_agent.config.learning import Aggregation
 
 MAX_LOG_RATIO = 20.0
 """Log-ratios are clamped to this before `exp`, so that one odd token cannot make the loss infinite."""

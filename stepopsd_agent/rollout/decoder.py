@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.rollout.sampling import Drawing, choose
-from stepopsd_agent.rollout.stopping import Stops
+from stepopsd_agent.rollout.sampling import SamplingParams, Stops, choose
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,10 @@ class Decoder:
     tokens only, so every row computes what it would compute alone.
     """
 
-    def __init__(
-        self,
-        policy: Policy,
-        slots: int,
-        drawing: Drawing,
-        *,
-        max_tokens: int,
-        stop: Sequence[str] = (),
-    ) -> None:
-        """Start ``slots`` empty rows; a response ends at an end token, a ``stop`` string or its length."""
-        self.policy, self.drawing, self.max_tokens = policy, drawing, max_tokens
-        self.stops = Stops(policy, stop)
+    def __init__(self, policy: Policy, slots: int, params: SamplingParams) -> None:
+        """Start ``slots`` empty rows; a response ends at a stop token, a stop string or ``max_tokens``."""
+        self.policy, self.params = policy, params
+        self.stops = Stops(policy, params.stop)
         self.cache = policy.new_cache()
         self.valid = torch.zeros(
             slots, 0, dtype=torch.bool, device=policy.device
@@ -68,7 +59,7 @@ class Decoder:
 
     @torch.inference_mode()
     def respond(self, prompts: Sequence[Sequence[int]], uniforms: np.ndarray) -> list[Sampled]:
-        """Add one prompt to each row and sample a response, up to where it stops or to ``max_tokens``.
+        """Add one prompt to each row and sample a response to each.
 
         Args:
             prompts: new ids per row, at least one each.
@@ -88,14 +79,14 @@ class Decoder:
     def _sample(self, logits: Tensor, uniforms: Tensor) -> list[Sampled]:
         out: list[tuple[list[int], list[float]]] = [([], []) for _ in self.pending]
         alive = [True] * len(out)
-        for position in range(self.max_tokens):
-            ids, logprobs = choose(logits, uniforms[:, position], self.drawing)
+        for position in range(self.params.max_tokens):
+            ids, logprobs = choose(logits, uniforms[:, position], self.params)
             for i, (token, logprob) in enumerate(zip(ids.tolist(), logprobs.tolist(), strict=True)):
                 if alive[i]:
                     out[i][0].append(token)
                     out[i][1].append(min(logprob, 0.0))
                     alive[i] = not self.stops.after(out[i][0])
-            if not any(alive) or position == self.max_tokens - 1:
+            if not any(alive) or position == self.params.max_tokens - 1:
                 break
             logits = self._extend(ids[:, None], torch.tensor(alive, device=ids.device)[:, None])
         self.pending = [[row[-1]] for row, _ in out]

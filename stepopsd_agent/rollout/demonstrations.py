@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 
-from stepopsd_agent.rollout.failures import Failures
-from stepopsd_agent.rollout.rollout import Task, attempt, begin
+from stepopsd_agent.rollout.playing import Attempt, Failures, begin, step_recorded
 from stepopsd_agent.tasks.agents.expert import Expert
-from stepopsd_agent.tasks.registry import environment_of
-from stepopsd_wrappers import Episode, ParseResponse, recorder
-from stepopsd_wrappers.find import find_wrapper
+from stepopsd_agent.tasks.registry import spec_of
+from stepopsd_wrappers import Episode, ParseResponse, find_wrapper, recorder
 from stepopsd_wrappers.parse_response import ResponseFormat
 
 
@@ -55,7 +53,7 @@ class Demonstration:
 
 
 def pieces(demonstrations: Sequence[Demonstration]) -> list[str]:
-    """What a tokenizer for these demonstrations should know, in the pieces in which it will be encoded."""
+    """The texts of these demonstrations, in the pieces in which they will be encoded."""
     parts = []
     for demonstration in demonstrations:
         shown = ""
@@ -83,7 +81,7 @@ def say(expert: Expert, command: str, form: ResponseFormat) -> str:
 
 def play_expert(
     env: gym.Env[str, str],
-    task: Task,
+    attempt: Attempt,
     mistake_rate: float,
     *,
     peer: Episode | None = None,
@@ -93,15 +91,21 @@ def play_expert(
 
     Args:
         env: a stack from ``make_text_env``.
-        task: which task; its seed also draws the mistakes.
+        attempt: the attempt to play; its seed also draws the mistakes.
         mistake_rate: share of commands replaced by a mistake.
         peer: a record of the same task that the informed expert may read.
         informed: let the informed expert act; otherwise it only labels.
+
+    Raises:
+        ValueError: the environment's task spec names no expert.
     """
-    prompt, info = begin(env, task, run="warmstart")
+    prompt, info = begin(env, attempt, run="warmstart")
     text = raw(info, env.get_wrapper_attr("transcript"))
-    make = environment_of(env).expert(env)
-    acting = make(np.random.default_rng([task.seed, task.member]), mistake_rate)
+    expert_of = spec_of(env).expert
+    if expert_of is None:
+        raise ValueError(f"{env.unwrapped} has no expert to demonstrate it: name one in its TaskSpec")
+    make = expert_of(env)
+    acting = make(np.random.default_rng([attempt.seed, attempt.member]), mistake_rate)
     clean, knowing = (make(np.random.default_rng(0), 0.0) for _ in range(2))
     for expert in (acting, clean, knowing):
         expert.reset(text, info)
@@ -115,10 +119,10 @@ def play_expert(
         command = acting.act()
         response = say(acting, command, form)
         turns.append(Turn(prompt, response, say(clean, clean.act(), form), say(knowing, knowing.act(), form)))
-        answer = attempt(env, response)
-        if answer is None:
+        result = step_recorded(env, response)
+        if result is None:
             break
-        prompt, _, terminated, truncated, info = answer
+        prompt, _, terminated, truncated, info = result
         text = raw(info, env.get_wrapper_attr("transcript"))
         for expert in (acting, clean, knowing):
             expert.see(command, text, info)
@@ -158,15 +162,15 @@ def demonstrate(
     out, failures = [], Failures()
     for k, task_id in enumerate(task_ids):
         informed = int((k + 1) * informed_share) > int(k * informed_share)
-        first = play_expert(env, Task(task_id, seed + k, k, 0), 0.0).episode if peers or informed else None
+        first = play_expert(env, Attempt(task_id, seed + k, k, 0), 0.0).episode if peers or informed else None
         peer = first if first is not None and first.success else None
-        played = [play_expert(env, Task(task_id, seed + k, k, 1), mistake_rate, peer=peer)]
+        played = [play_expert(env, Attempt(task_id, seed + k, k, 1), mistake_rate, peer=peer)]
         if informed:
-            task = Task(task_id, seed + k, k, 2)
-            played.append(play_expert(env, task, mistake_rate, peer=peer, informed=True))
+            attempt = Attempt(task_id, seed + k, k, 2)
+            played.append(play_expert(env, attempt, mistake_rate, peer=peer, informed=True))
         for one in played:
             failures.note(one.episode)
-            if one.episode.steps[-1].error is None:
+            if not one.episode.failed:
                 out.append(one)
         on_done()
     return out

@@ -1,35 +1,50 @@
-"""Drawing tokens: noise that belongs to an attempt, tokens that may be drawn, and the one the noise picks."""
+"""Sampling a response: parameters, noise that belongs to an attempt, choice of a token, where to stop."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stepopsd_agent.models.policy import Policy
+
 
 @dataclass(frozen=True)
-class Drawing:
-    """The distribution that tokens are drawn from.
+class SamplingParams:
+    """How responses are sampled.
 
     Attributes:
         temperature: divides the logits; 0 takes the likeliest token.
         top_k: only the k likeliest tokens; 0 for all.
         top_p: only the likeliest tokens that together reach this probability, after ``top_k``; 1 for all.
+        max_tokens: longest response.
+        max_row_tokens: an episode whose row would outgrow this (or the model's positions) is truncated.
+        stop: strings that end a response, beside the policy's stop tokens.
+
+    Raises:
+        ValueError: a value is out of range.
     """
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    max_tokens: int = 16
+    max_row_tokens: int = 4096
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is no distribution."""
         if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise ValueError(f"got {self}; allowed: temperature >= 0, top_k >= 0, 0 < top_p <= 1")
+        if self.max_tokens < 1 or self.max_row_tokens <= self.max_tokens:
+            raise ValueError(f"got {self}; allowed: max_tokens >= 1 and max_row_tokens above max_tokens")
+        if "" in self.stop:
+            raise ValueError("a stop string is empty; give text to stop at, or leave it out")
 
     @property
     def cuts(self) -> bool:
-        """Whether some tokens cannot be drawn."""
+        """Whether some tokens cannot be drawn: recorded log-probabilities are then of a cut distribution."""
         return self.top_k > 0 or self.top_p < 1
 
 
@@ -42,12 +57,12 @@ def noise(seed: str, task: str, member: int, turn: int, count: int) -> np.ndarra
 
 
 def cut(logits: Tensor, top_k: int, top_p: float) -> Tensor:
-    """[B, V] logits with minus infinity where a token may not be drawn; equals of the last one stay.
+    """[B, V] logits with minus infinity where a token may not be drawn; ties with the last allowed one stay.
 
     Args:
-        logits: [B, V], of the temperature asked for.
-        top_k: see `Drawing`.
-        top_p: see `Drawing`.
+        logits: [B, V], divided by the temperature.
+        top_k: see `SamplingParams`.
+        top_p: see `SamplingParams`.
     """
     if 0 < top_k < logits.shape[1]:
         logits = _at_least(logits, logits.topk(top_k, dim=-1).values[:, -1:])
@@ -64,25 +79,57 @@ def _at_least(logits: Tensor, least: Tensor) -> Tensor:
     return logits.masked_fill(logits < least, -torch.inf)
 
 
-def choose(logits: Tensor, uniform: Tensor, drawing: Drawing) -> tuple[Tensor, Tensor]:
+def choose(logits: Tensor, uniform: Tensor, params: SamplingParams) -> tuple[Tensor, Tensor]:
     """Pick one token per row by inverting its cumulative distribution.
 
     Args:
         logits: [B, V].
         uniform: [B] in [0, 1), float64.
-        drawing: temperature and cuts. At temperature 0 the log-probability is that of temperature 1, uncut.
+        params: temperature and cuts. At temperature 0 the log-probability is that of temperature 1, uncut.
 
     Returns:
         [B] ids and [B] their log-probabilities in the distribution they were drawn from.
     """
-    if drawing.temperature == 0:
+    if params.temperature == 0:
         logprobs = torch.log_softmax(logits, dim=-1)
         ids = logprobs.argmax(dim=-1)
     else:
-        allowed = cut(logits / drawing.temperature, drawing.top_k, drawing.top_p)
+        allowed = cut(logits / params.temperature, params.top_k, params.top_p)
         logprobs = torch.log_softmax(allowed, dim=-1)
         cumulative = logprobs.double().exp().cumsum(dim=-1)
         total = cumulative[:, -1]  # rounding may leave it a little off 1, and must not lead beyond it
         target = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
         ids = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
     return ids, logprobs.gather(1, ids[:, None])[:, 0]
+
+
+class Stops:
+    """Tells after each sampled token whether the response is over: at a stop token, or a stop string.
+
+    Ids stay as they were sampled: a token that goes on beyond the stop string belongs to the response whole.
+    """
+
+    def __init__(self, policy: Policy, strings: Sequence[str] = ()) -> None:
+        """End at the policy's stop tokens and at these strings."""
+        self._policy, self._ids, self._strings = policy, policy.stop_ids, tuple(strings)
+        # No token shows less than a byte but special ones, which show nothing. One more for a blank that
+        # some tokenizers leave out where a text begins.
+        self._window = 1 + max((len(s.encode("utf-8", "surrogatepass")) for s in strings), default=0)
+        self._ending: dict[int, bool] = {}
+
+    def after(self, ids: Sequence[int]) -> bool:
+        """Whether the last one of a response's ids ends it."""
+        last = ids[-1]
+        if last in self._ids:
+            return True
+        if not self._strings or not self._may_end(last):
+            return False
+        shown = self._policy.decode(ids[-self._window :])
+        return any(string in shown for string in self._strings)
+
+    def _may_end(self, token: int) -> bool:
+        """Whether it shows the last character of a stop string, or a part of one: few tokens do."""
+        if token not in self._ending:
+            text = self._policy.decode([token])
+            self._ending[token] = "\ufffd" in text or any(string[-1] in text for string in self._strings)
+        return self._ending[token]

@@ -1,6 +1,6 @@
-"""Alarms: pure functions from an update's metrics and what was seen before to what is raised now.
+"""Alarms: pure functions from an update's metrics and the state before to the alarms raised now.
 
-All they know goes through checkpoints, so a run that is continued raises what it would have raised.
+The state goes through checkpoints, so a run that is continued raises the same alarms.
 """
 
 import math
@@ -51,14 +51,14 @@ class Alarm:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What alarms remember.
+class AlarmState:
+    """The memory of the alarms between updates.
 
     Attributes:
         recent: values of the latest updates, by alarm.
         lengths: of responses in the first updates.
         active: alarms that are raised and have not fallen silent.
-        factor: what is left of the credit method's scheduled fields.
+        factor: of the credit method's scheduled fields, after alarms that lower them.
         raised: every alarm so far.
     """
 
@@ -79,22 +79,24 @@ class Watch:
         }
 
     @staticmethod
-    def from_json(values: Mapping[str, Any]) -> "Watch":
-        """The inverse; of an early checkpoint that has none, a fresh one."""
-        return Watch(
-            recent={name: tuple(found) for name, found in values.get("recent", {}).items()},
-            lengths=tuple(values.get("lengths", ())),
-            active=frozenset(values.get("active", ())),
-            factor=values.get("factor", 1.0),
-            raised=tuple(Alarm(**alarm) for alarm in values.get("raised", ())),
+    def from_json(values: Mapping[str, Any]) -> "AlarmState":
+        """The inverse of `to_json`."""
+        return AlarmState(
+            recent={name: tuple(found) for name, found in values["recent"].items()},
+            lengths=tuple(values["lengths"]),
+            active=frozenset(values["active"]),
+            factor=values["factor"],
+            raised=tuple(Alarm(**alarm) for alarm in values["raised"]),
         )
 
 
-def watched(before: Watch, metrics: Mapping[str, float], update: int, config: AlarmsConfig) -> Watch:
-    """What is remembered after an update, the alarms it raises among it.
+def update_alarms(
+    before: AlarmState, metrics: Mapping[str, float], update: int, config: AlarmsConfig
+) -> AlarmState:
+    """The state after an update, with the alarms that it raises.
 
     An alarm is raised when its mean crosses the threshold, and again only after it came back. One that lowers
-    begins its mean anew, so that it may lower again when that did not help.
+    restarts its mean, so that it may lower again when that did not help.
     """
     lengths = before.lengths
     if len(lengths) < config.window and "train/tokens_per_step" in metrics:
@@ -105,20 +107,20 @@ def watched(before: Watch, metrics: Mapping[str, float], update: int, config: Al
     return after
 
 
-def _one(watch: Watch, name: str, value: float, update: int, config: AlarmsConfig) -> Watch:
+def _one(state: AlarmState, name: str, value: float, update: int, config: AlarmsConfig) -> AlarmState:
     alarm: AlarmConfig = vars(config)[name]
-    recent = (*watch.recent.get(name, ()), value)[-config.window :]
-    watch = replace(watch, recent={**watch.recent, name: recent})
+    recent = (*state.recent.get(name, ()), value)[-config.window :]
+    state = replace(state, recent={**state.recent, name: recent})
     mean = sum(recent) / len(recent)
     if alarm.do == "off" or len(recent) < config.window or not crossed(name, mean, alarm.at):
-        return replace(watch, active=watch.active - {name})
-    if name in watch.active:
-        return watch
-    raised = (*watch.raised, Alarm(update, name, mean, alarm.at, alarm.do))
+        return replace(state, active=state.active - {name})
+    if name in state.active:
+        return state
+    raised = (*state.raised, Alarm(update, name, mean, alarm.at, alarm.do))
     if alarm.do == "lower":
-        fresh = {**watch.recent, name: ()}
-        return replace(watch, recent=fresh, raised=raised, factor=watch.factor * config.lower_by)
-    return replace(watch, raised=raised, active=watch.active | {name})
+        fresh = {**state.recent, name: ()}
+        return replace(state, recent=fresh, raised=raised, factor=state.factor * config.lower_by)
+    return replace(state, raised=raised, active=state.active | {name})
 
 
 def measured(metrics: Mapping[str, float], lengths: tuple[float, ...]) -> dict[str, float]:
@@ -148,9 +150,9 @@ def crossed(name: str, value: float, at: float) -> bool:
     return value < at if name in BELOW else value > at
 
 
-def stopping(watch: Watch, config: AlarmsConfig) -> Alarm | None:
+def stopping(state: AlarmState, config: AlarmsConfig) -> Alarm | None:
     """The alarm that stopped the run, unless the settings have been changed since so that it would not."""
-    for alarm in watch.raised:
+    for alarm in state.raised:
         now: AlarmConfig = vars(config)[alarm.name]
         if alarm.do == now.do == "stop" and crossed(alarm.name, alarm.value, now.at):
             return alarm

@@ -19,13 +19,13 @@ LINE_EVERY_S = 15.0  # between two plain lines: rare enough for a log, often eno
 
 
 class Progress(Protocol):
-    """What `progress` yields."""
+    """The object that `progress` yields."""
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count finished units; `note` says how things stand and stays until the next one."""
 
     def say(self, text: str) -> None:
-        """Print a line of its own without tearing the bar."""
+        """Print a separate line without tearing the bar."""
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What a result depends on besides its config: the commit, the versions of packages, and the machine."""
+"""Provenance of a result: the commit, the versions of packages, and the machine."""
 
 import importlib.metadata
 import os
@@ -33,7 +33,7 @@ def _cpu_model() -> str:
 
 
 def environment_facts() -> dict[str, Any]:
-    """Return what a result depends on besides its config: commit, versions of packages, and hardware."""
+    """Return the provenance of a result: commit, versions of packages, and hardware."""
     import torch
 
     packages = ("stepopsd", "torch", "transformers", "tokenizers", "safetensors", "gymnasium", "numpy")

@@ -13,9 +13,9 @@ from typing import Any
 from stepopsd_agent.config.run import RunConfig
 from stepopsd_agent.credit.base import CreditMethod
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import PromptFormat
-from stepopsd_agent.rollout.failures import EnvironmentDownError
-from stepopsd_agent.rollout.play import evaluate_policy, joined, success_table
+from stepopsd_agent.rollout.evaluation import evaluate_policy
+from stepopsd_agent.rollout.playing import EnvironmentDownError
+from stepopsd_agent.rollout.success import joined, success_table
 from stepopsd_agent.run.alarms import stopping
 from stepopsd_agent.run.files.atomic import write_json_atomic
 from stepopsd_agent.run.files.checkpoint import (
@@ -32,8 +32,8 @@ from stepopsd_agent.run.planning.first_update import first_update, in_words
 from stepopsd_agent.run.progress import Progress, progress
 from stepopsd_agent.run.provenance import environment_facts
 from stepopsd_agent.run.trainer import Trainer
-from stepopsd_agent.tasks.make import data_facts, make_stack
-from stepopsd_agent.tasks.registry import environment, evaluation_sets, evaluation_total
+from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
+from stepopsd_agent.tasks import data_identity, evaluation_sets, evaluation_total, get, make_stack
 from stepopsd_wrappers import Episode, EpisodeWriter
 
 BEGINNING = {"shard": 0, "offset": 0, "episodes": 0}
@@ -52,11 +52,11 @@ class Alarmed(Interrupted):
 
 def evaluated_data(config: RunConfig) -> str:
     """Fingerprint of all that evaluation draws from."""
-    found = []
+    fingerprints = []
     for one in evaluation_sets(config):
         with closing(make_stack(one.env)) as env:
-            found.append(data_facts(env)["fingerprint"])
-    return joined(found)
+            fingerprints.append(data_identity(env)["fingerprint"])
+    return joined(fingerprints)
 
 
 @dataclass
@@ -79,15 +79,18 @@ class Run:
     written: int = BEFORE_ANY_UPDATE
 
     def __post_init__(self) -> None:
-        """Continue from the newest checkpoint in the folder; without one, begin anew."""
+        """Continue from the newest checkpoint in the folder; without one, start from the beginning."""
         self.began = time.perf_counter()
         self.data = {**self.trainer.data, "eval_fingerprint": evaluated_data(self.trainer.config)}
         position, rows = BEGINNING, BEFORE_ANY_UPDATE
         path = latest_checkpoint(self.out / "checkpoints")
         if path is not None:
             tensors, state = load_checkpoint(path)
-            self._check_same_data(state.get("data", self.data))  # early checkpoints do not say
-            self.trainer.restore(tensors, state["trainer"])
+            self._check_same_data(state["data"])
+            try:
+                restore_trainer(self.trainer, tensors, state["trainer"])
+            except ValueError as error:
+                raise CheckpointError(f"checkpoint {path} does not fit this run: {error}") from error
             self.evaluations, self.spent_s = state["evaluations"], state["wall_s"]
             position, rows = state["episodes"], self.trainer.update
         self.written = rows
@@ -121,19 +124,17 @@ class Run:
     def evaluate(self, bar: Progress) -> dict[str, Any]:
         """Measure success on the evaluation games."""
         trainer, config = self.trainer, self.trainer.config
-        own = environment(config.env.id)
-        with progress(evaluation_total(config), "evaluating", unit=own.unit) as inner:
+        spec = get(config.env.id)
+        with progress(evaluation_total(config), "evaluating", unit=spec.unit) as inner:
 
             def count(episode: Episode) -> None:
                 trainer.failures.note(episode)
                 inner.advance()
 
-            episodes = evaluate_policy(
-                trainer.policy, trainer.form, config, on_episode=count, backend=trainer.backend
-            )
-        table = success_table(episodes, own.measures)
+            episodes = evaluate_policy(trainer.policy, config, on_episode=count, backend=trainer.backend)
+        table = success_table(episodes, spec.measures)
         self.evaluations[str(trainer.update)] = table
-        success = f"success {table['success']:.1%} of {table['n']} held-out {own.unit}s"
+        success = f"success {table['success']:.1%} of {table['n']} held-out {spec.unit}s"
         bar.say(f"update {trainer.update}: {success}")
         return {k: table[k] for k in ("success", "n", "ci95")}
 
@@ -142,13 +143,13 @@ class Run:
         self.writer.sync()
         state = {
             "update": self.trainer.update,
-            "trainer": self.trainer.state(),
+            "trainer": trainer_state(self.trainer),
             "data": self.data,
             "evaluations": self.evaluations,
             "wall_s": self.wall_s,
             "episodes": self.writer.position(),
         }
-        save_checkpoint(self.out / "checkpoints", tensors=self.trainer.tensors(), state=state)
+        save_checkpoint(self.out / "checkpoints", tensors=trainer_tensors(self.trainer), state=state)
 
     def go(self, stopped: Callable[[], bool]) -> None:
         """Train to the end.
@@ -198,7 +199,7 @@ class Run:
 
     def _heed_alarms(self) -> None:
         """Stop where an alarm asks for it, with a checkpoint."""
-        alarm = stopping(self.trainer.watch, self.trainer.config.alarms)
+        alarm = stopping(self.trainer.alarms, self.trainer.config.alarms)
         if alarm is None:
             return
         if self.trainer.update == alarm.update and self.trainer.update % self.trainer.config.checkpoint_every:
@@ -214,12 +215,12 @@ class Run:
         episodes, metrics, seconds = trainer.step()
         row: dict[str, Any] = dict(metrics)
         if trainer.update == 1:
-            found = first_update(trainer, episodes, seconds)
-            write_json_atomic(self.out / "plan.json", found)
-            bar.say(in_words(found))
+            compared = first_update(trainer, episodes, seconds)
+            write_json_atomic(self.out / "plan.json", compared)
+            bar.say(in_words(compared))
         for episode in episodes:
             self.writer.append(episode)
-        raised = [alarm for alarm in trainer.watch.raised if alarm.update == trainer.update]
+        raised = [alarm for alarm in trainer.alarms.raised if alarm.update == trainer.update]
         for alarm in raised:
             bar.say(f"update {trainer.update}: alarm, {alarm}")
         if raised:
@@ -238,7 +239,6 @@ def run_training(
     method_name: str,
     method: CreditMethod,
     policy: Policy,
-    form: PromptFormat,
     out: Path,
 ) -> dict[str, Any]:
     """Train to ``config.updates``, continuing from the newest checkpoint in ``out`` if there is one.
@@ -253,7 +253,7 @@ def run_training(
     """
     try:
         with interruptible() as stopped, ExitStack() as opened:
-            run = Run(Trainer(config, method, policy, form, run=out.name), out)
+            run = Run(Trainer(config, method, policy, run=out.name), out)
             opened.callback(run.close)
             alarm = None
             try:
@@ -275,7 +275,7 @@ def run_training(
 
 
 def summarise(run: Run, method_name: str) -> dict[str, Any]:
-    """What the run was and what came of it."""
+    """The summary of the run: settings, results, consumption, provenance."""
     order = sorted(run.evaluations, key=int)
     first, last = run.evaluations[order[0]], run.evaluations[order[-1]]
     counters = vars(run.trainer.counters)
@@ -289,7 +289,7 @@ def summarise(run: Run, method_name: str) -> dict[str, Any]:
         "by_task_type": {"start": first["by_task_type"], "final": last["by_task_type"]},
         "env_steps": counters["env_steps"],
         "errors": counters["errors"],
-        "alarms": [{"update": alarm.update, "alarm": str(alarm)} for alarm in run.trainer.watch.raised],
+        "alarms": [{"update": alarm.update, "alarm": str(alarm)} for alarm in run.trainer.alarms.raised],
         "tokens": {k: counters[k] for k in ("generated", "scored", "trained", "wasted")},
         "wall_s": round(run.wall_s, 1),
         **run.data,

@@ -6,20 +6,122 @@ that model (training goes on ids as they were sampled, and never sees these).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.base import Credit
+import gymnasium as gym
+
+from stepopsd_agent.batch import Batch, audit, collate
+from stepopsd_agent.config import RunConfig
+from stepopsd_agent.credit.audit import audit_credit
+from stepopsd_agent.credit.base import Credit, CreditMethod
+from stepopsd_agent.learner.columns import check_recorded, fill
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import PromptFormat
-from stepopsd_agent.rollout.rollout import action_tokens
-from stepopsd_wrappers import Episode, StepTokens
+from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.rollout.language_model import action_tokens
+from stepopsd_agent.tasks import make_stack
+from stepopsd_wrappers import MARKER, Episode, StepTokens
 from stepopsd_wrappers.parse_response import ResponseFormat
-from stepopsd_wrappers.text_history import MARKER, turn
+from stepopsd_wrappers.text_history import turn
 
 SCHEMA = "stepopsd.credit/1"
 Grouping = Literal["recorded", "task"]
+
+
+@dataclass(frozen=True)
+class ScoredRecords:
+    """The result of `score_records`.
+
+    Attributes:
+        records: one per episode, JSON-able, with the credit of each of its steps.
+        alone: number of episodes that are alone in their group.
+        terms: names of the method's further losses, which records cannot hold.
+    """
+
+    records: list[dict[str, Any]]
+    alone: int
+    terms: tuple[str, ...]
+
+
+def score_records(
+    episodes: Sequence[Episode],
+    config: RunConfig,
+    method: CreditMethod,
+    about: Mapping[str, Any],
+    policy: Policy | None,
+    by: Grouping = "recorded",
+) -> ScoredRecords:
+    """Compute a credit method on recorded episodes.
+
+    Args:
+        episodes: without errors.
+        config: its sections env, rollout, hindsight and learner.
+        method: the credit method.
+        about: its name and fields, for the records.
+        policy: the student and, reading hindsight, the teacher; None where the method needs no model.
+        by: which attempts are compared, see `grouped`.
+
+    Raises:
+        ValueError: some episodes have tokens and others have none, or a column cannot be computed.
+    """
+    tokens = [has_tokens(episode) for episode in episodes]
+    if any(tokens) and not all(tokens):
+        raise ValueError("some of the episodes were played by a model and others were not: score them apart")
+    if not any(tokens):
+        episodes = [_given_tokens(episode, config, policy) for episode in episodes]
+    envs = [make_stack(config.env)] if "gold_answer_logprob" in method.needs else []
+    records, alone, terms = [], 0, set[str]()
+    for part in grouped(episodes, by):
+        batch = collate(
+            part,
+            anchor_similarity=config.rollout.anchor_similarity,
+            invalid_penalty=config.rollout.invalid_penalty,
+        )
+        batch = _filled(batch, part, config, method.needs, policy, envs)
+        result = method(batch)
+        audit_credit(batch, result)
+        records += credit_records(part, batch, result, about)
+        terms |= {term.name for term in result.terms}
+        alone += int((batch.episodes.group_of_episode.bincount() == 1).sum())
+    return ScoredRecords(records, alone, tuple(sorted(terms)))
+
+
+def _filled(
+    batch: Batch,
+    episodes: Sequence[Episode],
+    config: RunConfig,
+    needs: frozenset[str],
+    policy: Policy | None,
+    envs: Sequence[gym.Env[str, str]],
+) -> Batch:
+    """The audited batch with the needed columns."""
+    if policy is None:
+        audit(batch)
+        check_recorded(batch, needs)
+        return batch
+    scorer = Scorer(
+        policy,
+        tokens_per_pass=config.learner.tokens_per_micro_batch,
+        temperature=config.rollout.temperature,
+        attention=config.learner.attention,
+    )
+    return fill(
+        batch.to(policy.device),
+        episodes,
+        needs,
+        policy,
+        scorer=scorer,
+        hindsight=config.hindsight,
+        envs=envs,
+        rescore_old=True,
+    )
+
+
+def _given_tokens(episode: Episode, config: RunConfig, policy: Policy | None) -> Episode:
+    """Tokens for the record of an agent that has none."""
+    if policy is None:
+        return with_a_token_per_step(episode)
+    return with_tokens_of_text(policy, episode, config.env.response)
 
 
 def grouped(episodes: Sequence[Episode], by: Grouping) -> list[list[Episode]]:
@@ -59,18 +161,16 @@ def with_a_token_per_step(episode: Episode) -> Episode:
     return replace(episode, steps=tuple(steps))
 
 
-def with_tokens_of_text(
-    policy: Policy, form: PromptFormat, episode: Episode, response_format: ResponseFormat
-) -> Episode:
+def with_tokens_of_text(policy: Policy, episode: Episode, response_format: ResponseFormat) -> Episode:
     """The episode as a transcript in this model's tokens; log-probabilities are 0 until they are scored."""
-    added = form.first_ids(episode.steps[0].observation + MARKER)
+    added = policy.prompt_format.first_ids(episode.steps[0].observation + MARKER)
     steps = [episode.steps[0]]
     for step in episode.steps[1:]:
         ids = (*policy.encode([step.response])[0], int(policy.tokenizer.eos_token_id))
         span = action_tokens(policy, ids, step.response, response_format)
         tokens = StepTokens(tuple(added), ids, (0.0,) * len(ids), new_row=len(steps) == 1, action_span=span)
         steps.append(replace(step, tokens=tokens))
-        added = form.turn_ids(turn(step.observation), closed=True)
+        added = policy.prompt_format.turn_ids(turn(step.observation), closed=True)
     return replace(episode, steps=tuple(steps))
 
 

@@ -1,49 +1,70 @@
-"""The training run: roll out, score in hindsight, assign credit, update, write down.
+"""One update of a training run after the other: roll out, fill columns, assign credit, update.
 
 Everything random is keyed by (seed, update, ...) rather than drawn from a running generator, so a run
 continued from a checkpoint goes exactly where an uninterrupted one would have gone.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from stepopsd_agent.batch import Batch, collate
-from stepopsd_agent.batch.audit import audit, audit_credit
-from stepopsd_agent.batch.penalties import penalise_invalid
-from stepopsd_agent.config.run import RunConfig
-from stepopsd_agent.credit.base import Credit, CreditMethod, scaled
-from stepopsd_agent.hindsight.teacher import TAUGHT, taught
-from stepopsd_agent.hindsight.teacher_logprobs import plain_logprobs
-from stepopsd_agent.learner.columns import Columns
+from stepopsd_agent.config import RunConfig
+from stepopsd_agent.credit.audit import audit_credit
+from stepopsd_agent.credit.base import Credit, CreditMethod, linear_decay, scaled
+from stepopsd_agent.hindsight.teacher import gap_metrics
+from stepopsd_agent.learner.columns import Cost, fill
+from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.learner import Learner
-from stepopsd_agent.models.packed.token_budget import TokenBudget
+from stepopsd_agent.learner.monte_carlo import FreshAttempts
+from stepopsd_agent.learner.optimizers import learning_rate_factor
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import PromptFormat
-from stepopsd_agent.ops import schedules
-from stepopsd_agent.rollout.failures import Failures
-from stepopsd_agent.rollout.groups import (
+from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.rollout.grouping import (
     episode_metrics,
     group_ids,
+    groups,
     mixed_groups,
+    repetition_metrics,
     sampled_tokens,
+    valid_episodes,
     whole_groups,
-    without_errors,
 )
-from stepopsd_agent.rollout.rollout import Backend, Sampling, rollout
-from stepopsd_agent.run.alarms import Watch, watched
-from stepopsd_agent.run.counters import Clock, Counters
-from stepopsd_agent.run.diagnostics import repetition, teacher_gaps
-from stepopsd_agent.run.files.checkpoint import load_optimizer, optimizer_tensors
-from stepopsd_agent.tasks.make import data_facts, make_stack, task_ids, training_tasks
-from stepopsd_agent.tasks.registry import environment, response_format
+from stepopsd_agent.rollout.language_model import Backend, rollout
+from stepopsd_agent.rollout.playing import Failures
+from stepopsd_agent.rollout.sampling import SamplingParams
+from stepopsd_agent.run.alarms import AlarmState, update_alarms
+from stepopsd_agent.tasks import data_identity, get, make_stack
 from stepopsd_wrappers import Episode
 
 _ROUND = 1_000_000
-"""So many updates lie between the games of an update's rounds; no run has as many."""
+"""So many updates lie between the tasks of an update's rounds; no run has as many."""
+
+
+@dataclass
+class Counters:
+    """Consumption of a run; goes into the summary.
+
+    Attributes:
+        env_steps: environment interactions.
+        generated: tokens sampled.
+        scored: tokens of forward passes without gradient: teacher, reference, old policy, critic.
+        trained: tokens processed by updates.
+        wasted: tokens sampled in groups that were left out: for an error, or since their returns are equal.
+        errors: episodes that ended in an error.
+    """
+
+    env_steps: int = 0
+    generated: int = 0
+    scored: int = 0
+    trained: int = 0
+    wasted: int = 0
+    errors: int = 0
 
 
 @dataclass
@@ -54,158 +75,172 @@ class Trainer:
         config: the run's settings.
         method: credit method.
         policy: the weights being trained.
-        form: prompt format.
-        backend: who plays.
+        run: name of the run, for the records.
+        backend: plays the attempts.
         group: processes that share every update; None for this process alone.
         update: number of the next update.
+        counters: consumption so far.
         failures: of the environments, in a row.
-        initial: weights at the start: KL anchor and ``teacher=initial``.
-        teacher: the weights of a teacher that is stale or a moving average.
-        columns: fills what the credit method needs beside log-probabilities.
-        watch: what the alarms have seen.
+        alarms: what the alarms remember.
+        initial: weights at the start: the KL term's reference and ``teacher=initial``.
+        teacher: weights of a teacher that is stale or a moving average.
+        critic: where the credit method needs values, else None.
+        scorer: settings of the passes without gradient.
     """
 
     config: RunConfig
     method: CreditMethod
     policy: Policy
-    form: PromptFormat
     run: str = ""
     backend: Backend = rollout
     group: ProcessGroup | None = None
     update: int = 0
     counters: Counters = field(default_factory=Counters)
     failures: Failures = field(default_factory=Failures)
-    watch: Watch = field(default_factory=Watch)
+    alarms: AlarmState = field(default_factory=AlarmState)
 
     def __post_init__(self) -> None:
         """Take the initial weights as reference and first teacher, and open the environments."""
-        learner = self.config.learner
-        if learner.lora.rank:
-            self.policy.add_adapter(learner.lora, self.config.seed)
+        c, settings = self.config, self.config.learner
+        passes: dict[str, Any] = {
+            "tokens_per_pass": settings.tokens_per_micro_batch,
+            "attention": settings.attention,
+        }
+        if settings.lora.rank:
+            self.policy.add_adapter(settings.lora, c.seed)
         self.initial = self.policy.origin()
         self.teacher = self.policy.state()
-        self.learner = Learner(self.policy, learner, self.group)
-        self.scoring = TokenBudget(learner.tokens_per_micro_batch, self.policy.device)
-        self.columns = Columns(self.config, self.policy, self.form, self.method.needs, self.backend)
-        self.envs = [make_stack(self.config.env) for _ in range(self.config.rollout.slots)]
-        self.tasks = task_ids(self.envs[0])
+        self.scorer = Scorer(self.policy, temperature=c.rollout.temperature, **passes)
+        self.learner = Learner(
+            self.policy, group=self.group, reference=self.initial, scorer=self.scorer, **vars(settings)
+        )
+        self.critic = Critic(self.policy, c.critic, **passes) if "value" in self.method.needs else None
+        self.envs = [make_stack(c.env) for _ in range(c.rollout.slots)]
+        self.measures = get(c.env.id).measures
 
     @property
     def data(self) -> dict[str, str]:
-        """Fingerprint of the training games, and the engine that plays them."""
-        return data_facts(self.envs[0])
+        """Fingerprint of the training tasks, and the engine that plays them."""
+        return data_identity(self.envs[0])
 
     def step(self) -> tuple[list[Episode], dict[str, float], dict[str, float]]:
-        """One update: returns the episodes, the metrics (no clock) and the seconds each part took.
+        """One update: return the episodes, the metrics (no clock) and the seconds each part took.
 
         Raises:
             EnvironmentDownError: the environments failed again and again; the update was not made.
         """
-        clock = Clock()
+        times = [time.perf_counter()]
         self._move_teacher()
         episodes = self.collect()
-        clock.lap("rollout_s")
-        measures = environment(self.config.env.id).measures
-        metrics = {**episode_metrics(episodes, measures), **repetition(episodes)}
-        sound = self.chosen(episodes)
-        if sound:
-            batch = self.score(sound)
-            clock.lap("score_s")
+        times.append(time.perf_counter())
+        metrics = {**episode_metrics(episodes, self.measures), **repetition_metrics(episodes)}
+        chosen = self.chosen(episodes)
+        if chosen:
+            batch = self.score(chosen)
+            times.append(time.perf_counter())
             credit = self.assign(batch)
-            metrics.update({f"credit/{k}": v for k, v in credit.metrics.items()})
+            metrics.update({f"credit/{name}": value for name, value in credit.metrics.items()})
             metrics["credit/schedule"] = self.schedule
-            metrics.update(teacher_gaps(batch))
+            metrics.update(gap_metrics(batch))
             learned = self.learner.update(
                 batch, credit, temperature=self.config.rollout.temperature, rate=self.rate
             )
-            learned.update(self.columns.learn(batch, credit.value_targets))
-            metrics.update({f"update/{k}": v for k, v in learned.items()})
+            if self.critic is not None and credit.value_targets is not None:
+                learned.update(self.critic.learn(batch, credit.value_targets))
+            metrics.update({f"update/{name}": value for name, value in learned.items()})
             self.counters.trained += self.learner.budget.take()
-            self.counters.scored += self.scoring.take()
-            clock.lap("update_s")
-        self._count_episodes(episodes, sound)
+            self.counters.scored += self.scorer.budget.take()
+            times.append(time.perf_counter())
+        self._count_episodes(episodes, chosen)
         self.update += 1
-        self.watch = watched(self.watch, metrics, self.update, self.config.alarms)
-        return episodes, metrics, clock.laps
+        self.alarms = update_alarms(self.alarms, metrics, self.update, self.config.alarms)
+        seconds = [end - start for start, end in pairwise(times)]
+        return episodes, metrics, dict(zip(("rollout_s", "score_s", "update_s"), seconds, strict=False))
 
     def collect(self) -> list[Episode]:
         """Play this update's groups; with ``rollout.max_rounds`` above 1 until enough of them are mixed."""
-        wanted = self.config.rollout.tasks
-        episodes = self._play(0, wanted)
+        needed = self.config.rollout.tasks
+        episodes = self._play(0, needed)
         for number in range(1, self.config.rollout.max_rounds):
-            missing = wanted - len(group_ids(mixed_groups(whole_groups(episodes))))
+            missing = needed - len(group_ids(mixed_groups(whole_groups(episodes))))
             if missing <= 0:
                 break
             episodes += self._play(number, missing)
         return episodes
 
-    def _play(self, number: int, groups: int) -> list[Episode]:
-        """One round of so many groups; each round has games, seeds and group numbers of its own."""
-        c = self.config
+    def _play(self, number: int, count: int) -> list[Episode]:
+        """One round of ``count`` groups; each round has its own tasks, seeds and group numbers."""
+        c = self.config.rollout
         key = self.update + number * _ROUND
-        drawn = training_tasks(self.tasks, c.seed, key, c.rollout.tasks, c.rollout.group_size)
-        drawn = drawn[: groups * c.rollout.group_size]
-        tasks = [replace(task, group=task.group + number * c.rollout.tasks) for task in drawn]
+        drawn = groups(self.envs[0], count=c.tasks, size=c.group_size, seed=self.config.seed, update=key)
+        attempts = [
+            replace(attempt, group=attempt.group + number * c.tasks)
+            for attempt in drawn[: count * c.group_size]
+        ]
         return self.backend(
             self.policy,
-            self.form,
             self.envs,
-            tasks,
-            self.sampling,
+            attempts,
+            self.params,
+            seed=self._noise,
             run=self.run,
             update=self.update,
             on_episode=self.failures.note,
         )
 
     @property
-    def sampling(self) -> Sampling:
-        """How responses are drawn at this update."""
-        c = self.config
-        return Sampling(
-            seed=f"{c.seed}/{self.update}",
-            temperature=c.rollout.temperature,
-            max_tokens=c.rollout.max_tokens,
-            max_row_tokens=min(c.rollout.max_row_tokens, self.policy.max_positions),
-            response=response_format(c.env),
-            top_k=c.rollout.top_k,
-            top_p=c.rollout.top_p,
-            stop=tuple(c.rollout.stop),
+    def params(self) -> SamplingParams:
+        """How responses are sampled in training."""
+        c = self.config.rollout
+        return SamplingParams(
+            temperature=c.temperature,
+            top_k=c.top_k,
+            top_p=c.top_p,
+            max_tokens=c.max_tokens,
+            max_row_tokens=c.max_row_tokens,
+            stop=tuple(c.stop),
         )
+
+    @property
+    def _noise(self) -> str:
+        """The name of this update's sampling noise."""
+        return f"{self.config.seed}/{self.update}"
 
     def chosen(self, episodes: Sequence[Episode]) -> list[Episode]:
         """The episodes to learn from: whole groups; where some are replaced, those whose returns differ."""
-        sound = whole_groups(episodes)
-        return sound if self.config.rollout.max_rounds == 1 else mixed_groups(sound)
+        whole = whole_groups(episodes)
+        return whole if self.config.rollout.max_rounds == 1 else mixed_groups(whole)
 
     def score(self, episodes: Sequence[Episode]) -> Batch:
         """Records to an audited batch with the columns this update needs."""
-        c = self.config
+        c, cost = self.config, Cost()
         batch = collate(
-            episodes, pad_id=self.policy.pad_id, anchor_similarity=c.rollout.anchor_similarity
-        ).to(self.policy.device)
-        audit(batch)
-        batch = penalise_invalid(batch, c.rollout.invalid_penalty)
-
-        def plain() -> Tensor:
-            return plain_logprobs(
-                self.policy,
-                batch,
-                tokens_per_pass=self.scoring,
-                temperature=c.rollout.temperature,
-                attention=c.learner.attention,
-            )
-
-        if c.learner.rescore_old or self.sampling.drawing.cuts:  # the update compares uncut distributions
-            batch = batch.with_tokens(old_logprobs=plain())
-        if "student_logprobs" in self.needs:  # before the update the student is the policy that sampled
-            batch = batch.with_tokens(student_logprobs=batch.tokens.old_logprobs)
-        if self.needs & TAUGHT:
-            with self.policy.weights(self.teacher_weights()):
-                batch = taught(self.policy, batch, episodes, c, self.needs, self.scoring)
-        if c.learner.kl_coef:
-            with self.policy.weights(self.initial):
-                batch = batch.with_tokens(ref_logprobs=plain())
-        batch, cost = self.columns.fill(batch, episodes, self.needs, self.envs, self.sampling, self.scoring)
+            episodes,
+            self.policy.pad_id,
+            anchor_similarity=c.rollout.anchor_similarity,
+            invalid_penalty=c.rollout.invalid_penalty,
+        )
+        batch = fill(
+            batch.to(self.policy.device),
+            episodes,
+            self.needs,
+            self.policy,
+            scorer=self.scorer,
+            hindsight=c.hindsight,
+            teacher=self.teacher_weights(),
+            critic=self.critic,
+            envs=self.envs,
+            fresh=FreshAttempts(
+                c.rollout.mc_rollouts,
+                c.rollout.invalid_penalty,
+                self.params,
+                f"{self._noise}/branches",
+                self.backend,
+            ),
+            # The update compares uncut distributions.
+            rescore_old=c.learner.rescore_old or self.params.cuts,
+            cost=cost,
+        )
         self.counters.generated += cost.generated
         self.counters.env_steps += cost.env_steps
         return batch
@@ -219,24 +254,27 @@ class Trainer:
         elif self.update % c.refresh == 0:
             self.teacher = self.policy.state()
 
-    def teacher_weights(self) -> dict[str, Tensor]:
-        """The weights the hindsight teacher scores with."""
+    def teacher_weights(self) -> dict[str, Tensor] | None:
+        """The weights the hindsight teacher scores with; None for the policy's own."""
         if self.config.hindsight.teacher == "live":
-            return self.policy.state()
+            return None
         return self.initial if self.config.hindsight.teacher == "initial" else self.teacher
 
     @property
     def rate(self) -> float:
         """Factor of the learning rates at this update."""
         c = self.config
-        return schedules.learning_rate(self.update, c.updates, c.learner.lr_schedule, c.learner.lr_warmup)
+        return learning_rate_factor(self.update, c.updates, c.learner.lr_schedule, c.learner.lr_warmup)
 
     @property
     def schedule(self) -> float:
         """Factor of the scheduled fields at this update, after what alarms took off."""
-        if self.config.schedule.kind == "linear":
-            return self.watch.factor * schedules.linear(self.update, self.config.schedule.decay_updates)
-        return self.watch.factor * schedules.constant(self.update)
+        schedule, factor = self.config.schedule, self.alarms.factor
+        return (
+            factor * linear_decay(self.update, schedule.decay_updates)
+            if schedule.kind == "linear"
+            else factor
+        )
 
     @property
     def needs(self) -> frozenset[str]:
@@ -249,51 +287,13 @@ class Trainer:
         report = audit_credit(batch, credit)
         return replace(credit, metrics={**credit.metrics, **report.metrics})
 
-    def _count_episodes(self, episodes: Sequence[Episode], sound: Sequence[Episode]) -> None:
+    def _count_episodes(self, episodes: Sequence[Episode], chosen: Sequence[Episode]) -> None:
         self.counters.generated += sampled_tokens(episodes)
-        self.counters.wasted += sampled_tokens(episodes) - sampled_tokens(sound)
-        self.counters.env_steps += sum(e.num_steps for e in episodes)
-        self.counters.errors += len(episodes) - len(without_errors(episodes))
+        self.counters.wasted += sampled_tokens(episodes) - sampled_tokens(chosen)
+        self.counters.env_steps += sum(episode.num_steps for episode in episodes)
+        self.counters.errors += len(episodes) - len(valid_episodes(episodes))
 
     def close(self) -> None:
         """Close the environments."""
         for env in self.envs:
             env.close()
-
-    def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Everything a checkpoint must hold as tensors."""
-        masters = self.learner.masters.tensors()
-        moments = {f"optimizer_{k}": optimizer_tensors(o)[0] for k, o in enumerate(self.learner.optimizers)}
-        return {
-            "model": self.policy.state(),
-            "teacher": self.teacher,
-            "initial": self.initial,
-            **({"masters": masters} if masters else {}),
-            **moments,
-            **self.columns.tensors(),
-        }
-
-    def state(self) -> dict[str, Any]:
-        """Everything else a checkpoint must hold, JSON-able."""
-        return {
-            "update": self.update,
-            "counters": vars(self.counters),
-            "watch": self.watch.to_json(),
-            "optimizers": [optimizer_tensors(o)[1] for o in self.learner.optimizers],
-            "columns": self.columns.state(),
-            "budgets": {"update": self.learner.budget.tokens, "scoring": self.scoring.tokens},
-        }
-
-    def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
-        self.policy.load_state(tensors["model"])
-        self.learner.masters.restore(tensors.get("masters", {}))  # early checkpoints have none
-        self.teacher, self.initial = tensors["teacher"], tensors["initial"]
-        for k, (optimizer, rest) in enumerate(zip(self.learner.optimizers, state["optimizers"], strict=True)):
-            load_optimizer(optimizer, tensors[f"optimizer_{k}"], rest)
-        self.columns.restore(tensors, state.get("columns", {}))  # early checkpoints have none
-        budgets: dict[str, int] = state.get("budgets", {})  # early checkpoints have none
-        self.learner.budget.tokens = budgets.get("update", self.learner.budget.tokens)
-        self.scoring.tokens = budgets.get("scoring", self.scoring.tokens)
-        self.watch = Watch.from_json(state.get("watch", {}))  # early checkpoints have none
-        self.update, self.counters = state["update"], Counters(**state["counters"])

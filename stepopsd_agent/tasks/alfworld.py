@@ -1,58 +1,52 @@
 """ALFWorld for the learner: household games, official or generated."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
-from stepopsd_agent.config.environment import EnvConfig, EvalConfig
+from stepopsd_agent.config.environment import EnvConfig
+from stepopsd_agent.config.limits import at_least
 from stepopsd_agent.models.tiny_tokenizer import numbered
 from stepopsd_agent.tasks.agents import ExpertAgent, OracleAgent, RandomAgent
 from stepopsd_agent.tasks.agents.expert import AlfworldExpert
-from stepopsd_agent.tasks.base import Environment, EvalSet
-
-# In the order in which records list them.
-_ARGUMENTS = (
-    "games",
-    "data_root",
-    "engine",
-    "tier",
-    "split",
-    "task_types",
-    "num_games",
-    "oracle",
-    "reward",
-    "domain_randomization",
-    "step_limit",
-)
+from stepopsd_agent.tasks.base import EvalSet, TaskSpec
 
 
-def _arguments(config: EnvConfig) -> dict[str, Any]:
-    return {name: vars(config)[name] for name in _ARGUMENTS}
+@dataclass(frozen=True)
+class HeldOutGames:
+    """Games for evaluation.
+
+    Attributes:
+        games: as env.games; "generated" uses the test houses.
+        num_games: games per evaluation, the first of the canonical list.
+        task_types: keep only these; when absent those of env.task_types.
+    """
+
+    games: str = "generated"
+    num_games: int = at_least(1, 100)
+    task_types: list[str] | None = None
 
 
-def _prompted(config: EnvConfig) -> dict[str, Any]:
-    """Only the window layout shows the admissible commands; elsewhere they would but swell the records."""
-    return {"admissible": config.layout == "window"}
+def _prompted(env: EnvConfig) -> dict[str, Any]:
+    """Only the window layout shows the admissible commands; elsewhere they would just swell the records."""
+    return {"admissible": env.layout == "window"}
 
 
-def _evaluation(env: EnvConfig, held_out: EvalConfig) -> list[EvalSet]:
+def _evaluation(env: EnvConfig, held_out: HeldOutGames) -> list[EvalSet]:
     """Test houses, or the games that are named."""
-    played = replace(
-        env,
+    played = env.changed(
         games=held_out.games,
         split="test",
         num_games=held_out.num_games,
-        task_types=held_out.task_types or env.task_types,
+        task_types=held_out.task_types or env.arguments.get("task_types"),
     )
     return [EvalSet(held_out.games, played, held_out.num_games)]
 
 
-ALFWORLD = Environment(
-    name="stepopsd/ALFWorld",
-    settings=frozenset(_ARGUMENTS),
-    eval_settings=frozenset({"games", "num_games"}),
-    arguments=_arguments,
-    prompted=_prompted,
+ALFWORLD = TaskSpec(
+    held_out=HeldOutGames,
     evaluation=_evaluation,
+    prompted=_prompted,
+    fixed=frozenset({"admissible", "render_mode"}),
     expert=lambda env: AlfworldExpert,
     agents={
         "random": lambda env: RandomAgent(),

@@ -1,21 +1,17 @@
-"""What the learner is told about an environment; everything else it reads in ``info``, like any agent."""
+"""The description of an environment that the learner needs beside the ``info`` that every agent reads."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import gymnasium as gym
 
-from stepopsd_agent.config.environment import EnvConfig, EvalConfig
-from stepopsd_agent.models.tiny_tokenizer import FindNames
-from stepopsd_agent.tasks.agents import Agent
+from stepopsd_agent.config.environment import EnvConfig
+from stepopsd_agent.config.limits import at_least
+from stepopsd_agent.models.tiny_tokenizer import FindNames, numbered
+from stepopsd_agent.tasks.agents import Agent, RandomAgent
 from stepopsd_agent.tasks.agents.expert import MakeExpert
 from stepopsd_wrappers.parse_response import ResponseFormat
-
-SHARED = frozenset({"id", "layout", "history", "response"})
-"""Settings of ``EnvConfig`` that are not the environment's own: how it is shown."""
-SHARED_EVAL = frozenset({"task_types", "every", "temperature"})
-"""The same of ``EvalConfig``."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class EvalSet:
         name: of the set, for tables.
         env: the environment that plays it.
         count: episodes to play; None plays every task once.
-        again: begin again where there are fewer tasks than that; else play each of them once.
+        again: begin again where there are fewer tasks than that; otherwise play each of them once.
     """
 
     name: str
@@ -36,37 +32,69 @@ class EvalSet:
 
 
 @dataclass(frozen=True)
-class Environment:
-    """How one environment is set up, demonstrated and measured.
+class HeldOut:
+    """Held-out tasks of an environment that names no others: the first tasks of its canonical list.
 
     Attributes:
-        name: gymnasium id without the version.
-        settings: fields of ``EnvConfig`` it has, beside ``SHARED``.
-        eval_settings: fields of ``EvalConfig`` it has, beside ``SHARED_EVAL``.
-        arguments: of ``gym.make``, for agents that read observations.
-        prompted: further arguments where prompts are made of the observations.
-        evaluation: what is evaluated, given the settings of training and those of evaluation.
-        expert: for an environment, the experts that can play it.
-        agents: agents by the name that ``--agent`` takes, for an environment.
+        episodes: tasks per evaluation; the list begins again where it is shorter.
+    """
+
+    episodes: int = at_least(1, 100)
+
+
+Evaluation = Callable[[EnvConfig, Any], list[EvalSet]]
+"""From the environment of training and the held-out settings to the sets to evaluate."""
+
+
+def first_tasks(env: EnvConfig, held_out: HeldOut) -> list[EvalSet]:
+    """One set of the first tasks of the environment of training."""
+    return [EvalSet("tasks", env, held_out.episodes)]
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """How one environment is shown, demonstrated and measured. Every field has a default.
+
+    Attributes:
+        held_out: the settings of evaluation, a frozen dataclass whose fields become ``eval.*``.
+        evaluation: the sets to evaluate, from the environment of training and a ``held_out``.
+        prompted: constructor arguments that the layout of prompts decides.
+        fixed: names of constructor arguments that are no settings of a run.
+        agents: agents by the name that ``--agent`` takes, each made for an environment.
+        expert: makes the experts that demonstrate in an environment; None where there is none.
         plain: format of responses that are handed on as they are.
-        system: message for chat models, unless the settings have one.
-        names: what a tokenizer learned from these texts keeps in pieces of their own.
-        unit: what one task is called.
+        system: system message for chat models, unless the settings have one.
+        names: finds the names that a tokenizer learned from these texts keeps as single pieces.
+        unit: the word for one task.
         limit: the setting that bounds an episode.
         measures: keys of ``info`` whose values at the end of an episode are averaged beside success.
     """
 
-    name: str
-    settings: frozenset[str]
-    eval_settings: frozenset[str]
-    arguments: Callable[[EnvConfig], dict[str, Any]]
-    prompted: Callable[[EnvConfig], dict[str, Any]]
-    evaluation: Callable[[EnvConfig, EvalConfig], list[EvalSet]]
-    expert: Callable[[gym.Env[str, str]], MakeExpert]
-    agents: Mapping[str, Callable[[gym.Env[str, str]], Agent]]
-    plain: ResponseFormat
-    system: str
-    names: FindNames
-    unit: str
-    limit: str
+    held_out: type = HeldOut
+    evaluation: Evaluation = first_tasks
+    prompted: Callable[[EnvConfig], dict[str, Any]] = lambda env: {}
+    fixed: frozenset[str] = frozenset({"render_mode"})
+    agents: Mapping[str, Callable[[gym.Env[str, str]], Agent]] = field(
+        default_factory=lambda: {"random": lambda env: RandomAgent()}
+    )
+    expert: Callable[[gym.Env[str, str]], MakeExpert] | None = None
+    plain: ResponseFormat = "plain"
+    system: str = ""
+    names: FindNames = numbered
+    unit: str = "task"
+    limit: str = "env.step_limit"
     measures: tuple[str, ...] = ()
+
+    def held_out_settings(self, arguments: Mapping[str, Any]) -> Any:
+        """The ``held_out`` dataclass with these values.
+
+        Raises:
+            ValueError: it has no such field.
+        """
+        known = asdict(self.held_out())
+        if unknown := sorted(set(arguments) - set(known)):
+            has, value = ", ".join(f"eval.{name}" for name in known), arguments[unknown[0]]
+            raise ValueError(
+                f"eval.{unknown[0]} is {value!r}, a setting that the environment lacks; it has {has}"
+            )
+        return self.held_out(**arguments)

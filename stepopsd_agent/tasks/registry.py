@@ -1,49 +1,90 @@
-"""The environments the learner knows. A new one is a file beside this one, and a line here."""
+"""Environments by their Gymnasium id: one file each, loaded when asked for.
 
-from dataclasses import fields
-from typing import Any
+A new environment is registered with Gymnasium as usual, described by a `TaskSpec` in its own file, and
+made known by one `register` line; outside this package the line stands in the module that ``--env.id
+module:id`` imports.
+"""
+
+from difflib import get_close_matches
+from importlib import import_module
 
 import gymnasium as gym
 
+import stepopsd_envs  # noqa: F401  # registers its environments with Gymnasium
 from stepopsd_agent.config.environment import EnvConfig
 from stepopsd_agent.config.run import RunConfig
-from stepopsd_agent.tasks.alfworld import ALFWORLD
-from stepopsd_agent.tasks.base import SHARED, SHARED_EVAL, Environment, EvalSet
-from stepopsd_agent.tasks.search_qa import SEARCH_QA
+from stepopsd_agent.tasks.base import EvalSet, TaskSpec
 from stepopsd_wrappers.parse_response import ResponseFormat
 
-__all__ = [
-    "Environment",
-    "EvalSet",
-    "environment",
-    "environment_of",
-    "evaluation_sets",
-    "evaluation_total",
-    "foreign_setting",
-    "response_format",
-]
-
-_KNOWN = {one.name: one for one in (ALFWORLD, SEARCH_QA)}
+_ENTRIES: dict[str, str] = {}
 
 
-def environment(env_id: str) -> Environment:
-    """The environment of a gymnasium id, with or without version.
+def register(env_id: str, entry: str) -> None:
+    """Make an environment known. `entry` is "module:NAME" of its `TaskSpec`; nothing is imported before use.
 
-    One that is not known here is set up as ALFWorld is: its own id is enough for a variant with the same
-    arguments.
+    Raises:
+        ValueError: the id is registered with another entry, or the entry reads otherwise.
     """
-    return _KNOWN.get(env_id.partition("-v")[0], ALFWORLD)
+    if _ENTRIES.get(env_id, entry) != entry:  # a file that is run and imported registers the same twice
+        raise ValueError(f"environment {env_id!r} is registered already, as {_ENTRIES[env_id]}")
+    module, colon, name = entry.partition(":")
+    if not (module and colon and name):
+        raise ValueError(f"entry is {entry!r}; it must read 'module:NAME'")
+    _ENTRIES[env_id] = entry
 
 
-def environment_of(env: gym.Env[str, str]) -> Environment:
-    """The environment inside a stack."""
+def names() -> tuple[str, ...]:
+    """Registered ids, sorted."""
+    return tuple(sorted(_ENTRIES))
+
+
+def get(env_id: str) -> TaskSpec:
+    """The task spec of an environment.
+
+    Args:
+        env_id: its Gymnasium id; "module:id" imports the module first, as ``gymnasium.make`` does.
+
+    Raises:
+        ValueError: no such id is registered, or the module is not there.
+    """
+    module, colon, plain = env_id.rpartition(":")
+    if colon:
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"env.id is {env_id!r}, but there is no module {error.name!r} to import"
+            ) from error
+    if plain not in _ENTRIES:
+        near = get_close_matches(plain, _ENTRIES, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(
+            f"env.id is {plain!r}, which is not registered: {hint}registered are {', '.join(names())}. Make "
+            "another environment known with stepopsd_agent.tasks.register, and give --env.id module:id"
+        )
+    owner, _, name = _ENTRIES[plain].partition(":")
+    spec = getattr(import_module(owner), name)
+    if not isinstance(spec, TaskSpec):
+        raise ValueError(f"{_ENTRIES[plain]} is {spec!r}; it must be a TaskSpec")
+    return spec
+
+
+def spec_of(env: gym.Env[str, str]) -> TaskSpec:
+    """The task spec of the environment inside a stack.
+
+    Raises:
+        ValueError: it was made without ``gymnasium.make``, or is not registered.
+    """
     spec = env.unwrapped.spec
-    return environment("" if spec is None else spec.id)
+    if spec is None:
+        raise ValueError(f"{env.unwrapped} was made without gymnasium.make, so its task spec cannot be found")
+    return get(spec.id)
 
 
 def evaluation_sets(config: RunConfig) -> list[EvalSet]:
-    """What is evaluated: the training environment on other tasks."""
-    return environment(config.env.id).evaluation(config.env, config.eval)
+    """The sets that evaluation plays: the environment of training on held-out tasks."""
+    spec = get(config.env.id)
+    return spec.evaluation(config.env, spec.held_out_settings(config.eval.arguments))
 
 
 def evaluation_total(config: RunConfig) -> int | None:
@@ -52,22 +93,15 @@ def evaluation_total(config: RunConfig) -> int | None:
     return None if None in counts else sum(count or 0 for count in counts)
 
 
-def foreign_setting(config: RunConfig) -> str | None:
-    """Say which setting was given that the environment does not have, and which it has; None if all fit."""
-    own = environment(config.env.id)
-    for name, section, known in (
-        ("env", config.env, own.settings | SHARED),
-        ("eval", config.eval, own.eval_settings | SHARED_EVAL),
-    ):
-        default: Any = type(section)()
-        for field in fields(section):
-            value = vars(section)[field.name]
-            if field.name not in known and value != vars(default)[field.name]:
-                has = ", ".join(f"{name}.{one}" for one in sorted(known))
-                return f"{name}.{field.name} is {value!r}, a setting that {config.env.id} lacks; it has {has}"
-    return None
-
-
 def response_format(config: EnvConfig) -> ResponseFormat:
-    """The form of responses, by which the action is found in them."""
-    return environment(config.id).plain if config.response == "plain" else config.response
+    """The format of responses, by which the action is found in them."""
+    return get(config.id).plain if config.response == "plain" else config.response
+
+
+def system_message(config: RunConfig) -> str:
+    """The system message for chat models: that of the settings, or the environment's own."""
+    return get(config.env.id).system if config.model.system is None else config.model.system
+
+
+register("stepopsd/ALFWorld-v0", "stepopsd_agent.tasks.alfworld:ALFWORLD")
+register("stepopsd/SearchQA-v0", "stepopsd_agent.tasks.search_qa:SEARCH_QA")

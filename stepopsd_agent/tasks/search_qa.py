@@ -1,6 +1,6 @@
 """Search-QA for the learner: questions that are answered by searching."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
 from typing import Any
@@ -8,31 +8,36 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from stepopsd_agent.config.environment import EnvConfig, EvalConfig
+from stepopsd_agent.config.environment import EnvConfig
+from stepopsd_agent.config.limits import at_least
 from stepopsd_agent.models.tiny_tokenizer import capitalised
 from stepopsd_agent.tasks.agents import ExpertAgent, OracleAgent
 from stepopsd_agent.tasks.agents.random_search import RandomSearcher
-from stepopsd_agent.tasks.base import Environment, EvalSet
+from stepopsd_agent.tasks.base import EvalSet, TaskSpec
 from stepopsd_envs.search_qa import protocol
 from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.expert import SearchExpert
 from stepopsd_wrappers import Episode
 
-_ARGUMENTS = (
-    "questions",
-    "retriever",
-    "corpus",
-    "tier",
-    "split",
-    "task_types",
-    "num_questions",
-    "topk",
-    "max_turns",
-)
+
+@dataclass(frozen=True)
+class HeldOutQuestions:
+    """Questions for evaluation.
+
+    Attributes:
+        questions: as env.questions, or a list of files or names, each of which gets its own table;
+            "synthetic" uses the test encyclopedia.
+        num_questions: the first n questions of each set; all when absent.
+        task_types: keep only these; when absent those of env.task_types.
+    """
+
+    questions: list[str] | str = "synthetic"
+    num_questions: int | None = at_least(1, 100)
+    task_types: list[str] | None = None
 
 
 class SearchQAExpert:
-    """``SearchExpert`` in the role of an ``Expert``: it is told the question's hops, and reads the rest."""
+    """``SearchExpert`` in the role of an ``Expert``: it knows the question's hops, and reads the rest."""
 
     def __init__(self, env: gym.Env[str, str], rng: np.random.Generator, mistake_rate: float = 0.0) -> None:
         if not isinstance(env.unwrapped, SearchQAEnv):
@@ -54,7 +59,7 @@ class SearchQAExpert:
         return self._expert.act()
 
     def thought(self) -> str:
-        """Return what it is after."""
+        """Return the fact it is looking for."""
         return self._expert.thought()
 
     def see(self, action: str, observation: str, info: dict[str, Any]) -> None:
@@ -63,40 +68,28 @@ class SearchQAExpert:
             self._expert.see(protocol.parse(action).content, observation, info["retrieved"])
 
 
-def _arguments(config: EnvConfig) -> dict[str, Any]:
-    arguments = {name: vars(config)[name] for name in _ARGUMENTS}
-    arguments["reward"] = "em" if config.reward == "success" else config.reward
-    if config.max_information is not None:
-        arguments["max_information"] = config.max_information
-    return arguments
-
-
-def _evaluation(env: EnvConfig, held_out: EvalConfig) -> list[EvalSet]:
+def _evaluation(env: EnvConfig, held_out: HeldOutQuestions) -> list[EvalSet]:
     """Each file or data set by itself; the synthetic questions are those of the test encyclopedia."""
     sources = [held_out.questions] if isinstance(held_out.questions, str) else held_out.questions
     if not sources or len({_name(source) for source in sources}) < len(sources):
         raise ValueError(
             f"eval.questions is {sources}; give files or data sets with different names, one at least"
         )
-    types = held_out.task_types or env.task_types
-    played = replace(env, split="test", num_questions=None, task_types=types)
+    types = held_out.task_types or env.arguments.get("task_types")
+    played = env.changed(split="test", num_questions=None, task_types=types)
     return [
-        EvalSet(_name(source), replace(played, questions=source), held_out.num_questions, again=False)
+        EvalSet(_name(source), played.changed(questions=source), held_out.num_questions, again=False)
         for source in sources
     ]
 
 
 def _name(source: str) -> str:
-    """What a table calls a set: the file's name without folder and ending."""
+    """The name of a set in tables: the file's name without folder and ending."""
     return PurePath(source).name.partition(".")[0]
 
 
-SEARCH_QA = Environment(
-    name="stepopsd/SearchQA",
-    settings=frozenset(_ARGUMENTS) | {"reward", "max_information"},
-    eval_settings=frozenset({"questions", "num_questions"}),
-    arguments=_arguments,
-    prompted=lambda config: {},
+SEARCH_QA = TaskSpec(
+    held_out=HeldOutQuestions,
     evaluation=_evaluation,
     expert=lambda env: partial(SearchQAExpert, env),
     agents={

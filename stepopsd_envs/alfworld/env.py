@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from gymnasium.error import ResetNeeded
 
@@ -62,14 +62,14 @@ class AlfworldEnv(TextEnv):
         self,
         games: PathLike | Sequence[PathLike] = GENERATED,
         data_root: PathLike | None = None,
-        engine: str = "native",
-        tier: str = "small",
-        split: str = "train",
+        engine: Literal["native", "textworld"] = "native",
+        tier: Literal["tiny", "small", "full"] = "small",
+        split: Literal["train", "test"] = "train",
         task_types: Sequence[str] | None = None,
         num_games: int | None = None,
         oracle: bool = False,
         admissible: bool = True,
-        reward: str = "success",
+        reward: Literal["success", "goal_conditions", "optimal_distance"] = "success",
         domain_randomization: bool = False,
         step_limit: int = 50,
         render_mode: str | None = None,

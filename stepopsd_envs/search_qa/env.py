@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from gymnasium.error import ResetNeeded
 
@@ -67,13 +67,13 @@ class SearchQAEnv(TextEnv):
         questions: str | os.PathLike[str] = SYNTHETIC,
         retriever: str | Retriever = "bm25",
         corpus: str | os.PathLike[str] | None = None,
-        tier: str = "small",
-        split: str = "train",
+        tier: Literal["tiny", "small", "full"] = "small",
+        split: Literal["train", "test"] = "train",
         task_types: Sequence[str] | None = None,
         num_questions: int | None = None,
         topk: int = 3,
         max_turns: int = 4,
-        reward: str = "em",
+        reward: Literal["em", "f1"] = "em",
         max_information: int = 2_400,
         render_mode: str | None = None,
     ) -> None:

@@ -36,6 +36,7 @@ def in_this_process(arguments: list[str]) -> None:
     assert main(arguments[3:]) == 0
 
 
+@pytest.mark.samples
 def test_demo_makes_its_table_and_keeps_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

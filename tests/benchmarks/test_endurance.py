@@ -10,6 +10,8 @@ import pytest
 from benchmarks.learner import endurance
 from tests.helpers.runs import sitting, train_arguments
 
+pytestmark = pytest.mark.samples
+
 
 @pytest.fixture(scope="module")
 def finished(taught_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

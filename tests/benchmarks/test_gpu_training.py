@@ -11,6 +11,7 @@ from benchmarks.runs import gpu_training
 from stepopsd_agent.cli.main import main as stepopsd
 
 
+@pytest.mark.samples
 def test_gpu_training_runs_tiny(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks.learner import rescore_cost
-from stepopsd_agent.hindsight.teacher_logprobs import teacher_logprobs
-from stepopsd_agent.models.packed.token_budget import TokenBudget
+from stepopsd_agent.hindsight.teacher import batch_logprobs
+from stepopsd_agent.models.scoring import Scorer
 from tests.agent.learner.test_learner import batch_for
 from tests.helpers.models import tiny
 
@@ -25,11 +25,11 @@ def test_rows_of_the_benchmark_give_what_its_trees_give(how: Any) -> None:
     """Every action token has its full context on a row of its own."""
     policy = tiny()
     batch = batch_for(policy)
-    budget = TokenBudget(1000, policy.device)
-    rows = rescore_cost.by_rows(policy, batch, BLOCKS, budget, how)
-    trees = teacher_logprobs(policy, batch, BLOCKS, "inline", tokens_per_pass=1000)
+    scorer = Scorer(policy, tokens_per_pass=1000, attention=how)
+    rows = rescore_cost.by_rows(scorer, batch, BLOCKS)
+    trees = batch_logprobs(Scorer(policy, tokens_per_pass=1000), batch, BLOCKS)
     torch.testing.assert_close(rows, trees, atol=1e-5, rtol=0)
-    assert budget.take() > int(batch.tokens.attention_mask.sum())
+    assert scorer.budget.take() > int(batch.tokens.attention_mask.sum())
 
 
 def test_step_rows_hold_the_whole_context_and_score_the_step() -> None:

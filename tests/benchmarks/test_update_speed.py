@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.learner import update_speed
-from stepopsd_agent.tasks.make import training_tasks
+from stepopsd_agent.rollout.grouping import groups
+from stepopsd_agent.tasks import make_stack
 
 SIZES = {"steps": 4, "tasks": 2, "group_size": 4, "demonstrations": 1, "updates": 3}
 
@@ -40,10 +41,15 @@ def test_update_speed_targets_can_be_missed(times: float, steps: float, wasted: 
 def test_update_speed_gives_trl_the_games_and_seeds_of_our_groups() -> None:
     """A row per group, in the order in which our updates play them."""
     config = update_speed.run_config(SIZES)
-    ids = tuple("abcdefg")
-    rows = update_speed.trl_tasks(config, SIZES, ids)
-    ours = [t for update in range(3) for t in training_tasks(ids, config.seed, update, 2, 4) if t.member == 0]
-    assert [(row["task_id"], row["seed"]) for row in rows] == [(task.task_id, task.seed) for task in ours]
+    env = make_stack(config.env)
+    rows = update_speed.trl_tasks(config, SIZES, env)
+    ours = [
+        attempt
+        for update in range(3)
+        for attempt in groups(env, count=2, size=4, seed=config.seed, update=update)
+        if attempt.member == 0
+    ]
+    assert [(row["task_id"], row["seed"]) for row in rows] == [(one.task_id, one.seed) for one in ours]
     assert len({row["prompt"] for row in rows}) == len(rows)
 
 
@@ -52,7 +58,7 @@ def test_update_speed_compares_like_with_like() -> None:
     config = update_speed.run_config(SIZES)
     assert (config.learner.muon_lr, config.learner.mini_batches, config.learner.kl_coef) == (0.0, 1, 0.0)
     assert config.rollout.invalid_penalty == 0.0 and config.rollout.slots == 8
-    assert config.env.step_limit == 4
+    assert config.env.arguments["step_limit"] == 4
 
 
 def test_update_speed_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from stepopsd_agent.batch import KINDS, Batch, EpisodeRow, StepRow, TokenRow, Tokens, TopK
+from stepopsd_agent.batch import KINDS, Batch, Tokens, TopK, batch_from_lists
+from stepopsd_agent.batch.collate import Row
 
 Layout = Literal["transcript", "window"]
 PROMPT = 2
@@ -104,8 +105,8 @@ def random_attempts(
 
 def build(attempts: Sequence[Attempt], layout: Layout = "transcript", pad_id: int = 0) -> Batch:
     """The batch of these episodes; actions are put in the steps table when every turn has one."""
-    rows: list[TokenRow] = []
-    steps: list[StepRow] = []
+    rows: list[Row] = []
+    steps: list[Row] = []
     ranges = all(one.action is not None for attempt in attempts for one in attempt.turns)
     for number, attempt in enumerate(attempts):
         for index, one in enumerate(attempt.turns, start=1):
@@ -116,7 +117,7 @@ def build(attempts: Sequence[Attempt], layout: Layout = "transcript", pad_id: in
                 rows[-1], _row(step, one.old + blank, one.student + blank, one.teacher + blank)
             )
             steps.append(_step(number, index, one, ranges))
-    episodes: list[EpisodeRow] = [
+    episodes: list[Row] = [
         {
             "group_of_episode": attempt.group,
             "episode_return": attempt.episode_return,
@@ -127,7 +128,7 @@ def build(attempts: Sequence[Attempt], layout: Layout = "transcript", pad_id: in
         }
         for attempt in attempts
     ]
-    batch = Batch.from_lists(rows, steps, episodes, pad_id)
+    batch = batch_from_lists(rows, steps, episodes, pad_id)
     return replace(batch, teacher_topk=_half(int(batch.action_mask.sum())))
 
 
@@ -169,7 +170,7 @@ def with_steps_of(batch: Batch, step_of_token: Tensor) -> Batch:
 
 def _row(
     step: Sequence[int], old: Sequence[float], student: Sequence[float], teacher: Sequence[float]
-) -> TokenRow:
+) -> Row:
     """Tokens numbered by their place among those given."""
     return {
         "input_ids": list(range(5, 5 + len(step))),
@@ -180,7 +181,7 @@ def _row(
     }
 
 
-def _joined(first: TokenRow, second: TokenRow) -> TokenRow:
+def _joined(first: Row, second: Row) -> Row:
     """Both rows, one after the other."""
     return {
         "input_ids": [*first["input_ids"], *second["input_ids"]],
@@ -191,9 +192,9 @@ def _joined(first: TokenRow, second: TokenRow) -> TokenRow:
     }
 
 
-def _step(episode: int, index: int, one: Turn, ranges: bool) -> StepRow:
+def _step(episode: int, index: int, one: Turn, ranges: bool) -> Row:
     """The row of the steps table."""
-    row: StepRow = {
+    row: Row = {
         "episode_of_step": episode,
         "index_in_episode": index,
         "reward": one.reward,

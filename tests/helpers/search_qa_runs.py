@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stepopsd_agent.config.run import RunConfig, config_from_dict
+from stepopsd_agent.config import RunConfig, config_from_dict
 
 SEARCH_QA = "stepopsd/SearchQA-v0"
 SETTINGS: dict[str, Any] = {

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stepopsd_agent.cli.main import build_parser, credit_method
+from stepopsd_agent.cli.main import build_parser
+from stepopsd_agent.cli.parser import chosen
+from tests.helpers.snippets import shortened
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("README.md"), *ROOT.glob("docs/*.md")])
@@ -37,9 +39,16 @@ def commands(page: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_docs_snippets_run(page: Path, tmp_path: Path) -> None:
-    """The snippets of a page run from top to bottom in one interpreter, as a reader would paste them."""
+def test_docs_snippets_run(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """The snippets of a page run from top to bottom in one interpreter, as a reader would paste them.
+
+    A training loop goes on from the model of the warm start that the page makes before, and is shortened.
+    """
     padded = ["\n" * (line - 1) + code for line, code in blocks(page, "python")]
+    if any("runs/warm" in code for code in padded):
+        (tmp_path / "runs").mkdir()
+        (tmp_path / "runs" / "warm").symlink_to(request.getfixturevalue("taught_model"))
+        padded = [shortened(code) if "runs/warm" in code else code for code in padded]
     script = "".join(f"exec(compile({code!r}, {str(page)!r}, 'exec'))\n" for code in padded)
     if not script:
         return
@@ -81,8 +90,10 @@ def test_docs_make_targets_exist(page: Path) -> None:
 def test_docs_modules_and_configs_exist(page: Path) -> None:
     """Every `python -m MODULE` of the project and every config file of a shell block is there."""
     lines = list(commands(page))
-    used = {match[1] for line in lines if (match := re.search(r"python -m (benchmarks\.\w+)", line))}
-    assert not [module for module in used if not (ROOT / f"{module.replace('.', '/')}.py").is_file()]
+    used = {match[1] for line in lines if (match := re.search(r"python -m (benchmarks(?:\.\w+)+)", line))}
+    paths = {module: ROOT / module.replace(".", "/") for module in used}
+    scripts = {name: (path.with_suffix(".py"), path / "__main__.py") for name, path in paths.items()}
+    assert not [name for name, files in scripts.items() if not any(file.is_file() for file in files)]
     configs = {match[1] for line in lines if (match := re.search(r"--config[ =](configs/\S+)", line))}
     assert not [config for config in configs if not (ROOT / config).is_file()]
 
@@ -94,4 +105,4 @@ def test_docs_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for line in commands(page):
         program, *arguments = shlex.split(line, comments=True) or [""]
         if program == "stepopsd":
-            build_parser(credit_method(arguments)).parse_args(arguments)  # exits where it finds a mistake
+            build_parser(*chosen(arguments)).parse_args(arguments)  # exits where it finds a mistake

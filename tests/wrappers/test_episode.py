@@ -113,12 +113,12 @@ def test_episode_to_json_names_mistyped_fields() -> None:
         replace(episode, steps=(episode.steps[0], bad)).to_json()
 
 
-def test_episode_from_json_reads_records_that_do_not_name_the_engine() -> None:
-    """As those written before it was kept."""
-    episode = make_episode()
-    record = load_line(episode.to_json())
+def test_episode_from_json_refuses_records_that_do_not_name_the_engine() -> None:
+    """Every record says which engine answered."""
+    record = load_line(make_episode().to_json())
     del record["engine_version"]
-    assert Episode.from_json(dump_line(record)) == replace(episode, engine_version="")
+    with pytest.raises(EpisodeFormatError, match="engine_version"):
+        Episode.from_json(dump_line(record))
 
 
 @pytest.mark.parametrize("schema", ["stepopsd.episode/2", "other", None, 1])

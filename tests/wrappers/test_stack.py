@@ -16,7 +16,7 @@ from stepopsd_wrappers import (
     read_episodes,
     recorder,
 )
-from stepopsd_wrappers.stack import text_history
+from stepopsd_wrappers.text_history import text_history
 from tests.helpers.text_env import make_env
 
 
@@ -51,7 +51,7 @@ def test_recorder_finds_the_recorder_in_a_stack() -> None:
 
 
 @pytest.mark.parametrize("layout", ["transcript", "window"])
-def test_a_held_stack_goes_on_as_the_one_it_was_taken_from(layout: Any) -> None:
+def test_a_restored_stack_continues_as_the_one_the_snapshot_is_of(layout: Any) -> None:
     """In another stack, twice: prompts, record and end are those of one played through."""
 
     def played(env: TextHistory, commands: list[str]) -> list[str]:
@@ -62,11 +62,11 @@ def test_a_held_stack_goes_on_as_the_one_it_was_taken_from(layout: Any) -> None:
     first, second, third = (make_text_env(make_env(), format="plain", layout=layout) for _ in range(3))
     prompt, _ = first.reset(seed=5)
     prompt = first.step("help")[0]
-    held = first.hold()
+    snapshot = first.snapshot()
     expected = played(first, ["look", "nonsense"])
     for other in (second, third):
         recorder(other).identify(run="again", member=2)
-        assert other.go_on(held) == prompt == held.prompt
+        assert other.restore(snapshot) == prompt == snapshot.prompt
         assert played(other, ["look", "nonsense"]) == expected
         one, copy = recorder(first).last_episode, recorder(other).last_episode
         assert one is not None and copy is not None
@@ -74,13 +74,13 @@ def test_a_held_stack_goes_on_as_the_one_it_was_taken_from(layout: Any) -> None:
         assert (copy.run, copy.member) == ("again", 2)
 
 
-def test_a_stack_cannot_be_held_before_an_episode_or_without_its_wrappers() -> None:
+def test_a_stack_has_no_snapshot_before_an_episode_or_without_its_wrappers() -> None:
     """It says what is missing."""
     env = make_text_env(make_env())
-    with pytest.raises(gym.error.ResetNeeded, match="to be held; call reset"):
-        env.hold()
+    with pytest.raises(gym.error.ResetNeeded, match=r"no episode is running; call reset\(\) before snapshot"):
+        env.snapshot()
     with pytest.raises(LookupError, match="has no RecordEpisode"):
-        TextHistory(make_env()).hold()
+        TextHistory(make_env()).snapshot()
     assert text_history(env) is env
     with pytest.raises(LookupError, match="has no TextHistory"):
         text_history(make_env())

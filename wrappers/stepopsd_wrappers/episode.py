@@ -141,10 +141,14 @@ class Episode:
         return sum((step.reward for step in self.steps), 0.0)
 
     @property
+    def failed(self) -> bool:
+        """Whether an error of the environment ended it; an episode that was merely lost has not failed."""
+        return self.steps[-1].error is not None
+
+    @property
     def success(self) -> bool:
         """Whether the goal was reached at the end; False when the environment raised."""
-        last = self.steps[-1]
-        return last.error is None and bool(last.info["won"])
+        return not self.failed and bool(self.steps[-1].info["won"])
 
     @property
     def task_type(self) -> str:
@@ -201,7 +205,7 @@ def _with_schema(record: object) -> dict[str, Any]:
             f"schema {found!r} is not known; this version reads {SCHEMA!r}: use the version of stepopsd that "
             "wrote the record"
         )
-    return {"engine_version": "", **record}  # early records do not have it
+    return dict(record)
 
 
 def _step_to_record(step: Step, where: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, SupportsFloat, cast
+from typing import Any, SupportsFloat, TypeVar, cast
 
 import gymnasium as gym
 import numpy as np
@@ -12,22 +12,32 @@ from gymnasium.utils import RecordConstructorArgs
 
 from stepopsd_wrappers.episode import Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
-from stepopsd_wrappers.find import find_wrapper
 from stepopsd_wrappers.parse_response import ParseResponse
 from stepopsd_wrappers.plain_json import plain_copy
 
+WrapperType = TypeVar("WrapperType", bound=gym.Wrapper[Any, Any, Any, Any])
+
+
+def find_wrapper(env: gym.Env[Any, Any], kind: type[WrapperType]) -> WrapperType | None:
+    """Return the outermost wrapper of type `kind` in the stack `env`, or None."""
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, kind):
+            return env
+        env = env.env
+    return None
+
 
 @dataclass(frozen=True)
-class HeldEpisode:
-    """A running episode at some point, to go on from there again and again.
+class EpisodeSnapshot:
+    """A running episode at some point; it can be continued from there any number of times.
 
     Attributes:
-        snapshot: of the environment.
+        env_snapshot: snapshot of the environment.
         seed: of the episode's reset.
-        steps: recorded until then, the reset among them.
+        steps: recorded until then, with the reset.
     """
 
-    snapshot: Any
+    env_snapshot: Any
     seed: int
     steps: tuple[Step, ...]
 
@@ -96,7 +106,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         if options and "snapshot" in options:
             raise ValueError(
                 "RecordEpisode records episodes from their beginning, but options has a snapshot; "
-                "continue snapshots in an environment without a recorder, or call hold() and go_on()"
+                "continue snapshots in an environment without a recorder, or call snapshot() and restore()"
             )
         self.close_episode()
         if seed is None:
@@ -109,21 +119,27 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self._add(Step(observation, "", "", 0.0, False, False, info))
         return observation, info
 
-    def hold(self) -> HeldEpisode:
-        """The running episode as it is now, with a snapshot of the environment."""
+    def snapshot(self) -> EpisodeSnapshot:
+        """Return the running episode as it is now, with a snapshot of the environment.
+
+        Raises:
+            ResetNeeded: no episode is running.
+        """
         if not self._steps:
-            raise gym.error.ResetNeeded("RecordEpisode: no episode is running to be held; call reset() first")
-        return HeldEpisode(self.get_wrapper_attr("snapshot")(), self._seed, tuple(self._steps))
+            raise gym.error.ResetNeeded(
+                "RecordEpisode: no episode is running; call reset() before snapshot()"
+            )
+        return EpisodeSnapshot(self.env.get_wrapper_attr("snapshot")(), self._seed, tuple(self._steps))
 
-    def go_on(self, held: HeldEpisode) -> None:
-        """Continue an episode from where it was held, here or in another recorder of the same environment.
+    def restore(self, snapshot: EpisodeSnapshot) -> None:
+        """Continue an episode from a snapshot of this recorder or another one of the same environment.
 
-        The record that comes of it is whole: it begins with the steps that were taken before.
+        The record that results is whole: it begins with the steps that were taken before the snapshot.
         """
         self.close_episode()
-        self.env.reset(options={"snapshot": held.snapshot})
-        self._name(held.seed)
-        self._steps = list(held.steps)
+        self.env.reset(options={"snapshot": snapshot.env_snapshot})
+        self._name(snapshot.seed)
+        self._steps = list(snapshot.steps)
 
     def _name(self, seed: int) -> None:
         """Give the episode that begins its identity and seed."""
@@ -238,3 +254,15 @@ def _step_info(info: dict[str, Any]) -> dict[str, Any]:
             "stepopsd/ALFWorld-v0"
         )
     return dict(info["step"])
+
+
+def recorder(env: gym.Env[Any, Any]) -> RecordEpisode:
+    """Return the outermost `RecordEpisode` in the stack `env`.
+
+    Raises:
+        LookupError: there is none.
+    """
+    found = find_wrapper(env, RecordEpisode)
+    if found is None:
+        raise LookupError(f"{env} has no RecordEpisode; wrap it with RecordEpisode or make_text_env")
+    return found

@@ -2,13 +2,11 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 import gymnasium as gym
 
 from stepopsd_wrappers.episode import Episode
 from stepopsd_wrappers.episode_store import EpisodeWriter
-from stepopsd_wrappers.find import find_wrapper
 from stepopsd_wrappers.parse_response import ParseResponse, ResponseFormat
 from stepopsd_wrappers.record_episode import RecordEpisode
 from stepopsd_wrappers.text_history import Layout, TextHistory
@@ -45,27 +43,3 @@ def make_text_env(
         ParseResponse(env, format), folder, writer=writer, on_episode=on_episode, seed=seed
     )
     return TextHistory(recorded, layout, steps)
-
-
-def recorder(env: gym.Env[Any, Any]) -> RecordEpisode:
-    """Return the outermost `RecordEpisode` in the stack `env`.
-
-    Raises:
-        LookupError: there is none.
-    """
-    found = find_wrapper(env, RecordEpisode)
-    if found is None:
-        raise LookupError(f"{env} has no RecordEpisode; wrap it with RecordEpisode or make_text_env")
-    return found
-
-
-def text_history(env: gym.Env[Any, Any]) -> TextHistory:
-    """Return the outermost `TextHistory` in the stack `env`.
-
-    Raises:
-        LookupError: there is none.
-    """
-    found = find_wrapper(env, TextHistory)
-    if found is None:
-        raise LookupError(f"{env} has no TextHistory; wrap it with make_text_env")
-    return found

@@ -7,9 +7,8 @@ from typing import Any, Literal, SupportsFloat, cast
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-from stepopsd_wrappers.find import find_wrapper
 from stepopsd_wrappers.parse_response import ParseResponse
-from stepopsd_wrappers.record_episode import HeldEpisode, RecordEpisode
+from stepopsd_wrappers.record_episode import EpisodeSnapshot, find_wrapper, recorder
 
 Layout = Literal["transcript", "window"]
 LAYOUTS: tuple[Layout, ...] = ("transcript", "window")
@@ -25,20 +24,20 @@ _ASK = {
 
 
 @dataclass(frozen=True)
-class HeldPrompt:
-    """A recorded stack at some point of an episode, to go on from there again and again.
+class PromptSnapshot:
+    """A recorded stack at some point of an episode; it can be continued from there any number of times.
 
     Attributes:
-        prompt: the last one.
-        observation: in it, the newest.
-        past: observations before it, each with the command given to it, as far as the window shows them.
+        prompt: the latest prompt.
+        observation: the newest observation, which the prompt ends with.
+        past: earlier observations, each with the command given to it, as far as the window shows them.
         episode: the environment, and the record until then.
     """
 
     prompt: str
     observation: str
     past: tuple[tuple[str, str], ...]
-    episode: HeldEpisode
+    episode: EpisodeSnapshot
 
 
 class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
@@ -98,23 +97,21 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self._observation = observation
         return self._prompt, reward, terminated, truncated, info
 
-    def hold(self) -> HeldPrompt:
-        """Everything that `go_on` needs; there has to be a `RecordEpisode` inside."""
-        return HeldPrompt(self._prompt, self._observation, tuple(self._past), self._recorder().hold())
+    def snapshot(self) -> PromptSnapshot:
+        """Return what `restore` needs.
 
-    def go_on(self, held: HeldPrompt) -> str:
-        """Continue an episode from where it was held, in this stack or one like it; returns the prompt."""
-        self._recorder().go_on(held.episode)
-        self._prompt, self._observation = held.prompt, held.observation
+        Raises:
+            LookupError: there is no `RecordEpisode` inside.
+        """
+        return PromptSnapshot(self._prompt, self._observation, tuple(self._past), recorder(self).snapshot())
+
+    def restore(self, snapshot: PromptSnapshot) -> str:
+        """Continue an episode from a snapshot of this stack or one like it; return the prompt."""
+        recorder(self).restore(snapshot.episode)
+        self._prompt, self._observation = snapshot.prompt, snapshot.observation
         self._past.clear()
-        self._past.extend(held.past)
+        self._past.extend(snapshot.past)
         return self._prompt
-
-    def _recorder(self) -> RecordEpisode:
-        found = find_wrapper(self.env, RecordEpisode)
-        if found is None:
-            raise LookupError(f"{self} has no RecordEpisode; make the stack with make_text_env")
-        return found
 
     def _window(self, observation: str, info: dict[str, Any]) -> str:
         return window(info["goal"], list(self._past), observation, info, self._ask)
@@ -147,3 +144,15 @@ def window(goal: str, past: list[tuple[str, str]], observation: str, info: dict[
     if commands:
         lines += ["Commands you can give now:", *(f"- {command}" for command in commands)]
     return "\n".join([*lines, ask]) + MARKER
+
+
+def text_history(env: gym.Env[Any, Any]) -> TextHistory:
+    """Return the outermost `TextHistory` in the stack `env`.
+
+    Raises:
+        LookupError: there is none.
+    """
+    found = find_wrapper(env, TextHistory)
+    if found is None:
+        raise LookupError(f"{env} has no TextHistory; wrap it with make_text_env")
+    return found

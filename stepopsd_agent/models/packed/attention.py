@@ -1,4 +1,4 @@
-"""Attention over packs (see `packing`), as a function that transformers calls in place of its own.
+"""Attention over packs (see `packing`), as a function that transformers calls in place of its default.
 
 Two ways that give the same numbers. "segments" calls PyTorch's scaled dot-product attention once per row and
 once per handful of short branches, so that no mask grows with the pack and no work is spent on tokens that do
@@ -22,9 +22,9 @@ from transformers.masking_utils import sdpa_mask
 from stepopsd_agent.models.packed.packing import Pack, Piece
 
 NAME = "stepopsd"
-"""Under which transformers knows `attend`; a model is told by ``set_attn_implementation``."""
+"""The name of `attend` in transformers; ``set_attn_implementation`` selects it for a model."""
 GROUP = 96
-"""Branches of one trunk are taken together up to so many tokens: fewer calls against larger masks."""
+"""Branches of one trunk share an attention call up to this many tokens: fewer calls, larger masks."""
 BLOCK = 128
 """Edge of FlexAttention's blocks."""
 
@@ -56,7 +56,7 @@ def attend(
     plan: Plan | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls in every layer; without a plan its own scaled dot-product attention.
+    """The attention of every layer; without a plan, transformers' own scaled dot-product attention.
 
     Raises:
         ValueError: the model attends in a way that packs do not know.
@@ -114,7 +114,7 @@ class Segments:
     """One call per row and per group of branches.
 
     Scoring in float32 on CPU attends in float64: sums over keys are the one place where a branch adds up in
-    another order than a row of its own does, and with them exact both give the same numbers.
+    another order than a separate row does, and with exact sums both give the same numbers.
     """
 
     def __init__(self, pieces: Sequence[Piece], like: Tensor) -> None:

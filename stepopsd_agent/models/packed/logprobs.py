@@ -12,14 +12,14 @@ from torch.utils.checkpoint import checkpoint
 
 CHUNK_BYTES = 2**28
 """Size of one chunk's float32 logits."""
-Reader = Callable[[Tensor, slice], tuple[Tensor, ...]]
-"""What is kept of the log-probabilities [m, V] of places `part`: tensors whose first size is m."""
+LogprobReader = Callable[[Tensor, slice], tuple[Tensor, ...]]
+"""From the log-probabilities [m, V] of the places `part` to the tensors to keep, each of first size m."""
 
 
 def read_out(
     head: torch.nn.Module,
     hidden: Tensor,
-    reader: Reader,
+    reader: LogprobReader,
     *,
     temperature: float = 1.0,
     chunk_bytes: int | None = None,
@@ -53,7 +53,7 @@ def chunk_places(head: torch.nn.Module, chunk_bytes: int) -> int:
     return max(64, chunk_bytes // (4 * vocabulary))
 
 
-def sampled(ids: Tensor) -> Reader:
+def sampled(ids: Tensor) -> LogprobReader:
     """Reads the log-probabilities of the tokens [M] that stand there."""
 
     def read(every: Tensor, part: slice) -> tuple[Tensor, ...]:
@@ -62,7 +62,7 @@ def sampled(ids: Tensor) -> Reader:
     return read
 
 
-def likeliest(count: int) -> Reader:
+def likeliest(count: int) -> LogprobReader:
     """Reads ids and log-probabilities [m, count] of the likeliest tokens; 0 for the whole vocabulary."""
 
     def read(every: Tensor, part: slice) -> tuple[Tensor, ...]:
@@ -73,7 +73,7 @@ def likeliest(count: int) -> Reader:
 
 
 def _read(
-    head: torch.nn.Module, hidden: Tensor, *, reader: Reader, part: slice, temperature: float
+    head: torch.nn.Module, hidden: Tensor, *, reader: LogprobReader, part: slice, temperature: float
 ) -> tuple[Tensor, ...]:
     logits: Tensor = head(hidden)
     if logits.dtype != torch.float64:

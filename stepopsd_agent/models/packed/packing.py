@@ -1,27 +1,89 @@
-"""Rows and trees one after another in a single sequence: no padding, whatever their lengths.
+"""Rows and prefix trees, and their layouts for one forward pass: packed into one sequence, or padded.
 
-A pack is cut into pieces. The tokens of a piece see the earlier ones of the same piece and, where it
-continues another one elsewhere than that went on itself, the beginning of that one. So a row is a piece,
-and a tree (see `trees`) is a piece for its trunk with one piece per branch behind it.
+A prefix tree is a row of tokens (the trunk) with branches that share its beginning: a step scored behind a
+hindsight block is a branch of its row, the block and then the step's sampled tokens, attached where the step
+began. The packed layout puts rows and branches one after another without padding, each as a `Piece`; the
+padded layout puts each tree in its own row, with a mask that keeps the branches apart.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from stepopsd_agent.models.packed.prefix_tree import Tree
+
+@dataclass(frozen=True)
+class Branch:
+    """Tokens that follow a beginning of the trunk, in place of those the trunk has there.
+
+    Attributes:
+        at: number of trunk tokens that the branch sees.
+        block: ids that are given, not scored.
+        target: ids that are scored.
+    """
+
+    at: int
+    block: tuple[int, ...]
+    target: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Tokens that the branch adds to a forward pass."""
+        return len(self.block) + len(self.target)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One trunk with its branches.
+
+    Attributes:
+        trunk: ids of the row.
+        branches: in any order.
+        scored: columns of the trunk that are scored in their own context.
+    """
+
+    trunk: tuple[int, ...]
+    branches: tuple[Branch, ...] = ()
+    scored: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        """Tokens a forward pass over the tree processes."""
+        return len(self.trunk) + sum(map(len, self.branches))
+
+
+def split_tree(tree: Tree, budget: int) -> list[Tree]:
+    """Cut a tree into trees of at most ``budget`` tokens, each with the trunk as far as it needs it.
+
+    Every part holds at least one branch, so it may be larger; the first also scores the trunk's columns.
+    """
+    if len(tree) <= budget or not tree.branches:
+        return [tree]
+    out: list[Tree] = []
+    scored, waiting = tree.scored, list[Branch]()
+
+    def close() -> None:
+        nonlocal scored, waiting
+        needed = max([b.at for b in waiting] + [column + 1 for column in scored])
+        out.append(Tree(tree.trunk[:needed], tuple(waiting), scored))
+        scored, waiting = (), []
+
+    for branch in tree.branches:
+        reach = max([b.at for b in [*waiting, branch]] + [column + 1 for column in scored])
+        if waiting and reach + sum(map(len, waiting)) + len(branch) > budget:
+            close()
+        waiting.append(branch)
+    close()
+    return out
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive tokens of a pack.
+    """Consecutive tokens of a pack that see each other causally: a row, a trunk or a branch.
 
     Attributes:
-        length: how many.
-        parent: number of the earlier piece that it continues; None where it begins a context of its own.
-        sight: tokens of the parent that it sees.
+        length: number of tokens.
+        parent: number of the earlier piece whose beginning is this one's prefix; None for a row or trunk.
+        sight: number of the parent's tokens that it sees.
     """
 
     length: int
@@ -31,13 +93,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class Pack:
-    """One sequence for one forward pass: ids, positions and selection [1, T], and how it is cut.
+    """One sequence for one forward pass: ids, positions and selection [1, T], and its pieces.
 
     Attributes:
-        ids: the tokens.
+        ids: tokens.
         positions: of each token in its own context.
-        select: True at the tokens to score; never a piece's first, whose predecessor stands elsewhere.
+        select: True at the tokens to score; never at the first of a piece, whose predecessor stands
+            elsewhere.
         pieces: in order; their lengths sum to T.
+
+    Raises:
+        ValueError: the pieces do not cover the ids, or the first token of a piece is selected.
     """
 
     ids: Tensor
@@ -46,7 +112,6 @@ class Pack:
     pieces: tuple[Piece, ...]
 
     def __post_init__(self) -> None:
-        """Refuse selected tokens whose predecessor is not the token before them."""
         firsts = torch.tensor([0, *(p.length for p in self.pieces)]).cumsum(0)
         if int(firsts[-1]) != self.ids.shape[1]:
             raise ValueError(f"pieces of {int(firsts[-1])} tokens in a pack of {self.ids.shape[1]}")
@@ -62,7 +127,7 @@ class Pack:
 
 
 def pack_rows(ids: Tensor, real: Tensor, positions: Tensor, select: Tensor) -> Pack:
-    """Rows [N, T] without their padding, in order.
+    """Pack rows [N, T] in order, without their padding.
 
     Args:
         ids: tokens.
@@ -75,7 +140,7 @@ def pack_rows(ids: Tensor, real: Tensor, positions: Tensor, select: Tensor) -> P
 
 
 def pack_trees(trees: Sequence[Tree], device: torch.device) -> Pack:
-    """Trees in order, each its trunk and then its branches."""
+    """Pack trees in order, each as its trunk and then its branches."""
     ids: list[int] = []
     positions: list[int] = []
     select: list[bool] = []
@@ -101,15 +166,45 @@ def pack_trees(trees: Sequence[Tree], device: torch.device) -> Pack:
     )
 
 
-def bins(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in order, cut so that each part's sizes sum to at most ``budget`` (one at least)."""
-    part: list[int] = []
-    total = 0
-    for i, size in enumerate(sizes):
-        if part and total + size > budget:
-            yield part
-            part, total = [], 0
-        part.append(i)
-        total += size
-    if part:
-        yield part
+@dataclass(frozen=True)
+class PaddedTrees:
+    """Trees side by side: ids, positions, selection [N, T]; mask [N, T, T], None when no tree branches."""
+
+    ids: Tensor
+    positions: Tensor
+    select: Tensor
+    mask: Tensor | None
+
+
+def pad_trees(trees: Sequence[Tree], pad_id: int, device: torch.device) -> PaddedTrees:
+    """Lay trees out as right-padded rows, each its trunk and then its branches in order."""
+    width = max(map(len, trees))
+    ids = torch.full((len(trees), width), pad_id, dtype=torch.long)
+    positions = torch.zeros(len(trees), width, dtype=torch.long)
+    select = torch.zeros(len(trees), width, dtype=torch.bool)
+    owner = torch.zeros(len(trees), width, dtype=torch.long)  # 0 the trunk, k the k-th branch, -1 padding
+    sight = torch.zeros(len(trees), width, dtype=torch.long)  # how many trunk tokens a token sees
+    for n, tree in enumerate(trees):
+        size = len(tree.trunk)
+        ids[n, :size] = torch.tensor(tree.trunk)
+        positions[n, :size] = torch.arange(size)
+        sight[n, :size] = torch.arange(size) + 1
+        select[n, list(tree.scored)] = True
+        for k, branch in enumerate(tree.branches, start=1):
+            end = size + len(branch)
+            ids[n, size:end] = torch.tensor(branch.block + branch.target)
+            positions[n, size:end] = branch.at + torch.arange(end - size)
+            sight[n, size:end], owner[n, size:end] = branch.at, k
+            select[n, end - len(branch.target) : end] = True
+            size = end
+        owner[n, size:] = -1
+    mask = _tree_mask(owner, sight).to(device) if any(t.branches for t in trees) else None
+    return PaddedTrees(ids.to(device), positions.to(device), select.to(device), mask)
+
+
+def _tree_mask(owner: Tensor, sight: Tensor) -> Tensor:
+    column = torch.arange(owner.shape[1])
+    trunk = (owner[:, None, :] == 0) & (column < sight[:, :, None])
+    causal = column[:, None] >= column[None, :]
+    own = (owner[:, :, None] == owner[:, None, :]) & causal & (owner[:, :, None] != 0)
+    return trunk | own  # (N, T, T); a padding token sees earlier padding and itself

@@ -1,4 +1,4 @@
-"""How many tokens a forward pass may hold: given, found by trying, and halved when memory runs out."""
+"""How many tokens a forward pass may hold: given, grown while memory allows, halved when it runs out."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -7,14 +7,12 @@ from typing import Literal
 
 import torch
 
-from stepopsd_agent.models.packed.packing import bins
-from stepopsd_agent.models.packed.prefix_tree import chunks
-
 START: dict[str, int] = {"cpu": 2048, "cuda": 8192}
 """Tokens that "auto" begins with. On CPU it stays there: larger passes leave the caches and are slower."""
 FILL = 0.85
 """Share of a device's memory that "auto" plans to use."""
 Tokens = int | Literal["auto"]
+"""Tokens per pass as settings give them."""
 
 
 class TokenBudget:
@@ -24,7 +22,7 @@ class TokenBudget:
         tokens: the budget now; a single row that is longer still goes alone.
         processed: tokens of the passes since `take`.
         halvings: how often memory ran out.
-        peak: most bytes allocated on CUDA before the device's own count was begun anew.
+        peak: most bytes allocated on CUDA before the device's own count was last reset.
     """
 
     def __init__(self, tokens: Tokens, device: torch.device) -> None:
@@ -36,11 +34,12 @@ class TokenBudget:
 
     @contextmanager
     def watch(self, tokens: int, *, settled: bool = True) -> Iterator[None]:
-        """Learn from the memory that a pass over so many tokens takes.
+        """Adjust the budget by the memory that a pass over ``tokens`` tokens takes.
 
         Args:
             tokens: in the pass.
-            settled: whether everything that stays in memory is there already; before, nothing is concluded.
+            settled: whether everything that stays in memory is there already; the budget is not adjusted
+                before.
         """
         if self.grows:
             self.peak = max(self.peak, torch.cuda.max_memory_allocated(self.device))
@@ -59,7 +58,7 @@ class TokenBudget:
         return taken
 
     def halve(self, error: RuntimeError, tokens: int, rows: int) -> None:
-        """Make room after a pass over so many tokens in so many rows ran out of memory, and say so.
+        """Halve the budget after a pass over ``tokens`` tokens in ``rows`` rows ran out of memory, and warn.
 
         Raises:
             RuntimeError: the error itself where memory is not the matter; or it was one row, which cannot be
@@ -97,9 +96,30 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def as_budget(tokens: "int | TokenBudget", device: torch.device) -> TokenBudget:
-    """A budget of so many tokens, or the one that is given."""
-    return tokens if isinstance(tokens, TokenBudget) else TokenBudget(tokens, device)
+def consecutive_parts(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Cut indices, in order, into parts whose sizes sum to at most ``budget`` (one at least): packed."""
+    part: list[int] = []
+    total = 0
+    for i, size in enumerate(sizes):
+        if part and total + size > budget:
+            yield part
+            part, total = [], 0
+        part.append(i)
+        total += size
+    if part:
+        yield part
+
+
+def parts_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Cut indices, shortest first, so that rows x longest is at most ``budget`` (one at least): padded."""
+    part: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if part and (len(part) + 1) * lengths[i] > budget:
+            yield part
+            part = []
+        part.append(i)
+    if part:
+        yield part
 
 
 def in_parts(
@@ -121,11 +141,12 @@ def in_parts(
         begin: undoes what earlier parts did; called first, and after every lack of memory.
         settled: see `TokenBudget.watch`.
     """
+    cut = parts_by_length if padded else consecutive_parts
     while True:
         begin()
         part, cost = list[int](), 0
         try:
-            for part in (chunks if padded else bins)(sizes, budget.tokens):
+            for part in cut(sizes, budget.tokens):
                 cost = len(part) * max(sizes[i] for i in part) if padded else sum(sizes[i] for i in part)
                 with budget.watch(cost, settled=settled):
                     work(part)

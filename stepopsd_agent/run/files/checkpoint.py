@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -32,7 +31,7 @@ _UNFINISHED = ".unfinished-"  # begins the names of folders being written or rem
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, or what is on disk is not a whole one."""
+    """A checkpoint cannot be written, or the one on disk is incomplete or damaged."""
 
 
 def save_checkpoint(
@@ -109,53 +108,6 @@ def load_checkpoint(path: Path | str) -> tuple[Tensors, dict[str, Any]]:
         for alias, original in shared.items():
             tensors[name][alias] = tensors[name][original]
     return tensors, content["state"]
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Take an optimizer's state apart: tensors named "<parameter>.<name>", and the rest, which JSON holds."""
-    full = optimizer.state_dict()
-    tensors: dict[str, Tensor] = {}
-    plain: dict[str, dict[str, Any]] = {}
-    for index, entries in full["state"].items():
-        for name, value in entries.items():
-            if isinstance(value, Tensor):
-                tensors[f"{index}.{name}"] = value
-            else:
-                plain.setdefault(str(index), {})[name] = value
-    groups = [
-        {key: list(value) if isinstance(value, tuple) else value for key, value in group.items()}
-        for group in full["param_groups"]
-    ]
-    return tensors, {"param_groups": groups, "plain": plain}
-
-
-def load_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], state: Mapping[str, Any]
-) -> None:
-    """Put back what `optimizer_tensors` took apart; the optimizer then goes on exactly as the saved one.
-
-    Raises:
-        CheckpointError: When the optimizer has other parameter groups than the saved one.
-    """
-    own = optimizer.state_dict()["param_groups"]
-    saved = state["param_groups"]
-    sizes, saved_sizes = ([len(group["params"]) for group in groups] for groups in (own, saved))
-    if sizes != saved_sizes:
-        raise CheckpointError(
-            f"the checkpoint's optimizer has parameter groups of sizes {saved_sizes}, this one {sizes}; "
-            "resume with the model and the optimizer settings of the run that wrote it"
-        )
-    groups = [
-        {key: tuple(value) if isinstance(mine.get(key), tuple) else value for key, value in group.items()}
-        for mine, group in zip(own, saved, strict=True)
-    ]
-    entries: dict[int, dict[str, Any]] = {
-        int(index): dict(values) for index, values in state["plain"].items()
-    }
-    for key, tensor in tensors.items():
-        index, _, name = key.partition(".")
-        entries.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
 
 def _check_state(state: Mapping[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""What a run will take: memory, tokens and time, before anything runs."""
+"""Plans: the memory, tokens and time that a run will take, before anything runs."""

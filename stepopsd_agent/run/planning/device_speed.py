@@ -1,4 +1,4 @@
-"""What a device does in a second, measured in a moment: a large matrix product, and reading its memory."""
+"""Speed of a device, measured briefly: a large matrix product, and reading its memory."""
 
 import time
 from collections.abc import Callable

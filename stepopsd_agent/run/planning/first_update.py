@@ -16,14 +16,14 @@ from stepopsd_wrappers import Episode
 TOLERANCE = 0.1
 """By which share a peak may exceed its plan."""
 
-_LAPS = {"playing": "rollout_s", "scoring": "score_s", "update": "update_s"}
-"""Laps of an update, by the part of the plan that each is compared with."""
+_PARTS = {"playing": "rollout_s", "scoring": "score_s", "update": "update_s"}
+"""Measured parts of an update, by the part of the plan that each is compared with."""
 
 
 def first_update(
     trainer: Trainer, episodes: Sequence[Episode], seconds: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
-    """What was planned and what was: tokens, time, and on CUDA the peak memory.
+    """Planned and actual tokens and time, and on CUDA the peak memory.
 
     Args:
         trainer: after its first update.
@@ -31,10 +31,10 @@ def first_update(
         seconds: that its parts took; None leaves the time out.
     """
     config, weight = trainer.config, trainer.policy.model.dtype
-    sound = trainer.chosen(episodes)
-    blocks = hindsight_blocks(trainer.policy, config.hindsight, sound)
+    chosen = trainer.chosen(episodes)
+    blocks = hindsight_blocks(trainer.policy, config.hindsight, chosen)
     block = sum(map(len, blocks)) / max(1, len(blocks))
-    lengths = played_lengths(sound or episodes, block)
+    lengths = played_lengths(chosen or episodes, block)
     planned = tokens_by_part(config, trainer.method.needs, lengths)
     scored = sum(planned.get(name, 0) for name in ("old log-probs", "teacher", "reference"))
     counted = trainer.counters
@@ -59,19 +59,20 @@ def first_update(
 
 def compared_time(parts: Mapping[str, float], seconds: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """Planned and taken seconds of playing, scoring and update."""
-    planned = dict.fromkeys(_LAPS, 0.0)
+    planned = dict.fromkeys(_PARTS, 0.0)
     for name, value in parts.items():
         planned[name if name in planned else "scoring"] += value
     return {
-        name: {"planned": round(value, 6), "taken": round(seconds.get(_LAPS[name], 0.0), 6)}
+        name: {"planned": round(value, 6), "taken": round(seconds.get(_PARTS[name], 0.0), 6)}
         for name, value in planned.items()
     }
 
 
 def peak_memory(trainer: Trainer) -> int:
-    """Most bytes that were there at once so far; budgets that grow begin the count anew, and remember."""
+    """Most bytes in use at once so far; growing budgets reset the device's count, but keep its peak."""
     now = torch.cuda.max_memory_allocated(trainer.policy.device)
-    return max(now, trainer.learner.budget.peak, trainer.scoring.peak, trainer.columns.budget.peak)
+    critic = 0 if trainer.critic is None else trainer.critic.budget.peak
+    return max(now, trainer.learner.budget.peak, trainer.scorer.budget.peak, critic)
 
 
 def in_words(found: dict[str, Any]) -> str:

@@ -8,11 +8,11 @@ from dataclasses import replace
 import gymnasium as gym
 from transformers import AutoTokenizer
 
-from stepopsd_agent.config.run import EnvConfig, RunConfig
+from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.hindsight.prompt import CLOSE, OPEN, PEER_CLOSE, PEER_OPEN, outcome_text
 from stepopsd_agent.rollout.demonstrations import Demonstration, demonstrate
 from stepopsd_agent.run.planning.plan import Lengths
-from stepopsd_agent.tasks.make import make_stack, task_ids
+from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_envs.manifest import GamesNotFoundError
 from stepopsd_envs.search_qa.questions import QuestionsNotFoundError
 from stepopsd_envs.search_qa.retrieval.base import RetrieverError
@@ -29,7 +29,7 @@ Count = Callable[[str], float]
 def expected_lengths(
     config: RunConfig, steps: float | None = None, response: float | None = None
 ) -> tuple[Lengths, list[str]]:
-    """What an update should expect, and in words what that rests on.
+    """Expected lengths of an update, and the assumptions behind them in words.
 
     Prompts and answers are those of an expert that plays a few training games. Episodes are taken to be as
     long as they may be, and responses too, unless ``steps`` and ``response`` (tokens) say otherwise.
@@ -66,7 +66,7 @@ def _within_rows(config: RunConfig, lengths: Lengths) -> Lengths:
 
 
 def _further(demonstration: Demonstration, layout: str) -> list[str]:
-    """What is read at each step but the first."""
+    """The text read at each step but the first."""
     texts = []
     for before, turn in zip(demonstration.turns, demonstration.turns[1:], strict=False):
         shown = before.prompt + before.command
@@ -75,7 +75,7 @@ def _further(demonstration: Demonstration, layout: str) -> list[str]:
 
 
 def _longest_block(config: RunConfig, count: Count) -> float:
-    """A hindsight block with everything that its mode puts in."""
+    """Tokens of the longest hindsight block of the mode."""
     mode = config.hindsight.mode
     if mode == "none":
         return 0.0
@@ -102,18 +102,24 @@ def _played(config: EnvConfig, seed: int) -> tuple[list[Demonstration], int, str
     Where the data or the retriever are missing, generated tasks take their place: planning needs neither.
     """
     try:
-        _require_server(config.retriever)
+        _require_server(str(config.arguments.get("retriever", "")))
         env, where = make_stack(config), "texts of training tasks"
     except (GamesNotFoundError, QuestionsNotFoundError, RetrieverError, gym.error.Error) as error:
-        generated = replace(config, games="generated", questions="synthetic", retriever="bm25", corpus=None)
         reason = re.split(r"[.;] ", str(error))[0]
-        env = make_stack(replace(generated, tier="full", task_types=None, num_games=None, num_questions=None))
+        env = make_stack(_generated(config))
         where = f"texts of generated tasks, as the real ones are not at hand ({reason})"
     with closing(env) as opened:
         ids = task_ids(opened)
         chosen = [ids[k * len(ids) // _TRIED] for k in range(min(_TRIED, len(ids)))]
         limit = int(opened.get_wrapper_attr("step_limit"))
         return demonstrate(opened, chosen, 0.1, seed, peers=False), limit, where
+
+
+def _generated(config: EnvConfig) -> EnvConfig:
+    """The same environment on all its generated tasks: arguments that name data have their defaults."""
+    data = {"games", "questions", "retriever", "corpus", "task_types", "num_games", "num_questions"}
+    kept = {name: value for name, value in config.arguments.items() if name not in data}
+    return replace(config, arguments={**kept, "tier": "full"})
 
 
 def _require_server(retriever: str) -> None:

@@ -16,8 +16,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from stepopsd_agent.config.run import LoraConfig, ModelConfig
-from stepopsd_agent.models.policy import ModelFolderError, tiny_shape
+from stepopsd_agent.config import LoraConfig, ModelConfig
+from stepopsd_agent.models.policy import ModelFolderError
+from stepopsd_agent.models.tiny import tiny_shape
 
 KNOWN: dict[str, dict[str, Any]] = {
     "Qwen/Qwen3-1.7B": {
@@ -52,7 +53,7 @@ _ATTENTION = "stepopsd_plan"
 
 @dataclass(frozen=True)
 class Shape:
-    """What memory and time depend on.
+    """Sizes of a model that memory and time depend on.
 
     Attributes:
         parameters: weights, tied ones once.
@@ -87,7 +88,7 @@ def model_shape(config: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> Sh
     """The shape of the model that a run would load.
 
     Raises:
-        ModelFolderError: its configuration is not to be had.
+        ModelFolderError: its configuration cannot be found.
     """
     return shape_of(model_configuration(config), lora, dtype)
 
@@ -120,7 +121,7 @@ def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dty
 
 
 def model_configuration(config: ModelConfig) -> PreTrainedConfig:
-    """What transformers needs to know to make the model, of a folder, the hub, or the published ones here.
+    """The transformers configuration of a model: of a folder, the hub, or the published shapes listed here.
 
     Raises:
         ModelFolderError: none of these has it.
@@ -175,7 +176,7 @@ AttentionInterface.register(_ATTENTION, _attend)
 
 
 def _kept_bytes(model: PreTrainedModel) -> int:
-    """What the layers keep for the backward pass over `_PROBE` tokens, counted without computing anything."""
+    """Bytes that the layers keep for the backward pass over `_PROBE` tokens, counted without computing."""
     own = {p.untyped_storage()._cdata for p in model.parameters()}
     kept: dict[int, Tensor] = {}  # held, so that no storage of another tensor takes the number
 

@@ -1,4 +1,4 @@
-"""What an update will take: memory on the device, tokens by part, time. Arithmetic on shapes and settings.
+"""Memory on the device, tokens by part, and time of an update: arithmetic on shapes and settings.
 
 Every figure is an upper bound with the lengths it is given: an update whose episodes are as long, with a peer
 in every hindsight block and all passes full, takes that much.
@@ -7,7 +7,6 @@ in every hindsight block and all passes full, takes that much.
 from dataclasses import dataclass
 
 from stepopsd_agent.config.run import RunConfig
-from stepopsd_agent.hindsight.teacher import TAUGHT
 from stepopsd_agent.models.packed.logprobs import CHUNK_BYTES
 from stepopsd_agent.models.packed.token_budget import START
 from stepopsd_agent.run.planning.model_shape import Shape
@@ -26,8 +25,8 @@ class Lengths:
 
     Attributes:
         first: the first prompt of an episode.
-        further: what is read at each later step: the answer, or in the window layout a whole prompt.
-        response: what is sampled at a step.
+        further: read at each later step: the new observation, or in the window layout a whole prompt.
+        response: sampled at a step.
         steps: of an episode.
         block: a hindsight block.
     """
@@ -46,7 +45,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Rates:
-    """What the device does in a second.
+    """Rates of a device, per second.
 
     Attributes:
         flops: of a large matrix product.
@@ -79,8 +78,6 @@ def _teacher_tokens(config: RunConfig, needs: frozenset[str], lengths: Lengths) 
     """A pass for the sampled tokens, and one for whole distributions, where they are needed."""
     passes = len(needs & {"teacher_logprobs", "teacher_topk"})
     episodes, hindsight = config.rollout.tasks * config.rollout.group_size, config.hindsight
-    if not needs & TAUGHT:
-        return 0
     extra = lengths.block
     if config.env.layout == "window":  # a row ends with its one step, which no further one needs as context
         extra = lengths.steps * lengths.block
@@ -158,7 +155,7 @@ def pass_flops(shape: Shape, tokens: float, scored: float, context: float) -> fl
 
 
 def update_passes(config: RunConfig) -> int:
-    """What an update costs in forward passes: its own, twice as much backward, and recomputed layers."""
+    """Cost of an update in forward passes: one forward, two backward, and one for recomputed layers."""
     return 4 if config.learner.gradient_checkpointing else 3
 
 

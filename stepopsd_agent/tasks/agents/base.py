@@ -1,4 +1,4 @@
-"""What an agent must offer to be played, recorded and evaluated."""
+"""The protocol of an agent that can be played, recorded and evaluated."""
 
 from typing import Any, Protocol
 

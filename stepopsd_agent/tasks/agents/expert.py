@@ -10,7 +10,7 @@ from stepopsd_wrappers import Episode
 
 
 class Expert(Protocol):
-    """Plays one episode and can say at every state what it would do next. What it knows it has been shown."""
+    """Plays one episode, and names the action it would take at every state. It knows only what it read."""
 
     def reset(self, observation: str, info: dict[str, Any]) -> None:
         """Forget everything and read the first observation."""
@@ -23,7 +23,7 @@ class Expert(Protocol):
         ...
 
     def thought(self) -> str:
-        """Return what is on its mind before the next action, from what it has read alone."""
+        """Return its reasoning before the next action, made from the texts it has read."""
         ...
 
     def see(self, action: str, observation: str, info: dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ class AlfworldExpert:
         return self._expert.act()
 
     def thought(self) -> str:
-        """Return what the hand holds and what is wanted next."""
+        """Return the object held and the next object or place to find."""
         return self._expert.thought()
 
     def see(self, action: str, observation: str, info: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from stepopsd_agent import credit
 from stepopsd_agent.batch import collate
 from stepopsd_agent.batch.anchors import similar_anchors
-from stepopsd_agent.models.prompt_format import make_format
 from stepopsd_agent.run.trainer import Trainer
 from tests.agent.batch.test_batch import episode, tokens
 from tests.helpers.builders import steady
@@ -54,14 +53,14 @@ def test_collate_clusters_anchors_when_told_to() -> None:
     assert set(alike.steps.anchor.tolist()) == {0}
 
 
+@pytest.mark.samples
 def test_a_run_clusters_anchors_as_it_is_told() -> None:
     """The setting reaches the batch that the credit method sees: all observations are a little alike."""
     policy = taught()
-    form = make_format(policy, "off", "", False)
     counts = []
     for similarity in (1.0, 0.01):
         config = run_config(rollout={"anchor_similarity": similarity})
-        one = Trainer(config, credit.make("gigpo"), policy, form)
+        one = Trainer(config, credit.make("gigpo"), policy)
         batch = one.score(one.chosen(one.collect()))
         counts.append((len(set(batch.steps.anchor.tolist())), int(batch.episodes.group_of_episode.max()) + 1))
     (exact, groups), (alike, same) = counts

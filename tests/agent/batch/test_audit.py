@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from stepopsd_agent import credit, ops
-from stepopsd_agent.batch import Batch
-from stepopsd_agent.batch.audit import AuditError, audit, audit_credit
+from stepopsd_agent.batch import AuditError, Batch, audit
+from stepopsd_agent.credit.audit import audit_credit
 from stepopsd_agent.credit.base import Credit, LossTerm
 from stepopsd_agent.ops import losses
 from tests.helpers.builders import (
@@ -186,7 +186,7 @@ def test_audit_catches_log_probabilities_that_are_none(bad: float) -> None:
         assert column is not None
         wrong = column.clone()
         wrong[0, 3] = bad
-        assert f"{name} has 1 sampled tokens" in problems_of(batch.with_tokens(**{name: wrong}))
+        assert f"{name} has 1 sampled tokens" in problems_of(batch.with_columns(**{name: wrong}))
 
 
 def test_audit_lets_a_nearly_certain_token_pass() -> None:
@@ -194,7 +194,7 @@ def test_audit_lets_a_nearly_certain_token_pass() -> None:
     batch = pair()
     old = batch.tokens.old_logprobs.clone()
     old[0, 3] = 1e-6
-    audit(batch.with_tokens(old_logprobs=old))
+    audit(batch.with_columns(old_logprobs=old))
 
 
 def test_audit_catches_returns_and_positions_that_are_none() -> None:

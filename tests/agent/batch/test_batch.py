@@ -1,13 +1,14 @@
 """The three tables, from lists and from recorded episodes."""
 
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import pytest
 import torch
 
-from stepopsd_agent.batch import KINDS, Batch, EpisodeRow, StepRow, TokenRow, collate
-from stepopsd_agent.batch.audit import audit
+from stepopsd_agent.batch import KINDS, audit, batch_from_lists, collate, column_fields, owner
+from stepopsd_agent.batch.collate import Row
 from stepopsd_envs.step_info import text_hash
 from stepopsd_wrappers import Episode, Step, StepTokens
 from tests.helpers.builders import by_step, padded, permuted, random_batch
@@ -144,8 +145,8 @@ def test_collate_refuses_a_failed_episode_and_tokens_at_the_reset() -> None:
         collate([early], pad_id=0)
 
 
-ROW: TokenRow = {"input_ids": [1, 2], "step_of_token": [-1, 0], "old_logprobs": [0.0, -0.5]}
-STEP: StepRow = {
+ROW: Row = {"input_ids": [1, 2], "step_of_token": [-1, 0], "old_logprobs": [0.0, -0.5]}
+STEP: Row = {
     "episode_of_step": 0,
     "index_in_episode": 1,
     "reward": 1.0,
@@ -154,12 +155,12 @@ STEP: StepRow = {
     "valid": True,
     "kind": 1,
 }
-EPISODE: EpisodeRow = {"group_of_episode": 0, "episode_return": 1.0, "success": True}
+EPISODE: Row = {"group_of_episode": 0, "episode_return": 1.0, "success": True}
 
 
-def test_from_lists_makes_a_batch_of_plain_lists() -> None:
+def test_batch_from_lists_makes_a_batch_of_plain_lists() -> None:
     """The types and shapes that the tables promise."""
-    batch = Batch.from_lists([ROW], [STEP], [EPISODE])
+    batch = batch_from_lists([ROW], [STEP], [EPISODE])
     assert (batch.num_rows, batch.num_steps, batch.num_episodes) == (1, 1, 1)
     assert batch.tokens.old_logprobs.dtype == torch.float32
     assert batch.tokens.teacher_logprobs is None and batch.steps.value is None
@@ -176,14 +177,14 @@ def test_from_lists_makes_a_batch_of_plain_lists() -> None:
         ({}, {}, {"reward": None}, "'reward' is given for 1 of 2 steps; give it for all"),
     ],
 )
-def test_from_lists_refuses_columns_that_do_not_fit(
+def test_batch_from_lists_refuses_columns_that_do_not_fit(
     row: dict[str, Any], first: dict[str, Any], second: dict[str, Any], message: str
 ) -> None:
     """A misspelt, short, half-given or missing column; None in `second` takes a column away."""
     rows: list[Any] = [{**ROW, **row}]
     steps: list[Any] = [{**STEP, **first}, {k: v for k, v in STEP.items() if k not in second}]
     with pytest.raises(ValueError, match=message):
-        Batch.from_lists(rows, steps, [EPISODE])
+        batch_from_lists(rows, steps, [EPISODE])
 
 
 def test_a_batch_refuses_columns_of_another_shape_or_type() -> None:
@@ -195,20 +196,52 @@ def test_a_batch_refuses_columns_of_another_shape_or_type() -> None:
     with pytest.raises(TypeError, match=r"step_of_token is torch\.float32, must be torch\.int64"):
         replace(batch, tokens=replace(batch.tokens, step_of_token=batch.tokens.old_logprobs))
     with pytest.raises(TypeError, match=r"teacher_logprobs is torch\.int64, must be a floating type"):
-        batch.with_tokens(teacher_logprobs=batch.tokens.input_ids)
+        batch.with_columns(teacher_logprobs=batch.tokens.input_ids)
     with pytest.raises(ValueError, match="steps columns have 1 dimension"):
         column = batch.steps.episode_of_step[None]
         replace(batch, steps=replace(batch.steps, episode_of_step=column))
 
 
-def test_with_tokens_puts_columns_in_and_leaves_the_rest() -> None:
-    """None means leave it, and the batch given is unchanged."""
+def test_with_columns_puts_columns_in_and_leaves_the_rest() -> None:
+    """Each column goes to the table that has it, and the batch given is unchanged."""
     batch = random_batch(0)
     reference = torch.full_like(batch.tokens.old_logprobs, -2.0)
-    changed = batch.with_tokens(ref_logprobs=reference)
+    changed = batch.with_columns(ref_logprobs=reference)
     assert changed.tokens.ref_logprobs is reference and batch.tokens.ref_logprobs is None
     assert changed.tokens.teacher_logprobs is batch.tokens.teacher_logprobs
     assert changed.steps is batch.steps
+    value, informed = torch.ones(batch.num_steps), torch.ones(batch.num_episodes, dtype=torch.bool)
+    both = changed.with_columns(value=value, informed=informed)
+    assert both.steps.value is value and both.episodes.informed is informed
+    assert both.tokens is changed.tokens and both.steps.mc_value is batch.steps.mc_value
+    assert both.teacher_topk is batch.teacher_topk
+
+
+def test_with_columns_refuses_a_column_that_no_table_has() -> None:
+    """It lists those there are."""
+    with pytest.raises(ValueError, match=r"no column 'valeu'; a batch has .*value"):
+        random_batch(0).with_columns(valeu=torch.zeros(1))
+
+
+def test_last_step_is_true_once_per_episode_at_its_end() -> None:
+    """Two episodes of two steps, then one of a single step."""
+    more = {"member": 1}, {"member": 2}
+    single = episode(tokens(2, 7, new_row=True), **more[1])
+    batch = collate([two_steps(), two_steps(**more[0]), single])
+    assert batch.last_step.tolist() == [False, True, False, True, True]
+
+
+def test_every_column_has_one_owner_and_a_source_where_it_is_optional() -> None:
+    """It is read off the records, or a function that exists fills it."""
+    declared = column_fields()
+    assert {owner(name) for name in declared} == {"tokens", "steps", "episodes", ""}
+    for name, spec in declared.items():
+        if spec.default is not None:
+            continue
+        assert ("read" in spec.metadata) != ("filled_by" in spec.metadata), name
+        if "filled_by" in spec.metadata:
+            module, _, function = spec.metadata["filled_by"].partition(":")
+            assert callable(getattr(import_module(module), function)), name
 
 
 def test_to_changes_floating_columns_only() -> None:
@@ -242,4 +275,4 @@ def test_to_moves_every_column() -> None:
     batch = random_batch(0).to("cuda")
     assert batch.tokens.input_ids.is_cuda and batch.steps.reward.is_cuda and batch.episodes.success.is_cuda
     with pytest.raises(ValueError, match=r"use Batch\.to"):
-        batch.with_tokens(ref_logprobs=torch.zeros(batch.tokens.input_ids.shape))
+        batch.with_columns(ref_logprobs=torch.zeros(batch.tokens.input_ids.shape))

@@ -2,18 +2,18 @@
 
 import torch
 
-from stepopsd_agent.batch import Batch, EpisodeRow, StepRow, TokenRow
-from stepopsd_agent.batch.penalties import penalise_invalid
+from stepopsd_agent.batch import Batch, batch_from_lists, penalise_invalid
+from stepopsd_agent.batch.collate import Row
 
 
 def batch() -> Batch:
     """Two episodes of two steps; the first has one invalid step, the second two."""
     valid = (True, False, False, False)
-    rows: list[TokenRow] = [
+    rows: list[Row] = [
         {"input_ids": [1, 2, 3], "step_of_token": [-1, 2 * e, 2 * e + 1], "old_logprobs": [0.0, -1.0, -1.0]}
         for e in range(2)
     ]
-    steps: list[StepRow] = [
+    steps: list[Row] = [
         {
             "episode_of_step": s // 2,
             "index_in_episode": s % 2 + 1,
@@ -25,10 +25,10 @@ def batch() -> Batch:
         }
         for s in range(4)
     ]
-    episodes: list[EpisodeRow] = [
+    episodes: list[Row] = [
         {"group_of_episode": 0, "episode_return": float(e == 0), "success": e == 0} for e in range(2)
     ]
-    return Batch.from_lists(rows, steps, episodes)
+    return batch_from_lists(rows, steps, episodes)
 
 
 def test_penalise_invalid_takes_it_off_step_and_return() -> None:

@@ -16,7 +16,7 @@ import pytest
 from stepopsd_envs.alfworld.generator import VERSIONS
 from stepopsd_wrappers import read_episodes
 from tests.helpers.command_line import TINY, record, refusal, run
-from tests.helpers.runs import ROOT, environment, stepopsd, train_arguments
+from tests.helpers.runs import ROOT, draw_until, environment, stepopsd, train_arguments
 
 
 def test_commands_record_then_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,6 +86,7 @@ def test_commands_replay_of_no_episodes_says_so(tmp_path: Path, capsys: pytest.C
     assert "holds no whole episode" in refusal(capsys, "replay", str(tmp_path))
 
 
+@pytest.mark.samples
 def test_commands_record_by_the_model_and_again(taught_model: Path, tmp_path: Path) -> None:
     """More episodes than games: they begin again, with other noise; equal seeds give equal files."""
     flags = [
@@ -95,15 +96,24 @@ def test_commands_record_by_the_model_and_again(taught_model: Path, tmp_path: Pa
         "--eval.temperature=1",
         f"--model.path={taught_model}",
     ]
-    for name in ("a", "b"):
-        assert run("record", "--episodes=5", *flags, "--out", str(tmp_path / name)) == 0
-    episodes = sorted(read_episodes(tmp_path / "a"), key=lambda episode: episode.group)
-    assert [episode.task_id[-1] for episode in episodes] == ["0", "1", "0", "1", "0"]
-    assert all(step.tokens for episode in episodes for step in episode.steps[1:])
-    assert len({tuple(step.action for step in episode.steps) for episode in episodes[::2]}) > 1
+
+    def recorded(seed: int, name: str = "a") -> Path:
+        out = tmp_path / f"{name}-{seed}"
+        assert run("record", "--episodes=5", f"--seed={seed}", *flags, "--out", str(out)) == 0
+        episodes = sorted(read_episodes(out), key=lambda episode: episode.group)
+        assert [episode.task_id[-1] for episode in episodes] == ["0", "1", "0", "1", "0"]
+        assert all(step.tokens for episode in episodes for step in episode.steps[1:])
+        return out
+
+    def vary(out: Path) -> bool:
+        episodes = [e for e in read_episodes(out) if e.task_id[-1] == "0"]
+        return len({tuple(step.action for step in episode.steps) for episode in episodes}) == 3
+
+    first = draw_until(recorded, vary)
+    again = recorded(int(first.name.removeprefix("a-")), "b")
     file = "episodes-00000.jsonl"
-    assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-    assert run("replay", str(tmp_path / "a")) == 0
+    assert (first / file).read_bytes() == (again / file).read_bytes()
+    assert run("replay", str(first)) == 0
 
 
 def test_commands_replay_refuses_other_data_and_engines(
@@ -119,6 +129,7 @@ def test_commands_replay_refuses_other_data_and_engines(
     assert "recorded on data with fingerprint" in refusal(capsys, "replay", str(tmp_path / "out"))
 
 
+@pytest.mark.samples
 @pytest.mark.parametrize("agent", ["random", "expert", "oracle", "model"])
 def test_commands_eval_prints_a_row_per_task_type(
     agent: str, taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -193,6 +204,7 @@ def full_disk(*arguments: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.samples
 @pytest.mark.parametrize(
     "writer",
     [

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, Episodes, Steps, Tokens
-from stepopsd_agent.batch.audit import audit_credit
+from stepopsd_agent.credit.audit import audit_credit
 from stepopsd_agent.credit.base import Claim, CreditMethod, LossTerm, scaled
 from tests.helpers.builders import (
     Attempt,
@@ -178,7 +178,7 @@ def test_credit_carries_no_gradient(method: CreditMethod) -> None:
         name: torch.full(batch.action_mask.shape, -1.0, requires_grad=True)
         for name in ("student_logprobs", "teacher_logprobs", "old_logprobs")
     }
-    result = method(batch.with_tokens(**columns))
+    result = method(batch.with_columns(**columns))
     assert not result.advantages.requires_grad
     assert not any(term.weights.requires_grad for term in result.terms)
 
@@ -260,7 +260,8 @@ def test_a_teacher_that_agrees_leaves_the_base(method: CreditMethod, seed: int) 
     if vars(method).get("step_norm") == "equal_step_sum":
         return
     batch = random_batch(seed)
-    agreeing = batch.with_tokens(teacher_logprobs=batch.tokens.student_logprobs)
+    assert batch.tokens.student_logprobs is not None
+    agreeing = batch.with_columns(teacher_logprobs=batch.tokens.student_logprobs)
     assert torch.equal(method(agreeing).advantages, base_of(method)(batch).advantages)
 
 

@@ -56,6 +56,7 @@ def own_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     del sys.modules["someones_method"]
 
 
+@pytest.mark.samples
 @pytest.mark.usefixtures("own_method")
 def test_own_method_is_listed_and_trained(
     taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -81,13 +81,19 @@ def test_importing_the_registry_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_every_method_names_its_departures_in_its_file_and_in_the_documentation() -> None:
-    """Or says that none is known; the upper bound has no paper to depart from."""
-    text = (Path(__file__).parents[3] / "docs" / "algorithms.md").read_text(encoding="utf-8")
-    sections = re.split(r"^#{2,3} ", text, flags=re.MULTILINE)
-    for name in credit.names():
-        module = sys.modules[credit.load(name).__module__]
-        (section,) = [one for one in sections if f"`{name}`" in one.partition("\n")[0]]
-        if not credit.make(name).paper.startswith("none"):
-            assert "eparture" in (module.__doc__ or ""), name
-            assert "eparture" in section, name
+@pytest.mark.parametrize("name", credit.names())
+def test_every_method_tells_its_equation_degenerate_cases_and_departures(name: str) -> None:
+    """In its file, or that no departure is known; the upper bound has no paper to depart from."""
+    text = sys.modules[credit.load(name).__module__].__doc__ or ""
+    assert re.search(r"\n\n    \S", text), "an equation stands in an indented block"
+    assert re.search(r"^Degenerate cases?\b.*:", text, re.MULTILINE)
+    paper = credit.make(name).paper
+    if not paper.startswith("none"):
+        assert re.search(r"^Departures?\b.*:", text, re.MULTILINE)
+        assert paper.rpartition("arXiv ")[2] in text.partition("\n")[0], "the first line names the paper"
+
+
+def test_every_method_has_its_section_in_the_documentation() -> None:
+    """Of the page that is made from the docstrings."""
+    text = (Path(__file__).parents[3] / "docs" / "credit-methods.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^## `(\w+)`$", text, re.MULTILINE)) == set(credit.names())

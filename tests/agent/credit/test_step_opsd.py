@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepopsd_agent import credit
-from stepopsd_agent.batch.audit import audit_credit
+from stepopsd_agent.credit.audit import audit_credit
 from stepopsd_agent.credit.base import Credit
 from tests.helpers.builders import Attempt, build, by_step, random_batch, steady, turn
 
@@ -128,10 +128,10 @@ def test_a_mask_shifted_by_one_a_flipped_sign_and_a_swapped_teacher_are_seen() -
     tokens = BATCH.tokens
     assert tokens.teacher_logprobs is not None and tokens.student_logprobs is not None
     method = credit.make("step_opsd", **HALF)
-    swapped = BATCH.with_tokens(
+    swapped = BATCH.with_columns(
         student_logprobs=tokens.teacher_logprobs, teacher_logprobs=tokens.student_logprobs
     )
-    shifted = BATCH.with_tokens(teacher_logprobs=tokens.teacher_logprobs.roll(1, dims=1))
+    shifted = BATCH.with_columns(teacher_logprobs=tokens.teacher_logprobs.roll(1, dims=1))
     for wrong in (swapped, shifted):
         assert not torch.allclose(method(wrong).advantages, right, atol=1e-3)
 
@@ -141,7 +141,7 @@ def test_a_gap_without_bound_stays_finite() -> None:
     tokens = BATCH.tokens
     assert tokens.student_logprobs is not None
     for far in (-1e30, 0.0):
-        impossible = BATCH.with_tokens(teacher_logprobs=torch.full_like(tokens.student_logprobs, far))
+        impossible = BATCH.with_columns(teacher_logprobs=torch.full_like(tokens.student_logprobs, far))
         for weight in ("sigmoid", "exp"):
             result = credit.make("step_opsd", weight=weight)(impossible)
             audit_credit(impossible, result)

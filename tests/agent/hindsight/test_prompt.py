@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepopsd_agent.config.run import HindsightConfig
+from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.hindsight.prompt import block_ids, choose_peers, cut_middle, hindsight_blocks
 from stepopsd_wrappers import Episode, Step
 from tests.helpers.models import tiny

@@ -1,4 +1,4 @@
-"""The teacher's distributions, and losses that compare them with the student's."""
+"""The teacher's log-probabilities and distributions, and losses that compare them with the student's."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,14 +8,13 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, TopK
-from stepopsd_agent.config.run import LearnerConfig
+from stepopsd_agent.config.run import Position
 from stepopsd_agent.credit.base import Credit
 from stepopsd_agent.hindsight.prompt import choose_peers
-from stepopsd_agent.hindsight.teacher import teacher_topk
-from stepopsd_agent.hindsight.teacher_logprobs import teacher_logprobs
+from stepopsd_agent.hindsight.teacher import batch_logprobs, batch_topk
 from stepopsd_agent.learner.learner import Learner
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import make_format
+from stepopsd_agent.models.scoring import Scorer
 from stepopsd_agent.ops import losses
 from stepopsd_agent.run.trainer import Trainer
 from tests.agent.learner.test_learner import batch_for
@@ -26,17 +25,48 @@ BLOCKS = [[5, 6, 7], [], [8, 9], [11]]
 """Hindsight of four episodes; the second has none."""
 
 
-def likely(policy: Policy, batch: Batch, position: str, top_k: int, budget: int = 4096) -> TopK:
+def likely(policy: Policy, batch: Batch, position: Position, top_k: int, budget: int = 4096) -> TopK:
     """The teacher's likeliest tokens."""
-    return teacher_topk(policy, batch, BLOCKS, position, top_k, tokens_per_pass=budget)
+    return batch_topk(Scorer(policy, tokens_per_pass=budget), batch, top_k, BLOCKS, position)
+
+
+@pytest.mark.parametrize("layout", ["transcript", "window"])
+@pytest.mark.parametrize("position", ["inline", "prefix"])
+def test_batch_logprobs_equal_a_pass_over_the_written_out_context(layout: str, position: Position) -> None:
+    """Each step scored alone, its hindsight-enriched context written out token by token."""
+    policy, teacher = tiny(seed=0), tiny(seed=1)
+    batch = batch_for(policy, layout)
+    blocks: list[list[int]] = [[7, 8, 9], [], [11], [12, 13]]
+    got = batch_logprobs(Scorer(teacher, tokens_per_pass=300), batch, blocks, position)
+    checked = 0
+    for n in range(len(batch.tokens.input_ids)):
+        length = int(batch.tokens.attention_mask[n].sum())
+        ids, owner = (
+            batch.tokens.input_ids[n, :length].tolist(),
+            batch.tokens.step_of_token[n, :length].tolist(),
+        )
+        first = next(t for t in range(length) if owner[t] >= 0)
+        for step in sorted(set(owner) - {-1}):
+            columns = [t for t in range(length) if owner[t] == step]
+            block = blocks[int(batch.steps.episode_of_step[step])]
+            at = columns[0] if position == "inline" else first
+            row = torch.tensor([ids[:at] + block + ids[at : columns[-1] + 1]])
+            select = torch.zeros_like(row, dtype=torch.bool)
+            select[0, -len(columns) :] = True
+            with torch.inference_mode():
+                expected = teacher.token_logprobs(row, select)[0, -len(columns) :]
+            torch.testing.assert_close(got[n, columns], expected, atol=1e-5, rtol=0)
+            checked += 1
+    assert checked == batch.num_steps
+    assert not got[~batch.action_mask].any()
 
 
 @pytest.mark.parametrize("position", ["inline", "prefix"])
-def test_teacher_topk_agrees_with_the_teachers_log_probabilities(position: str) -> None:
+def test_batch_topk_agrees_with_batch_logprobs(position: Position) -> None:
     """Whole vocabulary: at the sampled ids it says what scoring them says, place by place."""
     policy = tiny("float64")
     batch = batch_for(policy)
-    scored = teacher_logprobs(policy, batch, BLOCKS, position, tokens_per_pass=4096)
+    scored = batch_logprobs(Scorer(policy, tokens_per_pass=4096), batch, BLOCKS, position)
     every = likely(policy, batch, position, 0)
     sampled = batch.tokens.input_ids[batch.action_mask]
     dense = torch.zeros_like(every.logprobs).scatter(1, every.ids, every.logprobs)
@@ -47,7 +77,7 @@ def test_teacher_topk_agrees_with_the_teachers_log_probabilities(position: str) 
     )
 
 
-def test_teacher_topk_keeps_the_likeliest_whatever_the_budget() -> None:
+def test_batch_topk_keeps_the_likeliest_whatever_the_budget() -> None:
     """Three of them, sorted; small passes give the same."""
     policy = tiny()
     batch = batch_for(policy)
@@ -61,24 +91,23 @@ def test_teacher_topk_keeps_the_likeliest_whatever_the_budget() -> None:
 
 def gradient(policy: Policy, batch: Batch, credit_: Credit, **settings: Any) -> dict[str, torch.Tensor]:
     """Of one update that moves nothing."""
-    config = LearnerConfig(lr=0.0, weight_decay=0.0, max_grad_norm=1e9, kl_coef=0.0, **settings)
-    Learner(policy, config).update(batch, credit_)
+    learner = Learner(policy, lr=0.0, weight_decay=0.0, max_grad_norm=1e9, kl_coef=0.0, **settings)
+    learner.update(batch, credit_)
     return {name: p.grad.clone() for name, p in policy.model.named_parameters() if p.grad is not None}
 
 
-def taught_batch(policy: Policy, layout: str = "transcript", top_k: int = 0) -> Batch:
-    """A batch whose inline teacher has spoken."""
+def informed_batch(policy: Policy, layout: str = "transcript", top_k: int = 0) -> Batch:
+    """A batch with the distributions of an inline teacher."""
     batch = batch_for(policy, layout)
-    batch = replace(batch, teacher_topk=likely(policy, batch, "inline", top_k))
     informed = torch.tensor([bool(block) for block in BLOCKS])
-    return replace(batch, episodes=replace(batch.episodes, informed=informed))
+    return batch.with_columns(teacher_topk=likely(policy, batch, "inline", top_k), informed=informed)
 
 
 @pytest.mark.parametrize("name", ["opsd", "sdpo"])
 def test_distribution_loss_has_the_gradient_of_the_divergence_itself(name: str) -> None:
     """Written out over whole rows, without micro-batches, terms or places."""
     policy = tiny("float64")
-    batch = taught_batch(policy)
+    batch = informed_batch(policy)
     got = gradient(policy, batch, credit.make(name)(batch))
     assert batch.teacher_topk is not None and batch.episodes.informed is not None
     mask = batch.action_mask
@@ -103,7 +132,7 @@ def test_distribution_loss_has_the_gradient_of_the_divergence_itself(name: str) 
 def test_distribution_loss_is_the_same_in_micro_batches_and_in_both_layouts(top_k: int) -> None:
     """Places follow the tokens wherever rows are cut."""
     policy = tiny("float64")
-    batch, window = taught_batch(policy, top_k=top_k), taught_batch(policy, "window", top_k)
+    batch, window = informed_batch(policy, top_k=top_k), informed_batch(policy, "window", top_k)
     opsd = credit.make("opsd")
     whole = gradient(policy, batch, opsd(batch), tokens_per_micro_batch=100_000)
     single = gradient(policy, batch, opsd(batch), tokens_per_micro_batch=1)
@@ -118,8 +147,8 @@ def test_learning_from_the_teachers_distributions_brings_the_student_nearer() ->
     policy = tiny()
     teacher = tiny(seed=1)
     batch = batch_for(policy)
-    batch = replace(batch, teacher_topk=likely(teacher, batch, "inline", 20))
-    learner = Learner(policy, LearnerConfig(lr=1e-2, kl_coef=0.0))
+    batch = batch.with_columns(teacher_topk=likely(teacher, batch, "inline", 20))
+    learner = Learner(policy, lr=1e-2, kl_coef=0.0)
     values = [learner.update(batch, credit.make("opsd")(batch))["term_distillation"] for _ in range(5)]
     assert values[-1] < 0.7 * values[0]
 
@@ -127,11 +156,9 @@ def test_learning_from_the_teachers_distributions_brings_the_student_nearer() ->
 def test_learner_says_what_a_distribution_loss_lacks() -> None:
     """The credit was made from another batch than the update's."""
     policy = tiny()
-    batch = taught_batch(policy)
+    batch = informed_batch(policy)
     with pytest.raises(ValueError, match="the loss 'distillation' needs teacher_topk in the batch"):
-        Learner(policy, LearnerConfig(kl_coef=0.0)).update(
-            replace(batch, teacher_topk=None), credit.make("opsd")(batch)
-        )
+        Learner(policy, kl_coef=0.0).update(replace(batch, teacher_topk=None), credit.make("opsd")(batch))
 
 
 def test_batch_refuses_distributions_of_another_batch() -> None:
@@ -150,12 +177,12 @@ def test_losses_of_distributions_refuse_a_beta_that_cannot_be() -> None:
         losses.distribution_jsd(torch.zeros(1), student, torch.tensor([[0, 1]]), student, beta=1.5)
 
 
+@pytest.mark.samples
 def test_a_run_tells_whose_teacher_was_informed() -> None:
     """With peers alone those who are shown one; with outcomes everybody; without hindsight nobody."""
     policy = taught()
-    form = make_format(policy, "off", "", False)
     for mode in ("peer", "correctness", "none"):
-        one = Trainer(run_config(hindsight={"mode": mode}), credit.make("sdpo"), policy, form)
+        one = Trainer(run_config(hindsight={"mode": mode}), credit.make("sdpo"), policy)
         chosen = one.chosen(one.collect())
         peers = [peer is not None for peer in choose_peers(chosen)]
         assert set(peers) == {True, False}

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from stepopsd_agent.config.run import HindsightConfig, WarmstartConfig
+from stepopsd_agent.config import HindsightConfig, WarmstartConfig
 from stepopsd_agent.learner.cloning import Example, clone, clone_loss, examples, make_batches
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import PromptFormat, make_format
 from stepopsd_agent.rollout.demonstrations import Demonstration, demonstrate
-from stepopsd_agent.tasks.make import make_stack, task_ids
+from stepopsd_agent.tasks import make_stack, task_ids
 from tests.helpers.runs import fresh, run_config
 
 INLINE = HindsightConfig(position="inline", max_peer_tokens=48)
@@ -28,17 +27,17 @@ def demos() -> list[Demonstration]:
 
 
 @pytest.fixture(scope="module")
-def form(demos: list[Demonstration]) -> PromptFormat:
-    """Of a fresh model."""
-    return make_format(fresh(demos), "off", "", False)
+def policy(demos: list[Demonstration]) -> Policy:
+    """A fresh model."""
+    return fresh(demos)
 
 
 def made(
-    demonstration: Demonstration, form: PromptFormat, hindsight: HindsightConfig = NONE, **settings: Any
+    demonstration: Demonstration, policy: Policy, hindsight: HindsightConfig = NONE, **settings: Any
 ) -> list[Example]:
     """The rows of one demonstration."""
     config = WarmstartConfig(**settings)
-    return examples(demonstration, form, config, hindsight, np.random.default_rng(0))
+    return examples(demonstration, policy, config, hindsight, np.random.default_rng(0))
 
 
 def text(policy: Policy, ids: Sequence[int]) -> str:
@@ -62,57 +61,57 @@ def test_demonstrations_hold_mistakes_and_labels(demos: list[Demonstration]) -> 
 
 
 def test_examples_clone_the_expert_s_labels_and_nothing_else(
-    demos: list[Demonstration], form: PromptFormat
+    demos: list[Demonstration], policy: Policy
 ) -> None:
     """Weight 1 on commands that are labels, with their end; 0 on mistakes; the rest is the environment's."""
     for one in demos:
-        (example,) = made(one, form, observation_weight=0.25)
+        (example,) = made(one, policy, observation_weight=0.25)
         right = [turn.command for turn in one.turns if turn.command == turn.label]
         wrong = [turn.command for turn in one.turns if turn.command != turn.label]
-        assert spelled(form.policy, example, 1.0) == "".join(f"{command}<|end|>" for command in right)
-        first = text(form.policy, example.tree.trunk[:1])  # nothing stands before it
-        assert spelled(form.policy, example, 0.0) == first + "".join(f"{c}<|end|>" for c in wrong)
+        assert spelled(policy, example, 1.0) == "".join(f"{command}<|end|>" for command in right)
+        first = text(policy, example.tree.trunk[:1])  # nothing stands before it
+        assert spelled(policy, example, 0.0) == first + "".join(f"{c}<|end|>" for c in wrong)
         read = one.turns[-1].prompt
         for turn in one.turns[:-1]:
             read = read.replace(f"> {turn.command}\n", "> \n", 1)
-        assert spelled(form.policy, example, 0.25) == read.removeprefix(first)
+        assert spelled(policy, example, 0.25) == read.removeprefix(first)
 
 
-def test_examples_trunk_is_the_row_that_training_will_see(
-    demos: list[Demonstration], form: PromptFormat
-) -> None:
+def test_examples_trunk_is_the_row_that_training_will_see(demos: list[Demonstration], policy: Policy) -> None:
     """The transcript with every command ended, in the pieces in which the rollout feeds it."""
     one = demos[0]
-    (example,) = made(one, form)
-    ids = form.first_ids(one.turns[0].prompt)
+    (example,) = made(one, policy)
+    ids = policy.prompt_format.first_ids(one.turns[0].prompt)
     for turn, following in zip(one.turns, [*one.turns[1:], None], strict=True):
-        ids += [*form.policy.encode([turn.command])[0], *form.policy.stop_ids]
+        ids += [*policy.encode([turn.command])[0], *policy.stop_ids]
         if following is not None:
-            ids += form.turn_ids(following.prompt.removeprefix(turn.prompt + turn.command), closed=True)
+            ids += policy.prompt_format.turn_ids(
+                following.prompt.removeprefix(turn.prompt + turn.command), closed=True
+            )
     assert list(example.tree.trunk) == ids
 
 
-def test_examples_without_hindsight_have_no_branches(demos: list[Demonstration], form: PromptFormat) -> None:
+def test_examples_without_hindsight_have_no_branches(demos: list[Demonstration], policy: Policy) -> None:
     """Nor with no steps chosen."""
-    assert made(demos[0], form)[0].tree.branches == ()
-    assert made(demos[0], form, INLINE, hindsight_steps=0)[0].tree.branches == ()
+    assert made(demos[0], policy)[0].tree.branches == ()
+    assert made(demos[0], policy, INLINE, hindsight_steps=0)[0].tree.branches == ()
 
 
 def test_examples_inline_branch_holds_what_a_reader_of_the_peer_does(
-    demos: list[Demonstration], form: PromptFormat
+    demos: list[Demonstration], policy: Policy
 ) -> None:
     """Block, then the informed label (with a peer) or the label (without); it hangs where the step began."""
     seen = set()
     for one in demos:
-        (example,) = made(one, form, INLINE, hindsight_steps=99)
+        (example,) = made(one, policy, INLINE, hindsight_steps=99)
         assert len(example.tree.branches) == len(one.turns)
         for branch, turn in zip(sorted(example.tree.branches, key=lambda b: b.at), one.turns, strict=True):
-            block, target = text(form.policy, branch.block), text(form.policy, branch.target)
+            block, target = text(policy, branch.block), text(policy, branch.target)
             assert block.startswith("<hindsight>\n") and block.endswith("</hindsight>\n")
             with_peer = "<peer>" in block
             assert ("failure" in block) == with_peer or not one.episode.success
             assert target == f"{turn.informed if with_peer else turn.label}<|end|>"
-            context = text(form.policy, example.tree.trunk[: branch.at])
+            context = text(policy, example.tree.trunk[: branch.at])
             assert context.replace("<|end|>", "") == turn.prompt
             seen.add((with_peer, turn.informed != turn.label))
     assert seen >= {(True, True), (True, False), (False, False)}
@@ -124,34 +123,32 @@ def test_examples_prefix_block_follows_the_first_prompt_of_informed_demonstratio
     plain, informed = demonstrate(env, [task_ids(env)[0]], 0.0, 0, informed_share=1.0)
     assert (plain.informed, informed.informed) == (False, True)
     assert len(informed.turns) <= len(plain.turns)
-    form = make_format(fresh([plain, informed]), "off", "", False)
-    (row,) = made(informed, form, PREFIX)
-    first = len(form.first_ids(informed.turns[0].prompt))
+    policy = fresh([plain, informed])
+    (row,) = made(informed, policy, PREFIX)
+    first = len(policy.prompt_format.first_ids(informed.turns[0].prompt))
     end = next(t for t, weight in enumerate(row.weights) if weight == 1.0)
-    block = text(form.policy, row.tree.trunk[first:end])
+    block = text(policy, row.tree.trunk[first:end])
     assert block.startswith("<hindsight>\n") and "<peer>" in block and block.endswith("</hindsight>\n")
     assert set(row.weights[first:end]) == {0.0}
     commands = "".join(f"{turn.informed}<|end|>" for turn in informed.turns)
-    assert spelled(form.policy, row, 1.0) == commands
-    assert "<hindsight>" not in text(form.policy, made(plain, form, PREFIX)[0].tree.trunk)
+    assert spelled(policy, row, 1.0) == commands
+    assert "<hindsight>" not in text(policy, made(plain, policy, PREFIX)[0].tree.trunk)
 
 
 def test_examples_in_the_window_layout_are_a_row_per_step() -> None:
     """Each with its own prompt and one command."""
     env = make_stack(run_config(env={"layout": "window", "step_limit": 30}).env)
     (one,) = demonstrate(env, [task_ids(env)[0]], 0.0, 0)
-    form = make_format(fresh([one]), "off", "", False)
-    rows = made(one, form)
+    policy = fresh([one])
+    rows = made(one, policy)
     assert len(rows) == len(one.turns)
     for row, turn in zip(rows, one.turns, strict=True):
-        assert text(form.policy, row.tree.trunk) == f"{turn.prompt}{turn.label}<|end|>"
+        assert text(policy, row.tree.trunk) == f"{turn.prompt}{turn.label}<|end|>"
 
 
-def test_clone_loss_is_the_weighted_mean_cross_entropy(
-    demos: list[Demonstration], form: PromptFormat
-) -> None:
+def test_clone_loss_is_the_weighted_mean_cross_entropy(demos: list[Demonstration], policy: Policy) -> None:
     """Cross-entropy of trunk tokens by their weights, branch targets by 1, each in its own context."""
-    (example,) = made(demos[0], form, INLINE, hindsight_steps=2, observation_weight=0.25)
+    (example,) = made(demos[0], policy, INLINE, hindsight_steps=2, observation_weight=0.25)
     total = weight = 0.0
     contexts = [
         (example.tree.trunk[:t], example.tree.trunk[t : t + 1], w) for t, w in enumerate(example.weights)
@@ -163,10 +160,10 @@ def test_clone_loss_is_the_weighted_mean_cross_entropy(
             select = torch.zeros_like(row, dtype=torch.bool)
             select[0, len(context) :] = True
             with torch.inference_mode():
-                total -= w * float(form.policy.token_logprobs(row, select).sum())
+                total -= w * float(policy.token_logprobs(row, select).sum())
             weight += w * len(target)
     with torch.inference_mode():
-        assert float(clone_loss(form.policy, [example])) == pytest.approx(total / weight, rel=1e-4)
+        assert float(clone_loss(policy, [example])) == pytest.approx(total / weight, rel=1e-4)
 
 
 @pytest.mark.parametrize("muon_lr", [0.0, 0.02])
@@ -175,10 +172,10 @@ def test_clone_brings_the_loss_down(muon_lr: float, demos: list[Demonstration]) 
     config = WarmstartConfig(passes=20, batch_rows=4, lr=1e-2, muon_lr=muon_lr)
 
     def losses() -> list[float]:
-        form = make_format(fresh(demos), "off", "", False)
-        data = [e for one in demos for e in examples(one, form, config, INLINE, np.random.default_rng(0))]
+        policy = fresh(demos)
+        data = [e for one in demos for e in examples(one, policy, config, INLINE, np.random.default_rng(0))]
         steps: list[int] = []
-        out = clone(form.policy, data, config, 0, on_step=lambda step, loss: steps.append(step))
+        out = clone(policy, data, config, 0, on_step=lambda step, loss: steps.append(step))
         assert steps == list(range(40))  # 8 rows, 20 times, by 4
         return out
 
@@ -200,60 +197,56 @@ def test_clone_batches_hold_every_row_once_a_pass_and_little_padding(rows: int) 
     assert padded < (1.15 if rows < 64 else 2) * 2 * sum(lengths)
 
 
-def test_examples_know_which_tokens_are_mistakes(demos: list[Demonstration], form: PromptFormat) -> None:
+def test_examples_know_which_tokens_are_mistakes(demos: list[Demonstration], policy: Policy) -> None:
     """The wrong commands with their ends, all of weight 0."""
     for one in demos:
-        (example,) = made(one, form)
+        (example,) = made(one, policy)
         wrong = [turn.command for turn in one.turns if turn.command != turn.label]
         marked = [example.tree.trunk[column] for column in example.mistakes]
-        assert text(form.policy, marked) == "".join(f"{command}<|end|>" for command in wrong)
+        assert text(policy, marked) == "".join(f"{command}<|end|>" for command in wrong)
         assert not any(example.weights[column] for column in example.mistakes)
 
 
-def test_clone_loss_imitates_mistakes_only_when_told_to(
-    demos: list[Demonstration], form: PromptFormat
-) -> None:
+def test_clone_loss_imitates_mistakes_only_when_told_to(demos: list[Demonstration], policy: Policy) -> None:
     """Then the mistakes' tokens weigh 1 like any other command's."""
-    example = next(made(d, form)[0] for d in demos if any(turn.command != turn.label for turn in d.turns))
+    example = next(made(d, policy)[0] for d in demos if any(turn.command != turn.label for turn in d.turns))
     weights = list(example.weights)
     for column in example.mistakes:
         weights[column] = 1.0
-    told = clone_loss(form.policy, [example], mistakes=True)
-    assert torch.equal(told, clone_loss(form.policy, [Example(example.tree, tuple(weights))]))
-    assert not torch.equal(told, clone_loss(form.policy, [example]))
+    told = clone_loss(policy, [example], mistakes=True)
+    assert torch.equal(told, clone_loss(policy, [Example(example.tree, tuple(weights))]))
+    assert not torch.equal(told, clone_loss(policy, [example]))
 
 
-def test_clone_imitates_mistakes_in_the_last_passes_alone(
-    demos: list[Demonstration], form: PromptFormat
-) -> None:
+def test_clone_imitates_mistakes_in_the_last_passes_alone(demos: list[Demonstration], policy: Policy) -> None:
     """The first pass is the same with and without a second that imitates mistakes."""
-    data = [row for d in demos[:4] for row in made(d, form)]
-    state, losses = form.policy.state(), []
+    data = [row for d in demos[:4] for row in made(d, policy)]
+    state, losses = policy.state(), []
     for passes in (0, 0.5, 1, 2):
-        form.policy.load_state(state)
+        policy.load_state(state)
         config = WarmstartConfig(passes=2, batch_rows=2, mistake_passes=passes)
-        losses.append(clone(form.policy, data, config, 0))
-    form.policy.load_state(state)
+        losses.append(clone(policy, data, config, 0))
+    policy.load_state(state)
     never, half, last, both = losses
     assert never[:2] == last[:2] != both[:2]
     assert never[2:] != last[2:]
     assert never[:3] == half[:3] and never[3:] != half[3:]
 
 
-def test_clone_imitates_a_novice_last_and_whole(demos: list[Demonstration], form: PromptFormat) -> None:
+def test_clone_imitates_a_novice_last_and_whole(demos: list[Demonstration], policy: Policy) -> None:
     """What comes before is the same without a novice; then its mistakes weigh as much as the rest."""
-    data, last = ([row for d in part for row in made(d, form)] for part in (demos[:4], demos[4:6]))
+    data, last = ([row for d in part for row in made(d, policy)] for part in (demos[:4], demos[4:6]))
     assert any(example.mistakes for example in last)
-    state, losses = form.policy.state(), []
+    state, losses = policy.state(), []
     config = WarmstartConfig(passes=2, batch_rows=2, muon_lr=0.0, lr=0.0)
     for shown in ((), last):
-        form.policy.load_state(state)
-        losses.append(clone(form.policy, data, config, 0, last=shown))
+        policy.load_state(state)
+        losses.append(clone(policy, data, config, 0, last=shown))
     alone, followed = losses
     assert len(followed) == len(alone) + 1 and followed[:-1] == alone
-    whole = clone_loss(form.policy, last, mistakes=True).item()
+    whole = clone_loss(policy, last, mistakes=True).item()
     assert followed[-1] == pytest.approx(whole, rel=1e-5)
-    form.policy.load_state(state)
+    policy.load_state(state)
 
 
 def test_demonstrations_with_tags_think_before_they_act() -> None:

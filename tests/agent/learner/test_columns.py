@@ -8,80 +8,40 @@ import pytest
 import torch
 
 from stepopsd_agent import credit
-from stepopsd_agent.batch import Batch, collate
-from stepopsd_agent.config.run import CriticConfig
-from stepopsd_agent.learner.columns import Columns, check_recorded
+from stepopsd_agent.batch import AuditError, Batch, collate
+from stepopsd_agent.config import HindsightConfig
+from stepopsd_agent.credit.base import MissingColumnError
+from stepopsd_agent.hindsight.prompt import hindsight_blocks
+from stepopsd_agent.hindsight.teacher import batch_logprobs
+from stepopsd_agent.learner.columns import Cost, check_recorded, fill, recorded_columns
 from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.gold_answers import OPEN, gold_answer_logprobs
-from stepopsd_agent.learner.monte_carlo import Branching, Valued, monte_carlo_values
-from stepopsd_agent.models.packed.token_budget import TokenBudget
+from stepopsd_agent.learner.monte_carlo import FreshAttempts, MonteCarlo, monte_carlo_values
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import make_format
-from stepopsd_agent.rollout.rollout import Sampling, Task, rollout
+from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.rollout.language_model import rollout
+from stepopsd_agent.rollout.playing import Attempt
 from stepopsd_agent.run.trainer import Trainer
-from stepopsd_agent.tasks.make import make_stack, task_ids
+from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
+from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_wrappers import Episode
 from tests.agent.learner.test_learner import batch_for
-from tests.helpers.builders import permuted
+from tests.helpers.builders import with_steps_of
 from tests.helpers.models import tiny
-from tests.helpers.runs import run_config, taught
-
-SAMPLING = Sampling("columns", 1.0, 12, 512)
+from tests.helpers.runs import PARAMS, draw_until, run_config, taught
 
 
-def played(policy: Policy, members: int = 3, **env: Any) -> list[Episode]:
+def fresh_attempts(count: int, penalty: float = 0.0) -> FreshAttempts:
+    """So many per state, sampled as in `played`."""
+    return FreshAttempts(count, penalty, PARAMS, seed="columns/branches")
+
+
+def played(policy: Policy, members: int = 3, seed: str = "columns", **env: Any) -> list[Episode]:
     """Attempts at the one game."""
     config = run_config(env=env)
     envs = [make_stack(config.env) for _ in range(members)]
-    tasks = [Task(task_ids(envs[0])[0], seed=0, member=member) for member in range(members)]
-    return rollout(policy, make_format(policy, "off", "", False), envs, tasks, SAMPLING)
-
-
-def test_critic_is_read_where_the_step_was_chosen() -> None:
-    """Its value depends on what stands before a step, not on the step or what follows; layouts agree."""
-    policy = tiny()
-    transcript, window = batch_for(policy), batch_for(policy, "window")
-    critic = Critic(policy, CriticConfig())
-    assert (critic.values(transcript, tokens_per_pass=4096) == 0).all()
-    torch.nn.init.normal_(critic.head.weight)
-    values = critic.values(transcript, tokens_per_pass=4096)
-    for same in (window, permuted(transcript, [2, 0, 3, 1])):
-        torch.testing.assert_close(critic.values(same, tokens_per_pass=1), values, atol=1e-5, rtol=0)
-    first = int((transcript.tokens.step_of_token[0] == 0).int().argmax())
-    for column, changes in ((first, False), (first - 1, True)):
-        ids = transcript.tokens.input_ids.clone()
-        ids[0, column] = 301
-        other = replace(transcript, tokens=replace(transcript.tokens, input_ids=ids))
-        assert (critic.values(other, tokens_per_pass=4096)[0] != values[0]).item() == changes
-
-
-def test_critic_learns_its_targets_and_comes_back_from_a_checkpoint() -> None:
-    """The error falls; restored, it goes on to the bit."""
-    policy = tiny()
-    batch = batch_for(policy)
-    targets = torch.arange(float(batch.num_steps)) / batch.num_steps
-    critic = Critic(policy, CriticConfig(lr=3e-3))
-    errors = [critic.learn(batch, targets, tokens_per_pass=64)["value_loss"] for _ in range(20)]
-    assert errors[0] == pytest.approx(float(targets.square().mean())) and errors[-1] < 0.2 * errors[0]
-    copy = Critic(policy, CriticConfig(lr=3e-3))
-    copy.restore(deepcopy(critic.tensors()), critic.state())
-    for one in (critic, copy):
-        one.learn(batch, targets, tokens_per_pass=64)
-    assert torch.equal(*(one.values(batch, tokens_per_pass=64) for one in (critic, copy)))
-
-
-def test_critic_micro_batches_give_the_whole_gradient() -> None:
-    """However rows are cut."""
-    policy = tiny("float64")
-    batch = batch_for(policy)
-    gradients = []
-    for budget in (1, 10_000):
-        critic = Critic(policy, CriticConfig(lr=0.0, max_grad_norm=1e9))
-        torch.nn.init.ones_(critic.head.weight)
-        critic.learn(batch, torch.ones(batch.num_steps), tokens_per_pass=budget)
-        gradients.append([p.grad.clone() for p in critic.parameters if p.grad is not None])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-8, rtol=1e-6)
+    attempts = [Attempt(task_ids(envs[0])[0], seed=0, member=member) for member in range(members)]
+    return rollout(policy, envs, attempts, PARAMS, seed=seed)
 
 
 def test_gold_answers_are_scored_on_the_history_before_each_step() -> None:
@@ -89,7 +49,7 @@ def test_gold_answers_are_scored_on_the_history_before_each_step() -> None:
     policy = tiny()
     batch = batch_for(policy)
     answers = [["a mug"], ["plate 1", "a fridge"], ["drawer"], ["cabinet 3"]]
-    got = gold_answer_logprobs(policy, batch, answers, tokens_per_pass=300)
+    got = gold_answer_logprobs(policy, batch, answers, Scorer(policy, tokens_per_pass=300))
     assert got.shape == (batch.num_steps,) and (got < 0).all()
     for step in range(batch.num_steps):
         row, column = (batch.tokens.step_of_token == step).nonzero()[0].tolist()
@@ -105,53 +65,65 @@ def test_gold_answers_are_scored_on_the_history_before_each_step() -> None:
         assert float(got[step]) == pytest.approx(max(means), abs=1e-5)
 
 
+def begun(attempt: Episode) -> tuple[int, tuple[int, ...]]:
+    """The first step that the policy chose in a fresh attempt, and the ids it chose it on."""
+    chosen = ((index, step.tokens) for index, step in enumerate(attempt.steps))
+    return next((index, tokens.prompt_ids) for index, tokens in chosen if tokens is not None)
+
+
+@pytest.mark.samples
 def test_monte_carlo_values_are_means_of_fresh_attempts() -> None:
-    """First steps of one game share their attempts; all begin where the step was chosen, repeatably."""
+    """Steps chosen on the same ids share their attempts; all begin where the step was chosen, repeatably."""
     policy = taught()
-    form = make_format(policy, "off", "", False)
     envs = [make_stack(run_config().env) for _ in range(8)]
-    episodes = played(policy)
-    batch = collate(episodes, pad_id=policy.pad_id)
 
-    def estimate() -> Valued:
-        return monte_carlo_values(policy, form, envs, episodes, batch, SAMPLING, Branching(2))
+    def estimate(number: int) -> tuple[int, list[Episode], Batch, MonteCarlo]:
+        seed = f"columns/{number}"
+        episodes = played(policy, seed=seed)
+        batch = collate(episodes, pad_id=policy.pad_id)
+        fresh = replace(fresh_attempts(2), seed=f"{seed}/branches")
+        return number, episodes, batch, monte_carlo_values(policy, envs, episodes, batch, fresh)
 
-    values, attempts, repeated = estimate()
-    assert torch.equal(values, estimate().values)
-    assert repeated == sum(episode.num_steps - 1 for episode in episodes)  # once each, up to its last step
-    first = batch.steps.index_in_episode == 1
-    assert len(set(values[first].tolist())) == 1
-    begun = {next(step.tokens.prompt_ids for step in a.steps if step.tokens) for a in attempts}
-    assert len(attempts) == 2 * len(begun) < 2 * batch.num_steps
-    assert set((values * 2).tolist()) <= {0.0, 1.0, 2.0} and 0 < float(values.mean()) < 1
-    # Counted from the attempts of one later step: they repeat its past and go on from its very ids.
-    step = int((batch.steps.index_in_episode == 2).nonzero()[0])
-    origin = episodes[int(batch.steps.episode_of_step[step])]
-    own = [a for a in attempts if a.steps[1].tokens is None and a.steps[2].tokens is not None]
-    row, column = (batch.tokens.step_of_token == step).nonzero()[0].tolist()
-    ids = tuple(batch.tokens.input_ids[row, :column].tolist())
-    mine = [a for a in own if a.steps[2].tokens is not None and a.steps[2].tokens.prompt_ids == ids]
-    assert [a.steps[1].action for a in mine] == [origin.steps[1].action] * 2
-    assert float(values[step]) == sum(a.episode_return for a in mine) / 2
+    drawn = draw_until(estimate, lambda drawn: len(set(drawn[3].values.tolist())) > 1)
+    number, episodes, batch, (values, attempts, repeated) = drawn
+    assert torch.equal(values, estimate(number)[3].values)
+    pasts, commands = set[Any](), 0
+    for episode in episodes:
+        given = [step.tokens.sampled_ids for step in episode.steps[1:] if step.tokens]
+        before = [tuple(given[:count]) for count in range(len(given))]
+        commands += max((len(past) for past in before if past not in pasts), default=0)
+        pasts.update(before)
+    assert repeated == commands  # once each, up to the last step that no earlier episode came to
+    assert len(attempts) == 2 * len(pasts) < 2 * batch.num_steps  # the first steps have nothing before them
+    for step, value in enumerate(values.tolist()):
+        origin = episodes[int(batch.steps.episode_of_step[step])]
+        index = int(batch.steps.index_in_episode[step])
+        row, column = (batch.tokens.step_of_token == step).nonzero()[0].tolist()
+        ids = tuple(batch.tokens.input_ids[row, :column].tolist())
+        mine = [attempt for attempt in attempts if begun(attempt) == (index, ids)]
+        past = [[one.action for one in attempt.steps[1:index]] for attempt in mine]
+        assert past == [[one.action for one in origin.steps[1:index]]] * 2
+        assert value == sum(attempt.episode_return for attempt in mine) / 2
 
 
+@pytest.mark.samples
 def test_monte_carlo_values_take_the_penalty_off_and_notice_another_state() -> None:
     """A penalty can only lower them; a record of another world is refused."""
     policy = taught()
-    form = make_format(policy, "off", "", False)
     envs = [make_stack(run_config().env) for _ in range(4)]
     episodes = played(policy, members=1)
     batch = collate(episodes, pad_id=policy.pad_id)
-    plain = monte_carlo_values(policy, form, envs, episodes, batch, SAMPLING, Branching(1))
-    fined = monte_carlo_values(policy, form, envs, episodes, batch, SAMPLING, Branching(1, penalty=0.5))
+    plain = monte_carlo_values(policy, envs, episodes, batch, fresh_attempts(1))
+    fined = monte_carlo_values(policy, envs, episodes, batch, fresh_attempts(1, penalty=0.5))
     assert (fined.values <= plain.values).all()
     first = episodes[0].steps[0]
     info = {**first.info, "step": {**first.info["step"], "state": "0" * 16}}
     forged = [replace(episodes[0], steps=(replace(first, info=info), *episodes[0].steps[1:]))]
     with pytest.raises(RuntimeError, match="led to another state than recorded"):
-        monte_carlo_values(policy, form, envs, forged, batch, SAMPLING, Branching(1))
+        monte_carlo_values(policy, envs, forged, batch, fresh_attempts(1))
 
 
+@pytest.mark.samples
 def test_recorded_columns_that_are_missing_are_named_with_what_to_do() -> None:
     """Distances come with env.oracle alone."""
     policy = taught()
@@ -159,21 +131,98 @@ def test_recorded_columns_that_are_missing_are_named_with_what_to_do() -> None:
     check_recorded(known, frozenset({"optimal_distance", "last_distance"}))
     assert known.episodes.last_distance is not None and known.steps.optimal_distance is not None
     unknown = collate(played(policy, members=1), pad_id=0)
-    with pytest.raises(ValueError, match=r"needs last_distance, .*: set env.oracle to true"):
+    with pytest.raises(MissingColumnError, match=r"needs optimal_distance, .*: set env.oracle to true"):
         check_recorded(unknown, frozenset({"optimal_distance", "last_distance"}))
-    with pytest.raises(ValueError, match=r"needs first_gold_seen, .*: choose an environment that knows gold"):
+    with pytest.raises(MissingColumnError, match=r"needs last_distance, .*: set env.oracle to true"):
+        check_recorded(unknown, frozenset({"last_distance"}))
+    with pytest.raises(MissingColumnError, match=r"needs first_gold_seen, .*: choose an .* that knows gold"):
         check_recorded(unknown, frozenset({"first_gold_seen"}))
 
 
+@pytest.mark.samples
 def test_an_environment_without_gold_answers_is_refused() -> None:
     """It says where they are to be had."""
     policy = taught()
     env = make_stack(run_config().env)
     batch = collate(episodes := played(policy, members=1), pad_id=0)
-    budget = TokenBudget(512, policy.device)
-    filler = Columns(run_config(), policy, make_format(policy, "off", "", False), frozenset())
-    with pytest.raises(ValueError, match=r"needs gold answers, which .* does not have: train it on"):
-        filler.fill(batch, episodes, frozenset({"gold_answer_logprob"}), [env], SAMPLING, budget)
+    with pytest.raises(MissingColumnError, match=r"needs gold answers, which .* does not have: train it on"):
+        fill(batch, episodes, {"gold_answer_logprob"}, policy, envs=[env])
+
+
+@pytest.mark.samples
+def test_fill_computes_what_is_needed_and_nothing_else() -> None:
+    """With the weights that are given for teacher and reference; the policy has its own back afterwards."""
+    policy, other = taught(), taught()
+    other.load_state({name: 1.1 * weight for name, weight in other.state().items()})
+    episodes = played(policy)
+    batch, before, scorer = collate(episodes, policy.pad_id), policy.state(), Scorer(other)
+    needs = {"student_logprobs", "teacher_logprobs", "ref_logprobs"}
+    filled = fill(batch, episodes, needs, policy, teacher=other.state(), reference=other.state())
+    blocks = hindsight_blocks(policy, HindsightConfig(), episodes)
+    assert filled.tokens.student_logprobs is batch.tokens.old_logprobs
+    assert filled.tokens.teacher_logprobs is not None and filled.tokens.ref_logprobs is not None
+    assert torch.equal(filled.tokens.teacher_logprobs, batch_logprobs(scorer, batch, blocks))
+    assert torch.equal(filled.tokens.ref_logprobs, batch_logprobs(scorer, batch))
+    assert filled.teacher_topk is None and filled.episodes.informed is None and filled.steps.value is None
+    assert all(torch.equal(before[name], weight) for name, weight in policy.state().items())
+    assert fill(batch, episodes, set(), policy) is batch
+
+
+@pytest.mark.samples
+def test_fill_takes_the_policy_itself_where_no_weights_are_given() -> None:
+    """A live teacher; what was recorded in sampling is scored anew only where that is asked for."""
+    policy = taught()
+    episodes = played(policy)
+    batch = collate(episodes, policy.pad_id)
+    forged = batch.with_columns(old_logprobs=2 * batch.tokens.old_logprobs)
+    scored = batch_logprobs(Scorer(policy), batch)
+    kept = fill(forged, episodes, {"ref_logprobs"}, policy)
+    anew = fill(forged, episodes, {"student_logprobs"}, policy, rescore_old=True)
+    assert kept.tokens.old_logprobs is forged.tokens.old_logprobs
+    assert kept.tokens.ref_logprobs is not None and torch.equal(kept.tokens.ref_logprobs, scored)
+    assert torch.equal(anew.tokens.old_logprobs, scored)
+    assert anew.tokens.student_logprobs is anew.tokens.old_logprobs
+
+
+@pytest.mark.samples
+def test_fill_asks_the_critic_and_the_environments_it_is_given() -> None:
+    """Without them the error says which argument to pass; fresh attempts are counted."""
+    policy, cost = taught(), Cost()
+    episodes = played(policy)
+    batch = collate(episodes, policy.pad_id)
+    for column, message in (
+        ("value", "critic=Critic"),
+        ("mc_value", "pass envs="),
+        ("gold_answer_logprob", "envs="),
+    ):
+        with pytest.raises(MissingColumnError, match=f"{column} needs .*{message}"):
+            fill(batch, episodes, {column}, policy)
+    envs, critic, fresh = [make_stack(run_config().env) for _ in range(4)], Critic(policy), fresh_attempts(1)
+    torch.nn.init.normal_(critic.head.weight)
+    needs = {"value", "mc_value"}
+    filled = fill(batch, episodes, needs, policy, critic=critic, envs=envs, fresh=fresh, cost=cost)
+    expected = monte_carlo_values(policy, envs, episodes, batch, fresh)
+    assert filled.steps.value is not None and filled.steps.mc_value is not None
+    torch.testing.assert_close(filled.steps.value, critic.values(batch, Scorer(policy).budget))
+    assert torch.equal(filled.steps.mc_value, expected.values)
+    sampled = [step.tokens for one in expected.attempts for step in one.steps if step.tokens is not None]
+    assert cost == Cost(sum(len(tokens.sampled_ids) for tokens in sampled), expected.repeated + len(sampled))
+
+
+@pytest.mark.samples
+def test_fill_refuses_an_unknown_column_and_a_batch_that_contradicts_itself() -> None:
+    """Before anything is computed."""
+    policy = taught()
+    episodes = played(policy, members=1)
+    batch = collate(episodes, policy.pad_id)
+    with pytest.raises(ValueError, match="no column 'valeu'"):
+        fill(batch, episodes, {"valeu"}, policy)
+    shifted = with_steps_of(batch, batch.tokens.step_of_token.roll(1, dims=1))
+    with pytest.raises(AuditError, match="shifted mask"):
+        fill(shifted, episodes, set(), policy)
+    with pytest.raises(MissingColumnError, match="needs optimal_distance"):
+        fill(batch, episodes, {"optimal_distance"}, policy)
+    assert {"optimal_distance", "last_distance"} <= recorded_columns()
 
 
 def trainer(name: str, **settings: Any) -> Trainer:
@@ -181,9 +230,10 @@ def trainer(name: str, **settings: Any) -> Trainer:
     policy = taught()
     rollout_settings = {"mc_rollouts": 1, "tasks": 1, **settings.pop("rollout", {})}
     config = run_config(env={"oracle": True}, rollout=rollout_settings, **settings)
-    return Trainer(config, credit.make(name), policy, make_format(policy, "off", "", False))
+    return Trainer(config, credit.make(name), policy)
 
 
+@pytest.mark.samples
 @pytest.mark.parametrize(
     "name", [name for name in credit.names() if "gold_answer_logprob" not in credit.make(name).needs]
 )
@@ -197,18 +247,20 @@ def test_every_method_trains(name: str) -> None:
     assert one.counters.scored > 0 or one.config.learner.kl_coef == 0
 
 
+@pytest.mark.samples
 def test_a_run_with_a_critic_resumes_to_the_bit() -> None:
     """Its weights and optimizer are part of the checkpoint."""
     one, two = trainer("turn_gae"), trainer("turn_gae")
     one.step()
-    two.restore(deepcopy(one.tensors()), deepcopy(one.state()))
+    restore_trainer(two, deepcopy(trainer_tensors(one)), deepcopy(trainer_state(one)))
     (_, first, _), (_, second, _) = one.step(), two.step()
     assert first == second and "update/value_loss" in first
-    assert one.columns.critic is not None and two.columns.critic is not None
-    for mine, theirs in zip(one.columns.critic.parameters, two.columns.critic.parameters, strict=True):
+    assert one.critic is not None and two.critic is not None
+    for mine, theirs in zip(one.critic.parameters, two.critic.parameters, strict=True):
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.samples
 def test_monte_carlo_attempts_are_counted() -> None:
     """As tokens generated and environment steps taken."""
     plain, vine = trainer("grpo"), trainer("vine")
@@ -218,8 +270,8 @@ def test_monte_carlo_attempts_are_counted() -> None:
 
 
 def test_batches_with_columns_put_in_keep_the_rest() -> None:
-    """None leaves a column as it is."""
+    """A column stays as it is until another one of its name is put in."""
     batch: Batch = batch_for(tiny())
-    with_value = batch.with_steps(value=torch.ones(batch.num_steps))
-    both = with_value.with_steps(mc_value=torch.zeros(batch.num_steps))
+    with_value = batch.with_columns(value=torch.ones(batch.num_steps))
+    both = with_value.with_columns(mc_value=torch.zeros(batch.num_steps))
     assert both.steps.value is not None and both.steps.mc_value is not None and batch.steps.value is None

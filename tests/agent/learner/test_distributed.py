@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import distributed as dist
 
-from stepopsd_agent.config.run import LearnerConfig
 from stepopsd_agent.learner.distributed import own_share
 from stepopsd_agent.learner.learner import Learner
 from tests.agent.learner.test_learner import batch_for, credit_for
@@ -23,7 +22,7 @@ def updated(group: dist.ProcessGroup | None, rows: int) -> tuple[dict[str, torch
     """Weights and figures after two updates on a batch that every process has."""
     policy = tiny("float64")
     batch = batch_for(policy, episodes=rows)
-    learner = Learner(policy, LearnerConfig(**SETTINGS), group)
+    learner = Learner(policy, group=group, **SETTINGS)
     learner.update(batch, credit_for(batch))
     stats = learner.update(batch, credit_for(batch))
     return policy.state(), stats
@@ -61,7 +60,12 @@ def test_two_processes_update_as_one(tmp_path: Path) -> None:
         assert stats == pytest.approx(alone, abs=1e-7)
 
 
-def test_own_share_of_no_group_is_everything() -> None:
+@pytest.mark.skipif(not dist.is_available(), reason="PyTorch was built without torch.distributed")
+def test_own_share_of_a_group_of_one_is_everything(tmp_path: Path) -> None:
     """A single process works on all rows."""
-    rows = torch.arange(5)
-    assert torch.equal(own_share(rows, None), rows)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    try:
+        rows = torch.arange(5)
+        assert torch.equal(own_share(rows, dist.new_group([0])), rows)
+    finally:
+        dist.destroy_process_group()

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from stepopsd_agent.batch import Batch
-from stepopsd_agent.config.run import LearnerConfig
+from stepopsd_agent.batch import Batch, batch_from_lists
+from stepopsd_agent.config import LoraConfig
 from stepopsd_agent.credit.base import Credit
-from stepopsd_agent.hindsight.teacher_logprobs import plain_logprobs, teacher_logprobs
+from stepopsd_agent.hindsight.teacher import batch_logprobs
 from stepopsd_agent.learner.learner import Learner
 from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models.scoring import Scorer
 from tests.helpers.models import DType, tiny
 
 STEP = {"reward": 0.0, "anchor": 0, "state": 0, "valid": True, "kind": 1}
@@ -44,8 +45,13 @@ def batch_for(policy: Policy, layout: str = "transcript", episodes: int = 4, see
         {"group_of_episode": e // 2, "episode_return": float(e % 2), "success": bool(e % 2)}
         for e in range(episodes)
     ]
-    batch = Batch.from_lists(rows, steps, table)
-    return batch.with_tokens(old_logprobs=plain_logprobs(policy, batch, tokens_per_pass=4096))
+    batch = batch_from_lists(rows, steps, table)
+    return batch.with_columns(old_logprobs=scored(policy, batch))
+
+
+def scored(policy: Policy, batch: Batch) -> torch.Tensor:
+    """The policy's log-probabilities of the action tokens."""
+    return batch_logprobs(Scorer(policy, tokens_per_pass=4096), batch)
 
 
 def credit_for(batch: Batch) -> Credit:
@@ -58,11 +64,10 @@ def gradients(
     policy: Policy, batch: Batch, credit: Credit | None = None, **settings: Any
 ) -> dict[str, torch.Tensor]:
     """Gradient of one update, clipping off, before the optimizer moves anything."""
-    config = LearnerConfig(lr=0.0, weight_decay=0.0, max_grad_norm=1e9, kl_coef=0.1, **settings)
-    with_reference = batch.with_tokens(
+    with_reference = batch.with_columns(
         ref_logprobs=torch.where(batch.action_mask, batch.tokens.old_logprobs - 0.3, 0.0)
     )
-    learner = Learner(policy, config)
+    learner = Learner(policy, lr=0.0, weight_decay=0.0, max_grad_norm=1e9, kl_coef=0.1, **settings)
     learner.update(with_reference, credit or credit_for(batch))
     found = {n: learner.masters.of(p).grad for n, p in policy.model.named_parameters() if p.requires_grad}
     return {name: gradient.clone() for name, gradient in found.items() if gradient is not None}
@@ -80,12 +85,12 @@ def test_learner_micro_batches_give_the_whole_gradient(aggregation: str) -> None
 
 
 def test_learner_row_per_step_equals_row_per_episode() -> None:
-    """The row layout does not change the gradient."""
+    """The row layout does not change the gradient, beyond what float32 columns of log-probabilities do."""
     policy = tiny("float64")
     episode = gradients(policy, batch_for(policy, "transcript"))
     step = gradients(policy, batch_for(policy, "window"))
     for name in episode:
-        torch.testing.assert_close(episode[name], step[name], atol=1e-8, rtol=1e-6)
+        torch.testing.assert_close(episode[name], step[name], atol=1e-7, rtol=1e-5)
 
 
 def test_learner_moves_log_probs_with_the_advantage() -> None:
@@ -93,8 +98,8 @@ def test_learner_moves_log_probs_with_the_advantage() -> None:
     policy = tiny()
     batch = batch_for(policy)
     credit = credit_for(batch)
-    Learner(policy, LearnerConfig(lr=1e-3, kl_coef=0.0)).update(batch, credit)
-    change = plain_logprobs(policy, batch, tokens_per_pass=4096) - batch.tokens.old_logprobs
+    Learner(policy, lr=1e-3, kl_coef=0.0).update(batch, credit)
+    change = scored(policy, batch) - batch.tokens.old_logprobs
     assert change[credit.advantages > 0].mean() > 0 > change[credit.advantages < 0].mean()
 
 
@@ -106,8 +111,7 @@ def test_learner_rate_scales_both_optimizers(muon_lr: float) -> None:
 
     def moved(rate: float, lr: float) -> torch.Tensor:
         policy.load_state(before)
-        config = LearnerConfig(lr=lr * 1e-3, muon_lr=lr * muon_lr, kl_coef=0.0, weight_decay=0.0)
-        learner = Learner(policy, config)
+        learner = Learner(policy, lr=lr * 1e-3, muon_lr=lr * muon_lr, kl_coef=0.0, weight_decay=0.0)
         learner.update(batch, credit_for(batch), rate=rate)
         return torch.cat([(w - before[name]).flatten() for name, w in policy.state().items()])
 
@@ -119,17 +123,47 @@ def test_learner_ratio_starts_at_one() -> None:
     """Old log-probs of the same weights: nothing is clipped, and the KL to the sampling policy is zero."""
     policy = tiny()
     batch = batch_for(policy)
-    stats = Learner(policy, LearnerConfig(kl_coef=0.0)).update(batch, credit_for(batch))
+    stats = Learner(policy, kl_coef=0.0).update(batch, credit_for(batch))
     assert stats["clip_fraction"] == 0
     assert stats["approx_kl"] == pytest.approx(0, abs=1e-5)
 
 
-def test_learner_kl_without_reference_says_what_to_do() -> None:
-    """A missing column is named."""
+def test_learner_kl_is_to_the_weights_it_began_with() -> None:
+    """Zero at the first update, above zero at the second; the weights in training are back in place."""
     policy = tiny()
-    batch = batch_for(policy)
-    with pytest.raises(ValueError, match="ref_logprobs"):
-        Learner(policy, LearnerConfig(kl_coef=0.1)).update(batch, credit_for(batch))
+    batch, before = batch_for(policy), policy.state()
+    learner = Learner(policy, lr=1e-3, kl_coef=0.1)
+    first, second = (learner.update(batch, credit_for(batch)) for _ in range(2))
+    assert first["kl"] == pytest.approx(0, abs=1e-9) and second["kl"] > 1e-6
+    assert any(not torch.equal(before[name], weight) for name, weight in policy.state().items())
+
+
+def test_learner_scores_the_reference_it_is_given_at_the_temperature_of_sampling() -> None:
+    """As if its log-probabilities had been in the batch: the same figures, the same weights."""
+    teacher = tiny(seed=1)
+    batch = batch_for(tiny())
+    reference = batch_logprobs(Scorer(teacher, temperature=0.7), batch)
+    came_to = []
+    for one in (batch, batch.with_columns(ref_logprobs=reference)):
+        policy = tiny()
+        learner = Learner(policy, reference=teacher.state(), lr=1e-3, kl_coef=0.1)
+        stats = learner.update(one, credit_for(one), temperature=0.7)
+        came_to.append((stats, policy.state()))
+    (first, here), (second, there) = came_to
+    assert first == second and first["kl"] > 1e-3
+    assert all(torch.equal(weight, there[name]) for name, weight in here.items())
+
+
+def test_learner_refuses_a_setting_that_it_does_not_have() -> None:
+    """By its name."""
+    with pytest.raises(TypeError, match="learning_rate"):
+        Learner(tiny(), learning_rate=1e-6)
+
+
+def test_learner_refuses_an_adapter_that_is_not_there() -> None:
+    """It would train the whole model instead, without a word."""
+    with pytest.raises(ValueError, match=r"call policy\.add_adapter first"):
+        Learner(tiny(), lora=LoraConfig(rank=2))
 
 
 def test_learner_refuses_a_gradient_that_is_not_finite() -> None:
@@ -139,39 +173,8 @@ def test_learner_refuses_a_gradient_that_is_not_finite() -> None:
     before = policy.state()
     bad = replace(credit_for(batch), advantages=torch.where(batch.action_mask, float("nan"), 0.0))
     with pytest.raises(FloatingPointError, match="weights were not changed"):
-        Learner(policy, LearnerConfig(kl_coef=0.0)).update(batch, bad)
+        Learner(policy, kl_coef=0.0).update(batch, bad)
     assert all(torch.equal(before[name], value) for name, value in policy.state().items())
-
-
-@pytest.mark.parametrize("layout", ["transcript", "window"])
-@pytest.mark.parametrize("position", ["inline", "prefix"])
-def test_teacher_logprobs_equal_a_pass_over_the_written_out_context(layout: str, position: str) -> None:
-    """Each step scored alone, its hindsight-enriched context written out token by token."""
-    policy, teacher = tiny(seed=0), tiny(seed=1)
-    batch = batch_for(policy, layout)
-    blocks: list[list[int]] = [[7, 8, 9], [], [11], [12, 13]]
-    got = teacher_logprobs(teacher, batch, blocks, position, tokens_per_pass=300)
-    checked = 0
-    for n in range(len(batch.tokens.input_ids)):
-        length = int(batch.tokens.attention_mask[n].sum())
-        ids, owner = (
-            batch.tokens.input_ids[n, :length].tolist(),
-            batch.tokens.step_of_token[n, :length].tolist(),
-        )
-        first = next(t for t in range(length) if owner[t] >= 0)
-        for step in sorted(set(owner) - {-1}):
-            columns = [t for t in range(length) if owner[t] == step]
-            block = blocks[int(batch.steps.episode_of_step[step])]
-            at = columns[0] if position == "inline" else first
-            row = torch.tensor([ids[:at] + block + ids[at : columns[-1] + 1]])
-            select = torch.zeros_like(row, dtype=torch.bool)
-            select[0, -len(columns) :] = True
-            with torch.inference_mode():
-                expected = teacher.token_logprobs(row, select)[0, -len(columns) :]
-            torch.testing.assert_close(got[n, columns], expected, atol=1e-5, rtol=0)
-            checked += 1
-    assert checked == batch.num_steps
-    assert not got[~batch.action_mask].any()
 
 
 @pytest.mark.gpu
@@ -182,8 +185,7 @@ def test_learner_cuda_agrees_with_cpu(dtype: DType, tolerance: float) -> None:
     batch = batch_for(cpu)
     cuda = tiny(dtype, device="cuda")
     on_cuda = batch.to("cuda")
-    scored = plain_logprobs(cuda, on_cuda, tokens_per_pass=4096).cpu()
-    torch.testing.assert_close(scored, batch.tokens.old_logprobs, atol=tolerance, rtol=0)
+    torch.testing.assert_close(scored(cuda, on_cuda).cpu(), batch.tokens.old_logprobs, atol=tolerance, rtol=0)
     here, there = gradients(cpu, batch), gradients(cuda, on_cuda)
     for name in here:
         difference = (there[name].float().cpu() - here[name]).norm()
@@ -196,6 +198,6 @@ def test_learner_updates_on_cuda() -> None:
     policy = tiny("bfloat16", device="cuda")
     batch = batch_for(policy).to("cuda")
     before = policy.state()
-    stats = Learner(policy, LearnerConfig(lr=1e-2, kl_coef=0.0)).update(batch, credit_for(batch))
+    stats = Learner(policy, lr=1e-2, kl_coef=0.0).update(batch, credit_for(batch))
     assert all(np.isfinite(value) for value in stats.values())
     assert any(not torch.equal(before[name], value) for name, value in policy.state().items())

@@ -2,9 +2,10 @@
 
 import pytest
 
-from stepopsd_agent.config.run import ModelConfig
-from stepopsd_agent.learner.optimizers import make_optimizers
-from stepopsd_agent.models.policy import Policy, tiny_policy
+from stepopsd_agent.config import ModelConfig
+from stepopsd_agent.learner.optimizers import learning_rate_factor, make_optimizers
+from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models.tiny import tiny_policy
 
 
 @pytest.fixture
@@ -31,3 +32,11 @@ def test_optimizers_leave_frozen_weights_alone(policy: Policy) -> None:
         matrix.requires_grad_(False)
     (adamw,) = make_optimizers(policy, lr=1e-3, muon_lr=0.02, weight_decay=0.0, betas=(0.9, 0.95))
     assert all(p.ndim == 1 for group in adamw.param_groups for p in group["params"])
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    """Without warm-up and decay it stays; each adds its line."""
+    assert [learning_rate_factor(k, 4, "constant", 0) for k in range(4)] == [1.0] * 4
+    assert [learning_rate_factor(k, 4, "linear", 0) for k in range(4)] == [1.0, 0.75, 0.5, 0.25]
+    assert [learning_rate_factor(k, 4, "constant", 1) for k in range(4)] == [0.5, 1.0, 1.0, 1.0]
+    assert learning_rate_factor(0, 4, "linear", 3) == 0.25

@@ -9,7 +9,7 @@ import torch
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 from stepopsd_agent.batch import TopK
-from stepopsd_agent.config.run import Attention, LearnerConfig, LoraConfig
+from stepopsd_agent.config import Attention, LoraConfig
 from stepopsd_agent.credit.base import DistributionTerm
 from stepopsd_agent.learner.learner import Learner
 from stepopsd_agent.models.packed import logprobs as output_layer
@@ -46,11 +46,11 @@ def test_learner_gradients_agree_however_rows_are_laid_out(lora: bool) -> None:
         "recomputed": gradients(policy, batch, gradient_checkpointing=True),
         "recomputed, padded": gradients(policy, batch, gradient_checkpointing=True, attention="padded"),
     }
-    for way, found in others.items():
+    for layout, found in others.items():
         for name, gradient in expected.items():
             # Norms and rotations are float32 inside whatever the model's type, hence not closer.
             apart = (found[name] - gradient).norm()
-            assert apart <= 1e-6 * min(1, gradient.norm()), f"{way}, {name}: {apart}"
+            assert apart <= 1e-6 * min(1, gradient.norm()), f"{layout}, {name}: {apart}"
 
 
 def test_learner_goes_on_where_memory_runs_out() -> None:
@@ -68,7 +68,7 @@ def test_learner_keeps_its_smaller_budget() -> None:
     """Memory runs out once, not at every update."""
     policy = tiny()
     batch = batch_for(policy)
-    learner = Learner(policy, LearnerConfig(kl_coef=0.0))
+    learner = Learner(policy, kl_coef=0.0)
     with crowded(policy, 60), pytest.warns(RuntimeWarning, match="out of memory on cpu"):
         first = learner.update(batch, credit_for(batch))
         halvings = learner.budget.halvings
@@ -82,7 +82,7 @@ def test_learner_processes_no_padding_and_keeps_to_its_budget() -> None:
     """Packed: every row up to its last action token, once, in passes that fit."""
     policy = tiny()
     batch = batch_for(policy, episodes=8)
-    learner = Learner(policy, LearnerConfig(kl_coef=0.0, tokens_per_micro_batch=60))
+    learner = Learner(policy, kl_coef=0.0, tokens_per_micro_batch=60)
     with crowded(policy, 60):
         learner.update(batch, credit_for(batch))
     column = torch.arange(1, batch.action_mask.shape[1] + 1)
@@ -97,7 +97,7 @@ def test_learner_recomputes_layers_in_the_update_alone() -> None:
     counts: list[int] = []
     layer = next(m for m in policy.model.modules() if isinstance(m, Qwen3DecoderLayer))
     hook = layer.self_attn.register_forward_pre_hook(lambda module, ids: counts.append(1))
-    Learner(policy, LearnerConfig(kl_coef=0.0, gradient_checkpointing=True)).update(batch, credit_for(batch))
+    Learner(policy, kl_coef=0.0, gradient_checkpointing=True).update(batch, credit_for(batch))
     assert len(counts) == 2  # forward, and once more for the backward pass
     hook.remove()
     assert not any(module.training for module in policy.model.modules())
@@ -135,7 +135,7 @@ def test_learner_keeps_small_updates_of_half_precision_weights() -> None:
     policy = tiny("bfloat16")
     batch = batch_for(policy)
     before = policy.state()
-    learner = Learner(policy, LearnerConfig(lr=1e-5, kl_coef=0.0, weight_decay=0.0))
+    learner = Learner(policy, lr=1e-5, kl_coef=0.0, weight_decay=0.0)
     for _ in range(100):
         learner.update(batch, credit_for(batch))
     name = "model.layers.0.mlp.down_proj.weight"
@@ -148,8 +148,7 @@ def test_learner_comes_back_from_a_checkpoint_in_half_precision() -> None:
     """The full-precision copies are part of it: what follows is equal to the bit."""
     one, two = tiny("bfloat16"), tiny("bfloat16")
     batch = batch_for(one)
-    config = LearnerConfig(lr=1e-5, kl_coef=0.0)
-    first, second = Learner(one, config), Learner(two, config)
+    first, second = (Learner(policy, lr=1e-5, kl_coef=0.0) for policy in (one, two))
     for _ in range(3):
         first.update(batch, credit_for(batch))
     two.load_state(one.state())

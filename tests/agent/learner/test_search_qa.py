@@ -9,18 +9,16 @@ import gymnasium as gym
 import pytest
 
 from stepopsd_agent import credit
-from stepopsd_agent.config.run import ModelConfig
 from stepopsd_agent.models.policy import Policy, load_policy
-from stepopsd_agent.models.prompt_format import make_format
-from stepopsd_agent.rollout.failures import LIMIT, EnvironmentDownError
-from stepopsd_agent.rollout.play import play_agent, success_table
-from stepopsd_agent.rollout.rollout import Sampling, Task, rollout
+from stepopsd_agent.rollout.language_model import rollout
+from stepopsd_agent.rollout.playing import FAILURE_LIMIT, Attempt, EnvironmentDownError, play_agent
+from stepopsd_agent.rollout.sampling import SamplingParams
+from stepopsd_agent.rollout.success import success_table
 from stepopsd_agent.run.files.checkpoint import latest_checkpoint, load_checkpoint
 from stepopsd_agent.run.files.metrics_log import read_rows
 from stepopsd_agent.run.run import Interrupted, Run
 from stepopsd_agent.run.trainer import Trainer
-from stepopsd_agent.tasks.make import make_plain_env, make_stack, task_ids
-from stepopsd_agent.tasks.registry import environment
+from stepopsd_agent.tasks import get, make_plain_env, make_stack, task_ids
 from stepopsd_envs.search_qa import protocol
 from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError
@@ -28,6 +26,8 @@ from stepopsd_wrappers import make_text_env, read_episodes, replay
 from tests.helpers.command_line import run
 from tests.helpers.search_qa import write_rows
 from tests.helpers.search_qa_runs import SEARCH_QA, search_flags, search_run_config
+
+pytestmark = pytest.mark.samples
 
 
 class Failing:
@@ -57,14 +57,12 @@ def failing_envs(count: int, retriever: Failing) -> list[gym.Env[str, str]]:
 
 def trainer(model: Path, **sections: Any) -> Trainer:
     """Of the model that searches."""
-    policy = searcher(model)
-    form = make_format(policy, "off", "", False)
-    return Trainer(search_run_config(**sections), credit.make("grpo"), policy, form, run="run")
+    return Trainer(search_run_config(**sections), credit.make("grpo"), searcher(model), run="run")
 
 
 def searcher(model: Path) -> Policy:
     """A model that knows the form of actions and copies names, if not always the right ones."""
-    return load_policy(ModelConfig(path=str(model)), "cpu")
+    return load_policy(model)
 
 
 @pytest.fixture(scope="module")
@@ -156,12 +154,14 @@ def test_commands_evaluate_agents_on_several_sets(
 
 def test_rollout_records_a_failed_search_as_an_error(warm: Path) -> None:
     """It is neither a success nor a failure, and the others go on."""
-    policy, retriever = searcher(warm), Failing(sound=1)
+    # The first episodes of both slots have at most two turns each, so their searches are answered.
+    policy, retriever = searcher(warm), Failing(sound=4)
     envs = failing_envs(2, retriever)
-    tasks = [Task(name, seed=7, group=k) for k, name in enumerate(task_ids(envs[0])[:48])]
-    sampling = Sampling("test", 1.0, 16, 768, response="search")
-    episodes = rollout(policy, make_format(policy, "off", "", False), envs, tasks, sampling)
+    attempts = [Attempt(name, seed=7, group=k) for k, name in enumerate(task_ids(envs[0])[:48])]
+    params = SamplingParams(max_tokens=16, max_row_tokens=768)
+    episodes = rollout(policy, envs, attempts, params, seed="test")
     errors = [episode.steps[-1].error for episode in episodes]
+    assert [episode.failed for episode in episodes] == [error is not None for error in errors]
     assert "RetrieverError: the server is gone" in errors and None in errors
     table = success_table(episodes)
     assert table["errors"] == sum(error is not None for error in errors) == 48 - table["n"]
@@ -171,9 +171,9 @@ def test_play_agent_goes_on_after_a_failed_search() -> None:
     """So do the agents of the package."""
     env = make_plain_env(search_run_config().env)
     env.unwrapped._spec = Failing(sound=2)  # type: ignore[attr-defined]
-    agent = environment(SEARCH_QA).agents["oracle"](env)
+    agent = get(SEARCH_QA).agents["oracle"](env)
     episodes = play_agent(agent, env, task_ids(env)[:8], seed=0)
-    assert len(episodes) == 8 and any(episode.steps[-1].error for episode in episodes)
+    assert len(episodes) == 8 and any(episode.failed for episode in episodes)
 
 
 def test_run_stops_when_the_retriever_is_down_and_goes_on_when_it_is_back(warm: Path, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_run_stops_when_the_retriever_is_down_and_goes_on_when_it_is_back(warm: 
         down.go(lambda: False)
     down.close()
     assert sound is not down.trainer.envs
-    failed = [e for e in read_episodes(tmp_path / "run" / "episodes") if e.steps[-1].error]
+    failed = [e for e in read_episodes(tmp_path / "run" / "episodes") if e.failed]
     assert failed and not any(e.success for e in failed)
     path = latest_checkpoint(tmp_path / "run" / "checkpoints")
     assert path is not None and load_checkpoint(path)[1]["update"] == down.trainer.update == 1
@@ -214,17 +214,17 @@ def test_trainer_counts_failures_over_updates(warm: Path) -> None:
     """Where an update has fewer episodes than it takes."""
     one = trainer(warm, rollout={"tasks": 1, "group_size": 2})
     one.envs = failing_envs(2, Failing(sound=0))
-    with pytest.raises(EnvironmentDownError, match=f"{LIMIT} times in a row"):
-        for _ in range(4 * LIMIT):
+    with pytest.raises(EnvironmentDownError, match=f"{FAILURE_LIMIT} times in a row"):
+        for _ in range(4 * FAILURE_LIMIT):
             one.step()
-    assert 2 * one.update >= LIMIT - 2
-    assert one.counters.errors >= LIMIT - 2 and one.counters.wasted > 0
+    assert 2 * one.update >= FAILURE_LIMIT - 2
+    assert one.counters.errors >= FAILURE_LIMIT - 2 and one.counters.wasted > 0
 
 
 def test_replay_finds_a_changed_passage() -> None:
     """Records tell which passages were shown."""
     env = make_plain_env(search_run_config().env)
-    (episode,) = play_agent(environment(SEARCH_QA).agents["oracle"](env), env, task_ids(env)[:1], seed=0)
+    (episode,) = play_agent(get(SEARCH_QA).agents["oracle"](env), env, task_ids(env)[:1], seed=0)
     assert replay(episode).equal
     changed = json.loads(episode.to_json())
     changed["steps"][-1]["info"]["retrieved"] = ["another"]
@@ -243,9 +243,7 @@ def test_window_layout_asks_for_search_or_answer() -> None:
 
 def test_trainer_gives_credit_by_gold_answers(warm: Path) -> None:
     """The environment knows the answers that IGPO scores, and the update moves the weights."""
-    policy = searcher(warm)
-    form = make_format(policy, "off", "", False)
-    own = Trainer(search_run_config(), credit.make("igpo"), policy, form, run="run")
-    _, metrics, _ = own.step()
-    own.close()
+    one = Trainer(search_run_config(), credit.make("igpo"), searcher(warm), run="run")
+    _, metrics, _ = one.step()
+    one.close()
     assert metrics["update/grad_norm"] > 0

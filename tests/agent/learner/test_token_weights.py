@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from stepopsd_agent.config.learning import Aggregation
 from stepopsd_agent.ops import losses
 from tests.helpers.builders import padded, random_batch, steady
 
-AGGREGATIONS = get_args(losses.Aggregation)
+AGGREGATIONS = get_args(Aggregation)
 
 
 def mask_of(*rows: str) -> Tensor:
@@ -48,7 +49,7 @@ def test_token_weights_by_step_are_those_of_a_row_per_step() -> None:
 @given(st.integers(0, 50), st.sampled_from(AGGREGATIONS), st.integers(0, 3), st.integers(0, 3))
 @steady
 def test_token_weights_are_zero_outside_the_mask_and_blind_to_padding(
-    seed: int, aggregation: losses.Aggregation, left: int, right: int
+    seed: int, aggregation: Aggregation, left: int, right: int
 ) -> None:
     """And the means are means."""
     batch = random_batch(seed)
@@ -62,7 +63,7 @@ def test_token_weights_are_zero_outside_the_mask_and_blind_to_padding(
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_micro_batches_add_up_to_the_whole_loss_and_gradient(aggregation: losses.Aggregation) -> None:
+def test_micro_batches_add_up_to_the_whole_loss_and_gradient(aggregation: Aggregation) -> None:
     """One pass over all rows against one pass per row."""
     batch = random_batch(1).to(dtype=torch.float64)
     weights = losses.token_weights(batch.action_mask, aggregation)

@@ -1,4 +1,4 @@
-"""Attention over packs: both ways against one dense mask, in numbers and gradients."""
+"""Attention over packs: both backends against one dense mask, in numbers and gradients."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,7 @@ from stepopsd_agent.models.packed.attention import (
     make_plan,
     pack_states,
 )
-from stepopsd_agent.models.packed.packing import Piece, pack_trees
-from stepopsd_agent.models.packed.prefix_tree import Tree
+from stepopsd_agent.models.packed.packing import Piece, Tree, pack_trees
 from tests.helpers.models import tiny
 
 LIKE = torch.empty(0, dtype=torch.float64)
@@ -128,9 +127,9 @@ def test_segments_notice_a_branch_at_the_wrong_place() -> None:
 def test_flex_is_chosen_on_cuda_alone() -> None:
     """Elsewhere it has no backward pass; what is asked for is taken."""
     policy = tiny()
-    for device, way in (("cpu", "segments"), ("cuda:1", "flex"), ("mps", "segments")):
+    for device, backend in (("cpu", "segments"), ("cuda:1", "flex"), ("mps", "segments")):
         policy.device = torch.device(device)
-        assert policy.attention("auto") == way
+        assert policy.attention("auto") == backend
         assert policy.attention("padded") == "padded" and policy.attention("segments") == "segments"
 
 

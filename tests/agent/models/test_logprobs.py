@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from stepopsd_agent.config.run import Attention, LearnerConfig
-from stepopsd_agent.hindsight.teacher_logprobs import plain_logprobs, teacher_logprobs
+from stepopsd_agent.config import Attention
+from stepopsd_agent.hindsight.teacher import batch_logprobs
 from stepopsd_agent.learner.learner import Learner
 from stepopsd_agent.models.packed import logprobs as output_layer
 from stepopsd_agent.models.packed.logprobs import chunk_places, likeliest, read_out, sampled
+from stepopsd_agent.models.scoring import Scorer
 from tests.agent.learner.test_learner import batch_for, credit_for
 from tests.helpers.models import tiny
 
@@ -69,15 +70,16 @@ def test_logits_are_made_of_scored_places_alone_and_few_at_a_time(
     monkeypatch.setattr(output_layer, "CHUNK_BYTES", 1)  # 64 places
     head = policy.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     head.register_forward_pre_hook(lambda layer, given: sizes.append(given[0].shape[:-1].numel()))
-    plain_logprobs(policy, batch, tokens_per_pass=4096, attention=attention)
+    scorer = Scorer(policy, tokens_per_pass=4096, attention=attention)
+    batch_logprobs(scorer, batch)
     assert (sum(sizes), max(sizes)) == (places, 64)
     sizes.clear()
     blocks = [[5, 6, 7]] * batch.num_episodes
-    teacher_logprobs(policy, batch, blocks, "inline", tokens_per_pass=4096, attention=attention)
+    batch_logprobs(scorer, batch, blocks, "inline")
     assert (sum(sizes), max(sizes)) == (places, 64)
     sizes.clear()
-    config = LearnerConfig(kl_coef=0.0, attention=attention, tokens_per_micro_batch=4096)
-    Learner(policy, config).update(batch, credit_for(batch))
+    learner = Learner(policy, kl_coef=0.0, attention=attention, tokens_per_micro_batch=4096)
+    learner.update(batch, credit_for(batch))
     assert (sum(sizes), max(sizes)) == (2 * places, 64)
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from stepopsd_agent import credit
-from stepopsd_agent.config.run import LoraConfig, ModelConfig
+from stepopsd_agent.config import LoraConfig
 from stepopsd_agent.models.policy import Policy, load_policy
-from stepopsd_agent.models.prompt_format import make_format
 from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.run.trainer_state import trainer_tensors
 from tests.helpers.models import tiny
 from tests.helpers.runs import run_config, stepopsd, taught, train_arguments
 
@@ -47,7 +47,7 @@ def trainer(**settings: Any) -> Trainer:
     """A run that trains an adapter and has not begun."""
     policy = taught()
     config = run_config(learner={**LORA, "lr": 1e-2, "kl_coef": 0.1, **settings})
-    return Trainer(config, credit.make("step_opsd"), policy, make_format(policy, "off", "", False))
+    return Trainer(config, credit.make("step_opsd"), policy)
 
 
 def test_without_peft_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,11 +102,12 @@ def test_adapter_is_merged_into_the_model_that_is_written(tmp_path: Path) -> Non
     policy = adapted()
     policy.save(tmp_path)
     assert not list(tmp_path.glob("adapter*"))
-    again = load_policy(ModelConfig(path=str(tmp_path)), "cpu")
+    again = load_policy(tmp_path)
     torch.testing.assert_close(logits(again), logits(policy), atol=1e-4, rtol=1e-4)
     assert again.state().keys() == tiny().state().keys() and policy.adapted
 
 
+@pytest.mark.samples
 def test_training_an_adapter_leaves_the_model_and_measures_the_distance_to_it() -> None:
     """The reference is the model without the adapter; checkpoints hold the adapter alone."""
     one = trainer()
@@ -117,11 +118,12 @@ def test_training_an_adapter_leaves_the_model_and_measures_the_distance_to_it() 
     assert first["update/kl"] == pytest.approx(0, abs=1e-9) and second["update/kl"] > 0
     now = dict(one.policy.model.named_parameters())
     assert all(torch.equal(weight, now[name]) for name, weight in below.items())
-    tensors = one.tensors()
+    tensors = trainer_tensors(one)
     assert tensors["initial"] == {} and set(tensors["model"]) == set(one.policy.state())
     assert all(".lora_" in name for group in ("model", "teacher") for name in tensors[group])
 
 
+@pytest.mark.samples
 def test_a_run_that_trains_an_adapter_resumes_to_the_bit(tmp_path: Path) -> None:
     """Ended early, its model written and merged, then told to go on: as if it had never ended."""
     taught().save(tmp_path / "start")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from stepopsd_agent.models.packed.packing import Pack, Piece, bins, pack_rows, pack_trees
-from stepopsd_agent.models.packed.prefix_tree import Branch, Tree, parts
+from stepopsd_agent.models.packed.packing import Branch, Pack, Piece, Tree, pack_rows, pack_trees, split_tree
+from stepopsd_agent.models.packed.token_budget import consecutive_parts
 
 CPU = torch.device("cpu")
 TREE = Tree(
@@ -53,17 +53,19 @@ def test_pack_refuses_pieces_of_another_length() -> None:
         Pack(empty, empty, empty.bool(), (Piece(4),))
 
 
-def test_bins_keep_the_order_and_the_budget() -> None:
+def test_consecutive_parts_keep_the_order_and_the_budget() -> None:
     """A row larger than the budget goes alone."""
-    assert list(bins([3, 4, 9, 1, 1, 1], 8)) == [[0, 1], [2], [3, 4, 5]]
-    assert list(bins([], 8)) == []
+    assert list(consecutive_parts([3, 4, 9, 1, 1, 1], 8)) == [[0, 1], [2], [3, 4, 5]]
+    assert list(consecutive_parts([], 8)) == []
 
 
 def test_parts_hold_every_branch_once_with_as_much_trunk_as_it_needs() -> None:
     """Cut to 7 tokens: the trunk's own scores and the first branch, then the second branch."""
-    first, second = parts(TREE, 7)
+    first, second = split_tree(TREE, 7)
     assert first == Tree(TREE.trunk, TREE.branches[:1], TREE.scored)
     assert second == Tree(TREE.trunk, TREE.branches[1:])
-    assert parts(Tree(TREE.trunk, TREE.branches[:1] * 2), 5) == [Tree((10, 11), TREE.branches[:1])] * 2
-    assert parts(TREE, 10) == [TREE]
-    assert parts(Tree(TREE.trunk, scored=(1,)), 1) == [Tree(TREE.trunk, scored=(1,))]  # nothing to cut at
+    assert split_tree(Tree(TREE.trunk, TREE.branches[:1] * 2), 5) == [Tree((10, 11), TREE.branches[:1])] * 2
+    assert split_tree(TREE, 10) == [TREE]
+    assert split_tree(Tree(TREE.trunk, scored=(1,)), 1) == [
+        Tree(TREE.trunk, scored=(1,))
+    ]  # nothing to cut at

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stepopsd_agent.config.run import ModelConfig
-from stepopsd_agent.models.policy import ModelFolderError, load_policy, tiny_policy
+from stepopsd_agent.config import ModelConfig
+from stepopsd_agent.models.policy import ModelFolderError, load_policy
+from stepopsd_agent.models.tiny import tiny_policy
 from tests.helpers.models import TEXTS, tiny
 
 
@@ -57,7 +58,7 @@ def test_policy_save_and_load_keep_weights_and_tokenizer(tmp_path: Path) -> None
     """A saved folder gives the same model and the same ids."""
     policy = tiny()
     policy.save(tmp_path)
-    again = load_policy(ModelConfig(path=str(tmp_path)), "cpu")
+    again = load_policy(tmp_path)
     assert again.encode([TEXTS[0]]) == policy.encode([TEXTS[0]])
     assert again.stop_ids == policy.stop_ids
     assert all(torch.equal(value, policy.state()[name]) for name, value in again.state().items())
@@ -70,13 +71,13 @@ def test_load_policy_without_tokenizer_names_the_folder(tmp_path: Path) -> None:
     for file in tmp_path.glob("tokenizer*"):
         file.unlink()
     with pytest.raises(ModelFolderError, match=r"no tokenizer.*tokenizer\.json"):
-        load_policy(ModelConfig(path=str(tmp_path)), "cpu")
+        load_policy(tmp_path)
 
 
 def test_load_policy_of_an_empty_folder_names_it(tmp_path: Path) -> None:
     """Not a model at all."""
     with pytest.raises(ModelFolderError, match=str(tmp_path)):
-        load_policy(ModelConfig(path=str(tmp_path)), "cpu")
+        load_policy(tmp_path)
 
 
 def test_tiny_policy_depends_on_its_seed_alone() -> None:

@@ -11,13 +11,13 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import collate
-from stepopsd_agent.config.run import ModelConfig, RunConfig, config_from_dict
-from stepopsd_agent.hindsight.teacher_logprobs import plain_logprobs
+from stepopsd_agent.config import ModelConfig, RunConfig, config_from_dict
+from stepopsd_agent.hindsight.teacher import batch_logprobs
 from stepopsd_agent.models.policy import Policy, load_policy
-from stepopsd_agent.models.prompt_format import make_format
+from stepopsd_agent.models.scoring import Scorer
 from stepopsd_agent.run.files.model_folder import save_model
 from stepopsd_agent.run.trainer import Trainer
-from stepopsd_agent.tasks.make import env_arguments
+from stepopsd_agent.tasks import env_arguments
 from stepopsd_wrappers import ParseResponse, RecordEpisode, TextHistory
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def model() -> ModelConfig:
 @pytest.fixture(scope="module")
 def policy(model: ModelConfig) -> Policy:
     """The model, loaded once; tests that train it come last."""
-    return load_policy(model, "cpu")
+    return load_policy(model.path, gguf_file=model.gguf_file, system=SYSTEM)
 
 
 def config(model: ModelConfig, **more: Any) -> RunConfig:
@@ -58,9 +58,8 @@ def config(model: ModelConfig, **more: Any) -> RunConfig:
 
 def test_pretrained_model_is_asked_by_its_chat_template(policy: Policy) -> None:
     """The template is found, holds the system message, and the reply's end is a stop token."""
-    form = make_format(policy, "auto", SYSTEM, False)
-    assert form.chat
-    text = policy.tokenizer.decode(form.first_ids("You see a mug.\n> "))
+    assert policy.prompt_format.chat and policy.prompt_format.system == SYSTEM
+    text = policy.tokenizer.decode(policy.prompt_format.first_ids("You see a mug.\n> "))
     assert text == (
         f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\nYou see a mug.<|im_end|>\n"
         "<|im_start|>assistant\n"
@@ -81,15 +80,13 @@ def test_pretrained_model_speaks(policy: Policy) -> None:
 def test_pretrained_model_survives_being_saved(policy: Policy, tmp_path: Path) -> None:
     """A run continues from its own copy: equal weights, tokens and stop tokens."""
     save_model(policy, tmp_path / "model")
-    copy = load_policy(ModelConfig(path=str(tmp_path / "model")), "cpu")
+    copy = load_policy(tmp_path / "model", system=SYSTEM)
     theirs = copy.state()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in policy.state().items())
     text = "<|im_start|>user\nYou're at cabinet 12.\n\n  <action>go to drawer 1</action><|im_end|>\n"
     assert copy.encode([text]) == policy.encode([text])
     assert copy.stop_ids == policy.stop_ids and copy.pad_id == policy.pad_id
-    assert make_format(copy, "auto", SYSTEM, False).first_ids("x") == make_format(
-        policy, "auto", SYSTEM, False
-    ).first_ids("x")
+    assert copy.prompt_format.first_ids("x") == policy.prompt_format.first_ids("x")
 
 
 class Brief(gym.Wrapper[str, str, str, str]):
@@ -109,7 +106,7 @@ def brief(config: RunConfig) -> gym.Env[str, str]:
 
 def test_pretrained_model_trains_two_updates_of_step_opsd(policy: Policy, model: ModelConfig) -> None:
     """Window layout, tags, hindsight teacher, anchor: log-probs agree, numbers are finite, weights move."""
-    one = Trainer(config(model), credit.make("step_opsd"), policy, make_format(policy, "auto", SYSTEM, False))
+    one = Trainer(config(model), credit.make("step_opsd"), policy)
     one.envs = [brief(one.config) for _ in one.envs]
     moved = []
     for _ in range(2):
@@ -118,7 +115,7 @@ def test_pretrained_model_trains_two_updates_of_step_opsd(policy: Policy, model:
         batch = collate(episodes, pad_id=policy.pad_id)
         assert batch.num_rows == batch.num_steps == sum(e.num_steps for e in episodes)
         with policy.weights(before):
-            again = plain_logprobs(policy, batch, tokens_per_pass=2048)
+            again = batch_logprobs(Scorer(policy, tokens_per_pass=2048), batch)
         torch.testing.assert_close(again, batch.tokens.old_logprobs, atol=2e-3, rtol=0)
         assert all(math.isfinite(value) for value in metrics.values())
         moved.append(any(not torch.equal(before[name], now) for name, now in policy.state().items()))

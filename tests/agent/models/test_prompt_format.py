@@ -4,10 +4,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import PromptFormat, make_format
+from stepopsd_agent.models.prompt_format import encode, make_format
 from tests.helpers.models import tiny
 
 CHATML = (
@@ -16,40 +16,42 @@ CHATML = (
 )
 
 
-def chat_policy() -> Policy:
-    """The tiny model with a template of the common shape."""
-    policy = tiny()
-    policy.tokenizer.chat_template = CHATML
-    return policy
+def chat_tokenizer() -> PreTrainedTokenizerBase:
+    """The tiny model's tokenizer with a template of the common shape."""
+    tokenizer = tiny().tokenizer
+    tokenizer.chat_template = CHATML
+    return tokenizer
 
 
 def test_plain_rows_are_the_text_itself() -> None:
     """Plain format: prompt, response, end token, next turn; nothing is added or lost."""
-    form = make_format(tiny(), "off", "", False)
+    tokenizer = tiny().tokenizer
+    prompt_format = make_format(tokenizer, "off")
     ids = [
-        *form.first_ids("room\n> "),
-        *form.policy.encode(["look"])[0],
+        *prompt_format.first_ids("room\n> "),
+        *encode(tokenizer, ["look"])[0],
         0,
-        *form.turn_ids("\nagain\n> ", closed=True),
+        *prompt_format.turn_ids("\nagain\n> ", closed=True),
     ]
-    assert form.policy.tokenizer.decode(ids) == "room\n> look<|end|>\nagain\n> "
+    assert tokenizer.decode(ids) == "room\n> look<|end|>\nagain\n> "
 
 
 def test_plain_turn_closes_a_cut_response() -> None:
     """A response that ran into the length limit is closed before the next turn."""
-    form = make_format(tiny(), "off", "", False)
-    assert form.turn_ids("\nx\n> ", closed=False)[0] == 0
-    assert form.turn_ids("\nx\n> ", closed=False)[1:] == form.turn_ids("\nx\n> ", closed=True)
+    prompt_format = make_format(tiny().tokenizer, "off")
+    cut, closed = (prompt_format.turn_ids("\nx\n> ", closed=closed) for closed in (False, True))
+    assert cut == [0, *closed]
 
 
 @pytest.mark.parametrize("system", ["", "Be brief."])
 def test_chat_rows_spell_the_template(system: str) -> None:
     """Ids that grow turn by turn read as the template's rendering of the whole conversation."""
-    form = make_format(chat_policy(), "auto", system, False)
-    response = form.policy.encode(["look"])[0]
-    ids = [*form.first_ids("room\n> "), *response, 0, *form.turn_ids("\nagain\n> ", closed=True)]
+    tokenizer = chat_tokenizer()
+    prompt_format = make_format(tokenizer, "auto", system)
+    turn = prompt_format.turn_ids("\nagain\n> ", closed=True)
+    ids = [*prompt_format.first_ids("room\n> "), *encode(tokenizer, ["look"])[0], 0, *turn]
     head = [{"role": "system", "content": system}] if system else []
-    whole = form.policy.tokenizer.apply_chat_template(
+    whole = tokenizer.apply_chat_template(
         [
             *head,
             {"role": "user", "content": "room"},
@@ -59,13 +61,22 @@ def test_chat_rows_spell_the_template(system: str) -> None:
         tokenize=False,
         add_generation_prompt=True,
     )
-    assert form.policy.tokenizer.decode(ids) == whole
+    assert tokenizer.decode(ids) == whole
 
 
 def test_make_format_on_without_template_says_so() -> None:
     """chat=on needs a template."""
     with pytest.raises(ValueError, match="no chat template"):
-        make_format(tiny(), "on", "", False)
+        make_format(tiny().tokenizer, "on")
+
+
+def test_make_format_auto_follows_the_tokenizer() -> None:
+    """A template is used where there is one; "off" does without; a policy has the format of its tokenizer."""
+    plain, chat = tiny().tokenizer, chat_tokenizer()
+    assert not make_format(plain).chat and make_format(chat).chat and not make_format(chat, "off").chat
+    policy = tiny()
+    assert policy.prompt_format.tokenizer is policy.tokenizer and not policy.prompt_format.chat
+    assert Policy(policy.model, chat).prompt_format.chat
 
 
 def test_qwen3_turns_extend_the_row_although_its_template_does_not(test_data: Path, tmp_path: Path) -> None:
@@ -73,12 +84,10 @@ def test_qwen3_turns_extend_the_row_although_its_template_does_not(test_data: Pa
     with tarfile.open(test_data / "tokenizers" / "qwen3.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "qwen3")
-    policy = tiny()
-    policy.tokenizer = tokenizer
-    form = PromptFormat(policy, chat=True, system="", template_args=(("enable_thinking", False),))
+    prompt_format = make_format(tokenizer, "on", enable_thinking=False)
     response = "<think>\nmaybe the fridge\n</think>\n\ngo to fridge 1"
-    row = [*form.first_ids("room\n> "), *policy.encode([response + "<|im_end|>"])[0]]
-    grown = [*row, *form.turn_ids("\nYou arrive.\n> ", closed=True)]
+    row = [*prompt_format.first_ids("room\n> "), *encode(tokenizer, [response + "<|im_end|>"])[0]]
+    grown = [*row, *prompt_format.turn_ids("\nYou arrive.\n> ", closed=True)]
     text = tokenizer.decode(grown)
     assert grown[: len(row)] == row
     assert "maybe the fridge" in text  # a re-rendering would have dropped the thought

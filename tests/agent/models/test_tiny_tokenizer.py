@@ -3,7 +3,7 @@
 import pytest
 
 from stepopsd_agent.models.tiny_tokenizer import FindNames, capitalised, numbered, train_tokenizer
-from stepopsd_agent.tasks.registry import environment
+from stepopsd_agent.tasks import get
 
 HOUSE = [f"You go to cabinet {k % 7}. You see a mug {k % 3} in cabinet {k % 7}.\n> " for k in range(60)]
 WORLD = [
@@ -42,5 +42,5 @@ def test_tokenizer_spells_any_text(names: FindNames) -> None:
 
 def test_environments_choose_their_names() -> None:
     """As their texts write them."""
-    assert environment("stepopsd/ALFWorld-v0").names is numbered
-    assert environment("stepopsd/SearchQA-v0").names is capitalised
+    assert get("stepopsd/ALFWorld-v0").names is numbered
+    assert get("stepopsd/SearchQA-v0").names is capitalised

@@ -8,10 +8,10 @@ import torch
 from stepopsd_agent.models.packed.token_budget import (
     START,
     TokenBudget,
-    as_budget,
     fitting,
     in_parts,
     out_of_memory,
+    parts_by_length,
 )
 
 CPU = torch.device("cpu")
@@ -21,8 +21,7 @@ def test_auto_budget_on_cpu_is_the_stated_default() -> None:
     """It does not grow there; a number is taken as it is."""
     budget = TokenBudget("auto", CPU)
     assert budget.tokens == START["cpu"] and not budget.grows
-    assert TokenBudget(77, CPU).tokens == as_budget(77, CPU).tokens == 77
-    assert as_budget(budget, CPU) is budget
+    assert TokenBudget(77, CPU).tokens == 77
 
 
 @pytest.mark.parametrize(
@@ -83,6 +82,14 @@ def test_other_errors_go_through() -> None:
     error = RuntimeError("shapes")
     with pytest.raises(RuntimeError, match="shapes"):
         TokenBudget(1000, CPU).halve(error, 600, 3)
+
+
+def test_parts_by_length_cover_all_rows_within_budget() -> None:
+    """Every index once; a part of more than one row stays within the budget."""
+    lengths = [5, 90, 13, 40, 41, 2, 90]
+    parts = list(parts_by_length(lengths, 100))
+    assert sorted(i for part in parts for i in part) == list(range(len(lengths)))
+    assert all(len(part) == 1 or len(part) * max(lengths[i] for i in part) <= 100 for part in parts)
 
 
 @pytest.mark.parametrize("padded", [False, True])

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from stepopsd_agent.config.learning import Aggregation
 from stepopsd_agent.ops import losses
 from tests.helpers.builders import random_batch, steady
 
-AGGREGATIONS = get_args(losses.Aggregation)
+AGGREGATIONS = get_args(Aggregation)
 LOGPROB = st.floats(-30.0, -1e-4)
 
 
@@ -224,7 +225,7 @@ def test_losses_refuse_bad_settings_and_shapes() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_losses_agree_between_cuda_and_cpu(aggregation: losses.Aggregation) -> None:
+def test_losses_agree_between_cuda_and_cpu(aggregation: Aggregation) -> None:
     """Loss and gradient, within float32 rounding."""
     here = random_batch(2)
     there = here.to("cuda")

@@ -1,17 +1,19 @@
 """Decoding with a key-value cache that lives across turns."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from stepopsd_agent.models.policy import Policy
 from stepopsd_agent.rollout.decoder import Decoder, Sampled
-from stepopsd_agent.rollout.sampling import Drawing, noise
+from stepopsd_agent.rollout.sampling import SamplingParams, noise
 from tests.helpers.models import tiny
 
+pytestmark = pytest.mark.samples
 MAX_TOKENS = 5
-PLAIN = Drawing()
+PARAMS = SamplingParams(max_tokens=MAX_TOKENS)
 
 
 def prompts(turns: int, member: int) -> list[list[int]]:
@@ -21,10 +23,10 @@ def prompts(turns: int, member: int) -> list[list[int]]:
 
 
 def play(
-    policy: Policy, members: list[int], turns: int, drawing: Drawing = PLAIN, stop: Sequence[str] = ()
+    policy: Policy, members: list[int], turns: int, params: SamplingParams = PARAMS
 ) -> list[list[Sampled]]:
     """Let rows talk for some turns, all in one decoder."""
-    decoder = Decoder(policy, len(members), drawing, max_tokens=MAX_TOKENS, stop=stop)
+    decoder = Decoder(policy, len(members), params)
     out: list[list[Sampled]] = [[] for _ in members]
     for turn in range(turns):
         uniforms = np.stack([noise("seed", "task", member, turn, MAX_TOKENS) for member in members])
@@ -63,7 +65,7 @@ def test_decoder_keep_drops_rows_and_continues_the_others() -> None:
     """Dropping a finished neighbour changes nothing for the rows that stay."""
     policy = tiny("float64")
     whole = play(policy, [0, 2], turns=4)
-    decoder = Decoder(policy, 3, Drawing(), max_tokens=MAX_TOKENS)
+    decoder = Decoder(policy, 3, PARAMS)
     rows = [0, 1, 2]
     for turn in range(4):
         if turn == 2:
@@ -79,7 +81,7 @@ def test_decoder_restart_forgets_the_past() -> None:
     """A slot that takes the next task answers as a fresh one."""
     policy = tiny("float64")
     fresh = play(policy, [1], turns=1)[0][0]
-    decoder = Decoder(policy, 2, Drawing(), max_tokens=MAX_TOKENS)
+    decoder = Decoder(policy, 2, PARAMS)
     first = np.stack([noise("seed", "task", m, 0, MAX_TOKENS) for m in (0, 1)])
     decoder.respond([prompts(1, 0)[0], prompts(1, 5)[0]], first)
     decoder.restart(1)
@@ -98,9 +100,9 @@ def test_decoder_stops_at_the_stop_token() -> None:
 
 def test_decoder_records_the_distribution_that_was_cut() -> None:
     """Recorded log-probabilities are those of the full distribution plus what the cut gave to those left."""
-    policy, drawing = tiny("float64"), Drawing(temperature=0.8, top_k=40, top_p=0.7)
+    policy, params = tiny("float64"), replace(PARAMS, temperature=0.8, top_k=40, top_p=0.7)
     ids: list[int] = []
-    for given, sampled in zip(prompts(6, 3), play(policy, [2, 3], turns=6, drawing=drawing)[1], strict=True):
+    for given, sampled in zip(prompts(6, 3), play(policy, [2, 3], turns=6, params=params)[1], strict=True):
         ids += given
         for token, logprob in zip(sampled.ids, sampled.logprobs, strict=True):
             with torch.inference_mode():
@@ -134,9 +136,10 @@ def test_decoder_stops_at_a_string() -> None:
     policy = tiny("float64")
     free = play(policy, list(range(6)), turns=1)
     texts = [policy.decode(row[0].ids) for row in free]
-    stop = texts[0][1:3]
-    assert len(stop) == 2 and any(stop not in text for text in texts)
-    for (without,), (sampled,) in zip(free, play(policy, list(range(6)), 1, stop=[stop]), strict=True):
+    pairs = {text[k : k + 2] for text in texts for k in range(len(text) - 1)}
+    stop = next(pair for pair in sorted(pairs) if any(pair not in text for text in texts))
+    stopped = play(policy, list(range(6)), 1, replace(PARAMS, stop=(stop,)))
+    for (without,), (sampled,) in zip(free, stopped, strict=True):
         assert sampled.ids == without.ids[: len(sampled.ids)]
         assert stop not in policy.decode(sampled.ids[:-1])
         ended = stop in policy.decode(sampled.ids)

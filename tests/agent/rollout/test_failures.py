@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stepopsd_agent.rollout.failures import LIMIT, EnvironmentDownError, Failures
+from stepopsd_agent.rollout.playing import FAILURE_LIMIT, EnvironmentDownError, Failures
 from stepopsd_wrappers import Episode
 from tests.helpers.text_env import make_episode
 
@@ -31,27 +31,27 @@ def fail(failures: Failures, times: int, *kinds: str) -> None:
 def test_failures_in_a_row_are_too_many() -> None:
     """The message says how many and quotes the last; the records are there."""
     failures = Failures()
-    fail(failures, LIMIT - 1)
+    fail(failures, FAILURE_LIMIT - 1)
     with pytest.raises(EnvironmentDownError, match=r"20 times in a row.*the library is closed") as down:
         fail(failures, 1)
-    assert len(down.value.episodes) == LIMIT == 20
+    assert len(down.value.episodes) == FAILURE_LIMIT == 20
 
 
 @pytest.mark.parametrize("kind", ["search", "act"])
 def test_failures_are_forgotten_when_something_works(kind: str) -> None:
     """In an episode without an error, or before the error in one."""
     failures = Failures()
-    fail(failures, LIMIT - 1)
+    fail(failures, FAILURE_LIMIT - 1)
     failures.note(episode("answer", kind))
-    fail(failures, LIMIT - 1)
+    fail(failures, FAILURE_LIMIT - 1)
     fail(failures, 1, kind)
-    fail(failures, LIMIT - 2)
+    fail(failures, FAILURE_LIMIT - 2)
 
 
 def test_failures_are_not_forgotten_by_what_asks_nothing() -> None:
     """Answers and invalid actions do not touch the retriever, so they say nothing about it."""
     failures = Failures()
-    fail(failures, LIMIT - 1, "invalid")
+    fail(failures, FAILURE_LIMIT - 1, "invalid")
     failures.note(episode("invalid", "answer"))
     with pytest.raises(EnvironmentDownError):
         fail(failures, 1, "invalid")

@@ -5,22 +5,22 @@ from typing import Any
 import pytest
 
 from stepopsd_agent import credit
-from stepopsd_agent.models.prompt_format import make_format
-from stepopsd_agent.rollout.groups import group_ids, mixed_groups, sampled_tokens
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.rollout.grouping import group_ids, mixed_groups, sampled_tokens
+from stepopsd_agent.run.trainer import Counters, Trainer
+from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from stepopsd_wrappers import Episode
-from tests.helpers.runs import run_config, taught
+from tests.helpers.runs import draw_until, run_config, taught
 
+pytestmark = pytest.mark.samples
 ROUNDS = 6
 EASILY_EQUAL = {"tasks": 3, "group_size": 2}
 """Two attempts that each win every other time end alike in half of the groups."""
 
 
-def trainer(**rollout: Any) -> Trainer:
+def trainer(seed: int = 0, **rollout: Any) -> Trainer:
     """A run that has not begun."""
-    policy = taught()
-    config = run_config(rollout={**EASILY_EQUAL, **rollout})
-    return Trainer(config, credit.make("grpo"), policy, make_format(policy, "off", "", False))
+    config = run_config(seed=seed, rollout={**EASILY_EQUAL, **rollout})
+    return Trainer(config, credit.make("grpo"), taught())
 
 
 def updates(one: Trainer, count: int) -> list[tuple[list[Episode], dict[str, float]]]:
@@ -29,29 +29,41 @@ def updates(one: Trainer, count: int) -> list[tuple[list[Episode], dict[str, flo
 
 
 def test_filter_replaces_groups_without_variance() -> None:
-    """Every update learns from as many groups as asked for, each with both returns; none is left over."""
+    """Each round plays as many groups as are missing; those with both returns are learned from."""
     one = trainer(max_rounds=ROUNDS)
-    replaced = 0
-    for _ in range(4):
+
+    def update(number: int) -> list[Episode]:
+        one.update = number
         episodes = one.collect()
         chosen = one.chosen(episodes)
-        assert len(group_ids(chosen)) == 3 and chosen == mixed_groups(episodes)
-        replaced += len(group_ids(episodes)) - 3
-        one.update += 1
-    assert replaced > 0
+        assert chosen == mixed_groups(episodes) and len(group_ids(chosen)) <= 3
+        for played in range(ROUNDS):  # each round numbers its groups from three times its own number on
+            earlier = mixed_groups([e for e in episodes if e.group < 3 * played])
+            groups = [group for group in group_ids(episodes) if group // 3 == played]
+            assert len(groups) == 3 - len(group_ids(earlier))
+        return episodes
+
+    def filled_late(episodes: list[Episode]) -> bool:
+        return len(group_ids(mixed_groups(episodes))) == 3 < len(group_ids(episodes))
+
+    draw_until(update, filled_late)
 
 
 def test_filter_replacements_are_attempts_of_their_own() -> None:
     """Other group numbers and seeds than before, whole groups, in one order."""
     one = trainer(max_rounds=ROUNDS)
-    for _ in range(4):
+
+    def played(update: int) -> dict[int, list[Episode]]:
+        one.update = update
         groups: dict[int, list[Episode]] = {}
         for episode in one.collect():
             groups.setdefault(episode.group, []).append(episode)
         assert list(groups) == sorted(groups)
         assert all([e.member for e in group] == [0, 1] for group in groups.values())
         assert len({group[0].seed for group in groups.values()}) == len(groups)
-        one.update += 1
+        return groups
+
+    draw_until(played, lambda groups: max(groups) >= 6)  # three rounds
 
 
 def test_filter_stops_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,20 +80,34 @@ def test_filter_stops_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_filter_counts_the_tokens_of_groups_it_leaves_out() -> None:
     """Of exactly those, beside all that were generated; without filtering none are wasted."""
     one, plain = trainer(max_rounds=ROUNDS), trainer()
-    played = [episode for episodes, _ in updates(one, 3) for episode in episodes]
-    mixed = [e for number in range(3) for e in mixed_groups([p for p in played if p.update == number])]
-    assert one.counters.generated == sampled_tokens(played)
-    assert one.counters.wasted == sampled_tokens(played) - sampled_tokens(mixed) > 0
+    played, mixed = list[Episode](), list[Episode]()
+
+    def another(number: int) -> Counters:
+        ((episodes, _),) = updates(one, 1)
+        played.extend(episodes)
+        mixed.extend(mixed_groups(episodes))
+        assert one.counters.generated == sampled_tokens(played)
+        assert one.counters.wasted == sampled_tokens(played) - sampled_tokens(mixed)
+        return one.counters
+
+    draw_until(another, lambda counters: one.update > 2 and counters.wasted > 0)
     updates(plain, 3)
     assert plain.counters.wasted == 0
 
 
 def test_filter_is_deterministic_and_resumes() -> None:
     """Two runs agree, and so does one restored after two updates, without a trace of earlier rounds."""
-    whole, other = trainer(max_rounds=ROUNDS), trainer(max_rounds=ROUNDS)
+
+    def begun(seed: int) -> Trainer:
+        return trainer(seed, max_rounds=ROUNDS)
+
+    def more_than_one_round(run: Trainer) -> bool:
+        return len(group_ids(run.collect())) > 3
+
+    whole = draw_until(begun, more_than_one_round)
+    other, restored = begun(whole.config.seed), begun(whole.config.seed)
     expected = updates(whole, 4)
     assert updates(other, 2) == expected[:2]
-    restored = trainer(max_rounds=ROUNDS)
-    restored.restore(other.tensors(), other.state())
+    restore_trainer(restored, trainer_tensors(other), trainer_state(other))
     assert updates(restored, 2) == expected[2:]
     assert restored.counters == whole.counters

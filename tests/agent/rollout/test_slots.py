@@ -9,8 +9,11 @@ from transformers import DynamicCache
 
 from stepopsd_agent.models.policy import Policy
 from stepopsd_agent.rollout.decoder import Decoder, Sampled
-from tests.agent.rollout.test_rollout import play
-from tests.helpers.runs import taught
+from stepopsd_wrappers import Episode
+from tests.agent.rollout.test_language_model import play, uneven
+from tests.helpers.runs import draw_until, taught
+
+pytestmark = pytest.mark.samples
 
 
 def busy(steps: Sequence[int], slots: int) -> list[int]:
@@ -24,7 +27,7 @@ def busy(steps: Sequence[int], slots: int) -> list[int]:
 
 @pytest.mark.parametrize("slots", [2, 3, 4])
 def test_a_free_slot_takes_the_next_attempt_at_once(slots: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn by turn as many responses are asked for as greedy filling allows."""
+    """Turn by turn as many responses are asked for as greedy filling allows, one for each step."""
     policy, asked, respond = taught(), list[int](), Decoder.respond
 
     def counting(self: Decoder, prompts: Sequence[Sequence[int]], uniforms: np.ndarray) -> list[Sampled]:
@@ -32,9 +35,14 @@ def test_a_free_slot_takes_the_next_attempt_at_once(slots: int, monkeypatch: pyt
         return respond(self, prompts, uniforms)
 
     monkeypatch.setattr(Decoder, "respond", counting)
-    steps = [episode.num_steps for episode in play(policy, slots=slots)]
-    assert len(set(steps)) > 1
-    assert asked == busy(steps, slots)
+
+    def counted(number: int) -> list[Episode]:
+        asked.clear()
+        return play(policy, slots=slots, seed=f"test/{number}")
+
+    episodes = draw_until(counted, uneven)
+    steps = [episode.num_steps for episode in episodes]
+    assert asked == busy(steps, slots) and sum(asked) == sum(steps)
 
 
 def test_the_cache_is_kept_over_the_turns_of_an_episode(monkeypatch: pytest.MonkeyPatch) -> None:

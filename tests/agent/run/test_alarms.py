@@ -10,10 +10,10 @@ import yaml
 from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
 from stepopsd_agent.config.alarms import AlarmConfig, AlarmsConfig
-from stepopsd_agent.models.prompt_format import make_format
-from stepopsd_agent.run.alarms import Watch, stopping, watched
+from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
 from stepopsd_agent.run.files.metrics_log import read_rows
 from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from tests.helpers.command_line import refusal
 from tests.helpers.runs import run_config, taught, train_arguments
 
@@ -41,18 +41,18 @@ NOISY: dict[str, dict[str, float]] = {
 """For each alarm the metrics that raise it, and it alone."""
 
 
-def after(rows: list[dict[str, float]], config: AlarmsConfig, begin: Watch | None = None) -> Watch:
+def after(rows: list[dict[str, float]], config: AlarmsConfig, begin: AlarmState | None = None) -> AlarmState:
     """What is remembered after these updates."""
-    watch = begin or Watch()
+    state = begin or AlarmState()
     for row in rows:
-        done = watch.raised[-1].update if watch.raised else 0
-        watch = watched(watch, row, done + 1, config)
-    return watch
+        done = state.raised[-1].update if state.raised else 0
+        state = update_alarms(state, row, done + 1, config)
+    return state
 
 
-def names(watch: Watch) -> list[str]:
+def names(state: AlarmState) -> list[str]:
     """The alarms that were raised, in order."""
-    return [alarm.name for alarm in watch.raised]
+    return [alarm.name for alarm in state.raised]
 
 
 @pytest.mark.parametrize("name", NOISY)
@@ -69,8 +69,8 @@ def test_alarm_is_raised_by_its_own_signal_alone(name: str) -> None:
 @pytest.mark.parametrize("name", NOISY)
 def test_alarm_says_what_it_saw(name: str) -> None:
     """The mean over the window, the threshold, and on which side of it."""
-    watch = after([CALM] * 2 + [{**CALM, **NOISY[name]}] * 2, AlarmsConfig(window=2))
-    (alarm,) = watch.raised
+    state = after([CALM] * 2 + [{**CALM, **NOISY[name]}] * 2, AlarmsConfig(window=2))
+    (alarm,) = state.raised
     side = "below" if name in ("credit", "short") else "above"
     assert str(alarm).startswith(f"{name}: ") and f"{alarm.value:.3g}, {side} {alarm.at:g}" in str(alarm)
 
@@ -104,48 +104,49 @@ def test_alarm_waits_for_updates_that_measure() -> None:
     assert names(after([*rows, rows[0]], config)) == ["kl"]
 
 
-def test_watch_goes_through_json() -> None:
+def test_state_goes_through_json() -> None:
     """To the same, with which it goes on to the same."""
     config = AlarmsConfig(window=2, flat=AlarmConfig(0.9, "lower"))
     rows = [CALM, {**CALM, **NOISY["flat"]}, {**CALM, **NOISY["flat"], **NOISY["gap"]}]
-    watch = after(rows, config)
-    read = Watch.from_json(json.loads(json.dumps(watch.to_json())))
-    assert read == watch and watch.raised
-    assert after(rows, config, read) == after(rows, config, watch)
-    assert Watch.from_json({}) == Watch()
+    state = after(rows, config)
+    read = AlarmState.from_json(json.loads(json.dumps(state.to_json())))
+    assert read == state and state.raised
+    assert after(rows, config, read) == after(rows, config, state)
+    assert AlarmState.from_json(AlarmState().to_json()) == AlarmState()
 
 
 def test_stopping_heeds_the_settings_of_now() -> None:
     """A run goes on once its owner has raised the threshold or asks for a warning only."""
     config = AlarmsConfig(window=1, kl=AlarmConfig(1.0, "stop"))
-    watch = after([{**CALM, **NOISY["kl"]}], config)
-    alarm = stopping(watch, config)
+    state = after([{**CALM, **NOISY["kl"]}], config)
+    alarm = stopping(state, config)
     assert alarm is not None and "run stopped" in str(alarm)
-    assert stopping(watch, AlarmsConfig(window=1, kl=AlarmConfig(9.0, "stop"))) is None
-    assert stopping(watch, AlarmsConfig(window=1, kl=AlarmConfig(1.0, "warn"))) is None
+    assert stopping(state, AlarmsConfig(window=1, kl=AlarmConfig(9.0, "stop"))) is None
+    assert stopping(state, AlarmsConfig(window=1, kl=AlarmConfig(1.0, "warn"))) is None
 
 
+@pytest.mark.samples
 def test_train_alarm_lowers_what_a_schedule_scales() -> None:
     """From the update after the one that raised it, and a restored run knows."""
     settings: dict[str, Any] = {
         "alarms": {"window": 2, "clip": {"at": -1.0, "do": "lower"}},
         "schedule": {"kind": "constant"},
     }
-    policy = taught()
-    form = make_format(policy, "off", "", False)
-    one = Trainer(run_config(**settings), credit.make("step_opsd"), policy, form)
+    one = Trainer(run_config(**settings), credit.make("step_opsd"), taught())
     assert [one.step()[1]["credit/schedule"] for _ in range(3)] == [1.0, 1.0, 0.5]
-    other = Trainer(run_config(**settings), credit.make("step_opsd"), taught(), form)
-    other.restore(one.tensors(), json.loads(json.dumps(one.state())))
-    assert other.watch == one.watch and other.schedule == 0.5
+    other = Trainer(run_config(**settings), credit.make("step_opsd"), taught())
+    restore_trainer(other, trainer_tensors(one), json.loads(json.dumps(trainer_state(one))))
+    assert other.alarms == one.alarms and other.schedule == 0.5
 
 
+@pytest.mark.samples
 def test_run_is_stopped_by_an_alarm_and_goes_on_when_told(
     taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Reason on screen, in the row and in the summary; a checkpoint, a model; stopped again until changed."""
     out = tmp_path / "run"
     flags = ["--alarms.window=3", "--alarms.repetition.at=-1", "--alarms.repetition.do=stop"]
+    flags += [f"--alarms.{name}.do=off" for name in NOISY if name != "repetition"]
     assert main(train_arguments(taught_model, out, *flags)) == 1
     error = capsys.readouterr().err
     assert "update 3: alarm, repetition: share of repetitions is" in error
@@ -167,6 +168,7 @@ def test_run_is_stopped_by_an_alarm_and_goes_on_when_told(
     assert json.loads((out / "summary.json").read_text())["updates"] == 6
 
 
+@pytest.mark.samples
 def test_train_refuses_an_alarm_that_would_lower_nothing(
     taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

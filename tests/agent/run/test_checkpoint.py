@@ -18,12 +18,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from stepopsd_agent.learner.optimizer_state import load_optimizer, optimizer_tensors
 from stepopsd_agent.run.files.checkpoint import (
     CheckpointError,
     latest_checkpoint,
     load_checkpoint,
-    load_optimizer,
-    optimizer_tensors,
     save_checkpoint,
 )
 
@@ -280,5 +279,5 @@ def test_optimizer_of_another_shape_is_refused() -> None:
     model, optimizer = make_training(1)
     tensors, state = optimizer_tensors(optimizer)
     other = torch.optim.AdamW(model.parameters())
-    with pytest.raises(CheckpointError, match=r"sizes \[2, 2\], this one \[4\]"):
+    with pytest.raises(ValueError, match=r"sizes \[2, 2\], this one \[4\]"):
         load_optimizer(other, tensors, state)

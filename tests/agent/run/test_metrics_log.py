@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from stepopsd_agent.ops.intervals import proportion, wilson
 from stepopsd_agent.run.files.atomic import naming, write_json_atomic
 from stepopsd_agent.run.files.curve import plot_curve
-from stepopsd_agent.run.files.metrics_log import MetricsLog, proportion, read_rows, wilson
+from stepopsd_agent.run.files.metrics_log import MetricsLog, read_rows
 from stepopsd_agent.run.provenance import environment_facts
 
 

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent import credit
-from stepopsd_agent.batch import collate
 from stepopsd_agent.cli.main import main
-from stepopsd_agent.config.run import LoraConfig, ModelConfig, config_from_dict
+from stepopsd_agent.config import LoraConfig, ModelConfig, config_from_dict
 from stepopsd_agent.credit.base import Credit
 from stepopsd_agent.learner.learner import Learner
 from stepopsd_agent.models.policy import ModelFolderError, load_policy
-from stepopsd_agent.models.prompt_format import make_format
 from stepopsd_agent.run.planning.first_update import compared_time, first_update, in_words
 from stepopsd_agent.run.planning.lengths import _require_server, expected_lengths, played_lengths
 from stepopsd_agent.run.planning.model_shape import KNOWN, model_shape
@@ -32,7 +30,9 @@ from stepopsd_agent.run.planning.plan import (
 )
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_envs.search_qa.retrieval.base import RetrieverError
-from tests.agent.rollout.test_rollout import play
+from tests.agent.learner.test_learner import batch_for
+from tests.agent.rollout.test_language_model import play
+from tests.helpers.models import tiny
 from tests.helpers.runs import run_config, taught, train_arguments
 
 NO_LORA = LoraConfig()
@@ -56,10 +56,11 @@ def test_shape_of_published_models(path: str, parameters: int, monkeypatch: pyte
         model_shape(ModelConfig(path="Nobody/Nothing"), NO_LORA, torch.bfloat16)
 
 
+@pytest.mark.samples
 def test_shape_counts_what_is_loaded(taught_model: Path) -> None:
     """Parameters of a folder's model, and of an adapter on it."""
     config = ModelConfig(path=str(taught_model))
-    policy = load_policy(config, "cpu")
+    policy = load_policy(taught_model)
     shape = model_shape(config, NO_LORA, torch.float32)
     assert shape.parameters == sum(p.numel() for p in policy.model.parameters())
     assert shape.parameters == shape.body + shape.head  # tied
@@ -74,8 +75,8 @@ def test_shape_counts_what_is_loaded(taught_model: Path) -> None:
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_plan_of_activations_is_what_the_update_keeps(checkpointing: bool) -> None:
     """Bytes that a real update keeps for its backward pass, within a tenth; the output layer's beside."""
-    policy = taught()
-    batch = collate(play(policy, slots=6), pad_id=policy.pad_id)
+    policy = tiny()
+    batch = batch_for(policy, episodes=16)
     settings = run_config(learner={"kl_coef": 0.0, "gradient_checkpointing": checkpointing}).learner
     kept: dict[int, Tensor] = {}
     own = {p.untyped_storage()._cdata for p in policy.model.parameters()}
@@ -85,11 +86,11 @@ def test_plan_of_activations_is_what_the_update_keeps(checkpointing: bool) -> No
             kept.setdefault(tensor.untyped_storage()._cdata, tensor)
         return tensor
 
-    learner = Learner(policy, settings)
+    learner = Learner(policy, **vars(settings))
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         learner.update(batch, Credit(torch.where(batch.action_mask, 1.0, 0.0)))
     found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    shape = model_shape(SMALL, NO_LORA, torch.float32)
+    shape = model_shape(replace(SMALL, vocab_size=len(policy.tokenizer)), NO_LORA, torch.float32)
     tokens, places = learner.budget.take(), int(batch.action_mask.sum())
     planned = tokens * shape.activations
     if checkpointing:  # what a layer begins with; all else is there for one layer at a time
@@ -98,15 +99,15 @@ def test_plan_of_activations_is_what_the_update_keeps(checkpointing: bool) -> No
     assert planned + logits == pytest.approx(found, rel=0.1)
 
 
+@pytest.mark.samples
 @pytest.mark.parametrize("layout", ["transcript", "window"])
 @pytest.mark.parametrize("hindsight", [{"position": "inline"}, {"position": "prefix"}, {"mode": "none"}])
 def test_plan_of_tokens_is_what_an_update_counts(layout: str, hindsight: dict[str, str]) -> None:
     """With the update's own lengths: generated to the token, the others within two in a hundred."""
-    policy = taught()
     config = run_config(
         env={"layout": layout}, hindsight={"mode": "correctness", **hindsight}, learner={"rescore_old": True}
     )
-    one = Trainer(config, credit.make("step_opsd"), policy, make_format(policy, "off", "", False))
+    one = Trainer(config, credit.make("step_opsd"), taught())
     found = first_update(one, one.step()[0])
     for name, row in found["tokens"].items():
         assert row["counted"] == pytest.approx(row["planned"], rel=1e-6 if name == "generated" else 0.02), (
@@ -124,7 +125,7 @@ def test_plan_says_when_memory_went_beyond_it() -> None:
     )
 
 
-def test_plan_sets_parts_of_the_time_beside_the_laps_of_an_update() -> None:
+def test_plan_sets_parts_of_the_time_beside_the_seconds_of_an_update() -> None:
     """What is neither played nor learned is scored; a part that was not there took nothing."""
     parts = {"playing": 2.0, "teacher": 0.5, "reference": 0.25, "update": 1.0}
     found = compared_time(parts, {"rollout_s": 1.5, "score_s": 3.0})
@@ -172,9 +173,8 @@ def test_expected_lengths_are_those_of_an_expert_within_its_rows() -> None:
     told, basis = expected_lengths(config, steps=2, response=3)
     assert (told.steps, told.response) == (2, 3) and "2 steps per episode, as told" in basis
     assert any(one.endswith("read at each further step") for one in basis)
-    official = replace(
-        config, env=replace(config.env, games="train", data_root="/nonexistent", num_games=None)
-    )
+    missing = config.env.changed(games="train", data_root="/nonexistent", num_games=None)
+    official = replace(config, env=missing)
     assert any("real ones are not at hand" in one for one in expected_lengths(official)[1])
 
 
@@ -187,6 +187,7 @@ def test_expected_lengths_do_not_wait_for_a_server_that_is_not_started() -> None
         assert time.monotonic() - started < 5
 
 
+@pytest.mark.samples
 def test_played_lengths_are_means() -> None:
     """Over episodes, and over steps."""
     episodes = play(taught())
@@ -198,6 +199,7 @@ def test_played_lengths_are_means() -> None:
     )
 
 
+@pytest.mark.samples
 def test_plan_command_prints_all_parts(
     taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,6 +235,7 @@ def test_plan_command_refuses_what_it_cannot_plan(tmp_path: Path, capsys: pytest
     assert "config.json" in capsys.readouterr().err
 
 
+@pytest.mark.samples
 def test_run_checks_its_plan_at_the_first_update(
     taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,14 +14,15 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
-from stepopsd_agent.models.prompt_format import make_format
 from stepopsd_agent.run import run as run_module
-from stepopsd_agent.run.files.checkpoint import latest_checkpoint, load_checkpoint
+from stepopsd_agent.run.files.checkpoint import CheckpointError, latest_checkpoint, load_checkpoint
 from stepopsd_agent.run.files.metrics_log import read_rows
 from stepopsd_agent.run.run import Interrupted, Run, run_training
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_wrappers import read_episodes
 from tests.helpers.runs import ROOT, environment, run_config, sitting, stepopsd, taught, train_arguments
+
+pytestmark = pytest.mark.samples
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_run_resumed_with_other_data_is_refused(
     before = json.loads((whole / "summary.json").read_text())
     facts = {"fingerprint": before["fingerprint"], "engine_version": before["engine_version"]}
     if name == "eval_fingerprint":
-        monkeypatch.setattr(run_module, "data_facts", lambda env: {**facts, "fingerprint": "other"})
+        monkeypatch.setattr(run_module, "data_identity", lambda env: {**facts, "fingerprint": "other"})
     else:
         monkeypatch.setattr(Trainer, "data", {**facts, name: "other"})
     assert main(["train", "--resume", str(whole)]) == 2
@@ -168,9 +169,7 @@ def test_run_stopped_by_ctrl_c_and_by_kill_continues_identically(
 
 def open_run(out: Path, **settings: Any) -> Run:
     """A run in this process."""
-    policy = taught()
-    form = make_format(policy, "off", "", False)
-    return Run(Trainer(run_config(**settings), credit.make("grpo"), policy, form, run="run"), out)
+    return Run(Trainer(run_config(**settings), credit.make("grpo"), taught(), run="run"), out)
 
 
 def test_run_stopped_before_the_first_update_has_a_checkpoint(tmp_path: Path) -> None:
@@ -180,6 +179,15 @@ def test_run_stopped_before_the_first_update_has_a_checkpoint(tmp_path: Path) ->
         opened.go(lambda: True)
     opened.close()
     assert open_run(tmp_path).evaluations.keys() == {"0"}
+
+
+def test_run_refuses_a_checkpoint_of_other_optimizers(tmp_path: Path) -> None:
+    """Their settings were changed between two sittings; the folder and the reason are named."""
+    opened = open_run(tmp_path)
+    opened.checkpoint()
+    opened.close()
+    with pytest.raises(CheckpointError, match=f"checkpoint {tmp_path}.* does not fit this run: "):
+        open_run(tmp_path, learner={"muon_lr": 1e-3})
 
 
 def test_run_evaluates_when_asked(tmp_path: Path) -> None:
@@ -195,7 +203,6 @@ def test_run_evaluates_when_asked(tmp_path: Path) -> None:
 def test_run_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message still names the way on, and the signal's old meaning is back."""
     policy = taught()
-    form = make_format(policy, "off", "", False)
 
     def twice(trainer: Trainer) -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -205,5 +212,5 @@ def test_run_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Trainer, "step", twice)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted, match=r"stopped at once.*stepopsd train --resume"):
-        run_training(run_config(), "grpo", credit.make("grpo"), policy, form, tmp_path)
+        run_training(run_config(), "grpo", credit.make("grpo"), policy, tmp_path)
     assert signal.getsignal(signal.SIGINT) is before

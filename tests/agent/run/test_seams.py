@@ -1,7 +1,7 @@
 """Who plays and who shares an update are arguments: other backends and groups of processes go in there."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gymnasium as gym
@@ -11,12 +11,15 @@ from torch import distributed as dist
 
 from stepopsd_agent import credit
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import PromptFormat, make_format
-from stepopsd_agent.rollout.play import evaluate_policy
-from stepopsd_agent.rollout.rollout import Backend, Sampling, Task, rollout
+from stepopsd_agent.rollout.evaluation import evaluate_policy
+from stepopsd_agent.rollout.language_model import Backend, rollout
+from stepopsd_agent.rollout.playing import Attempt
+from stepopsd_agent.rollout.sampling import SamplingParams
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_wrappers import Episode
 from tests.helpers.runs import run_config, taught
+
+pytestmark = pytest.mark.samples
 
 
 @dataclass
@@ -29,21 +32,20 @@ class Elsewhere:
     def __call__(
         self,
         policy: Policy,
-        form: PromptFormat,
         envs: Sequence[gym.Env[str, str]],
-        tasks: Sequence[Task],
-        sampling: Sampling,
+        attempts: Sequence[Attempt],
+        params: SamplingParams | None = None,
         *,
+        seed: int | str = 0,
         run: str = "",
         update: int = 0,
         on_episode: Callable[[Episode], None] | None = None,
     ) -> list[Episode]:
         """As `rollout`, with the weights sent over."""
-        self.asked.append(len(tasks))
+        self.asked.append(len(attempts))
         self.worker.load_state(policy.state())
-        form = replace(form, policy=self.worker)
         return rollout(
-            self.worker, form, envs, tasks, sampling, run=run, update=update, on_episode=on_episode
+            self.worker, envs, attempts, params, seed=seed, run=run, update=update, on_episode=on_episode
         )
 
 
@@ -51,9 +53,8 @@ def trainer(
     name: str = "grpo", backend: Backend = rollout, group: dist.ProcessGroup | None = None
 ) -> Trainer:
     """A run that has not begun."""
-    policy, config = taught(), run_config(rollout={"mc_rollouts": 1, "tasks": 1})
-    form = make_format(policy, "off", "", False)
-    return Trainer(config, credit.make(name), policy, form, backend=backend, group=group)
+    config = run_config(rollout={"mc_rollouts": 1, "tasks": 1})
+    return Trainer(config, credit.make(name), taught(), backend=backend, group=group)
 
 
 @pytest.mark.parametrize("name", ["grpo", "vine"])
@@ -61,7 +62,7 @@ def test_a_trainer_plays_through_its_backend_alone(name: str, monkeypatch: pytes
     """Groups and the attempts of Monte-Carlo values; the same run as without."""
     expected = trainer(name)
     rows = [expected.step()[1] for _ in range(2)]
-    for module in ("run.trainer", "learner.monte_carlo", "learner.columns"):
+    for module in ("run.trainer", "learner.monte_carlo"):
         monkeypatch.setattr(f"stepopsd_agent.{module}.rollout", None)
     backend = Elsewhere(taught())
     one = trainer(name, backend)
@@ -72,9 +73,8 @@ def test_a_trainer_plays_through_its_backend_alone(name: str, monkeypatch: pytes
 def test_evaluation_plays_through_the_backend_it_is_given() -> None:
     """The same records as without."""
     policy, backend = taught(), Elsewhere(taught())
-    form = make_format(policy, "off", "", False)
-    expected = evaluate_policy(policy, form, run_config())
-    assert evaluate_policy(policy, form, run_config(), backend=backend) == expected
+    expected = evaluate_policy(policy, run_config())
+    assert evaluate_policy(policy, run_config(), backend=backend) == expected
     assert backend.asked == [len(expected)]
 
 

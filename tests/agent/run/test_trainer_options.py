@@ -6,28 +6,27 @@ import pytest
 import torch
 
 from stepopsd_agent import credit
-from stepopsd_agent.models.prompt_format import make_format
-from stepopsd_agent.rollout.groups import group_ids, mixed_groups
+from stepopsd_agent.rollout.grouping import group_ids, mixed_groups
 from stepopsd_agent.run.trainer import Trainer
-from tests.agent.hindsight.test_prompt import episode
-from tests.helpers.runs import run_config, taught
+from tests.helpers.runs import draw_until, run_config, taught
+
+pytestmark = pytest.mark.samples
 
 
 def trainer(**settings: Any) -> Trainer:
     """A run of GRPO that has not begun."""
-    policy = taught()
-    return Trainer(run_config(**settings), credit.make("grpo"), policy, make_format(policy, "off", "", False))
-
-
-def test_mixed_groups_are_those_whose_returns_differ() -> None:
-    """Neither all won nor all lost."""
-    records = [episode(0, 0, True), episode(0, 1, False), episode(1, 0, True), episode(1, 1, True)]
-    assert mixed_groups(records) == records[:2]
+    return Trainer(run_config(**settings), credit.make("grpo"), taught())
 
 
 def test_further_rounds_are_played_until_enough_groups_are_mixed() -> None:
     """Groups of two at a game won every other time: half of them are mixed, so more rounds are needed."""
-    one = trainer(rollout={"group_size": 2, "tasks": 4, "slots": 8, "max_rounds": 6})
+
+    def filled_late(one: Trainer) -> bool:
+        episodes = one.collect()
+        return len(group_ids(mixed_groups(episodes))) == 4 < len(group_ids(episodes))
+
+    rollout = {"group_size": 2, "tasks": 4, "slots": 8, "max_rounds": 6}
+    one = draw_until(lambda seed: trainer(seed=seed, rollout=rollout), filled_late)
     episodes, metrics, _ = one.step()
     chosen = one.chosen(episodes)
     groups = group_ids(episodes)
@@ -65,7 +64,9 @@ def test_an_ema_teacher_moves_a_share_of_the_way(rate: float) -> None:
     one.step()
     now = one.policy.state()
     one.step()
-    for name, weight in one.teacher_weights().items():
+    weights = one.teacher_weights()
+    assert weights is not None
+    for name, weight in weights.items():
         torch.testing.assert_close(
             weight, start[name] + rate * (now[name] - start[name]), atol=1e-7, rtol=1e-5
         )

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from stepopsd_agent.rollout.play import play_agent, success_table
+from stepopsd_agent.rollout.playing import play_agent
+from stepopsd_agent.rollout.success import success_table
+from stepopsd_agent.tasks import make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import Agent, ExpertAgent, RandomAgent
-from stepopsd_agent.tasks.make import make_plain_env, task_ids
 from stepopsd_wrappers import Episode
 from tests.helpers.runs import run_config
 

@@ -1,29 +1,33 @@
-"""What the learner is told about each environment, and what the settings of one mean to it."""
+"""Environments by their ids, what the settings of one mean to it, and what evaluation plays."""
 
 import inspect
-from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 import pytest
 
-from stepopsd_agent.config.run import RunConfig, config_from_dict
-from stepopsd_agent.tasks.alfworld import ALFWORLD
-from stepopsd_agent.tasks.base import Environment
-from stepopsd_agent.tasks.make import env_arguments, make_plain_env, make_stack
-from stepopsd_agent.tasks.registry import (
-    environment,
-    environment_of,
+from stepopsd_agent.cli.checks import UsageError, check_environment
+from stepopsd_agent.config import RunConfig, config_from_dict
+from stepopsd_agent.tasks import (
+    constructor_settings,
+    env_arguments,
     evaluation_sets,
     evaluation_total,
-    foreign_setting,
+    get,
+    make_plain_env,
+    make_stack,
+    names,
+    register,
     response_format,
+    spec_of,
 )
+from stepopsd_agent.tasks.alfworld import ALFWORLD
 from stepopsd_agent.tasks.search_qa import SEARCH_QA
 from stepopsd_envs.alfworld.env import AlfworldEnv
 from stepopsd_envs.search_qa.env import SearchQAEnv
 from tests.helpers.command_line import refusal
 
+ALF = "stepopsd/ALFWorld-v0"
 SEARCH = "stepopsd/SearchQA-v0"
 
 
@@ -33,37 +37,80 @@ def search_config(**sections: Any) -> RunConfig:
 
 
 @pytest.mark.parametrize(
-    ("own", "made", "elsewhere"),
-    [(ALFWORLD, AlfworldEnv, {"admissible"}), (SEARCH_QA, SearchQAEnv, set())],
-    ids=lambda value: getattr(value, "name", ""),
+    ("env_id", "made", "elsewhere"), [(ALF, AlfworldEnv, {"admissible"}), (SEARCH, SearchQAEnv, set())]
 )
 def test_environments_have_a_setting_for_every_argument(
-    own: Environment, made: type[gym.Env[str, str]], elsewhere: set[str]
+    env_id: str, made: type[gym.Env[str, str]], elsewhere: set[str]
 ) -> None:
     """By the argument's name; how it is rendered, and what the prompt's layout decides, are no settings."""
     arguments = set(inspect.signature(made).parameters)
-    assert own.settings == arguments - elsewhere - {"render_mode"}
+    assert set(constructor_settings(env_id)) == arguments - elsewhere - {"render_mode"}
 
 
-@pytest.mark.parametrize("env_id", ["stepopsd/SearchQA-v0", "stepopsd/SearchQA"])
+@pytest.mark.parametrize("env_id", [SEARCH, f"stepopsd_envs:{SEARCH}"])
 def test_environment_is_found_by_its_id(env_id: str) -> None:
-    """With the version or without; an unknown one is set up as ALFWorld is."""
-    assert environment(env_id) is SEARCH_QA
-    assert environment("stepopsd/ALFWorld-v0") is environment("somebody/Variant-v3") is ALFWORLD
+    """Alone, or behind the module that registers it."""
+    assert get(env_id) is SEARCH_QA
+    assert get(ALF) is ALFWORLD
+    assert {ALF, SEARCH} <= set(names())
 
 
-def test_environment_of_a_stack_is_the_innermost_one_s() -> None:
-    """Whatever is around it."""
-    assert environment_of(make_stack(search_config().env)) is SEARCH_QA
-    assert environment_of(make_plain_env(RunConfig().env)) is ALFWORLD
+@pytest.mark.parametrize(
+    ("env_id", "named"),
+    [
+        ("stepopsd/SearchQA", "did you mean 'stepopsd/SearchQA-v0'"),
+        (
+            "somebody/Variant-v3",
+            "'somebody/Variant-v3', which is not registered: registered are stepopsd/ALF",
+        ),
+        (f"no_such_module:{SEARCH}", "there is no module 'no_such_module' to import"),
+    ],
+)
+def test_environment_that_is_unknown_is_refused_by_name(env_id: str, named: str) -> None:
+    """Never played as another one; the message has the nearest id, or all of them, or the module."""
+    with pytest.raises(ValueError) as refused:
+        get(env_id)
+    assert named in str(refused.value)
+
+
+def test_register_keeps_an_entry_and_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same line may run twice; the module is looked for when the id is asked for."""
+    monkeypatch.setattr("stepopsd_agent.tasks.registry._ENTRIES", {})
+    register("somebody/Variant-v3", "no_such_module:SPEC")
+    register("somebody/Variant-v3", "no_such_module:SPEC")
+    assert names() == ("somebody/Variant-v3",)
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        get("somebody/Variant-v3")
+    with pytest.raises(ValueError, match="registered already, as no_such_module:SPEC"):
+        register("somebody/Variant-v3", "other:SPEC")
+
+
+def test_register_refuses_what_is_no_task_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that reads otherwise at once, one that names something else when it is asked for."""
+    monkeypatch.setattr("stepopsd_agent.tasks.registry._ENTRIES", {})
+    for entry in ("module", "module:", ":NAME"):
+        with pytest.raises(ValueError, match="must read 'module:NAME'"):
+            register("somebody/Variant-v3", entry)
+    register("somebody/Variant-v3", "stepopsd_agent.tasks.alfworld:HeldOutGames")
+    with pytest.raises(ValueError, match="it must be a TaskSpec"):
+        get("somebody/Variant-v3")
+
+
+def test_spec_of_a_stack_is_the_innermost_environment_s() -> None:
+    """Whatever is around it; one that Gymnasium did not make has none."""
+    assert spec_of(make_stack(search_config().env)) is SEARCH_QA
+    assert spec_of(make_plain_env(RunConfig().env)) is ALFWORLD
+    with pytest.raises(ValueError, match=r"made without gymnasium\.make"):
+        spec_of(AlfworldEnv(tier="tiny"))
 
 
 def test_settings_make_the_environment_they_say() -> None:
     """Success is the exact match; an absent limit is the environment's own."""
     config = search_config(env={"topk": 2, "max_turns": 1, "task_types": ["1-hop"], "num_questions": 5}).env
     arguments = env_arguments(config)
-    assert arguments["reward"] == "em" and "max_information" not in arguments
-    assert env_arguments(replace(config, max_information=900))["max_information"] == 900
+    own = inspect.signature(SearchQAEnv).parameters["max_information"].default
+    assert arguments["reward"] == "em" and arguments["max_information"] == own
+    assert env_arguments(config.changed(max_information=900))["max_information"] == 900
     env = make_stack(config)
     _, info = env.reset(seed=0)
     assert info["task_type"] == "1-hop" and len(env.get_wrapper_attr("task_ids")) == 5
@@ -74,22 +121,29 @@ def test_settings_make_the_environment_they_say() -> None:
     [
         ({"env": {"games": "train"}}, "env.games is 'train', a setting that stepopsd/SearchQA-v0 lacks"),
         ({"env": {"step_limit": 9}}, "env.step_limit is 9"),
-        ({"eval": {"num_games": 9}}, "eval.num_games is 9"),
-        ({"env": {"topk": 5}, "eval": {"questions": ["a.jsonl"]}}, None),
+        ({"eval": {"num_games": 9}}, "eval.num_games is"),
     ],
 )
-def test_settings_of_another_environment_are_refused(sections: dict[str, Any], named: str | None) -> None:
+def test_settings_of_another_environment_are_refused(sections: dict[str, Any], named: str) -> None:
     """By name, with those that there are."""
-    said = foreign_setting(search_config(**sections))
-    assert said is None if named is None else said is not None and said.startswith(named)
-    if said is not None:
-        assert "env.retriever" in said or "eval.questions" in said
+    with pytest.raises(UsageError) as refused:
+        check_environment(search_config(**sections))
+    said = str(refused.value)
+    assert said.startswith(named)
+    assert "env.retriever" in said or "eval.questions, eval.num_questions" in said
+
+
+def test_settings_of_the_environment_are_accepted() -> None:
+    """Those of its constructor, and those of its held-out tasks."""
+    check_environment(search_config(env={"topk": 5}, eval={"questions": ["a.jsonl"]}))
 
 
 def test_settings_of_search_qa_are_refused_in_alfworld(capsys: pytest.CaptureFixture[str]) -> None:
-    """The command says it in one line."""
+    """The command says it in one line, and so it does of what evaluation lacks."""
     line = refusal(capsys, "eval", "--agent=random", "--env.topk=2")
-    assert "env.topk is 2, a setting that stepopsd/ALFWorld-v0 lacks; it has env.data_root" in line
+    assert "env.topk is '2', a setting that stepopsd/ALFWorld-v0 lacks; it has env.data_root" in line
+    line = refusal(capsys, "eval", "--agent=random", "--eval.questions=nq")
+    assert "eval.questions is 'nq', a setting that stepopsd/ALFWorld-v0 lacks; it has eval.every" in line
 
 
 @pytest.mark.parametrize("questions", [[], ["a/nq.jsonl", "b/nq.jsonl"]])
@@ -105,27 +159,28 @@ def test_evaluation_of_search_qa_has_a_set_for_every_file() -> None:
     """Named after it, each played once however few its questions are; else the test encyclopedia."""
     config = search_config(eval={"questions": ["data/nq.jsonl", "popqa"], "num_questions": 40})
     one, other = evaluation_sets(config)
-    assert (one.name, one.env.questions, other.name) == ("nq", "data/nq.jsonl", "popqa")
+    assert (one.name, one.env.arguments["questions"], other.name) == ("nq", "data/nq.jsonl", "popqa")
     assert one.count == 40 and not one.again and evaluation_total(config) == 80
     (synthetic,) = evaluation_sets(search_config())
-    assert (synthetic.env.questions, synthetic.env.split) == ("synthetic", "test")
+    assert synthetic.env.arguments["questions"] == "synthetic"
+    assert synthetic.env.arguments["split"] == "test"
     assert evaluation_total(search_config(eval={"num_questions": None})) is None
 
 
-@pytest.mark.parametrize("env_id", ["stepopsd/ALFWorld-v0", SEARCH])
+@pytest.mark.parametrize("env_id", [ALF, SEARCH])
 def test_evaluation_can_play_other_task_types(env_id: str) -> None:
     """Those of training, unless it has its own."""
     config = config_from_dict({"env": {"id": env_id, "task_types": ["a"]}})
-    assert evaluation_sets(config)[0].env.task_types == ["a"]
-    config.eval.task_types = ["b"]
-    assert evaluation_sets(config)[0].env.task_types == ["b"]
+    assert evaluation_sets(config)[0].env.arguments["task_types"] == ["a"]
+    config.eval.arguments["task_types"] = ["b"]
+    assert evaluation_sets(config)[0].env.arguments["task_types"] == ["b"]
 
 
 @pytest.mark.parametrize(
     ("env_id", "asked", "meant"),
     [
-        ("stepopsd/ALFWorld-v0", "plain", "plain"),
-        ("stepopsd/ALFWorld-v0", "tags", "tags"),
+        (ALF, "plain", "plain"),
+        (ALF, "tags", "tags"),
         (SEARCH, "plain", "search"),
         (SEARCH, "search", "search"),
         (SEARCH, "tags", "tags"),

@@ -7,10 +7,9 @@ import gymnasium as gym
 import pytest
 from gymnasium.error import ResetNeeded
 
-from stepopsd_agent.rollout.play import play_agent
+from stepopsd_agent.rollout.playing import play_agent
+from stepopsd_agent.tasks import get, make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import Agent, OracleAgent
-from stepopsd_agent.tasks.make import make_plain_env, task_ids
-from stepopsd_agent.tasks.registry import environment
 from stepopsd_envs.alfworld.env import AlfworldEnv
 from stepopsd_envs.alfworld.game import TASK_TYPES
 from stepopsd_envs.alfworld.oracle import UNWINNABLE
@@ -111,7 +110,7 @@ def test_oracle_agent_wins_with_the_fewest_commands() -> None:
 def test_oracle_agent_is_one_of_those_that_commands_know() -> None:
     """`stepopsd eval --agent oracle` plays with it."""
     env = make_plain_env(run_config().env)
-    agent: Agent = environment("stepopsd/ALFWorld-v0").agents["oracle"](env)
+    agent: Agent = get("stepopsd/ALFWorld-v0").agents["oracle"](env)
     assert isinstance(agent, OracleAgent)
 
 

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepopsd_agent.rollout.play import play_agent, success_table
+from stepopsd_agent.rollout.playing import play_agent
+from stepopsd_agent.rollout.success import success_table
+from stepopsd_agent.tasks import get, make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import ExpertAgent
-from stepopsd_agent.tasks.make import make_plain_env, task_ids
-from stepopsd_agent.tasks.registry import environment
 from stepopsd_agent.tasks.search_qa import SearchQAExpert
 from stepopsd_envs.search_qa.expert import Knowledge, SearchExpert, mistakes, names_in, passages_in
 from stepopsd_envs.search_qa.questions import Hop, Question
@@ -149,8 +149,9 @@ def play(agent: Any, **env: Any) -> list[Episode]:
 
 def expert_agent(mistake_rate: float = 0.0) -> Any:
     """Makes the agent for an environment."""
-    own = environment("stepopsd/SearchQA-v0")
-    return lambda env: ExpertAgent(mistake_rate, own.expert(env))
+    expert_of = get("stepopsd/SearchQA-v0").expert
+    assert expert_of is not None
+    return lambda env: ExpertAgent(mistake_rate, expert_of(env))
 
 
 def test_search_expert_answers_every_kind_of_question() -> None:
@@ -179,7 +180,7 @@ def test_search_expert_needs_search_qa() -> None:
 
 def test_random_searcher_is_a_floor() -> None:
     """Valid actions, hardly an answer that is right; the seed decides all."""
-    own = environment("stepopsd/SearchQA-v0")
+    own = get("stepopsd/SearchQA-v0")
     episodes = play(own.agents["random"])
     assert all(step.info["step"]["valid"] or not step.observation for e in episodes for step in e.steps[:-1])
     assert success_table(episodes)["success"] < 0.3

@@ -1,0 +1,126 @@
+"""From command modules and settings to one parser; which environment and credit method decide the flags."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from stepopsd_agent import credit
+from stepopsd_agent.config import EnvConfig, RunConfig
+from stepopsd_agent.tasks import env_section, eval_section
+
+_SECTIONS = frozenset(spec.name for spec in fields(RunConfig)) | {"credit"}
+"""The settings by their first name."""
+
+
+class Command(Protocol):
+    """A module of this room that is a command of ``stepopsd``."""
+
+    HELP: str
+    """Its purpose, in one line that begins with a small letter."""
+    USES: frozenset[str]
+    """Settings it reads; empty: it takes none. Others take all, so that one file serves every command."""
+
+    @property
+    def add_flags(self) -> "Callable[[Parser], None]":
+        """Add the flags of this command that are no settings of a run."""
+        ...
+
+    @property
+    def run(self) -> Callable[[Namespace], int]:
+        """Run on the parsed settings; return the exit code."""
+        ...
+
+
+class Parser(ArgumentParser):
+    """A parser whose errors are one line, without a list of a hundred flags."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the line and exit with 2."""
+        raise SystemExit(complain(f"{message} (see {self.prog.replace('[options] ', '')} --help)"))
+
+
+def complain(message: str) -> int:
+    """Print an error as one line; return the exit code of bad input."""
+    print(f"stepopsd: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def command_parser(name: str, command: Command, env_id: str, method: str) -> Parser:
+    """The parser of one command: its own flags, then the settings of a run where it reads any."""
+    description = f"{command.HELP[0].upper()}{command.HELP[1:]}."
+    if not command.USES:
+        parser = Parser(description=description)
+        command.add_flags(parser)
+        return parser
+    parser = Parser(
+        description=f"{description} One config file may hold the settings of all commands.",
+        usage=f"stepopsd {name} [--config FILE] [--SETTING VALUE ...]",
+    )
+    parser.add_argument(
+        "--config", action="config", help="YAML file of the settings below; flags win over it"
+    )
+    command.add_flags(parser)
+    parser.add_class_arguments(RunConfig, skip={"env", "eval"})
+    parser.add_class_arguments(env_section(env_id), "env")
+    parser.add_class_arguments(eval_section(env_id), "eval")
+    parser.add_argument("--credit.method", default=method, help=f"credit method: {', '.join(credit.names())}")
+    parser.add_class_arguments(credit.load(method), "credit")
+    for action in parser._actions:  # settings that the command does not read stay out of its help
+        if action.dest.partition(".")[0] in _SECTIONS - command.USES:
+            action.help = argparse.SUPPRESS
+    return parser
+
+
+def chosen(arguments: Sequence[str]) -> tuple[str, str]:
+    """Environment id and credit method, found before parsing, since they decide which flags there are.
+
+    Raises:
+        SystemExit: one of them is unknown, or a setting is given that the environment does not have.
+    """
+    env, evaluation = given(arguments, "env"), given(arguments, "eval")
+    env_id = str(env.get("id", EnvConfig().id))
+    method = str(given(arguments, "credit").get("method", "step_opsd"))
+    if method not in credit.names():
+        raise SystemExit(complain(f"credit.method is {method!r}; allowed are {', '.join(credit.names())}"))
+    try:
+        sections = {"env": (env, env_section(env_id)), "eval": (evaluation, eval_section(env_id))}
+    except ValueError as error:
+        raise SystemExit(complain(str(error))) from error
+    for section, (values, kind) in sections.items():
+        known = sorted(spec.name for spec in fields(kind))
+        for name, value in values.items():
+            if name not in known:
+                has = ", ".join(f"{section}.{one}" for one in known)
+                problem = f"{section}.{name} is {value!r}, a setting that {env_id} lacks; it has {has}"
+                raise SystemExit(complain(problem))
+    return env_id, method
+
+
+def given(arguments: Sequence[str], section: str) -> dict[str, Any]:
+    """The settings of a section by name, as files and flags give them; flags win."""
+    found: dict[str, Any] = {}
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
+        flag, equals, value = argument.partition("=")
+        text = value if equals else following
+        if flag == "--config":
+            found |= _section_of_file(Path(text).expanduser(), section)
+        elif flag.startswith(f"--{section}.") and not flag.endswith(".help"):
+            found[flag.removeprefix(f"--{section}.").removesuffix("+")] = text
+    return found
+
+
+def _section_of_file(path: Path, section: str) -> dict[str, Any]:
+    if not path.is_file():
+        return {}  # the parser says so
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:  # the parser would not name the file
+        raise SystemExit(complain(f"{path} is not YAML: {error}; correct it and try again")) from error
+    values = content.get(section) if isinstance(content, dict) else None
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,45 @@
+"""``stepopsd plan``."""
+
+import argparse
+
+from jsonargparse import Namespace
+
+from stepopsd_agent import credit
+from stepopsd_agent.cli.checks import check_environment, check_numbers, settings_checked
+from stepopsd_agent.cli.common import config_of
+from stepopsd_agent.cli.parser import Parser
+
+HELP = "say what memory, tokens and time a training run will take, before anything runs"
+USES = frozenset("seed device threads updates env model rollout eval hindsight learner critic credit".split())
+
+
+def add_flags(parser: Parser) -> None:
+    """Assumptions of the plan that replace measurements."""
+    absent = argparse.SUPPRESS  # a default would get into --print_config
+    parser.usage = "stepopsd plan [CONFIG] [--config FILE] [--SETTING VALUE ...]"
+    parser.add_argument("--rate", type=float, default=absent, help="matmul rate of the device, in TFLOP/s")
+    parser.add_argument("--bandwidth", type=float, default=absent, help="its memory's speed, in GB/s")
+    parser.add_argument("--steps", type=float, default=absent, help="steps per episode to assume")
+    parser.add_argument("--response_tokens", type=float, default=absent, help="tokens per response likewise")
+
+
+def run(settings: Namespace) -> int:
+    """Print memory, tokens and time to expect."""
+    from stepopsd_agent.run.planning.report import plan_text
+
+    config = config_of(settings)
+    check_numbers(config)
+    check_environment(config)
+    chosen = settings.credit.as_dict()
+    with settings_checked():
+        method = credit.make(chosen.pop("method"), **chosen)
+    text = plan_text(
+        config,
+        method.needs,
+        steps=settings.get("steps"),
+        response_tokens=settings.get("response_tokens"),
+        rate=settings.get("rate"),
+        bandwidth=settings.get("bandwidth"),
+    )
+    print(text)
+    return 0

@@ -1,0 +1,35 @@
+"""``stepopsd record``."""
+
+import argparse
+
+from jsonargparse import Namespace
+
+from stepopsd_agent.cli.checks import UsageError, fresh_folder
+from stepopsd_agent.cli.common import run_config
+from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.cli.playing import add_agent_flag, play_sets
+from stepopsd_agent.tasks import EvalSet
+
+HELP = "play tasks and keep the step-annotated episodes"
+USES = frozenset("seed device threads env model rollout eval".split())
+
+
+def add_flags(parser: Parser) -> None:
+    """The agent, how much it plays, and where records go."""
+    absent = argparse.SUPPRESS
+    parser.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="folder to write to")
+    add_agent_flag(parser)
+    parser.add_argument("--episodes", type=int, default=absent, help="how many to record (default: 10)")
+
+
+def run(settings: Namespace) -> int:
+    """Record episodes of the tasks in ``env``."""
+    config = run_config(settings)
+    out, count = fresh_folder(settings.get("out"), "record"), settings.get("episodes", 10)
+    if count < 1:
+        raise UsageError(f"episodes is {count}; give the number of episodes to record, 1 or more")
+    agent = settings.get("agent", "model")
+    (episodes,) = play_sets(agent, config, [EvalSet("", config.env, count)], config.seed, out)
+    won = sum(episode.success for episode in episodes)
+    print(f"{count} episodes, {won} won, in {out}; check them with: stepopsd replay {out}")
+    return 0

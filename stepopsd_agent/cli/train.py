@@ -1,0 +1,81 @@
+"""``stepopsd train``."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+
+from stepopsd_agent import credit
+from stepopsd_agent.cli.checks import check_alarms, checked_games, fresh_folder, settings_checked
+from stepopsd_agent.cli.common import describe, load_run_policy, run_config, trained_policy
+from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.config import RunConfig, config_to_dict
+from stepopsd_agent.credit.base import CreditMethod
+from stepopsd_agent.run.files.atomic import write_bytes_atomic
+from stepopsd_agent.tasks import evaluation_sets, get
+
+HELP = "train a policy with GRPO and a credit method, or continue a run with --resume RUN"
+USES = frozenset(
+    "seed device threads updates checkpoint_every env model rollout eval hindsight schedule learner critic "
+    "alarms credit".split()
+)
+
+
+def add_flags(parser: Parser) -> None:
+    """The run folder: a new one, or the one to continue."""
+    absent = argparse.SUPPRESS  # a default would get into --print_config
+    parser.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="folder to write to")
+    parser.add_argument(
+        "--resume",
+        type=str,
+        default=absent,
+        metavar="RUN",
+        help="continue this run folder with its own config; takes no other flag",
+    )
+
+
+def run(settings: Namespace) -> int:
+    """Train, or continue the run in the folder ``settings.resume``, whose config the settings then are."""
+    config = run_config(settings)
+    chosen = settings.credit.as_dict()
+    name = chosen.pop("method")
+    with settings_checked():
+        method = credit.make(name, **chosen)
+    check_alarms(config.alarms, name, method.scheduled)
+    resumed: str | None = settings.get("resume")
+    out = fresh_folder(settings.get("out"), "train") if resumed is None else Path(resumed)
+    with checked_games(config.env, *(one.env for one in evaluation_sets(config))):
+        summary = _train(config, name, method, chosen, out, resumed is not None)
+    unit = f"{get(config.env.id).unit}s"
+    print(f" start: {describe(summary['start'], unit)}")
+    print(f" final: {describe(summary['final'], unit)}")
+    print(f"run folder: {out} (summary.json, curve.png, episodes/; tensorboard --logdir {out})")
+    return 0
+
+
+def _train(
+    config: RunConfig, name: str, method: CreditMethod, fields: dict[str, Any], out: Path, resumed: bool
+) -> dict[str, Any]:
+    """Begin or continue the run in ``out``; return its summary."""
+    from stepopsd_agent.run.files.model_folder import save_model
+    from stepopsd_agent.run.run import run_training
+
+    # Not where the model came from: that folder may have changed or gone since the run began.
+    start = out / ("base" if config.learner.lora.rank else "model")  # the base of an adapter has to stay
+    begun = start.is_dir()
+    own = replace(config, model=replace(config.model, path=str(start), gguf_file=None))
+    policy = load_run_policy(own) if begun else trained_policy(config)
+    if not resumed:
+        _write_config(out, {**config_to_dict(config), "credit": {"method": name, **fields}})
+    if not begun:
+        save_model(policy, start)
+    return run_training(config, name, method, policy, out)
+
+
+def _write_config(out: Path, saved: dict[str, Any]) -> None:
+    """The first file of a run folder: a folder that has it can be continued."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(out / "config.yaml", yaml.safe_dump(saved, sort_keys=False).encode())

@@ -1,0 +1,131 @@
+"""Checks that a method's credit fits the batch it was made from, before anything is learned from it.
+
+They catch, among others, advantages at tokens that were not sampled, and advantages that are zero on all
+but an episode's last step. Every fault is reported at once.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stepopsd_agent import ops
+from stepopsd_agent.batch.audit import AuditError, name_some
+from stepopsd_agent.batch.batch import Batch
+from stepopsd_agent.batch.spans import kind_masks
+from stepopsd_agent.credit.base import Credit
+
+
+@dataclass(frozen=True, slots=True)
+class CreditReport:
+    """How credit without faults is spread over steps."""
+
+    steps_with_credit: int
+    silent_steps: tuple[int, ...]
+    """Steps without credit in episodes that have some."""
+    last_step_only: float
+    """Share of the episodes with credit and several steps that have all of it on the last one: near 1 it is
+    the published bug, or a method that sees nothing but the end."""
+    kind_shares: Mapping[str, float]
+    """Share of |A| on each kind of token (`spans.kind_masks`); empty where there is no credit."""
+    token_shares: Mapping[str, float]
+    """Share of the sampled tokens of each kind: what an even spread of credit would give them."""
+    step_shares: tuple[float, ...]
+    """Of every step its share of its episode's |A|; 0 in an episode without credit."""
+    step_entropy: float
+    """How evenly |A| is spread over an episode's steps: 1 evenly, 0 all on one; a mean over episodes with
+    credit and several steps, 1 where there is none."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics to log."""
+        return {
+            "step_entropy": self.step_entropy,
+            "last_step_only": self.last_step_only,
+            **{f"share_{kind}": share for kind, share in self.kind_shares.items()},
+            **{f"token_share_{kind}": share for kind, share in self.token_shares.items()},
+        }
+
+
+def audit_credit(batch: Batch, credit: Credit) -> CreditReport:
+    """Check credit against the batch it was made from; the batch itself has passed `audit`.
+
+    Raises:
+        AuditError: with every fault found.
+    """
+    shape, mask = batch.action_mask.shape, batch.action_mask
+    columns = {"advantages": credit.advantages}
+    for term in credit.terms:
+        columns[f"weights of {term.name}"] = term.weights
+    problems = [
+        problem for name, column in columns.items() for problem in _column_problems(name, column, mask)
+    ]
+    if credit.advantages.shape != shape:
+        raise AuditError(tuple(problems))
+    acted = mask & (credit.advantages != 0)
+    loud = torch.zeros(batch.num_steps, dtype=torch.bool, device=mask.device)
+    loud[batch.tokens.step_of_token[acted]] = True
+    episode = batch.steps.episode_of_step
+    some = torch.zeros(batch.num_episodes, dtype=torch.bool, device=mask.device)
+    some[episode[loud]] = True
+    silent = (~loud & some[episode]).nonzero().flatten()
+    if len(silent) and not credit.may_zero_steps:
+        problems.append(f"{name_some('step', silent)} without any advantage in an episode that has some")
+    if problems:
+        raise AuditError(tuple(problems))
+    size, kinds = credit.advantages.abs().double(), kind_masks(batch)
+    whole, shares = float(size.sum()), _step_shares(batch, size)
+    return CreditReport(
+        steps_with_credit=int(loud.sum()),
+        silent_steps=tuple(silent.tolist()),
+        last_step_only=_last_step_only(batch, loud),
+        kind_shares={kind: float(size[on].sum()) / whole for kind, on in kinds.items()} if whole else {},
+        token_shares={kind: float(on.sum() / mask.sum()) for kind, on in kinds.items()},
+        step_shares=tuple(shares.tolist()),
+        step_entropy=_step_entropy(batch, shares),
+    )
+
+
+def _last_step_only(batch: Batch, loud: Tensor) -> float:
+    """Share of episodes with credit and several steps whose last step alone is loud [S]; 0 without any."""
+    episode, episodes, last = batch.steps.episode_of_step, batch.num_episodes, batch.last_step
+    earlier, at_end = (ops.group_count(episode[loud & where], episodes) > 0 for where in (~last, last))
+    counted = (earlier | at_end) & (ops.group_count(episode, episodes) > 1)
+    return float((counted & ~earlier).sum()) / max(1, int(counted.sum()))
+
+
+def _step_shares(batch: Batch, size: Tensor) -> Tensor:
+    """[S] the steps' shares of their episode's sum of `size` [N, T]; 0 where that is 0."""
+    step, episode = batch.tokens.step_of_token, batch.steps.episode_of_step
+    of_step = size.new_zeros(batch.num_steps).index_add(0, step[step >= 0], size[step >= 0])
+    total = size.new_zeros(batch.num_episodes).index_add(0, episode, of_step)
+    return of_step / torch.where(total > 0, total, 1)[episode]
+
+
+def _step_entropy(batch: Batch, shares: Tensor) -> float:
+    """Mean entropy of the steps' shares [S], in units of the entropy of an even spread."""
+    episode, episodes = batch.steps.episode_of_step, batch.num_episodes
+    entropy = shares.new_zeros(episodes).index_add(0, episode, torch.special.entr(shares))
+    count = ops.group_count(episode, episodes)
+    credited = shares.new_zeros(episodes).index_add(0, episode, shares) > 0
+    counted = credited & (count > 1)
+    if not counted.any():
+        return 1.0
+    return float((entropy[counted] / count[counted].log()).mean())
+
+
+def _column_problems(name: str, column: Tensor, mask: Tensor) -> Iterator[str]:
+    """A column of credit with another shape than the mask, outside it, or not made of constant numbers."""
+    if column.shape != mask.shape:
+        yield f"{name} has shape {tuple(column.shape)}, the batch {tuple(mask.shape)}"
+        return
+    if not column.is_floating_point():
+        yield f"{name} is {column.dtype}, must be a floating type"
+    if column.requires_grad:
+        yield f"{name} carries a gradient: detach what it is made from"
+    if not column.isfinite().all():
+        yield f"{name} has {int((~column.isfinite()).sum())} values that are not finite"
+    outside = (~mask & (column != 0)).sum()
+    if outside:
+        yield f"{name} is not 0 at {int(outside)} tokens that the policy did not sample"

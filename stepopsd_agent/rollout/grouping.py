@@ -1,0 +1,124 @@
+"""Groups of attempts: which are played, which can be learned from, and means over their episodes."""
+
+from collections.abc import Hashable, Iterable, Sequence
+
+import gymnasium as gym
+import numpy as np
+
+from stepopsd_agent.rollout.playing import Attempt
+from stepopsd_wrappers import Episode
+
+NGRAM = 4
+
+
+def groups(env: gym.Env[str, str], *, count: int, size: int, seed: int, update: int = 0) -> list[Attempt]:
+    """The attempts of one update: ``count`` groups of ``size`` attempts at one task each.
+
+    Every pass over the tasks has its own order, drawn from ``seed``; update k takes the k-th
+    ``count``.
+
+    Args:
+        env: an environment with ``task_ids``, wrapped or not.
+        count: number of groups.
+        size: attempts in a group.
+        seed: of the order, and of the attempts' own seeds.
+        update: number of the update.
+    """
+    ids: tuple[str, ...] = tuple(env.get_wrapper_attr("task_ids"))
+    first = update * count
+    return [
+        Attempt(
+            _task_at(ids, seed, first + group),
+            seed=int(np.random.default_rng([seed, update, group]).integers(2**31)),
+            group=group,
+            member=member,
+        )
+        for group in range(count)
+        for member in range(size)
+    ]
+
+
+def _task_at(ids: tuple[str, ...], seed: int, position: int) -> str:
+    """The position-th task of an endless sequence of seeded permutations."""
+    epoch, place = divmod(position, len(ids))
+    return ids[int(np.random.default_rng([seed, epoch]).permutation(len(ids))[place])]
+
+
+def valid_episodes(episodes: Sequence[Episode]) -> list[Episode]:
+    """Episodes that no error of the environment ended."""
+    return [episode for episode in episodes if not episode.failed]
+
+
+def whole_groups(episodes: Sequence[Episode]) -> list[Episode]:
+    """Episodes of the groups without errors: an error is not the policy's, and a group needs all members."""
+    broken = {episode.group for episode in episodes if episode.failed}
+    return [episode for episode in episodes if episode.group not in broken]
+
+
+def mixed_groups(episodes: Sequence[Episode]) -> list[Episode]:
+    """Episodes of the groups whose returns differ."""
+    returns = _returns(episodes)
+    return [episode for episode in episodes if len(returns[episode.group]) > 1]
+
+
+def group_ids(episodes: Sequence[Episode]) -> list[int]:
+    """Numbers of their groups, sorted."""
+    return sorted({episode.group for episode in episodes})
+
+
+def _returns(episodes: Sequence[Episode]) -> dict[int, set[float]]:
+    """The different returns in every group."""
+    returns: dict[int, set[float]] = {}
+    for episode in episodes:
+        returns.setdefault(episode.group, set()).add(episode.episode_return)
+    return returns
+
+
+def sampled_tokens(episodes: Sequence[Episode]) -> int:
+    """Number of tokens the policy sampled."""
+    return sum(len(s.tokens.sampled_ids) for e in episodes for s in e.steps if s.tokens is not None)
+
+
+def episode_metrics(episodes: Sequence[Episode], measures: Sequence[str] = ()) -> dict[str, float]:
+    """Means over the episodes of one update that met no error; 0 where there is none.
+
+    Args:
+        episodes: of the update.
+        measures: keys of ``info`` whose values at the end of an episode are averaged, too.
+    """
+    valid = valid_episodes(episodes)
+    returns = _returns(valid)
+    steps = [step for episode in valid for step in episode.steps[1:]]
+    count = max(1, len(valid))
+    return {
+        "train/success": sum(e.success for e in valid) / count,
+        "train/return": sum(e.episode_return for e in valid) / count,
+        "train/steps": len(steps) / count,
+        "train/valid": sum(bool(s.info["step"]["valid"]) for s in steps) / max(1, len(steps)),
+        "train/tokens_per_step": sampled_tokens(valid) / max(1, len(steps)),
+        "train/mixed_groups": sum(len(own) > 1 for own in returns.values()) / max(1, len(returns)),
+        **{f"train/{name}": sum(e.steps[-1].info[name] for e in valid) / count for name in measures},
+    }
+
+
+def repetition_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
+    """How much episodes repeat themselves.
+
+    - "signal/repeated_steps": share of steps with the same action on the same observation as earlier in the
+      episode.
+    - "signal/repeated_ngrams": share of sequences of four tokens that stood earlier in the same response.
+    """
+    steps, ngrams = [], []
+    for episode in episodes:
+        pairs = zip(episode.steps, episode.steps[1:], strict=False)
+        steps.append([(before.observation, step.action) for before, step in pairs])
+        for step in episode.steps[1:]:
+            ids = step.tokens.sampled_ids if step.tokens is not None else ()
+            ngrams.append([ids[k : k + NGRAM] for k in range(len(ids) - NGRAM + 1)])
+    return {"signal/repeated_steps": _repeated(steps), "signal/repeated_ngrams": _repeated(ngrams)}
+
+
+def _repeated(series: Iterable[Sequence[Hashable]]) -> float:
+    """The share of members that stood before in the same series, over all series."""
+    sizes = [(len(one), len(set(one))) for one in series]
+    return 1 - sum(new for _, new in sizes) / total if (total := sum(n for n, _ in sizes)) else 0.0

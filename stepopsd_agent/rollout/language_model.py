@@ -1,0 +1,180 @@
+"""The policy as an agent: prompts continue rows of token ids, responses come with the tokens sampled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.rollout.decoder import Decoder, Sampled
+from stepopsd_agent.rollout.playing import Attempt, OnEpisode, Response, Slot, play
+from stepopsd_agent.rollout.sampling import SamplingParams, noise
+from stepopsd_wrappers import Episode, ParseResponse, StepTokens, find_wrapper
+from stepopsd_wrappers.parse_response import ResponseFormat, parse_response
+
+
+def rollout(
+    policy: Policy,
+    envs: Sequence[gym.Env[str, str]],
+    attempts: Sequence[Attempt],
+    params: SamplingParams | None = None,
+    *,
+    seed: int | str = 0,
+    run: str = "",
+    update: int = 0,
+    on_episode: OnEpisode | None = None,
+) -> list[Episode]:
+    """Let the policy play every attempt once; return the records, with tokens, in the order of ``attempts``.
+
+    Args:
+        policy: the acting model.
+        envs: one stack from ``make_text_env`` per slot; a finished slot takes the next attempt at once.
+        attempts: the attempts to play.
+        params: of sampling; the defaults when absent.
+        seed: names the sampling noise. It is keyed by (seed, task, member, turn, position), so an attempt
+            draws the same tokens whatever its neighbours and the number of slots.
+        run: run name for the records.
+        update: update number for the records.
+        on_episode: called with each record as it finishes (progress bars).
+
+    Returns:
+        One episode per attempt; an episode that met an error of the environment carries it in its last step.
+    """
+    agent = LanguageModel(policy, params or SamplingParams(), seed)
+    return play(agent, envs, attempts, run=run, update=update, on_episode=on_episode)
+
+
+class Backend(Protocol):
+    """Plays attempts with a policy: `rollout`, or a function like it that plays on other machines."""
+
+    def __call__(
+        self,
+        policy: Policy,
+        envs: Sequence[gym.Env[str, str]],
+        attempts: Sequence[Attempt],
+        params: SamplingParams | None = None,
+        *,
+        seed: int | str = 0,
+        run: str = "",
+        update: int = 0,
+        on_episode: OnEpisode | None = None,
+    ) -> list[Episode]:
+        """Play every attempt once; see `rollout`."""
+        ...
+
+
+@dataclass
+class _Row:
+    """The decoder's row of one episode."""
+
+    format: ResponseFormat
+    shown: str = ""  # prompt and response text already in the row
+    closed: bool = True  # the last response ended with a stop token
+    added: list[int] = field(default_factory=list)  # ids the next response continues, not yet in the row
+    new_row: bool = True
+    length: int = 0  # tokens, with the last response
+
+
+class LanguageModel:
+    """A policy that plays several episodes side by side, each in a row of one decoder; a `BatchAgent`."""
+
+    def __init__(self, policy: Policy, params: SamplingParams, seed: int | str) -> None:
+        """Begin without episodes; arguments as of `rollout`.
+
+        Raises:
+            ValueError: the model's positions leave no room for a prompt.
+        """
+        self.policy, self.params, self.seed = policy, params, seed
+        self.max_row_tokens = min(params.max_row_tokens, policy.max_positions)
+        if self.max_row_tokens <= params.max_tokens:
+            raise ValueError(
+                f"a row may have {self.max_row_tokens} tokens, a response {params.max_tokens}: that leaves "
+                "none for the prompt; lower rollout.max_tokens"
+            )
+        self._rows: list[_Row] = []
+        self._decoder: Decoder | None = None
+
+    def begin(self, place: int, slot: Slot) -> None:
+        """Give the place a fresh row."""
+        parser = find_wrapper(slot.env, ParseResponse)
+        row = _Row("plain" if parser is None else parser.format)
+        self._rows[place : place + 1] = [row]
+
+    def act(self, slots: Sequence[Slot]) -> list[Response]:
+        """Sample a response for every place."""
+        if self._decoder is None:
+            self._decoder = Decoder(self.policy, len(slots), self.params)
+        for place, slot in enumerate(slots):
+            self._extend(place, slot, self._decoder)
+        responses = self._decoder.respond([row.added for row in self._rows], self._uniforms(slots))
+        for row, length in zip(self._rows, self._decoder.lengths(), strict=True):
+            row.length = length
+        return [
+            self._response(slot, row, sampled)
+            for slot, row, sampled in zip(slots, self._rows, responses, strict=True)
+        ]
+
+    def is_full(self, place: int, slot: Slot) -> bool:
+        """Whether the next turn and its response would outgrow the row."""
+        row = self._rows[place]
+        if not slot.observation.startswith(row.shown):
+            return False  # a new row: its prompt is cut to size
+        turn = self.policy.prompt_format.turn_ids(slot.observation[len(row.shown) :], row.closed)
+        return len(turn) >= self.max_row_tokens - row.length - self.params.max_tokens
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Drop the other places' rows."""
+        self._rows = [self._rows[place] for place in places]
+        if self._decoder is not None:
+            self._decoder.keep(places)
+
+    def _extend(self, place: int, slot: Slot, decoder: Decoder) -> None:
+        """Set the ids to add to a row: a prompt that extends what the row shows continues it."""
+        row, form = self._rows[place], self.policy.prompt_format
+        row.new_row = not row.shown or not slot.observation.startswith(row.shown)
+        if row.new_row:
+            decoder.restart(place)
+            longest = self.max_row_tokens - self.params.max_tokens
+            begun = () if row.shown else slot.attempt.row
+            row.added = list(begun) or form.first_ids(slot.observation)[-longest:]
+        else:
+            row.added = form.turn_ids(slot.observation[len(row.shown) :], row.closed)
+
+    def _uniforms(self, slots: Sequence[Slot]) -> np.ndarray:
+        """[slots, max_tokens] noise; the attempt's seed is in the key, so a task played twice draws twice."""
+        rows = []
+        for slot in slots:
+            key, attempt = f"{self.seed}/{slot.attempt.seed}", slot.attempt
+            rows.append(noise(key, attempt.task_id, attempt.member, slot.turn, self.params.max_tokens))
+        return np.stack(rows)
+
+    def _response(self, slot: Slot, row: _Row, sampled: Sampled) -> Response:
+        """The response with its tokens; the row then shows prompt and response."""
+        text = self.policy.decode(sampled.ids)
+        tokens = StepTokens(
+            prompt_ids=tuple(row.added),
+            sampled_ids=sampled.ids,
+            logprobs=sampled.logprobs,
+            new_row=row.new_row,
+            action_span=action_tokens(self.policy, sampled.ids, text, row.format),
+        )
+        row.shown = slot.observation + text
+        row.closed = sampled.ids[-1] in self.policy.stop_ids
+        return Response(text, tokens)
+
+
+def action_tokens(
+    policy: Policy, ids: Sequence[int], text: str, response_format: ResponseFormat
+) -> tuple[int, int]:
+    """Token range that covers the action's characters; the whole response in the plain format."""
+    if response_format == "plain":
+        return 0, len(ids)
+    span = parse_response(text, response_format).action_span
+    if span[0] == span[1]:  # no action in the response
+        return 0, 0
+    ends = [len(policy.decode(ids[: i + 1])) for i in range(len(ids))]
+    start = next((i for i, end in enumerate(ends) if end > span[0]), len(ids))
+    stop = next((i + 1 for i, end in enumerate(ends) if end >= span[1]), len(ids))
+    return start, max(start, stop)

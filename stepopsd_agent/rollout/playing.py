@@ -1,0 +1,275 @@
+"""The one road from agents to records: `play` lets any agent play attempts in several environments at once.
+
+The record made by `RecordEpisode` is the only thing that leaves: evaluation counts it, the learner trains
+on it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, SupportsFloat
+
+import gymnasium as gym
+
+from stepopsd_agent.tasks.agents.base import Agent
+from stepopsd_wrappers import Episode, PromptSnapshot, StepTokens, recorder
+from stepopsd_wrappers.text_history import text_history
+
+StepResult = tuple[str, SupportsFloat, bool, bool, dict[str, Any]]
+"""The return value of ``env.step``."""
+OnEpisode = Callable[[Episode], None]
+FAILURE_LIMIT = 20
+"""Failed episodes in a row after which a run gives up: a server that is gone stays gone."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One episode to be played.
+
+    Attributes:
+        task_id: the task.
+        seed: of the reset; sampling noise depends on it, too.
+        group: number of the group of attempts at one task that are compared with each other.
+        member: number of the attempt in its group.
+        snapshot: where the attempt begins; None at the beginning of the task.
+        row: ids that the first response continues, for an attempt that begins at a snapshot.
+    """
+
+    task_id: str
+    seed: int
+    group: int = 0
+    member: int = 0
+    snapshot: PromptSnapshot | None = None
+    row: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Response:
+    """An agent's answer to an observation: its text, and the tokens where a language model sampled them."""
+
+    text: str
+    tokens: StepTokens | None = None
+
+
+@dataclass
+class Slot:
+    """One running episode.
+
+    Attributes:
+        env: a stack with `RecordEpisode` in it.
+        number: place of the attempt among those that are played.
+        attempt: the attempt being played.
+        observation: the latest one; a prompt where the stack makes prompts.
+        info: that came with it.
+        turn: number of responses so far.
+    """
+
+    env: gym.Env[str, str]
+    number: int
+    attempt: Attempt
+    observation: str
+    info: dict[str, Any]
+    turn: int = 0
+
+
+class BatchAgent(Protocol):
+    """Plays several episodes side by side, one in each place; `OneAtATime` makes one of an `Agent`."""
+
+    def begin(self, place: int, slot: Slot) -> None:
+        """A new episode begins in this place."""
+
+    def act(self, slots: Sequence[Slot]) -> list[Response]:
+        """Answer the latest observation of every place."""
+        ...
+
+    def is_full(self, place: int, slot: Slot) -> bool:
+        """Whether the agent cannot go on with this episode, which is then closed as truncated."""
+        ...
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Only these places remain, renumbered in this order."""
+
+
+class OneAtATime:
+    """An `Agent`, which plays one episode at a time, as a `BatchAgent` with a single place."""
+
+    def __init__(self, agent: Agent) -> None:
+        """Wrap the agent."""
+        self._agent = agent
+
+    def begin(self, place: int, slot: Slot) -> None:
+        """Reset the agent."""
+        if place:
+            raise ValueError("an agent with reset and act plays one episode at a time; give one environment")
+        self._agent.reset(slot.attempt.seed, slot.observation, slot.info)
+
+    def act(self, slots: Sequence[Slot]) -> list[Response]:
+        """Ask the agent."""
+        return [Response(self._agent.act(slot.observation, slot.info)) for slot in slots]
+
+    def is_full(self, place: int, slot: Slot) -> bool:
+        """Never."""
+        return False
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Nothing to remember."""
+
+
+def play(
+    agent: BatchAgent,
+    envs: Sequence[gym.Env[str, str]],
+    attempts: Sequence[Attempt],
+    *,
+    run: str = "",
+    update: int = 0,
+    on_episode: OnEpisode | None = None,
+) -> list[Episode]:
+    """Play every attempt once and return the records in the order of ``attempts``.
+
+    Args:
+        agent: who acts.
+        envs: stacks with `RecordEpisode`; a stack whose episode is over takes the next attempt at once.
+        attempts: the attempts to play.
+        run: run name for the records.
+        update: update number for the records.
+        on_episode: called with each record as it finishes (progress bars).
+
+    Returns:
+        One episode per attempt; an episode that met an error of the environment carries it in its last step.
+    """
+    queue = list(enumerate(attempts))[::-1]
+    done: dict[int, Episode] = {}
+
+    def start(place: int, env: gym.Env[str, str]) -> Slot:
+        slot = _begun(env, *queue.pop(), run, update)
+        agent.begin(place, slot)
+        return slot
+
+    slots = [start(place, env) for place, env in enumerate(envs[: len(queue)])]
+    while slots:
+        responses = agent.act(slots)
+        kept = []
+        for place, (slot, response) in enumerate(zip(slots, responses, strict=True)):
+            if _respond(slot, response) or agent.is_full(place, slot):
+                done[slot.number] = _finish(slot)
+                if on_episode:
+                    on_episode(done[slot.number])
+                if not queue:
+                    continue
+                slots[place] = start(place, slot.env)
+            kept.append(place)
+        if len(kept) < len(slots):
+            slots = [slots[place] for place in kept]
+            agent.keep(kept)
+    return [done[number] for number in range(len(attempts))]
+
+
+def play_agent(
+    agent: Agent,
+    env: gym.Env[str, str],
+    task_ids: Sequence[str],
+    seed: int,
+    on_episode: OnEpisode | None = None,
+) -> list[Episode]:
+    """Let an agent play the tasks once each and return the records.
+
+    Args:
+        agent: anything with ``reset`` and ``act``.
+        env: a stack with `RecordEpisode` in it.
+        task_ids: tasks in order.
+        seed: of the first episode; the k-th uses seed + k.
+        on_episode: called with each record as it finishes.
+    """
+    attempts = [Attempt(task_id, seed + k, group=k) for k, task_id in enumerate(task_ids)]
+    return play(OneAtATime(agent), [env], attempts, on_episode=on_episode)
+
+
+def begin(
+    env: gym.Env[str, str], attempt: Attempt, run: str = "", update: int = 0
+) -> tuple[str, dict[str, Any]]:
+    """Reset a recorded environment to an attempt's task; the record gets the attempt's identity."""
+    recorder(env).identify(run=run, update=update, group=attempt.group, member=attempt.member)
+    return env.reset(seed=attempt.seed, options={env.get_wrapper_attr("task_option"): attempt.task_id})
+
+
+def step_recorded(env: gym.Env[str, str], action: str) -> StepResult | None:
+    """Step a recorded environment; None when it raised: the record has the error, other episodes go on."""
+    before = recorder(env).last_episode
+    try:
+        return env.step(action)
+    except Exception:
+        record = recorder(env).last_episode
+        if record is None or record is before or not record.failed:
+            raise  # not the environment's error: the recorder would have it
+        return None
+
+
+def _begun(env: gym.Env[str, str], number: int, attempt: Attempt, run: str, update: int) -> Slot:
+    """A slot at the beginning of its attempt."""
+    if attempt.snapshot is None:
+        return Slot(env, number, attempt, *begin(env, attempt, run, update))
+    recorder(env).identify(run=run, update=update, group=attempt.group, member=attempt.member)
+    prompt = text_history(env).restore(attempt.snapshot)
+    before = attempt.snapshot.episode.steps
+    return Slot(env, number, attempt, prompt, before[-1].info, turn=len(before) - 1)
+
+
+def _respond(slot: Slot, response: Response) -> bool:
+    """Give a response to the environment; True when the episode is over."""
+    if response.tokens is not None:
+        recorder(slot.env).annotate(response.tokens)
+    slot.turn += 1
+    result = step_recorded(slot.env, response.text)
+    if result is None:
+        return True
+    slot.observation, _, terminated, truncated, slot.info = result
+    return bool(terminated or truncated)
+
+
+def _finish(slot: Slot) -> Episode:
+    """The record of the slot's episode; one that is still running is closed as truncated."""
+    record = recorder(slot.env)
+    record.close_episode()
+    assert record.last_episode is not None  # the agent has acted at least once
+    return record.last_episode
+
+
+class EnvironmentDownError(RuntimeError):
+    """The environment failed `FAILURE_LIMIT` times in a row; the message quotes the last error.
+
+    Attributes:
+        episodes: records of the attempts that failed.
+    """
+
+    def __init__(self, episodes: tuple[Episode, ...]) -> None:
+        super().__init__(
+            f"the environment failed {len(episodes)} times in a row, the last time with "
+            f"{episodes[-1].steps[-1].error}. Restore the service or data it needs, then go on"
+        )
+        self.episodes = episodes
+
+
+class Failures:
+    """Counts the episodes in a row that an error of the environment ended.
+
+    A step that did something ends the row; an answer or an invalid action does not, as it asks nothing of
+    what may have failed.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._row: list[Episode] = []
+
+    def note(self, episode: Episode) -> None:
+        """Count a finished episode.
+
+        Raises:
+            EnvironmentDownError: it was the last one to put up with.
+        """
+        *before, last = episode.steps[1:]
+        done = before if last.error else [*before, last]
+        if any(step.info["step"]["kind"] in ("act", "search") for step in done):
+            self._row.clear()
+        if last.error:
+            self._row.append(episode)
+        if len(self._row) >= FAILURE_LIMIT:
+            raise EnvironmentDownError(tuple(self._row))

@@ -1,0 +1,130 @@
+"""A plan as text: memory, tokens and time to expect of a training run."""
+
+from dataclasses import dataclass
+
+import torch
+
+from stepopsd_agent.config import RunConfig
+from stepopsd_agent.models.policy import weight_type
+from stepopsd_agent.run.planning.device_speed import measured_rates
+from stepopsd_agent.run.planning.lengths import expected_lengths
+from stepopsd_agent.run.planning.model_shape import Shape, model_shape
+from stepopsd_agent.run.planning.plan import (
+    SHARE_OF_RATE,
+    Lengths,
+    Rates,
+    host_memory,
+    memory_by_part,
+    seconds_by_part,
+    tokens_by_part,
+)
+from stepopsd_agent.run.progress import duration
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """Everything that the figures are made from."""
+
+    config: RunConfig
+    needs: frozenset[str]
+    shape: Shape
+    lengths: Lengths
+    weight: torch.dtype
+
+
+def plan_text(
+    config: RunConfig,
+    needs: frozenset[str],
+    *,
+    steps: float | None = None,
+    response_tokens: float | None = None,
+    rate: float | None = None,
+    bandwidth: float | None = None,
+) -> str:
+    """The plan of a run.
+
+    Args:
+        config: its settings.
+        needs: columns that the credit method reads.
+        steps: per episode; as many as there may be when absent.
+        response_tokens: per step; as many as there may be when absent.
+        rate: matmul rate of the device in TFLOP/s; measured when absent and the device is here.
+        bandwidth: of its memory in GB/s; likewise.
+    """
+    weight = weight_type(config.model.dtype, config.device)
+    shape = model_shape(config.model, config.learner.lora, weight)
+    lengths, basis = expected_lengths(config, steps, response_tokens)
+    planned = _Planned(config, needs, shape, lengths, weight)
+    return "\n".join(
+        [
+            _model_line(planned),
+            "\n".join(["assumptions:", *(f"  {one}" for one in basis)]),
+            _table("memory on the device", _memory(planned)),
+            _table("tokens per update, at most", _tokens(planned)),
+            _time(planned, rate, bandwidth),
+        ]
+    )
+
+
+def _model_line(p: _Planned) -> str:
+    shape = p.shape
+    trained = "" if shape.trained == shape.parameters else f", {shape.trained / 1e6:,.1f} M of them trained"
+    return (
+        f"{p.config.model.path}: {shape.parameters / 1e6:,.1f} M parameters in {p.weight}{trained}; "
+        f"{shape.layers} layers of width {shape.hidden}"
+    )
+
+
+def _memory(p: _Planned) -> dict[str, str]:
+    found = memory_by_part(p.config, p.shape, p.lengths, p.weight.itemsize)
+    host = host_memory(p.config, p.shape, p.weight.itemsize)
+    return {**{name: size(count) for name, count in found.items()}, "copies on the host": size(host)}
+
+
+def _tokens(p: _Planned) -> dict[str, str]:
+    found = tokens_by_part(p.config, p.needs, p.lengths)
+    rounds = p.config.rollout.max_rounds
+    more = {"playing, if no group ever varies": f"times {rounds}"} if rounds > 1 else {}
+    return {**{name: f"{count:,}" for name, count in found.items()}, **more}
+
+
+def _time(p: _Planned, rate: float | None, bandwidth: float | None) -> str:
+    rates, told = _rates(p, rate, bandwidth)
+    if rates is None:
+        return told
+    parts = seconds_by_part(p.config, p.shape, p.needs, p.lengths, rates, p.weight.itemsize)
+    whole = sum(parts.values())
+    rows = {name: f"{value:,.1f} s" for name, value in parts.items()}
+    rows["an update"] = f"{whole:,.1f} s"
+    rows[f"{p.config.updates} updates, without evaluations"] = duration(whole * p.config.updates)
+    return _table(f"time, at most, at {SHARE_OF_RATE:.0%} of {told}", rows)
+
+
+def _rates(p: _Planned, rate: float | None, bandwidth: float | None) -> tuple[Rates | None, str]:
+    """Stated rates, or measured ones where the device is here; and in words."""
+    here = p.config.device == "cpu" or torch.cuda.is_available()
+    if rate is None and not here:
+        return None, (
+            f"time: {p.config.device} is not here to be measured; give --rate TFLOPS and --bandwidth GB_PER_S"
+        )
+    found = measured_rates(torch.device(p.config.device), p.weight) if here else None
+    flops = rate * 1e12 if rate else found.flops if found else 0.0
+    # Where only the first is stated: what accelerators of the last years have of it, 300 operations a byte.
+    reading = bandwidth * 1e9 if bandwidth else found.bytes if found else flops / 300
+    stated = "the stated" if rate else "the measured"
+    return Rates(flops, reading), f"{stated} {flops / 1e12:,.3g} TFLOP/s, {reading / 1e9:,.0f} GB/s"
+
+
+def _table(title: str, rows: dict[str, str]) -> str:
+    width = max(map(len, rows))
+    right = max(map(len, rows.values()))
+    return "\n".join([f"{title}:", *(f"  {name:<{width}}  {value:>{right}}" for name, value in rows.items())])
+
+
+def size(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:,.4g} {unit}"
+        count /= 1024
+    return f"{count:,.1f} GiB"

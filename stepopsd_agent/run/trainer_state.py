@@ -1,0 +1,63 @@
+"""The state of a trainer, to and from checkpoints."""
+
+from typing import Any
+
+from torch import Tensor
+
+from stepopsd_agent.learner.optimizer_state import load_optimizer, optimizer_tensors
+from stepopsd_agent.run.alarms import AlarmState
+from stepopsd_agent.run.trainer import Counters, Trainer
+
+
+def trainer_tensors(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
+    """Everything a checkpoint must hold as tensors, by file."""
+    learner, critic = trainer.learner, trainer.critic
+    masters = learner.masters.tensors()
+    moments = {f"optimizer_{k}": optimizer_tensors(o)[0] for k, o in enumerate(learner.optimizers)}
+    return {
+        "model": trainer.policy.state(),
+        "teacher": trainer.teacher,
+        "initial": trainer.initial,
+        **({"masters": masters} if masters else {}),
+        **moments,
+        **({} if critic is None else critic.tensors()),
+    }
+
+
+def trainer_state(trainer: Trainer) -> dict[str, Any]:
+    """Everything else a checkpoint must hold, JSON-able."""
+    critic = trainer.critic
+    return {
+        "update": trainer.update,
+        "counters": vars(trainer.counters),
+        "alarms": trainer.alarms.to_json(),
+        "optimizers": [optimizer_tensors(o)[1] for o in trainer.learner.optimizers],
+        "critic": {} if critic is None else critic.state(),
+        "budgets": {"update": trainer.learner.budget.tokens, "scoring": trainer.scorer.budget.tokens},
+    }
+
+
+def restore_trainer(trainer: Trainer, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+    """Continue from a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint belongs to another model or other optimizers.
+    """
+    learner = trainer.learner
+    if len(state["optimizers"]) != len(learner.optimizers):
+        raise ValueError(
+            f"it has {len(state['optimizers'])} optimizers, this run {len(learner.optimizers)}; resume with "
+            "the learner.muon_lr of the run that wrote it"
+        )
+    trainer.policy.load_state(tensors["model"])
+    learner.masters.restore(tensors.get("masters", {}))  # half-precision models have them
+    trainer.teacher, trainer.initial = tensors["teacher"], tensors["initial"]
+    learner.reference = trainer.initial
+    for k, (optimizer, rest) in enumerate(zip(learner.optimizers, state["optimizers"], strict=True)):
+        load_optimizer(optimizer, tensors[f"optimizer_{k}"], rest)
+    if trainer.critic is not None:
+        trainer.critic.restore(tensors, state["critic"])
+    learner.budget.tokens = state["budgets"]["update"]
+    trainer.scorer.budget.tokens = state["budgets"]["scoring"]
+    trainer.alarms = AlarmState.from_json(state["alarms"])
+    trainer.update, trainer.counters = state["update"], Counters(**state["counters"])

@@ -1,0 +1,28 @@
+"""What all credit methods share: schedules of their fields."""
+
+import pytest
+
+from stepopsd_agent import credit
+
+
+def test_linear_decay_falls_to_zero_and_stays() -> None:
+    """The paper's decay over 50 updates."""
+    # 1 - 0/50, 1 - 1/50, 1 - 25/50, 1 - 49/50, then 0
+    values = [credit.linear_decay(update, 50) for update in (0, 1, 25, 49, 50, 51, 1000)]
+    assert values == pytest.approx([1.0, 0.98, 0.5, 0.02, 0.0, 0.0, 0.0])
+    assert values[4] == 0.0  # exactly: a method may then skip its teacher
+
+
+def test_linear_decay_refuses_what_makes_no_sense() -> None:
+    """A decay over no updates, and updates before the first."""
+    with pytest.raises(ValueError, match="decay_updates is 0"):
+        credit.linear_decay(3, 0)
+    with pytest.raises(ValueError, match="update is -1"):
+        credit.linear_decay(-1, 50)
+
+
+def test_scaled_multiplies_the_scheduled_fields_alone() -> None:
+    """Those that the method names; its other fields stay."""
+    method = credit.make("step_opsd", lambda_mix=0.4, alpha_clip=0.1)
+    half = credit.scaled(method, 0.5)
+    assert half == credit.make("step_opsd", lambda_mix=0.2, alpha_clip=0.1)

@@ -1,0 +1,78 @@
+"""Groups of attempts: which are played, which can be learned from, and measures over their episodes."""
+
+from dataclasses import replace
+
+import pytest
+
+from stepopsd_agent.rollout.grouping import (
+    episode_metrics,
+    groups,
+    mixed_groups,
+    repetition_metrics,
+    valid_episodes,
+    whole_groups,
+)
+from stepopsd_agent.tasks import make_plain_env, task_ids
+from tests.agent.batch.test_batch import episode as sampled_episode
+from tests.agent.batch.test_batch import tokens
+from tests.agent.hindsight.test_prompt import episode
+from tests.agent.rollout.test_language_model import play
+from tests.helpers.runs import run_config, taught
+
+
+def test_groups_play_every_task_once_per_pass() -> None:
+    """Groups share task and seed, passes have orders of their own, and the run's seed decides all."""
+    env = make_plain_env(run_config(env={"num_games": 6}).env)
+    ids = task_ids(env)
+    played = [groups(env, count=2, size=3, seed=5, update=update) for update in range(6)]
+    assert all(len(one) == 6 for one in played)
+    for one in played:
+        for group in (0, 1):
+            mine = [attempt for attempt in one if attempt.group == group]
+            assert len({(attempt.task_id, attempt.seed) for attempt in mine}) == 1
+            assert [attempt.member for attempt in mine] == [0, 1, 2]
+    order = [attempt.task_id for one in played for attempt in one if attempt.member == 0]
+    assert sorted(order[:6]) == sorted(order[6:]) == sorted(ids)
+    assert order[:6] != order[6:]
+    assert played[3] == groups(env, count=2, size=3, seed=5, update=3)
+    assert played != [groups(env, count=2, size=3, seed=6, update=update) for update in range(6)]
+
+
+def test_mixed_groups_are_those_whose_returns_differ() -> None:
+    """Neither all won nor all lost."""
+    records = [episode(0, 0, True), episode(0, 1, False), episode(1, 0, True), episode(1, 1, True)]
+    assert mixed_groups(records) == records[:2]
+
+
+def test_whole_groups_are_those_without_an_error() -> None:
+    """One failed attempt takes its group along; the valid episodes are all others."""
+    records = [episode(0, 0, True), episode(0, 1, False), episode(1, 0, True), episode(1, 1, True)]
+    broken = replace(records[2].steps[-1], error="RuntimeError: broke")
+    records[2] = replace(records[2], steps=(*records[2].steps[:-1], broken))
+    assert whole_groups(records) == records[:2]
+    assert valid_episodes(records) == [*records[:2], records[3]]
+
+
+@pytest.mark.samples
+def test_metrics_of_episodes_are_plain_means() -> None:
+    """Over episodes, and over steps."""
+    episodes = play(taught())
+    metrics = episode_metrics(episodes)
+    steps = [step for episode in episodes for step in episode.steps[1:]]
+    assert metrics["train/success"] == sum(e.success for e in episodes) / len(episodes)
+    assert metrics["train/steps"] == len(steps) / len(episodes)
+    assert metrics["train/valid"] == sum(step.info["step"]["valid"] for step in steps) / len(steps)
+
+
+def test_repetition_counts_steps_and_runs_of_tokens() -> None:
+    """The same command three times in sight of one room; the first response stutters.
+
+    Of its 9 runs of four tokens 4 are new; the others' 3 all are.
+    """
+    plain, stutter = (1, 2, 3, 4, 5, 6), (1, 2, 3, 4) * 3
+    record = sampled_episode(*(tokens(1, *ids) for ids in (stutter, plain, plain)))
+    alike = tuple(replace(step, observation="a room", action="look") for step in record.steps)
+    shares = repetition_metrics([replace(record, steps=alike)])
+    assert shares["signal/repeated_steps"] == pytest.approx(2 / 3)
+    assert shares["signal/repeated_ngrams"] == pytest.approx(5 / (9 + 2 * 3))
+    assert repetition_metrics([]) == {"signal/repeated_steps": 0.0, "signal/repeated_ngrams": 0.0}

@@ -1,0 +1,95 @@
+"""Any agent plays through one road, and every episode of it is a record."""
+
+from dataclasses import replace
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import pytest
+
+from stepopsd_agent.rollout.language_model import rollout
+from stepopsd_agent.rollout.playing import Attempt, OneAtATime, play, play_agent
+from stepopsd_agent.tasks import env_arguments, make_plain_env, task_ids
+from stepopsd_agent.tasks.agents import RandomAgent
+from stepopsd_wrappers import Episode, TextHistory, make_text_env, replay
+from tests.agent.rollout.test_language_model import GAMES, PARAMS, attempts, sampled
+from tests.agent.rollout.test_language_model import play as play_all
+from tests.helpers.runs import run_config, taught
+
+
+def test_play_agent_records_every_game_under_its_own_seed() -> None:
+    """In order, told of one by one, and replayable."""
+    env = make_plain_env(run_config(env={"num_games": 3}).env)
+    told: list[Episode] = []
+    episodes = play_agent(RandomAgent(), env, task_ids(env), seed=5, on_episode=told.append)
+    assert episodes == told
+    assert [(e.task_id, e.seed, e.group) for e in episodes] == [
+        (name, 5 + k, k) for k, name in enumerate(task_ids(env))
+    ]
+    assert all(replay(episode).equal for episode in episodes)
+
+
+def test_play_agent_plays_the_same_every_time() -> None:
+    """Equal seeds, equal records; another seed, other commands."""
+    env = make_plain_env(run_config(env={"num_games": 2}).env)
+    ids = task_ids(env)
+    first = play_agent(RandomAgent(), env, ids, seed=0)
+    assert play_agent(RandomAgent(), env, ids, seed=0) == first
+    other = play_agent(RandomAgent(), env, ids, seed=1)
+    assert [s.action for s in other[0].steps] != [s.action for s in first[0].steps]
+
+
+def test_play_refuses_a_second_environment_for_an_agent_of_one_place() -> None:
+    """Its memory is of one episode; the message says what to give."""
+    config = run_config(env={"num_games": 2}).env
+    envs = [make_plain_env(config) for _ in range(2)]
+    two = [Attempt(name, seed=0) for name in task_ids(envs[0])]
+    with pytest.raises(ValueError, match="give one environment"):
+        play(OneAtATime(RandomAgent()), envs, two)
+
+
+class Breaking(gym.Wrapper[str, str, str, str]):
+    """Fails at the second step of every episode with the seed 13."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Note the seed."""
+        self.seed, self.count = seed, 0
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: str) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Fail when due."""
+        self.count += 1
+        if self.seed == 13 and self.count == 2:
+            raise RuntimeError("the simulator broke")
+        return self.env.step(action)
+
+
+@pytest.mark.samples
+def test_play_keeps_an_error_of_the_environment_as_a_record() -> None:
+    """The others go on, and so does the slot it happened in."""
+    policy = taught("float64")
+    envs = [
+        make_text_env(Breaking(gym.make(GAMES.id, **env_arguments(GAMES))), format="plain") for _ in range(2)
+    ]
+    played = [replace(attempt, seed=13) if k == 1 else attempt for k, attempt in enumerate(attempts())]
+    episodes = rollout(policy, envs, played, PARAMS, seed="test")
+    assert [e.steps[-1].error for e in episodes] == [None, "RuntimeError: the simulator broke", *[None] * 4]
+    assert episodes[1].num_steps == 2 and not episodes[1].success
+    others = [e for k, e in enumerate(episodes) if k != 1]
+    assert sampled(others) == sampled([e for k, e in enumerate(play_all(policy, slots=2)) if k != 1])
+
+
+@pytest.mark.samples
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, AssertionError])
+def test_play_does_not_keep_its_own_mistakes(
+    fault: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails outside the environment, or is no error at all, ends the play."""
+
+    def wrong(self: gym.Env[str, str], action: str) -> None:
+        raise fault("not the environment")
+
+    monkeypatch.setattr(TextHistory, "step", wrong)
+    with pytest.raises(fault):
+        play_all(taught())

@@ -1,0 +1,50 @@
+"""Tables of success: rates with their intervals, in all and by task type, and how they are printed."""
+
+from dataclasses import replace
+from typing import Any
+
+from stepopsd_agent.ops.intervals import wilson
+from stepopsd_agent.rollout.success import success_table, table_text
+from stepopsd_wrappers import Episode
+from tests.helpers.text_env import make_episode
+
+
+def outcome(task_type: str, won: bool, error: str | None = None) -> Episode:
+    """A record of two steps."""
+    episode = make_episode(num_steps=2)
+    info: dict[str, Any] = {**episode.steps[0].info, "task_type": task_type}
+    first, middle, last = episode.steps
+    last = replace(last, error=error, info={} if error else {**info, "won": won})
+    return replace(episode, steps=(replace(first, info=info), middle, last))
+
+
+def test_success_table_counts_by_type_and_leaves_errors_out() -> None:
+    """3 of 4, 2 of 2 and 1 of 2 by type; an episode that met an error is no failure."""
+    episodes = [outcome("pick", True), outcome("pick", True), outcome("heat", True), outcome("heat", False)]
+    table = success_table([*episodes, outcome("heat", False, error="RuntimeError: broke")])
+    assert (table["success"], table["n"], table["errors"]) == (0.75, 4, 1)
+    assert tuple(table["ci95"]) == wilson(3, 4)
+    assert table["mean_steps"] == 2
+    assert list(table["by_task_type"]) == ["heat", "pick"]
+    assert {k: (v["success"], v["n"]) for k, v in table["by_task_type"].items()} == {
+        "heat": (0.5, 2),
+        "pick": (1.0, 2),
+    }
+
+
+def test_success_table_of_nothing_knows_nothing() -> None:
+    """No division by zero."""
+    table = success_table([])
+    assert (table["success"], table["n"], table["ci95"]) == (0.0, 0, [0.0, 1.0])
+
+
+def test_table_text_is_aligned() -> None:
+    """One heading, one line each, all columns below each other."""
+    rows = {"short": {"success": 0.5, "n": 4, "ci95": [0.15, 0.85]}}
+    rows["a much longer name"] = {"success": 1.0, "n": 1000, "ci95": [0.996, 1.0]}
+    lines = table_text("agent", rows).splitlines()
+    assert lines == [
+        "agent               success    95 % interval  games",
+        "short                 50.0%   15.0% to 85.0%      4",
+        "a much longer name   100.0%  99.6% to 100.0%   1000",
+    ]

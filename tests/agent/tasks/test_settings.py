@@ -1,0 +1,122 @@
+"""Settings of an environment, derived from its constructor: names, types, defaults and help."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, Literal
+
+import gymnasium as gym
+import pytest
+
+from stepopsd_agent.config import EnvConfig, EvalConfig
+from stepopsd_agent.tasks import TaskSpec, constructor_settings, env_arguments, env_section, eval_section
+from stepopsd_agent.tasks.settings import flag_type
+from tests.helpers.countdown import Countdown
+
+ENV_ID = "somebody/Countdown-v0"
+SPEC = TaskSpec()
+
+
+class Named(Countdown):
+    """Counts down for somebody."""
+
+    def __init__(
+        self,
+        step_limit: int = 20,
+        names: Sequence[str] = ("Ann",),
+        folder: str | os.PathLike[str] | None = None,
+        choose: Callable[[str], str] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            step_limit: steps until
+                an episode is truncated.
+            names: who counts.
+            folder: where numbers come from.
+            choose: no text can say it.
+            render_mode: as in Gymnasium.
+        """
+        super().__init__(step_limit=step_limit, render_mode=render_mode)
+
+
+class Demanding(Countdown):
+    """Has an argument that must be given."""
+
+    def __init__(self, number: int, render_mode: str | None = None) -> None:
+        super().__init__(render_mode=render_mode)
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment of somebody else's, known to Gymnasium and to the learner."""
+    entries = {ENV_ID: f"{__name__}:SPEC"}
+    monkeypatch.setattr("stepopsd_agent.tasks.registry._ENTRIES", entries)
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.envs.registration.registry))
+    gym.register(ENV_ID, entry_point=f"{__name__}:Named", kwargs={"step_limit": 9})
+
+
+@pytest.mark.usefixtures("registered")
+def test_settings_are_the_arguments_that_a_flag_can_have() -> None:
+    """With the registration's defaults before the constructor's, and their help on one line."""
+    found = constructor_settings(ENV_ID)
+    assert list(found) == ["step_limit", "names", "folder"]
+    assert [one.default for one in found.values()] == [9, ("Ann",), None]
+    assert [one.type for one in found.values()] == [int, list[str], str | None]
+    assert found["step_limit"].help == "steps until an episode is truncated."
+
+
+@pytest.mark.usefixtures("registered")
+def test_env_arguments_are_complete_and_refuse_others() -> None:
+    """Those given and the defaults; one that the constructor lacks is named with those it has."""
+    config = EnvConfig(ENV_ID, arguments={"names": ["Bob"]})
+    assert env_arguments(config) == {"step_limit": 9, "names": ["Bob"], "folder": None}
+    with pytest.raises(ValueError, match=r"env\.tier is 'tiny', a setting that .* lacks; it has env\.step_l"):
+        env_arguments(config.changed(tier="tiny"))
+
+
+@pytest.mark.usefixtures("registered")
+def test_sections_have_the_shared_settings_and_the_environment_s_own() -> None:
+    """In this order, and the mapping that holds the own ones is no setting itself."""
+    env, held_out = (
+        [spec.name for spec in fields(section(ENV_ID))] for section in (env_section, eval_section)
+    )
+    shared = [spec.name for spec in fields(EnvConfig) if spec.name != "arguments"]
+    assert env == [*shared, "step_limit", "names", "folder"]
+    assert held_out == [*(s.name for s in fields(EvalConfig) if s.name != "arguments"), "episodes"]
+
+
+def test_settings_of_what_gymnasium_does_not_know_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The learner's entry alone makes no environment."""
+    monkeypatch.setattr("stepopsd_agent.tasks.registry._ENTRIES", {ENV_ID: f"{__name__}:SPEC"})
+    with pytest.raises(ValueError, match=f"'{ENV_ID}', which Gymnasium does not know"):
+        constructor_settings(ENV_ID)
+
+
+@pytest.mark.usefixtures("registered")
+def test_settings_need_a_default() -> None:
+    """Every flag may be left out, so the argument that has none is named."""
+    gym.envs.registration.registry.pop(ENV_ID)
+    gym.register(ENV_ID, entry_point=f"{__name__}:Demanding")
+    with pytest.raises(ValueError, match="argument 'number' has no default"):
+        constructor_settings(ENV_ID)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kind"),
+    [
+        (int, int),
+        (Literal["a", "b"], Literal["a", "b"]),
+        (str | None, str | None),
+        (os.PathLike[str], str),
+        (str | os.PathLike[str] | None, str | None),
+        (Sequence[str] | None, list[str] | None),
+        (int | Callable[[], int], int),
+        (Callable[[], int] | None, None),
+        (dict[str, int], None),
+    ],
+)
+def test_flag_type_is_the_part_of_an_annotation_that_text_can_say(annotation: Any, kind: Any) -> None:
+    """Text, numbers, choices and lists of these; None where nothing is left."""
+    assert flag_type(annotation) == kind

@@ -1,0 +1,101 @@
+"""The examples run: in short, with a small model, as a user would start them."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+from stepopsd_agent.run.files.metrics_log import read_rows
+from stepopsd_agent.tasks import constructor_settings, registry
+from stepopsd_envs.testing import check_text_env
+from tests.helpers.command_line import refusal, run
+from tests.helpers.snippets import shortened
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+GUESS = "own_environment:own/GuessNumber-v0"
+
+
+def loop(text: str) -> str:
+    """The training loop of a page or file, from its first import on."""
+    found = re.search(
+        r"^import gymnasium as gym\n(?:(?!```).*\n)*?.*learner\.update\(.*\n", text, re.MULTILINE
+    )
+    assert found is not None
+    return re.sub(r"  # .*", "", found.group())
+
+
+def test_custom_loop_of_the_readme_is_the_example() -> None:
+    """One loop at two places."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = readme[readme.index("## A loop of one's own") :]
+    assert loop(readme) == loop((EXAMPLES / "custom_loop.py").read_text(encoding="utf-8"))
+
+
+@pytest.mark.samples
+def test_custom_loop_updates_the_policy(
+    taught_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As written, but for fewer and shorter episodes of the one game that the model knows."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "warm").symlink_to(taught_model)
+    monkeypatch.chdir(tmp_path)
+    code = shortened((EXAMPLES / "custom_loop.py").read_text(encoding="utf-8"))
+    exec(compile(code, "custom_loop.py", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and all("grad_norm" in line and "kl" in line for line in lines)
+
+
+@pytest.fixture
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The example's folder can be imported from; both registries are as before afterwards."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    yield
+    sys.modules.pop("own_environment", None)
+    gym.registry.pop("own/GuessNumber-v0", None)
+
+
+@pytest.mark.usefixtures("own_environment")
+def test_own_environment_keeps_the_contract() -> None:
+    """The public suite says so."""
+    registry.get(GUESS)
+    check_text_env(gym.make("own/GuessNumber-v0").unwrapped)
+
+
+@pytest.mark.samples
+@pytest.mark.usefixtures("own_environment")
+def test_own_environment_is_cloned_trained_and_evaluated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the commands of the example's first lines, in short; its flags come from its constructor."""
+    warm, trained = tmp_path / "warm", tmp_path / "trained"
+    small = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "vocab_size": 300}
+    shape = [f"--model.{name}={size}" for name, size in small.items()]
+    own = [f"--env.id={GUESS}", "--env.highest=7", "--env.step_limit=3", "--eval.episodes=7", "--threads=1"]
+    clone = ["--warmstart.demonstrations=600", "--warmstart.lr=0.01", "--warmstart.batch_rows=4"]
+    assert run("warmstart", *own, *shape, *clone, f"--out={warm}") == 0
+    assert "of 7 numbers" in capsys.readouterr().out
+    sizes = ["--rollout.tasks=4", "--rollout.group_size=4", "--updates=2", "--learner.lr=0.001"]
+    assert run("train", *own, *sizes, f"--model.path={warm}", f"--out={trained}") == 0
+    assert read_rows(trained / "metrics.jsonl")[-1]["train/valid"] > 0
+    assert json.loads((trained / "summary.json").read_text())["final"]["n"] == 7
+    assert run("eval", *own, "--agent=random") == 0
+    assert run("replay", str(trained)) == 0
+
+
+@pytest.mark.usefixtures("own_environment")
+def test_own_environment_has_the_flags_of_its_constructor(capsys: pytest.CaptureFixture[str]) -> None:
+    """With their help; others are refused by name."""
+    assert list(constructor_settings(GUESS)) == ["highest", "step_limit"]
+    assert run("record", f"--env.id={GUESS}", "--help") == 0
+    assert "the largest number there is" in capsys.readouterr().out
+    assert "env.tier is 'tiny', a setting that" in refusal(
+        capsys, "record", f"--env.id={GUESS}", "--env.tier=tiny"
+    )
+    line = refusal(capsys, "record", "--env.id=own/GuessNumbers-v0")
+    assert "did you mean 'own/GuessNumber-v0'?" in line
