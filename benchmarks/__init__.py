@@ -1,1 +1,1 @@
-"""Measurements: each module is a command that prints figures and exits 1 when a target is missed."""
+"""Benchmarks: each module is a command that prints figures and exits with code 1 if a target is missed."""

@@ -1,4 +1,4 @@
-"""Results as JSON: the figures, the command that made them, and what they depend on."""
+"""Results as JSON: the figures, the command, and the environment."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,5 +9,5 @@ from stepopsd_agent.run.provenance import environment_facts
 
 
 def write_result(path: Path, figures: Mapping[str, Any], command: str) -> None:
-    """Write figures with the command (paths of this machine left out), commit, versions and hardware."""
+    """Write figures with the command (without paths of this machine), commit, versions and hardware."""
     write_json_atomic(path, {**figures, "command": command, **environment_facts()})

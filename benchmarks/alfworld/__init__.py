@@ -1,1 +1,1 @@
-"""The ALFWorld environment: equal to the original, deterministic, fast, solvable."""
+"""Benchmarks of the ALFWorld environment: parity with the original, determinism, speed, oracle."""

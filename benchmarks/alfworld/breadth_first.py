@@ -1,4 +1,4 @@
-"""The reference for the oracle: breadth-first search over all commands and states of the real engine."""
+"""Reference for the oracle: breadth-first search over all commands and states of the engine."""
 
 from collections import deque
 
@@ -11,10 +11,10 @@ _CHANGE_NOTHING = ("look", "inventory", "help", "examine ")
 
 
 def distances(game: Game, start: EngineState, max_states: int) -> Distances | None:
-    """The least number of commands to win from each state that ``start`` leads to; None: it cannot be won.
+    """The least number of commands to win from each state reachable from ``start``; None: it cannot be won.
 
-    None in place of it all when there are more states than ``max_states``. States that differ only in what
-    `look` remembers of things taken are one, given without that memory.
+    Returns None instead of a dict if there are more than ``max_states`` states. States that differ only in
+    `taken`, which `look` uses, count as one; they are returned without it.
     """
     engine = Engine(game)
     start = forgetful(start)
@@ -37,7 +37,7 @@ def distances(game: Game, start: EngineState, max_states: int) -> Distances | No
 
 
 def forgetful(state: EngineState) -> EngineState:
-    """The state without what `look` remembers, on which nothing but its text depends."""
+    """The state without `taken`, which affects only the text of `look`."""
     return state._replace(taken=(0,) * len(state.taken))
 
 
@@ -53,13 +53,13 @@ def _successors(engine: Engine, state: EngineState) -> list[EngineState]:
 
 
 def _backwards(before: dict[EngineState, list[EngineState]], won: list[EngineState]) -> Distances:
-    found: Distances = dict.fromkeys(before)
-    found.update(dict.fromkeys(won, 0))
+    distance_of: Distances = dict.fromkeys(before)
+    distance_of.update(dict.fromkeys(won, 0))
     queue = deque((state, 0) for state in won)
     while queue:
         state, distance = queue.popleft()
         for earlier in before[state]:
-            if found[earlier] is None:
-                found[earlier] = distance + 1
+            if distance_of[earlier] is None:
+                distance_of[earlier] = distance + 1
                 queue.append((earlier, distance + 1))
-    return found
+    return distance_of

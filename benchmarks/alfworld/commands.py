@@ -1,4 +1,4 @@
-"""Seeded commands for comparing engines: a walkthrough, random possible commands, and odd ones, mixed."""
+"""Seeded commands for comparing engines: a walkthrough, mixed with random and malformed commands."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,14 +10,14 @@ _RESTLESS = ("take", "move", "put", "heat", "cool", "clean", "slice", "use", "op
 
 
 class Player:
-    """Chooses the commands of one play; the same seed and the same answers give the same commands.
+    """Chooses the commands of one episode; equal seeds and answers give equal commands.
 
-    Two plays out of three go through the walkthrough before anything is moved, so that the goal is reached;
-    the third comes to it late. All go on afterwards.
+    Two of three seeds play the walkthrough before moving anything, so that the goal is reached; the third
+    plays it late. All continue afterwards.
     """
 
     def __init__(self, seed: int, walkthrough: Sequence[str]) -> None:
-        """Draw the plan of the play."""
+        """Draw the plan of the episode."""
         self._rng = np.random.default_rng([2026, seed])
         self._seen: list[str] = ["look"]
         late = [*["random"] * 24, *walkthrough, *["random"] * 12]
@@ -26,11 +26,11 @@ class Player:
         self._plan = (late, soon, [*calm, *["random"] * 24])[seed % 3]
 
     def commands(self) -> Iterator[str]:
-        """What is played: "random" and "calm" stand for a command that `choose` makes of what is possible."""
+        """The plan: commands, and "random" or "calm" for a command that `choose` draws."""
         yield from self._plan
 
     def choose(self, planned: str, admissible: Sequence[str]) -> str:
-        """The command for a part of the plan, given what is possible."""
+        """The command for an entry of the plan, given the admissible commands."""
         if planned not in ("random", "calm"):
             return planned
         possible = list(admissible)
@@ -42,7 +42,7 @@ class Player:
         self._seen.append(command)
         if self._rng.random() >= ODD_SHARE:
             return command
-        # An odd command of a calm part must not happen to be possible and move something.
+        # In a calm entry, a malformed command must not be admissible by chance and move something.
         odd = self._pick(_odd(command, self._pick(self._seen), int(self._rng.integers(12))))
         return odd if planned == "random" or odd.strip() not in admissible else command
 
@@ -51,7 +51,7 @@ class Player:
 
 
 def _odd(command: str, earlier: str, number: int) -> list[str]:
-    """Commands that people and models send: misspelt, padded, stale, of things that are not there."""
+    """Malformed commands that people and models send: misspelt, padded, outdated, with absent things."""
     verb, _, rest = command.partition(" ")
     return [
         "",

@@ -1,13 +1,13 @@
-"""The same games, seeds and actions give the same episodes in every process and on every Python.
+"""Check that equal games, seeds and actions give equal episodes in every process and version of Python.
 
 ``python -m benchmarks.alfworld.determinism [--games DIR] [--python PATH ...] [--steps N] [--json OUT]
 [--short]``
 
-Plays 10,000 steps of random commands, some impossible, and hashes everything that reset and step return,
-infos included: on generated games and, with ``--games``, on the official games below a folder. It does so
-under three values of PYTHONHASHSEED, and on each Python 3.11, 3.12 and 3.13 that is on the path or given with
-``--python`` and has gymnasium and numpy. The exit code is 1 when a hash differs, 2 for bad input. ``--short``
-plays 2,000 steps.
+The benchmark plays 10,000 steps of random commands, some of them invalid, and hashes everything that reset
+and step return, infos included: on generated games and, with ``--games``, on the official games below a
+folder. It runs under three values of PYTHONHASHSEED, and on each Python 3.11, 3.12 and 3.13 that is on the
+path or given with ``--python`` and has gymnasium and numpy. The exit code is 1 if a hash differs, 2 for bad
+input. ``--short`` plays 2,000 steps.
 """
 
 import argparse
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Run(NamedTuple):
-    """One process: its Python, its hash seed, and what it gave or why it gave nothing."""
+    """One process: its Python, its hash seed, and its hashes, or the reason why there are none."""
 
     python: str
     hash_seed: str
@@ -38,7 +38,7 @@ class Run(NamedTuple):
 
 
 def play(steps: int, settings: dict[str, Any]) -> str:
-    """The hash of everything that the environment said in this many steps."""
+    """Play this many steps and return the hash of everything that the environment returned."""
     import gymnasium as gym
 
     import stepopsd_envs  # noqa: F401  # registers the environments
@@ -58,7 +58,7 @@ def play(steps: int, settings: dict[str, Any]) -> str:
 
 
 def run(python: str, hash_seed: str, steps: int, games: Path | None) -> Run:
-    """Play in a process of its own."""
+    """Play in a new process."""
     command = [python, "-m", "benchmarks.alfworld.determinism", "--child", f"--steps={steps}"]
     command += [] if games is None else [f"--games={games}"]
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "STEPOPSD_CACHE") if name in os.environ}
@@ -74,7 +74,7 @@ def run(python: str, hash_seed: str, steps: int, games: Path | None) -> Run:
 
 
 def child(steps: int, games: Path | None) -> None:
-    """Print the version of this Python, and name and hash of each play."""
+    """Print the version of this Python, and the name and hash of each set of games."""
     played = {"generated": play(steps, {"tier": "small"})}
     if games is not None:
         played["official"] = play(steps, {"games": games})
@@ -83,22 +83,22 @@ def child(steps: int, games: Path | None) -> None:
 
 def pythons(given: Sequence[str]) -> list[str]:
     """The other interpreters to compare: those given, and those on the path."""
-    found = [shutil.which(f"python{version}") for version in VERSIONS]
-    return [*given, *(path for path in found if path is not None)]
+    on_path = [shutil.which(f"python{version}") for version in VERSIONS]
+    return [*given, *(path for path in on_path if path is not None)]
 
 
 def compare(given: Sequence[str], steps: int, games: Path | None) -> tuple[list[Run], list[Run]]:
-    """All runs: those under each hash seed here and those on other Pythons; and those that did not run."""
+    """Run under each hash seed on this Python, and on the others; return successful runs and failed ones."""
     runs = [run(sys.executable, seed, steps, games) for seed in HASH_SEEDS]
     for python in pythons(given):
         other = run(python, "7", steps, games)
         if other.problem or other.python not in {known.python for known in runs}:
             runs.append(other)
-    return [one for one in runs if not one.problem], [one for one in runs if one.problem]
+    return [run_ for run_ in runs if not run_.problem], [run_ for run_ in runs if run_.problem]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="benchmarks.alfworld.determinism", description="Equal episodes.")
     parser.add_argument("--games", type=Path, help="folder of official games, played as well")
     parser.add_argument("--python", action="append", default=[], help="a Python to compare; may be repeated")
@@ -113,15 +113,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         child(steps, games)
         return 0
     done, skipped = compare(arguments.python, steps, games)
-    for one in done:
-        print(f"{one.python}, PYTHONHASHSEED={one.hash_seed}: {one.hashes}")
-    for one in skipped:
-        print(f"not compared: {one.python}: {one.problem}")
+    for run_ in done:
+        print(f"{run_.python}, PYTHONHASHSEED={run_.hash_seed}: {run_.hashes}")
+    for run_ in skipped:
+        print(f"not compared: {run_.python}: {run_.problem}")
     if len(done) < len(HASH_SEEDS):
         print(f"error: {skipped[0].problem}", file=sys.stderr)
         return 2
-    same = all(one.hashes == done[0].hashes for one in done)
-    versions = sorted({one.python for one in done})
+    same = all(run_.hashes == done[0].hashes for run_ in done)
+    versions = sorted({run_.python for run_ in done})
     if arguments.json:
         from benchmarks.output import write_result
 

@@ -1,16 +1,17 @@
-"""Play random games on the native ALFWorld engine and on the original, and compare every answer.
+"""Play games on the native ALFWorld engine and on the original, and compare every answer.
 
 ``python -m benchmarks.alfworld.differential [--data-root DIR] [--json OUT] [--short]`` plays 60 generated
-games and, below DIR (the folder or the archive of the official games), 60 official ones of valid_unseen and
-train. Seeded commands, odd ones among them, go on after the goal is reached. The native engine's answers
-(observation, admissible commands, won, done) are compared with those that TextWorld gave when
-``differential.hashes.json`` was recorded: per game its content, and a hash of all answers.
+games and, below DIR (the folder or the archive of the official games), 60 official games of valid_unseen and
+train. The commands are seeded, include malformed ones and continue after the goal is reached. The native
+engine's answers (observation, admissible commands, won, done) are compared with those of TextWorld recorded
+in ``differential.hashes.json``, which has a hash of the content and of all answers for each game.
 
-``--textworld`` plays every game on TextWorld as well (extra ``alfworld``; ten minutes) and compares answer by
-answer, the hash of the state included. ``--record`` does so for games that are not recorded with their
-present content, and notes the hashes after each; an interrupted recording goes on where it stopped.
+``--textworld`` plays every game on TextWorld as well (extra ``alfworld``; ten minutes) and compares the
+answers one by one, including the hash of the state. ``--record`` does this for games that are not recorded
+with their current content and saves the hashes after each game; an interrupted recording resumes where it
+stopped.
 
-The last line has the figures. The exit code is 0 when nothing differs, 1 when something does, and 2 for input
+The last line has the figures. The exit code is 0 if nothing differs, 1 if something does, and 2 for input
 that cannot be read. ``--short`` plays every sixth game.
 """
 
@@ -46,7 +47,7 @@ SHOWN_DIFFERENCES = 5
 
 
 class Chosen(NamedTuple):
-    """A game to play, by its place in the list, which seeds its commands."""
+    """A game to play, and the seed of its commands."""
 
     seed: int
     game: Game
@@ -54,7 +55,7 @@ class Chosen(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is compared after a reset or a command."""
+    """The values compared after a reset or a command."""
 
     observation: str
     admissible: list[str]
@@ -63,16 +64,16 @@ class Answer(NamedTuple):
 
 
 class Played(NamedTuple):
-    """One game on one engine, or on both: the number of commands, a hash of all answers, what differed."""
+    """Result of one game: number of commands, hash of all answers, differences between the engines."""
 
     commands: int
     hash: str
-    reached: bool  # the goal, at some time
+    reached: bool  # whether the goal was reached at any time
     differences: list[str]
 
 
 class Figures(NamedTuple):
-    """The whole comparison."""
+    """Totals over all games."""
 
     official: int
     generated: int
@@ -82,7 +83,7 @@ class Figures(NamedTuple):
 
 
 def play(chosen: Chosen, with_textworld: bool) -> Played:
-    """Play a game natively; with TextWorld beside it, note where the two part."""
+    """Play a game on the native engine; with TextWorld, play it there as well and note the differences."""
     native, player = Engine(chosen.game), Player(chosen.seed, chosen.game.walkthrough)
     original = TextworldEngine(chosen.game, chosen.file) if with_textworld else None
     digest = blake2b(digest_size=16)
@@ -106,7 +107,7 @@ def play(chosen: Chosen, with_textworld: bool) -> Played:
 
 
 def compare(games: Iterable[Chosen], recorded: dict[str, Any], with_textworld: bool) -> Figures:
-    """Play games and compare them with what is recorded, and with TextWorld if asked."""
+    """Play games and compare them with the recorded hashes, and optionally with TextWorld."""
     official = generated = commands = reached = 0
     differences: list[str] = []
     for chosen in games:
@@ -118,15 +119,16 @@ def compare(games: Iterable[Chosen], recorded: dict[str, Any], with_textworld: b
 
 
 def record(games: Sequence[Chosen], path: Path) -> list[str]:
-    """Play the games that are not recorded as they are now, and note those that the engines agree on.
+    """Play the games whose current content is not recorded, and record those on which the engines agree.
 
-    What is recorded of other games goes, but official ones stay when none are given.
+    Records of other games are dropped; but records of official games are kept if ``games`` has no official
+    ones.
     """
     known = read_hashes(path)["games"] if path.exists() else {}
-    wanted = {chosen.game.task_id for chosen in games}
+    names = {chosen.game.task_id for chosen in games}
     if all(chosen.file is None for chosen in games):
-        wanted |= {name for name in known if not _is_generated(name)}
-    kept = {name: entry for name, entry in known.items() if name in wanted}
+        names |= {name for name in known if not _is_generated(name)}
+    kept = {name: entry for name, entry in known.items() if name in names}
     differences: list[str] = []
     for chosen in games:
         name, content = chosen.game.task_id, chosen.game.content_hash
@@ -144,7 +146,11 @@ def record(games: Sequence[Chosen], path: Path) -> list[str]:
 
 
 def read_hashes(path: Path) -> dict[str, Any]:
-    """The recorded hashes; raises InputError for a file of another kind."""
+    """Read the recorded hashes.
+
+    Raises:
+        InputError: the file cannot be read, or is of another kind.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -152,12 +158,12 @@ def read_hashes(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read ({error}); record the hashes again with --record"
         ) from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("games"), dict):
-        raise InputError(f"{path}: is no {SCHEMA} file; record the hashes again with --record")
+        raise InputError(f"{path}: is not a {SCHEMA} file; record the hashes again with --record")
     return data
 
 
 def official_games(root: Path) -> list[Chosen]:
-    """Games spread evenly over the sorted lists of two splits, so over task types and houses as well."""
+    """Games spread evenly over the sorted lists of two splits, and so over task types and houses."""
     chosen = []
     for number, split in enumerate(OFFICIAL_SPLITS):
         files = find_files(root / split)
@@ -169,7 +175,7 @@ def official_games(root: Path) -> list[Chosen]:
 
 
 def recorded_games(root: Path, recorded: dict[str, Any]) -> list[Chosen]:
-    """The official games that are recorded, below a folder that has them."""
+    """The recorded official games, read below ``root``."""
     files = {name: root / name / GAME_FILE for name in recorded if not _is_generated(name)}
     return [Chosen(recorded[name]["seed"], load_game(file, name), file) for name, file in files.items()]
 
@@ -203,14 +209,14 @@ def _add(digest: "blake2b", command: str, answer: Answer) -> None:
 
 
 def _differs_from(entry: Any, chosen: Chosen, played: Played) -> list[str]:
-    """What is wrong with a game compared with its record."""
+    """The difference between a played game and its record; empty if there is none."""
     name = chosen.game.task_id
     if entry is None:
         return [f"{name}: is not recorded; add it with --record"]
     if (entry["content"], entry["seed"]) != (chosen.game.content_hash, chosen.seed):
-        return [f"{name}: is another game than the one recorded (other data or generator); see --record"]
+        return [f"{name}: content or seed differ from the record (other data or generator); see --record"]
     if (entry["commands"], entry["answers"]) != (played.commands, played.hash):
-        return [f"{name}: the answers are not those recorded; --textworld shows where"]
+        return [f"{name}: the answers differ from the recorded ones; --textworld shows where"]
     return []
 
 
@@ -247,7 +253,7 @@ def _run(arguments: argparse.Namespace) -> Figures:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; return the exit code."""
     arguments = _parser().parse_args(argv)
     try:
         figures = _run(arguments)

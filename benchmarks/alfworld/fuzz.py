@@ -1,20 +1,20 @@
-"""Play random actions, and read damaged game files: nothing may break, and nothing may pass unnoticed.
+"""Fuzz the environment with random actions, and the reader of games with damaged files.
 
 ``python -m benchmarks.alfworld.fuzz [--games DIR] [--actions N] [--files N] [--seed N] [--json OUT]
 [--short]``
 
-Actions are random Unicode (lone surrogates and control characters included), commands changed in a small way,
-and possible ones. No action may raise; one that is not possible has to be marked invalid, be answered with
-"Nothing happens." and leave the hash of the state and the list of commands as they were.
+Actions are random Unicode (including lone surrogates and control characters), slightly changed commands, and
+admissible commands. No action may raise. An action that is not admissible must be marked invalid, be answered
+with "Nothing happens." and change neither the hash of the state nor the list of admissible commands.
 
-Files are cut, overwritten, reworded, bits are flipped, keys are missing or of a wrong type, brackets nested
-100,000 deep. Reading one has to raise ``GameFileError`` naming the file and, unless the file as a whole is
-no JSON object, the field; or to give a game with another content hash, which is then played for a while. A
-change that hits only what play does not depend on, such as a comment, gives the same game and is drawn again;
-these are counted apart.
+Files are truncated, overwritten or reworded, bits are flipped, keys are missing or have a wrong type, and
+brackets are nested 100,000 deep. Reading a damaged file must either raise ``GameFileError`` with the file and
+(unless the whole file is not a JSON object) the field, or give a game with another content hash, which is
+then played for some steps. A change that does not affect play, such as one in a comment, gives the same game
+and is drawn again; such changes are counted separately.
 
-Without ``--games``, a folder of official games, generated games are used. The last line says what was found;
-the exit code is 1 if anything was. ``--short`` plays 100,000 actions.
+Without ``--games``, a folder of official games, generated games are used. The last line has the number of
+problems; the exit code is 1 if there is any. ``--short`` plays 100,000 actions.
 """
 
 import argparse
@@ -38,14 +38,14 @@ from stepopsd_envs.alfworld.export import export_game
 from stepopsd_envs.alfworld.generator import generate_game
 
 ACTIONS, SHORT_ACTIONS, FILES = 1_000_000, 100_000, 200
-GAMES = 40  # more would not be more different
-SEEN = 5_000  # commands kept to be tried elsewhere
+GAMES = 40  # more games would not add variety
+SEEN = 5_000  # commands kept to be tried in other states
 STEPS_ON_A_DAMAGED_GAME = 60
 SHOWN = 5
 
 
 def fuzz_actions(files: Sequence[Path], count: int, seed: int) -> dict[str, Any]:
-    """Play ``count`` random actions; figures, and under "found" what went wrong."""
+    """Play ``count`` random actions; return figures, with the problems under "found"."""
     rng = random.Random(f"actions {seed}")
     env: gym.Env[Any, str] = gym.make("stepopsd/ALFWorld-v0", games=list(files))
     found: list[str] = []
@@ -72,7 +72,7 @@ def fuzz_actions(files: Sequence[Path], count: int, seed: int) -> dict[str, Any]
 
 
 def _problem(action: Any, admissible: list[str], before: Any, text: str, after: Any) -> str:
-    """What a step did wrong; empty if nothing."""
+    """The rule that a step broke; empty if none."""
     possible = isinstance(action, str) and action.strip() in admissible
     if after["step"]["valid"] != possible:
         return f"valid is {after['step']['valid']}"
@@ -84,7 +84,7 @@ def _problem(action: Any, admissible: list[str], before: Any, text: str, after: 
 
 
 def fuzz_files(files: Sequence[Path], count: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Read ``count`` damaged copies; figures, and under "found" what went wrong."""
+    """Read ``count`` damaged copies; return figures, with the problems under "found"."""
     rng = random.Random(f"files {seed}")
     outcomes: Counter[str] = Counter()
     found: list[str] = []
@@ -107,7 +107,7 @@ def fuzz_files(files: Sequence[Path], count: int, seed: int, folder: Path) -> di
 
 
 def _read(damaged: Path, content_hash: str, rng: random.Random) -> str:
-    """What reading a file led to; a game that it gives is played."""
+    """The outcome of reading a damaged file; if it gives another game, play it."""
     try:
         game = load_game(damaged)
     except GameFileError as error:
@@ -125,7 +125,7 @@ def _read(damaged: Path, content_hash: str, rng: random.Random) -> str:
 
 @contextmanager
 def game_files(folder: Path | None) -> Iterator[tuple[list[Path], Path]]:
-    """Official games below a folder, evenly chosen, or generated ones; and a folder to write to."""
+    """Game files (official ones below a folder, evenly chosen, or generated ones), and a scratch folder."""
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         if folder is None:
@@ -136,16 +136,16 @@ def game_files(folder: Path | None) -> Iterator[tuple[list[Path], Path]]:
                 scratch,
             )
             return
-        found = sorted(folder.rglob("game.tw-pddl"))
-        if not found:
+        files = sorted(folder.rglob("game.tw-pddl"))
+        if not files:
             raise FileNotFoundError(
                 f"{folder}: holds no game.tw-pddl; give --games a folder of official games"
             )
-        yield found[:: max(1, len(found) // GAMES)][:GAMES], scratch
+        yield files[:: max(1, len(files) // GAMES)][:GAMES], scratch
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="benchmarks.alfworld.fuzz", description="Random actions and files.")
     parser.add_argument("--games", type=Path, help="folder of official games; without it, generated ones")
     parser.add_argument("--actions", type=int, default=ACTIONS)

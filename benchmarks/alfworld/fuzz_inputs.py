@@ -1,4 +1,4 @@
-"""Random input of the worst kinds: actions of any characters, and damaged game files."""
+"""Random bad input: actions of arbitrary characters, and damaged game files."""
 
 import json
 import random
@@ -32,9 +32,9 @@ Corruption = Callable[[random.Random, bytes], bytes]
 
 
 def random_action(rng: random.Random, admissible: Sequence[str], seen: Sequence[str]) -> object:
-    """An action for ``step``: random characters, a command that is nearly possible, or a possible one.
+    """An action for ``step``: random characters, a near miss of a command, or an admissible command.
 
-    ``seen`` are commands that were possible somewhere, at some time.
+    ``seen`` are commands that were admissible earlier, in any state.
     """
     kind = rng.random()
     if kind < 0.3:
@@ -49,14 +49,14 @@ def random_action(rng: random.Random, admissible: Sequence[str], seen: Sequence[
 
 
 def random_text(rng: random.Random, length: int) -> str:
-    """Characters from all of Unicode, odd ones more often: control signs, lone surrogates, odd blanks."""
+    """Characters of all Unicode; control characters, lone surrogates and rare blanks are more frequent."""
     return "".join(
         rng.choice(ODD_SIGNS) if rng.random() < 0.3 else chr(rng.randrange(0x110000)) for _ in range(length)
     )
 
 
 def near_miss(rng: random.Random, command: str) -> str:
-    """A command changed in a small way, which leaves it possible only if outer blanks were added."""
+    """A slightly changed command, still admissible only if the change is surrounding blanks."""
     place = rng.randrange(len(command) + 1)
     head, tail = command[:place], command[place:]
     return rng.choice(
@@ -80,12 +80,12 @@ def near_miss(rng: random.Random, command: str) -> str:
 
 
 def cut(rng: random.Random, data: bytes) -> bytes:
-    """The file ends early."""
+    """Truncate the file."""
     return data[: rng.randrange(len(data))]
 
 
 def flipped(rng: random.Random, data: bytes) -> bytes:
-    """A few bits are others."""
+    """Flip a few bits."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 8, 64))):
         changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
@@ -93,14 +93,14 @@ def flipped(rng: random.Random, data: bytes) -> bytes:
 
 
 def overwritten(rng: random.Random, data: bytes) -> bytes:
-    """A block holds something else, as after a crash of the disk."""
+    """Overwrite a block, as after a disk failure."""
     start, size = rng.randrange(len(data)), rng.choice((1, 16, 512, 4096))
     block = rng.choice((bytes(size), rng.randbytes(size), data[:size]))
     return data[:start] + block + data[start + size :]
 
 
 def wrong_type(rng: random.Random, data: bytes) -> bytes:
-    """A key has a value that it cannot have, or the whole file has."""
+    """Give a key, or the whole file, a value of a wrong type."""
     content, value = json.loads(data), rng.choice(WRONG_VALUES)
     if rng.random() < 0.1:
         return json.dumps(value).encode()
@@ -109,7 +109,7 @@ def wrong_type(rng: random.Random, data: bytes) -> bytes:
 
 
 def missing(rng: random.Random, data: bytes) -> bytes:
-    """A key that is needed is absent, or has another name."""
+    """Remove or rename a required key."""
     content = json.loads(data)
     key = rng.choice([name for name in _played(content) if name != "walkthrough"])
     value = content.pop(key)
@@ -119,7 +119,7 @@ def missing(rng: random.Random, data: bytes) -> bytes:
 
 
 def nested(rng: random.Random, data: bytes) -> bytes:
-    """Brackets within brackets, in the file itself or in one of its texts."""
+    """Insert deeply nested brackets into the file or one of its texts."""
     opening, closing = rng.choice((("[", "]"), ("(", ")"), ('{"a":', "}")))
     deep = opening * DEEP + rng.choice(("", "1")) + closing * rng.choice((0, DEEP))
     if rng.random() < 0.3:
@@ -132,21 +132,21 @@ def nested(rng: random.Random, data: bytes) -> bytes:
 
 
 def reworded(rng: random.Random, data: bytes) -> bytes:
-    """Words of one of the texts are gone, doubled, exchanged or replaced."""
+    """Delete, double, exchange or replace words of one of the texts."""
     content = json.loads(data)
     key = rng.choice(("pddl_domain", "grammar", "pddl_problem"))
     words = content[key].split(" ")
     for _ in range(rng.choice((1, 1, 2, 5))):
-        one, other = rng.randrange(len(words)), rng.randrange(len(words))
-        words[one] = rng.choice(
-            ("", words[other], words[one] * 2, random_text(rng, 3), "#", '"', "|", "(", ")", "{", "}", ";")
+        place, other = rng.randrange(len(words)), rng.randrange(len(words))
+        words[place] = rng.choice(
+            ("", words[other], words[place] * 2, random_text(rng, 3), "#", '"', "|", "(", ")", "{", "}", ";")
         )
     content[key] = " ".join(words)
     return json.dumps(content).encode()
 
 
 def _played(content: dict[str, Any]) -> list[str]:
-    """The keys that are read, in fixed order."""
+    """The keys that the reader uses, in a fixed order."""
     return [key for key in ("grammar", "pddl_domain", "pddl_problem", "walkthrough") if key in content]
 
 

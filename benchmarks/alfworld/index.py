@@ -1,9 +1,9 @@
-"""How long it takes to index the games of a split, and to open them later.
+"""Time to index the games of a split, and to open them later.
 
 ``python -m benchmarks.alfworld.index --data-root DIR [--split train] [--json OUT] [--short]`` makes the
-environment in a process with an empty cache, in a second one with the cache that the first left, and once
-more in that: with ids, task types, hashes and fingerprint of all games each time, and with a filter. Targets:
-indexed within 10 s, then opened within 0.2 s.
+environment in a process with an empty cache, then in a second process with the cache of the first, and there
+twice more, the last time with a filter. Each time it gets the ids and the fingerprint of all games. Targets:
+indexing within 10 s, opening within 0.2 s.
 """
 
 import argparse
@@ -39,18 +39,18 @@ print(json.dumps([first, again, filtered, games, fingerprint]))
 
 
 def timed(split: str, root: str, cache: str) -> list[Any]:
-    """What the program prints in a process of its own."""
+    """Run the program in a new process and return what it prints."""
     command = [sys.executable, "-c", PROGRAM, split, root]
     environment = {**os.environ, "STEPOPSD_CACHE": cache}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise ValueError(done.stderr.strip().splitlines()[-1])
-    found: list[Any] = json.loads(done.stdout)
-    return found
+    printed: list[Any] = json.loads(done.stdout)
+    return printed
 
 
 def measure(split: str, root: str) -> dict[str, Any]:
-    """Seconds of each way to open the games."""
+    """Seconds to index the games and to open them in each way."""
     with tempfile.TemporaryDirectory() as cache:
         indexed, *_ = timed(split, root, cache)
         opened, again, filtered, games, fingerprint = timed(split, root, cache)
@@ -85,7 +85,7 @@ def report(result: Mapping[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure, print, write; exit code 1 for a missed target, 2 for input that cannot be used."""
+    """Measure, print, write; return 1 for a missed target, 2 for bad input, else 0."""
     parser = argparse.ArgumentParser(description="Time the index of official games.")
     parser.add_argument("--data-root", type=Path, required=True, help="folder with the official splits")
     parser.add_argument("--split", default="train", help="which (default: train)")

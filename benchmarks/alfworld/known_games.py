@@ -1,7 +1,7 @@
-"""Write ``stepopsd_envs/alfworld/release.json``: the hashes that ``stepopsd data alfworld`` compares with.
+"""Write ``stepopsd_envs/alfworld/release.json``, the hashes with which ``stepopsd data alfworld`` compares.
 
-``python -m benchmarks.alfworld.known_games --data-root DIR`` reads the official games below ``DIR``, which
-have to be the published ones: freshly unpacked, not a copy that somebody worked with.
+``python -m benchmarks.alfworld.known_games --data-root DIR`` reads the official games below ``DIR``. They
+must be the published games, freshly unpacked.
 """
 
 import argparse
@@ -13,11 +13,11 @@ from stepopsd_envs.alfworld.official import find_files
 from stepopsd_envs.alfworld.release import PUBLISHED, id_hash
 
 RELEASE = Path(__file__).resolve().parents[2] / "stepopsd_envs" / "alfworld" / "release.json"
-LENGTH = 16  # of the 32 digits of a hash: enough to notice damage
+LENGTH = 16  # of the 32 digits of a hash; enough to detect damage
 
 
 def main() -> int:
-    """Read, hash, write; exit code 2 on input that cannot be used."""
+    """Read, hash, write; return 2 for bad input, else 0."""
     parser = argparse.ArgumentParser(description="Write the hashes of the published games.")
     parser.add_argument("--data-root", type=Path, required=True, help="folder with the official splits")
     parser.add_argument("--json", type=Path, default=RELEASE, help="file to write (default: release.json)")

@@ -1,16 +1,16 @@
-"""Is the oracle right, and is it quick?
+"""Correctness and speed of the oracle.
 
-``python -m benchmarks.alfworld.oracle --games DIR [--json OUT] [--short]`` asks four things:
+``python -m benchmarks.alfworld.oracle --games DIR [--json OUT] [--short]`` checks four things:
 
-- official: it wins every game of DIR, never with more commands than the game's own walkthrough;
-- generated: it wins games of every tier and split, likewise;
-- breadth-first search: on small games with everything awkward in them (see small_games.py) it gives the same
-  distances from random states, none at all where the game cannot be won, and the same best commands;
-- speed: the time of a distance in random play, and the steps per second with ``oracle=True``, games loaded
-  and reset on the way, beside those with ``oracle=False``.
+- official: the oracle wins every game of DIR, with at most as many commands as the game's walkthrough;
+- generated: the same for games of every tier and split;
+- breadth-first search: on small games with all special cases (see small_games.py) the oracle gives the same
+  distances from random states (none if the game cannot be won) and the same best commands;
+- speed: the time of a distance in random play, and the steps per second with ``oracle=True`` and with
+  ``oracle=False``, including resets.
 
-Along each plan the distance has to fall by exactly 1. The last line has the figures; the exit code is 1 when
-a target is missed, 2 for games that cannot be read. ``--short`` takes a part of each.
+Along each plan the distance must fall by exactly 1. The last line has the figures; the exit code is 1 if a
+target is missed, 2 for games that cannot be read. ``--short`` uses a part of each.
 """
 
 import argparse
@@ -45,14 +45,14 @@ STEP_LIMIT = 50
 
 
 class Size(NamedTuple):
-    """How much is measured."""
+    """Size of the benchmark."""
 
-    official: int | None
-    generated: int
-    small: int
-    states: int  # tried of each small game
-    max_states: int  # of a small game
-    played: int  # games in which speed is measured
+    official: int | None  # official games; None: all
+    generated: int  # generated games
+    small: int  # small games
+    states: int  # states compared in each small game
+    max_states: int  # greatest number of states of a small game
+    played: int  # games for the measurement of speed
 
 
 FULL = Size(official=None, generated=10_000, small=300, states=100, max_states=2_000, played=256)
@@ -60,7 +60,7 @@ SHORT = Size(official=100, generated=300, small=25, states=25, max_states=600, p
 
 
 def follow_plan(game: Game) -> tuple[int, str]:
-    """Play the oracle's plan from the start: its length, and what is wrong with it, "" for nothing."""
+    """Play the oracle's plan from the start; return its length and the error in it, "" if there is none."""
     engine = Engine(game)
     engine.reset()
     oracle = Oracle(engine)
@@ -80,7 +80,7 @@ def follow_plan(game: Game) -> tuple[int, str]:
 
 
 def won_games(games: Iterable[Game], name: str, failures: list[str]) -> dict[str, Any]:
-    """How many games are won, and how many commands plans and walkthroughs have."""
+    """Number of games won, and of commands in plans and walkthroughs."""
     count = won = planned = walked = 0
     for game in games:
         length, problem = follow_plan(game)
@@ -97,14 +97,14 @@ def won_games(games: Iterable[Game], name: str, failures: list[str]) -> dict[str
 
 
 def generated_games(count: int) -> Iterator[Game]:
-    """Games of all tiers and splits in turn."""
+    """Games of all tiers and splits, in turn."""
     kinds = [(tier, split) for tier in sorted(TIERS) for split in SPLITS]
     for number in range(count):
         yield generate_game(*kinds[number % len(kinds)], number // len(kinds))
 
 
 def compare_with_search(size: Size, failures: list[str]) -> dict[str, Any]:
-    """Distances and best commands on small games, beside breadth-first search."""
+    """Compare distances and best commands on small games with breadth-first search."""
     seed = games = states = equal = unwinnable = 0
     while games < size.small:
         game, seed = small_game(seed), seed + 1
@@ -131,7 +131,7 @@ def compare_with_search(size: Size, failures: list[str]) -> dict[str, Any]:
 
 
 def follow_plan_from(game: Game, start: EngineState) -> str:
-    """Play the plan from any state; what is wrong with it, "" for nothing."""
+    """Play the plan from any state; return the error in it, "" if there is none."""
     engine = Engine(game)
     engine.set_state(start)
     oracle = Oracle(engine)
@@ -144,7 +144,7 @@ def follow_plan_from(game: Game, start: EngineState) -> str:
 
 
 def difference(game: Game, state: EngineState, expected: Distances, best: bool) -> str:
-    """Where the oracle and the search part in a state; "" for nowhere."""
+    """The difference between oracle and search in a state; "" if there is none."""
     engine = Engine(game)
     engine.set_state(state)
     oracle, distance = Oracle(engine), expected[state]
@@ -165,11 +165,11 @@ def difference(game: Game, state: EngineState, expected: Distances, best: bool) 
 
 
 def play(games: Sequence[str], oracle: bool) -> tuple[int, float]:
-    """Play randomly: the number of steps, and the seconds they and their resets took."""
+    """Play randomly; return the number of steps and the seconds, resets included."""
     env = gym.make("stepopsd/ALFWorld-v0", games=list(games), oracle=oracle, step_limit=STEP_LIMIT)
     base, rng = env.unwrapped, random.Random(0)
     assert isinstance(base, AlfworldEnv)
-    for task_id in base.task_ids:  # from here on all games are loaded
+    for task_id in base.task_ids:  # load all games before the measurement
         env.reset(options={"game": task_id})
     steps, started = 0, time.perf_counter()
     for task_id in base.task_ids:
@@ -192,7 +192,7 @@ def speed(games: Sequence[str]) -> dict[str, Any]:
 
 
 def distance_times(games: Iterable[Game]) -> dict[str, Any]:
-    """How long a distance takes in random play, when no other distance of the game is known yet."""
+    """Milliseconds for a distance in random play, without cached distances."""
     rng, times = random.Random(0), []
     for game in games:
         engine, house = Engine(game), House(game)
@@ -209,7 +209,7 @@ def distance_times(games: Iterable[Game]) -> dict[str, Any]:
 
 
 def measure(folder: Path, size: Size) -> tuple[dict[str, Any], list[str]]:
-    """All figures, and what went wrong."""
+    """All figures, and the failures."""
     files = find_files(folder)
     some = files if size.official is None else files[:: max(1, len(files) // size.official)]
     played = files[:: max(1, len(files) // size.played)][: size.played]
@@ -233,7 +233,7 @@ def summary(figures: dict[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="benchmarks.alfworld.oracle", description="Is the oracle right and quick?"
     )

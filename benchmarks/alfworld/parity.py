@@ -1,10 +1,10 @@
-"""Compare the native ALFWorld engine with transcripts of the original, word for word.
+"""Compare the native ALFWorld engine word for word with transcripts of the original.
 
 ``python -m benchmarks.alfworld.parity --transcripts FILE --data-root DIR [--json OUT] [--short]`` plays every
 game of FILE (JSON lines, gzipped or not) and compares each observation, list of admissible commands and
-``won``, those of the reset included. DIR is the folder of the games, or an archive of it. The first
-differences are printed. The last line is ``3892/3892 steps identical``; the exit code is 0 when nothing
-differs, 1 when something does, and 2 for input that cannot be read. ``--short`` compares the first 20 games.
+``won``, including those of the reset. DIR is the folder of the games or an archive of it. The first
+differences are printed. The last line is like ``3892/3892 steps identical``; the exit code is 0 if nothing
+differs, 1 if something does, and 2 for input that cannot be read. ``--short`` compares the first 20 games.
 """
 
 import argparse
@@ -28,11 +28,11 @@ SHOWN_DIFFERENCES = 5
 
 
 class InputError(ValueError):
-    """A transcript or games folder that cannot be used."""
+    """A file of transcripts or a folder of games cannot be used."""
 
 
 class Moment(NamedTuple):
-    """What is compared after a reset or a step."""
+    """The values compared after a reset or a step."""
 
     observation: str
     admissible: list[str]
@@ -40,7 +40,7 @@ class Moment(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Where the engine and the transcript part."""
+    """A difference between engine and transcript."""
 
     game: str
     step: int  # 0 is the reset
@@ -50,7 +50,7 @@ class Difference(NamedTuple):
 
 
 class Parity(NamedTuple):
-    """The comparison of all games."""
+    """Result of the comparison of all games."""
 
     games: int
     resets_identical: int
@@ -62,11 +62,11 @@ class Parity(NamedTuple):
 
 
 def compare(transcripts: Path, root: Path, max_games: int | None = None) -> Parity:
-    """Play the games of a transcript file below ``root``.
+    """Play the games of a file of transcripts, which lie below ``root``, and compare.
 
     Raises:
-        InputError: for a file that is no transcript, or a folder that cannot be found.
-        GameFileError: for a game that cannot be read.
+        InputError: the file is not a file of transcripts, or the folder does not exist.
+        GameFileError: a game cannot be read.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give --data-root the folder or the archive of the games")
@@ -82,14 +82,14 @@ def compare(transcripts: Path, root: Path, max_games: int | None = None) -> Pari
         load_seconds += loaded - started
         games, steps = games + 1, steps + len(line["steps"])
     if not games:
-        raise InputError(f"{transcripts}: holds no games")
+        raise InputError(f"{transcripts}: holds no games; give --transcripts a transcript file")
     bad_resets = sum(difference.step == 0 for difference in differences)
     identical = steps - len(differences) + bad_resets
     return Parity(games, games - bad_resets, steps, identical, differences, load_seconds, play_seconds)
 
 
 def compare_game(line: dict[str, Any], engine: Engine) -> list[Difference]:
-    """All moments of one game at which the engine says something else."""
+    """All differences in one game."""
     moments = [("reset", Moment(line["reset"], line["reset_adm"], False))]
     moments += [(step["a"], Moment(step["o"], step["adm"], step["won"])) for step in line["steps"]]
     differences = []
@@ -102,7 +102,11 @@ def compare_game(line: dict[str, Any], engine: Engine) -> list[Difference]:
 
 
 def read_transcripts(path: Path) -> Iterator[dict[str, Any]]:
-    """The games of a transcript file, checked."""
+    """Read and check the games in a file of transcripts.
+
+    Raises:
+        InputError: the file cannot be read, or a line has other fields.
+    """
     try:
         with path.open("rb") as start:
             zipped = start.read(2) == b"\x1f\x8b"
@@ -111,7 +115,7 @@ def read_transcripts(path: Path) -> Iterator[dict[str, Any]]:
                 line = json.loads(text)
                 if not _is_transcript(line):
                     raise InputError(
-                        f"{path}: line {number} has not the fields game, reset, reset_adm and steps"
+                        f"{path}: line {number} lacks one of the fields game, reset, reset_adm and steps"
                     )
                 yield line
     except (OSError, EOFError) as error:
@@ -134,7 +138,7 @@ def _is_transcript(line: Any) -> bool:
 
 @contextmanager
 def games_folder(path: Path) -> Iterator[Path]:
-    """The folder itself, or a temporary one with the contents of an archive."""
+    """The folder itself, or a temporary folder with the contents of an archive."""
     if not path.is_file():
         yield path
         return
@@ -143,12 +147,12 @@ def games_folder(path: Path) -> Iterator[Path]:
             with tarfile.open(path) as archive:
                 archive.extractall(folder, filter="data")
         except (tarfile.TarError, OSError, EOFError) as error:
-            raise InputError(f"{path}: is no archive of games ({error})") from error
+            raise InputError(f"{path}: not an archive of games ({error}); give a folder or a tar") from error
         yield Path(folder)
 
 
 def report(difference: Difference) -> str:
-    """A difference for people."""
+    """A difference as readable text."""
     lines = [f"{difference.game}, step {difference.step}, command {difference.command!r}:"]
     for name, expected, got in zip(Moment._fields, difference.expected, difference.got, strict=True):
         if isinstance(expected, list) and isinstance(got, list):
@@ -166,7 +170,7 @@ def as_json(parity: Parity) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="benchmarks.alfworld.parity",
         description="Compare the native engine with transcripts of TextWorld.",

@@ -1,9 +1,9 @@
-"""Small games with everything awkward in them, small enough for breadth-first search.
+"""Small games with all special cases, small enough for breadth-first search.
 
-Several receptacles at one place; items in two receptacles or in none; goals of several items and states, of
-slices, of everything closed; lamps that can be carried; items that fit nowhere, knives that are the goal's
-own items; the rules of old releases. Most of it is rare or absent in official games, and the oracle has to
-be right all the same.
+They have several receptacles at one place; items in two receptacles or in none; goals with several items and
+states, with slicing, with all receptacles closed; lamps that can be carried; items that fit nowhere; knives
+that are goal items; the rules of old releases. Most of this is rare or absent in official games, but the
+oracle must handle it.
 """
 
 import random
@@ -30,24 +30,24 @@ _ABILITIES = ("pickupable", "cleanable", "heatable", "coolable", "sliceable")
 
 
 class Dice:
-    """A generator, and how odd the house is to be: the odder, the fewer games can be won."""
+    """A random generator with a rate of special cases; the higher the rate, the fewer games can be won."""
 
     def __init__(self, seed: int) -> None:
-        """Both follow from the seed."""
+        """Seed the generator and draw the rate."""
         self.rng = random.Random(seed)
         self.oddness = self.rng.choice((0.02, 0.05, 0.1, 0.25))
 
     def chance(self, probability: float) -> bool:
-        """True so often."""
+        """Return True with this probability."""
         return self.rng.random() < probability
 
     def oddly(self) -> bool:
-        """True for what is odd."""
+        """Return True if a special case shall occur."""
         return self.chance(self.oddness)
 
 
 def small_game(seed: int) -> Game:
-    """The game of that seed: two to five receptacles and up to four items."""
+    """The game of this seed: two to five receptacles and up to four items."""
     dice = Dice(seed)
     rng, places = dice.rng, dice.rng.randint(2, 4)
     kinds = [rng.choice(_KINDS) for _ in range(rng.randint(2, 5))]
@@ -76,7 +76,7 @@ def small_game(seed: int) -> Game:
 
 
 def some_state(game: Game, seed: int) -> EngineState:
-    """A state to begin at: after random commands, and sometimes changed in ways that no command can."""
+    """A start state: after random commands, and sometimes changed in ways that commands cannot."""
     dice, engine = Dice(seed), Engine(game)
     engine.reset()
     for _ in range(dice.rng.randrange(20)):
@@ -91,7 +91,7 @@ def some_state(game: Game, seed: int) -> EngineState:
 
 
 def _goal(dice: Dice, kinds: Sequence[str]) -> Goal:
-    """What wins; mostly something that the receptacles allow."""
+    """Draw a goal, mostly one that the receptacles allow."""
     aim, all_closed = dice.rng.choice(("place", "place", "two", "light", "slice")), dice.chance(0.2)
     if aim == "light":
         return Goal(WANTED, lamp_type=WANTED if dice.oddly() else LAMP, all_closed=all_closed)
@@ -113,7 +113,7 @@ def _item(dice: Dice, number: int, name: str, receptacles: Sequence[Receptacle])
     count = 0 if dice.chance(0.02) else 1 + dice.chance(0.15)
     where = sorted(dice.rng.sample(range(len(receptacles)), min(count, len(receptacles))))
     there = {receptacles[at].location for at in where}
-    if dice.chance(0.05):  # present where it does not lie
+    if dice.chance(0.05):  # at a place other than that of its receptacle
         there = {dice.rng.choice(receptacles).location}
     fields: dict[str, Any] = {ability: not dice.oddly() for ability in _ABILITIES}
     if name == LAMP:

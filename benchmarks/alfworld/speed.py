@@ -1,20 +1,20 @@
-"""How fast the ALFWorld environment is, and how much faster than TextWorld on the same games and actions.
+"""Speed of the ALFWorld environment, and the ratio to TextWorld on the same games and actions.
 
 ``python -m benchmarks.alfworld.speed --games DIR [--textworld-python PATH] [--json OUT] [--short]``
-measures, on the official games below DIR: steps per second through ``gym.make`` with full info on kitchens
+measures on the official games below DIR: steps per second through ``gym.make`` with full info on kitchens
 (the largest rooms), resets included; 128 games in one process; the time of a first load and of a warm reset;
-indexing all games once and opening them again; memory for all games loaded at once, and growth in random
-play; the optimal distance. TextWorld plays the same games with the same actions in the same run, and has to
-say the same.
+indexing all games once and opening them again; memory for all games loaded at once, and its growth in random
+play; the optimal distance. TextWorld plays the same games with the same actions in the same run and must give
+the same observations.
 
-Each part runs in a process of its own (``benchmarks/alfworld/speed_parts.py``), one after the other. Times
-are CPU seconds, as other work on the machine hardly changes them. Timed parts are repeated and the best
-counts; the median is in the JSON. The ratio is that of medians: of a step of TextWorld, and of a whole
-episode here, reset included. TextWorld runs on this Python or on the one that ``--textworld-python`` names;
-where it is not installed, no ratio is given. Linux only.
+The parts run one after the other, each in a new process (``benchmarks/alfworld/speed_parts.py``). Times are
+CPU seconds, since these hardly depend on other work on the machine. Timed parts are repeated and the best
+counts; the median is in the JSON. The ratio is that of medians: of a step of TextWorld, and of a step here in
+whole episodes, reset included. TextWorld runs on this Python, or on the Python given by
+``--textworld-python``; if it is not installed, there is no ratio. Linux only.
 
-The table says for each figure what it has to be; the exit code is 1 when one is not, 2 for bad input.
-``--short`` repeats less, on fewer steps.
+The table shows the target of each figure; the exit code is 1 if one is missed, 2 for bad input. ``--short``
+has fewer repeats and steps.
 """
 
 import argparse
@@ -39,11 +39,11 @@ GET_TEXTWORLD = (
 
 
 class Size(NamedTuple):
-    """How much is measured."""
+    """Size of the benchmark."""
 
     kitchens: int
     repeats: int
-    rounds: int  # of the vector environment
+    rounds: int  # steps of the vector environment
     growth_steps: int
     textworld_games: int
     textworld_steps: int
@@ -55,7 +55,7 @@ NUM_ENVS = 128
 
 
 class Target(NamedTuple):
-    """A figure, what it is called, and what it has to be at least or at most."""
+    """The target of a figure: its key, its name, and its least or greatest value."""
 
     key: str
     name: str
@@ -63,7 +63,7 @@ class Target(NamedTuple):
     at_least: bool = False
 
     def met(self, value: float) -> bool:
-        """Whether a value is good enough."""
+        """Whether a value meets the target."""
         return value >= self.limit if self.at_least else value <= self.limit
 
 
@@ -106,7 +106,7 @@ def measure(folder: Path, size: Size, textworld: str) -> dict[str, Any]:
 
 
 def part(name: str, **arguments: Any) -> dict[str, Any]:
-    """The figures of one part, measured in a new process."""
+    """Measure one part in a new process and return its figures."""
     command = [sys.executable, "-m", "benchmarks.alfworld.speed_parts", name, json.dumps(arguments)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if result.returncode:
@@ -116,8 +116,8 @@ def part(name: str, **arguments: Any) -> dict[str, Any]:
 
 
 def index(folder: Path) -> dict[str, Any]:
-    """Seconds for the first and the second process that ever opens this folder."""
-    kept = os.environ.get("STEPOPSD_CACHE")
+    """Seconds for a process that opens this folder with an empty cache, and for one with a filled cache."""
+    cache_before = os.environ.get("STEPOPSD_CACHE")
     first, again = [], []
     try:
         for _ in range(2):
@@ -127,19 +127,19 @@ def index(folder: Path) -> dict[str, Any]:
                 again += [part("opening", folder=str(folder)) for _ in range(2)]
     finally:
         os.environ.pop("STEPOPSD_CACHE")
-        os.environ.update({} if kept is None else {"STEPOPSD_CACHE": kept})
+        os.environ.update({} if cache_before is None else {"STEPOPSD_CACHE": cache_before})
     return {
-        "index_s": min(one["seconds"] for one in first),
-        "open_s": min(one["seconds"] for one in again),
-        "index_wall_s": min(one["wall_seconds"] for one in first),
-        "open_wall_s": min(one["wall_seconds"] for one in again),
+        "index_s": min(row["seconds"] for row in first),
+        "open_s": min(row["seconds"] for row in again),
+        "index_wall_s": min(row["wall_seconds"] for row in first),
+        "open_wall_s": min(row["wall_seconds"] for row in again),
         "indexed_games": first[0]["games"],
         "fingerprint": first[0]["fingerprint"],
     }
 
 
 def beside_textworld(plays: list[dict[str, Any]], repeats: int, python: str) -> dict[str, Any]:
-    """TextWorld's figures and the ratio; without TextWorld, why there are none."""
+    """TextWorld's figures and the ratio; if TextWorld is missing, the reason."""
     command = [python, str(Path(__file__).with_name("speed_textworld.py"))]
     try:
         result = subprocess.run(command, input=json.dumps(plays), capture_output=True, text=True)
@@ -152,7 +152,7 @@ def beside_textworld(plays: list[dict[str, Any]], repeats: int, python: str) -> 
     timed = json.loads(result.stdout.splitlines()[-1])
     native = part("steps", plays=plays, repeats=repeats)["median_steps_per_s"]
     steps_s = [seconds for play in timed for seconds in play["steps_s"]]
-    said = part("observations", plays=plays)["observations"]
+    observations = part("observations", plays=plays)["observations"]
     return {
         "textworld": "installed",
         "textworld_games": len(plays),
@@ -160,14 +160,14 @@ def beside_textworld(plays: list[dict[str, Any]], repeats: int, python: str) -> 
         "textworld_steps_per_s": 1 / median(steps_s),
         "textworld_load_s": median(play["load_s"] for play in timed),
         "textworld_reset_s": median(play["reset_s"] for play in timed),
-        "textworld_says_the_same": said == [play["observations"] for play in timed],
+        "textworld_says_the_same": observations == [play["observations"] for play in timed],
         "native_steps_per_s": native,
         "textworld_ratio": native * median(steps_s),
     }
 
 
 def table(figures: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """The lines of the table, and the names of the targets missed."""
+    """The lines of the table, and the names of the missed targets."""
     lines, missed = [], []
     for target in TARGETS:
         bound = f"{'at least' if target.at_least else 'at most'} {target.limit:,g}"
@@ -184,7 +184,7 @@ def table(figures: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="benchmarks.alfworld.speed", description="Speed of the games.")
     parser.add_argument("--games", type=Path, required=True, help="folder of official games")
     parser.add_argument("--textworld-python", default=sys.executable, help="a Python with alfworld installed")

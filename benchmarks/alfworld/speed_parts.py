@@ -1,10 +1,9 @@
-"""The measurements of ``benchmarks.alfworld.speed``, each made in a process of its own.
+"""The parts of ``benchmarks.alfworld.speed``, each measured in a separate process.
 
-``python -m benchmarks.alfworld.speed_parts NAME ARGUMENTS`` with the arguments as JSON prints the figures as
-JSON. What is timed is only what the name says: not imports, not the choice of actions. Times are CPU seconds
-of the process, the system's part included: on a quiet machine they are what a clock shows, but for waiting
-for the disk, and other work on the machine hardly changes them. Where a part is timed several times the best
-counts; the median stands beside it.
+``python -m benchmarks.alfworld.speed_parts NAME ARGUMENTS``, with the arguments as JSON, prints the figures
+as JSON. Imports and the choice of actions are not timed. Times are CPU seconds of the process, user and
+system: on an idle machine they equal wall time without waiting for the disk, and they hardly depend on other
+work on the machine. If a part is timed several times the best counts; the median is reported as well.
 """
 
 import json
@@ -30,7 +29,7 @@ Figures = dict[str, Any]
 
 
 def kitchens(folder: str, count: int) -> Figures:
-    """Kitchens, drawn from all official games below a folder, each with the actions of one random episode."""
+    """Draw kitchens from all official games below a folder, each with the actions of one random episode."""
     files = sorted(map(str, Path(folder).rglob("game.tw-pddl")))
     random.Random(0).shuffle(files)
     plays: list[Play] = []
@@ -44,7 +43,7 @@ def kitchens(folder: str, count: int) -> Figures:
 
 
 def random_actions(game: Game, seed: int) -> list[str]:
-    """Possible commands drawn at random, up to an episode's length or the goal."""
+    """Draw admissible commands at random, up to the length of an episode or the goal."""
     rng, engine = random.Random(seed), Engine(game)
     engine.reset()
     actions: list[str] = []
@@ -87,7 +86,7 @@ def _time_episode(env: gym.Env[str, str], play: Play) -> tuple[float, float]:
 
 
 def vector(plays: list[Play], num_envs: int, rounds: int) -> Figures:
-    """Steps per second of many games in one process, all together; who has ended is begun anew."""
+    """Steps per second of many games in one process; games that have ended are reset."""
     envs = gym.make_vec(ENV_ID, num_envs=num_envs, games=[play["game"] for play in plays])
     rng = random.Random(0)
     _, infos = envs.reset(seed=0)
@@ -103,7 +102,7 @@ def vector(plays: list[Play], num_envs: int, rounds: int) -> Figures:
 
 
 def first_load(file: str) -> Figures:
-    """Milliseconds to read and begin the first game of a process, whose texts have to be compiled."""
+    """Milliseconds to read and start the first game of a process, including the compilation of its texts."""
     return {"first_load_ms": 1000 * _seconds(lambda: Engine(load_game(file)).reset())}
 
 
@@ -117,7 +116,7 @@ def opening(folder: str) -> Figures:
 
 
 def memory(folder: str) -> Figures:
-    """Megabytes for all games below a folder, loaded and begun at the same time, and how long each took."""
+    """Megabytes for all games below a folder, loaded and started together, and the time per game."""
     files = sorted(Path(folder).rglob("game.tw-pddl"))
     before, engines, seconds = _megabytes(), [], []
     for file in files:
@@ -135,7 +134,7 @@ def memory(folder: str) -> Figures:
 
 
 def growth(plays: list[Play], count: int) -> Figures:
-    """Megabytes by which the process grows in random steps, once it has played a tenth of them."""
+    """Megabytes by which the process grows in random steps, after the first tenth of them."""
     env: gym.Env[str, str] = gym.make(ENV_ID, games=[play["game"] for play in plays], step_limit=EPISODE)
     rng, over, before, info = random.Random(0), True, 0.0, {}
     for number in range(count):
@@ -150,7 +149,7 @@ def growth(plays: list[Play], count: int) -> Figures:
 
 
 def oracle(plays: list[Play], repeats: int) -> Figures:
-    """Milliseconds for the optimal distance of a state, and steps per second with it in every info."""
+    """Milliseconds for the optimal distance of a state, and steps per second with ``oracle=True``."""
     env: gym.Env[str, str] = gym.make(ENV_ID, games=[play["game"] for play in plays], step_limit=EPISODE)
     base: Any = env.unwrapped
     seconds = []
@@ -159,23 +158,23 @@ def oracle(plays: list[Play], repeats: int) -> Figures:
         for action in play["actions"]:
             env.step(action)
             seconds.append(_seconds(base.oracle.distance))
-    found = steps(plays, repeats, oracle=True)
+    rates = steps(plays, repeats, oracle=True)
     return {
         "distance_ms": 1000 * statistics.median(seconds),
         "distance_ms_95": 1000 * sorted(seconds)[len(seconds) * 95 // 100],
-        "oracle_steps_per_s": found["steps_per_s"],
-        "median_oracle_steps_per_s": found["median_steps_per_s"],
+        "oracle_steps_per_s": rates["steps_per_s"],
+        "median_oracle_steps_per_s": rates["median_steps_per_s"],
     }
 
 
 def observations(plays: list[Play]) -> Figures:
-    """What the environment says to these actions, to be compared with what the original says."""
+    """The observations for these actions, for comparison with the original."""
     env: gym.Env[str, str] = gym.make(ENV_ID, games=[play["game"] for play in plays], step_limit=EPISODE)
-    said = []
+    texts = []
     for play in plays:
-        opened, _ = env.reset(seed=0, options={"game": play["task"]})
-        said.append([opened, *(env.step(action)[0] for action in play["actions"])])
-    return {"observations": said}
+        opening, _ = env.reset(seed=0, options={"game": play["task"]})
+        texts.append([opening, *(env.step(action)[0] for action in play["actions"])])
+    return {"observations": texts}
 
 
 def _seconds(call: Callable[[], object]) -> float:
@@ -185,7 +184,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _megabytes() -> float:
-    """What the process has in memory now."""
+    """Resident memory of the process, in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
@@ -197,7 +196,7 @@ PARTS: dict[str, Callable[..., Figures]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the part that the command line names."""
+    """Run the part named on the command line."""
     name, arguments = argv
     print(json.dumps(PARTS[name](**json.loads(arguments))))
     return 0

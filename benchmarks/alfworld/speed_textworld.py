@@ -1,9 +1,9 @@
-"""Times the original stack on given games and actions; a process of its own, for a Python that has it.
+"""Time the original packages on given games and actions; a program for a Python that has them.
 
-Reads a JSON list of ``{"game": path, "actions": [command, ...]}`` from standard input and writes, as the last
-line, a list of ``{"load_s", "reset_s", "steps_s", "observations"}``, in CPU seconds, each step apart.
-It needs ``alfworld`` and ``textworld[pddl]`` and nothing of this project. TextWorld is asked for what the
-native engine gives at each step: observation, admissible commands, whether the goal is reached.
+It reads a JSON list of ``{"game": path, "actions": [command, ...]}`` from standard input. Its last line is a
+list of ``{"load_s", "reset_s", "steps_s", "observations"}``, in CPU seconds, with one entry per step. It
+needs ``alfworld`` and ``textworld[pddl]`` and nothing of this project. TextWorld computes the same values per
+step as the native engine: observation, admissible commands, and whether the goal is reached.
 """
 
 import json
@@ -37,7 +37,7 @@ def time_play(game: str, actions: list[str]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Time every play; 3 when the packages are missing."""
+    """Time every game; return 3 if the packages are missing, else 0."""
     plays = json.load(sys.stdin)
     try:
         import alfworld.agents.environment  # noqa: F401

@@ -1,1 +1,1 @@
-"""Generated houses beside the official ones."""
+"""Comparison of generated houses with official ones, and the statistics behind the generator."""

@@ -1,9 +1,9 @@
-"""What the houses of tier ``full`` are drawn from: measured so that the houses drawn have the same counts.
+"""Measure the statistics for houses of tier ``full``, such that drawn houses have the official counts.
 
-Numbers of receptacles and objects are counted apart for the types that a game's goal asks for, which are
-there for the goal's sake. How far they go together is one number per type, see ``follows``. Where objects lie
-is told by weights of receptacles against each other, see ``place_weights``, so a type that few houses have is
-not the rarer for it where it stands.
+Numbers of receptacles and objects are counted separately for the types that the goal of a game names, since
+these are there because of the goal. The correlation between types is one number per type, see ``follows``.
+The places of objects are measured as weights of receptacles relative to each other, see ``place_weights``. So
+a type of receptacle that few houses have gets its full weight in the houses that have it.
 """
 
 from collections import Counter, defaultdict
@@ -19,7 +19,7 @@ from stepopsd_envs.alfworld.tasks import TOOLS
 Array = npt.NDArray[np.float64]
 FULLEST = 0.97  # share of the receptacles of a type that hold at most its capacity
 FOLLOWS_ALL = 0.95
-WEIGHT = 1_000  # of the receptacle type that an object most likely lies in
+WEIGHT = 1_000  # weight of the most likely receptacle type of an object
 ROUNDS = 200
 
 
@@ -40,7 +40,7 @@ def measure_choices(games: Sequence[Game]) -> dict[str, Any]:
 
 
 def asked_receptacles(game: Game) -> set[str]:
-    """The receptacle types that the goal needs: where the object has to go and what treats it."""
+    """The receptacle types that the goal needs: the target, and the tool that treats the object."""
     tool = {TOOLS[game.task_type].receptacle} if game.task_type in TOOLS else set()
     return tool | ({game.win.receptacle_type} - {""})
 
@@ -51,17 +51,17 @@ def asked_objects(game: Game) -> set[str]:
 
 
 def kinds_of(counts: Iterable[Counter[str]]) -> list[str]:
-    """All types that were counted."""
+    """All types in the counts."""
     return sorted({kind for count in counts for kind in count})
 
 
 def histogram(values: Iterable[int]) -> dict[str, int]:
-    """How often each number occurs, "0" included."""
+    """Frequency of each number, including "0"."""
     return {str(number): often for number, often in sorted(Counter(values).items())}
 
 
 def numbers(counts: Sequence[Counter[str]], asked: Sequence[set[str]]) -> dict[str, Any]:
-    """Histograms of each type's number: where the goal asks for the type, and elsewhere."""
+    """Histograms of each type's number, in games whose goal names the type and in the others."""
     kinds = kinds_of(counts)
     together = follows(np.array([[count[kind] for kind in kinds] for count in counts], float))
     return {
@@ -75,11 +75,14 @@ def numbers(counts: Sequence[Counter[str]], asked: Sequence[set[str]]) -> dict[s
 
 
 def follows(table: Array) -> Array:
-    """How far each column goes with a common trend of the rows: +-1 wholly, 0 not at all.
+    """How closely each column follows a common trend of the rows: +-1 fully, 0 not at all.
 
-    If every type's number is, with probability ``|b|``, read off one draw for the whole house, the covariance
-    of two types is about ``b_i b_j s_i s_j`` with their deviations ``s``: the best such ``b``, by alternating
-    least squares over the pairs.
+    If every type's number is taken, with probability ``|b|``, from one draw for the whole house, the
+    covariance of two types is about ``b_i b_j s_i s_j`` with their deviations ``s``. The result is the best
+    such ``b``, by alternating least squares over the pairs.
+
+    Args:
+        table: [houses, types], numbers of each type.
     """
     deviation = table.std(axis=0)
     covariance = np.cov(table.T, ddof=0)
@@ -98,10 +101,10 @@ def follows(table: Array) -> Array:
 
 
 def place_weights(games: Sequence[Game], kind: str) -> dict[str, int]:
-    """The weight of one receptacle of each type, against the others of a house, for objects of a type.
+    """The weight of one receptacle of each type, relative to the others in a house, for objects of a type.
 
-    The maximum of the likelihood in Luce's model of choice, P(r) = w_r / sum of w over the house, found by
-    Hunter's minorisation: w = times chosen / sum over the choices of (number in the house / sum of w).
+    The maximum likelihood estimate in Luce's choice model, P(r) = w_r / sum of w over the house, by Hunter's
+    MM algorithm: w = times chosen / sum over the choices of (number in the house / sum of w).
     """
     lies_in: Counter[str] = Counter()
     choices: list[tuple[Counter[str], int]] = []
@@ -111,7 +114,7 @@ def place_weights(games: Sequence[Game], kind: str) -> dict[str, int]:
         lies_in.update(chosen)
         offered = Counter(receptacle.type for receptacle in game.receptacles)
         if kind == game.win.item_type and not game.win.states:
-            offered[game.win.receptacle_type] = 0  # official games do not begin won
+            offered[game.win.receptacle_type] = 0  # official games are not won at the start
         choices.append((offered, len(chosen)))
     types = sorted(lies_in)
     offers = np.array([[offered[name] for name in types] for offered, _ in choices], float)
@@ -127,17 +130,17 @@ def place_weights(games: Sequence[Game], kind: str) -> dict[str, int]:
 
 
 def capacities(games: Sequence[Game]) -> dict[str, int]:
-    """How many objects receptacles of each type hold at most, but for a few."""
+    """The capacity of each receptacle type: the quantile ``FULLEST`` of the number of objects in it."""
     held: dict[str, list[int]] = defaultdict(list)
     for game in games:
         inside = Counter(number for item in game.items for number in item.receptacles[:1])
         for number, receptacle in enumerate(game.receptacles):
             held[receptacle.type].append(inside[number])
-    return {kind: max(1, sorted(found)[int(FULLEST * len(found))]) for kind, found in sorted(held.items())}
+    return {kind: max(1, sorted(sizes)[int(FULLEST * len(sizes))]) for kind, sizes in sorted(held.items())}
 
 
 def sharing(games: Sequence[Game]) -> dict[str, Any]:
-    """How many receptacles of one type share a place, and the next type in the alphabet that is there."""
+    """For each type, the number of its receptacles at a place, and the alphabetically next type there."""
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     neighbours: dict[str, Counter[str]] = defaultdict(Counter)
     for game in games:

@@ -1,4 +1,4 @@
-"""The picture of generated houses beside official ones."""
+"""Plots that compare generated houses with official ones."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -13,7 +13,7 @@ COLUMNS = 5
 
 
 def draw(result: Mapping[str, Any], out: Path) -> None:
-    """Draw each figure's two distributions, the shares of the task types, and the types of every room."""
+    """Draw both distributions of each figure, the shares of the task types, and the types in every room."""
     from matplotlib.figure import Figure
 
     figures, rooms = result["figures"], result["types"]

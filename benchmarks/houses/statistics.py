@@ -1,11 +1,11 @@
-"""Generated houses of tier ``full`` beside official ones: a table, a picture, and every figure as JSON.
+"""Compare generated houses of tier ``full`` with official ones: a table, a picture, and all figures as JSON.
 
-``python -m benchmarks.houses.statistics --games DIR [--json OUT] [--picture PNG] [--short]`` measures the
-official training games below ``DIR`` and as many generated ones, and compares the distributions of sizes, of
-texts and of walkthroughs, the mean number of each type in each kind of room, and the shares of the task
-types. The distance of two distributions is Kolmogorov and Smirnov's; the yardstick is the distance between
-official games in one half of the scenes and those in the other half. Target: no distance above ``TARGET``,
-or above what chance gives once in a hundred times.
+``python -m benchmarks.houses.statistics --games DIR [--json OUT] [--picture PNG]
+[--short]`` measures the official training games below ``DIR`` and as many generated games. It compares the
+distributions of sizes, texts and walkthroughs, the mean number of each type in each kind of room, and the
+shares of the task types. The distance of two distributions is the Kolmogorov-Smirnov distance; for reference,
+the table also has the distance between the two halves of the official scenes. Target: no distance above
+``TARGET``, or above the distance that chance exceeds in 1 % of cases.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from stepopsd_envs.alfworld.official import find_files, load_file
 from stepopsd_envs.alfworld.oracle import Oracle
 
 TARGET = 0.10
-CHANCE = 1.63  # times sqrt(2 / games): two samples of one distribution exceed this distance 1 % of the time
-SHORT = 150  # games
+CHANCE = 1.63  # times sqrt(2 / games): two samples of one distribution exceed this distance in 1 % of cases
+SHORT = 150  # games of each kind
 COMMAND = "python -m benchmarks.houses.statistics --games DIR"
 
 FIGURES: dict[str, Callable[[Game], float]] = {
@@ -52,7 +52,7 @@ def lying(game: Game) -> list[Any]:
 
 
 def answers(game: Game) -> list[str]:
-    """What the game says along its walkthrough."""
+    """The game's feedback along its walkthrough."""
     engine = Engine(game)
     engine.reset()
     return [engine.step(command) for command in game.walkthrough]
@@ -65,28 +65,29 @@ def least_commands(game: Game) -> int:
     return Oracle(engine).distance()
 
 
-def distance(one: Sequence[float], other: Sequence[float]) -> float:
-    """The largest difference of two distribution functions (Kolmogorov and Smirnov's)."""
-    points = np.union1d(one, other)
-    shares = [np.searchsorted(np.sort(values), points, side="right") / len(values) for values in (one, other)]
+def distance(first: Sequence[float], second: Sequence[float]) -> float:
+    """The Kolmogorov-Smirnov distance: the largest difference of two distribution functions."""
+    points = np.union1d(first, second)
+    samples = (first, second)
+    shares = [np.searchsorted(np.sort(values), points, side="right") / len(values) for values in samples]
     return float(np.abs(shares[0] - shares[1]).max())
 
 
 def halves(games: Sequence[Game]) -> tuple[list[Game], list[Game]]:
-    """The games in scenes of odd and of even number."""
+    """The games in scenes with odd and with even numbers."""
     scene = [int(game.task_id.split("/")[-2].rpartition("-")[2]) for game in games]
     odd = [game for game, number in zip(games, scene, strict=True) if number % 2]
     return odd, [game for game, number in zip(games, scene, strict=True) if number % 2 == 0]
 
 
 def compare(official: Sequence[Game], generated: Sequence[Game]) -> dict[str, Any]:
-    """Every figure of both kinds of games."""
+    """Every figure of official and generated games."""
     one, other = by_room(official), by_receptacles(generated)
     rows = {}
     for name, figure in FIGURES.items():
         values = {"official": list(map(figure, official)), "full": list(map(figure, generated))}
         rows[name] = {
-            **{kind: spread(found) for kind, found in values.items()},
+            **{kind: spread(numbers) for kind, numbers in values.items()},
             "distance": distance(values["official"], values["full"]),
             "rooms": {room: distance(*(list(map(figure, g[room])) for g in (one, other))) for room in one},
             "between_halves": distance(*(list(map(figure, half)) for half in halves(official))),
@@ -97,7 +98,7 @@ def compare(official: Sequence[Game], generated: Sequence[Game]) -> dict[str, An
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Mean, deviation and some points of the distribution."""
+    """Mean, standard deviation and percentiles of a distribution."""
     points = (5, 25, 50, 75, 95)
     percentiles = zip(points, np.percentile(values, points).tolist(), strict=True)
     return {
@@ -108,13 +109,13 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def by_receptacles(games: Sequence[Game]) -> dict[str, list[Game]]:
-    """Generated games by the furniture that every house with such a room has, and no other."""
-    found: dict[str, list[Game]] = {"kitchen": [], "bathroom": [], "bedroom": [], "livingroom": []}
+    """Generated games by kind of room, recognised by a receptacle that only this kind of room has."""
+    rooms: dict[str, list[Game]] = {"kitchen": [], "bathroom": [], "bedroom": [], "livingroom": []}
     for game in games:
         kinds = {receptacle.type for receptacle in game.receptacles}
         tells = {"kitchen": {"Fridge"}, "bathroom": {"Toilet"}, "bedroom": {"Bed"}, "livingroom": kinds}
-        found[next(room for room, marks in tells.items() if marks & kinds)].append(game)
-    return found
+        rooms[next(room for room, marks in tells.items() if marks & kinds)].append(game)
+    return rooms
 
 
 def types(one: Mapping[str, Sequence[Game]], other: Mapping[str, Sequence[Game]]) -> dict[str, Any]:
@@ -123,13 +124,13 @@ def types(one: Mapping[str, Sequence[Game]], other: Mapping[str, Sequence[Game]]
         "receptacles": lambda game: Counter(receptacle.type for receptacle in game.receptacles),
         "objects": lambda game: Counter(item.type for item in lying(game)),
     }
-    found: dict[str, Any] = {}
+    table: dict[str, Any] = {}
     for room in sorted(one):
         for what, count in counts.items():
             means = [_means(games, count) for games in (one[room], other[room])]
             kinds = sorted(set(means[0]) | set(means[1]))
-            found.setdefault(room, {})[what] = {kind: [m.get(kind, 0.0) for m in means] for kind in kinds}
-    return found
+            table.setdefault(room, {})[what] = {kind: [m.get(kind, 0.0) for m in means] for kind in kinds}
+    return table
 
 
 def _means(games: Sequence[Game], count: Callable[[Game], Counter[str]]) -> dict[str, float]:
@@ -144,7 +145,7 @@ def shares(*kinds: Sequence[Game]) -> dict[str, list[float]]:
 
 
 def missed(result: Mapping[str, Any]) -> list[str]:
-    """The figures beyond the target."""
+    """The figures that miss the target."""
     allowed = max(TARGET, CHANCE * (2 / result["games"]) ** 0.5)
     return [name for name, row in result["figures"].items() if row["distance"] > allowed]
 
@@ -163,7 +164,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure, print, write; exit code 1 for a missed target, 2 for input that cannot be used."""
+    """Measure, print, write; return 1 for a missed target, 2 for bad input, else 0."""
     parser = argparse.ArgumentParser(description="Compare generated houses with official ones.")
     parser.add_argument("--games", type=Path, required=True, help="folder with official training games")
     parser.add_argument("--json", type=Path, help="write the result here")

@@ -1,1 +1,1 @@
-"""The learner: credit, scoring, speed, endurance."""
+"""Benchmarks of the learner: golden credit, cost of scoring, speed of updates, endurance."""

@@ -1,13 +1,13 @@
-"""Compare credit and losses with the values that the methods' original code returns.
+"""Compare credit and losses with the values of the methods' original code.
 
     python -m benchmarks.learner.credit_golden FILE [--json OUT]
 
 FILE is a JSON list of batches: `episodes` (group, episode_return), `steps` (episode, index, reward, anchor,
-n_obs and, per sampled token, student_logprobs, teacher_logprobs, old_logprobs) and `expected`: for each name
-a list of lists, one per step, or a number. Everything is computed with a row per episode and with a row per
-step; per-token values are compared absolutely, numbers relatively.
+n_obs and, per sampled token, student_logprobs, teacher_logprobs, old_logprobs) and `expected`, which has for
+each name a list of lists, one per step, or a number. Everything is computed with a row per episode and with a
+row per step; per-token values are compared by absolute difference, numbers by relative difference.
 
-Exit code 0; 1 above `TOLERANCE` or when nothing here computes one of the names; 2 for a bad file.
+The exit code is 1 for a difference above `TOLERANCE` or a name that cannot be computed, 2 for a bad file.
 """
 
 import argparse
@@ -95,14 +95,14 @@ def _stepopsd(batch: Batch, alpha: str, mix: str, weight: str, step_norm: str) -
 
 
 def _total(batch: Batch, per_token: Tensor, aggregation: str) -> Tensor:
-    """One number, every step being a sequence."""
+    """The aggregated loss, with every step as a sequence."""
     name = cast(Aggregation, aggregation.replace("_", "-"))
     weights = losses.token_weights(batch.action_mask, name, sequence_of_token=batch.tokens.step_of_token)
     return (weights * per_token).sum()
 
 
 def _students(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Student and teacher log-probabilities, which every batch here has."""
+    """Student and teacher log-probabilities; every golden batch has them."""
     return cast(Tensor, batch.tokens.student_logprobs), cast(Tensor, batch.tokens.teacher_logprobs)
 
 
@@ -125,7 +125,7 @@ def _clip_fraction(batch: Batch) -> Tensor:
 
 
 def _term(batch: Batch, name: str, **fields: float) -> Tensor:
-    """A method's further loss at the student's log-probabilities; the original's is without coefficient."""
+    """A method's extra loss term at the student's log-probabilities; the original has no coefficient."""
     (term,) = credit.make(name, coef=1.0, **fields)(batch).terms
     return (term.weights * term.function(_students(batch)[0], *term.inputs)).sum()
 
@@ -148,11 +148,11 @@ COMPUTED: tuple[tuple[str, Callable[..., Tensor]], ...] = (
     (r"grpo_opsd_loss_beta0_token_mean", lambda batch: _term(batch, "grpo_opsd")),
     (r"skillsd_loss_token_mean", lambda batch: _term(batch, "skill_sd")),
 )
-"""Names of expected values, and what computes them from a batch and the name's parts."""
+"""Patterns of names, each with the function that computes the value from a batch and the matched groups."""
 
 
 def compare(goldens: Sequence[Golden]) -> dict[str, Any]:
-    """Largest difference of every name that can be computed, over batches and layouts."""
+    """The largest difference of every name that can be computed, over batches and layouts."""
     names = list(dict.fromkeys(name for golden in goldens for name in golden.expected))
     differences: dict[str, float] = {}
     for name in names:
@@ -174,12 +174,12 @@ def compare(goldens: Sequence[Golden]) -> dict[str, Any]:
 
 
 def _per_token(given: float | list[float], size: int) -> list[float]:
-    """A step's expected values; one number stands for all its tokens."""
+    """The expected values of a step, per token; a single number applies to all its tokens."""
     return given if isinstance(given, list) else [given] * size
 
 
 def _difference(golden: Golden, batch: Batch, value: Tensor, name: str) -> float:
-    """Largest absolute difference over tokens, or a number's relative one; infinite where it is NaN."""
+    """The largest absolute difference over tokens, or a number's relative difference; infinite for NaN."""
     expected = golden.expected[name]
     if isinstance(expected, list) != (value.dim() == 2):
         raise BadInputError(f"expected[{name!r}] must be {'a list' if value.dim() == 2 else 'one number'}")
@@ -188,9 +188,9 @@ def _difference(golden: Golden, batch: Batch, value: Tensor, name: str) -> float
     else:
         chosen = [value[batch.tokens.step_of_token == place].double() for place in golden.place]
         steps = zip(expected, chosen, strict=True)
-        flat = [number for given, own in steps for number in _per_token(given, len(own))]
-        wanted = torch.tensor(flat, dtype=torch.float64)
-        difference = float((torch.cat(chosen) - wanted).abs().max())
+        flat = [number for given, values in steps for number in _per_token(given, len(values))]
+        target = torch.tensor(flat, dtype=torch.float64)
+        difference = float((torch.cat(chosen) - target).abs().max())
     return math.inf if math.isnan(difference) else difference
 
 

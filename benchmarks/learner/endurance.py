@@ -1,12 +1,12 @@
-"""Long runs and killed runs: memory that does not grow, and kill -9 that leaves no trace.
+"""Endurance: memory must not grow in a long run, and killed and resumed runs must equal an uninterrupted one.
 
     python -m benchmarks.learner.endurance [--json OUT] [--short]
 
-Part one trains a tiny model for 200 updates on generated games and watches the process's memory after every
-update. Part two trains another run to its end, then the same run killed by SIGKILL at random moments and
-continued each time, as many such runs as it takes to kill 20 times: metrics, episodes, weights, checkpoint
-and summary (but for wall time) must be equal to the bit. Exit 1 when memory grew by more than 32 MiB from the
-second to the last quarter, or anything differs.
+Part one trains a tiny model for 200 updates on generated games and measures the memory of the process after
+every update. Part two trains a run to its end, and then the same run with SIGKILL at random times and a
+resume after each, repeated until there were 20 kills. Metrics, episodes, weights, checkpoint and summary
+(except wall time) must be equal bit for bit. The exit code is 1 if memory grew by more than 32 MiB from the
+second to the last quarter, or if anything differs.
 """
 
 import argparse
@@ -40,8 +40,8 @@ from stepopsd_agent.run.trainer import Trainer
 COMMAND = "python -m benchmarks.learner.endurance"
 GROWTH_MIB = 32.0
 LONGEST = 0.5
-"""Longest time until a kill, as a share of what the whole run takes: some fall into its last updates, too."""
-# Rewards and penalties that differ between attempts which all lose: weights have to move to be compared.
+"""Longest time until a kill, as a share of the duration of the run; some kills hit the last updates."""
+# Rewards and penalties differ between lost episodes: unless the weights move, comparing them shows nothing.
 SETTINGS: dict[str, Any] = {
     "threads": 1,
     "env": {"tier": "tiny", "step_limit": 10, "reward": "goal_conditions"},
@@ -62,19 +62,19 @@ SETTINGS: dict[str, Any] = {
 
 
 def settings(**more: Any) -> RunConfig:
-    """`SETTINGS` with some added."""
+    """`SETTINGS` with additional ones."""
     return config_from_dict({**SETTINGS, **more})
 
 
 def resident_mib() -> float:
-    """Memory of this process that is in use, after what is garbage is gone."""
+    """Resident memory of this process after a garbage collection, in MiB."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def memory(updates: int, demonstrations: int, folder: Path) -> dict[str, Any]:
-    """Train, and say how memory went."""
+    """Train, and return figures of the memory over time."""
     config = settings(updates=updates, checkpoint_every=10)
     policy = demo_policy(config, demonstrations)
     run = Run(Trainer(config, credit.make("step_opsd"), policy, run="endurance"), folder)
@@ -100,7 +100,7 @@ def memory(updates: int, demonstrations: int, folder: Path) -> dict[str, Any]:
 
 
 def content(out: Path) -> dict[str, str]:
-    """Hashes of everything about a finished run that does not depend on the clock."""
+    """Hashes of all parts of a finished run that do not depend on time."""
     files = [
         out / "metrics.jsonl",
         out / "model" / "model.safetensors",
@@ -121,7 +121,7 @@ def content(out: Path) -> dict[str, str]:
 
 
 def sitting(arguments: Sequence[str], kill_after: float | None = None) -> int:
-    """Run a command in a process of its own, killed after so many seconds; returns its exit code."""
+    """Run a command in a new process, kill it after `kill_after` seconds, and return its exit code."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["stepopsd_agent.cli.main", "stepopsd_agent.run.run"])
     process = context.Process(target=_sit, args=(list(arguments),))
@@ -140,7 +140,7 @@ def _sit(arguments: list[str]) -> None:
 
 
 def kills(count: int, updates: int, demonstrations: int, folder: Path) -> dict[str, Any]:
-    """One run left alone, others killed again and again; what differs between them."""
+    """Compare an uninterrupted run with runs that are killed and resumed repeatedly."""
     config = settings(updates=updates, checkpoint_every=2)
     policy = demo_policy(config, demonstrations)
     policy.save(folder / "model")
@@ -150,11 +150,11 @@ def kills(count: int, updates: int, demonstrations: int, folder: Path) -> dict[s
     whole, killed = folder / "run-whole" / "run", folder / "run-killed" / "run"
     began = time.perf_counter()
     if sitting([*begin, str(whole)]):
-        raise RuntimeError("the run that was left alone failed")
+        raise RuntimeError("the uninterrupted run failed")
     duration = time.perf_counter() - began
     rng, moments, differing = random.Random(0), list[int](), set[str]()
     expected, parts = content(whole), 0
-    while len(moments) < count:  # a run may come to its end before it was killed so often: then another one
+    while len(moments) < count:  # a run may end before it was killed often enough: then start another
         killed = folder / f"run-killed-{parts}" / "run"
         delays = [rng.uniform(0, LONGEST * duration) for _ in range(count - len(moments))]
         moments += interrupted([*begin, str(killed)], killed, delays)
@@ -173,24 +173,24 @@ def kills(count: int, updates: int, demonstrations: int, folder: Path) -> dict[s
 
 
 def interrupted(begin: Sequence[str], out: Path, delays: Sequence[float]) -> list[int]:
-    """Begin a run, kill it after each delay and resume it, at last to its end; rows written at each kill."""
+    """Kill and resume a run after each delay, then finish it; return the number of rows at each kill."""
     moments = list[int]()
     for delay in delays:
         if sitting(_go_on(begin, out), delay) == 0:
             return moments
         moments.append(_updates_done(out))
     if (code := sitting(_go_on(begin, out))) != 0:
-        raise RuntimeError(f"the killed run could not be continued: exit code {code}")
+        raise RuntimeError(f"the killed run could not be resumed: exit code {code}")
     return moments
 
 
 def _go_on(begin: Sequence[str], out: Path) -> list[str]:
-    """The command that begins a run or, where there is one, resumes it."""
+    """The command that starts a run, or resumes it if it exists."""
     return ["train", "--resume", str(out)] if (out / "config.yaml").exists() else list(begin)
 
 
 def _moved(out: Path) -> float:
-    """The largest change of a weight: where none changed, equal weights would say nothing."""
+    """The largest change of a weight; if it is 0, equal weights show nothing."""
     path = latest_checkpoint(out / "checkpoints")
     assert path is not None  # a finished run has one
     tensors, _ = load_checkpoint(path)
@@ -198,7 +198,7 @@ def _moved(out: Path) -> float:
 
 
 def _updates_done(out: Path) -> int:
-    """Rows that a killed run had written."""
+    """The number of rows that a killed run has written."""
     path = out / "metrics.jsonl"
     return len(read_rows(path)) if path.exists() else 0
 

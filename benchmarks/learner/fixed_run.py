@@ -1,12 +1,13 @@
-"""Is a run still the same run, bit for bit? Hashes of short runs, to compare before and after a change.
+"""Hashes of short runs, to check that a change leaves runs equal bit for bit.
 
-    python -m benchmarks.learner.fixed_run [--json OUT] [--check FILE] [--root CHECKOUT]
+    python -m benchmarks.learner.fixed_run [--json OUT] [--check FILE] [--root CHECKOUT] [--module NAME]
+    [--short]
 
-clones two tiny models (ALFWorld and Search-QA) and trains each credit method named below for three updates,
-by the commands a user would give. Then it hashes ``metrics.jsonl``, the episodes (canonical JSON) and
-the final weights. ``--check`` compares with an earlier result, whose hashes hold for one kind of
-processor. ``--root`` and ``--module`` name another checkout and its command line, so that one file makes
-the hashes before and after. Exit code 1: a hash differs.
+The benchmark clones two tiny models (ALFWorld and Search-QA) and trains with each credit method in
+``METHODS`` for three updates, through the command line. Then it hashes ``metrics.jsonl``, the episodes (every
+record as canonical JSON) and the final weights. ``--check`` compares with an earlier result from an equal
+processor. ``--root`` and ``--module`` name another checkout and its command line, so that this file makes
+the hashes before and after a change. The exit code is 1 if a hash differs.
 """
 
 import argparse
@@ -53,7 +54,7 @@ METHODS: Mapping[str, tuple[str, str]] = {
     "vine": ("games", "--rollout.mc_rollouts=2 --learner.kl_coef=0"),
     "igpo": ("questions", "--learner.muon_lr=0.008 --learner.lr_schedule=linear"),
 }
-"""For each method the model it starts from and its own settings; together they touch all of an update."""
+"""For each method its start model and its settings; together they exercise all parts of an update."""
 
 
 def stepopsd(root: Path, module: str, arguments: str, *more: str) -> None:
@@ -67,7 +68,7 @@ def stepopsd(root: Path, module: str, arguments: str, *more: str) -> None:
 
 
 def hashes(run: Path) -> dict[str, str]:
-    """Hashes of what a run has written."""
+    """Hashes of a run's metrics, episodes and weights."""
     records = [_canonical(episode) for episode in read_episodes(run / "episodes")]
     weights = load_file(run / "model" / "model.safetensors")
     return {
@@ -120,7 +121,7 @@ def measure(root: Path, module: str, methods: Sequence[str]) -> dict[str, dict[s
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run, print, write or compare; the exit code."""
+    """Run, print, write or compare; return the exit code."""
     parser = argparse.ArgumentParser(prog="benchmarks.learner.fixed_run", description="Hashes of short runs.")
     parser.add_argument("--json", type=Path, help="write the hashes here")
     parser.add_argument("--check", type=Path, help="compare with the hashes in this file")

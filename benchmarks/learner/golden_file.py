@@ -1,4 +1,4 @@
-"""Reads the file of batches with the values that the original code returns; `credit_golden` says its form."""
+"""Read the file of batches with the values of the original code; `credit_golden` describes its format."""
 
 import json
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ from stepopsd_agent.batch.collate import Row
 
 
 class BadInputError(ValueError):
-    """The file is missing or is not what the module's text describes."""
+    """The file is missing or does not have the described format."""
 
 
 @dataclass(frozen=True)
 class Golden:
-    """One batch of the file in both row layouts, with the values expected of it."""
+    """One batch of the file in both row layouts, with its expected values."""
 
     layouts: tuple[Batch, Batch]
     place: tuple[int, ...]
-    """For each step in the file's order its row of the steps table."""
+    """For each step, in the order of the file, its row in the table of steps."""
     expected: dict[str, Any]
 
 
 def read(path: Path) -> list[Golden]:
-    """The file's batches.
+    """Read the batches of a file.
 
     Raises:
-        BadInputError: names the file, and the batch if it is one.
+        BadInputError: the file cannot be read or a batch is malformed; the message names file and batch.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -70,7 +70,7 @@ def _golden(item: dict[str, Any]) -> Golden:
 
 
 def _check_expected(name: str, values: Any, sizes: list[int]) -> None:
-    """Raise unless there is one number, or for each step a number or a list with one per sampled token."""
+    """Raise ValueError unless `values` is a number, or has per step a number or a list with one per token."""
     entries = values if isinstance(values, list) else [values]
     if isinstance(values, list) and len(values) != len(sizes):
         raise ValueError(f"expected[{name!r}] has {len(values)} entries for {len(sizes)} steps")
@@ -81,7 +81,7 @@ def _check_expected(name: str, values: Any, sizes: list[int]) -> None:
 
 
 def _batch(item: dict[str, Any], steps: Sequence[dict[str, Any]], *, row_per_step: bool) -> Batch:
-    """The batch with one token of prompt at the head of each row and each step's observation behind it."""
+    """The batch: each row begins with one prompt token, and each step is followed by its observation."""
     rows: list[Row] = []
     table: list[Row] = []
     anchors = sorted({step["anchor"] for step in steps})
@@ -118,7 +118,7 @@ def _batch(item: dict[str, Any], steps: Sequence[dict[str, Any]], *, row_per_ste
 
 
 def _extend(row: Row, step: list[int], old: list[float], student: list[float], teacher: list[float]) -> None:
-    """Append tokens to a row; the ids themselves play no part."""
+    """Append tokens to a row; the ids do not matter."""
     row["input_ids"] = [*row["input_ids"], *[0] * len(step)]
     row["step_of_token"] = [*row["step_of_token"], *step]
     row["old_logprobs"] = [*row["old_logprobs"], *old]

@@ -1,15 +1,16 @@
-"""The update of a published model's shape on a GPU: how much of the card it uses, and what the teacher costs.
+"""The update of a published model's shape on a GPU: utilisation of the device, and cost of the teacher.
 
     python -m benchmarks.learner.gpu_update [--json OUT] [--tokens 16384]
-    python -m benchmarks.learner.gpu_update --tiny      # a tiny shape on the CPU: does it run? no targets
+    python -m benchmarks.learner.gpu_update --tiny      # a tiny shape on the CPU, to try it out; no targets
 
-The recipe configs/paper/alfworld_qwen3_1.7b.yaml with random weights in bfloat16 and as many made-up episodes
-of 20 steps as one of its updates has, prompts as long as an expert meets them and responses of 64 tokens. A
-first round on a few rows compiles and warms up. Targets: the update does at least 40 % of the operations per
-second of a large bfloat16 matrix product measured on the same card (layers that checkpointing computes again
-are counted as what they are, and left out in the second figure); scoring behind `correctness` inline, loading
-the teacher's weights included, takes less than 30 % of the update's time; the peak of memory is within 10 %
-of what `stepopsd plan` says. Exit 1 when one is missed.
+The benchmark uses the recipe configs/paper/alfworld_qwen3_1.7b.yaml with random weights in bfloat16, and as
+many random episodes of 20 steps as one update of the recipe has. Prompts are as long as those of an expert's
+episodes, responses have 64 tokens. A first round on a few rows compiles and warms up.
+
+Targets: the update reaches at least 40 % of the operations per second of a large bfloat16 matrix product on
+the same device (layers recomputed by checkpointing count; the second figure leaves them out); scoring with
+`correctness` inline, including loading the teacher's weights, takes less than 30 % of the update's time; the
+peak of memory is within 10 % of the estimate of `stepopsd plan`. The exit code is 1 if one is missed.
 """
 
 import argparse
@@ -48,7 +49,7 @@ TINY = ModelConfig(hidden_size=64, num_layers=2, num_heads=2, head_dim=32, vocab
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured."""
+    """The setting of the measurement: recipe, model and lengths."""
 
     config: RunConfig
     policy: Policy
@@ -56,13 +57,13 @@ class Bench:
 
 
 def recipe(tiny: bool, tokens: int) -> RunConfig:
-    """The published settings for one update; episodes few, short and on the CPU when it shall be tiny."""
+    """The published settings for one update; if ``tiny``, few short episodes on the CPU."""
     values = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     del values["credit"]
     config = config_from_dict(values)
-    config.env = config.env.changed(games="generated", tier="full")  # where prompts get their lengths from
+    config.env = config.env.changed(games="generated", tier="full")  # source of prompt lengths
     config.hindsight.mode = "correctness"
-    config.rollout.slots = 1  # nothing is played here, so playing is not what memory is planned for
+    config.rollout.slots = 1  # there is no rollout here, so the plan of memory must not include one
     config.learner.tokens_per_micro_batch = tokens
     if tiny:
         config.device, config.model = "cpu", TINY
@@ -71,7 +72,7 @@ def recipe(tiny: bool, tokens: int) -> RunConfig:
 
 
 def random_policy(config: RunConfig) -> Policy:
-    """A model of the configured shape that has learned nothing, with a tokenizer of hardly any words."""
+    """A model of the configured shape with random weights, and a tiny tokenizer."""
     small = tiny_policy(["a small house"], TINY, "cpu", config.seed)
     if config.model.path == "tiny":
         return Policy(small.model, small.tokenizer, config.device)
@@ -83,7 +84,7 @@ def random_policy(config: RunConfig) -> Policy:
 
 
 def made_up(config: RunConfig, lengths: Lengths, vocabulary: int, tasks: int) -> Batch:
-    """Episodes of random tokens, a row per step as in the recipe, in groups where every second one wins."""
+    """Episodes of random tokens, with a row per step as in the recipe; every second episode wins."""
     rng = np.random.default_rng(config.seed)
     rows: list[Any] = []
     steps: list[Any] = []
@@ -93,7 +94,7 @@ def made_up(config: RunConfig, lengths: Lengths, vocabulary: int, tasks: int) ->
             read = round(lengths.first if index == 1 else lengths.further)
             ids = rng.integers(0, vocabulary, read + round(lengths.response)).tolist()
             owner = [-1] * read + [len(steps)] * round(lengths.response)
-            # What random weights say of any token, about.
+            # About the log-probability that random weights give to any token.
             old = [0.0 if step < 0 else -float(np.log(vocabulary)) for step in owner]
             rows.append({"input_ids": ids, "step_of_token": owner, "old_logprobs": old})
             steps.append(
@@ -111,7 +112,7 @@ def made_up(config: RunConfig, lengths: Lengths, vocabulary: int, tasks: int) ->
 
 
 def timed(policy: Policy, work: Callable[[], object]) -> float:
-    """Seconds on the clock."""
+    """Seconds of wall time."""
     _wait(policy)
     began = time.perf_counter()
     work()
@@ -125,7 +126,7 @@ def _wait(policy: Policy) -> None:
 
 
 def scored(bench: Bench, batch: Batch, teacher: dict[str, torch.Tensor], scorer: Scorer) -> Batch:
-    """The batch as the hindsight teacher sees it, whose weights are loaded and put away again."""
+    """The batch with the log-probs of the hindsight teacher, whose weights are loaded only for this."""
     blocks = [[7] * round(bench.lengths.block)] * batch.num_episodes
     with bench.policy.weights(teacher):
         logprobs = batch_logprobs(scorer, batch, blocks)
@@ -135,7 +136,7 @@ def scored(bench: Bench, batch: Batch, teacher: dict[str, torch.Tensor], scorer:
 def one_update(
     bench: Bench, tasks: int, learner: Learner, teacher: dict[str, torch.Tensor], scorer: Scorer
 ) -> dict[str, float]:
-    """Seconds of scoring and of updating on the episodes of so many tasks."""
+    """Seconds of scoring and of updating on the episodes of ``tasks`` tasks."""
     policy = bench.policy
     batch = made_up(bench.config, bench.lengths, int(policy.model.config.vocab_size), tasks)
     known: list[Batch] = []
@@ -145,7 +146,7 @@ def one_update(
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Warm up, then score and update once, with everything that an update has."""
+    """Warm up, then score and update once with a full update's episodes."""
     config, policy = bench.config, bench.policy
     rates = measured_rates(policy.device, policy.model.dtype)
     learner, teacher = Learner(policy, **config.learner.of_update()), policy.state()
@@ -164,7 +165,7 @@ def measure(bench: Bench) -> dict[str, Any]:
 def figures_of(
     bench: Bench, seconds: dict[str, float], tokens: dict[str, int], flops: float, peak: int | None
 ) -> dict[str, Any]:
-    """Shares and ratios of what was counted."""
+    """Shares and ratios from the measured values."""
     config, lengths, dtype = bench.config, bench.lengths, bench.policy.model.dtype
     shape = model_shape(config.model, config.learner.lora, dtype)
     sampled = config.rollout.tasks * config.rollout.group_size * lengths.steps * lengths.response
@@ -191,7 +192,7 @@ def figures_of(
 
 
 def missed(figures: dict[str, Any]) -> list[str]:
-    """Targets that are, in words."""
+    """The missed targets, in words."""
     memory = figures["memory_of_plan"]
     reached = {
         f"{SHARE:.0%} of the matmul rate": figures["share_of_matmul_rate"] >= SHARE,

@@ -1,13 +1,15 @@
-"""What hindsight scoring costs when contexts share what they have in common, and when they do not.
+"""Cost of hindsight scoring with contexts that share prefixes, and without sharing.
 
-``python -m benchmarks.learner.rescore_cost [--json OUT] [--short]`` plays episodes of 20 steps as the
-demonstration does, with a model of its size that has been cloned a little, and scores every step behind a
-hindsight block: as a tree per episode, and as one row per step holding its whole context, packed and padded,
-all under one budget of tokens per pass. Targets with `correctness` inline: at least 5 times fewer tokens and
-3 times less time than the faster rows; log-probs equal within 1e-5 of 1 plus their size in float32, which is
-no closer itself, as packed against padded rows show, and within 1e-9 in float64. With the block as a prefix:
-teacher and student together at most 2.2 times the tokens of one plain pass. A peer as long as the episode,
-inline, is measured, and so is the demonstration's update, packed against padded.
+``python -m benchmarks.learner.rescore_cost [--json OUT] [--short]`` plays episodes of 20 steps with the
+settings of the demonstration and a briefly cloned model of its size. It scores every step behind a hindsight
+block in three ways, with the same budget of tokens per pass: as a prefix tree per episode, and as one row per
+step with its whole context, packed and padded.
+
+Targets with `correctness` inline: at least 5 times fewer tokens and 3 times less time than the faster rows;
+log-probs equal within 1e-5 of 1 plus their size in float32 (packed and padded rows differ as much), and
+within 1e-9 in float64. With the block as a prefix: teacher and student together at most 2.2 times the tokens
+of one plain pass. A peer as long as the episode, inline, and the update of the demonstration, packed and
+padded, are measured without targets.
 """
 
 import argparse
@@ -42,7 +44,7 @@ Blocks = Sequence[Sequence[int]]
 
 
 def step_rows(batch: Batch, blocks: Blocks) -> tuple[list[Tree], list[list[tuple[int, int]]]]:
-    """One row per step with its own full context, and where in the batch its scores belong."""
+    """One row per step with its full context, and the positions of its scores in the batch."""
     rows, places = [], []
     for n in range(batch.num_rows):
         length = int(batch.tokens.attention_mask[n].sum())
@@ -62,7 +64,7 @@ def step_rows(batch: Batch, blocks: Blocks) -> tuple[list[Tree], list[list[tuple
 
 
 def by_rows(scorer: Scorer, batch: Batch, blocks: Blocks) -> Tensor:
-    """[N, T] log-probs of one row per step."""
+    """Log-probs [N, T], scored with one row per step."""
     policy = scorer.model
     rows, places = step_rows(batch, blocks)
     out = torch.zeros(batch.tokens.input_ids.shape, dtype=policy.model.dtype, device=policy.device)
@@ -74,7 +76,7 @@ def by_rows(scorer: Scorer, batch: Batch, blocks: Blocks) -> Tensor:
 
 
 def seconds(policy: Policy, work: Callable[[], Any]) -> float:
-    """Time on the processor, or on the clock where a GPU does the work."""
+    """CPU seconds, or seconds of wall time if a GPU does the work."""
     clock = time.perf_counter if policy.device.type == "cuda" else time.process_time
     began = clock()
     work()
@@ -84,15 +86,15 @@ def seconds(policy: Policy, work: Callable[[], Any]) -> float:
 
 
 def best(policy: Policy, works: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
-    """The least seconds of each, taking turns, after one round that is not counted."""
-    found = [[seconds(policy, work) for work in works] for _ in range(rounds + 1)]
-    return [min(column) for column in zip(*found[1:], strict=True)]
+    """The least seconds of each work, in alternation, after one round that is not counted."""
+    times = [[seconds(policy, work) for work in works] for _ in range(rounds + 1)]
+    return [min(column) for column in zip(*times[1:], strict=True)]
 
 
 def inline(
     policy: Policy, batch: Batch, blocks: Blocks, tokens: int, rounds: int, padded: bool = True
 ) -> dict[str, Any]:
-    """Tokens, seconds and the largest difference of trees against rows."""
+    """Tokens, seconds and the largest difference between trees and rows."""
     backends: tuple[Attention, ...] = ("auto", "auto", "padded")
     scorers = [Scorer(policy, tokens_per_pass=tokens, attention=backend) for backend in backends]
     budgets = [scorer.budget for scorer in scorers]
@@ -125,7 +127,7 @@ def inline(
 
 
 def in_double(policy: Policy, batch: Batch, blocks: Blocks, tokens: int) -> float:
-    """The largest difference of trees against rows in float64."""
+    """The largest difference between trees and rows in float64."""
     policy.model.double()
     scorer = Scorer(policy, tokens_per_pass=tokens)
     tree = batch_logprobs(scorer, batch, blocks)
@@ -135,7 +137,7 @@ def in_double(policy: Policy, batch: Batch, blocks: Blocks, tokens: int) -> floa
 
 
 def prefix(policy: Policy, batch: Batch, blocks: Blocks, tokens: int) -> dict[str, Any]:
-    """Tokens of teacher and student passes with a prefix, over those of one plain pass."""
+    """Tokens of teacher and student passes with a prefix, relative to one plain pass."""
     none: list[list[int]] = [[] for _ in blocks]
     plain = sum(len(row_tree(batch, n, none, "prefix")[0]) for n in range(batch.num_rows))
     scorer = Scorer(policy, tokens_per_pass=tokens)
@@ -145,7 +147,7 @@ def prefix(policy: Policy, batch: Batch, blocks: Blocks, tokens: int) -> dict[st
 
 
 def update(policy: Policy, batch: Batch, rounds: int) -> dict[str, Any]:
-    """Seconds of the demonstration's update: packed, and padded in passes as large as they once were."""
+    """Seconds of the demonstration's update: packed, padded with 16384 tokens per pass, and padded."""
     settings = {**demo_config(STEPS).learner.of_update(), "lr": 0.0, "muon_lr": 0.0, "weight_decay": 0.0}
     padded = {**settings, "attention": "padded"}
     ways = {
@@ -164,12 +166,12 @@ def update(policy: Policy, batch: Batch, rounds: int) -> dict[str, Any]:
 
 
 def correctness_blocks(policy: Policy, episodes: Sequence[Episode]) -> Blocks:
-    """What `correctness` tells about each episode."""
+    """The hindsight block of `correctness` for each episode."""
     return [block_ids(policy, HindsightConfig(mode="correctness"), e.success, None) for e in episodes]
 
 
 def peer_blocks(policy: Policy, batch: Batch, episodes: Sequence[Episode]) -> Blocks:
-    """For each episode another one's transcript, cut to the episode's own length in tokens."""
+    """For each episode the transcript of another one, cut to the length of the episode in tokens."""
     lengths = batch.tokens.attention_mask.sum(1).tolist()
     return [
         block_ids(
@@ -208,7 +210,7 @@ def measure(short: bool) -> dict[str, Any]:
 
 
 def reached(figures: dict[str, Any]) -> bool:
-    """Whether all targets are."""
+    """Whether all targets are met."""
     one = figures["correctness_inline"]
     return bool(
         one["fewer_tokens"] >= FEWER_TOKENS

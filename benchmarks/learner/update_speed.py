@@ -1,14 +1,14 @@
-"""Whole updates per second, ours beside TRL's `GRPOTrainer`, on the same tasks with the same tiny model.
+"""Speed of whole updates, compared with TRL's `GRPOTrainer` on the same tasks with the same tiny model.
 
     python -m benchmarks.learner.update_speed --trl-python PATH [--json OUT] [--short]
 
-``PATH`` is a Python that has TRL and this project's packages. Three rows, one after another in one run, each
-with one thread, in seconds of its processor: ours (slot refill, one cache per episode, packed update), TRL's
-own `environment_factory` (the command as a tool call), and TRL with a `rollout_func` written by hand. Each
-warm-starts a model of one shape on its own format with as many demonstrations, plays groups of one size at
-the same games for as many steps, and makes one AdamW step on all of them; the first update is not counted.
-Targets: at least 3 times the episodes per second of `environment_factory`, with episodes that are not shorter
-than its own, and no sampled token thrown away.
+``PATH`` is a Python that has TRL and this project's packages. The three rows run one after the other, each
+with one thread, measured in CPU seconds: this project (slot refill, one cache per episode, packed update),
+TRL's `environment_factory` (the command is a tool call), and TRL with a hand-written `rollout_func`. Each row
+warm-starts a model of the same shape in its own format on the same number of demonstrations, plays groups of
+the same size on the same games with the same step limit, and makes one AdamW step on all of them. The first
+update is not counted. Targets: at least 3 times the episodes per second of `environment_factory`, with
+episodes that are not shorter, and without discarding sampled tokens.
 """
 
 import argparse
@@ -45,16 +45,16 @@ WAYS = ("environment_factory", "rollout_func")
 
 
 def settings(short: bool) -> dict[str, Any]:
-    """How much is played."""
+    """Size of the benchmark."""
     if short:
         return {"steps": 12, "tasks": 2, "group_size": 4, "demonstrations": 500, "updates": 2}
     return {"steps": 20, "tasks": 8, "group_size": 8, "demonstrations": 1500, "updates": 4}
 
 
 def run_config(sizes: dict[str, Any]) -> RunConfig:
-    """The demonstration's settings with what TRL does beside it: AdamW alone, one step per batch, no KL."""
+    """The demonstration's settings, adapted to TRL: AdamW alone, one optimizer step per batch, no KL."""
     config = demo_config(sizes["steps"])
-    if sizes["group_size"] < 8:  # the short run: a model that is taught sooner
+    if sizes["group_size"] < 8:  # the short run: a model that learns faster
         config = replace(config, model=replace(config.model, hidden_size=64, num_layers=2))
     count = sizes["tasks"] * sizes["group_size"]
     return replace(
@@ -72,7 +72,7 @@ def run_config(sizes: dict[str, Any]) -> RunConfig:
 
 @contextmanager
 def counted() -> Iterator[list[int]]:
-    """The tokens of every response that any decoder gives meanwhile, whether anybody keeps them or not."""
+    """Collect the number of tokens in every response that any decoder gives meanwhile, kept or not."""
     respond, sizes = Decoder.respond, list[int]()
 
     def counting(self: Decoder, prompts: Sequence[Sequence[int]], uniforms: np.ndarray) -> list[Sampled]:
@@ -85,7 +85,7 @@ def counted() -> Iterator[list[int]]:
 
 
 def ours(config: RunConfig, sizes: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Our updates; leaves the warm-started model in ``folder/model`` and the tasks played as a result."""
+    """Measure this project's updates; leaves the warm-started model in ``folder/model``."""
     policy = demo_policy(config, sizes["demonstrations"])
     policy.save(folder / "model")
     trainer = Trainer(config, credit.make("grpo"), policy)
@@ -108,7 +108,7 @@ def ours(config: RunConfig, sizes: dict[str, Any], folder: Path) -> dict[str, An
 
 
 def trl_tasks(config: RunConfig, sizes: dict[str, Any], env: gym.Env[str, str]) -> list[dict[str, Any]]:
-    """The same games and seeds, a row per group."""
+    """The same games and seeds for TRL, one row per group."""
     rows = []
     for update in range(sizes["updates"]):
         drawn = groups(env, count=sizes["tasks"], size=1, seed=config.seed, update=update)
@@ -119,8 +119,8 @@ def trl_tasks(config: RunConfig, sizes: dict[str, Any], env: gym.Env[str, str]) 
 def theirs(
     way: str, python: Path, config: RunConfig, sizes: dict[str, Any], rows: list[dict[str, Any]], folder: Path
 ) -> dict[str, Any]:
-    """One of TRL's rows, measured by a process of its own."""
-    told = {
+    """Measure one of TRL's rows in a new process."""
+    row_settings = {
         "way": way,
         "config": config_to_dict(config),
         "demonstrations": sizes["demonstrations"],
@@ -131,7 +131,7 @@ def theirs(
         "out": str(folder / f"{way}.json"),
     }
     file = folder / f"{way}-settings.json"
-    file.write_text(json.dumps(told), encoding="utf-8")
+    file.write_text(json.dumps(row_settings), encoding="utf-8")
     path = os.pathsep.join([str(ROOT), str(ROOT / "wrappers")])
     environment = {
         **os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TRL_EXPERIMENTAL_SILENCE": "1",
@@ -142,14 +142,14 @@ def theirs(
     if done.returncode:
         raise SystemExit(
             f"update_speed: {python} could not run TRL's part (exit code {done.returncode}, see above); it "
-            "needs TRL (pip install trl datasets jmespath) beside this project's packages"
+            "needs TRL (pip install trl datasets jmespath) in addition to this project's packages"
         )
     figures: dict[str, Any] = json.loads((folder / f"{way}.json").read_text(encoding="utf-8"))
     return figures
 
 
 def figures_of(row: dict[str, Any], sizes: dict[str, Any]) -> dict[str, Any]:
-    """Rates of a row; the median update counts, as one may be disturbed."""
+    """Rates of a row, from the median of the updates, since single ones may be disturbed."""
     seconds = float(np.median(row["seconds"]))
     per_update = sizes["tasks"] * sizes["group_size"]
     return {
@@ -184,7 +184,7 @@ def measure(python: Path, short: bool) -> dict[str, Any]:
 
 
 def trl_version(python: Path) -> str:
-    """The version that was compared."""
+    """The version of TRL."""
     code = "import importlib.metadata as m; print(m.version('trl'))"
     return subprocess.run(
         [str(python), "-c", code], capture_output=True, text=True, check=True
@@ -192,7 +192,7 @@ def trl_version(python: Path) -> str:
 
 
 def reached(figures: dict[str, Any]) -> bool:
-    """Whether the targets are; episodes of ours that are shorter than TRL's would prove nothing."""
+    """Whether the targets are met; with shorter episodes than TRL's, the rate would prove nothing."""
     own, other = figures["rows"]["ours"], figures["rows"]["trl environment_factory"]
     return bool(
         figures["times_environment_factory"] >= FASTER

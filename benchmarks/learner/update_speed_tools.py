@@ -1,4 +1,4 @@
-"""For `update_speed_trl`: a game as an environment of tools, and a model cloned on tool calls."""
+"""Parts of `update_speed_trl`: a game as an environment with tools, and a model cloned on tool calls."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ START, END, DONE = "<|im_start|>", "<|im_end|>", "Done."
 
 
 class HouseEnv:
-    """A game as TRL wants environments: public methods are tools."""
+    """A game in TRL's interface of environments, where public methods are tools."""
 
     config: RunConfig
 
@@ -38,7 +38,7 @@ class HouseEnv:
         self.steps, self.won, self._over = 0, False, False
 
     def reset(self, task_id: str, seed: int, **columns: Any) -> str:
-        """Begin a game; the text is added to the prompt."""
+        """Begin a game and return its opening text, which TRL adds to the prompt."""
         text, _ = self._env.reset(seed=seed, options={"game": task_id})
         self.steps, self.won, self._over = 0, False, False
         return str(text)
@@ -61,7 +61,7 @@ class HouseEnv:
 
 
 def tool_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerBase:
-    """A tokenizer learned from the tool format's own text, with the chat template's special tokens."""
+    """A tokenizer trained on texts of the tool format, with the special tokens of the chat template."""
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=train_tokenizer(texts, vocabulary), clean_up_tokenization_spaces=False
     )
@@ -73,7 +73,7 @@ def tool_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizer
 
 
 def messages_of(episode: Episode) -> list[dict[str, Any]]:
-    """An episode as the chat that TRL makes of one; after the last answer the agent says that it is done."""
+    """An episode as TRL's chat; after the last observation the agent says that it is done."""
     chat: list[dict[str, Any]] = [{"role": "user", "content": episode.steps[0].observation}]
     for step in episode.steps[1:]:
         call = {"type": "function", "function": {"name": "act", "arguments": {"command": step.action}}}
@@ -83,7 +83,7 @@ def messages_of(episode: Episode) -> list[dict[str, Any]]:
 
 
 def tool_example(tokenizer: PreTrainedTokenizerBase, text: str, light: float) -> Example:
-    """A rendered chat to clone: the agent's own words weigh 1, the rest little."""
+    """A rendered chat as an example for cloning: the agent's tokens have weight 1, the others ``light``."""
     ids: list[int] = []
     weights: list[float] = []
     opening = f"{START}assistant\n"
@@ -98,7 +98,7 @@ def tool_example(tokenizer: PreTrainedTokenizerBase, text: str, light: float) ->
 
 
 def tool_model(settings: dict[str, Any], config: RunConfig, folder: Path) -> None:
-    """Clone the expert in the tool format, as long as the other model was cloned in the plain one."""
+    """Clone the expert in the tool format, on as many demonstrations as the model in the plain format."""
     env = make_stack(config.env)
     ids, count = task_ids(env), settings["demonstrations"]
     chosen = [ids[k % len(ids)] for k in range(count)]

@@ -1,9 +1,9 @@
-"""TRL's side of `update_speed`: runs where TRL is installed, told what to do by a JSON file.
+"""TRL's side of `update_speed`; it runs in a Python with TRL and reads its settings from a JSON file.
 
 ``python -m benchmarks.learner.update_speed_trl SETTINGS.json`` trains for some updates with `GRPOTrainer` and
-writes what it measured to the file that the settings name. Two ways: "environment_factory", TRL's own loop,
-the command being a tool call and the model cloned on that format; and "rollout_func", written by hand: the
-plain format, every turn generated for all running attempts at once by `generate`.
+writes the figures to the file named in the settings. There are two ways: "environment_factory" is TRL's own
+loop, where the command is a tool call and the model is cloned on this format; "rollout_func" is written by
+hand, with the plain format, and generates each turn for all running episodes at once with `generate`.
 """
 
 import json
@@ -25,22 +25,22 @@ from stepopsd_agent.tasks import make_stack
 TURN_TOKENS = 48
 """Longest tool call; a command is at most a quarter of it."""
 COMPLETION_TOKENS = 3072
-"""Room for a whole episode, so that none is cut."""
+"""Room for a whole episode, so that none is truncated."""
 
 
 class Laps(TrainerCallback):
-    """Processor time at the end of every update."""
+    """Records the CPU time at the end of every update."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
 
     def on_step_end(self, *arguments: Any, **more: Any) -> None:
-        """Note it."""
+        """Record the CPU time."""
         self.at.append(time.process_time())
 
 
 class Counted(GRPOTrainer):  # type: ignore[misc]
-    """Counts sampled tokens, and those of tool calls that were played."""
+    """Counts the sampled tokens, and those in tool calls that were executed."""
 
     sampled = 0
     played = 0
@@ -53,7 +53,7 @@ class Counted(GRPOTrainer):  # type: ignore[misc]
     def _tool_call_loop(self, *arguments: Any, **more: Any) -> Any:
         found = super()._tool_call_loop(*arguments, **more)
         for mask, messages in zip(found[0], found[1], strict=True):
-            runs = "".join(map(str, mask)).replace("0", " ").split()  # one of each assistant message
+            runs = "".join(map(str, mask)).replace("0", " ").split()  # one run per assistant message
             asked = [k for k, message in enumerate(messages) if message["role"] == "assistant"]
             for run, k in zip(runs, asked, strict=False):
                 answer = messages[k + 1]["content"] if k + 1 < len(messages) else "error"
@@ -62,7 +62,7 @@ class Counted(GRPOTrainer):  # type: ignore[misc]
 
 
 def train(settings: dict[str, Any], folder: Path, **arguments: Any) -> dict[str, Any]:
-    """Train with TRL and return seconds per update and what was sampled."""
+    """Train with TRL; return the seconds of each update and the counts of sampled tokens."""
     c = settings["config"]
     per_device, group = settings["micro_batch_rows"], c["rollout"]["group_size"]
     args = GRPOConfig(
@@ -102,7 +102,7 @@ def train(settings: dict[str, Any], folder: Path, **arguments: Any) -> dict[str,
 
 
 def with_environment_factory(settings: dict[str, Any], config: RunConfig, folder: Path) -> dict[str, Any]:
-    """TRL's own loop."""
+    """Measure TRL's own loop."""
     tool_model(settings, config, folder)
     HouseEnv.config = config
     steps: list[int] = []
@@ -117,7 +117,7 @@ def with_environment_factory(settings: dict[str, Any], config: RunConfig, folder
 
 
 def with_rollout_func(settings: dict[str, Any], config: RunConfig, folder: Path) -> dict[str, Any]:
-    """A loop of our own over TRL's trainer, in the plain format."""
+    """Measure TRL's trainer with a hand-written rollout in the plain format."""
     tasks = {row["prompt"]: row for row in settings["tasks"]}
     counts = {"steps": 0, "episodes": 0, "sampled": 0}
     envs = [make_stack(config.env) for _ in range(config.rollout.tasks * config.rollout.group_size)]
@@ -152,7 +152,7 @@ def with_rollout_func(settings: dict[str, Any], config: RunConfig, folder: Path)
 
 
 class Rows:
-    """Prompts and completions of the attempts of one update."""
+    """Prompts and completions of the episodes of one update."""
 
     def __init__(self, trainer: GRPOTrainer, config: RunConfig) -> None:
         self.model = trainer.accelerator.unwrap_model(trainer.model)
@@ -164,14 +164,14 @@ class Rows:
         self.sampled = 0
 
     def begin(self, text: str) -> None:
-        """A new attempt."""
+        """Begin an episode."""
         self.prompts.append(self.tokenizer.encode(text, add_special_tokens=False))
         self.completions.append([])
         self.masks.append([])
         self.shown.append(text)
 
     def respond(self, chosen: list[int]) -> list[str]:
-        """Sample a response for each of these attempts, from their whole texts."""
+        """Sample a response for each of these episodes from its whole text."""
         ids = [self.prompts[k] + self.completions[k] for k in chosen]
         width = max(map(len, ids))
         pad, end = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
@@ -200,7 +200,7 @@ class Rows:
         return responses
 
     def read(self, k: int, text: str) -> bool:
-        """Add an answer to an attempt; False when it would outgrow its row."""
+        """Add an observation to an episode; return False if the row has no room for another response."""
         new = self.tokenizer.encode(text[len(self.shown[k]) :], add_special_tokens=False)
         self.completions[k] += new
         self.masks[k] += [0] * len(new)
@@ -209,7 +209,7 @@ class Rows:
         return length + self.config.rollout.max_tokens < self.config.rollout.max_row_tokens
 
     def columns(self) -> dict[str, Any]:
-        """What TRL wants of a rollout."""
+        """The columns of a rollout in TRL's format."""
         return {
             "prompt_ids": self.prompts,
             "completion_ids": self.completions,

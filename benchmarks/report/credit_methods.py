@@ -79,7 +79,7 @@ def needed(method: CreditMethod) -> str:
 
 
 def other_needs(method: CreditMethod) -> Iterator[str]:
-    """What it needs instead where another choice of a field changes that."""
+    """The columns it needs instead where another choice of a field changes them."""
     for name, kind in get_type_hints(type(method)).items():
         for choice in get_args(kind) if get_origin(kind) is Literal else ():
             changes: dict[str, Any] = {name: choice}

@@ -29,7 +29,7 @@ def summary(cls: type) -> str:
 
 
 def description(cls: type) -> str:
-    """What stands in a class's docstring between the summary and the first section of Google's style."""
+    """The part of a class's docstring between the summary and the first section of Google's style."""
     lines = own_doc(cls).splitlines()
     ends = [number for number, line in enumerate(lines) if _SECTION.match(line)]
     return "\n".join(lines[: min(ends, default=len(lines))]).strip().partition("\n\n")[2]

@@ -42,7 +42,7 @@ def rate(row: Result) -> str:
 
 
 def origin(result: Result) -> str:
-    """Where a result comes from."""
+    """The command, commit and machine of a result."""
     hardware, packages = result["hardware"], result["packages"]
     gpu = "" if hardware["gpu"] == "none" else f", {hardware['gpu']}"
     module, commit = module_of(result), result["commit"][:12]

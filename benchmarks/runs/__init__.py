@@ -1,1 +1,1 @@
-"""Whole training runs, from warm start to evaluation."""
+"""Complete training runs, from warm start to evaluation."""

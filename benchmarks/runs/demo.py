@@ -1,10 +1,10 @@
-"""The demonstration: warm start, StepOPSD and GRPO at the same budget and seed, the random agent beside them.
+"""The demonstration: warm start, StepOPSD and GRPO with the same budget and seed, and the random agent.
 
     python -m benchmarks.runs.demo --out runs/demo [--seed 0] [--short]
 
-Ends with a table, ``summary.json`` and ``curve.png``. Exit 1 when the stated target is missed: StepOPSD at
-least 30 points above its warm start and at least 70 % on 100 held-out games. A demonstration that was stopped
-goes on where it stopped when the same command is given again.
+The result is a table, ``summary.json`` and ``curve.png``. The exit code is 1 if the target is missed:
+StepOPSD at least 30 points above its warm start and at least 70 % on 100 held-out games. A stopped
+demonstration resumes when the same command is given again.
 """
 
 import argparse
@@ -35,12 +35,12 @@ SHORT = [
 
 
 def command(name: str, *arguments: str) -> list[str]:
-    """A ``stepopsd`` command line in this interpreter."""
+    """A ``stepopsd`` command line with this interpreter."""
     return [sys.executable, "-m", "stepopsd_agent", name, *arguments]
 
 
 def train_command(method: str, out: Path, common: list[str]) -> list[str]:
-    """Start a run, or continue it when its folder is there already."""
+    """The command that starts a run, or resumes it if its folder exists."""
     if (out / method / "config.yaml").exists():
         return command("train", "--resume", str(out / method))
     method_flags = ["--credit.method", method, "--model.path", str(out / "warmstart")]
@@ -48,13 +48,13 @@ def train_command(method: str, out: Path, common: list[str]) -> list[str]:
 
 
 def alone(arguments: list[str]) -> None:
-    """Run one command, which has the terminal and its progress bars for itself."""
+    """Run one command with access to the terminal, for its progress bars."""
     _finish([subprocess.Popen(arguments)])
 
 
 def together(commands: Mapping[str, list[str]]) -> None:
-    """Run commands side by side, one core each; every line they print begins with their name."""
-    # Two bars would write over each other; a dumb terminal gets plain lines.
+    """Run commands in parallel, with one core each; every line of output begins with the command's name."""
+    # Two progress bars would overwrite each other; with a dumb terminal there are plain lines instead.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
     running: list[subprocess.Popen[Any]] = []
     for name, arguments in commands.items():
@@ -78,11 +78,11 @@ def _repeat(lines: IO[str], name: str) -> None:
 
 
 def _finish(running: "list[subprocess.Popen[Any]]") -> None:
-    """Wait for all. The first that fails takes the others with it, each with a checkpoint to go on from.
+    """Wait for all commands. If one fails, stop the others, which write a checkpoint to resume from.
 
     Raises:
-        SystemExit: with the exit code of the command that failed.
-        KeyboardInterrupt: Ctrl-C, which the commands got, too: they have finished their update.
+        SystemExit: a command failed; has its exit code.
+        KeyboardInterrupt: Ctrl-C; the commands got it as well and have finished their update.
     """
     try:
         codes = [process.poll() for process in running]
@@ -91,7 +91,7 @@ def _finish(running: "list[subprocess.Popen[Any]]") -> None:
             codes = [process.poll() for process in running]
         failed = [code for code in codes if code]
         for process in running:
-            process.send_signal(signal.SIGINT)  # does nothing to those that have ended
+            process.send_signal(signal.SIGINT)  # no effect on those that have ended
             process.wait()
     except KeyboardInterrupt:
         try:
@@ -102,17 +102,17 @@ def _finish(running: "list[subprocess.Popen[Any]]") -> None:
                 process.kill()
         raise
     if failed:
-        raise SystemExit(max(1, failed[0]))  # killed ones have a negative code
+        raise SystemExit(max(1, failed[0]))  # a killed process has a negative code
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON object from a file."""
+    """Read a JSON object from a file."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 
 
 def run(out: Path, common: list[str]) -> None:
-    """Make the parts, each in a folder of its own; what is there already is kept."""
+    """Run the parts, each in its own folder; finished parts are kept."""
     if not (out / "warmstart" / "warmstart.json").exists():
         print("1 of 3: warm start", file=sys.stderr)
         alone(command("warmstart", *common, "--threads", "2", "--out", str(out / "warmstart")))
@@ -126,7 +126,7 @@ def run(out: Path, common: list[str]) -> None:
 
 
 def summarise(out: Path) -> dict[str, Any]:
-    """The parts in one object."""
+    """The summary of all parts."""
     runs = {method: read(out / method / "summary.json") for method in METHODS}
     random = read(out / "random" / "evaluation.json")
     main = runs["step_opsd"]
@@ -150,7 +150,7 @@ def summarise(out: Path) -> dict[str, Any]:
 
 
 def spent_before(out: Path, settings: dict[str, Any]) -> float:
-    """Seconds of earlier sittings in this folder.
+    """Seconds that earlier calls spent in this folder.
 
     Raises:
         SystemExit: the folder holds a demonstration with other settings.
@@ -170,7 +170,7 @@ def spent_before(out: Path, settings: dict[str, Any]) -> float:
 
 
 def parse(prog: str, description: str, out: Path, config: Path) -> argparse.Namespace:
-    """The command line of a demonstration."""
+    """Parse the command line of a demonstration."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--out", type=Path, default=out, help="run folder")
     parser.add_argument("--seed", type=int, default=0, help="seed of model, order of tasks and sampling")
@@ -199,7 +199,7 @@ def main() -> int:
     try:
         run(out, common)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command resumes from here", file=sys.stderr)
         return 1
     finally:
         spent += time.perf_counter() - began
@@ -218,7 +218,7 @@ def main() -> int:
 
 
 def report(summary: dict[str, Any], out: Path, short: bool) -> int:
-    """Print the table, where things are and the figures; 1 when the target is missed."""
+    """Print the table, the paths of the results and the figures; return 1 if the target is missed."""
     print(table_text("agent", summary["rows"]))
     print(f"run folder: {out}  (summary.json; look at {out}/curve.png, or: tensorboard --logdir {out})")
     final, rise, minutes = summary["final"]["success"], summary["rise"], summary["wall_s"] / 60

@@ -1,4 +1,4 @@
-"""A short run of the demonstration, made on the spot: its model, cloned a little, and episodes it plays."""
+"""A small version of the demonstration for other benchmarks: a briefly cloned model, and its episodes."""
 
 from dataclasses import replace
 
@@ -20,13 +20,13 @@ from stepopsd_wrappers import Episode
 
 
 def demo_config(steps: int) -> RunConfig:
-    """The demonstration's settings, with episodes of at most so many steps."""
+    """The demonstration's settings, with ``steps`` as the step limit."""
     config = config_from_dict(yaml.safe_load(CONFIG.read_text(encoding="utf-8")))
     return replace(config, env=config.env.changed(step_limit=steps))
 
 
 def demo_policy(config: RunConfig, demonstrations: int) -> Policy:
-    """A model that has seen so many episodes of the expert once: it gives real commands and rarely wins."""
+    """A model cloned in one pass over ``demonstrations`` episodes: its commands are valid, it rarely wins."""
     env = make_stack(config.env)
     ids = task_ids(env)
     chosen = [ids[i % len(ids)] for i in range(demonstrations)]
@@ -45,7 +45,7 @@ def demo_policy(config: RunConfig, demonstrations: int) -> Policy:
 
 
 def demo_episodes(policy: Policy, config: RunConfig, tasks: int) -> list[Episode]:
-    """One update's episodes: ``tasks`` games, each played by a whole group."""
+    """The episodes of one update: ``tasks`` games, each played by a whole group."""
     envs = [make_stack(config.env) for _ in range(config.rollout.slots)]
     drawn = groups(envs[0], count=tasks, size=config.rollout.group_size, seed=config.seed)
     params = SamplingParams(

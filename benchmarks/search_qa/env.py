@@ -1,13 +1,13 @@
-"""How fast the Search-QA environment is by itself, and what a long text costs it.
+"""Speed of the Search-QA environment without retrieval, and the cost of long texts.
 
-``python -m benchmarks.search_qa.env [--json OUT] [--short]`` plays episodes of the synthetic world through
-``gym.make`` with full info, resets included: one invalid action, three searches, the answer, with thoughts.
-The passages are as long as those of wiki-18 (100 words) and come from a table, so no retrieval is timed.
-Beside it stand the same episodes with the default retriever, which keeps the answers to queries asked before,
+``python -m benchmarks.search_qa.env [--json OUT] [--short]`` plays episodes of the synthetic worlds through
+``gym.make`` with full info, resets included: one invalid action, three searches and the answer, with
+thoughts. The passages are as long as those of wiki-18 (100 words) and come from a table, so retrieval is not
+timed. For comparison there are the same episodes with the default retriever, which caches earlier queries,
 the parts of a step, and the time to make the environment in this process.
 
-The last line has the figures; the exit code is 1 when steps per second miss their target. Times are CPU
-seconds; each part is repeated, the best counts and the median is in the JSON. ``--short`` repeats less.
+The last line has the figures; the exit code is 1 if the target of steps per second is missed. Times are CPU
+seconds; each part is repeated, the best counts and the median is in the JSON. ``--short`` has fewer repeats.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from stepopsd_envs.search_qa.world_set import all_passages
 
 ENV_ID = "stepopsd/SearchQA-v0"
 LEAST_STEPS_PER_S = 20_000
-WORDS = 100  # of a passage
+WORDS = 100  # words in a passage
 LONG = 10_000_000  # characters
 THOUGHT = "<think>To answer this I have to find out who that is, and then where the company is.</think>"
 
@@ -39,27 +39,27 @@ Episode = tuple[str, list[str]]  # the question's id, and the actions
 
 
 class Table:
-    """A retriever that knows the answers beforehand."""
+    """A retriever that takes passages from a table, in no time."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._passages = passages
 
     @property
     def fingerprint(self) -> str:
-        """There is only one."""
+        """A constant, since there is only one table."""
         return "table"
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """Some passages, by the length of the query."""
+        """Passages that depend only on the length of the query."""
         starts = [7 * len(query) % (len(self._passages) - k) for query in queries]
         return [list(self._passages[start : start + k]) for start in starts]
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing."""
 
 
 def long_passages() -> list[Passage]:
-    """Passages of 100 words: those of small worlds, one after the other."""
+    """Passages of 100 words, from the concatenated passages of small worlds."""
     passages = all_passages("small", "test")
     words = chain.from_iterable(passage.text.split() for passage in passages)
     texts = [" ".join(islice(words, WORDS)) for _ in passages[::5]]  # each has more than 20 words
@@ -67,7 +67,7 @@ def long_passages() -> list[Passage]:
 
 
 def episodes(env: SearchQAEnv, count: int) -> list[Episode]:
-    """Questions with five actions each: invalid, three searches, the answer."""
+    """Questions with five actions each: one invalid, three searches, the answer."""
     plays = []
     for task_id in env.task_ids[:count]:
         env.reset(seed=0, options={"question": task_id})
@@ -80,7 +80,7 @@ def episodes(env: SearchQAEnv, count: int) -> list[Episode]:
 
 
 def steps_per_s(env: gym.Env[str, str], plays: Sequence[Episode], repeats: int) -> list[float]:
-    """One figure per repetition of all episodes, resets included."""
+    """Steps per second in each repetition of all episodes, resets included."""
     count = sum(len(actions) for _, actions in plays)
     return [count / _seconds(lambda: _play(env, plays)) for _ in range(repeats)]
 
@@ -128,7 +128,7 @@ def measure(plays: int, repeats: int) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="benchmarks.search_qa.env", description="Speed of Search-QA.")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--short", action="store_true", help="fewer episodes and repeats")

@@ -1,11 +1,11 @@
-"""Can every question of the synthetic world be answered by searching, and only so?
+"""Check that every question of the synthetic worlds can be answered by searching, and measure guessing.
 
 ``python -m benchmarks.search_qa.oracle [--json OUT] [--short]`` lets the oracle agent play the worlds of all
-tiers and splits with the ``bm25`` retriever. Targets: it answers every question right, has been shown every
-gold passage when it does, and searches no more often than there are passages missing at the start. Beside
-that: how many test questions are answered right by the commonest training answer of their type, without a
-search. The last line has the figures; the exit code is 1 when a target is missed. ``--short`` plays a part
-of each set of worlds.
+tiers and splits with the ``bm25`` retriever. Targets: it answers every question correctly, has then seen
+every gold passage, and makes at most as many searches as passages are missing at the start. For comparison,
+the result also has the share of test questions that are answered correctly without a search, by the most
+frequent training answer of their type. The last line has the figures; the exit code is 1 if a target is
+missed. ``--short`` plays a part of each set of worlds.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SHORT = 200  # questions of each tier and split
 
 
 def play(env: gym.Env[str, str], agent: OracleAgent, task_id: str) -> tuple[dict[str, Any], int]:
-    """One episode: the last info, and how many gold passages were missing at the start."""
+    """Play one episode; return the last info and the number of gold passages missing at the start."""
     observation, info = env.reset(seed=0, options={"question": task_id})
     base = env.unwrapped
     assert isinstance(base, SearchQAEnv)
@@ -44,7 +44,7 @@ def play(env: gym.Env[str, str], agent: OracleAgent, task_id: str) -> tuple[dict
 
 
 def play_worlds(tier: str, split: str, limit: int | None) -> tuple[dict[str, Any], list[str]]:
-    """The figures of the worlds of a tier and split, and the questions that went wrong."""
+    """The figures of the worlds of a tier and split, and the failed questions."""
     env = gym.make("stepopsd/SearchQA-v0", disable_env_checker=True, tier=tier, split=split)
     base, agent = env.unwrapped, OracleAgent(env)
     assert isinstance(base, SearchQAEnv)
@@ -71,12 +71,12 @@ def play_worlds(tier: str, split: str, limit: int | None) -> tuple[dict[str, Any
 
 
 def asked(tier: str, split: str) -> list[Question]:
-    """The questions about all worlds."""
+    """The questions about all worlds of a tier and split."""
     return [q for number in worlds_of(tier, split) for q in make_world(tier, split, number).questions]
 
 
 def guessed(train: Sequence[Question], test: Sequence[Question]) -> float:
-    """Exact match on test of the commonest answer in training to questions of the type."""
+    """Exact match on test questions of the most frequent training answer of their type."""
     answers: dict[str, Counter[str]] = defaultdict(Counter)
     for question in train:
         answers[question.task_type][question.golden_answers[0]] += 1
@@ -86,7 +86,7 @@ def guessed(train: Sequence[Question], test: Sequence[Question]) -> float:
 
 
 def measure(limit: int | None) -> tuple[dict[str, Any], list[str]]:
-    """The figures of all worlds, and what went wrong."""
+    """The figures of all worlds, and the failures."""
     figures: dict[str, Any] = {}
     failures: list[str] = []
     for tier in TIERS:
@@ -112,7 +112,7 @@ def summary(figures: dict[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="benchmarks.search_qa.oracle", description="Are all questions soluble?"
     )

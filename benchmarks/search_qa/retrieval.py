@@ -1,19 +1,20 @@
-"""How good, how fast and how large the retrievers are, on real questions and passages.
+"""Quality, speed and memory of the retrievers on real questions and passages.
 
     python -m benchmarks.search_qa.retrieval --corpus FILE --questions DIR [--dense FOLDER] [--json OUT]
 
-``--corpus`` is a corpus of passages, ``--questions`` a folder of question files, among them
-``hotpotqa_dev500.jsonl``, whose ``supporting`` ids are the judgements: recall@10 is the mean share of them
-among the first ten. ``--dense`` is a dense index of the corpus, made or finished there when it is not
-complete, which takes long; without it dense and hybrid are not measured. Needs the extra ``search``.
+``--corpus`` is a corpus of passages, ``--questions`` a folder of question files. One of them is
+``hotpotqa_dev500.jsonl``, whose ``supporting`` ids are the relevance judgements: recall@10 is the mean share
+of them among the first ten results. ``--dense`` is a dense index of the corpus, built or finished there if it
+is not complete, which takes long; without it dense and hybrid are not measured. It needs the extra
+``search``.
 
-Speed is measured with no cache, top 3, in turns with pyserini's LuceneSearcher called in its own process
-after 500 queries to warm up, so that other work on the machine slows both. A ratio is the median of the
-turns'. The 64 clients send a query at a time from a process of their own; the server that answers one query
-at a time is the same server with ``--max_batch 1``.
+Speed is measured without a cache, with k = 3, in alternation with pyserini's LuceneSearcher in its own
+process, after 500 queries to warm up, so that other work on the machine slows both. A ratio is the median of
+all turns. The 64 clients run in one separate process and send one query at a time each; the server that
+answers one query at a time is the same server with ``--max_batch 1``.
 
-The table says for each figure what it has to be; the exit code is 1 when one is not, 2 for bad input.
-``--short`` (45 s) leaves out pyserini, dense and hybrid, and asks less.
+The table shows the target of each figure; the exit code is 1 if one is missed, 2 for bad input. ``--short``
+(45 s) omits pyserini, dense and hybrid, and sends fewer queries.
 """
 
 import argparse
@@ -82,7 +83,7 @@ TARGETS = (
 
 
 def read_questions(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The judged questions, and those of all files in an order of their own."""
+    """The judged questions, and the questions of all files in a fixed random order."""
     judged = [json.loads(line) for line in (folder / JUDGED).read_text(encoding="utf-8").splitlines()]
     texts = {
         json.loads(line)["question"]
@@ -95,18 +96,18 @@ def read_questions(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def build(corpus: Path, out: Path, **settings: Any) -> tuple[float, float, int]:
-    """Build an index in a process of its own: seconds, MB at most, passages."""
+    """Build an index in a new process; return seconds, peak memory in MiB and number of passages."""
     command = [sys.executable, "-c", BUILD, str(corpus), str(out), json.dumps(settings)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise ValueError(f"building {settings} failed; its message stands above")
+        raise ValueError(f"building {settings} failed; see its message above")
     seconds, megabytes, passages = json.loads(done.stdout.splitlines()[-1])
     return seconds, megabytes, passages
 
 
 def search_all(retriever: Retriever, judged: Sequence[Mapping[str, Any]]) -> tuple[float, list[list[str]]]:
-    """Recall of the judged questions, and the ids found."""
+    """Recall on the judged questions, and the ids of the results."""
     queries = [row["question"] for row in judged]
     ids = [
         [passage.id for passage in one]
@@ -121,7 +122,7 @@ def search_all(retriever: Retriever, judged: Sequence[Mapping[str, Any]]) -> tup
 
 
 def indexes(corpus: Path, work: Path, dense: Path | None) -> tuple[dict[str, Path], dict[str, Any]]:
-    """Build every index; where they are, and what it took."""
+    """Build every index; return their folders, and time and memory of the builds."""
     folders = {"bm25": work / "bm25", "lucene": work / "lucene"}
     figures: dict[str, Any] = {}
     for kind, folder in folders.items():
@@ -140,7 +141,7 @@ def indexes(corpus: Path, work: Path, dense: Path | None) -> tuple[dict[str, Pat
 def recalls(
     folders: Mapping[str, Path], judged: Sequence[Mapping[str, Any]], direct: Pyserini | None
 ) -> dict[str, Any]:
-    """Recall of every retriever, the rankings beside pyserini's, and the memory of every server."""
+    """Recall of every retriever, agreement of rankings with pyserini, and memory of every server."""
     figures: dict[str, Any] = {}
     figures["recall_bm25"], _ = search_all(open_index(folders["bm25"]), judged)
     same: list[bool] = []
@@ -163,7 +164,7 @@ def recalls(
 
 
 def retune(index: Path, out: Path) -> None:
-    """The same index of Lucene's with the other k1 and b, which only count when it is searched."""
+    """Make a copy of the Lucene index with the other k1 and b, which affect only the search."""
     manifest = json.loads((index / "manifest.json").read_text())
     manifest["settings"] |= dict(zip(("k1", "b"), TUNED, strict=True))
     (out / "manifest.json").write_text(json.dumps(manifest))
@@ -177,7 +178,7 @@ def equal_rankings(
     k1: float,
     b: float,
 ) -> list[bool]:
-    """For each question whether pyserini ranks the same passages in the same order."""
+    """For each question, whether pyserini gives the same passages in the same order."""
     if direct is None:
         return []
     theirs = direct.search([row["question"] for row in judged], TOP, k1, b)["ids"]
@@ -185,7 +186,7 @@ def equal_rankings(
 
 
 def equal_scores(path: Path) -> dict[str, float]:
-    """The share of pairs that get Search-R1's exact-match score; nothing where the file is not there."""
+    """The share of pairs with Search-R1's exact-match score; empty if the file does not exist."""
     if not path.is_file():
         return {}
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -215,7 +216,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 
 def table(figures: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """The lines of the table, and the names of the targets missed."""
+    """The lines of the table, and the names of the missed targets."""
     lines, missed = [], []
     for target in TARGETS:
         bound = (
@@ -235,14 +236,14 @@ def table(figures: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, write; the exit code."""
+    """Measure, print, write; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="benchmarks.search_qa.retrieval", description="Retrieval on real data."
     )
     parser.add_argument("--corpus", type=Path, required=True, help="passages: .jsonl, .jsonl.xz or .jsonl.gz")
     parser.add_argument("--questions", type=Path, required=True, help=f"folder with {JUDGED}")
     parser.add_argument(
-        "--dense", type=Path, help="dense index of the corpus, made there if it is not complete"
+        "--dense", type=Path, help="dense index of the corpus, built there if it is not complete"
     )
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--short", action="store_true", help="fewer figures from less work")
@@ -250,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.short and arguments.dense:
         parser.error("--short leaves out the dense index; leave out --dense")
     if not (arguments.questions / JUDGED).is_file():
-        print(f"error: {arguments.questions} has no {JUDGED}; give the folder that has", file=sys.stderr)
+        print(f"error: {arguments.questions} has no {JUDGED}; give a folder that has it", file=sys.stderr)
         return 2
     try:
         with tempfile.TemporaryDirectory() as work:

@@ -1,9 +1,9 @@
 """Servers and clients for the retrieval benchmark, and pyserini called directly.
 
 ``python -m benchmarks.search_qa.retrieval_load clients URL CLIENTS`` reads queries as JSON from standard
-input, shares them out to so many clients that each send one query at a time over a connection of their own,
-and prints seconds and latencies. ``... pyserini INDEX`` answers requests, one JSON object a line, with
-pyserini's LuceneSearcher in its own process.
+input, distributes them over the clients, each of which sends one query at a time over its own connection, and
+prints seconds and latencies. ``... pyserini INDEX`` answers requests, one JSON object per line, with
+pyserini's LuceneSearcher in its process.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ SERVER = "stepopsd_envs.search_qa.retrieval.server"
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that runs."""
+    """A running server."""
 
     url: str
     pid: int
 
     def memory_mb(self) -> float:
-        """Resident memory now."""
+        """Its current resident memory, in MiB."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         (kilobytes,) = (line.split()[1] for line in lines if line.startswith("VmRSS"))
         return int(kilobytes) / 1024
@@ -48,12 +48,12 @@ def serving(index: Path, *flags: str) -> Iterator[Served]:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith(READY):
-            raise RuntimeError(f"the server of {index} did not start; its message stands above")
+            raise RuntimeError(f"the server of {index} did not start; see its message above")
         yield Served(line.split()[1], process.pid)
 
 
 def many_clients(url: str, clients: int, queries: Sequence[str], k: int) -> dict[str, Any]:
-    """Seconds, and the latency of each query in milliseconds, measured in a process of its own."""
+    """Send queries from many clients in a new process; return seconds and milliseconds of each query."""
     command = [sys.executable, "-m", "benchmarks.search_qa.retrieval_load", "clients", url, str(clients)]
     given = json.dumps({"queries": list(queries), "k": k})
     done = subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True)
@@ -64,13 +64,13 @@ def many_clients(url: str, clients: int, queries: Sequence[str], k: int) -> dict
 
 
 class Pyserini:
-    """Pyserini's LuceneSearcher, called directly in a process of its own."""
+    """Pyserini's LuceneSearcher, called directly in a separate process."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
     def search(self, queries: Sequence[str], k: int, k1: float, b: float) -> dict[str, Any]:
-        """Seconds for all queries, one after the other, and the ids found."""
+        """Seconds for all queries, one after the other, and the ids of the results."""
         assert self._process.stdin is not None and self._process.stdout is not None
         asked = {"queries": list(queries), "k": k, "k1": k1, "b": b}
         self._process.stdin.write(json.dumps(asked) + "\n")
@@ -79,14 +79,14 @@ class Pyserini:
             if line.startswith("{"):
                 answer: dict[str, Any] = json.loads(line)
                 return answer
-        raise RuntimeError("pyserini ended; its message stands above")
+        raise RuntimeError("pyserini ended; see its message above")
 
 
 @contextmanager
 def pyserini(index: Path) -> Iterator[Pyserini]:
-    """Start pyserini on an index of Lucene's."""
+    """Start pyserini on a Lucene index."""
     command = [sys.executable, "-m", "benchmarks.search_qa.retrieval_load", "pyserini", str(index)]
-    # Importing it makes a client of a service that nothing here uses, which wants a key of any kind.
+    # Importing pyserini creates a client of a service that is not used here, which needs some key.
     environment = {**pyserini_environment(), "OPENAI_API_KEY": "unused"}
     with _started(command, environment) as process:
         yield Pyserini(process)
@@ -110,7 +110,7 @@ def _started(command: list[str], environment: dict[str, str]) -> Iterator["subpr
 
 
 async def _client(address: tuple[str, int], requests: Sequence[bytes], latencies: list[float]) -> None:
-    """Send requests one after the other, reading each answer to its end."""
+    """Send requests one after the other and read each answer completely."""
     reader, writer = await asyncio.open_connection(*address)
     for request in requests:
         began = time.perf_counter()
@@ -146,7 +146,7 @@ def _answer_as_pyserini(index: str) -> None:
         asked = json.loads(line)
         searcher.set_bm25(asked["k1"], asked["b"])
         began = time.perf_counter()
-        # With text and score of each passage, since that is what an environment needs.
+        # Read text and score of each passage, as an environment does.
         found = [
             [
                 (hit.docid, hit.score, hit.lucene_document.get("raw"))
@@ -160,7 +160,7 @@ def _answer_as_pyserini(index: str) -> None:
 
 
 def main() -> int:
-    """One of the two parts."""
+    """Run one of the two parts."""
     if sys.argv[1] == "pyserini":
         _answer_as_pyserini(sys.argv[2])
         return 0

@@ -1,4 +1,4 @@
-"""How fast a retriever answers through its server: one client beside pyserini, and many clients."""
+"""Speed of a retriever behind its server: one client compared with pyserini, and many clients."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +16,13 @@ STANDARD = (0.9, 0.4)  # k1 and b
 
 
 class Size(NamedTuple):
-    """How much is measured."""
+    """Size of the benchmark."""
 
     turns: int
-    requests: int  # of eight queries, in a turn
+    requests: int  # requests of eight queries per turn
     loads: int  # turns of the 64 clients
-    queries: int  # of the 64 clients, in a turn
-    env: tuple[int, int]  # episodes and repeats of the environment
+    queries: int  # queries of the 64 clients per turn
+    env: tuple[int, int]  # episodes and repeats of the environment benchmark
 
 
 FULL = Size(9, 60, 5, 1280, (500, 15))
@@ -30,7 +30,7 @@ SHORT = Size(3, 30, 1, 640, (100, 3))
 
 
 def timed_requests(client: Retriever, queries: Sequence[str]) -> tuple[float, list[float]]:
-    """Seconds, and the milliseconds of each request of eight."""
+    """Send requests of eight queries; return seconds in total and milliseconds of each request."""
     latencies = []
     for start in range(0, len(queries), BATCH):
         began = perf_counter()
@@ -40,7 +40,7 @@ def timed_requests(client: Retriever, queries: Sequence[str]) -> tuple[float, li
 
 
 def one_client(served: Served, direct: Pyserini | None, queries: Sequence[str], size: Size) -> dict[str, Any]:
-    """The server and pyserini in turns, on the same queries."""
+    """Measure the server and pyserini in alternation, on the same queries."""
     client = HttpRetriever(served.url, "", PATIENCE)
     timed_requests(client, queries[:WARM_UP])
     if direct is not None:
@@ -67,7 +67,7 @@ def one_client(served: Served, direct: Pyserini | None, queries: Sequence[str], 
 
 
 def batching(index: Path, queries: Sequence[str], size: Size) -> dict[str, float]:
-    """64 clients on the server, and on one that answers one query at a time, in turns."""
+    """Measure 64 clients with the server and with one that answers one query at a time, in alternation."""
     gains, rates, tails = list[float](), list[float](), list[float]()
     with serving(index) as together, serving(index, "--max_batch", "1") as single:
         for served in (together, single):

@@ -129,8 +129,7 @@ class WarmstartConfig:
         batch_rows: rows per optimizer step.
         lr: peak learning rate of AdamW (linear warm-up, cosine decay).
         muon_lr: peak learning rate of Muon on the weight matrices; 0 gives them to AdamW, too. A fresh model
-            learns to copy
-            names several times sooner with Muon; a pretrained one is better left to AdamW.
+            learns to copy names several times sooner with Muon; a pretrained one is better left to AdamW.
         mistake_rate: share of the expert's commands replaced by a mistake that it then mends.
         mistake_passes: the last so many passes (0.5: half of one) imitate the mistakes as well,
             as one does who cannot tell them from the rest; behind a hindsight block they are never imitated.

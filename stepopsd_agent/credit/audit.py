@@ -28,7 +28,7 @@ class CreditReport:
     """Share of the episodes with credit and several steps that have all of it on the last one: near 1 it is
     the published bug, or a method that sees nothing but the end."""
     kind_shares: Mapping[str, float]
-    """Share of |A| on each kind of token (`spans.kind_masks`); empty where there is no credit."""
+    """Share of |A| on each kind of token (`batch.kind_masks`); empty where there is no credit."""
     token_shares: Mapping[str, float]
     """Share of the sampled tokens of each kind: what an even spread of credit would give them."""
     step_shares: tuple[float, ...]

@@ -21,7 +21,12 @@ def learning_rate_factor(update: int, updates: int, schedule: str, warmup: int) 
 
     It rises on a line over the first ``warmup`` updates and is 1 in the one after them. Schedule "linear"
     multiplies it by a factor that falls from 1 at the first update to 1 / updates at the last.
+
+    Raises:
+        ValueError: ``update`` is negative.
     """
+    if update < 0:
+        raise ValueError(f"update is {update}; updates count from 0")
     rising = min(1.0, (update + 1) / (warmup + 1))
     return rising * (1.0 - update / updates if schedule == "linear" else 1.0)
 

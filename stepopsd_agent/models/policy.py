@@ -87,8 +87,7 @@ class Policy(ScoringModel):
 
         Raises:
             ModelFolderError: the model forgets old keys by itself (sliding windows, recurrent states), so
-                that its
-                cache cannot be rearranged.
+                that its cache cannot be rearranged.
         """
         for layer in cache.layers:
             if type(layer) is not DynamicLayer or layer.keys is None or layer.values is None:
@@ -132,7 +131,7 @@ class Policy(ScoringModel):
         )
 
     def add_adapter(self, config: LoraConfig, seed: int) -> None:
-        """Train a low-rank adapter from now on, the model itself staying as it is; see `adapter`."""
+        """Train a low-rank adapter from now on; the model itself stays as it is, see `models.lora`."""
         add_adapter(self.model, config, seed)
         self.adapted = True
 

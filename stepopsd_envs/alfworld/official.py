@@ -61,13 +61,13 @@ def load_file(file: TaskFile) -> Game:
 
     Raises:
         GameFileError: the file is not a game, or has changed since it was listed.
-        GamesNotFoundError: the file does not exist any more.
+        GamesNotFoundError: the file no longer exists.
     """
     try:
         stat = os.stat(file.path)
     except FileNotFoundError as problem:
         raise GamesNotFoundError(
-            f"{file.path} was deleted after the games were listed: make a new environment"
+            f"{file.path} was listed but no longer exists: make a new environment"
         ) from problem
     return _load(file.path, file.task_id, file.digest, stat.st_size, stat.st_mtime_ns)
 

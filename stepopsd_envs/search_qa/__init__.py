@@ -1,1 +1,1 @@
-"""Search-QA: questions that are answered by searching, reading and searching again."""
+"""Search-QA: multi-turn question answering with a search engine."""

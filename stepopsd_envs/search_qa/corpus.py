@@ -1,7 +1,7 @@
-"""Corpora on disk: one passage a line, as JSON, plain or compressed.
+"""Corpora on disk: JSON lines, one passage per line, plain or compressed.
 
-A line has ``id`` and either ``title`` and ``text``, or ``contents``: the title in quotes on a line of its
-own, then the text, as Search-R1's and FlashRAG's Wikipedia has it. Other fields are ignored, blank lines too.
+A line has ``id`` and either ``title`` and ``text``, or ``contents``: the title in quotes, a line break, then
+the text, as in the Wikipedia of Search-R1 and FlashRAG. Other fields and blank lines are ignored.
 """
 
 import gzip
@@ -28,11 +28,11 @@ OPENERS: dict[str, Callable[[Path], BinaryIO]] = {
 
 @dataclass(frozen=True, slots=True)
 class CorpusFacts:
-    """What a corpus is.
+    """Identity and size of a corpus.
 
     Attributes:
         fingerprint: hash of all passages in their order; compression and field names do not change it.
-        passages: how many there are.
+        passages: number of passages.
     """
 
     fingerprint: str
@@ -40,10 +40,10 @@ class CorpusFacts:
 
 
 def read_corpus(path: str | Path) -> Iterator[Passage]:
-    """The passages of a file, in its order.
+    """Read the passages of a file, in the order of the file.
 
     Raises:
-        CorpusError: a line is no passage, the file is damaged, or it holds none.
+        CorpusError: a line is not a passage, the file is damaged, or it has no passage.
     """
     path = Path(path)
     count = 0
@@ -52,14 +52,14 @@ def read_corpus(path: str | Path) -> Iterator[Passage]:
             count += 1
             yield _passage(path, number, line)
     if not count:
-        raise CorpusError(f"{path} holds no passage; give a file with one JSON object a line")
+        raise CorpusError(f"{path} holds no passage; give a file with one JSON object per line")
 
 
 def corpus_facts(passages: Iterable[Passage]) -> CorpusFacts:
     """Count and hash passages.
 
     Raises:
-        CorpusError: two of them have one id.
+        CorpusError: two passages have the same id.
     """
     digest, ids = blake2b(digest_size=16), array("Q")
     for passage in passages:
@@ -69,8 +69,8 @@ def corpus_facts(passages: Iterable[Passage]) -> CorpusFacts:
     if len(hashes) < len(ids):
         position = int(np.argmax(np.frombuffer(ids, dtype=np.uint64) == hashes[np.argmax(times)]))
         raise CorpusError(
-            f"{len(ids) - len(hashes)} passages have an id that another one has, the first of them passage "
-            f"{position + 1}; ids must be unique, so remove or rename them"
+            f"{len(ids) - len(hashes)} passages repeat the id of another one, such as the id of passage "
+            f"{position + 1}; ids must be unique: remove or rename them"
         )
     return CorpusFacts(digest.hexdigest(), len(ids))
 
@@ -81,7 +81,7 @@ def contents(passage: Passage) -> str:
 
 
 def split_contents(text: str) -> tuple[str, str]:
-    """Title and text of what ``contents`` made; a text of one line has no title."""
+    """Split the text made by ``contents`` into title and text; a text of one line has no title."""
     first, newline, rest = text.partition("\n")
     if not newline:
         return "", text
@@ -90,7 +90,7 @@ def split_contents(text: str) -> tuple[str, str]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines; damage is an error that names the file."""
+    """The lines of a file with their numbers, from 1; a damaged file raises ``CorpusError`` with its name."""
     opener = OPENERS.get(path.suffix)
     if opener is None:
         raise CorpusError(f"{path}: a corpus is a .jsonl file, plain or compressed (.jsonl.xz, .jsonl.gz)")
@@ -101,7 +101,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
     except (lzma.LZMAError, gzip.BadGzipFile, EOFError) as error:
         raise CorpusError(
-            f"{path} is damaged or cut off after line {number} ({error}); get it again"
+            f"{path} is damaged or truncated after line {number} ({error}); download it again"
         ) from error
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -119,13 +119,13 @@ def _passage(path: Path, number: int, line: bytes) -> Passage:
 
 
 def passage_of(row: Any) -> Passage:
-    """The passage that a decoded JSON object describes.
+    """The passage in a decoded JSON object.
 
     Raises:
-        ValueError: it describes none; the message says what is wrong.
+        ValueError: the object is not a passage; the message says why.
     """
     if not isinstance(row, dict):
-        raise ValueError(f"a passage is a JSON object, this is {row!r:.60}")
+        raise ValueError(f"a passage must be a JSON object, got {row!r:.60}")
     name = row.get("id")
     if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
         raise ValueError(f"'id' is {name!r:.60}; give a string or a number")
@@ -134,13 +134,13 @@ def passage_of(row: Any) -> Passage:
     elif isinstance(row.get("contents"), str):
         title, text = split_contents(row["contents"])
     else:
-        raise ValueError(f"give 'title' and 'text', or 'contents'; it has {sorted(row)!r:.200}")
+        raise ValueError(f"got the fields {sorted(row)!r:.200}; give 'title' and 'text', or 'contents'")
     if not isinstance(title, str) or not isinstance(text, str):
-        raise ValueError(f"'title' and 'text' are strings, not {title!r:.60} and {text!r:.60}")
-    # A title is one line, so that `contents` can be taken apart again.
+        raise ValueError(f"'title' and 'text' must be strings, got {title!r:.60} and {text!r:.60}")
+    # A title must be one line, so that `split_contents` can undo `contents`.
     return Passage(encodable(str(name)), encodable(" ".join(title.split())), encodable(text))
 
 
 def encodable(text: str) -> str:
-    """The text with half characters (lone surrogates, which no encoding has) replaced."""
+    """The text with lone surrogates replaced, since UTF-8 cannot encode them."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

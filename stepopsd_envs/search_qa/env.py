@@ -1,4 +1,4 @@
-"""``stepopsd/SearchQA-v0``: questions answered by thinking, searching, reading and searching again."""
+"""``stepopsd/SearchQA-v0``: answer questions in several turns with a search engine."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,39 +19,45 @@ from stepopsd_envs.text_env import Outcome, TextEnv
 
 REWARDS = ("em", "f1")
 SPLITS = ("train", "test")
-UNKNOWN = -1.0  # gold_seen where no gold passages are known
+UNKNOWN = -1.0  # gold_seen of a question whose gold passages are unknown
 
 
 class SearchQAEnv(TextEnv):
     """Answer a question with the help of a search engine, in the tagged protocol of Search-R1.
 
-    An action is a response with ``<search>query</search>`` or ``<answer>answer</answer>`` in it, see
-    ``protocol.parse``. There are ``max_turns`` turns to search in; an invalid action uses one up, too.
-    Then comes one closing turn in which only an answer counts: whatever else it brings is invalid and leaves
-    the episode truncated. An answer terminates the episode at any turn.
+    An action is a response that contains ``<search>query</search>`` or ``<answer>answer</answer>``, see
+    ``protocol.parse``. There are ``max_turns`` turns for searching; an invalid action uses up a turn as well.
+    Then comes one closing turn, in which only an answer is valid: any other action is invalid and leaves the
+    episode truncated. An answer terminates the episode at any turn.
 
     Args:
         questions: ``"synthetic"``, a JSONL file, one of the seven test sets (``nq``, ``triviaqa``, ``popqa``,
             ``hotpotqa``, ``2wikimultihopqa``, ``musique``, ``bamboogle``), or ``owner/name`` of a data set of
             the Hugging Face Hub with the columns of ``PeterJinGo/nq_hotpotqa_train``.
         retriever: ``"bm25"``, ``"lucene"``, ``"dense"``, ``"hybrid"``, ``"http://host:port"``, or a
-            ``Retriever``, which stays the caller's to close.
-        corpus: what is searched: a JSONL file of passages, or a folder made by ``stepopsd index``. None is
-            the synthetic world of the questions, or whatever a server searches.
-        tier: size of the synthetic world: ``"tiny"``, ``"small"`` or ``"full"``. Other questions have none.
-        split: ``"train"`` or ``"test"``: disjoint synthetic worlds, or the split of a data set of the Hub. A
-            file has no such split.
+            ``Retriever``, which the environment does not close.
+        corpus: the passages to search: a JSONL file, or a folder made by ``stepopsd index``. None: the
+            synthetic world of the question, or the corpus of the server.
+        tier: size of the synthetic worlds: ``"tiny"``, ``"small"`` or ``"full"``. Ignored for others.
+        split: ``"train"`` or ``"test"``: disjoint synthetic worlds, or the split of a data set of the Hub.
+            Ignored for a file.
         task_types: ask only questions of these types; None asks all.
-        num_questions: ask only the first so many in canonical order, after ``task_types``; None asks all.
-        topk: how many passages a search brings at most.
-        max_turns: how many turns there are before the closing one.
-        reward: ``"em"``, exact match, or ``"f1"``; paid with the answer, every other step has 0.0.
-        max_information: characters of what a search brings at most, tags included. Passages too long for it
-            are cut at one common length; a tag never is.
+        num_questions: ask only the first ``num_questions`` in canonical order, after ``task_types``; None
+            asks all.
+        topk: maximum number of passages per search.
+        max_turns: number of turns before the closing turn.
+        reward: ``"em"`` (exact match) or ``"f1"``, given at the answer; every other step has reward 0.0.
+        max_information: maximum number of characters in the result of a search, including tags. If it is
+            exceeded, passages are truncated at a common length; tags never are.
         render_mode: None, ``"ansi"`` or ``"human"``.
 
-    ``reset(options={"question": id})`` asks that question; without it one is drawn with ``np_random``. A
-    retriever that fails raises ``RetrieverError`` out of ``step``, which leaves the episode as it was.
+    ``reset(options={"question": id})`` asks this question; without it a question is drawn from ``np_random``.
+    If the retriever fails, ``step`` raises ``RetrieverError`` and leaves the episode unchanged.
+
+    Raises:
+        ValueError: an argument has a value that is not allowed, or the corpus or index cannot be used.
+        QuestionsNotFoundError: there are no such questions.
+        RetrieverError: the server of the retriever does not start or answer.
     """
 
     task_option: ClassVar[str] = "question"
@@ -82,16 +88,16 @@ class SearchQAEnv(TextEnv):
         super().__init__(step_limit=max_turns + 1, render_mode=render_mode)
         self.max_turns, self.topk = max_turns, topk
         self._reward, self._max_information = reward, max_information
-        self._names = os.fspath(questions), tier, split  # of the questions
+        self._names = os.fspath(questions), tier, split  # what identifies the set of questions
         self._known = load_questions(*self._names)
         types = (task_types,) if isinstance(task_types, str) else task_types
         self._played = self._known.select(types, num_questions)
         self._spec, self._corpus = retriever, None if corpus is None else os.fspath(corpus)
         self._lease: Lease | None = None
         self._question: Question | None = None
-        self._goal = ""  # the question as it is shown
+        self._goal = ""  # the question as shown to the agent
         self._episode = _Episode()
-        _ = self.engine_version  # what cannot be opened is told now, not in the first search
+        _ = self.engine_version  # opens the retriever, so that errors are raised now, not at the first search
 
     @property
     def task_ids(self) -> tuple[str, ...]:
@@ -105,35 +111,43 @@ class SearchQAEnv(TextEnv):
 
     @property
     def engine_version(self) -> str:
-        """The protocol's version and the retriever's fingerprint: part of every record."""
+        """Version of the protocol and fingerprint of the retriever; part of every record."""
         searched = self._spec if not isinstance(self._spec, str) else self._opened().library
         return f"search_qa {protocol.VERSION}, {searched.fingerprint}"
 
     @property
     def question(self) -> Question:
-        """What is asked, with all that is known about it: for oracles and experts."""
+        """The current question with answers, gold passages and hops, for oracles and experts.
+
+        Raises:
+            ResetNeeded: there was no reset yet.
+        """
         if self._question is None:
-            raise ResetNeeded("there is no question: call reset() first")
+            raise ResetNeeded("question before the first reset(): call reset() to begin an episode")
         return self._question
 
     def golden_answers(self, task_id: str) -> tuple[str, ...]:
-        """The answers that count as right: for credit methods that score them (IGPO)."""
+        """The correct answers to a question, for credit methods that score them (IGPO).
+
+        Raises:
+            QuestionsNotFoundError: there is no such question.
+        """
         return self._find(task_id).golden_answers
 
     @property
     def oracle(self) -> SearchOracle:
-        """Optimal play from the present state: ``plan()`` and ``distance()``."""
+        """Optimal play from the current state: ``plan()`` and ``distance()``."""
         return SearchOracle(self.question, self._episode.seen, self._episode.queries, self._remaining - 1)
 
     def close(self) -> None:
-        """Give back the retriever, unless it is the caller's. A later call opens it again."""
+        """Release the retriever, unless the caller passed it. A later call opens it again."""
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.close()
         super().close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy elsewhere opens a retriever of its own."""
+        """The state without the retriever, since a copy opens its own."""
         return {**self.__dict__, "_lease": None}
 
     def _begin(self, options: Mapping[str, Any]) -> tuple[str, str]:
@@ -161,10 +175,10 @@ class SearchQAEnv(TextEnv):
         return Outcome(self._with_notice(text), "invalid", 0.0, False)
 
     def _search(self, query: str) -> str:
-        found = self._searcher().search([query], self.topk)[0][: self.topk]
-        self._episode.queries.append(query)  # after the search: if that fails, the episode is as it was
-        self._episode.show(found, self.question)
-        return protocol.information(found, self._max_information)
+        passages = self._searcher().search([query], self.topk)[0][: self.topk]
+        self._episode.queries.append(query)  # after the search: a failure must leave the episode unchanged
+        self._episode.show(passages, self.question)
+        return protocol.information(passages, self._max_information)
 
     def _answer(self, text: str) -> Outcome:
         episode, golden = self._episode, self.question.golden_answers
@@ -173,7 +187,7 @@ class SearchQAEnv(TextEnv):
         return Outcome(protocol.ANSWERED, "answer", reward, True)
 
     def _with_notice(self, text: str) -> str:
-        """The observation, and behind it a word of warning if the closing turn comes next."""
+        """The observation, with a warning after it if the closing turn is next."""
         return f"{text}\n{protocol.LAST_TURN}" if self._remaining == 2 else text
 
     def _facts(self) -> dict[str, Any]:
@@ -220,30 +234,30 @@ class SearchQAEnv(TextEnv):
         return question
 
     def _searcher(self) -> Retriever:
-        """What is searched for the question."""
+        """The retriever for the current question."""
         return self._opened().library.of(self.question.id) if isinstance(self._spec, str) else self._spec
 
     def _opened(self) -> Lease:
         if self._lease is None:
-            assert isinstance(self._spec, str)  # a retriever of the caller's is not lent
+            assert isinstance(self._spec, str)  # a retriever passed by the caller needs no lease
             self._lease = lend_library(self._spec, self._corpus, *self._names)
         return self._lease
 
 
 @dataclass
 class _Episode:
-    """What happened since the reset: plain values only, for snapshots."""
+    """The state of an episode, in plain values for snapshots."""
 
     seen: list[str] = field(default_factory=list)  # ids of all passages shown, in order
     queries: list[str] = field(default_factory=list)
     retrieved: list[str] = field(default_factory=list)  # ids of the passages in the last observation
-    new_gold: list[str] = field(default_factory=list)  # of them, the gold ones that had not been shown before
+    new_gold: list[str] = field(default_factory=list)  # ids of the gold passages among them, new ones only
     answer: str | None = None
     em: float = 0.0
     f1: float = 0.0
 
     def show(self, passages: Sequence[Passage], question: Question) -> None:
-        """Note what the observation shows."""
+        """Note the passages in the new observation."""
         self.retrieved = [passage.id for passage in passages]
         new = [name for name in dict.fromkeys(self.retrieved) if name not in self.seen]
         self.new_gold = [name for name in new if name in question.supporting]

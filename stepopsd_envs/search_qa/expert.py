@@ -1,9 +1,10 @@
-"""An expert for Search-QA: it knows how a question comes apart, but believes only what it has been shown.
+"""An expert for Search-QA: it knows the hops of a question, but uses only passages that it has been shown.
 
-A question's hops say which query leads to which passage. The expert makes them in order, each only when the
-passages of those before it have been shown, since the query is made from what they say, and answers once it
-has been shown them all. A question without hops it searches for as it stands, and answers once the gold
-passages have been shown or, where they are not known either, once a golden answer stands in what it read.
+The hops of a question say which query leads to which passage. The expert does the hops in order: a query
+comes from the passages of earlier hops, so these must have been shown first. It answers once all have been.
+
+For a question without hops it searches for the question itself. It answers once the gold passages have been
+shown; if these are unknown too, once a golden answer occurs in the texts that it has read.
 """
 
 import re
@@ -16,23 +17,23 @@ from stepopsd_envs.search_qa.protocol import parse
 from stepopsd_envs.search_qa.questions import Question
 from stepopsd_envs.search_qa.scoring import normalize_answer
 
-_WORD = r"[^\W\d_a-z][\w'\u2019-]*"  # begins with a capital
+_WORD = r"[^\W\d_a-z][\w'\u2019-]*"  # begins with a capital letter
 _NAME = re.compile(rf"\b{_WORD}(?: (?:of |the |and )*{_WORD})*|\b\d{{3,4}}\b")
-_SENTENCE = re.compile(r"(?:^|[.!?:)\"]\s)$")  # stands before the first word of a sentence
+_SENTENCE = re.compile(r"(?:^|[.!?:)\"]\s)$")  # matches before the first word of a sentence
 _INFORMATION = re.compile(r"<information>(.*?)</information>", re.DOTALL)
 _NUMBER = re.compile(r"Doc \d+\(Title: ")
-_PASSAGE = re.compile(r'^"(.*?)"\) (.*)$', re.MULTILINE)  # as left by _NUMBER: title and text
+_PASSAGE = re.compile(r'^"(.*?)"\) (.*)$', re.MULTILINE)  # title and text, after removing _NUMBER
 _STOP = re.compile(r"(?<=[.!?]) ")  # between two sentences
 
 
 @dataclass
 class Knowledge:
-    """What the expert of one episode knows."""
+    """The expert's knowledge in one episode."""
 
     question: Question
     searches_left: int
-    shown: set[str] = field(default_factory=set)  # ids of passages
-    read: list[str] = field(default_factory=list)  # their texts as they were shown
+    shown: set[str] = field(default_factory=set)  # ids of the passages shown
+    read: list[str] = field(default_factory=list)  # their texts as shown
     asked: list[str] = field(default_factory=list)  # queries, in order
 
 
@@ -47,16 +48,16 @@ def answer(text: str) -> str:
 
 
 def names_in(text: str) -> list[str]:
-    """Names and years in the order in which a text mentions them, each once.
+    """Names and years in the order of their first mention in a text, each once.
 
     A single word that begins a sentence is left out: it is seldom a name.
     """
-    found = (match for match in _NAME.finditer(text) if not _begins_sentence(match))
-    return list(dict.fromkeys(match[0] for match in found))
+    matches = (match for match in _NAME.finditer(text) if not _begins_sentence(match))
+    return list(dict.fromkeys(match[0] for match in matches))
 
 
 def passages_in(observation: str) -> str:
-    """The passages that an observation shows, without their numbers."""
+    """The passages in an observation, without their numbers."""
     return _NUMBER.sub("", "\n".join(_INFORMATION.findall(observation)))
 
 
@@ -66,13 +67,13 @@ def _begins_sentence(match: re.Match[str]) -> bool:
 
 
 def knows(known: Knowledge) -> bool:
-    """Whether what was shown settles the question."""
+    """Whether the passages shown so far answer the question."""
     question = known.question
     needed = [hop.passage for hop in question.hops] or list(question.supporting)
     if needed:
         return known.shown.issuperset(needed)
-    said = f" {normalize_answer(' '.join(known.read))} "
-    return any(f" {normalize_answer(golden)} " in said for golden in question.golden_answers)
+    text = f" {normalize_answer(' '.join(known.read))} "
+    return any(f" {normalize_answer(golden)} " in text for golden in question.golden_answers)
 
 
 def decide(known: Knowledge) -> str:
@@ -85,29 +86,30 @@ def decide(known: Knowledge) -> str:
 
 
 def ponder(known: Knowledge, action: str) -> str:
-    """Quote what the action rests on: the sentence shown that names its query or answer; "" if none does.
+    """The sentence shown that contains the action's query or answer, as its reason; "" if there is none.
 
-    A passage about what was asked for goes before others, and what was shown last before what was earlier.
+    A passage whose title occurs in the question or in a query goes before others, a later passage before an
+    earlier one.
     """
     needle = normalize_answer(parse(action).content)
     asked = normalize_answer(" ".join([known.question.question, *known.asked]))
-    found = [
+    sentences = [
         (normalize_answer(title) in asked, sentence)
         for text in reversed(known.read)
         for title, sentence in _sentences(text)
         if needle and f" {needle} " in f" {normalize_answer(sentence)} "
     ]
-    return max(found, key=lambda pair: pair[0])[1] if found else ""
+    return max(sentences, key=lambda pair: pair[0])[1] if sentences else ""
 
 
 def _sentences(passages: str) -> list[tuple[str, str]]:
-    """The sentences of passages, each with the title above it."""
+    """The sentences of passages, each with the title of its passage."""
     lines = [match.groups() for match in _PASSAGE.finditer(passages)]
     return [(title, sentence) for title, body in lines for sentence in _STOP.split(body)]
 
 
 def _query(known: Knowledge) -> str:
-    """The query of the first hop not done yet, or where that one has failed, another way to say it."""
+    """The query of the first unfinished hop; if it was asked in vain, the question, then a name in it."""
     question = known.question
     hop = next((hop for hop in question.hops if hop.passage not in known.shown), None)
     names = names_in(question.question)
@@ -116,7 +118,7 @@ def _query(known: Knowledge) -> str:
 
 
 def _guesses(known: Knowledge) -> list[str]:
-    """Answers that come to mind: what the passages name, else what the question names, else anything."""
+    """Wrong answers: names in the passages, else names in the question, else "unknown"."""
     golden = {normalize_answer(text) for text in known.question.golden_answers}
     for texts in (known.read, [known.question.question]):
         named = [name for name in _names(texts) if normalize_answer(name) not in golden]
@@ -132,33 +134,33 @@ def _names(texts: Iterable[str]) -> list[str]:
 def mistakes(known: Knowledge) -> list[list[str]]:
     """List plausible actions that do not help, by kind.
 
-    Searches for something else, for half a name, for the same again; answers with another name.
+    Searches: for another name, for half a name, for the last query again. Answers: another name.
     """
     right = _query(known)
     named = _names([known.question.question, *known.read])
     halves = [word for word in right.split() if word != word.lower()]
-    asides = dict.fromkeys([*known.asked[-1:], *named, *halves])
-    return [[search(query) for query in asides], [answer(text) for text in _guesses(known)]]
+    useless = dict.fromkeys([*known.asked[-1:], *named, *halves])
+    return [[search(query) for query in useless], [answer(text) for text in _guesses(known)]]
 
 
 class SearchExpert:
-    """Answers one question; ``mistake_rate`` is the chance of a mistake at each action."""
+    """Answers one question; each action is a mistake with probability ``mistake_rate``."""
 
     def __init__(self, rng: np.random.Generator, mistake_rate: float = 0.0) -> None:
         if not 0.0 <= mistake_rate <= 1.0:
-            raise ValueError(f"mistake_rate is {mistake_rate}; it is a probability, so use 0 to 1")
+            raise ValueError(f"mistake_rate is {mistake_rate}; give a probability, from 0 to 1")
         self._rng = rng
         self._mistake_rate = mistake_rate
         self._known: Knowledge | None = None
         self._action = ""  # the last one given
 
     def reset(self, question: Question, searches: int, observation: str) -> None:
-        """Forget everything and read the opening text.
+        """Forget the last question and read the opening text.
 
         Args:
-            question: with its hops and golden answers.
-            searches: how many there are before the closing turn.
-            observation: the opening text, with the passages that came with the question.
+            question: the question with its hops and golden answers.
+            searches: number of searches before the closing turn.
+            observation: the opening text, with the passages given with the question.
         """
         self._known = Knowledge(question, searches)
         if question.given:
@@ -180,11 +182,11 @@ class SearchExpert:
         return action
 
     def thought(self) -> str:
-        """Return what the last action rests on: a sentence that was shown, or "" before there is one."""
+        """Return the reason for the last action: a sentence that was shown; "" if there is none."""
         return ponder(self._knowledge(), self._action)
 
     def see(self, query: str, observation: str, retrieved: Sequence[str]) -> None:
-        """Read what a search for ``query`` found: the text, and the ids of the passages in it."""
+        """Read the result of a search for ``query``: the observation, and the ids of its passages."""
         known = self._knowledge()
         known.searches_left -= 1
         known.asked.append(query)

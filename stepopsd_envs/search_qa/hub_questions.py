@@ -1,9 +1,9 @@
-"""Questions from the Hugging Face Hub, read as a stream through ``datasets``.
+"""Questions from the Hugging Face Hub, streamed with ``datasets``.
 
-What is read of a row is ``id``, ``question`` and ``golden_answers``, as in the data sets of Search-R1 and
-FlashRAG, and ``data_source`` where a row says which set it came from. Ids are made unique by that source:
-``nq_test_17``. A set read once is kept in the cache folder, so later runs need no connection; delete
-``questions`` there to read it anew.
+The columns read are ``id``, ``question`` and ``golden_answers``, as in the data sets of Search-R1 and
+FlashRAG, and ``data_source``, the set that a row comes from. The source prefix makes the id unique:
+``nq_test_17``. A set that was read is kept in the cache folder, so later runs need no connection; delete
+``questions`` there to read it again.
 """
 
 import re
@@ -22,7 +22,7 @@ from stepopsd_envs.search_qa.questions import (
 )
 
 FLASHRAG = "RUC-NLPIR/FlashRAG_datasets"
-# The seven sets of the papers: the split that is evaluated on, and whether there is one for training.
+# The seven sets of the papers: the split for evaluation, and whether there is a training split.
 SEVEN_SETS = {
     "nq": ("test", True),
     "triviaqa": ("test", True),
@@ -37,32 +37,35 @@ _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*(:\w[\w.-]*)?")
 
 
 class HubSource(NamedTuple):
-    """Where a set of questions lies."""
+    """The location of a set of questions on the Hub."""
 
     repository: str
     config: str  # empty: the repository has only one
-    split: str  # as it is called there
-    file: str  # to be fetched by hand when there is no connection
+    split: str  # its name on the Hub
+    file: str  # to be downloaded by hand if there is no connection
 
     @property
     def address(self) -> str:
-        """Where a browser finds it."""
+        """Address of the data set for a browser."""
         return f"https://huggingface.co/datasets/{self.repository}"
 
 
 def hub_source(name: str, split: str) -> HubSource | None:
-    """The source that a name stands for; None if it cannot be the name of one.
+    """The source for a name; None if the name cannot be that of a data set.
 
     Args:
-        name: one of ``SEVEN_SETS``, or ``owner/repository``, with ``:configuration`` if it has several.
+        name: one of ``SEVEN_SETS``, or ``owner/repository``, with ``:configuration`` if there are several.
         split: ``"train"`` or ``"test"``.
+
+    Raises:
+        QuestionsNotFoundError: the set has no training split.
     """
     if name in SEVEN_SETS:
         evaluated, trainable = SEVEN_SETS[name]
         if split == "train" and not trainable:
             raise QuestionsNotFoundError(f'{name} has no questions to train on; give split="test"')
-        there = "train" if split == "train" else evaluated
-        return HubSource(FLASHRAG, name, there, f"{name}/{there}.jsonl")
+        hub_split = "train" if split == "train" else evaluated
+        return HubSource(FLASHRAG, name, hub_split, f"{name}/{hub_split}.jsonl")
     if not _REPOSITORY.fullmatch(name):
         return None
     repository, _, config = name.partition(":")
@@ -71,27 +74,39 @@ def hub_source(name: str, split: str) -> HubSource | None:
 
 @lru_cache(maxsize=8)
 def read_hub(source: HubSource) -> QuestionSet:
-    """The questions of a source: kept ones, else streamed and then kept."""
+    """The questions of a source from the cache, else streamed from the Hub and cached.
+
+    Raises:
+        QuestionsNotFoundError: the set cannot be read from the Hub.
+        ImportError: the package ``datasets`` is missing.
+        ValueError: a row is not a question.
+    """
     name = "-".join(filter(None, (source.repository.replace("/", "--"), source.config, source.split)))
-    kept = f"questions/{name}.json"
-    rows = read_cached(kept)
+    cache_file = f"questions/{name}.json"
+    rows = read_cached(cache_file)
     if isinstance(rows, list):
-        return canonical(question_from(row, f"{kept} in the cache folder") for row in rows)
+        return canonical(question_from(row, f"{cache_file} in the cache folder") for row in rows)
     questions = canonical(questions_from(_streamed(source), source.config))
-    write_cached(kept, [_row(question) for question in questions.questions])
+    write_cached(cache_file, [_row(question) for question in questions.questions])
     return questions
 
 
 def read_parquet(path: Path) -> QuestionSet:
-    """The questions of a Parquet file of the Hub."""
+    """The questions of a Parquet file from the Hub.
+
+    Raises:
+        QuestionsNotFoundError: there is no such file.
+        ImportError: the package ``datasets`` is missing.
+        ValueError: a row is not a question.
+    """
     if not path.is_file():
-        raise QuestionsNotFoundError(f"there is no file of questions {str(path)!r}")
+        raise QuestionsNotFoundError(f"there is no file of questions {str(path)!r}; give an existing file")
     state = path.stat()
     return _read_parquet(path, state.st_mtime_ns, state.st_size)
 
 
 def questions_from(rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[Question]:
-    """Questions from rows; ``name`` is the source of those that name none themselves."""
+    """Questions from rows; ``name`` is the source of rows without ``data_source``."""
     for number, row in enumerate(rows, start=1):
         source = str(row.get("data_source") or name)
         task = str(row.get("id", ""))
@@ -116,17 +131,17 @@ def _streamed(source: HubSource) -> Iterator[Mapping[str, Any]]:
         config = source.config or None
         rows = datasets.load_dataset(source.repository, config, split=source.split, streaming=True)
         yield from _narrow(rows)
-    except Exception as problem:  # of a dozen classes, by what stands between here and the Hub
+    except Exception as problem:  # a dozen classes, from the network, proxies, the Hub and its files
         place = f"{source.repository} ({source.config or 'default'}, split {source.split})"
         raise QuestionsNotFoundError(
             f"{place} cannot be read from the Hugging Face Hub: {type(problem).__name__}: {problem!s:.200}. "
-            f"Without a connection: get the file {source.file} from {source.address} elsewhere and give its "
-            f'path, questions="path/to/{Path(source.file).name}"'
+            f"Without a connection: download the file {source.file} from {source.address} on another machine "
+            f'and give its path, questions="path/to/{Path(source.file).name}"'
         ) from problem
 
 
 def _narrow(rows: Any) -> Any:
-    """Only the columns that are read: prompts and contexts are most of such a file."""
+    """Drop the columns that are not read: prompts and contexts are most of such a file."""
     names = rows.column_names
     return rows if names is None else rows.select_columns([name for name in names if name in COLUMNS])
 

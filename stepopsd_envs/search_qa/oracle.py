@@ -1,4 +1,4 @@
-"""The oracle of Search-QA: it knows the answer and which search finds which gold passage."""
+"""The oracle of Search-QA: it knows the answer, and the query that finds each gold passage."""
 
 from collections.abc import Collection
 
@@ -7,16 +7,16 @@ from stepopsd_envs.search_qa.questions import Question
 
 
 class SearchOracle:
-    """Optimal play from a point of an episode: search for what has not been seen yet, then answer.
+    """Optimal play from a state of an episode: search for the gold passages not seen yet, then answer.
 
-    A search that was made and did not find its passage is not made again. A question without hops is searched
-    for as it stands, once, unless its gold passages have been seen.
+    A query that did not find its passage is not repeated. For a question without hops, the only query is the
+    question itself, unless its gold passages have been seen.
 
     Args:
-        question: with all that is known about it.
+        question: the question with its hops and answers.
         seen: ids of the passages shown so far.
-        asked: queries made so far, as the retriever was asked.
-        searches: how many are left.
+        asked: queries sent to the retriever so far.
+        searches: number of searches left.
     """
 
     def __init__(
@@ -27,12 +27,12 @@ class SearchOracle:
         self._searches = [query for query in queries if query not in asked][:searches]
 
     def plan(self) -> list[str]:
-        """The actions to take, the last of them the answer."""
+        """The actions to take; the last one is the answer."""
         answer = f"<answer>{self._question.golden_answers[0]}</answer>"
         return [*(f"<search>{query}</search>" for query in self._searches), answer]
 
     def distance(self) -> int:
-        """How many actions that is."""
+        """The number of actions in ``plan()``."""
         return len(self._searches) + 1
 
 

@@ -1,13 +1,16 @@
-"""The tagged texts of Search-QA: what a response asks for, and what the environment writes back.
+"""The tagged protocol of Search-QA: parse responses, and write the environment's observations.
 
 The protocol is that of Search-R1: a response thinks inside ``<think>`` and then either searches with
-``<search>query</search>`` or answers with ``<answer>answer</answer>``; the passages found come back inside
-``<information>``. As there, the first complete action decides and what follows it is ignored.
+``<search>query</search>`` or answers with ``<answer>answer</answer>``; the passages come back inside
+``<information>``. As in Search-R1, the first complete action counts and the text after it is ignored.
 
-Departures: a thought inside ``<think>...</think>`` may speak of actions without taking them (Search-R1 takes
-the first action wherever it stands); an action with nothing in it, or with another tag in it, is invalid
-(Search-R1 searches for the nothing or for the tag); and texts that are not the agent's are made harmless by
-``shown`` before the agent sees them (Search-R1 shows them as they are).
+Departures from Search-R1:
+
+- A thought inside ``<think>...</think>`` may mention actions without taking them. Search-R1 takes the first
+  action, inside a thought or not.
+- An action that is empty or contains another tag is invalid. Search-R1 searches for the empty text or tag.
+- Texts of others (questions, passages) pass through ``shown`` before the agent sees them, so that they cannot
+  imitate tags. Search-R1 shows them unchanged.
 """
 
 import re
@@ -17,9 +20,9 @@ from typing import Literal, NamedTuple, get_args
 
 from stepopsd_envs.search_qa.retrieval.base import Passage
 
-VERSION = 1  # of everything here that an agent sees
+VERSION = 1  # version of all texts here that an agent sees
 MAX_TITLE = 120  # characters
-MAX_QUERY = 2_000  # characters; more would only weigh on the retriever
+MAX_QUERY = 2_000  # characters; longer queries would only slow the retriever down
 
 Span = tuple[int, int]
 Action = Literal["search", "answer"]
@@ -37,13 +40,13 @@ give the final answer, short and without explanation: <answer>answer</answer>. Y
 searching and one more to answer.
 """
 
-# Bounded blanks: a pattern that could take any number of them would be quadratic on a text of blanks.
+# The number of blanks is bounded: an unbounded pattern would take quadratic time on a text of blanks.
 _TAG = re.compile(r"<(/?)(search|answer|think|information) {0,3}>", re.IGNORECASE)
-# What opens a tag, here or in the vocabulary of a language model. In NFKC, which some tokenizers apply, the
-# small and the wide form are the same.
+# Characters that open a tag, here or in the vocabulary of a language model. Some tokenizers apply NFKC, which
+# turns the small and the wide form into the plain one.
 _OPENS_TAG = "<\ufe64\uff1c"
 _SHOWN_INSTEAD = "\u2039"
-# Control characters but blanks, lone surrogates, and what reorders or hides text but stands for nothing.
+# Control characters except blanks, lone surrogates, and invisible characters that reorder or hide text.
 _HIDDEN = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u180e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
@@ -52,17 +55,17 @@ _HIDDEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A response taken apart; spans are character ranges within it."""
+    """A parsed response; spans are character ranges (start, end) within it."""
 
     kind: Action | Literal["invalid"]
     content: str
-    """What stands inside the action's tags, without outer blanks; empty when invalid."""
+    """The text inside the action's tags, without surrounding blanks; empty if invalid."""
     action_span: Span
-    """The action with its tags; (0, 0) when invalid."""
+    """The action with its tags; (0, 0) if invalid."""
     thought_span: Span
-    """The text between the think tags, else all before the action, which it never overlaps; else (0, 0)."""
+    """Text between the think tags, else all before the action, else (0, 0); it never overlaps the action."""
     why: str = ""
-    """What makes it invalid, in words that fit after a colon; empty otherwise."""
+    """Reason why the response is invalid, worded to follow a colon; else empty."""
 
 
 class _Tag(NamedTuple):
@@ -73,7 +76,7 @@ class _Tag(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """The tags around an action, and whether those of the other action stand around them."""
+    """The tags of an action, and whether tags of the other action enclose them."""
 
     opening: _Tag
     closing: _Tag
@@ -83,9 +86,10 @@ class _Found(NamedTuple):
 def parse(text: str) -> Parsed:
     """Find the action of a response: the first complete one outside ``<think>...</think>``, else inside.
 
-    Accepted: capitals and blanks at the end of a tag, text around the action, a missing thought, one whose
-    opening tag stood in the prompt, one that was never closed, and tags that are merely mentioned before the
-    action. Invalid: no complete action, one with nothing visible in it, one with another tag in it.
+    Accepted are capitals in a tag and blanks at its end, text around the action, a missing thought, a thought
+    whose opening tag is in the prompt, a thought that is never closed, and unpaired tags before the action.
+    Invalid are a response without a complete action, an action without visible text, and an action that
+    contains another tag.
     """
     tags = [_Tag(tag[2].lower(), bool(tag[1]), *tag.span()) for tag in _TAG.finditer(text)]
     actions = [tag for tag in tags if tag.name in ACTIONS]
@@ -104,19 +108,19 @@ def parse(text: str) -> Parsed:
 
 
 def query_text(content: str) -> str:
-    """What the retriever is asked: one line without hidden characters, cut at ``MAX_QUERY``."""
+    """The query for the retriever: one line without hidden characters, truncated to ``MAX_QUERY``."""
     return _visible(content[: 2 * MAX_QUERY])[:MAX_QUERY]
 
 
 def opening_text(question: str, max_turns: int, given: Sequence[Passage] = (), max_chars: int = 2_400) -> str:
-    """The first observation: the rules, the passages that come with the question, the question."""
+    """The first observation: the rules, the passages given with the question, the question."""
     turns = "one turn" if max_turns == 1 else f"{max_turns} turns"
     known = f"{information(given, max_chars)}\n" if given else ""
     return f"{_TASK.format(turns=turns)}{known}Question: {shown(question)}"
 
 
 def notice(why: str) -> str:
-    """The answer to an invalid action. It has no tags, so nothing in it can be taken for an action."""
+    """The observation after an invalid action; it has no tags, so it cannot be taken for an action."""
     return f"That was no action: {why}. Put a query inside search tags or the answer inside answer tags."
 
 
@@ -125,8 +129,8 @@ def information(passages: Sequence[Passage], max_chars: int | None = None) -> st
 
     Args:
         passages: in the order in which they are shown.
-        max_chars: length of the whole at most, tags included. Every passage is cut at one length, the
-            greatest that fits, so a long one never pushes out another; None cuts none.
+        max_chars: maximum length of the result, including tags. All passages are truncated at the same
+            length, the greatest that fits, so a long passage never displaces another. None: no limit.
     """
     limit = None if max_chars is None else 2 * max_chars
     lines = [_line(number, passage, limit) for number, passage in enumerate(passages, start=1)]
@@ -138,26 +142,26 @@ def information(passages: Sequence[Passage], max_chars: int | None = None) -> st
 
 
 def least_chars(topk: int) -> int:
-    """The least ``max_chars`` with which each of ``topk`` passages has room for more than its title."""
+    """The least ``max_chars`` that leaves room for more than the title of each of ``topk`` passages."""
     return (MAX_TITLE + 80) * topk
 
 
 def shown(text: str) -> str:
-    """``text`` as an agent is shown it: one line, no hidden characters, nothing that opens a tag."""
+    """``text`` as the agent sees it: one line, without hidden characters and without openings of tags."""
     text = _visible(text)
-    for sign in _OPENS_TAG:
-        text = text.replace(sign, _SHOWN_INSTEAD)
+    for char in _OPENS_TAG:
+        text = text.replace(char, _SHOWN_INSTEAD)
     return text
 
 
 def cut(text: str, length: int) -> str:
-    """At most ``length`` characters of ``text``, the last of them an ellipsis if something is missing."""
+    """``text`` truncated to ``length`` characters; a truncated text ends with an ellipsis."""
     return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "\u2026"
 
 
 def _visible(text: str) -> str:
-    """In one line, without hidden characters."""
-    if text.isprintable() and "  " not in text:  # as most are: nothing hidden, no blank but the plain one
+    """``text`` in one line, without hidden characters."""
+    if text.isprintable() and "  " not in text:  # the common case: nothing hidden, only single plain blanks
         return text.strip()
     return " ".join(_HIDDEN.sub("", text).split())
 
@@ -168,7 +172,7 @@ def _line(number: int, passage: Passage, limit: int | None) -> str:
 
 
 def _share(lengths: Sequence[int], room: int) -> int:
-    """The greatest length to cut at with which all fit into ``room`` together."""
+    """The greatest length at which to truncate all, so that together they fit into ``room``."""
     left = len(lengths)
     for length in sorted(lengths):
         if length * left > room:
@@ -178,13 +182,13 @@ def _share(lengths: Sequence[int], room: int) -> int:
 
 
 def _outside_thoughts(tags: Sequence[_Tag]) -> list[_Tag]:
-    """The tags of actions that no pair of think tags encloses.
+    """The action tags that no pair of think tags encloses.
 
-    A closing think tag before any opening one closes a thought that the prompt opened; one that is never
-    closed encloses nothing.
+    A closing think tag without an opening one ends a thought that began in the prompt. A think tag that is
+    never closed encloses nothing.
     """
     kept: list[_Tag] = []
-    pending: list[_Tag] = []  # since the last think tag
+    pending: list[_Tag] = []  # action tags since the last think tag
     thinking = True
     for tag in tags:
         if tag.name in ACTIONS:
@@ -197,7 +201,7 @@ def _outside_thoughts(tags: Sequence[_Tag]) -> list[_Tag]:
 
 
 def _first_action(tags: Sequence[_Tag]) -> _Found | None:
-    """The action of the first closing tag that something opened; it begins with the last tag that did."""
+    """The action of the first closing tag that has an opening tag; it begins at the last opening tag."""
     opened: dict[str, _Tag] = {}
     for place, tag in enumerate(tags):
         if not tag.closes:

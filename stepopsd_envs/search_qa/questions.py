@@ -1,8 +1,8 @@
-"""Questions with their answers: what they are, and sets of them from JSONL files.
+"""Questions with their answers, and sets of questions from JSONL files.
 
-A JSONL file has one question a line: ``id``, ``question``, ``golden_answers`` (a text or a list of texts)
-and, if known, ``supporting`` (ids of the passages that answer it) and ``task_type``. Other keys are ignored.
-``hub_questions.py`` reads the data sets of the Hugging Face Hub; ``world_set.py`` has the synthetic ones.
+A JSONL file has one question per line: ``id``, ``question``, ``golden_answers`` (a text or a list of texts)
+and, if known, ``supporting`` (ids of the gold passages) and ``task_type``. Other keys are ignored.
+``hub_questions.py`` reads data sets of the Hugging Face Hub; ``world_set.py`` has the synthetic questions.
 """
 
 import gzip
@@ -18,12 +18,12 @@ from typing import IO, Any
 
 from stepopsd_envs.manifest import GamesNotFoundError, fingerprint
 
-QUESTION = "question"  # the task type of a question that has no other
+QUESTION = "question"  # task type of a question without one
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.xz")
 
 
 class QuestionsNotFoundError(GamesNotFoundError):
-    """No question to ask: the message names what was looked for and what to do."""
+    """There is no question to ask; the message says where it was looked for and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Hop:
     """One search on the way to an answer.
 
     Attributes:
-        query: made from the question and from what earlier hops found.
-        passage: id of the passage that it is meant to find.
+        query: taken from the question or from passages of earlier hops.
+        passage: id of the passage to find.
     """
 
     query: str
@@ -41,16 +41,16 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question and everything known about it; the agent is shown only its text and the passages given.
+    """A question with its annotations; the agent sees only its text and the given passages.
 
     Attributes:
         id: unique within its set.
         question: the text.
-        golden_answers: any of them is right.
-        supporting: ids of the passages that answer it together; empty when unknown.
-        task_type: the row of result tables that it counts in.
-        given: ids of the passages that the first observation shows.
-        hops: searches that lead to the answer; empty when unknown.
+        golden_answers: the correct answers; any of them counts.
+        supporting: ids of the gold passages, which together answer it; empty if unknown.
+        task_type: its row in tables of results.
+        given: ids of the passages shown in the first observation.
+        hops: searches that lead to the answer; empty if unknown.
     """
 
     id: str
@@ -63,21 +63,21 @@ class Question:
 
     @property
     def digest(self) -> str:
-        """Hash of all of it: 32 hexadecimal digits."""
-        text = json.dumps(asdict(self), sort_keys=True)  # ASCII, so lone surrogates are no trouble
+        """Hash of all fields: 32 hexadecimal digits."""
+        text = json.dumps(asdict(self), sort_keys=True)  # ASCII, so lone surrogates do not raise
         return blake2b(text.encode("ascii"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
 class QuestionSet:
-    """Questions in canonical order, which is that of their ids."""
+    """Questions in canonical order, sorted by id."""
 
     questions: tuple[Question, ...]
 
     def __post_init__(self) -> None:
         ids = [question.id for question in self.questions]
         if ids != sorted(set(ids)):
-            raise ValueError("the questions are not sorted or two have one id: make the set by canonical()")
+            raise ValueError("the questions are not sorted, or two have the same id: use canonical()")
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -98,11 +98,11 @@ class QuestionSet:
         return fingerprint((question.id, question.digest) for question in self.questions)
 
     def find(self, name: str) -> Question | None:
-        """The question of that id."""
+        """The question with this id; None if there is none."""
         return self.by_id.get(name)
 
     def select(self, task_types: Collection[str] | None, count: int | None) -> "QuestionSet":
-        """The first ``count`` questions of these types; None stands for all."""
+        """The first ``count`` questions of these types; None: no restriction."""
         types = {question.id: question.task_type for question in self.questions}
         return QuestionSet(tuple(self.by_id[name] for name in select_ids(types, task_types, count)))
 
@@ -110,7 +110,16 @@ class QuestionSet:
 def select_ids(
     types: Mapping[str, str], task_types: Collection[str] | None, count: int | None
 ) -> tuple[str, ...]:
-    """The first ``count`` ids of these types, out of ids with their types; None stands for all."""
+    """The first ``count`` ids whose type is one of ``task_types``; None: no restriction.
+
+    Args:
+        types: type of each id, in canonical order.
+        task_types: types to keep.
+        count: number of ids to keep.
+
+    Raises:
+        ValueError: a type does not occur, the types are empty, or there are fewer than ``count`` ids.
+    """
     known = set(types.values())
     unknown = sorted(set(task_types or ()) - known)
     if unknown or (task_types is not None and not task_types):
@@ -119,37 +128,50 @@ def select_ids(
     kept = tuple(name for name, kind in types.items() if task_types is None or kind in task_types)
     if count is not None and count > len(kept):
         raise ValueError(
-            f"num_questions={count}, but there are only {len(kept)} questions; give at most that"
+            f"num_questions={count}, but there are only {len(kept)} questions; give at most {len(kept)}"
         )
     return kept[:count]
 
 
 def canonical(questions: Iterable[Question]) -> QuestionSet:
-    """Sorted by id. Two questions of one id are an error, no question is one too."""
+    """Make a set of questions, sorted by id.
+
+    Raises:
+        QuestionsNotFoundError: there are no questions.
+        ValueError: two questions have the same id.
+    """
     ordered = sorted(questions, key=lambda question: question.id)
     if not ordered:
-        raise QuestionsNotFoundError("there is no question; give a set with one question or more")
-    for one, other in pairwise(ordered):
-        if one.id == other.id:
-            raise ValueError(f"two questions have the id {one.id!r}; rename or remove one of them")
+        raise QuestionsNotFoundError("there is no question; give a set with at least one question")
+    for previous, following in pairwise(ordered):
+        if previous.id == following.id:
+            raise ValueError(f"two questions have the id {previous.id!r}; rename or remove one of them")
     return QuestionSet(tuple(ordered))
 
 
 def read_questions(path: Path) -> QuestionSet:
-    """The questions of a JSONL file, plain or packed by gzip or xz.
+    """The questions of a JSONL file, plain or compressed with gzip or xz.
 
-    The set is kept until the file changes: the environments of a process share it.
+    The set is cached until the file changes; the environments of a process share it.
+
+    Raises:
+        QuestionsNotFoundError: the file does not exist or has no questions.
+        ValueError: the file cannot be read, or a line is not a question.
     """
     if not path.is_file():
         raise QuestionsNotFoundError(
-            f"there is no file of questions {str(path)!r}; give one with a question a line (JSONL)"
+            f"there is no file of questions {str(path)!r}; give a file with one question per line (JSONL)"
         )
     state = path.stat()
     return _read_questions(path, state.st_mtime_ns, state.st_size)
 
 
 def question_from(row: Mapping[str, Any], where: str) -> Question:
-    """A question from a row of a file; ``where`` begins the message of an error."""
+    """Make a question from a row of a file; ``where`` names the row in errors.
+
+    Raises:
+        ValueError: a field is missing or has a wrong type.
+    """
     return Question(
         id=_text(row, "id", where),
         question=_text(row, "question", where),
@@ -164,7 +186,9 @@ def _read_questions(path: Path, _modified: int, _size: int) -> QuestionSet:
     try:
         return canonical(_rows(path))
     except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as problem:
-        raise ValueError(f"{path} cannot be read as text: {problem}; is it whole?") from problem
+        raise ValueError(
+            f"{path} cannot be read as text ({problem}); check that the file is complete"
+        ) from problem
 
 
 def _rows(path: Path) -> Iterator[Question]:
@@ -176,9 +200,9 @@ def _rows(path: Path) -> Iterator[Question]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as problem:
-                raise ValueError(f"{where}: not JSON ({problem}); each line is to be one object") from problem
+                raise ValueError(f"{where}: not JSON ({problem}); each line must be an object") from problem
             if not isinstance(row, dict):
-                raise ValueError(f"{where}: {line.strip()!r:.80} is not an object; each line is to be one")
+                raise ValueError(f"{where}: got {line.strip()!r:.80}; each line must be an object")
             yield question_from(row, where)
 
 
@@ -193,7 +217,7 @@ def _open(path: Path) -> IO[str]:
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{where}: {key} is {value!r:.80}; it has to be a text that is not empty")
+        raise ValueError(f"{where}: {key} is {value!r:.80}; give a text that is not empty")
     return value
 
 
@@ -204,7 +228,7 @@ def _texts(row: Mapping[str, Any], key: str, where: str, required: bool = False)
     if value is None and not required:
         return ()
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{where}: {key} is {value!r:.80}; it has to be a list of texts")
+        raise ValueError(f"{where}: {key} is {value!r:.80}; give a list of texts")
     if required and not value:
         raise ValueError(f"{where}: {key} is empty; give one or more")
     return tuple(value)

@@ -1,7 +1,7 @@
-"""How good an answer is: exact match and F1 after the normalisation of SQuAD.
+"""Scores of an answer: exact match and F1 after the normalisation of SQuAD.
 
-``exact_match`` gives what Search-R1's scoring gives for the text inside the answer tags. Only the punctuation
-of ASCII is taken away, as there: a curly quotation mark or an accent counts.
+``exact_match`` equals Search-R1's score of the text inside the answer tags. As there, only ASCII punctuation
+is removed: curly quotation marks and accents count.
 """
 
 import re
@@ -14,31 +14,38 @@ _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize_answer(text: str) -> str:
-    """Lower case, without punctuation and articles, single blanks."""
+    """The text in lower case, without punctuation and articles, with single blanks."""
     return " ".join(_ARTICLE.sub(" ", text.lower().translate(_WITHOUT_PUNCTUATION)).split())
 
 
 def exact_match(prediction: str, golden_answers: Sequence[str]) -> float:
-    """1.0 if the prediction is one of the golden answers after normalisation, else 0.0."""
-    said = normalize_answer(prediction)
-    return float(any(normalize_answer(golden) == said for golden in _checked(golden_answers)))
+    """1.0 if the prediction equals a golden answer after normalisation, else 0.0.
+
+    Raises:
+        TypeError: ``golden_answers`` is a string instead of a list.
+    """
+    predicted = normalize_answer(prediction)
+    return float(any(normalize_answer(golden) == predicted for golden in _checked(golden_answers)))
 
 
 def f1(prediction: str, golden_answers: Sequence[str]) -> float:
-    """The best harmonic mean of precision and recall over words, from 0 to 1.
+    """Harmonic mean of precision and recall over words, the best over the golden answers, from 0 to 1.
 
-    Texts without a word after normalisation match each other and nothing else.
+    Texts without words after normalisation match only each other.
+
+    Raises:
+        TypeError: ``golden_answers`` is a string instead of a list.
     """
-    said = Counter(normalize_answer(prediction).split())
-    return max((_overlap(said, golden) for golden in _checked(golden_answers)), default=0.0)
+    predicted = Counter(normalize_answer(prediction).split())
+    return max((_overlap(predicted, golden) for golden in _checked(golden_answers)), default=0.0)
 
 
-def _overlap(said: Counter[str], golden: str) -> float:
-    meant = Counter(normalize_answer(golden).split())
-    if not said or not meant:
-        return float(said == meant)
-    # 2PR/(P+R) with P = common/said and R = common/meant
-    return 2 * (said & meant).total() / (said.total() + meant.total())
+def _overlap(predicted: Counter[str], golden: str) -> float:
+    correct = Counter(normalize_answer(golden).split())
+    if not predicted or not correct:
+        return float(predicted == correct)
+    # 2PR/(P+R) with P = common/predicted and R = common/correct
+    return 2 * (predicted & correct).total() / (predicted.total() + correct.total())
 
 
 def _checked(golden_answers: Sequence[str]) -> Sequence[str]:

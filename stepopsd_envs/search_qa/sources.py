@@ -1,4 +1,4 @@
-"""What ``questions``, ``retriever`` and ``corpus`` stand for, and what environments share of it."""
+"""Open an environment's ``questions``, ``retriever`` and ``corpus``; the process shares them."""
 
 import json
 import os
@@ -26,54 +26,54 @@ _Key = tuple[int, str, str]  # process, retriever, corpus
 
 
 class Questions(Protocol):
-    """A set of questions in canonical order, which is that of their ids."""
+    """A set of questions in canonical order, sorted by id."""
 
     @property
     def task_ids(self) -> tuple[str, ...]:
-        """The ids."""
+        """The ids in order."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the ids and of what decides the contents."""
+        """Hash of the ids and of everything that determines the contents."""
 
     def __len__(self) -> int: ...
 
     def find(self, name: str) -> Question | None:
-        """The question of that id."""
+        """The question with this id; None if there is none."""
 
     def select(self, task_types: Collection[str] | None, count: int | None) -> "Questions":
-        """The first ``count`` questions of these types; None stands for all."""
+        """The first ``count`` questions of these types; None: no restriction."""
         ...
 
 
 class Library(Protocol):
-    """What is searched for all questions of a set."""
+    """The retrievers for all questions of a set."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what is searched and how."""
+        """Hash of the passages and of the way they are searched."""
 
     def of(self, question: str) -> Retriever:
-        """The retriever for the question of that id."""
+        """The retriever for the question with this id."""
         ...
 
     def close(self) -> None:
-        """Give back what is held."""
+        """Release all resources."""
 
 
 class OneForAll:
-    """One retriever for whatever is asked; this then owns it."""
+    """A library with one retriever for all questions; it closes the retriever."""
 
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
 
     @property
     def fingerprint(self) -> str:
-        """That of the retriever."""
+        """The fingerprint of the retriever."""
         return self._retriever.fingerprint
 
     def of(self, question: str) -> Retriever:
-        """Always the same."""
+        """The retriever, the same for every question."""
         return self._retriever
 
     def close(self) -> None:
@@ -82,14 +82,14 @@ class OneForAll:
 
 
 class Lease:
-    """A library that several environments may use; the last one to give it back closes it."""
+    """The use of a shared library by one environment; when the last lease is closed, the library is too."""
 
     def __init__(self, key: _Key, library: Library) -> None:
         self._key: _Key | None = key
         self.library = library
 
     def close(self) -> None:
-        """Give it back; doing so again does nothing."""
+        """End the use; further calls do nothing."""
         key, self._key = self._key, None
         if key is not None:
             _give_back(key)
@@ -106,7 +106,12 @@ _lock = threading.Lock()
 
 
 def load_questions(name: str, tier: str, split: str) -> Questions:
-    """The questions that a name stands for: the synthetic worlds', a file's or a data set's of the Hub."""
+    """Load the questions of the synthetic worlds, of a file, or of a data set of the Hub.
+
+    Raises:
+        QuestionsNotFoundError: the name stands for no questions, or they cannot be read.
+        ValueError: the tier or split is unknown, or a row is not a question.
+    """
     path = Path(name)
     if name == SYNTHETIC:
         return all_questions(tier, split)
@@ -117,7 +122,7 @@ def load_questions(name: str, tier: str, split: str) -> Questions:
     source = hub_source(name, split)
     if source is None:
         raise QuestionsNotFoundError(
-            f"questions={name!r} is no file and no data set: give {SYNTHETIC!r}, a file "
+            f"questions={name!r} is neither a file nor a data set: give {SYNTHETIC!r}, a file "
             f"({', '.join(SUFFIXES)}, .parquet), one of {', '.join(SEVEN_SETS)}, or owner/name of a data set "
             "of the Hugging Face Hub"
         )
@@ -125,7 +130,7 @@ def load_questions(name: str, tier: str, split: str) -> Questions:
 
 
 def given_passages(name: str, tier: str, split: str, ids: tuple[str, ...]) -> tuple[Passage, ...]:
-    """The passages that come with a question, by their ids; only synthetic worlds have such questions."""
+    """The passages given with a question, by their ids; only synthetic questions have them."""
     if not ids or name != SYNTHETIC:
         return ()
     passages = make_world(tier, split, world_of(ids[0])).by_id
@@ -133,7 +138,11 @@ def given_passages(name: str, tier: str, split: str, ids: tuple[str, ...]) -> tu
 
 
 def lend_library(retriever: str, corpus: str | None, questions: str, tier: str, split: str) -> Lease:
-    """A library opened once for all environments of this process that want the same, with a query cache."""
+    """A lease of a library with a query cache; environments of a process with equal arguments share it.
+
+    Raises:
+        ValueError: there is no corpus to search.
+    """
     world = questions == SYNTHETIC and corpus is None
     if corpus is None and not world and not retriever.startswith(SERVERS):
         raise ValueError(
@@ -149,7 +158,7 @@ def lend_library(retriever: str, corpus: str | None, questions: str, tier: str, 
         opened = open_retriever(retriever, str(_worlds_file(tier, split)))
         return FilteredWorlds(CachedRetriever(opened), tier, split)
 
-    # A forked process opens its own: two cannot share a connection.
+    # The process id is in the key: a forked process cannot share connections, so it opens its own library.
     return _lend((os.getpid(), retriever, f"{SYNTHETIC}/{tier}/{split}" if world else str(corpus)), open_it)
 
 
@@ -172,7 +181,7 @@ def _give_back(key: _Key) -> None:
 
 
 def _worlds_file(tier: str, split: str) -> Path:
-    """The passages of all worlds as a file, for retrievers that run elsewhere; named after its content."""
+    """Write the passages of all worlds to a file, named by its hash, for retrievers in other processes."""
     rows = ({"id": p.id, "title": p.title, "text": p.text} for p in all_passages(tier, split))
     content = "".join(json.dumps(row) + "\n" for row in rows).encode("ascii")
     folder = (cache_folder() or Path(tempfile.gettempdir()) / "stepopsd") / "worlds"

@@ -1,11 +1,10 @@
-"""The synthetic worlds: small fictional encyclopedias with questions, made on the spot.
+"""Synthetic worlds: small fictional encyclopedias with questions, generated when needed.
 
-A world is a pure function of its tier, split and number. Nobody and nothing in it exists, so no model can
-know the answers by heart: it has to search. The worlds of a tier and split use names again, each time for
-somebody else of whom other things are true: what was learned of one says nothing about the next. Worlds for
-training and worlds for testing share no full name, though they share the words that names are made of. All
-that their answers have in common is years, occupations, products and the words yes and no.
-``world_questions.py`` says what is asked and ``world_passages.py`` what is written.
+A world is a pure function of its tier, split and number. All its people and things are fictional, so a model
+cannot have memorised the answers: it must search. The worlds of a tier and split reuse names for different
+entities with different facts, so a fact learned in one world does not help in the next. Worlds for training
+and testing share no full names, only the words in names. Their answers share only years, occupations,
+products, yes and no. ``world_questions.py`` draws the questions, ``world_passages.py`` writes the passages.
 """
 
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from stepopsd_envs.search_qa.world_questions import CYCLE, TASK_TYPES, draw_ques
 __all__ = ["SPLITS", "TASK_TYPES", "TIERS", "World", "make_world", "question_types"]
 
 VERSION = 2
-"""Part of seeds and fingerprints: raise it when a change alters any world."""
+"""Part of seeds and fingerprints; increase it when a change alters any world."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,12 @@ class Size:
     """The size of a tier.
 
     Attributes:
-        worlds: how many there are, by split.
-        counts: how many entities of each kind a world has, which is how many passages.
-        words: share of each list of words that names of the tier are made of.
-        own: share of those that names of a single world are made of.
-        asides: at least and at most so many sentences of a passage tell nothing that is asked about.
-        questions: how many about each world, by split; whole cycles of task types, twice for yes and no.
+        worlds: number of worlds, by split.
+        counts: number of entities of each kind in a world; each entity has one passage.
+        words: share of each list of words from which the tier makes names.
+        own: share of these words from which a single world makes names.
+        asides: least and greatest number of sentences in a passage that no question is about.
+        questions: number per world, by split; an even number of ``CYCLE``s, so that yes and no are balanced.
     """
 
     worlds: Mapping[str, int]
@@ -93,7 +92,11 @@ class World:
 
 
 def worlds_of(tier: str, split: str) -> range:
-    """The numbers of the worlds of a tier and split."""
+    """The numbers of the worlds of a tier and split.
+
+    Raises:
+        ValueError: the tier or split is unknown.
+    """
     if tier not in SIZES or split not in SPLITS:
         raise ValueError(
             f"no synthetic world of tier {tier!r} and split {split!r}: give a tier of {', '.join(TIERS)} and "
@@ -103,7 +106,7 @@ def worlds_of(tier: str, split: str) -> range:
 
 
 def question_types(tier: str, split: str) -> Mapping[str, str]:
-    """The ids of all questions of a tier and split, sorted, each with its task type: no world is made."""
+    """The ids of all questions of a tier and split, sorted, with task types; no world is generated."""
     return {
         question_id(world_prefix(tier, split, world), number): CYCLE[number % len(CYCLE)]
         for world in worlds_of(tier, split)
@@ -112,23 +115,27 @@ def question_types(tier: str, split: str) -> Mapping[str, str]:
 
 
 def world_of(name: str) -> int:
-    """The number of the world that a question or passage is from, by its id."""
+    """The number of the world of a question or passage, from its id."""
     return int(name.split("/")[3])
 
 
-@lru_cache(maxsize=2048)  # all small ones: episodes jump from one to the other
+@lru_cache(maxsize=2048)  # room for all worlds of tier small, since each episode may need another one
 def make_world(tier: str = "small", split: str = "train", number: int = 0) -> World:
-    """A world, made once per process."""
+    """Generate a world; it is kept for the process.
+
+    Raises:
+        ValueError: there is no such world.
+    """
     if number not in worlds_of(tier, split):
         count = len(worlds_of(tier, split))
         raise ValueError(
-            f"no world {number} of tier {tier!r} and split {split!r}: there are 0 to {count - 1}"
+            f"no world {number} of tier {tier!r} and split {split!r}: give a number from 0 to {count - 1}"
         )
     size, prefix = SIZES[tier], world_prefix(tier, split, number)
     names = Names(_dice(prefix, "names"), split, size.words, size.own)
     encyclopedia = draw_encyclopedia(_dice(prefix, "facts"), names, size.counts)
     dice = _dice(prefix, "passages")
-    # Numbered in random order, so that an id tells nothing.
+    # Numbered in random order, so that an id reveals nothing about its entity.
     places = dice.shuffled(range(len(encyclopedia.entities)))
     ids = [f"{prefix}/p{place:05d}" for place in places]
     passages = [
@@ -140,7 +147,7 @@ def make_world(tier: str = "small", split: str = "train", number: int = 0) -> Wo
 
 
 def world_prefix(tier: str, split: str, number: int) -> str:
-    """What the ids of everything in a world begin with."""
+    """The prefix of all ids in a world."""
     return f"synthetic/{tier}/{split}/{number:03d}"
 
 

@@ -1,4 +1,4 @@
-"""Chance for the synthetic world: the same on every machine, Python and numpy."""
+"""Random choices for the synthetic worlds, reproducible on every machine and version of Python and NumPy."""
 
 import random
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ T = TypeVar("T")
 
 
 class Dice:
-    """Random choices that a text decides. All rest on ``Random.random``, which Python promises to keep."""
+    """A generator seeded by a text; it uses only ``Random.random``, whose values Python keeps stable."""
 
     def __init__(self, key: str) -> None:
         seed = blake2b(key.encode("utf-8"), digest_size=16).digest()
         self._random = random.Random(int.from_bytes(seed, "little")).random
 
     def chance(self, probability: float) -> bool:
-        """True with that probability."""
+        """Return True with this probability."""
         return self._random() < probability
 
     def number(self, low: int, high: int) -> int:
-        """A whole number from ``low`` to ``high``, both included."""
+        """Draw an integer from ``low`` to ``high``, both included."""
         return low + int(self._random() * (high - low + 1))
 
     def pick(self, options: Sequence[T]) -> T:
-        """One of the options, each as likely."""
+        """Draw one of the options, uniformly."""
         return options[int(self._random() * len(options))]
 
     def shuffled(self, things: Sequence[T]) -> list[T]:
-        """The things in random order."""
+        """Return the things in random order."""
         order = list(things)
         for last in range(len(order) - 1, 0, -1):
             other = int(self._random() * (last + 1))

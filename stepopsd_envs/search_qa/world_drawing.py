@@ -1,4 +1,4 @@
-"""Drawing a synthetic world: first its entities with names, years and properties, then their links."""
+"""Draw a synthetic world: first its entities with names, years and properties, then their relations."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -8,15 +8,15 @@ from stepopsd_envs.search_qa.world_dice import Dice
 from stepopsd_envs.search_qa.world_facts import Encyclopedia, Entity
 from stepopsd_envs.search_qa.world_names import Names
 
-FOUNDED_DECADES = (120, 180)  # of cities
+FOUNDED_DECADES = (120, 180)  # foundation of cities, year / 10
 BIRTH_YEARS = (1850, 1950)
-FIRST_DEED = (22, 48)  # age of whoever founds a company or creates a work
-SPOUSE_YEARS, TEACHER_YEARS = 12, 10  # at most and at least between the births
-EMPLOYED, TAUGHT, MARRIED, SHARED_TITLE = 0.6, 0.7, 0.7, 0.15  # chances
+FIRST_DEED = (22, 48)  # age of a person who founds a company or creates a work
+SPOUSE_YEARS, TEACHER_YEARS = 12, 10  # greatest and least number of years between the births
+EMPLOYED, TAUGHT, MARRIED, SHARED_TITLE = 0.6, 0.7, 0.7, 0.15  # probabilities
 
 
 def draw_encyclopedia(dice: Dice, names: Names, counts: Mapping[str, int]) -> Encyclopedia:
-    """Draw a world with so many entities of each kind. Every country gets a city or more."""
+    """Draw a world with ``counts`` entities of each kind. Every country gets at least one city."""
     numbers = count()
     rivers = [names.river() for _ in range(max(2, counts["city"] // 5))]
     countries = [_country(next(numbers), names) for _ in range(counts["country"])]
@@ -58,7 +58,7 @@ def _company(number: int, dice: Dice, names: Names, people: Sequence[Entity]) ->
 
 
 def _work(number: int, dice: Dice, names: Names, people: Sequence[Entity], works: Sequence[Entity]) -> Entity:
-    """A work under a new title or, at times, under one that a work of another label has already."""
+    """Draw a work with a new title or, with probability SHARED_TITLE, that of a work with another label."""
     creator, label = dice.pick(people), dice.pick(words.WORK_LABELS)
     title = names.title()
     if works and dice.chance(SHARED_TITLE):
@@ -77,8 +77,8 @@ def _link_places(
         city.links["country"] = country.number
         city.links["mayor"] = dice.pick(people).number
     for country in countries:
-        own = [city for city in cities if city.links["country"] == country.number]
-        country.links["capital"] = dice.pick(own).number
+        its_cities = [city for city in cities if city.links["country"] == country.number]
+        country.links["capital"] = dice.pick(its_cities).number
 
 
 def _link_people(
@@ -92,7 +92,7 @@ def _link_people(
         if dice.chance(EMPLOYED) and employer.year <= person.year + max(FIRST_DEED):
             person.links["employer"] = employer.number
     by_decade = sorted(dice.shuffled(people), key=lambda person: person.year // 10)
-    for one, other in zip(by_decade[::2], by_decade[1::2], strict=False):
-        # Told of one of the two only: a fact stands in a single passage.
-        if dice.chance(MARRIED) and abs(one.year - other.year) <= SPOUSE_YEARS:
-            one.links["spouse"] = other.number
+    for person, spouse in zip(by_decade[::2], by_decade[1::2], strict=False):
+        # Only one of the two gets the link, since each fact must be in a single passage.
+        if dice.chance(MARRIED) and abs(person.year - spouse.year) <= SPOUSE_YEARS:
+            person.links["spouse"] = spouse.number

@@ -1,7 +1,7 @@
-"""What is true in a synthetic world: entities, their properties and how they are related.
+"""The facts of a synthetic world: entities, their properties and their relations.
 
-Each fact stands in the passage of the entity that has it and nowhere else, so it is known which passage
-answers a question. Every property and relation has one value, so an answer is unique.
+Each fact is stated only in the passage of its entity, so the gold passages of a question are known. Every
+property and relation has one value, so answers are unique.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,18 @@ KINDS = ("country", "city", "person", "company", "work")
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """Somebody or something that a passage is about.
+    """The subject of a passage.
 
     Attributes:
-        number: place in the encyclopedia.
+        number: index in the encyclopedia.
         kind: one of ``KINDS``.
-        name: in full; only works with different labels may share one.
+        name: full name; only works with different labels may share a name.
         label: novel, film, ... for a work, else empty.
-        short: a shorter name that is as clear, or empty.
+        short: a shorter unambiguous name, or empty.
         last: surname of a person.
-        woman: whether a person is one.
-        values: properties with their values, as they are written.
-        links: relations with the numbers of the entities they lead to.
+        woman: whether a person is a woman.
+        values: properties with their values, as written in texts.
+        links: relations with the number of the related entity.
     """
 
     number: int
@@ -39,28 +39,28 @@ class Entity:
 
     @property
     def year(self) -> int:
-        """Of birth, foundation or appearance; only countries have none."""
+        """Year of birth, foundation or publication; countries have none."""
         return int(self.values["year"])
 
     @property
     def mention(self) -> str:
-        """How a text names it."""
+        """The name as used in texts."""
         return f"the {self.query}" if self.label else self.name
 
     @property
     def query(self) -> str:
-        """What to search for to find its passage: words as they stand in its mention."""
+        """The query that finds its passage, in the words of its mention."""
         return f"{self.label} {self.name}" if self.label else self.name
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """It as an answer: its name, then others that are as good."""
+        """Accepted answers: its name first, then equivalent ones."""
         return tuple(dict.fromkeys(filter(None, (self.name, self.query, self.short))))
 
 
 @dataclass(frozen=True)
 class Encyclopedia:
-    """All entities by number."""
+    """All entities of a world, indexed by number."""
 
     entities: tuple[Entity, ...]
 
@@ -69,14 +69,14 @@ class Encyclopedia:
         return self._by_kind[kind]
 
     def linked(self, entity: Entity, relation: str) -> Entity:
-        """The entity that a link leads to."""
+        """The entity at the other end of a relation."""
         return self.entities[entity.links[relation]]
 
     def namesakes(self, entity: Entity) -> list[Entity]:
-        """Others of its kind that share a word of its name."""
+        """Other entities of its kind whose names share a word with its name."""
         lists = [self._by_word[entity.kind, word] for word in _words(entity.name)]
-        found = {other.number for others in lists for other in others} - {entity.number}
-        return [self.entities[number] for number in sorted(found)]
+        numbers = {other.number for others in lists for other in others} - {entity.number}
+        return [self.entities[number] for number in sorted(numbers)]
 
     @cached_property
     def _by_kind(self) -> Mapping[str, tuple[Entity, ...]]:
@@ -84,11 +84,11 @@ class Encyclopedia:
 
     @cached_property
     def _by_word(self) -> Mapping[tuple[str, str], list[Entity]]:
-        found: dict[tuple[str, str], list[Entity]] = {}
+        by_word: dict[tuple[str, str], list[Entity]] = {}
         for entity in self.entities:
             for word in _words(entity.name):
-                found.setdefault((entity.kind, word), []).append(entity)
-        return found
+                by_word.setdefault((entity.kind, word), []).append(entity)
+        return by_word
 
 
 def _words(name: str) -> list[str]:

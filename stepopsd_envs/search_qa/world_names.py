@@ -1,7 +1,7 @@
-"""Names of the synthetic world: pairs of words, each pair for one of the splits only.
+"""Names in the synthetic worlds: pairs of words, each pair in one split only.
 
-Which split a pair belongs to is decided by its hash, whatever the tier. So no full name of a training world
-occurs in a test world, though every word does, and a model can read one after learning on the other.
+The hash of a pair determines its split, in every tier. So no full name of a training world occurs in a test
+world, but the words do: a model trained on one split can read the other.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ SPLITS = ("train", "test")
 
 
 class PersonName(NamedTuple):
-    """A name, and how its bearer is spoken of."""
+    """Name of a person, and whether the person is a woman, which decides the pronouns."""
 
     first: str
     last: str
@@ -25,13 +25,13 @@ class PersonName(NamedTuple):
 
 
 class Names:
-    """Hands out names of a tier and split, each only once.
+    """A supply of names of a tier and split, each given out once.
 
     Args:
-        dice: decides the order.
+        dice: determines the order.
         split: one of ``SPLITS``.
-        share: how much of each list of words the tier uses.
-        own: how much of that this world uses: the less, the more of its names have words in common.
+        share: share of each list of words that the tier uses.
+        own: share of these words that this world uses; with fewer words, more of its names share a word.
     """
 
     def __init__(self, dice: Dice, split: str, share: float, own: float = 1.0) -> None:
@@ -49,48 +49,48 @@ class Names:
         self._titles = self._pairs("title", self._some(words.TITLE_FIRSTS), self._some(words.TITLE_SECONDS))
 
     def person(self) -> PersonName:
-        """Such as Mira Kesvane."""
+        """The next name of a person, such as Mira Kesvane."""
         first, last = next(self._people)
         return PersonName(first, last, first in words.WOMEN)
 
     def city(self) -> str:
-        """Such as Port Kirra."""
+        """The next name of a city, such as Port Kirra."""
         return _formed(self._cities)
 
     def country(self) -> str:
-        """Such as Outer Velnia."""
+        """The next name of a country, such as Outer Velnia."""
         return _formed(self._countries)
 
     def river(self) -> str:
-        """Such as Black Oskel."""
+        """The next name of a river, such as Black Oskel."""
         return _formed(self._rivers)
 
     def currency(self) -> str:
-        """Such as silver crown."""
+        """The next name of a currency, such as silver crown."""
         return " ".join(next(self._coins))
 
     def company(self) -> tuple[str, str]:
-        """Such as Copper Heron Works, with its short form."""
+        """The next name of a company, such as Copper Heron Works, with its short form."""
         short = " ".join(next(self._companies))
         return f"{short} {self._dice.pick(words.COMPANY_FORMS)}", short
 
     def title(self) -> str:
-        """Such as The Silent Lighthouse."""
+        """The next title of a work, such as The Silent Lighthouse."""
         return self._dice.pick(words.TITLE_FORMS).format(*next(self._titles))
 
     def _some(self, listed: Sequence[str]) -> list[str]:
-        """A part of the words, evenly spread, and of that a part by chance."""
+        """The tier's share of the words, evenly spread, and of these a random share for this world."""
         count = max(2, round(self._share * len(listed)))
         spread = [listed[place * len(listed) // count] for place in range(count)]
         return self._dice.shuffled(spread)[: max(2, round(self._own * count))]
 
     def _pairs(self, kind: str, firsts: Sequence[str], seconds: Sequence[str]) -> Iterator[tuple[str, str]]:
-        ours = [pair for pair in product(firsts, seconds) if _split_of(kind, *pair) == self._split]
-        return iter(_covering(self._dice.shuffled(ours)))
+        pairs = [pair for pair in product(firsts, seconds) if _split_of(kind, *pair) == self._split]
+        return iter(_covering(self._dice.shuffled(pairs)))
 
 
 def _covering(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The pairs in an order in which every word turns up early, so that each world uses them all."""
+    """The pairs in an order in which every word occurs early, so that each world uses all words."""
     times: Counter[tuple[int, str]] = Counter()
     rounds = []
     for first, second in pairs:

@@ -1,8 +1,8 @@
-"""Writing the encyclopedia: a passage for each entity, from sentences of our own.
+"""Write the encyclopedia: a passage for each entity, from sentence templates.
 
-The first sentence names the entity and tells some of its facts; the others tell the rest, a sentence each, in
-random order. Asides mention other entities in ways that no question asks about, so that a passage holds more
-names than the one that is looked for.
+The first sentence names the entity and states some of its facts; each other fact gets a sentence, in random
+order. Asides mention other entities in ways that no question is about, so that a passage has more names than
+the one in demand.
 """
 
 import re
@@ -12,7 +12,7 @@ from stepopsd_envs.search_qa.world_dice import Dice
 from stepopsd_envs.search_qa.world_facts import Encyclopedia, Entity
 from stepopsd_envs.search_qa.world_wording import MAKING
 
-# What is told in the first sentence, and how.
+# Facts in the first sentence, and its templates.
 OPENINGS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "person": (
         ("birthplace", "year", "occupation"),
@@ -61,7 +61,7 @@ OPENINGS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
 }
-# How every other fact is told.
+# Templates of the sentences for all other facts.
 SENTENCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "person": {
         "spouse": (
@@ -194,15 +194,15 @@ _FIELD = re.compile(r"{(?:city|person|company|work|other)}")
 
 
 def title(entity: Entity) -> str:
-    """The title of its passage: its name, for works with the label, since two may have the same name."""
+    """The title of an entity's passage: its name; for works with the label, since two may share a name."""
     return f"{entity.name} ({entity.label})" if entity.label else entity.name
 
 
 def write(world: Encyclopedia, entity: Entity, dice: Dice, asides: tuple[int, int]) -> str:
-    """The text of its passage, with at least and at most so many asides."""
-    told, openings = OPENINGS[entity.kind]
+    """The text of an entity's passage; ``asides`` is the least and greatest number of asides."""
+    first_facts, openings = OPENINGS[entity.kind]
     words = _words(world, entity)
-    facts = [fact for fact in SENTENCES[entity.kind] if fact in words and fact not in told]
+    facts = [fact for fact in SENTENCES[entity.kind] if fact in words and fact not in first_facts]
     rest = [dice.pick(SENTENCES[entity.kind][fact]) for fact in facts]
     rest += _asides(entity.kind, dice, dice.number(*asides))
     words |= _others(world, entity, dice)
@@ -211,7 +211,7 @@ def write(world: Encyclopedia, entity: Entity, dice: Dice, asides: tuple[int, in
 
 
 def with_article(noun: str) -> str:
-    """A painter, an architect."""
+    """The noun with its indefinite article: a painter, an architect."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
@@ -221,7 +221,7 @@ def _sentence(pattern: str, words: Mapping[str, str]) -> str:
 
 
 def _words(world: Encyclopedia, entity: Entity) -> dict[str, str]:
-    """What the patterns' fields stand for: the facts and how the entity is spoken of."""
+    """Values for the fields of the templates: the facts, and the words that refer to the entity."""
     words = {"name": entity.name, "last": entity.last, "label": entity.label, **entity.values}
     words |= {relation: world.linked(entity, relation).mention for relation in entity.links}
     if entity.kind == "person":
@@ -235,23 +235,23 @@ def _words(world: Encyclopedia, entity: Entity) -> dict[str, str]:
 
 
 def _asides(kind: str, dice: Dice, count: int) -> list[str]:
-    """Asides of different contents, so that nothing is mentioned twice."""
+    """Draw asides with different fields, so that no entity is mentioned twice."""
     chosen: list[str] = []
     for aside in dice.shuffled(ASIDES[kind]):
-        if len(chosen) < count and not any(_FIELD.findall(aside) == _FIELD.findall(one) for one in chosen):
+        if len(chosen) < count and not any(_FIELD.findall(aside) == _FIELD.findall(old) for old in chosen):
             chosen.append(aside)
     return chosen
 
 
 def _others(world: Encyclopedia, entity: Entity, dice: Dice) -> dict[str, str]:
-    """Entities to mention, none of them in the facts."""
-    told = {entity.number, *entity.links.values()}
+    """Draw entities to mention in asides, none of them related to ``entity``."""
+    related = {entity.number, *entity.links.values()}
     kinds = {name: name for name in ("city", "person", "company", "work")} | {"other": entity.kind}
-    return {name: _stranger(world.of_kind(kind), told, dice).mention for name, kind in kinds.items()}
+    return {name: _unrelated(world.of_kind(kind), related, dice).mention for name, kind in kinds.items()}
 
 
-def _stranger(entities: Sequence[Entity], told: set[int], dice: Dice) -> Entity:
-    """One of the entities that is not told of, if there is any."""
+def _unrelated(entities: Sequence[Entity], related: set[int], dice: Dice) -> Entity:
+    """Draw an entity that is not in ``related``, or any if there is no such one."""
     first = dice.number(0, len(entities) - 1)
-    from_there = (entities[(first + step) % len(entities)] for step in range(len(entities)))
-    return next((entity for entity in from_there if entity.number not in told), entities[first])
+    from_first = (entities[(first + step) % len(entities)] for step in range(len(entities)))
+    return next((entity for entity in from_first if entity.number not in related), entities[first])

@@ -1,9 +1,9 @@
-"""Questions about a synthetic world, each with its answers and the searches that lead to them.
+"""Questions about a synthetic world, with their answers and the searches that lead to them.
 
 A chain begins at an entity and follows its relations: "Where was the founder of Copper Heron Works born?"
 goes from the company to a person to a city, and needs the passages of the first two. Comparisons and half of
-the yes/no questions need the passages of two entities that the question names. The query of a hop is the name
-of an entity, which stands in the question or in the passage of the hop before.
+the yes/no questions need the passages of the two entities in the question. The query of a hop is the name of
+an entity, which occurs in the question or in the passage of the previous hop.
 """
 
 from collections.abc import Sequence
@@ -18,24 +18,35 @@ CYCLE = (
     *("1-hop", "2-hop", "1-hop", "comparison", "1-hop"),
     *("3-hop", "2-hop", "yes-no", "1-hop", "4-hop"),
 )
-"""The task types of any ten questions in a row; 1-hop is frequent, as it is what a tiny model can learn."""
-GIVEN_ALL, GIVEN_FIRST, GIVEN_MISLEADING = 0.2, 0.1, 0.05  # chances
+"""The task types of ten successive questions; 1-hop is frequent, since a tiny model can learn it."""
+GIVEN_ALL, GIVEN_FIRST, GIVEN_MISLEADING = 0.2, 0.1, 0.05  # probabilities
 MAX_TRIES = 1_000
 STARTS = ("work", "work", "work", "person", "person", "person", "company", "company", "city", "country")
-NAMESAKES = 0.5  # chance that a comparison is between entities that share a word of their names
+NAMESAKES = 0.5  # probability that a comparison is between entities whose names share a word
 
-Draft = tuple[str, tuple[str, ...], list[Entity]]  # the question, its answers, and whose passages it needs
+Draft = tuple[str, tuple[str, ...], list[Entity]]  # question, answers, entities of the gold passages
 
 
 def draw_questions(
     world: Encyclopedia, dice: Dice, prefix: str, passage_ids: Sequence[str], count: int
 ) -> tuple[Question, ...]:
-    """Draw questions, no two alike, with ids ``<prefix>/<number>``; passage ids are by entity number."""
+    """Draw different questions with ids ``<prefix>/<number>``.
+
+    Args:
+        world: the facts.
+        dice: the generator.
+        prefix: prefix of the ids.
+        passage_ids: id of each entity's passage, by entity number.
+        count: number of questions.
+
+    Raises:
+        ValueError: the world is too small for so many different questions.
+    """
     asked: set[str] = set()
     questions = []
     for number in range(count):
         task_type = CYCLE[number % len(CYCLE)]
-        yes = number // len(CYCLE) % 2 == 0  # for exactly half of the questions that ask for yes or no
+        yes = number // len(CYCLE) % 2 == 0  # exactly half of the yes/no questions have the answer yes
         text, answers, needed = _draft(world, dice, task_type, yes, asked)
         asked.add(text)
         ids = tuple(passage_ids[entity.number] for entity in needed)
@@ -63,11 +74,13 @@ def _draft(world: Encyclopedia, dice: Dice, task_type: str, yes: bool, asked: se
         draft = _try(world, dice, task_type, yes)
         if draft is not None and draft[0] not in asked:
             return draft
-    raise ValueError(f"no new {task_type} question in {MAX_TRIES} tries: ask for fewer, or of a larger world")
+    raise ValueError(
+        f"no new {task_type} question in {MAX_TRIES} tries: ask for fewer questions, or use a larger world"
+    )
 
 
 def _try(world: Encyclopedia, dice: Dice, task_type: str, yes: bool) -> Draft | None:
-    """A question of a type; None where what was drawn does not allow one."""
+    """Draw a question of a type; None if the drawn entities do not allow one."""
     if task_type == "comparison":
         return _comparison(world, dice)
     if task_type == "yes-no":
@@ -76,7 +89,7 @@ def _try(world: Encyclopedia, dice: Dice, task_type: str, yes: bool) -> Draft | 
 
 
 def _walk(world: Encyclopedia, dice: Dice, length: int) -> tuple[list[Entity], str] | None:
-    """Entities along ``length - 1`` links, none of them twice, and how the last is spoken of."""
+    """Draw a path of ``length`` different entities along relations, and the phrase for the last one."""
     entity = dice.pick(world.of_kind(dice.pick(STARTS)))
     path, x = [entity], entity.mention
     while len(path) < length:
@@ -110,11 +123,11 @@ def _answers(world: Encyclopedia, entity: Entity, fact: str) -> tuple[str, ...]:
 
 
 def _pair(world: Encyclopedia, dice: Dice, kind: str) -> tuple[Entity, Entity] | None:
-    """Two entities of a kind, often namesakes, never of the same name."""
-    one = dice.pick(world.of_kind(kind))
-    others = world.namesakes(one) if dice.chance(NAMESAKES) else world.of_kind(kind)
-    other = dice.pick(others or world.of_kind(kind))
-    return None if one.name == other.name else (one, other)
+    """Draw two entities of a kind, often namesakes, never with the same name."""
+    first = dice.pick(world.of_kind(kind))
+    others = world.namesakes(first) if dice.chance(NAMESAKES) else world.of_kind(kind)
+    second = dice.pick(others or world.of_kind(kind))
+    return None if first.name == second.name else (first, second)
 
 
 def _comparison(world: Encyclopedia, dice: Dice) -> Draft | None:
@@ -129,20 +142,20 @@ def _comparison(world: Encyclopedia, dice: Dice) -> Draft | None:
 
 
 def _sharing(world: Encyclopedia, dice: Dice, yes: bool) -> Draft | None:
-    """Whether two entities have something in common."""
+    """Draw a question whether two entities have a fact in common."""
     kind, fact = dice.pick(list(SHARING))
-    one = dice.pick([entity for entity in world.of_kind(kind) if _fact(entity, fact)])
+    first = dice.pick([entity for entity in world.of_kind(kind) if _fact(entity, fact)])
     others = [
         entity
         for entity in world.of_kind(kind)
-        if _fact(entity, fact) and (_fact(entity, fact) == _fact(one, fact)) == yes
+        if _fact(entity, fact) and (_fact(entity, fact) == _fact(first, fact)) == yes
     ]
-    others = [entity for entity in others if entity.name != one.name]
+    others = [entity for entity in others if entity.name != first.name]
     if not others:
         return None
-    other = dice.pick(others)
-    text = dice.pick(SHARING[kind, fact]).format(x=one.mention, y=other.mention)
-    return text, ("yes" if yes else "no",), [one, other]
+    second = dice.pick(others)
+    text = dice.pick(SHARING[kind, fact]).format(x=first.mention, y=second.mention)
+    return text, ("yes" if yes else "no",), [first, second]
 
 
 def _fact(entity: Entity, fact: str) -> str | int | None:
@@ -150,7 +163,7 @@ def _fact(entity: Entity, fact: str) -> str | int | None:
 
 
 def _check(world: Encyclopedia, dice: Dice, yes: bool) -> Draft | None:
-    """Whether a chain of two hops ends where the question says."""
+    """Draw a question whether a chain of two hops ends at the named entity."""
     walked = _walk(world, dice, length=2)
     if walked is None:
         return None
@@ -168,7 +181,7 @@ def _check(world: Encyclopedia, dice: Dice, yes: bool) -> Draft | None:
 
 
 def _given(world: Encyclopedia, dice: Dice, needed: Sequence[Entity]) -> list[Entity]:
-    """Whose passages come with the question: all that are needed, the first of several, a wrong one, none."""
+    """Draw the entities whose passages are given: all needed, the first of several, a wrong one, or none."""
     chance = dice.number(0, 99) / 100
     if chance < GIVEN_ALL:
         return dice.shuffled(needed)

@@ -1,7 +1,7 @@
-"""The synthetic worlds of a tier and split together: their questions, and what searches one of them.
+"""All synthetic worlds of a tier and split: their questions, and the retrievers over one world each.
 
-Worlds use the same names for other people, so for each question only the passages of its own world are
-searched. A world is made when the first of its questions is asked.
+Worlds use the same names for different entities, so only the passages of the question's world are searched. A
+world is generated when it is first needed.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,8 +15,8 @@ from stepopsd_envs.search_qa.retrieval.bm25 import Bm25
 from stepopsd_envs.search_qa.retrieval.cache import CachedRetriever
 from stepopsd_envs.search_qa.world import VERSION, World, make_world, question_types, world_of, worlds_of
 
-DEEPER = 10  # times as many passages are asked for where too few of those found are of the world
-MOST = 1_000  # passages a server gives at once
+DEEPER = 10  # factor by which to request more passages if too few of the results are of the world
+MOST = 1_000  # greatest number of passages that a server returns per query
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class WorldQuestions:
     """Questions about the worlds of a tier and split, in canonical order.
 
     Attributes:
-        tier: of the worlds.
-        split: of the worlds.
-        types: the task types of the questions by their ids.
+        tier: tier of the worlds.
+        split: split of the worlds.
+        types: task type of each question, by id.
     """
 
     tier: str
@@ -43,25 +43,25 @@ class WorldQuestions:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the ids and of the generator's version, which decide the contents."""
+        """Hash of the ids and of the generator's version, which determine the contents."""
         return fingerprint((name, f"world {VERSION}") for name in self.types)
 
     def find(self, name: str) -> Question | None:
-        """The question of that id."""
+        """The question with this id; None if there is none."""
         return _asked(self.tier, self.split, world_of(name))[name] if name in self.types else None
 
     def select(self, task_types: Collection[str] | None, count: int | None) -> "WorldQuestions":
-        """The first ``count`` questions of these types; None stands for all."""
+        """The first ``count`` questions of these types; None: no restriction."""
         ids = select_ids(self.types, task_types, count)
         return WorldQuestions(self.tier, self.split, {name: self.types[name] for name in ids})
 
 
 class IndexedWorlds:
-    """BM25 over each world, made when it is first needed, with a query cache.
+    """A BM25 index per world, built when it is first needed, with a query cache.
 
     Args:
-        tier: of the worlds.
-        split: of the worlds.
+        tier: tier of the worlds.
+        split: split of the worlds.
     """
 
     def __init__(self, tier: str, split: str) -> None:
@@ -70,29 +70,29 @@ class IndexedWorlds:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the generator's version, and of the first world with all that decides a ranking in it."""
+        """Hash of the generator's version and of the first world's index, ranking settings included."""
         first = world_index(self._tier, self._split, 0)
         return fingerprint([("worlds", str(VERSION)), ("first", first.fingerprint)])
 
     def of(self, question: str) -> Retriever:
-        """The retriever over the world that a question is about."""
+        """The retriever over the world of a question."""
         number = world_of(question)
         if number not in self._opened:
             self._opened[number] = CachedRetriever(world_index(self._tier, self._split, number))
         return self._opened[number]
 
     def close(self) -> None:
-        """Forget the answers; the indexes are kept, as runs open and close environments all the time."""
+        """Clear the query caches; the indexes are kept, since runs open and close environments often."""
         self._opened.clear()
 
 
 class FilteredWorlds:
-    """One retriever over all worlds, of whose answers only the passages of one world count.
+    """One retriever over all worlds, whose results are filtered by the world of the question.
 
     Args:
-        retriever: over the passages of all worlds of the tier and split; this then owns it.
-        tier: of the worlds.
-        split: of the worlds.
+        retriever: retriever over the passages of all worlds of the tier and split; ``close`` closes it.
+        tier: tier of the worlds.
+        split: split of the worlds.
     """
 
     def __init__(self, retriever: Retriever, tier: str, split: str) -> None:
@@ -100,11 +100,11 @@ class FilteredWorlds:
 
     @property
     def fingerprint(self) -> str:
-        """That of the retriever."""
+        """The fingerprint of the retriever."""
         return self._retriever.fingerprint
 
     def of(self, question: str) -> Retriever:
-        """The retriever, as far as it finds passages of the world that a question is about."""
+        """The retriever, filtered by the world of a question."""
         return OneWorld(self._retriever, make_world(self._tier, self._split, world_of(question)))
 
     def close(self) -> None:
@@ -113,11 +113,11 @@ class FilteredWorlds:
 
 
 class OneWorld:
-    """The passages of one world out of what a retriever over all of them finds, in its order.
+    """A retriever over several worlds that keeps only the passages of one world, in the order of the results.
 
     Args:
-        retriever: over several worlds; it stays the caller's to close.
-        world: one of them.
+        retriever: retriever over several worlds; ``close`` leaves it open.
+        world: the world to keep.
     """
 
     def __init__(self, retriever: Retriever, world: World) -> None:
@@ -125,22 +125,22 @@ class OneWorld:
 
     @property
     def fingerprint(self) -> str:
-        """That of the retriever behind."""
+        """The fingerprint of the underlying retriever."""
         return self._retriever.fingerprint
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """Ask for more and more until enough are of this world, or there are no more."""
+        """Request more and more passages until ``k`` are of this world, or there are no more."""
         asked = k
         while True:
-            found = self._retriever.search(queries, asked)
-            own = [[passage for passage in one if passage.id in self._world.by_id] for one in found]
-            enough = all(len(o) >= k or len(f) < asked for o, f in zip(own, found, strict=True))
+            results = self._retriever.search(queries, asked)
+            kept = [[passage for passage in result if passage.id in self._world.by_id] for result in results]
+            enough = all(len(own) >= k or len(all_) < asked for own, all_ in zip(kept, results, strict=True))
             if enough or asked >= MOST:
-                return [one[:k] for one in own]
+                return [passages[:k] for passages in kept]
             asked = min(DEEPER * asked, MOST)
 
     def close(self) -> None:
-        """The retriever behind stays open."""
+        """Do nothing: the underlying retriever stays open."""
 
 
 def all_questions(tier: str, split: str) -> WorldQuestions:
@@ -160,5 +160,5 @@ def _asked(tier: str, split: str, number: int) -> dict[str, Question]:
 
 @lru_cache(maxsize=2048)
 def world_index(tier: str, split: str, number: int) -> Bm25:
-    """BM25 over a world, made once per process."""
+    """The BM25 index over a world, built once per process."""
     return Bm25(make_world(tier, split, number).passages)

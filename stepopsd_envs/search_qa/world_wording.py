@@ -1,4 +1,4 @@
-"""The wording of questions: for each property and relation, how to ask for it and how to speak of what it is.
+"""The wording of questions: templates that ask for a property or relation, or refer to a related entity.
 
 ``{x}`` is a name or another phrase; ``{maker}``, ``{did}`` and ``{made}`` depend on the label of a work.
 """
@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from stepopsd_envs.search_qa.world_dice import Dice
 from stepopsd_envs.search_qa.world_facts import Entity
 
-# "the teacher of Mira Kesvane": an entity by what it is to another one. The first takes another phrase well,
-# the others only a name: clauses within clauses are hard to read.
+# "the teacher of Mira Kesvane": phrases for an entity by its relation to another. The first template suits
+# any {x}, the others only names, since clauses within clauses are hard to read.
 PHRASES: Mapping[str, Sequence[str]] = {
     "birthplace": ("the birthplace of {x}", "the city where {x} was born"),
     "spouse": ("the spouse of {x}", "the person to whom {x} is married"),
@@ -67,7 +67,7 @@ ASKING_YEAR: Mapping[str, Sequence[str]] = {
     "company": ("In what year was {x} founded?", "When was {x} founded?"),
     "work": ("In what year did {x} come out?", "When did {x} first appear?"),
 }
-# Comparisons by year: the wording, and whether the earlier one is asked for.
+# Comparisons by year: the template, and whether it asks for the earlier one.
 COMPARING: Mapping[str, Sequence[tuple[str, bool]]] = {
     "person": (
         ("Who was born earlier, {x} or {y}?", True),
@@ -91,7 +91,7 @@ COMPARING: Mapping[str, Sequence[tuple[str, bool]]] = {
         ("Which came out later, {x} or {y}?", False),
     ),
 }
-# Whether two entities have a property or relation in common.
+# Questions whether two entities have a property or relation in common.
 SHARING: Mapping[tuple[str, str], Sequence[str]] = {
     ("person", "birthplace"): ("Were {x} and {y} born in the same city?",),
     ("person", "occupation"): ("Do {x} and {y} have the same occupation?",),
@@ -103,7 +103,7 @@ SHARING: Mapping[tuple[str, str], Sequence[str]] = {
     ("work", "setting"): ("Do {x} and {y} take place in the same city?",),
     ("work", "backer"): ("Did the same company pay for {x} and {y}?",),
 }
-# Whether the relation of {x} leads to {y}.
+# Questions whether {y} is related to {x}.
 CHECKING: Mapping[str, Sequence[str]] = {
     "birthplace": ("Was {x} born in {y}?", "Is {y} the birthplace of {x}?"),
     "employer": ("Does {x} work for {y}?",),
@@ -113,7 +113,7 @@ CHECKING: Mapping[str, Sequence[str]] = {
     "founder": ("Was {x} founded by {y}?",),
     "headquarters": ("Is {x} based in {y}?", "Does {x} have its head office in {y}?"),
 }
-MAKING = {  # label: maker, what the maker did, what was done to the work
+MAKING = {  # label: maker, active verb, participle
     "novel": ("author", "wrote", "written"),
     "film": ("director", "directed", "directed"),
     "opera": ("composer", "composed", "composed"),
@@ -122,13 +122,13 @@ MAKING = {  # label: maker, what the maker did, what was done to the work
 
 
 def phrase(dice: Dice, entity: Entity, relation: str, x: str) -> str:
-    """What a relation of ``entity``, spoken of as ``x``, leads to."""
+    """A phrase for the entity that a relation of ``entity`` leads to; ``x`` is the phrase for ``entity``."""
     patterns = PHRASES[relation]
     return _fill(dice.pick(patterns) if x == entity.mention else patterns[0], entity, x)
 
 
 def ask(dice: Dice, entity: Entity, fact: str, x: str) -> str:
-    """A question for a property or relation of ``entity``, spoken of as ``x``."""
+    """A question for a property or relation of ``entity``; ``x`` is the phrase for ``entity``."""
     patterns = ASKING_YEAR[entity.kind] if fact == "year" else ASKING[fact]
     return _fill(dice.pick(patterns), entity, x)
 

@@ -1,11 +1,11 @@
-"""The words that names of the synthetic world are made of. A name always takes two of them or more.
+"""The words in names of the synthetic worlds. Every name has at least two of them.
 
 The worlds for training and testing use the same words but never the same pair, see ``world_names.py``.
 """
 
 
 def _joined(heads: str, tails: str) -> tuple[str, ...]:
-    """Every head with every tail, neighbours differing in both."""
+    """Every head with every tail, ordered so that neighbours differ in both."""
     first, last = heads.split(), tails.split()
     return tuple(
         first[place] + last[(place + turn) % len(last)]

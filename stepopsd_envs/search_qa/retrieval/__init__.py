@@ -1,1 +1,1 @@
-"""Retrievers: BM25 in numpy, Lucene, dense vectors, their fusion, and any of them behind HTTP."""
+"""Retrievers: BM25 in NumPy, Lucene, dense vectors, their fusion, and any of them behind HTTP."""

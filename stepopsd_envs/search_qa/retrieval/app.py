@@ -1,4 +1,4 @@
-"""What the retriever server answers: the application, its limits, and how it refuses."""
+"""The application of the retriever server: endpoints, limits, and refusals."""
 
 import asyncio
 import hmac
@@ -20,21 +20,21 @@ from stepopsd_envs.search_qa.retrieval.wire import (
 
 
 class TooLong(Exception):
-    """The body of a request is longer than allowed."""
+    """The body of a request exceeds the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a request may ask for.
+    """Limits of the server.
 
     Attributes:
-        body_bytes: length of its body.
-        queries: in one request.
-        k: passages per query.
-        default_k: for a request that does not say.
-        batch: queries that the retriever gets at a time; 1 answers one after the other.
-        waiting: queries that may wait.
-        body_s: until the body has arrived.
+        body_bytes: greatest length of a request body, in bytes.
+        queries: greatest number of queries in a request.
+        k: greatest number of passages per query.
+        default_k: number of passages per query if the request does not give it.
+        batch: greatest number of queries in a call of the retriever; 1: one query at a time.
+        waiting: greatest number of queries in the queue.
+        body_s: greatest time until the body has arrived, in seconds.
     """
 
     body_bytes: int = 1 << 23
@@ -47,7 +47,15 @@ class Limits:
 
 
 def make_app(retriever: Retriever, kind: str, limits: Limits, token: str = "", ready: str = "") -> Any:
-    """The FastAPI application. It prints ``ready`` when it starts and closes the retriever when it stops."""
+    """Make the FastAPI application, which prints ``ready`` at the start and closes the retriever at the end.
+
+    Args:
+        retriever: the retriever to serve.
+        kind: its kind, reported by ``/health``.
+        limits: the limits.
+        token: bearer token that clients must send; empty: none.
+        ready: line to print at the start; empty: nothing.
+    """
     from fastapi import FastAPI, Request, Response
 
     batcher = Batcher(retriever, limits.batch, limits.waiting)
@@ -61,18 +69,18 @@ def make_app(retriever: Retriever, kind: str, limits: Limits, token: str = "", r
         yield
         batcher.close()
 
-    # Without the pages that describe the interface: they load scripts from elsewhere.
+    # Without the documentation pages, since they load scripts from other hosts.
     app = FastAPI(lifespan=running, docs_url=None, redoc_url=None, openapi_url=None)
 
     async def retrieve(request: Request) -> Response:
         if token and not hmac.compare_digest(
             request.headers.get("authorization", "").encode(), f"Bearer {token}".encode()
         ):
-            return _refusal(401, "this server wants a bearer token")
+            return _refusal(401, "this server needs a bearer token")
         try:
             body = await asyncio.wait_for(_body(request, limits.body_bytes), limits.body_s)
             asked = read_request(body, limits.default_k, limits.k, limits.queries)
-            found = await batcher.search(asked.queries, asked.k)
+            results = await batcher.search(asked.queries, asked.k)
         except BadRequest as error:
             return _refusal(400, str(error))
         except TooLong:
@@ -83,19 +91,19 @@ def make_app(retriever: Retriever, kind: str, limits: Limits, token: str = "", r
             return _refusal(503, str(error))
         except Exception as error:
             return _failure(error)
-        return Response(write_answer(found, asked.scores), headers=headers, media_type="application/json")
+        return Response(write_answer(results, asked.scores), headers=headers, media_type="application/json")
 
     async def say_health(request: Request) -> Response:
         return Response(health, media_type="application/json")
 
-    # Plain routes: what FastAPI adds to others (reading and checking of arguments) is done here, and faster.
+    # Plain routes: parsing and checking is done above, which is faster than FastAPI's.
     app.add_route("/retrieve", retrieve, methods=["POST"])
     app.add_route("/health", say_health, methods=["GET"])
     return app
 
 
 async def _body(request: Any, most: int) -> bytes:
-    """The body of a request, not read further than allowed."""
+    """Read the body of a request, up to the limit; raise ``TooLong`` beyond it."""
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > most:
         raise TooLong
@@ -115,6 +123,6 @@ def _refusal(status: int, why: str) -> Any:
 
 
 def _failure(error: Exception) -> Any:
-    """Tell the operator what went wrong, and the client that something did."""
+    """Log the error for the operator; tell the client only that the search failed."""
     print(f"serve-retriever: a search failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
     return _refusal(500, "the search failed; the server's log has the reason")

@@ -1,4 +1,4 @@
-"""What a retriever is: queries in, ranked passages out."""
+"""The interface of a retriever: queries in, ranked passages out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of text that can be found.
+    """A passage of a corpus.
 
     Attributes:
         id: unique within its corpus.
-        title: of the article that it is from; may be empty.
-        text: without the title.
-        score: how well it fits the query, higher being better; comparable only within one answer. A passage
-            that was not searched for has 0.0.
+        title: title of its article; may be empty.
+        text: the text without the title.
+        score: relevance to the query, higher is better; comparable only within one result. 0.0 for a passage
+            that does not come from a search.
     """
 
     id: str
@@ -24,11 +24,11 @@ class Passage:
 
 
 class RetrieverError(RuntimeError):
-    """The retriever could not answer, after all the retries it makes.
+    """The retriever could not answer, after all its retries.
 
     Attributes:
-        transient: asking again later may help (a server that is down or slow); otherwise the request or the
-            set-up is at fault.
+        transient: whether a later attempt may succeed (the server is down or slow); if not, the request or
+            the set-up is wrong.
     """
 
     def __init__(self, message: str, *, transient: bool) -> None:
@@ -37,25 +37,26 @@ class RetrieverError(RuntimeError):
 
 
 class Retriever(Protocol):
-    """Finds passages. Equal queries get equal answers for as long as ``fingerprint`` stays the same."""
+    """Finds passages. As long as ``fingerprint`` stays the same, equal queries give equal results."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what is searched and how: the corpus and every setting that changes a ranking."""
+        """Hash of the corpus and of every setting that changes a ranking."""
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """For each query at most ``k`` passages, best first; fewer, or none, where too few fit.
+        """For each query at most ``k`` passages, best first; fewer or none if fewer match.
 
         Raises:
-            RetrieverError: there is no answer. A batch fails as a whole.
+            RetrieverError: there is no answer. The batch fails as a whole.
+            ValueError: ``k`` is not a positive integer.
         """
         ...
 
     def close(self) -> None:
-        """Give back what is held, such as a process or a connection; calling it again does nothing."""
+        """Release resources such as processes and connections; further calls do nothing."""
 
 
 def require_k(k: int) -> None:
-    """Raise if ``k`` is no number of passages."""
+    """Raise ValueError if ``k`` is not a positive integer."""
     if type(k) is not int or k < 1:
         raise ValueError(f"k={k!r}: give a positive number of passages")

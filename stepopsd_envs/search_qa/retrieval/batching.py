@@ -1,4 +1,4 @@
-"""Queries of many clients, answered together: what waits while the retriever works is its next batch."""
+"""Batch queries of many clients: those that arrive while the retriever works form the next batch."""
 
 import asyncio
 from collections import deque
@@ -12,12 +12,12 @@ Answer = list[Passage]
 
 
 class Overloaded(Exception):
-    """More queries wait than the server takes."""
+    """More queries are waiting than the server allows."""
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
-    """A query of a request."""
+    """A query in the queue, with the future of its answer."""
 
     query: str
     k: int
@@ -25,14 +25,14 @@ class _Waiting:
 
 
 class Batcher:
-    """Asks a retriever from one thread, never for two batches at a time.
+    """Calls a retriever from one thread, one batch at a time.
 
-    An idle retriever is asked at once, so a lonely client waits for nobody.
+    If the retriever is idle, a query starts at once: a single client never waits.
 
     Args:
-        retriever: what is asked.
-        most: queries in a batch; 1 answers one after the other.
-        waiting: queries that may wait at a time.
+        retriever: the retriever.
+        most: greatest number of queries in a batch; 1: one query at a time.
+        waiting: greatest number of queries in the queue.
     """
 
     def __init__(self, retriever: Retriever, most: int = 64, waiting: int = 4096) -> None:
@@ -45,7 +45,7 @@ class Batcher:
         """The answers to the queries of one request.
 
         Raises:
-            Overloaded: too many wait already.
+            Overloaded: too many queries are waiting.
         """
         if len(self._waiting) + len(queries) > self._limit:
             raise Overloaded(f"{len(self._waiting)} queries are waiting; ask again later")
@@ -54,14 +54,14 @@ class Batcher:
         self._waiting.extend(asked)
         if self._work is None:
             self._work = loop.create_task(self._answer_all())
-        answers = await asyncio.gather(*(one.answer for one in asked), return_exceptions=True)
-        for answer in answers:  # after all of them, so that no failure is left without a reader
+        answers = await asyncio.gather(*(waiting.answer for waiting in asked), return_exceptions=True)
+        for answer in answers:  # after all of them, so that every exception is retrieved
             if isinstance(answer, BaseException):
                 raise answer
         return [answer for answer in answers if not isinstance(answer, BaseException)]
 
     def close(self) -> None:
-        """Wait for the batch in work and close the retriever, in its own thread."""
+        """Wait for the current batch, then close the retriever in its thread."""
         self._thread.submit(self._retriever.close).result()
         self._thread.shutdown()
 
@@ -73,7 +73,7 @@ class Batcher:
             self._work = None
 
     def _next(self) -> list[_Waiting]:
-        """The longest waiting query and others that ask for as many passages."""
+        """The next batch: the oldest query, and those after it with the same ``k``."""
         k = self._waiting[0].k
         batch: list[_Waiting] = []
         while self._waiting and self._waiting[0].k == k and len(batch) < self._most:
@@ -81,27 +81,27 @@ class Batcher:
         return batch
 
     async def _answer(self, batch: Sequence[_Waiting]) -> None:
-        queries = list(dict.fromkeys(one.query for one in batch))  # a group often asks the same
+        queries = list(dict.fromkeys(item.query for item in batch))  # a group often sends equal queries
         try:
             answers = await self._ask(queries, batch[0].k)
         except Exception as error:
             if len(queries) > 1:  # one bad query must not fail those of other clients
-                for one in batch:
-                    await self._answer([one])
+                for item in batch:
+                    await self._answer([item])
                 return
-            for one in batch:
-                _fail(one, error)
+            for item in batch:
+                _fail(item, error)
             return
-        found = dict(zip(queries, answers, strict=True))
-        for one in batch:
-            if not one.answer.done():  # its client may be gone
-                one.answer.set_result(found[one.query])
+        answer_of = dict(zip(queries, answers, strict=True))
+        for item in batch:
+            if not item.answer.done():  # its client may have disconnected
+                item.answer.set_result(answer_of[item.query])
 
     async def _ask(self, queries: list[str], k: int) -> list[Answer]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._retriever.search, queries, k)
 
 
-def _fail(one: _Waiting, error: Exception) -> None:
-    if not one.answer.done():
-        one.answer.set_exception(error)
+def _fail(item: _Waiting, error: Exception) -> None:
+    if not item.answer.done():
+        item.answer.set_exception(error)

@@ -1,14 +1,14 @@
-"""BM25 in numpy: the default retriever, with nothing to install and no other process.
+"""BM25 in NumPy: the default retriever, without further packages or processes.
 
-The score of a passage is the sum over the query's terms, repeated ones counted again, of::
+The score of a passage is the sum over the query's terms (repeated terms count repeatedly) of::
 
     idf * count / (count + k1 * (1 - b + b * length / mean length)),   idf = ln(1 + (N - n + 0.5) / (n + 0.5))
 
-where n of the N passages hold the term, as Lucene has it. All but the sum is worked out beforehand. A passage
-is indexed with its title, which counts ``TITLE_TIMES``. What counts as a term stands in ``terms.py``.
+where n of the N passages contain the term; this is Lucene's formula. All except the sum is precomputed. A
+passage is indexed with its title, which is repeated ``TITLE_TIMES``. ``terms.py`` defines the terms.
 
 Terms, title, k1 and b were chosen by recall@10 on the 200 training questions of HotpotQA and MuSiQue in the
-test data: 0.705. The choice is flat there: k1 from 0.9 to 2, b from 0.6 to 0.9 and a title counted once stay
+test data: 0.705. The optimum is flat: k1 from 0.9 to 2, b from 0.6 to 0.9 and a title counted once stay
 within 0.025 of it.
 """
 
@@ -30,50 +30,53 @@ from stepopsd_envs.search_qa.retrieval.terms import VERSION, terms
 
 SCHEMA = "stepopsd.bm25/1"
 K1, B, TITLE_TIMES = 1.5, 0.75, 2
-BLOCK = 64  # scores
-SETTINGS_FILE = "bm25.json"  # written last: a folder without it is not finished
+BLOCK = 64  # scores per block
+SETTINGS_FILE = "bm25.json"  # written last: a folder without it is incomplete
 PASSAGES_FILE = "passages.jsonl"
 FILES = (PASSAGES_FILE, "terms.json", *(f"{name}.npy" for name in index.ARRAYS))
 
 
 class Bm25:
-    """A retriever over passages in memory. Answers depend on nothing but the passages, k1, b and the query.
+    """A retriever over passages in memory. Results depend only on the passages, k1, b and the query.
 
     Args:
-        passages: with ids of their own. Of equally good ones the earlier is the better.
-        k1: from 0 up; how much a further occurrence of a term still adds.
-        b: 0 to 1; how far a longer passage needs more occurrences.
+        passages: passages with unique ids. Of passages with equal scores the earlier ranks first.
+        k1: 0 or more; saturation, the greater the more a further occurrence of a term adds.
+        b: 0 to 1; strength of the normalisation by length.
+
+    Raises:
+        ValueError: there are no passages, ids are not unique, or k1 or b is out of range.
     """
 
     def __init__(self, passages: Iterable[Passage], k1: float = K1, b: float = B) -> None:
-        held = tuple(passages)
-        _require_settings(held, k1, b)
-        texts = (f"{passage.title}\n" * TITLE_TIMES + passage.text for passage in held)
-        self._hold(held, k1, b, index.build(texts))
+        as_tuple = tuple(passages)
+        _require_settings(as_tuple, k1, b)
+        texts = (f"{passage.title}\n" * TITLE_TIMES + passage.text for passage in as_tuple)
+        self._set(as_tuple, k1, b, index.build(texts))
 
-    def _hold(self, passages: tuple[Passage, ...], k1: float, b: float, postings: Postings) -> None:
+    def _set(self, passages: tuple[Passage, ...], k1: float, b: float, postings: Postings) -> None:
         self._passages, self._postings, self.k1, self.b = passages, postings, k1, b
         self._weights = _weights(postings, k1, b)
         self._fingerprint = _fingerprint(passages, k1, b)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the passages and of everything else that decides a ranking."""
+        """Hash of the passages and of everything else that determines a ranking."""
         return self._fingerprint
 
     def __len__(self) -> int:
         return len(self._passages)
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """The ``k`` best passages of each query, out of those that hold at least one of its terms."""
+        """The ``k`` best passages of each query among those that contain at least one of its terms."""
         require_k(k)
-        return [self._found(query, k) for query in queries]
+        return [self._search(query, k) for query in queries]
 
     def close(self) -> None:
-        """There is nothing to give back, so one index may be shared: it goes on working."""
+        """Do nothing: the index can be shared and stays usable."""
 
     def save(self, folder: str | Path) -> None:
-        """Write the index into a folder, made if need be."""
+        """Write the index into a folder, which is created if needed."""
         to = Path(folder)
         to.mkdir(parents=True, exist_ok=True)
         (to / SETTINGS_FILE).unlink(missing_ok=True)
@@ -88,7 +91,11 @@ class Bm25:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Bm25":
-        """The index that was saved in a folder; ``ValueError`` if it is not all there, or changed."""
+        """Load the index that was saved in a folder.
+
+        Raises:
+            ValueError: the index is incomplete, changed, or of another version.
+        """
         at = Path(folder)
         settings = _read_settings(at)
         try:
@@ -99,24 +106,24 @@ class Bm25:
             raise ValueError(f"the BM25 index {at} is not complete ({error}); build it again") from error
         loaded = cls.__new__(cls)
         passages = tuple(Passage(**json.loads(line)) for line in lines)
-        loaded._hold(passages, settings["k1"], settings["b"], postings)
+        loaded._set(passages, settings["k1"], settings["b"], postings)
         return loaded
 
-    def _found(self, query: str, k: int) -> list[Passage]:
+    def _search(self, query: str, k: int) -> list[Passage]:
         scores = self._scores(query)
         best = _best(scores, k)
-        found = (self._passages[number] for number in best)
+        passages = (self._passages[number] for number in best)
         return [
             Passage(passage.id, passage.title, passage.text, float(score))
-            for passage, score in zip(found, scores[best], strict=True)
+            for passage, score in zip(passages, scores[best], strict=True)
         ]
 
     def _scores(self, query: str) -> NDArray[np.float32]:
-        """Of all passages; 0 for those that hold no term of the query."""
+        """The scores of all passages; 0 for passages without any term of the query."""
         scores = np.zeros(len(self._passages), np.float32)
         known = self._postings.terms
         numbers = Counter(known[term] for term in terms(query) if term in known)
-        # In the order of numbers, so that float sums do not depend on the order of the query's words.
+        # In the order of term numbers, so that float sums do not depend on the order of words in the query.
         for number, times in sorted(numbers.items()):
             listed = slice(self._postings.starts[number], self._postings.starts[number + 1])
             scores[self._postings.passages[listed]] += self._weights[listed] * np.float32(times)
@@ -124,14 +131,14 @@ class Bm25:
 
 
 def _best(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Places of the ``k`` highest scores above 0, best first; of equal ones the earlier place first."""
+    """Indices of the ``k`` highest scores above 0, best first; of equal scores the lower index first."""
     least = _bound(scores, k)
-    found = np.flatnonzero(scores >= least if least > 0 else scores)
-    return found[np.argsort(-scores[found], kind="stable")[:k]]
+    candidates = np.flatnonzero(scores >= least if least > 0 else scores)
+    return candidates[np.argsort(-scores[candidates], kind="stable")[:k]]
 
 
 def _bound(scores: NDArray[np.float32], k: int) -> float:
-    """At most the k-th highest score, as k blocks hold one as high; five times faster than finding that."""
+    """A lower bound of the k-th highest score, which k blocks reach; five times faster than the exact one."""
     blocks = len(scores) // BLOCK
     if blocks < k:
         return 0.0
@@ -140,7 +147,7 @@ def _bound(scores: NDArray[np.float32], k: int) -> float:
 
 
 def _weights(postings: Postings, k1: float, b: float) -> NDArray[np.float32]:
-    """What each posting adds to a score."""
+    """The summand of each posting in a score."""
     holding = np.diff(postings.starts)
     idf = np.log1p((len(postings.lengths) - holding + 0.5) / (holding + 0.5))
     relative = postings.lengths / max(postings.lengths.mean(), 1.0)
@@ -158,12 +165,12 @@ def _fingerprint(passages: Sequence[Passage], k1: float, b: float) -> str:
 
 def _require_settings(passages: Sequence[Passage], k1: float, b: float) -> None:
     if not passages:
-        raise ValueError("no passages to search in: give at least one")
+        raise ValueError("there are no passages to search: give at least one")
     if not (math.isfinite(k1) and k1 >= 0 and 0 <= b <= 1):
-        raise ValueError(f"k1={k1!r}, b={b!r}: give a k1 from 0 up and a b from 0 to 1")
+        raise ValueError(f"k1={k1!r}, b={b!r}: give k1 of 0 or more and b from 0 to 1")
     twice = [name for name, times in Counter(passage.id for passage in passages).items() if times > 1]
     if twice:
-        raise ValueError(f"{len(twice)} passage ids stand twice, {twice[0]!r} among them: make them unique")
+        raise ValueError(f"{len(twice)} passage ids occur repeatedly, such as {twice[0]!r}: make them unique")
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
@@ -171,7 +178,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         settings = json.loads((folder / SETTINGS_FILE).read_bytes())
         known = (settings["schema"], settings["terms"]) == (SCHEMA, VERSION)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{folder} holds no finished BM25 index; build it with Bm25.save") from error
+        raise ValueError(f"{folder} holds no complete BM25 index; build it with Bm25.save") from error
     if not known:
         raise ValueError(f"{folder} holds an index of another version of this program; build it again")
     return dict(settings)

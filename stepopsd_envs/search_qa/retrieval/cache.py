@@ -1,4 +1,4 @@
-"""Answers kept: the episodes of a group ask the same questions, and often the same queries."""
+"""A cache of search results: the episodes of a group have the same question, and often the same queries."""
 
 import json
 import sqlite3
@@ -13,19 +13,22 @@ from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever, require_k
 
 Answer = tuple[Passage, ...]
 _TABLE = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, passages TEXT NOT NULL) WITHOUT ROWID"
-_WAIT_S = 10.0  # for other processes that write
+_WAIT_S = 10.0  # seconds to wait for other processes that write
 
 
 class CachedRetriever:
-    """A retriever that asks another one only for what it does not know yet; share it between environments.
+    """A cache in front of another retriever, to be shared by environments.
 
-    Failures are not kept. Threads may share one; so may processes share the file, with an object for each.
+    Failures are not cached. Threads may share an object; processes may share the file, with an object each.
 
     Args:
-        retriever: the one that is asked, which this one then owns.
-        size: how many answers are held in memory; those not used for longest make room.
-        path: an SQLite file that keeps all answers for later runs, made if need be. Answers of another
-            ``fingerprint`` do not count, so one file may serve several retrievers. None keeps nothing.
+        retriever: the underlying retriever; ``close`` closes it.
+        size: greatest number of answers in memory; the least recently used are dropped.
+        path: an SQLite file that keeps all answers for later runs; created if needed. Answers of another
+            ``fingerprint`` are ignored, so several retrievers may share a file. None: memory only.
+
+    Raises:
+        ValueError: ``size`` is not a positive integer, or ``path`` is not a cache file.
     """
 
     def __init__(self, retriever: Retriever, size: int = 10_000, path: str | Path | None = None) -> None:
@@ -35,15 +38,15 @@ class CachedRetriever:
         self._answers: OrderedDict[bytes, Answer] = OrderedDict()
         self._file = None if path is None else AnswerFile(Path(path))
         self._lock = threading.Lock()
-        self.hits = self.misses = 0  # queries answered from here, and asked for
+        self.hits = self.misses = 0  # queries answered from the cache, and by the retriever
 
     @property
     def fingerprint(self) -> str:
-        """That of the retriever behind: its answers are the same."""
+        """The fingerprint of the underlying retriever, since the results are the same."""
         return self._retriever.fingerprint
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """What the retriever behind answers; it is asked at once for all that is not known."""
+        """The results of the underlying retriever, which gets all unknown queries in one call."""
         require_k(k)
         fingerprint = self.fingerprint
         keys = [_key(fingerprint, k, query) for query in queries]
@@ -58,7 +61,7 @@ class CachedRetriever:
         return [list(known[key]) for key in keys]
 
     def close(self) -> None:
-        """Close the retriever behind, and the file."""
+        """Close the underlying retriever and the file."""
         if self._file is not None:
             self._file.close()
         self._retriever.close()
@@ -74,51 +77,55 @@ class CachedRetriever:
                 self._answers.move_to_end(key)
             if self._file is not None and len(known) < len(keys):
                 read = self._file.read(keys - known.keys())
-                self._hold(read)
+                self._remember(read)
                 known |= read
         return known
 
     def _keep(self, answers: dict[bytes, Answer]) -> None:
         with self._lock:
-            self._hold(answers)
+            self._remember(answers)
             if self._file is not None:
                 self._file.write(answers)
 
-    def _hold(self, answers: dict[bytes, Answer]) -> None:
+    def _remember(self, answers: dict[bytes, Answer]) -> None:
         self._answers.update(answers)
         while len(self._answers) > self._size:
             self._answers.popitem(last=False)
 
 
 class AnswerFile:
-    """Answers in an SQLite file. One that is busy or full costs the work it would have saved, no more."""
+    """Answers in an SQLite file. If the file is busy or full, the answers are just not saved or found.
+
+    Raises:
+        ValueError: the file is not an SQLite file.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # Autocommit; the owner's lock keeps its threads apart.
+            # Autocommit; CachedRetriever's lock serialises its threads.
             self._connection = sqlite3.connect(
                 path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
             )
             self._connection.execute(_TABLE)
         except sqlite3.Error as error:
             raise ValueError(
-                f"{path} is no cache of answers ({error}); name another file or delete it"
+                f"{path} is not a cache of answers ({error}); give another file or delete it"
             ) from error
 
     def read(self, keys: set[bytes]) -> dict[bytes, Answer]:
-        """What is there of these."""
-        found = {}
+        """The answers with these keys, as far as they are in the file."""
+        answers = {}
         for key in keys:
             with suppress(sqlite3.Error, ValueError, TypeError):
                 with closing(self._connection.execute(_SELECT, (key,))) as rows:
                     row = rows.fetchone()
                 if row is not None:
-                    found[key] = tuple(Passage(*fields) for fields in json.loads(row[0]))
-        return found
+                    answers[key] = tuple(Passage(*fields) for fields in json.loads(row[0]))
+        return answers
 
     def write(self, answers: dict[bytes, Answer]) -> None:
-        """Keep these."""
+        """Add answers to the file."""
         rows = [(key, json.dumps([_fields(p) for p in answer])) for key, answer in answers.items()]
         with suppress(sqlite3.Error):
             self._connection.executemany(_INSERT, rows)
@@ -137,5 +144,5 @@ def _fields(passage: Passage) -> tuple[str, str, str, float]:
 
 
 def _key(fingerprint: str, k: int, query: str) -> bytes:
-    """Queries may hold anything, lone surrogates included, which SQLite refuses as text."""
+    """The key of a query; a hash, since SQLite refuses texts with lone surrogates."""
     return blake2b(f"{fingerprint} {k} {query}".encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""A retriever server of one's own, in a process that ends with this one."""
+"""A private retriever server in a child process, which ends with this process."""
 
 import os
 import queue
@@ -15,20 +15,23 @@ from stepopsd_envs.search_qa.retrieval.http import HttpRetriever, Patience
 from stepopsd_envs.search_qa.retrieval.wire import READY, TOKEN_VARIABLE
 
 MODULE = "stepopsd_envs.search_qa.retrieval.server"
-SILENCE_S = 600.0  # without a line from a server that loads or builds
+SILENCE_S = 600.0  # greatest time without a line from a server that loads or builds an index
 STOP_S = 15.0
 RESTARTS = 3
 
 
 class ChildRetriever:
-    """Starts a server on a free port of this machine, asks it, and stops it.
+    """Starts a server on a free local port, sends queries to it, and stops it.
 
-    A server that died is started again, three times at most. A process that was forked starts one of its own.
+    If the server dies it is restarted, at most three times. A forked process starts its own server.
 
     Args:
         source: index folder or corpus file.
-        kind: of the index.
-        patience: how long to wait for answers.
+        kind: kind of the index.
+        patience: time limits of a search.
+
+    Raises:
+        RetrieverError: the server does not start.
     """
 
     def __init__(self, source: str | Path, kind: str, patience: Patience | None = None) -> None:
@@ -41,26 +44,30 @@ class ChildRetriever:
         self._open = True
 
     def __reduce__(self) -> tuple[object, ...]:
-        """A copy starts a server of its own."""
+        """Pickle the arguments: a copy starts its own server."""
         return ChildRetriever, (self._source, self._kind, self._patience)
 
     @property
     def fingerprint(self) -> str:
-        """What the server says it searches."""
+        """The fingerprint that the server reports."""
         return self._fingerprint
 
     @property
     def url(self) -> str:
-        """Where the server listens. It answers only who knows its token."""
+        """Address of the server; it answers only requests with its token."""
         return self._server.url
 
     @property
     def pid(self) -> int:
-        """The server's process."""
+        """Process id of the server."""
         return self._server.pid
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """Ask the server; one that died is started again first."""
+        """Search on the server, which is restarted first if it has died.
+
+        Raises:
+            RetrieverError: the server does not answer, has died too often, or this retriever is closed.
+        """
         if not self._open:
             raise RetrieverError("the retriever is closed; open it again", transient=False)
         self._revive()
@@ -73,7 +80,7 @@ class ChildRetriever:
             return self._http.search(queries, k)
 
     def close(self) -> None:
-        """Stop the server; calling it again does nothing."""
+        """Stop the server; further calls do nothing."""
         self._open = False
         self._http.close()
         self._server.stop()
@@ -89,7 +96,7 @@ class ChildRetriever:
                 return
             if self._restarts == RESTARTS:
                 raise RetrieverError(
-                    f"the {self._kind} server died {RESTARTS + 1} times: {self._server.last_words()}",
+                    f"the {self._kind} server died {RESTARTS + 1} times: {self._server.log_end()}",
                     transient=False,
                 )
             self._restarts += 1
@@ -99,15 +106,16 @@ class ChildRetriever:
             self._http = self._connected()
             if self._http.fingerprint != self._fingerprint:
                 raise RetrieverError(
-                    f"{self._source} has changed since the server was started; begin anew", transient=False
+                    f"{self._source} has changed since the server was started; open the retriever again",
+                    transient=False,
                 )
 
 
 class _Server:
-    """One process."""
+    """One server process."""
 
     def __init__(self, source: str, kind: str) -> None:
-        self.token = secrets.token_urlsafe(16)  # other users of this machine reach its ports, too
+        self.token = secrets.token_urlsafe(16)  # other users of this machine can reach its ports, too
         self._log = tempfile.TemporaryFile()
         command = [sys.executable, "-m", MODULE, source, "--kind", kind, "--port", "0", "--stop_with_stdin"]
         self._process = subprocess.Popen(
@@ -116,7 +124,7 @@ class _Server:
             stdout=subprocess.PIPE,
             stderr=self._log,
             env=_environment(self.token),
-            start_new_session=True,  # Ctrl-C is for this process, which then stops the server
+            start_new_session=True,  # Ctrl-C must reach only this process, which then stops the server
         )
         try:
             self.url = self._wait_until_ready(kind)
@@ -129,11 +137,11 @@ class _Server:
         return self._process.pid
 
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """End the process: asked first, then made to."""
+        """End the process: SIGTERM first, SIGKILL after ``STOP_S`` seconds."""
         assert self._process.stdin is not None
         if self._process.poll() is None:
             self._process.terminate()
@@ -145,17 +153,17 @@ class _Server:
         self._process.stdin.close()
         self._log.close()
 
-    def last_words(self) -> str:
-        """The end of what it wrote to its standard error."""
+    def log_end(self) -> str:
+        """The last lines of its standard error."""
         if self._log.closed:
             return "its log is closed"
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - 2000))
         lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
-        return " / ".join(lines[-5:]) or f"it said nothing (exit code {self._process.poll()})"
+        return " / ".join(lines[-5:]) or f"no output (exit code {self._process.poll()})"
 
     def _wait_until_ready(self, kind: str) -> str:
-        """The address from the ready line."""
+        """Wait for the ready line and return its address."""
         lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=_pass_on, args=(self._process, lines), daemon=True).start()
         while True:
@@ -163,18 +171,18 @@ class _Server:
                 words = lines.get(timeout=SILENCE_S).split()
             except queue.Empty as error:
                 raise RetrieverError(
-                    f"the {kind} server said nothing for {SILENCE_S:.0f} s: {self.last_words()}",
+                    f"the {kind} server printed nothing for {SILENCE_S:.0f} s: {self.log_end()}",
                     transient=False,
                 ) from error
             if not words:
                 self._process.wait()
-                raise RetrieverError(f"the {kind} server did not start: {self.last_words()}", transient=False)
+                raise RetrieverError(f"the {kind} server did not start: {self.log_end()}", transient=False)
             if words[0] == READY:
                 return words[1]
 
 
 def _pass_on(process: "subprocess.Popen[bytes]", lines: "queue.SimpleQueue[str]") -> None:
-    """Read the server's lines for as long as it lives, so that it never waits for a reader."""
+    """Read all lines of the server, so that a full pipe never blocks it."""
     assert process.stdout is not None
     with process.stdout as stream:
         for line in stream:
@@ -183,7 +191,7 @@ def _pass_on(process: "subprocess.Popen[bytes]", lines: "queue.SimpleQueue[str]"
 
 
 def _environment(token: str) -> dict[str, str]:
-    root = str(Path(__file__).parents[3])  # found there, too, when this package is not installed
+    root = str(Path(__file__).parents[3])  # so that the child finds this package even if it is not installed
     path = os.environ.get("PYTHONPATH")
     return {
         **os.environ,

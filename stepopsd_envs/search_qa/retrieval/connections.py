@@ -1,4 +1,4 @@
-"""Requests to one server over connections that are kept: the standard library's, shared by threads."""
+"""Requests to one server over persistent connections (``http.client``), shared by threads."""
 
 import http.client
 import os
@@ -13,11 +13,11 @@ READ_BYTES = 1 << 16
 
 
 class NoAnswer(Exception):
-    """The server did not answer, or not in time."""
+    """The server did not answer in time, or its answer cannot be used."""
 
 
 class Request(NamedTuple):
-    """What a server is asked."""
+    """An HTTP request."""
 
     method: str
     path: str
@@ -26,7 +26,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a server answered."""
+    """An HTTP response."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case
@@ -37,27 +37,30 @@ class Connections:
     """The connections to one server.
 
     Args:
-        url: ``http://`` or ``https://``, host, port, and what goes before every path.
+        url: ``http://`` or ``https://``, host, port, and a prefix of all paths.
+
+    Raises:
+        ValueError: ``url`` is not such an address.
     """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"{url!r} is no address of a server; give one such as http://127.0.0.1:8000")
+            raise ValueError(f"{url!r} is not the address of a server; give one like http://127.0.0.1:8000")
         self._make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._host, self._port, self._path = parts.hostname, parts.port, parts.path.rstrip("/")
         self._idle: list[http.client.HTTPConnection] = []
         self._process = os.getpid()
 
     def ask(self, request: Request, until: float) -> Answer:
-        """The answer to a request, whatever its status is.
+        """Send a request and return the answer, with any status.
 
         Args:
-            request: may arrive twice, so it must not change anything.
-            until: when to give up, by ``time.monotonic``.
+            request: it may arrive twice, so it must not have side effects.
+            until: time at which to give up, by ``time.monotonic``.
 
         Raises:
-            NoAnswer: there is none; the message says why.
+            NoAnswer: there is no answer; the message says why.
         """
         if os.getpid() != self._process:  # a fork: the sockets belong to the parent
             self._idle, self._process = [], os.getpid()
@@ -69,17 +72,17 @@ class Connections:
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if used and not isinstance(error, TimeoutError):
-                    continue  # a server closes connections that nobody used for a while: try a new one
+                    continue  # servers close idle connections: try a new one
                 raise NoAnswer(_reason(error)) from error
             except BaseException:
-                connection.close()  # in an unknown state
+                connection.close()  # its state is unknown
                 raise
             if connection.sock is not None:
                 self._idle.append(connection)
             return answer
 
     def close(self) -> None:
-        """Close all that are not in use."""
+        """Close all idle connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -104,10 +107,10 @@ def _wire(connection: http.client.HTTPConnection) -> socket.socket:
 
 
 def _read(response: http.client.HTTPResponse, wire: socket.socket, until: float) -> bytes:
-    """The body, within the time and size allowed."""
+    """Read the body, within the limits of time and size."""
     chunks, size = [], 0
     while True:
-        wire.settimeout(_left(until))  # anew for each read, else drop by drop would take for ever
+        wire.settimeout(_left(until))  # for each read: a server that sends single bytes must not take forever
         chunk = response.read1(READ_BYTES)
         if not chunk:
             break

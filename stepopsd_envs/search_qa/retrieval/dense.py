@@ -1,7 +1,7 @@
-"""Dense retrieval: passages and queries as vectors of a sentence encoder, nearest by inner product.
+"""Dense retrieval: a sentence encoder turns passages and queries into vectors, compared by inner product.
 
-Vectors are kept in half precision, which changes scores in the fourth digit. Encoding is the long part (hours
-for a large corpus without a GPU), so it is kept block by block and goes on where it was stopped.
+Vectors are stored in half precision, which changes scores in the fourth digit. Encoding takes longest (hours
+for a large corpus without a GPU), so it is saved block by block and resumes where it was stopped.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ BLOCK = 256  # passages encoded between two saves
 
 @dataclass(frozen=True, slots=True)
 class DenseSettings:
-    """How passages became vectors, and how these are searched.
+    """Settings of a dense index: the encoder, and the kind of search.
 
     Attributes:
         model: folder or name of the encoder's model.
-        digest: hash of its weights: another model of that name would search among vectors it did not make.
-        query_prefix, passage_prefix: put before each text.
-        search: ``"flat"``, exact, or ``"hnsw"``.
+        digest: hash of its weights, since a model of the same name with other weights makes other vectors.
+        query_prefix, passage_prefix: prefixes of the texts.
+        search: ``"flat"`` (exact) or ``"hnsw"`` (approximate).
     """
 
     model: str
@@ -46,7 +46,7 @@ class DenseSettings:
 
     @classmethod
     def of(cls, model: str, encoder: Encoder, search: str) -> "DenseSettings":
-        """The settings of an encoder that was just loaded."""
+        """The settings with a loaded encoder."""
         prefixes = encoder.prefixes
         return cls(model, encoder.digest, prefixes.query or "", prefixes.passage or "", search)
 
@@ -55,11 +55,16 @@ class DenseRetriever:
     """Searches a folder of vectors and passages.
 
     Args:
-        folder: what ``encode_passages`` wrote.
+        folder: folder written by ``encode_passages``.
         corpus: fingerprint of the passages in it.
-        settings: as the folder was made with.
-        device: of the encoder and, when it is a GPU and ``search`` is ``"flat"``, of the vectors.
-        model: folder or name of the same model, where it lies elsewhere than when the index was built.
+        settings: the settings with which the folder was built.
+        device: device of the encoder; if it is a GPU and ``search`` is ``"flat"``, also of the vectors.
+        model: folder or name of the same model, if it has moved since the index was built.
+
+    Raises:
+        WrongModelError: the model has other weights than the one that built the index.
+        ModelNotFoundError: the model cannot be loaded.
+        DependencyNotInstalled: a package is missing.
     """
 
     def __init__(
@@ -74,16 +79,16 @@ class DenseRetriever:
         self._encoder = Encoder(model or settings.model, device, prefixes)
         if self._encoder.digest != settings.digest:
             raise WrongModelError(
-                f"{folder} was made with other weights of {settings.model} than the ones at hand; name the "
+                f"{folder} was built with other weights of {settings.model} than the ones loaded; give the "
                 "right model with --model, or build the index again"
             )
         self._store: PassageStore | None = PassageStore(folder)
         self._nearest, how = _searcher(folder, settings.search, device or "cpu")
-        kept = {name: str(value) for name, value in asdict(settings).items() if name != "model"}
-        self.fingerprint = fingerprint([("dense", corpus), ("how", how), *sorted(kept.items())])
+        fields = {name: str(value) for name, value in asdict(settings).items() if name != "model"}
+        self.fingerprint = fingerprint([("dense", corpus), ("how", how), *sorted(fields.items())])
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """For each query the nearest passages, the score being the cosine."""
+        """For each query the nearest passages; the score is the cosine similarity."""
         require_k(k)
         if self._store is None:
             raise RetrieverError("the dense index is closed; open it again", transient=False)
@@ -101,7 +106,7 @@ class DenseRetriever:
         ]
 
     def close(self) -> None:
-        """Close the passages."""
+        """Close the file of passages."""
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -110,19 +115,26 @@ class DenseRetriever:
 def encode_passages(
     folder: Path, store: PassageStore, encoder: Encoder, advance: Callable[[int], object]
 ) -> None:
-    """Encode the passages of a store, from where an earlier call was stopped."""
-    matrix, done = _begun(folder, (len(store), encoder.dimension))
+    """Encode the passages of a store; resume where an earlier call was stopped.
+
+    Args:
+        folder: folder of the index.
+        store: the passages.
+        encoder: the encoder.
+        advance: called with the number of passages done since the last call, to show progress.
+    """
+    matrix, done = _open_matrix(folder, (len(store), encoder.dimension))
     advance(done)
     for start in range(done, len(store), BLOCK):
         stop = min(start + BLOCK, len(store))
         matrix[start:stop] = encoder.passages([contents(store[number]) for number in range(start, stop)])
-        matrix.flush()  # before the note, which must not promise what is not on disk
-        _note(folder, stop)
+        matrix.flush()  # before the count, which must not include rows that are not on disk
+        _write_count(folder, stop)
         advance(stop - start)
 
 
 def link(folder: Path, advance: Callable[[int], object]) -> None:
-    """Make the graph for approximate search, once the vectors are there."""
+    """Build the HNSW graph for approximate search from the encoded vectors."""
     vectors.write_hnsw(encoded(folder), folder / GRAPH, advance)
     with (folder / GRAPH).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -130,18 +142,18 @@ def link(folder: Path, advance: Callable[[int], object]) -> None:
 
 
 def is_linked(folder: Path) -> bool:
-    """Whether the graph is there."""
+    """Whether the graph is complete."""
     return (folder / GRAPH_DIGEST).is_file()
 
 
 def encoded(folder: Path) -> NDArray[np.float16]:
-    """The vectors of a folder, left on disk."""
+    """The vectors of a folder [passages, dimension], memory-mapped."""
     matrix: NDArray[np.float16] = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
     return matrix
 
 
-def _begun(folder: Path, shape: tuple[int, int]) -> tuple[Any, int]:
-    """The matrix to fill, and how many of its rows are filled."""
+def _open_matrix(folder: Path, shape: tuple[int, int]) -> tuple[Any, int]:
+    """The matrix to fill, and the number of rows filled already."""
     path = folder / VECTORS
     try:
         done = json.loads((folder / DONE).read_bytes())
@@ -154,15 +166,15 @@ def _begun(folder: Path, shape: tuple[int, int]) -> tuple[Any, int]:
     return matrix, done
 
 
-def _note(folder: Path, done: int) -> None:
+def _write_count(folder: Path, done: int) -> None:
     unfinished = folder / f"unfinished-{DONE}"
     unfinished.write_text(json.dumps(done))
     unfinished.replace(folder / DONE)
 
 
 def _searcher(folder: Path, search: str, device: str) -> tuple[vectors.Nearest, str]:
-    """What finds the nearest rows, and its name."""
-    if search == "hnsw":  # threads link neighbours in no fixed order, so the graph itself counts
+    """The function that finds the nearest rows, and its name for the fingerprint."""
+    if search == "hnsw":  # threads build the graph in no fixed order, so its hash is part of the fingerprint
         return vectors.hnsw(folder / GRAPH), (folder / GRAPH_DIGEST).read_text()
     if device.startswith("cuda"):
         return vectors.on_device(encoded(folder), device), "float16"

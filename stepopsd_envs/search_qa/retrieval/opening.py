@@ -1,4 +1,4 @@
-"""From the name of a retriever to one that answers."""
+"""Open a retriever by its name or address."""
 
 from stepopsd_envs.search_qa.retrieval.base import Retriever
 from stepopsd_envs.search_qa.retrieval.child import ChildRetriever
@@ -10,24 +10,24 @@ SERVERS = ("http://", "https://")
 
 
 def open_retriever(spec: str, corpus: str | None = None) -> Retriever:
-    """A retriever, which whoever opened it has to close.
+    """Open a retriever; the caller has to close it.
 
-    BM25 runs in this process; the index of a corpus file is kept in the cache. The other kinds run in a
-    server process of their own, which starts here and stops with the retriever, or with this process.
+    BM25 runs in this process; the index of a corpus file is kept in the cache. The other kinds run in a child
+    process, a server that is started here and stops with the retriever or with this process.
 
     Args:
-        spec: ``"bm25"``, ``"lucene"``, ``"dense"``, ``"hybrid"``, or the address of a server that runs.
+        spec: ``"bm25"``, ``"lucene"``, ``"dense"``, ``"hybrid"``, or the address of a running server.
         corpus: a JSONL file of passages or a folder made by ``stepopsd index``; None for a server.
 
     Raises:
-        ValueError: there is no such retriever, nothing to search, or the wrong index for it.
-        RetrieverError: the server cannot be started, or does not answer.
+        ValueError: the name is unknown, there is no corpus, or its index is unusable or of another kind.
+        RetrieverError: the server does not start or answer.
     """
     if spec.startswith(SERVERS):
         if corpus is not None:
-            raise ValueError(f"retriever={spec!r} searches what its server has: leave out corpus={corpus!r}")
+            raise ValueError(f"retriever={spec!r} searches the server's corpus: leave out corpus={corpus!r}")
         retriever = HttpRetriever(spec)
-        _ = retriever.fingerprint  # a server that is not there is told now
+        _ = retriever.fingerprint  # raises now if the server does not answer
         return retriever
     if spec not in KINDS:
         raise ValueError(f"retriever={spec!r}: give one of {', '.join(KINDS)}, or http://host:port")
@@ -38,7 +38,7 @@ def open_retriever(spec: str, corpus: str | None = None) -> Retriever:
         )
     path = require_corpus(corpus)
     if path.is_dir():
-        read_manifest(path, spec)  # what is wrong with it is told here, not in a server's log
+        read_manifest(path, spec)  # raises errors here instead of in the log of a server
     if spec == "bm25":
         return open_index(path if path.is_dir() else cached_index(path, spec), spec)
     return ChildRetriever(path, spec)

@@ -1,4 +1,4 @@
-"""Passages on disk, found by their number: for indexes that hold vectors, not texts."""
+"""Passages on disk, addressed by number, for indexes that hold vectors but no texts."""
 
 import json
 import mmap
@@ -14,7 +14,10 @@ TEXTS, STARTS = "passages.jsonl", "passages.starts.npy"
 
 
 class PassageStore:
-    """The passages of a folder written by ``write_passages``; they stay on disk until they are asked for."""
+    """The passages of a folder written by ``write_passages``, memory-mapped.
+
+    ``store[number]`` raises IndexError for a number out of range.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._starts = np.load(folder / STARTS, mmap_mode="r", allow_pickle=False)
@@ -26,7 +29,7 @@ class PassageStore:
 
     def __getitem__(self, number: int) -> Passage:
         if not 0 <= number < len(self):
-            raise IndexError(f"there is no passage {number}; they are numbered from 0 to {len(self) - 1}")
+            raise IndexError(f"there is no passage {number}; give a number from 0 to {len(self) - 1}")
         name, title, text = json.loads(self._texts[self._starts[number] : self._starts[number + 1]])
         return Passage(name, title, text)
 
@@ -36,7 +39,7 @@ class PassageStore:
 
 
 def write_passages(passages: Iterable[Passage], folder: Path) -> None:
-    """Write passages in their order; the file of starts, which comes last, says that all are there."""
+    """Write passages in their order; the file of offsets is written last and marks the folder as complete."""
     starts = array("q", [0])
     with (folder / TEXTS).open("wb") as file:
         for passage in passages:
@@ -49,5 +52,5 @@ def write_passages(passages: Iterable[Passage], folder: Path) -> None:
 
 
 def are_written(folder: Path) -> bool:
-    """Whether ``write_passages`` came to its end there."""
+    """Whether ``write_passages`` was completed in this folder."""
     return (folder / STARTS).is_file()

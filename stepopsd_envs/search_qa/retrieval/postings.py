@@ -1,4 +1,4 @@
-"""An inverted index: which passages hold a term, and how often. Built in memory, kept in a folder."""
+"""An inverted index: the passages that contain a term, with counts. Built in memory, saved in a folder."""
 
 import hashlib
 import json
@@ -18,17 +18,17 @@ _STOP = -1
 
 
 class Postings(NamedTuple):
-    """The index. The postings of term t stand in ``passages`` and ``counts`` from ``starts[t]`` on."""
+    """The index. The postings of term t are ``passages`` and ``counts`` in ``[starts[t], starts[t + 1])``."""
 
-    terms: dict[str, int]  # to numbers from 0 up, in the order of first appearance
+    terms: dict[str, int]  # term to number, in the order of first occurrence
     starts: NDArray[np.int64]  # [terms + 1]
     passages: Whole  # [postings], rising within a term, each at most once
-    counts: Whole  # [postings], how often the term stands there
+    counts: Whole  # [postings], occurrences of the term in the passage
     lengths: Whole  # [passages], in terms
 
 
 def build(texts: Iterable[str]) -> Postings:
-    """Index texts, numbered as they come."""
+    """Index texts, numbered in their order."""
     forms = _Forms()
     numbers, lengths = array("i"), array("i")
     for text in texts:
@@ -39,7 +39,7 @@ def build(texts: Iterable[str]) -> Postings:
 
 
 def _sorted(terms: dict[str, int], numbers: NDArray[np.int64], lengths: Whole) -> Postings:
-    """From the term numbers of all texts in a row to lists by term."""
+    """Turn the concatenated term numbers of all texts into postings by term."""
     texts = max(len(lengths), 1)
     keys = numbers * texts + np.repeat(np.arange(len(lengths)), lengths)
     keys, counts = np.unique(keys, return_counts=True)
@@ -51,7 +51,7 @@ def _sorted(terms: dict[str, int], numbers: NDArray[np.int64], lengths: Whole) -
 
 
 class _Forms(dict[str, int]):
-    """Word to term number, each worked out once: a corpus has few words, often repeated."""
+    """Maps words to term numbers; each word is analysed once, since a corpus repeats few words."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,23 +72,28 @@ def write(folder: Path, postings: Postings) -> None:
 
 
 def read(folder: Path) -> Postings:
-    """Read an index. ``OSError`` or ``ValueError`` where it cannot be what was written."""
+    """Read an index.
+
+    Raises:
+        OSError: a file is missing or cannot be read.
+        ValueError: a file has another format.
+    """
     terms = json.loads((folder / "terms.json").read_bytes())
     arrays = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in ARRAYS)
     return Postings({term: number for number, term in enumerate(terms)}, *arrays)
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Hash of the content of each file."""
-    found = {}
+    """Hash of the content of each file, by name."""
+    hashes = {}
     for name in names:
         with open(folder / name, "rb") as file:
-            found[name] = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-    return found
+            hashes[name] = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+    return hashes
 
 
 def require_equal(expected: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> None:
-    """Raise, naming the first entry of ``expected`` that is not as found."""
+    """Raise ValueError for the first file whose hash in ``found`` differs from ``expected``."""
     for name, value in expected.items():
         if found.get(name) != value:
-            raise ValueError(f"{folder / name} is not as it was written (torn or changed); build it again")
+            raise ValueError(f"{folder / name} is incomplete or was changed; build the index again")

@@ -1,9 +1,9 @@
 """A server for one retriever, in Search-R1's wire format: ``POST /retrieve`` and ``GET /health``.
 
 ``python -m stepopsd_envs.search_qa.retrieval.server INDEX`` (or ``stepopsd serve-retriever``) prints a line
-that begins with ``ready`` and the address once it answers, and ends cleanly at SIGINT and SIGTERM. It
-listens to this machine only, unless told otherwise. With ``STEPOPSD_RETRIEVER_TOKEN`` in its environment it
-answers only who sends that as a bearer token. Requests are not logged. Needs the extra ``search``.
+that begins with ``ready`` and the address once it accepts requests, and ends cleanly at SIGINT and SIGTERM.
+By default it listens only on this machine. If ``STEPOPSD_RETRIEVER_TOKEN`` is set in its environment, it
+answers only requests with this bearer token. Requests are not logged. It needs the extra ``search``.
 """
 
 import argparse
@@ -31,15 +31,18 @@ KEEP_ALIVE_S, STOP_S, MOST_CONNECTIONS = 75, 5, 1024
 
 
 def serve(retriever: Retriever, kind: str, host: str, port: int, limits: Limits, token: str) -> None:
-    """Answer until SIGINT or SIGTERM; then finish what was asked, and close the retriever.
+    """Serve until SIGINT or SIGTERM; then finish the pending requests and close the retriever.
 
     Args:
-        retriever: what is asked.
-        kind: its name, for people.
-        host: address to listen at.
-        port: 0 takes a free one, which the ready line names.
-        limits: of requests.
-        token: what clients have to send; empty lets everyone in.
+        retriever: the retriever.
+        kind: its kind, for messages.
+        host: address to listen on.
+        port: port; 0 takes a free port, which the ready line shows.
+        limits: limits of requests.
+        token: bearer token that clients must send; empty: none.
+
+    Raises:
+        OSError: the address cannot be used.
     """
     import uvicorn
 
@@ -57,72 +60,70 @@ def serve(retriever: Retriever, kind: str, host: str, port: int, limits: Limits,
             server_header=False,
             date_header=False,
         )
-        # uvicorn raises the signal again when it has stopped, which would end the process with an error.
+        # uvicorn raises the signal again after stopping, which would end the process with an error code.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _ignore)
         uvicorn.Server(config).run(sockets=[listening])
 
 
 def add_arguments(parser: Any) -> None:
-    """The flags of the server, for this module's command line and for ``stepopsd serve-retriever``."""
+    """Add the flags of the server, for this module's command line and for ``stepopsd serve-retriever``."""
     standard = Limits()
-    parser.add_argument(
-        "source", type=str, metavar="INDEX", help="index folder, or a corpus file to build one of"
-    )
+    parser.add_argument("source", type=str, metavar="INDEX", help="index folder, or a corpus file to index")
     parser.add_argument(
         "--kind",
         type=str,
         default=None,
         choices=list(KINDS),
-        help="of a corpus file's index (default: bm25)",
+        help="kind of index to build from a corpus file (default: bm25)",
     )
     parser.add_argument(
-        "--host", type=str, default="127.0.0.1", help="address to listen at (default: this machine)"
+        "--host", type=str, default="127.0.0.1", help="address to listen on (default: this machine only)"
     )
     parser.add_argument(
-        "--port", type=int, default=8000, help="0 takes a free one, which the ready line names"
+        "--port", type=int, default=8000, help="port; 0 takes a free port, which the ready line shows"
     )
     parser.add_argument(
         "--topk",
         type=int,
         default=standard.default_k,
-        help="passages per query for a request that does not say",
+        help="passages per query if the request does not give topk",
     )
     parser.add_argument(
-        "--max_batch", type=int, default=standard.batch, help="queries that the retriever gets at a time"
+        "--max_batch", type=int, default=standard.batch, help="greatest number of queries in a batch"
     )
     parser.add_argument(
-        "--max_queries", type=int, default=standard.queries, help="queries that a request may have"
+        "--max_queries", type=int, default=standard.queries, help="greatest number of queries in a request"
     )
     parser.add_argument(
-        "--max_body_mb", type=float, default=standard.body_bytes / 2**20, help="length of a request"
+        "--max_body_mb", type=float, default=standard.body_bytes / 2**20, help="greatest length of a request"
     )
-    parser.add_argument("--threads", type=int, default=None, help="to search with (default: all cores)")
+    parser.add_argument("--threads", type=int, default=None, help="threads to use (default: all cores)")
     parser.add_argument(
         "--device",
         type=str,
         default=None,
-        help="of a dense index, such as cuda, where it is searched in half precision",
+        help="device for a dense index, such as cuda, where the search is in half precision",
     )
     parser.add_argument(
         "--model",
         type=str,
         default=None,
-        help="where the model of a dense index lies now, if it was moved",
+        help="folder or name of a dense index's model, if it has moved",
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Open the index and serve it; exit code 2 for what cannot be served."""
+    """Open the index and serve it; return the exit code, 2 if it cannot be served."""
     parser = argparse.ArgumentParser(description="Serve a retriever in Search-R1's wire format.")
     add_arguments(parser)
     parser.add_argument(
         "--stop_with_stdin",
         action="store_true",
-        help="end when standard input ends, as it does with the process that started this one",
+        help="stop when standard input is closed, as happens when the parent process ends",
     )
     arguments = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _stop)  # as SIGINT does: let what was begun clean up
+    signal.signal(signal.SIGTERM, _stop)  # like SIGINT, so that cleanup code runs
     if arguments.stop_with_stdin:
         threading.Thread(target=_stop_with_stdin, daemon=True).start()
     try:
@@ -139,8 +140,8 @@ def _run(arguments: argparse.Namespace) -> int:
     token = os.environ.get(TOKEN_VARIABLE, "")
     if arguments.host not in LOOPBACK and not token:
         print(
-            f"serve-retriever: warning: everyone who reaches {arguments.host} can search here; set "
-            f"{TOKEN_VARIABLE} to ask for a token",
+            f"serve-retriever: warning: everyone who can reach {arguments.host} can search; set "
+            f"{TOKEN_VARIABLE} to require a token",
             file=sys.stderr,
         )
     means = Means(arguments.threads, arguments.device, arguments.model)
@@ -159,7 +160,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _index_of(source: Path, kind: str | None, means: Means) -> Path:
-    """The folder itself, or that of a corpus file's index in the cache."""
+    """The index folder: ``source`` itself, or the cached index of a corpus file."""
     if require_corpus(source).is_dir():
         return source
     done: dict[str, int] = {}
@@ -192,7 +193,7 @@ def _use_threads(count: int) -> None:
 
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol by its number: without it asyncio does not know TCP, and each answer waits 40 ms.
+    # asyncio recognises TCP by the protocol number and sets TCP_NODELAY; else each answer waits 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -201,7 +202,7 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise OSError(
-            f"cannot listen at {host}, port {port}: {error.strerror}; give another --port"
+            f"cannot listen on {host}, port {port}: {error.strerror}; give another --port"
         ) from error
     return listening
 
@@ -215,7 +216,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _stop_with_stdin() -> None:
-    while os.read(0, 4096):  # not sys.stdin, whose lock would be held when the process ends
+    while os.read(0, 4096):  # not sys.stdin: its lock would be held at the end of the process
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,8 +1,8 @@
-"""From text to the terms that BM25 counts.
+"""Text analysis: the terms that BM25 counts.
 
-Lower case, without accents, cut into runs of letters and digits; stop words dropped, plurals made singular.
-Queries and passages go the same way. The rules were chosen on the training questions of HotpotQA and MuSiQue
-that come with the test data, not on those that recall is reported for.
+Texts are lower-cased, stripped of accents and split into runs of letters and digits; stop words are dropped
+and plurals made singular. Queries and passages are treated alike. The rules were chosen on the training
+questions of HotpotQA and MuSiQue in the test data; recall is reported on other questions.
 """
 
 import re
@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 
 VERSION = "1"
-"""Part of fingerprints and saved indexes: raise it when a change alters the terms of any text."""
+"""Part of fingerprints and saved indexes; increase it when a change alters the terms of any text."""
 STOP_WORDS = frozenset(
     "a about after also an and any are as at be been both but by can did do does for from had has "
     "have he her hers him his how i if in into is it its me my no not of on or our own same she so "
@@ -31,7 +31,7 @@ def term_of(word: str) -> str:
 
 
 def terms(text: str) -> Iterator[str]:
-    """The terms of a text, in its order, as often as they stand there."""
+    """The terms of a text, in its order, with repetitions."""
     return filter(None, map(term_of, words(text)))
 
 
@@ -43,7 +43,7 @@ def _without_accents(text: str) -> str:
 
 
 def _singular(word: str) -> str:
-    """Harman's S-stemmer: the first ending that fits decides, whether its exceptions apply or not."""
+    """Harman's S-stemmer: only the rule of the first matching ending applies, with its exceptions."""
     if len(word) < 4 or word[-1] != "s":
         return word
     if word.endswith("ies"):

@@ -1,4 +1,4 @@
-"""Search among vectors: exact or by a graph with FAISS, and exact on a GPU with torch in half precision."""
+"""Vector search: exact or approximate with FAISS, and exact on a GPU with PyTorch in half precision."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 Matrix = NDArray[np.float16]
 Nearest = Callable[[Vectors, int], tuple[Vectors, NDArray[np.int64]]]
-"""Query vectors and k to scores and row numbers, both [queries, k], best first; a number of -1 is nothing."""
+"""Maps query vectors and k to scores and row numbers, both [queries, k], best first; -1 means no row."""
 
 NEIGHBOURS, EFFORT_BUILD, EFFORT_SEARCH = 32, 200, 128  # HNSW's M, efConstruction and efSearch
-ROWS = 1 << 18  # handled at a time
+ROWS = 1 << 18  # rows per block
 
 
 def flat(matrix: Matrix) -> Nearest:
-    """Exact search on the CPU."""
+    """Exact search on the CPU, in float32."""
     faiss = _faiss()
     index = faiss.IndexFlatIP(matrix.shape[1])
     for start in range(0, len(matrix), ROWS):
@@ -27,11 +27,11 @@ def flat(matrix: Matrix) -> Nearest:
 
 
 def write_hnsw(matrix: Matrix, path: Path, advance: Callable[[int], object]) -> None:
-    """Make the graph of HNSW; the file appears only when it is complete."""
+    """Build the HNSW graph; the file appears only when it is complete."""
     faiss = _faiss()
     index = faiss.IndexHNSWFlat(matrix.shape[1], NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = EFFORT_BUILD
-    advance(0)  # it begins
+    advance(0)  # shows that the work has begun
     block = 4096
     for start in range(0, len(matrix), block):
         rows = matrix[start : start + block].astype(np.float32)
@@ -43,7 +43,7 @@ def write_hnsw(matrix: Matrix, path: Path, advance: Callable[[int], object]) -> 
 
 
 def hnsw(path: Path) -> Nearest:
-    """Approximate search on the CPU, by the graph in a file."""
+    """Approximate search on the CPU with the HNSW graph in a file."""
     faiss = _faiss()
     index = faiss.read_index(str(path))
 
@@ -56,7 +56,7 @@ def hnsw(path: Path) -> Nearest:
 
 
 def on_device(matrix: Matrix, device: str) -> Nearest:
-    """Exact search by torch in half precision, on a GPU or elsewhere; of equal scores any may come first."""
+    """Exact search with PyTorch in half precision on any device; the order of equal scores is undefined."""
     import torch
 
     rows = torch.empty(matrix.shape, dtype=torch.float16, device=device)
@@ -66,12 +66,12 @@ def on_device(matrix: Matrix, device: str) -> Nearest:
     def nearest(queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
         asked = torch.from_numpy(queries).to(device, torch.float16)
         best: Any = None
-        for start in range(0, len(rows), ROWS):  # in blocks, as all scores at once would fill the memory
+        for start in range(0, len(rows), ROWS):  # in blocks, since all scores at once may not fit into memory
             scores = (asked @ rows[start : start + ROWS].T).float()
             top = scores.topk(min(k, scores.shape[1]), dim=1)
-            both = found = (top.values, top.indices + start)
+            both = block = (top.values, top.indices + start)
             if best is not None:
-                both = (torch.cat((best[0], found[0]), dim=1), torch.cat((best[1], found[1]), dim=1))
+                both = (torch.cat((best[0], block[0]), dim=1), torch.cat((best[1], block[1]), dim=1))
             keep = both[0].topk(min(k, both[0].shape[1]), dim=1)
             best = keep.values, both[1].gather(1, keep.indices)
         return best[0].cpu().numpy(), best[1].cpu().numpy()
@@ -80,7 +80,7 @@ def on_device(matrix: Matrix, device: str) -> Nearest:
 
 
 def set_threads(count: int) -> None:
-    """How many threads FAISS uses in this process."""
+    """Set the number of threads that FAISS uses in this process."""
     _faiss().omp_set_num_threads(count)
 
 

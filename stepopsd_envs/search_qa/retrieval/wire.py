@@ -1,8 +1,8 @@
-"""What a retriever server is asked and answers: the wire format of Search-R1's ``/retrieve``.
+"""The wire format between client and retriever server: that of Search-R1's ``/retrieve``.
 
-A request is ``{"queries": [...], "topk": 3, "return_scores": true}``, the answer ``{"result": [[...], ...]}``
-with a list for each query: of ``{"document": {"id": ..., "contents": ...}, "score": ...}``, or of bare
-documents where no scores were asked for.
+A request is ``{"queries": [...], "topk": 3, "return_scores": true}``, an answer ``{"result": [[...], ...]}``
+with one list per query. The entries are ``{"document": {"id": ..., "contents": ...}, "score": ...}``, or bare
+documents if no scores were requested.
 """
 
 import json
@@ -22,12 +22,12 @@ TOKEN_VARIABLE = "STEPOPSD_RETRIEVER_TOKEN"
 
 
 class BadRequest(ValueError):
-    """A request that no server could answer; the message says what is allowed."""
+    """The request is malformed or exceeds a limit; the message says what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request, checked."""
+    """A valid request."""
 
     queries: tuple[str, ...]
     k: int
@@ -35,21 +35,27 @@ class Request:
 
 
 def searchable(query: str) -> str:
-    """The part of a query that counts, its first 2,048 characters, as text that every encoding has."""
+    """The part of a query that is used: its first 2,048 characters, without lone surrogates."""
     return encodable(query[:MAX_QUERY_CHARS])
 
 
 def write_request(queries: Sequence[str], k: int) -> bytes:
-    """The body of a request."""
+    """Encode the body of a request."""
     asked = {"queries": [searchable(query) for query in queries], "topk": k, "return_scores": True}
     return json.dumps(asked).encode("ascii")
 
 
 def read_request(body: bytes, default_k: int, max_k: int, max_queries: int) -> Request:
-    """Check a request.
+    """Decode and check the body of a request.
+
+    Args:
+        body: the body.
+        default_k: passages per query if the request does not give ``topk``.
+        max_k: greatest ``topk``.
+        max_queries: greatest number of queries.
 
     Raises:
-        BadRequest: it is none, or asks for too much.
+        BadRequest: the body is malformed or exceeds a limit.
     """
     try:
         asked = json.loads(body)
@@ -59,7 +65,7 @@ def read_request(body: bytes, default_k: int, max_k: int, max_queries: int) -> R
     if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
         raise BadRequest('give an object with "queries", a list of strings')
     if len(queries) > max_queries:
-        raise BadRequest(f"{len(queries)} queries; a request may have {max_queries}, so send several")
+        raise BadRequest(f"{len(queries)} queries; send at most {max_queries} in a request")
     k = asked.get("topk") or default_k  # 0 and null mean the default, as in Search-R1's server
     if type(k) is not int or not 1 <= k <= max_k:
         raise BadRequest(f'"topk" is {k!r:.40}; give a number from 1 to {max_k}')
@@ -69,28 +75,28 @@ def read_request(body: bytes, default_k: int, max_k: int, max_queries: int) -> R
     return Request(tuple(map(searchable, queries)), k, scores)
 
 
-def write_answer(found: Sequence[Sequence[Passage]], scores: bool) -> bytes:
-    """The body of an answer."""
-    result = [[_scored(passage) if scores else _document(passage) for passage in one] for one in found]
+def write_answer(results: Sequence[Sequence[Passage]], scores: bool) -> bytes:
+    """Encode the body of an answer."""
+    result = [[_scored(p) if scores else _document(p) for p in passages] for passages in results]
     return json.dumps({"result": result}).encode("ascii")
 
 
 def read_answer(body: bytes, queries: int, k: int) -> list[list[Passage]]:
-    """The passages of an answer, at most ``k`` for each query.
+    """Decode the body of an answer: at most ``k`` passages for each query.
 
     Raises:
-        ValueError: it is no answer to a request with so many queries.
+        ValueError: the body is malformed, or does not have ``queries`` lists.
     """
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the answer is not JSON: {body[:80]!r}") from error
     result = answer.get("result") if isinstance(answer, dict) else None
-    if not isinstance(result, list) or not all(isinstance(one, list) for one in result):
+    if not isinstance(result, list) or not all(isinstance(items, list) for items in result):
         raise ValueError(f'the answer has no "result" that is a list of lists: {body[:80]!r}')
     if len(result) != queries:
         raise ValueError(f"the answer has {len(result)} lists for {queries} queries")
-    return [[_passage(item) for item in one[:k]] for one in result]
+    return [[_passage(item) for item in items[:k]] for items in result]
 
 
 def _document(passage: Passage) -> dict[str, str]:
@@ -103,11 +109,11 @@ def _scored(passage: Passage) -> dict[str, Any]:
 
 def _passage(item: Any) -> Passage:
     if not isinstance(item, dict):
-        raise ValueError(f"a result is an object, this is {item!r:.60}")
+        raise ValueError(f"a result must be an object, got {item!r:.60}")
     document, score = item.get("document", item), item.get("score", 0.0)
     if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
         raise ValueError(f'"score" is {score!r:.40}, not a finite number')
-    if isinstance(document, dict) and "id" not in document:  # some servers leave it out
+    if isinstance(document, dict) and "id" not in document:  # some servers omit it
         text = json.dumps(document, sort_keys=True)
         document = {**document, "id": blake2b(text.encode("ascii"), digest_size=8).hexdigest()}
     return replace(passage_of(document), score=float(score))

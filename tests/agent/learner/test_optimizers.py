@@ -40,3 +40,5 @@ def test_learning_rate_rises_and_falls() -> None:
     assert [learning_rate_factor(k, 4, "linear", 0) for k in range(4)] == [1.0, 0.75, 0.5, 0.25]
     assert [learning_rate_factor(k, 4, "constant", 1) for k in range(4)] == [0.5, 1.0, 1.0, 1.0]
     assert learning_rate_factor(0, 4, "linear", 3) == 0.25
+    with pytest.raises(ValueError, match="update is -1; updates count from 0"):
+        learning_rate_factor(-1, 4, "linear", 0)

@@ -89,10 +89,10 @@ def test_recorded_hashes_repeat_on_official_games(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"answers": "0"}, "generated/tiny/train/0: the answers are not those recorded"),
-        ({"commands": 3}, "generated/tiny/train/0: the answers are not those recorded"),
-        ({"content": "0"}, "generated/tiny/train/0: is another game than the one recorded"),
-        ({"seed": 99}, "generated/tiny/train/0: is another game than the one recorded"),
+        ({"answers": "0"}, "generated/tiny/train/0: the answers differ from the recorded ones"),
+        ({"commands": 3}, "generated/tiny/train/0: the answers differ from the recorded ones"),
+        ({"content": "0"}, "generated/tiny/train/0: content or seed differ from the record"),
+        ({"seed": 99}, "generated/tiny/train/0: content or seed differ from the record"),
         (None, "generated/tiny/train/0: is not recorded; add it with --record"),
     ],
 )

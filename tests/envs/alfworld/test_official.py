@@ -100,7 +100,7 @@ def test_reset_on_a_game_file_that_has_gone_says_so(tmp_path: Path) -> None:
     path.write_text("{}")
     env = make(games=tmp_path)
     path.unlink()
-    with pytest.raises(GamesNotFoundError, match="was deleted"):
+    with pytest.raises(GamesNotFoundError, match="no longer exists"):
         env.reset(seed=0)
 
 

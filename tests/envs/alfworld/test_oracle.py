@@ -183,8 +183,8 @@ def test_oracle_follows_the_engine() -> None:
 
 
 def test_oracle_needs_names_that_differ() -> None:
-    """Two mugs of one name: a command cannot say which."""
-    with pytest.raises(ValueError, match="same name"):
+    """Two mugs of the same name: a command cannot say which."""
+    with pytest.raises(ValueError, match="the same name"):
         oracle(items=(*ITEMS[:5], replace(ITEMS[5], name="mug 2"))).distance()
 
 

@@ -85,7 +85,7 @@ def test_child_answers_nobody_else(index: Path) -> None:
 
 def test_child_that_cannot_start_says_why(tmp_path: Path) -> None:
     """In the words of its log."""
-    with pytest.raises(RetrieverError, match=r"did not start.*nowhere is not there") as error:
+    with pytest.raises(RetrieverError, match=r"did not start.*nowhere does not exist") as error:
         ChildRetriever(tmp_path / "nowhere", "bm25")
     assert not error.value.transient
 

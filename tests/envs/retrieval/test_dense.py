@@ -115,7 +115,7 @@ def test_prefixes_come_from_the_model_or_the_user(tmp_path: Path, e5: Path) -> N
 def test_e5_model_with_other_pooling_is_refused(tmp_path: Path) -> None:
     """It would find next to nothing, and nobody would know why."""
     model = named(make_model(tmp_path, pooling="cls"), "e5-base")
-    with pytest.raises(ModelNotFoundError, match="pools by the mean; the folder says"):
+    with pytest.raises(ModelNotFoundError, match="must use mean pooling, but its folder says"):
         Encoder(str(model))
 
 

@@ -163,7 +163,7 @@ def _replace(path: Path, old: bytes, new: bytes) -> None:
 
 def test_folder_without_an_index_is_refused(corpus: Path, tmp_path: Path) -> None:
     """With the command that makes one; nothing is written into a folder that holds other things."""
-    with pytest.raises(IndexFolderError, match="is no folder; build one with: stepopsd index"):
+    with pytest.raises(IndexFolderError, match="is no folder; build an index: stepopsd index"):
         open_index(tmp_path / "none")
     with pytest.raises(IndexFolderError, match="holds no index"):
         open_index(tmp_path)
@@ -175,7 +175,7 @@ def test_bad_corpus_leaves_no_index(tmp_path: Path) -> None:
     """The folder can be used again when the corpus is good."""
     path, out = tmp_path / "c.jsonl", tmp_path / "index"
     path.write_text('{"id": "a", "text": "b"}\n{"id": "a", "text": "c"}\n')
-    with pytest.raises(CorpusError, match="have an id that another one has"):
+    with pytest.raises(CorpusError, match="repeat the id of another one"):
         build_index(path, out)
     build_index(write_corpus(path), out)
 
@@ -238,9 +238,9 @@ def test_corpus_file_is_indexed_once(corpus: Path, monkeypatch: pytest.MonkeyPat
     [
         ("best", "x", "give one of bm25, lucene, dense, hybrid, or http://host:port"),
         ("bm25", None, "has nothing to search"),
-        ("bm25", "nowhere", "is not there"),
+        ("bm25", "nowhere", "does not exist"),
         ("http://127.0.0.1:1", "x", "leave out corpus='x'"),
-        ("http://", None, "no address"),
+        ("http://", None, "is not the address"),
     ],
 )
 def test_retriever_that_is_none_is_refused(spec: str, corpus: str | None, problem: str) -> None:

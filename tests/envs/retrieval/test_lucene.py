@@ -176,7 +176,7 @@ def test_prebuilt_index_is_pyserinis(
     retriever = open_retriever("lucene", str(tmp_path / "index"))
     assert retriever.search(["red fox"], 1)[0][0].id == "p1"
     retriever.close()
-    with pytest.raises(IndexingError, match="could not get the prebuilt index 'nonsense'"):
+    with pytest.raises(IndexingError, match="cannot provide the prebuilt index 'nonsense'"):
         prebuilt_index("nonsense", tmp_path / "other")
     assert "is none of: " in capfd.readouterr().err
 

@@ -138,10 +138,10 @@ def test_bm25_refuses_what_it_cannot_search() -> None:
     """And says what to give."""
     with pytest.raises(ValueError, match="no passages"):
         Bm25([])
-    with pytest.raises(ValueError, match="1 passage ids stand twice, 'a' among them"):
+    with pytest.raises(ValueError, match="1 passage ids occur repeatedly, such as 'a'"):
         Bm25([HILLS, HOUSES, HILLS])
     for settings in ({"k1": -1.0}, {"b": 1.5}, {"k1": float("nan")}):
-        with pytest.raises(ValueError, match="give a k1 from 0 up and a b from 0 to 1"):
+        with pytest.raises(ValueError, match="give k1 of 0 or more and b from 0 to 1"):
             Bm25([HILLS], **settings)
     with pytest.raises(ValueError, match="k=0: give a positive number"):
         Bm25([HILLS]).search(["hills"], 0)
@@ -194,7 +194,7 @@ def test_bm25_refuses_a_folder_that_is_not_whole(tmp_path: Path, name: str) -> N
     whole = (tmp_path / name).read_bytes()
     for torn in (whole[:-1], whole[:-2] + b"xx", b""):
         (tmp_path / name).write_bytes(torn)
-        with pytest.raises(ValueError, match=r"is not as it was written .*; build it again"):
+        with pytest.raises(ValueError, match=r"is incomplete or was changed; build the index again"):
             Bm25.load(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(ValueError, match="is not complete"):
@@ -203,7 +203,7 @@ def test_bm25_refuses_a_folder_that_is_not_whole(tmp_path: Path, name: str) -> N
 
 def test_bm25_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
     """No index, half an index, an index of another version."""
-    with pytest.raises(ValueError, match="holds no finished BM25 index"):
+    with pytest.raises(ValueError, match="holds no complete BM25 index"):
         Bm25.load(tmp_path / "nowhere")
     Bm25([HILLS]).save(tmp_path)
     settings = json.loads((tmp_path / SETTINGS_FILE).read_text())
@@ -212,7 +212,7 @@ def test_bm25_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
         Bm25.load(tmp_path)
     for text in ("", "[]", "{}"):
         (tmp_path / SETTINGS_FILE).write_text(text)
-        with pytest.raises(ValueError, match="holds no finished BM25 index"):
+        with pytest.raises(ValueError, match="holds no complete BM25 index"):
             Bm25.load(tmp_path)
 
 

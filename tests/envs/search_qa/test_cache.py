@@ -122,7 +122,7 @@ def test_cache_on_disk_refuses_a_file_of_something_else(tmp_path: Path) -> None:
     """It is not written over."""
     path = tmp_path / "notes.txt"
     path.write_text("not a database, but long enough to be looked at" * 100)
-    with pytest.raises(ValueError, match="is no cache of answers"):
+    with pytest.raises(ValueError, match="is not a cache of answers"):
         CachedRetriever(Counting(), path=path)
     assert path.read_text().startswith("not a database")
 

@@ -76,14 +76,14 @@ def test_passages_have_only_whole_characters() -> None:
     ("line", "problem"),
     [
         ("{", "not JSON"),
-        ("[1]", "a passage is a JSON object"),
+        ("[1]", "a passage must be a JSON object"),
         ('{"title": "a", "text": "b"}', "'id' is None"),
         ('{"id": true, "text": "b"}', "'id' is True"),
         ('{"id": "", "text": "b"}', "'id' is ''"),
         ('{"id": "x"}', "give 'title' and 'text', or 'contents'"),
         ('{"id": "x", "contents": 3}', "give 'title' and 'text', or 'contents'"),
-        ('{"id": "x", "text": 3}', "'title' and 'text' are strings"),
-        ('{"id": "x", "title": null, "text": "b"}', "'title' and 'text' are strings"),
+        ('{"id": "x", "text": 3}', "'title' and 'text' must be strings"),
+        ('{"id": "x", "title": null, "text": "b"}', "'title' and 'text' must be strings"),
     ],
 )
 def test_bad_line_is_named(tmp_path: Path, line: str, problem: str) -> None:
@@ -110,10 +110,10 @@ def test_cut_off_archive_is_an_error(tmp_path: Path, suffix: str) -> None:
     packed = lzma.compress(data) if suffix == ".xz" else gzip.compress(data)
     path = tmp_path / f"c.jsonl{suffix}"
     path.write_bytes(packed[: len(packed) // 2])
-    with pytest.raises(CorpusError, match="damaged or cut off after line"):
+    with pytest.raises(CorpusError, match="damaged or truncated after line"):
         list(read_corpus(path))
     path.write_bytes(b"not an archive")
-    with pytest.raises(CorpusError, match="damaged or cut off"):
+    with pytest.raises(CorpusError, match="damaged or truncated"):
         list(read_corpus(path))
 
 
@@ -137,7 +137,7 @@ def test_files_that_are_no_corpus_are_refused(
 
 def test_ids_must_be_unique() -> None:
     """What stands twice is told by its place."""
-    with pytest.raises(CorpusError, match=r"1 passages have an id that another one has.* passage 2;"):
+    with pytest.raises(CorpusError, match=r"1 passages repeat the id of another one.* passage 2;"):
         corpus_facts([SHELF[0], SHELF[1], SHELF[2], SHELF[1]])
 
 

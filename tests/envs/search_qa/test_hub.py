@@ -140,7 +140,7 @@ def test_parquet_file_is_read(hub: Path) -> None:
 @pytest.mark.parametrize(("name", "file"), [("popqa", "popqa/test.jsonl"), (SEARCH_R1, "test.parquet")])
 def test_without_a_connection_the_file_to_get_is_named(hub: Path, name: str, file: str) -> None:
     """And nothing is kept of the attempt."""
-    with pytest.raises(QuestionsNotFoundError, match=f"get the file {file} from https://") as error:
+    with pytest.raises(QuestionsNotFoundError, match=f"download the file {file} from https://") as error:
         load_questions(name, "small", "test")
     assert error.value.__cause__ is not None
     assert not (hub / "cache").exists()

@@ -116,7 +116,7 @@ def test_hybrid_refuses_bad_settings() -> None:
         Hybrid([])
     with pytest.raises(ValueError, match="k=0: give a positive number"):
         Hybrid([Fixed("a")], depth=0)
-    with pytest.raises(ValueError, match="constant=nan: give a number from 0 up"):
+    with pytest.raises(ValueError, match="constant=nan: give a number of 0 or more"):
         Hybrid([Fixed("a")], constant=float("nan"))
     for weights in ([1.0, 1.0], [0.0]):
         with pytest.raises(ValueError, match="weights"):

@@ -71,7 +71,7 @@ def test_read_questions_notices_a_changed_file(tmp_path: Path) -> None:
     [
         ("{", "line 2: not JSON"),
         ("[" * 100_000, "line 2: not JSON"),
-        ("3", "line 2: '3' is not an object"),
+        ("3", "line 2: got '3'; each line must be an object"),
         (json.dumps({**GOOD, "id": ""}), "line 2: id is ''"),
         (json.dumps({**GOOD, "id": 7}), "line 2: id is 7"),
         (json.dumps({**GOOD, "question": None}), "line 2: question is None"),

@@ -126,5 +126,7 @@ def test_world_that_is_not_there_is_refused() -> None:
     for tier, split in (("huge", "train"), ("small", "valid")):
         with pytest.raises(ValueError, match="give a tier of tiny, small, full and a split of train, test"):
             make_world(tier, split)
-    with pytest.raises(ValueError, match="no world 5 of tier 'tiny' and split 'test': there are 0 to 4"):
+    with pytest.raises(
+        ValueError, match="no world 5 of tier 'tiny' and split 'test': give a number from 0 to 4"
+    ):
         make_world("tiny", "test", 5)
