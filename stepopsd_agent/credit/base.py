@@ -167,8 +167,10 @@ def linear_decay(update: int, decay_updates: int) -> float:
     Raises:
         ValueError: `decay_updates` is below 1, or `update` below 0.
     """
-    if decay_updates < 1 or update < 0:
-        raise ValueError(f"decay_updates is {decay_updates}, update is {update}; give 1 and 0 at least")
+    if decay_updates < 1:
+        raise ValueError(f"decay_updates is {decay_updates}; it must be at least 1")
+    if update < 0:
+        raise ValueError(f"update is {update}; updates count from 0")
     return max(0.0, 1.0 - update / decay_updates)
 
 

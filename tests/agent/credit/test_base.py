@@ -17,7 +17,7 @@ def test_linear_decay_refuses_what_makes_no_sense() -> None:
     """A decay over no updates, and updates before the first."""
     with pytest.raises(ValueError, match="decay_updates is 0"):
         credit.linear_decay(3, 0)
-    with pytest.raises(ValueError, match="update is -1"):
+    with pytest.raises(ValueError, match="update is -1; updates count from 0"):
         credit.linear_decay(-1, 50)
 
 
