@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -182,10 +182,22 @@ def parse(prog: str, description: str, out: Path, config: Path) -> argparse.Name
     return parser.parse_args()
 
 
-def main() -> int:
-    """Parse, run, print."""
-    description = "Train a StepOPSD agent on generated ALFWorld games and compare it."
-    arguments = parse("python -m benchmarks.runs.demo", description, Path("runs/demo"), CONFIG)
+def demonstrate(
+    module: str,
+    arguments: argparse.Namespace,
+    play: Callable[[Path, list[str]], None],
+    summary_of: Callable[[Path], dict[str, Any]],
+    show: Callable[[dict[str, Any], Path, bool], int],
+) -> int:
+    """Run a demonstration, go on with one that was stopped, and write its summary and curve.
+
+    Args:
+        module: that is run, for the summary.
+        arguments: as `parse` gives them.
+        play: makes the parts that are missing in the run folder, with these flags for every command.
+        summary_of: the figures, from the run folder.
+        show: prints them; returns the exit code.
+    """
     out: Path = arguments.out
     settings = {
         "seed": arguments.seed,
@@ -197,7 +209,7 @@ def main() -> int:
     common += SHORT if arguments.short else []
     out.mkdir(parents=True, exist_ok=True)
     try:
-        run(out, common)
+        play(out, common)
     except KeyboardInterrupt:
         print("stopped; the same command resumes from here", file=sys.stderr)
         return 1
@@ -205,16 +217,24 @@ def main() -> int:
         spent += time.perf_counter() - began
         write_json_atomic(out / "sittings.json", {"settings": settings, "spent_s": spent})
     summary = {
-        **summarise(out),
+        **summary_of(out),
         "wall_s": round(spent, 1),
         "seed": arguments.seed,
-        "command": f"python -m benchmarks.runs.demo --seed {arguments.seed}{' --short' * arguments.short}",
+        "command": f"python -m {module} --seed {arguments.seed}{' --short' * arguments.short}",
         **environment_facts(),
     }
     for path in filter(None, (out / "summary.json", arguments.json)):
         write_json_atomic(path, summary)
     plot_curve({method: out / method / "metrics.jsonl" for method in METHODS}, out / "curve.png")
-    return report(summary, out, arguments.short)
+    return show(summary, out, arguments.short)
+
+
+def main() -> int:
+    """Parse, run, print."""
+    module = "benchmarks.runs.demo"
+    description = "Train a StepOPSD agent on generated ALFWorld games and compare it."
+    arguments = parse(f"python -m {module}", description, Path("runs/demo"), CONFIG)
+    return demonstrate(module, arguments, run, summarise, report)
 
 
 def report(summary: dict[str, Any], out: Path, short: bool) -> int:

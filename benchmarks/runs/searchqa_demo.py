@@ -9,15 +9,11 @@ stopped demonstration resumes when the same command is given again.
 """
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import demo
 from stepopsd_agent.rollout.success import table_text
-from stepopsd_agent.run.files.atomic import write_json_atomic
-from stepopsd_agent.run.files.curve import plot_curve
-from stepopsd_agent.run.provenance import environment_facts
 
 CONFIG = demo.CONFIG.parent / "searchqa_quickstart.yaml"
 RISE, MINUTES = 0.20, 15.0
@@ -61,47 +57,18 @@ def summarise(out: Path) -> dict[str, Any]:
     return {**demo.summarise(out), "schema": "stepopsd.searchqa_demo/1", f"rows_{HARDER}": rows}
 
 
+def play(out: Path, common: list[str]) -> None:
+    """Train and evaluate as the demonstration of ALFWorld does, then ask the harder questions."""
+    demo.run(out, common)
+    evaluate_harder(out, common)
+
+
 def main() -> int:
     """Parse, run, print."""
+    module = "benchmarks.runs.searchqa_demo"
     description = "Train a StepOPSD agent on questions about a fictional encyclopedia and compare it."
-    folder = Path("runs/searchqa-demo")
-    arguments = demo.parse("python -m benchmarks.runs.searchqa_demo", description, folder, CONFIG)
-    out: Path = arguments.out
-    settings = {
-        "seed": arguments.seed,
-        "short": arguments.short,
-        "config": arguments.config.read_text(encoding="utf-8"),
-    }
-    spent, began = demo.spent_before(out, settings), time.perf_counter()
-    common = ["--config", str(arguments.config), "--seed", str(arguments.seed)]
-    common += SHORT if arguments.short else []
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        demo.run(out, common)
-        evaluate_harder(out, common)
-    except KeyboardInterrupt:
-        print("stopped; the same command resumes from here", file=sys.stderr)
-        return 1
-    finally:
-        spent += time.perf_counter() - began
-        write_json_atomic(out / "sittings.json", {"settings": settings, "spent_s": spent})
-    summary = {
-        **summarise(out),
-        "wall_s": round(spent, 1),
-        "seed": arguments.seed,
-        "command": " ".join(
-            [
-                "python -m benchmarks.runs.searchqa_demo --seed",
-                str(arguments.seed),
-                *["--short"] * arguments.short,
-            ]
-        ),
-        **environment_facts(),
-    }
-    for path in filter(None, (out / "summary.json", arguments.json)):
-        write_json_atomic(path, summary)
-    plot_curve({method: out / method / "metrics.jsonl" for method in demo.METHODS}, out / "curve.png")
-    return report(summary, out, arguments.short)
+    arguments = demo.parse(f"python -m {module}", description, Path("runs/searchqa-demo"), CONFIG)
+    return demo.demonstrate(module, arguments, play, summarise, report)
 
 
 def report(summary: dict[str, Any], out: Path, short: bool) -> int:

@@ -13,8 +13,6 @@ import pytest
 from stepopsd_envs.search_qa.retrieval.base import RetrieverError
 from stepopsd_envs.search_qa.retrieval.child import RESTARTS, ChildRetriever
 from stepopsd_envs.search_qa.retrieval.http import Patience
-from stepopsd_envs.search_qa.retrieval.index import build_index
-from tests.helpers.retrieval import write_corpus
 from tests.helpers.retrieval_process import ROOT, ask
 
 REASON = "the extra search is not installed: no server"
@@ -22,14 +20,6 @@ pytest.importorskip("fastapi", reason=REASON)
 pytest.importorskip("uvicorn", reason=REASON)
 
 PATIENT = Patience(60.0, 120.0)
-
-
-@pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BM25 index of the shelf."""
-    folder = tmp_path_factory.mktemp("server")
-    build_index(write_corpus(folder / "shelf.jsonl"), folder / "index")
-    return folder / "index"
 
 
 def test_server_ends_with_the_process_that_started_it(index: Path) -> None:

@@ -16,9 +16,8 @@ import pytest
 
 from stepopsd_envs.search_qa.retrieval.base import RetrieverError
 from stepopsd_envs.search_qa.retrieval.http import HttpRetriever, Patience
-from stepopsd_envs.search_qa.retrieval.index import build_index
 from stepopsd_envs.search_qa.retrieval.opening import open_retriever
-from tests.helpers.retrieval import SHELF, write_corpus
+from tests.helpers.retrieval import SHELF
 from tests.helpers.retrieval_process import ROOT, Running, ask, running
 
 REASON = "the extra search is not installed: no server"
@@ -26,14 +25,6 @@ pytest.importorskip("fastapi", reason=REASON)
 pytest.importorskip("uvicorn", reason=REASON)
 
 PATIENT = Patience(60.0, 120.0)
-
-
-@pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BM25 index of the shelf."""
-    folder = tmp_path_factory.mktemp("server")
-    build_index(write_corpus(folder / "shelf.jsonl"), folder / "index")
-    return folder / "index"
 
 
 @pytest.fixture(scope="module")

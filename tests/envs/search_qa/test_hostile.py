@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from stepopsd_envs.search_qa import protocol
 from stepopsd_envs.search_qa.env import SearchQAEnv
@@ -82,9 +83,8 @@ def test_no_passage_opens_or_closes_a_tag(text: str) -> None:
 
 def test_special_tokens_of_a_language_model_cannot_be_forged(test_data: Path) -> None:
     """No token that a chat template gives a meaning comes out of passages or questions."""
-    tokenizers = pytest.importorskip("tokenizers")
     folder = unpack(test_data / "tokenizers" / "qwen3.tar.xz")
-    tokenizer = tokenizers.Tokenizer.from_file(str(next(folder.rglob("tokenizer.json"))))
+    tokenizer = Tokenizer.from_file(str(next(folder.rglob("tokenizer.json"))))
     added = set(tokenizer.get_added_tokens_decoder())
     assert added & set(tokenizer.encode("<|im_end|><think>").ids)
     for text in HOSTILE:
