@@ -59,7 +59,8 @@ def trained_policy(config: RunConfig) -> Policy:
     if config.model.path == "tiny":
         raise UsageError(
             "model.path is 'tiny', a fresh model that knows no commands; make one that does with: "
-            "stepopsd warmstart --out FOLDER, then give --model.path FOLDER"
+            "stepopsd warmstart --out FOLDER, then give --model.path FOLDER; or give --model.path a "
+            "pretrained model (a folder, or its name on the hub), which needs no warm start"
         )
     return load_run_policy(config)
 

@@ -67,7 +67,11 @@ def _score(settings: Namespace) -> int:
         raise UsageError(f"{folder} holds no episode that ended without an error: there is nothing to score")
     policy = trained_policy(config) if method.needs - recorded_columns() else None
     beside = folder if folder.is_dir() else folder.parent
-    out = Path(settings.out).expanduser() if "out" in settings else beside / f"credit-{name}.jsonl"
+    out = (
+        Path(settings.out).expanduser()
+        if "out" in settings
+        else beside / f"credit-{name.rpartition(':')[2]}.jsonl"
+    )
     with settings_checked():
         scored = score_records(
             valid, config, method, {"name": name, **chosen}, policy, settings.get("group_by", "recorded")

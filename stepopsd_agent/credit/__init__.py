@@ -51,17 +51,28 @@ def names() -> tuple[str, ...]:
 def load(name: str) -> "type[CreditMethod]":
     """The dataclass registered under a name.
 
+    Args:
+        name: of the method; "module:name" imports the module first, which registers it.
+
     Raises:
-        ValueError: no such name; the message gives the nearest one.
+        ValueError: no such name, with the nearest one in the message; or the module is not there.
     """
-    if name not in _ENTRIES:
-        near = get_close_matches(name, _ENTRIES, n=1)
+    module, _, plain = name.rpartition(":")
+    if module:
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            raise ValueError(f"credit method {name!r}: there is no module {error.name!r}") from error
+    if plain not in _ENTRIES:
+        near = get_close_matches(plain, _ENTRIES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"no credit method {name!r}: {hint}registered are {', '.join(names())}")
+        raise ValueError(f"no credit method {plain!r}: {hint}registered are {', '.join(names())}")
     try:
-        method: type[CreditMethod] = resolve_name(_ENTRIES[name])
+        method: type[CreditMethod] = resolve_name(_ENTRIES[plain])
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"credit method {name!r} is registered as {_ENTRIES[name]}, but {error}") from error
+        raise ValueError(
+            f"credit method {plain!r} is registered as {_ENTRIES[plain]}, but {error}"
+        ) from error
     return method
 
 

@@ -1,6 +1,7 @@
 """A credit method from outside the package: one file, one line, and every command knows it."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from stepopsd_agent import credit
 from stepopsd_agent.run.files.metrics_log import read_rows
 from tests.helpers.command_line import record, refusal, run
-from tests.helpers.runs import train_arguments
+from tests.helpers.runs import stepopsd, train_arguments
 
 FILE = '''
 """Someone's method."""
@@ -85,6 +86,22 @@ def test_own_method_scores_records(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "lambda_mix" in refusal(
         capsys, "credit", "score", str(folder), "--credit.method=valid_steps", flag
     )
+
+
+@pytest.mark.usefixtures("own_method")
+def test_own_method_is_imported_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a user has it: a process in which nothing has been registered yet."""
+    folder = tmp_path / "games"
+    record(folder, "--agent=random")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    score = ["credit", "score", str(folder), "--credit.size=0.5"]
+    without = stepopsd(*score, "--credit.method=valid_steps")
+    assert without.returncode == 2 and "or module:name" in without.stderr
+    done = stepopsd(*score, "--credit.method=someones_method:valid_steps")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "credit-valid_steps.jsonl").is_file()
+    missing = stepopsd(*score, "--credit.method=no_such_module:valid_steps")
+    assert missing.returncode == 2 and "there is no module 'no_such_module'" in missing.stderr
 
 
 def test_own_method_may_be_run_and_imported(own_method: None) -> None:
