@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stepopsd_agent.run.files.atomic import write_json_atomic
-from stepopsd_agent.run.provenance import environment_facts
+from stepopsd_agent.run import environment_facts
+from stepopsd_agent.run.files import write_json_atomic
 
 
 def write_result(path: Path, figures: Mapping[str, Any], command: str) -> None:

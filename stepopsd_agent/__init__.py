@@ -15,6 +15,7 @@ The names of a training loop of one's own, in the order in which it uses them (`
 - ``tasks.register``: make an environment of one's own trainable by every command
 - ``run.run_training``: all of it with evaluation, checkpoints, alarms and files
 
-Each room says in its ``__init__`` what it is for and which names a library needs. Importing this package
-imports nothing heavy; each room loads torch and transformers when a name that needs them is asked for.
+Each room says in its ``__init__`` what it is for; ``dir(room)`` lists its names. Importing this package or a
+room imports nothing heavy: a name is loaded when it is asked for, and torch and transformers with the first
+that needs them.
 """

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from benchmarks.alfworld.commands import Player
 from benchmarks.alfworld.parity import InputError, games_folder
 from benchmarks.output import write_result
-from stepopsd_agent.run.files.atomic import write_json_atomic
+from stepopsd_agent.run.files import write_json_atomic
 from stepopsd_envs.alfworld import Engine, GameFileError, load_game
 from stepopsd_envs.alfworld.generator import SPLITS, TIERS, generate_game
 from stepopsd_envs.alfworld.model import Game

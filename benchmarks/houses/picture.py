@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stepopsd_agent.run.files.atomic import write_bytes_atomic
+from stepopsd_agent.run.files import write_bytes_atomic
 
 COLUMNS = 5
 

@@ -25,7 +25,7 @@ from benchmarks.learner.golden_file import BadInputError, Golden, read
 from benchmarks.output import write_result
 from stepopsd_agent import credit, ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.config.learning import Aggregation
+from stepopsd_agent.config import Aggregation
 from stepopsd_agent.ops import losses
 
 TOLERANCE = 1e-5

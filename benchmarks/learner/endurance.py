@@ -32,10 +32,8 @@ from benchmarks.runs.demo_episodes import demo_policy
 from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main as stepopsd
 from stepopsd_agent.config import RunConfig, config_from_dict, config_to_dict
-from stepopsd_agent.run.files.checkpoint import latest_checkpoint, load_checkpoint
-from stepopsd_agent.run.files.metrics_log import read_rows
-from stepopsd_agent.run.run import Run
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.run import Run, Trainer
+from stepopsd_agent.run.files import latest_checkpoint, load_checkpoint, read_rows
 
 COMMAND = "python -m benchmarks.learner.endurance"
 GROWTH_MIB = 32.0

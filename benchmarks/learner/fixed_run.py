@@ -27,7 +27,7 @@ from safetensors.numpy import load_file
 
 import stepopsd_envs  # noqa: F401  # registers the environments
 from benchmarks.output import write_result
-from stepopsd_agent.run.files.metrics_log import read_rows
+from stepopsd_agent.run.files import read_rows
 from stepopsd_wrappers import Episode, read_episodes
 
 ROOT = Path(__file__).resolve().parents[2]

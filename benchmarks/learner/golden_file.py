@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stepopsd_agent.batch import KINDS, Batch, batch_from_lists
-from stepopsd_agent.batch.audit import audit
-from stepopsd_agent.batch.collate import Row
+from stepopsd_agent.batch import KINDS, Batch, Row, audit, batch_from_lists
 
 
 class BadInputError(ValueError):

@@ -30,15 +30,20 @@ from benchmarks.output import write_result
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, batch_from_lists
 from stepopsd_agent.config import ModelConfig, RunConfig, config_from_dict
-from stepopsd_agent.hindsight.teacher import batch_logprobs
-from stepopsd_agent.learner.learner import Learner
-from stepopsd_agent.models.policy import Policy, weight_type
-from stepopsd_agent.models.scoring import Scorer
-from stepopsd_agent.models.tiny import tiny_policy
-from stepopsd_agent.run.planning.device_speed import measured_rates
-from stepopsd_agent.run.planning.lengths import expected_lengths
-from stepopsd_agent.run.planning.model_shape import model_configuration, model_shape
-from stepopsd_agent.run.planning.plan import Lengths, longest_row, memory_by_part, pass_flops, update_passes
+from stepopsd_agent.hindsight import batch_logprobs
+from stepopsd_agent.learner import Learner
+from stepopsd_agent.models import Policy, Scorer, tiny_policy, weight_type
+from stepopsd_agent.run.planning import (
+    Lengths,
+    expected_lengths,
+    longest_row,
+    measured_rates,
+    memory_by_part,
+    model_configuration,
+    model_shape,
+    pass_flops,
+    update_passes,
+)
 
 COMMAND = "python -m benchmarks.learner.gpu_update"
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "paper" / "alfworld_qwen3_1.7b.yaml"

@@ -21,10 +21,10 @@ from benchmarks.output import write_result
 from stepopsd_agent import credit
 from stepopsd_agent.config import ModelConfig, WarmstartConfig, config_from_dict
 from stepopsd_agent.hindsight import hindsight_words
-from stepopsd_agent.learner.cloning import clone, examples
-from stepopsd_agent.models.tiny import tiny_policy
-from stepopsd_agent.rollout.demonstrations import demonstrate, pieces
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.learner import clone, examples
+from stepopsd_agent.models import tiny_policy
+from stepopsd_agent.rollout import demonstrate, pieces
+from stepopsd_agent.run import Trainer
 from stepopsd_agent.tasks import make_stack, task_ids
 
 UPDATES = 30

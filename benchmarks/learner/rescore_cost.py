@@ -26,14 +26,11 @@ from benchmarks.output import write_result
 from benchmarks.runs.demo_episodes import demo_config, demo_episodes, demo_policy
 from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import Attention, HindsightConfig
-from stepopsd_agent.credit.base import Credit
-from stepopsd_agent.hindsight.prompt import block_ids
-from stepopsd_agent.hindsight.teacher import batch_logprobs, row_tree, step_ranges
-from stepopsd_agent.learner.learner import Learner
-from stepopsd_agent.models.packed.logprobs import sampled
-from stepopsd_agent.models.packed.packing import Tree
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.credit import Credit
+from stepopsd_agent.hindsight import batch_logprobs, block_ids, row_tree, step_ranges
+from stepopsd_agent.learner import Learner
+from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.models.packed import Tree, sampled
 from stepopsd_wrappers import Episode
 
 STEPS = 20

@@ -33,9 +33,8 @@ from benchmarks.output import write_result
 from benchmarks.runs.demo_episodes import demo_config, demo_policy
 from stepopsd_agent import credit
 from stepopsd_agent.config import RunConfig, config_to_dict
-from stepopsd_agent.rollout.decoder import Decoder, Sampled
-from stepopsd_agent.rollout.grouping import groups
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.rollout import Decoder, Sampled, groups
+from stepopsd_agent.run import Trainer
 from stepopsd_agent.tasks import make_stack
 
 FASTER, ALIKE = 3.0, 0.95

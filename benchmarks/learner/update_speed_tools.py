@@ -15,12 +15,10 @@ from trl.chat_template_utils import (
 )
 
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.learner.cloning import Example, clone
-from stepopsd_agent.models.packed.packing import Tree
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.tiny import tiny_policy
-from stepopsd_agent.models.tiny_tokenizer import train_tokenizer
-from stepopsd_agent.rollout.demonstrations import demonstrate
+from stepopsd_agent.learner import Example, clone
+from stepopsd_agent.models import Policy, tiny_policy, train_tokenizer
+from stepopsd_agent.models.packed import Tree
+from stepopsd_agent.rollout import demonstrate
 from stepopsd_agent.tasks import env_arguments, make_stack, task_ids
 from stepopsd_wrappers import Episode
 

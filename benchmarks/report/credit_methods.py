@@ -8,8 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from benchmarks.report.docstrings import attributes, description, markdown, prose, row, summary
 from stepopsd_agent import credit
-from stepopsd_agent.credit import base, teacher_gap
-from stepopsd_agent.credit.base import CreditMethod
+from stepopsd_agent.credit import CreditMethod, base, teacher_gap
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "credit-methods.md"

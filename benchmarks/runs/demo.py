@@ -19,10 +19,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from stepopsd_agent.rollout.success import table_text
-from stepopsd_agent.run.files.atomic import write_json_atomic
-from stepopsd_agent.run.files.curve import plot_curve
-from stepopsd_agent.run.provenance import environment_facts
+from stepopsd_agent.rollout import table_text
+from stepopsd_agent.run import environment_facts
+from stepopsd_agent.run.files import plot_curve, write_json_atomic
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "alfworld_quickstart.yaml"
 METHODS = ("step_opsd", "grpo")

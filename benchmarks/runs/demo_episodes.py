@@ -7,14 +7,10 @@ import yaml
 
 from benchmarks.runs.demo import CONFIG
 from stepopsd_agent.config import RunConfig, config_from_dict
-from stepopsd_agent.hindsight.prompt import hindsight_words
-from stepopsd_agent.learner.cloning import clone, examples
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.tiny import tiny_policy
-from stepopsd_agent.rollout.demonstrations import demonstrate, pieces
-from stepopsd_agent.rollout.grouping import groups
-from stepopsd_agent.rollout.language_model import rollout
-from stepopsd_agent.rollout.sampling import SamplingParams
+from stepopsd_agent.hindsight import hindsight_words
+from stepopsd_agent.learner import clone, examples
+from stepopsd_agent.models import Policy, tiny_policy
+from stepopsd_agent.rollout import SamplingParams, demonstrate, groups, pieces, rollout
 from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_wrappers import Episode
 

@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.output import write_result
 from benchmarks.runs.demo import METHODS, SHORT, alone, command, read, train_command
-from stepopsd_agent.rollout.success import table_text
+from stepopsd_agent.rollout import table_text
 
 COMMAND = "python -m benchmarks.runs.gpu_training"
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "alfworld_smollm2.yaml"

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runs.demo import alone, command, read, train_command
-from stepopsd_agent.rollout.success import table_text
-from stepopsd_agent.run.files.atomic import write_json_atomic
-from stepopsd_agent.run.provenance import environment_facts
+from stepopsd_agent.rollout import table_text
+from stepopsd_agent.run import environment_facts
+from stepopsd_agent.run.files import write_json_atomic
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "alfworld_official.yaml"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import demo
-from stepopsd_agent.rollout.success import table_text
+from stepopsd_agent.rollout import table_text
 
 CONFIG = demo.CONFIG.parent / "searchqa_quickstart.yaml"
 RISE, MINUTES = 0.20, 15.0

@@ -20,7 +20,7 @@ import gymnasium as gym
 
 import stepopsd_envs  # noqa: F401  (registers the environment)
 from benchmarks.output import write_result
-from stepopsd_agent.tasks.agents.oracle import OracleAgent
+from stepopsd_agent.tasks.agents import OracleAgent
 from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.questions import Question
 from stepopsd_envs.search_qa.scoring import exact_match

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import gymnasium as gym
 
-from stepopsd_agent.config import AlarmConfig, AlarmsConfig, EnvConfig, RunConfig
-from stepopsd_agent.config.limits import check_values
-from stepopsd_agent.rollout.playing import Attempt, begin
+from stepopsd_agent.config import AlarmConfig, AlarmsConfig, EnvConfig, RunConfig, check_values
+from stepopsd_agent.rollout import Attempt, begin
 from stepopsd_agent.tasks import env_arguments, evaluation_sets, get, make_stack, task_ids
 
 

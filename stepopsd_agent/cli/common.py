@@ -39,7 +39,7 @@ def run_config(settings: Namespace) -> RunConfig:
 
 def load_run_policy(config: RunConfig) -> Policy:
     """The model that the settings name, with the prompt format they ask for."""
-    from stepopsd_agent.models.policy import load_policy
+    from stepopsd_agent.models import load_policy
 
     model = config.model
     with settings_checked():

@@ -11,7 +11,7 @@ from stepopsd_agent import credit
 from stepopsd_agent.cli.checks import UsageError, settings_checked
 from stepopsd_agent.cli.common import episode_folder, run_config, trained_policy
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_agent.run.files.atomic import write_bytes_atomic
+from stepopsd_agent.run.files import write_bytes_atomic
 from stepopsd_wrappers import read_episodes
 
 HELP = "list the credit methods with their papers, or compute one on recorded episodes of any agent"
@@ -47,8 +47,8 @@ def run(settings: Namespace) -> int:
 
 def _score(settings: Namespace) -> int:
     """Compute a method on recorded episodes and write the credit of every step."""
-    from stepopsd_agent.learner.columns import recorded_columns
-    from stepopsd_agent.run.score_records import score_records
+    from stepopsd_agent.learner import recorded_columns
+    from stepopsd_agent.run import score_records
 
     config = run_config(settings)
     chosen = settings.credit.as_dict()

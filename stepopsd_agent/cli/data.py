@@ -11,8 +11,8 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import UsageError
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_agent.run.files.atomic import write_json_atomic
-from stepopsd_agent.run.progress import progress
+from stepopsd_agent.run import progress
+from stepopsd_agent.run.files import write_json_atomic
 from stepopsd_envs.alfworld.official import (
     SPLITS,
     data_folder,

@@ -10,8 +10,8 @@ from stepopsd_agent.cli.common import describe, run_config
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.playing import add_agent_flag, play_sets
 from stepopsd_agent.config import config_to_dict
-from stepopsd_agent.run.files.atomic import write_json_atomic
-from stepopsd_agent.run.provenance import environment_facts
+from stepopsd_agent.run import environment_facts
+from stepopsd_agent.run.files import write_json_atomic
 from stepopsd_agent.tasks import TaskSpec, evaluation_sets, get
 
 HELP = "play held-out tasks with a model or an agent of the package; print success with intervals"
@@ -28,8 +28,7 @@ def add_flags(parser: Parser) -> None:
 
 def run(settings: Namespace) -> int:
     """Play the evaluation tasks and print the table."""
-    from stepopsd_agent.rollout.evaluation import EVAL_SEED
-    from stepopsd_agent.rollout.success import played_data, success_table, table_text
+    from stepopsd_agent.rollout import EVAL_SEED, played_data, success_table, table_text
 
     config = run_config(settings)
     agent = settings.get("agent", "model")

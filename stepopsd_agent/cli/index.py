@@ -6,7 +6,7 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import UsageError
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_agent.run.progress import Progress, progress
+from stepopsd_agent.run import Progress, progress
 from stepopsd_envs.search_qa.retrieval.index import build_index, prebuilt_index
 from stepopsd_envs.search_qa.retrieval.index_folder import KINDS
 from stepopsd_envs.search_qa.retrieval.index_settings import IndexSettings, Means

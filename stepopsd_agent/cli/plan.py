@@ -25,7 +25,7 @@ def add_flags(parser: Parser) -> None:
 
 def run(settings: Namespace) -> int:
     """Print memory, tokens and time to expect."""
-    from stepopsd_agent.run.planning.report import plan_text
+    from stepopsd_agent.run.planning import plan_text
 
     config = config_of(settings)
     check_numbers(config)

@@ -9,8 +9,8 @@ from stepopsd_agent.cli.checks import UsageError, checked_games
 from stepopsd_agent.cli.common import trained_policy
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.rollout.playing import Failures, play_agent
-from stepopsd_agent.run.progress import progress
+from stepopsd_agent.rollout import Failures, play_agent
+from stepopsd_agent.run import progress
 from stepopsd_agent.tasks import EvalSet, get, make_plain_env, task_ids
 from stepopsd_wrappers import Episode, EpisodeWriter
 
@@ -29,7 +29,7 @@ def play_sets(
     name: str, config: RunConfig, sets: Sequence[EvalSet], seed: int, folder: Path | None
 ) -> list[list[Episode]]:
     """Let an agent play the first tasks of each set; every episode is on disk before the next one ends."""
-    from stepopsd_agent.rollout.evaluation import chosen_tasks, play_set
+    from stepopsd_agent.rollout import chosen_tasks, play_set
 
     agents, failures = get(config.env.id).agents, Failures()
     counts = [one.count for one in sets]

@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 from stepopsd_agent.cli.checks import UsageError, settings_checked
 from stepopsd_agent.cli.common import episode_folder
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_agent.run.progress import progress
+from stepopsd_agent.run import progress
 from stepopsd_wrappers import Episode, ReplayReport, read_episodes, replay
 
 HELP = "play recorded episodes again and compare every observation"

@@ -13,8 +13,8 @@ from stepopsd_agent.cli.checks import check_alarms, checked_games, fresh_folder,
 from stepopsd_agent.cli.common import describe, load_run_policy, run_config, trained_policy
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.config import RunConfig, config_to_dict
-from stepopsd_agent.credit.base import CreditMethod
-from stepopsd_agent.run.files.atomic import write_bytes_atomic
+from stepopsd_agent.credit import CreditMethod
+from stepopsd_agent.run.files import write_bytes_atomic
 from stepopsd_agent.tasks import evaluation_sets, get
 
 HELP = "train a policy with GRPO and a credit method, or continue a run with --resume RUN"
@@ -60,8 +60,8 @@ def _train(
     config: RunConfig, name: str, method: CreditMethod, fields: dict[str, Any], out: Path, resumed: bool
 ) -> dict[str, Any]:
     """Begin or continue the run in ``out``; return its summary."""
-    from stepopsd_agent.run.files.model_folder import save_model
-    from stepopsd_agent.run.run import run_training
+    from stepopsd_agent.run import run_training
+    from stepopsd_agent.run.files import save_model
 
     # Not where the model came from: that folder may have changed or gone since the run began.
     start = out / ("base" if config.learner.lora.rank else "model")  # the base of an adapter has to stay

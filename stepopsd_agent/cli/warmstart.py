@@ -25,7 +25,7 @@ def run(settings: Namespace) -> int:
     config = run_config(settings)
     out = fresh_folder(settings.get("out"), "warmstart")
     with checked_games(config.env, *(one.env for one in evaluation_sets(config))):
-        from stepopsd_agent.run.warmstart import warmstart
+        from stepopsd_agent.run import warmstart
 
         # Loaded first: a model that cannot be loaded is reported before the expert plays for minutes.
         policy = None if config.model.path == "tiny" else load_run_policy(config)

@@ -1,44 +1,5 @@
 """The settings of a run, as dataclasses that YAML files and flags are made from."""
 
-from stepopsd_agent.config.alarms import AlarmConfig, AlarmsConfig
-from stepopsd_agent.config.environment import EnvConfig, EvalConfig
-from stepopsd_agent.config.learning import (
-    Attention,
-    CriticConfig,
-    LearnerConfig,
-    LoraConfig,
-    ScheduleConfig,
-    UpdateConfig,
-)
-from stepopsd_agent.config.limits import at_least, check_values
-from stepopsd_agent.config.run import (
-    HindsightConfig,
-    ModelConfig,
-    RolloutConfig,
-    RunConfig,
-    WarmstartConfig,
-    config_from_dict,
-    config_to_dict,
-)
+import lazy_loader
 
-__all__ = [
-    "AlarmConfig",
-    "AlarmsConfig",
-    "Attention",
-    "CriticConfig",
-    "EnvConfig",
-    "EvalConfig",
-    "HindsightConfig",
-    "LearnerConfig",
-    "LoraConfig",
-    "ModelConfig",
-    "RolloutConfig",
-    "RunConfig",
-    "ScheduleConfig",
-    "UpdateConfig",
-    "WarmstartConfig",
-    "at_least",
-    "check_values",
-    "config_from_dict",
-    "config_to_dict",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

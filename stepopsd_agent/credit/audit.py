@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent import ops
-from stepopsd_agent.batch.audit import AuditError, name_some
-from stepopsd_agent.batch.batch import Batch
-from stepopsd_agent.batch.spans import kind_masks
+from stepopsd_agent.batch import AuditError, Batch, kind_masks, name_some
 from stepopsd_agent.credit.base import Credit
 
 

@@ -42,8 +42,7 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent import ops
-from stepopsd_agent.batch import Batch
-from stepopsd_agent.batch.spans import SPANS, Span, span_mask
+from stepopsd_agent.batch import SPANS, Batch, Span, span_mask
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
 from stepopsd_agent.credit.grpo import GRPO
 from stepopsd_agent.credit.teacher_gap import LOGPROBS, gap, gap_weight, mixed

@@ -6,8 +6,8 @@ first success in batch order, and only failed attempts are shown one.
 
 from collections.abc import Sequence
 
-from stepopsd_agent.config.run import HindsightConfig, PeerFor
-from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.config import HindsightConfig, PeerFor
+from stepopsd_agent.models import Policy
 from stepopsd_wrappers import Episode
 
 OPEN, CLOSE = "<hindsight>\n", "</hindsight>\n"

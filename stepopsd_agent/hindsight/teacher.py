@@ -13,12 +13,10 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent import ops
-from stepopsd_agent.batch.batch import Batch, TopK
-from stepopsd_agent.batch.spans import kind_masks
-from stepopsd_agent.config.run import Position
-from stepopsd_agent.models.packed.logprobs import likeliest, sampled
-from stepopsd_agent.models.packed.packing import Branch, Tree
-from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.batch import Batch, TopK, kind_masks
+from stepopsd_agent.config import Position
+from stepopsd_agent.models import Scorer
+from stepopsd_agent.models.packed import Branch, Tree, likeliest, sampled
 
 Blocks = Sequence[Sequence[int]]
 """Ids of a hindsight block for each episode of a batch; an empty one leaves the context as it was."""

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from stepopsd_agent.config.run import HindsightConfig, WarmstartConfig
-from stepopsd_agent.hindsight.prompt import block_ids
+from stepopsd_agent.config import HindsightConfig, WarmstartConfig
+from stepopsd_agent.hindsight import block_ids
 from stepopsd_agent.learner.optimizers import make_optimizers
-from stepopsd_agent.models.packed.packing import Branch, Tree, pad_trees
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.rollout.demonstrations import Demonstration, Turn
+from stepopsd_agent.models import Policy
+from stepopsd_agent.models.packed import Branch, Tree, pad_trees
+from stepopsd_agent.rollout import Demonstration, Turn
 from stepopsd_wrappers import Episode
 
 

@@ -14,18 +14,14 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch.audit import audit
-from stepopsd_agent.batch.batch import Batch, Table, column_fields, owner
-from stepopsd_agent.batch.collate import sampled_steps
-from stepopsd_agent.config.run import HindsightConfig
-from stepopsd_agent.credit.base import MissingColumnError
-from stepopsd_agent.hindsight.prompt import hindsight_blocks
-from stepopsd_agent.hindsight.teacher import batch_logprobs, batch_topk
+from stepopsd_agent.batch import Batch, Table, audit, column_fields, owner, sampled_steps
+from stepopsd_agent.config import HindsightConfig
+from stepopsd_agent.credit import MissingColumnError
+from stepopsd_agent.hindsight import batch_logprobs, batch_topk, hindsight_blocks
 from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers
 from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.models import Policy, Scorer
 from stepopsd_wrappers import Episode
 
 Weights = dict[str, Tensor]

@@ -9,14 +9,11 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch
-from stepopsd_agent.batch.spans import place_in_step
-from stepopsd_agent.config.learning import Attention, CriticConfig
+from stepopsd_agent.batch import Batch, place_in_step
+from stepopsd_agent.config import Attention, CriticConfig
 from stepopsd_agent.learner.optimizer_state import load_optimizer, optimizer_tensors
-from stepopsd_agent.models.packed.attention import pack_states
-from stepopsd_agent.models.packed.packing import pack_rows
-from stepopsd_agent.models.packed.token_budget import TokenBudget, Tokens, in_parts
-from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models import Policy
+from stepopsd_agent.models.packed import TokenBudget, Tokens, in_parts, pack_rows, pack_states
 
 
 class Critic:

@@ -6,8 +6,7 @@ Token weights come from the whole mini-batch on every process, so the sum is wha
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-from torch import distributed as dist
+from torch import Tensor, distributed as dist
 from torch.distributed import ProcessGroup
 
 

@@ -6,12 +6,11 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch.batch import Batch
-from stepopsd_agent.credit.base import MissingColumnError
-from stepopsd_agent.hindsight.teacher import step_ranges
-from stepopsd_agent.models.packed.packing import Branch, Tree
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit import MissingColumnError
+from stepopsd_agent.hindsight import step_ranges
+from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.models.packed import Branch, Tree
 from stepopsd_wrappers import Episode
 
 OPEN = "<think>Now there is enough information to answer.</think><answer>"

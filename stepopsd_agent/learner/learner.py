@@ -13,15 +13,12 @@ from torch.distributed import ProcessGroup
 
 from stepopsd_agent.batch import Batch, TopK
 from stepopsd_agent.config import UpdateConfig, check_values
-from stepopsd_agent.credit.base import Credit, DistributionTerm
-from stepopsd_agent.hindsight.teacher import batch_logprobs
+from stepopsd_agent.credit import Credit, DistributionTerm
+from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner.distributed import own_share, sum_gradients, sum_values
 from stepopsd_agent.learner.optimizers import MasterWeights, make_optimizers
-from stepopsd_agent.models.packed.logprobs import LogprobReader
-from stepopsd_agent.models.packed.packing import pack_rows
-from stepopsd_agent.models.packed.token_budget import TokenBudget, in_parts
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.models.packed import LogprobReader, TokenBudget, in_parts, pack_rows
 from stepopsd_agent.ops import losses
 
 _ELSEWHERE = {

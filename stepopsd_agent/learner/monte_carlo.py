@@ -13,12 +13,9 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch.batch import Batch
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.rollout.grouping import valid_episodes
-from stepopsd_agent.rollout.language_model import Backend, rollout
-from stepopsd_agent.rollout.playing import Attempt, begin
-from stepopsd_agent.rollout.sampling import SamplingParams
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.models import Policy
+from stepopsd_agent.rollout import Attempt, Backend, SamplingParams, begin, rollout, valid_episodes
 from stepopsd_wrappers import Episode, PromptSnapshot
 from stepopsd_wrappers.text_history import text_history
 

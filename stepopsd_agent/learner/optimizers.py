@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models import Policy
 
 _HALF = (torch.float16, torch.bfloat16)
 

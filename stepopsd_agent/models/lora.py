@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from stepopsd_agent.config.learning import LoraConfig
+from stepopsd_agent.config import LoraConfig
 
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer

@@ -22,8 +22,7 @@ from transformers import (
 from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as transformers_logging
 
-from stepopsd_agent.config.learning import LoraConfig
-from stepopsd_agent.config.run import Chat, Dtype
+from stepopsd_agent.config import Chat, Dtype, LoraConfig
 from stepopsd_agent.models.lora import add_adapter, merged_weights, switched_off
 from stepopsd_agent.models.prompt_format import PromptFormat, encode, make_format
 from stepopsd_agent.models.scoring import ScoringModel

@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from stepopsd_agent.config.run import Chat
+from stepopsd_agent.config import Chat
 from stepopsd_wrappers.text_history import MARKER
 
 _SENTINEL = "@@stepopsd-assistant@@"

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from stepopsd_agent.config.learning import Attention
+from stepopsd_agent.config import Attention
 from stepopsd_agent.models.packed.attention import NAME, pack_states
 from stepopsd_agent.models.packed.logprobs import LogprobReader, read_out, sampled
 from stepopsd_agent.models.packed.packing import Pack, Tree, pack_trees, pad_trees, split_tree

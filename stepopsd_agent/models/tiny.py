@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from stepopsd_agent.config.run import ModelConfig
+from stepopsd_agent.config import ModelConfig
 from stepopsd_agent.models.policy import Policy, weight_type
 from stepopsd_agent.models.prompt_format import make_format
 from stepopsd_agent.models.tiny_tokenizer import END, FindNames, numbered, train_tokenizer

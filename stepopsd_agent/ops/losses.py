@@ -12,7 +12,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from stepopsd_agent.config.learning import Aggregation
+from stepopsd_agent.config import Aggregation
 
 MAX_LOG_RATIO = 20.0
 """Log-ratios are clamped to this before `exp`, so that one odd token cannot make the loss infinite."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.sampling import SamplingParams, Stops, choose
 
 

@@ -12,8 +12,8 @@ import gymnasium as gym
 import numpy as np
 
 from stepopsd_agent.rollout.playing import Attempt, Failures, begin, step_recorded
-from stepopsd_agent.tasks.agents.expert import Expert
-from stepopsd_agent.tasks.registry import spec_of
+from stepopsd_agent.tasks import spec_of
+from stepopsd_agent.tasks.agents import Expert
 from stepopsd_wrappers import Episode, ParseResponse, find_wrapper, recorder
 from stepopsd_wrappers.parse_response import ResponseFormat
 

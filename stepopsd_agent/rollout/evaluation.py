@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
-from stepopsd_agent.config.run import RunConfig
-from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.config import RunConfig
+from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.language_model import Backend, rollout
 from stepopsd_agent.rollout.playing import Attempt, OnEpisode
 from stepopsd_agent.rollout.sampling import SamplingParams
-from stepopsd_agent.tasks.base import EvalSet
-from stepopsd_agent.tasks.make import make_stack, task_ids
-from stepopsd_agent.tasks.registry import evaluation_sets
+from stepopsd_agent.tasks import EvalSet, evaluation_sets, make_stack, task_ids
 from stepopsd_wrappers import Episode
 
 EVAL_SEED = 1_000_000

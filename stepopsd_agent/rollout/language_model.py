@@ -7,7 +7,7 @@ from typing import Protocol
 import gymnasium as gym
 import numpy as np
 
-from stepopsd_agent.models.policy import Policy
+from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.decoder import Decoder, Sampled
 from stepopsd_agent.rollout.playing import Attempt, OnEpisode, Response, Slot, play
 from stepopsd_agent.rollout.sampling import SamplingParams, noise

@@ -10,7 +10,7 @@ from typing import Any, Protocol, SupportsFloat
 
 import gymnasium as gym
 
-from stepopsd_agent.tasks.agents.base import Agent
+from stepopsd_agent.tasks.agents import Agent
 from stepopsd_wrappers import Episode, PromptSnapshot, StepTokens, recorder
 from stepopsd_wrappers.text_history import text_history
 

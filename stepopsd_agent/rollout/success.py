@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepopsd_agent.ops.intervals import proportion
+from stepopsd_agent.ops import proportion
 from stepopsd_agent.rollout.grouping import valid_episodes
 from stepopsd_envs.manifest import fingerprint
 from stepopsd_wrappers import Episode

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from stepopsd_agent.config.alarms import AlarmConfig, AlarmsConfig, Consequence
+from stepopsd_agent.config import AlarmConfig, AlarmsConfig, Consequence
 
 BELOW = frozenset({"credit", "short"})
 """Alarms that are raised by small values; the others by large ones."""

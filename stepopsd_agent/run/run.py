@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stepopsd_agent.config.run import RunConfig
-from stepopsd_agent.credit.base import CreditMethod
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.rollout.evaluation import evaluate_policy
-from stepopsd_agent.rollout.playing import EnvironmentDownError
-from stepopsd_agent.rollout.success import joined, success_table
+from stepopsd_agent.config import RunConfig
+from stepopsd_agent.credit import CreditMethod
+from stepopsd_agent.models import Policy
+from stepopsd_agent.rollout import EnvironmentDownError, evaluate_policy, joined, success_table
 from stepopsd_agent.run.alarms import stopping
+from stepopsd_agent.run.display import Progress, progress
 from stepopsd_agent.run.files.atomic import write_json_atomic
 from stepopsd_agent.run.files.checkpoint import (
     CheckpointError,
@@ -29,7 +28,6 @@ from stepopsd_agent.run.files.metrics_log import MetricsLog
 from stepopsd_agent.run.files.model_folder import save_model
 from stepopsd_agent.run.interruption import interruptible
 from stepopsd_agent.run.planning.first_update import first_update, in_words
-from stepopsd_agent.run.progress import Progress, progress
 from stepopsd_agent.run.provenance import environment_facts
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors

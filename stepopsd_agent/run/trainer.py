@@ -15,29 +15,24 @@ from torch.distributed import ProcessGroup
 
 from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.credit.audit import audit_credit
-from stepopsd_agent.credit.base import Credit, CreditMethod, linear_decay, scaled
-from stepopsd_agent.hindsight.teacher import gap_metrics
-from stepopsd_agent.learner.columns import Cost, fill
-from stepopsd_agent.learner.critic import Critic
-from stepopsd_agent.learner.learner import Learner
-from stepopsd_agent.learner.monte_carlo import FreshAttempts
-from stepopsd_agent.learner.optimizers import learning_rate_factor
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
-from stepopsd_agent.rollout.grouping import (
+from stepopsd_agent.credit import Credit, CreditMethod, audit_credit, linear_decay, scaled
+from stepopsd_agent.hindsight import gap_metrics
+from stepopsd_agent.learner import Cost, Critic, FreshAttempts, Learner, fill, learning_rate_factor
+from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.rollout import (
+    Backend,
+    Failures,
+    SamplingParams,
     episode_metrics,
     group_ids,
     groups,
     mixed_groups,
     repetition_metrics,
+    rollout,
     sampled_tokens,
     valid_episodes,
     whole_groups,
 )
-from stepopsd_agent.rollout.language_model import Backend, rollout
-from stepopsd_agent.rollout.playing import Failures
-from stepopsd_agent.rollout.sampling import SamplingParams
 from stepopsd_agent.run.alarms import AlarmState, update_alarms
 from stepopsd_agent.tasks import data_identity, get, make_stack
 from stepopsd_wrappers import Episode

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stepopsd_agent.learner.optimizer_state import load_optimizer, optimizer_tensors
+from stepopsd_agent.learner import load_optimizer, optimizer_tensors
 from stepopsd_agent.run.alarms import AlarmState
 from stepopsd_agent.run.trainer import Counters, Trainer
 

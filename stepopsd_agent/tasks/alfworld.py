@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from stepopsd_agent.config.environment import EnvConfig
-from stepopsd_agent.config.limits import at_least
-from stepopsd_agent.models.tiny_tokenizer import numbered
+from stepopsd_agent.config import EnvConfig, at_least
+from stepopsd_agent.models import numbered
 from stepopsd_agent.tasks.agents import ExpertAgent, OracleAgent, RandomAgent
 from stepopsd_agent.tasks.agents.expert import AlfworldExpert
 from stepopsd_agent.tasks.base import EvalSet, TaskSpec

@@ -6,9 +6,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from stepopsd_agent.config.environment import EnvConfig, EvalConfig
-from stepopsd_agent.config.limits import at_least
-from stepopsd_agent.models.tiny_tokenizer import FindNames, numbered
+from stepopsd_agent.config import EnvConfig, EvalConfig, at_least
+from stepopsd_agent.models import FindNames, numbered
 from stepopsd_agent.tasks.agents import Agent, RandomAgent
 from stepopsd_agent.tasks.agents.expert import MakeExpert
 from stepopsd_wrappers.parse_response import ResponseFormat

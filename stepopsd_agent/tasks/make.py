@@ -2,7 +2,7 @@
 
 import gymnasium as gym
 
-from stepopsd_agent.config.environment import EnvConfig
+from stepopsd_agent.config import EnvConfig
 from stepopsd_agent.tasks.registry import get, response_format
 from stepopsd_agent.tasks.settings import env_arguments
 from stepopsd_wrappers import RecordEpisode, make_text_env

@@ -12,8 +12,7 @@ from pkgutil import resolve_name
 import gymnasium as gym
 
 import stepopsd_envs  # noqa: F401  # registers its environments with Gymnasium
-from stepopsd_agent.config.environment import EnvConfig
-from stepopsd_agent.config.run import RunConfig
+from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.tasks.base import EvalSet, TaskSpec
 from stepopsd_wrappers.parse_response import ResponseFormat
 

@@ -8,9 +8,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from stepopsd_agent.config.environment import EnvConfig
-from stepopsd_agent.config.limits import at_least
-from stepopsd_agent.models.tiny_tokenizer import capitalised
+from stepopsd_agent.config import EnvConfig, at_least
+from stepopsd_agent.models import capitalised
 from stepopsd_agent.tasks.agents import ExpertAgent, OracleAgent
 from stepopsd_agent.tasks.agents.random_search import RandomSearcher
 from stepopsd_agent.tasks.base import EvalSet, TaskSpec

@@ -11,7 +11,7 @@ import gymnasium as gym
 from docstring_parser import parse as parse_docstring
 from gymnasium.envs.registration import load_env_creator
 
-from stepopsd_agent.config.environment import EnvConfig, EvalConfig
+from stepopsd_agent.config import EnvConfig, EvalConfig
 from stepopsd_agent.tasks.registry import get
 
 _PLAIN = (str, int, float, bool, type(None))

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.alfworld import speed as env_speed
-from benchmarks.alfworld import speed_parts
+from benchmarks.alfworld import speed as env_speed, speed_parts
 from benchmarks.alfworld.speed import TARGETS, beside_textworld, index, main, part, table
 from stepopsd_envs.alfworld.export import export_game
 from stepopsd_envs.alfworld.generator import generate_game

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.report import credit_methods, pages
 from benchmarks.report.docstrings import attributes, markdown, prose, row
 from stepopsd_agent import credit
+from stepopsd_agent.credit import registry
 
 FILE = '''
 """Thirds (arXiv 1234.56789): a third of `grpo` in <odd> *text*.
@@ -91,7 +92,7 @@ It is a test's.
 @pytest.fixture
 def with_thirds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The page once a file outside the package has registered a method; the registry is restored."""
-    monkeypatch.setattr(credit, "_ENTRIES", dict(credit._ENTRIES))
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "someones_thirds.py").write_text(FILE)
     __import__("someones_thirds")

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.learner import gpu_update
 from benchmarks.learner.gpu_update import Bench
-from stepopsd_agent.run.planning.plan import Lengths
+from stepopsd_agent.run.planning import Lengths
 
 LENGTHS = Lengths(first=30, further=20, response=6, steps=3, block=4)
 

@@ -2,8 +2,7 @@
 
 import json
 
-from benchmarks.report import credit_methods
-from benchmarks.report import pages as report
+from benchmarks.report import credit_methods, pages as report
 from benchmarks.report.parts import MOVED, exists, module_of
 
 

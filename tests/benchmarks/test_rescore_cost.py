@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks.learner import rescore_cost
-from stepopsd_agent.hindsight.teacher import batch_logprobs
-from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.hindsight import batch_logprobs
+from stepopsd_agent.models import Scorer
 from tests.agent.learner.test_learner import batch_for
 from tests.helpers.models import tiny
 

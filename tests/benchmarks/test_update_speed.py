@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.learner import update_speed
-from stepopsd_agent.rollout.grouping import groups
+from stepopsd_agent.rollout import groups
 from stepopsd_agent.tasks import make_stack
 
 SIZES = {"steps": 4, "tasks": 2, "group_size": 4, "demonstrations": 1, "updates": 3}

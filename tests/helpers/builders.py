@@ -9,8 +9,7 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from stepopsd_agent.batch import KINDS, Batch, Tokens, TopK, batch_from_lists
-from stepopsd_agent.batch.collate import Row
+from stepopsd_agent.batch import KINDS, Batch, Row, Tokens, TopK, batch_from_lists
 
 Layout = Literal["transcript", "window"]
 PROMPT = 2

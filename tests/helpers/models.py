@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 
 from stepopsd_agent.config import ModelConfig
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.tiny import tiny_policy
+from stepopsd_agent.models import Policy, tiny_policy
 
 DType = Literal["auto", "float32", "bfloat16", "float64"]
 

@@ -16,16 +16,19 @@ import torch
 from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
 from stepopsd_agent.config import HindsightConfig, ModelConfig, RunConfig, WarmstartConfig, config_from_dict
-from stepopsd_agent.hindsight.prompt import hindsight_words
-from stepopsd_agent.learner.cloning import clone, examples
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.tiny import tiny_policy
-from stepopsd_agent.rollout.demonstrations import Demonstration, demonstrate, pieces
-from stepopsd_agent.rollout.grouping import mixed_groups
-from stepopsd_agent.rollout.language_model import rollout
-from stepopsd_agent.rollout.playing import Attempt
-from stepopsd_agent.rollout.sampling import SamplingParams
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.hindsight import hindsight_words
+from stepopsd_agent.learner import clone, examples
+from stepopsd_agent.models import Policy, tiny_policy
+from stepopsd_agent.rollout import (
+    Attempt,
+    Demonstration,
+    SamplingParams,
+    demonstrate,
+    mixed_groups,
+    pieces,
+    rollout,
+)
+from stepopsd_agent.run import Trainer
 from stepopsd_agent.tasks import make_stack, task_ids
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-from stepopsd_agent.run.files.metrics_log import read_rows
+from stepopsd_agent.run.files import read_rows
 from stepopsd_agent.tasks import constructor_settings, registry
 from stepopsd_envs.testing import check_text_env
 from tests.helpers.command_line import refusal, run

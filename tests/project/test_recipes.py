@@ -10,7 +10,7 @@ from stepopsd_agent import credit
 from stepopsd_agent.cli.common import config_of
 from stepopsd_agent.cli.main import parse
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.run.planning.model_shape import KNOWN
+from stepopsd_agent.run.planning.shapes import KNOWN
 
 FOLDER = Path(__file__).parents[2] / "configs" / "paper"
 RECIPES = sorted(FOLDER.glob("*.yaml"))

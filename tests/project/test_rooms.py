@@ -114,6 +114,25 @@ def private_names(root: Path = ROOT) -> list[str]:
     return wrong
 
 
+def past_the_door(root: Path = ROOT) -> list[str]:
+    """Places that import a name from a file of another room; the room itself exports what others use."""
+    return [
+        f"{path.relative_to(root)}:{line} imports {name} from {module}"
+        for path in sources(root)
+        for module, name, line in _from_imports(path)
+        if module.startswith("stepopsd_agent.")
+        and module.split(".")[1] != path.relative_to(root).parts[1]
+        and (root / (module.replace(".", "/") + ".py")).is_file()
+        and module.split(".")[1] in FLOOR
+    ]
+
+
+def _from_imports(path: Path) -> Iterator[tuple[str, str, int]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((node.module, alias.name, node.lineno) for alias in node.names)
+
+
 def _is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
@@ -150,14 +169,24 @@ def test_private_names_stay_in_their_file() -> None:
     assert not private_names()
 
 
+def test_rooms_export_what_others_use() -> None:
+    """Other rooms, benchmarks and examples import from the room, and need not know its files.
+
+    The command line is an end: nobody builds on it but its own start.
+    """
+    assert not [place for place in past_the_door() if "stepopsd_agent.cli." not in place]
+
+
 @pytest.mark.parametrize("room", sorted(FLOOR))
 def test_rooms_say_what_they_are_for_and_export_what_is_there(room: str) -> None:
-    """One sentence, and names that can be had."""
+    """One sentence, and names that can be had: a file of the same name would hide one once imported."""
     module = importlib.import_module(f"stepopsd_agent.{room}")
     first = (module.__doc__ or "").partition("\n\n")[0]
     assert first.endswith(".") and len(first) > 40
+    files = {path.stem for path in (AGENT / room).iterdir()}
     for name in getattr(module, "__all__", ()):
         assert getattr(module, name) is not None, f"{room} exports {name}, which is not there"
+        assert name not in files
     with pytest.raises(AttributeError):
         _ = module.no_such_name
 
@@ -204,3 +233,11 @@ def test_a_private_name_used_elsewhere_is_seen(lines: str, tmp_path: Path) -> No
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "planted.py").write_text(lines, encoding="utf-8")
     assert len(private_names(tmp_path)) == 1
+
+
+def test_a_name_taken_from_a_file_of_another_room_is_seen(tmp_path: Path) -> None:
+    """It should be imported from the room."""
+    for file in ("stepopsd_agent/batch/spans.py", "benchmarks/planted.py"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text("from stepopsd_agent.batch.spans import Span", encoding="utf-8")
+    assert past_the_door(tmp_path) == ["benchmarks/planted.py:1 imports Span from stepopsd_agent.batch.spans"]

@@ -6,8 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from stepopsd_wrappers import Episode, EpisodeFormatError, Step, StepTokens
 from stepopsd_wrappers.plain_json import dump_line, load_line

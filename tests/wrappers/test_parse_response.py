@@ -2,8 +2,7 @@
 
 import gymnasium as gym
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from stepopsd_wrappers import ParsedResponse, ParseResponse, parse_response
 from tests.helpers.text_env import make_env

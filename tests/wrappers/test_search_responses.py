@@ -2,10 +2,9 @@
 
 import gymnasium as gym
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from stepopsd_agent.rollout.language_model import action_tokens
+from stepopsd_agent.rollout import action_tokens
 from stepopsd_envs.search_qa import protocol
 from stepopsd_wrappers import ParseResponse, parse_response
 from tests.helpers.models import tiny

@@ -2,8 +2,7 @@
 
 import gymnasium as gym
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from stepopsd_wrappers import ParseResponse, TextHistory
 from stepopsd_wrappers.text_history import MARKER, turn

@@ -1,1 +1,5 @@
 """Scoring without padding: rows and branches packed into one sequence."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """Files of a run: checkpoints, rows of metrics, model folders, pictures."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from stepopsd_agent.models.policy import ModelFolderError, Policy
+from stepopsd_agent.models import ModelFolderError, Policy
 from stepopsd_agent.run.files.atomic import naming, sync_folder, write_json_atomic
 
 

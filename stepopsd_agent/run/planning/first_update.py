@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from stepopsd_agent.hindsight.prompt import hindsight_blocks
+from stepopsd_agent.hindsight import hindsight_blocks
 from stepopsd_agent.run.planning.device_speed import measured_rates
 from stepopsd_agent.run.planning.lengths import played_lengths
-from stepopsd_agent.run.planning.model_shape import shape_of
 from stepopsd_agent.run.planning.plan import SHARE_OF_RATE, memory_by_part, seconds_by_part, tokens_by_part
+from stepopsd_agent.run.planning.shapes import shape_of
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_wrappers import Episode
 

@@ -9,8 +9,8 @@ import gymnasium as gym
 from transformers import AutoTokenizer
 
 from stepopsd_agent.config import EnvConfig, RunConfig
-from stepopsd_agent.hindsight.prompt import CLOSE, OPEN, PEER_CLOSE, PEER_OPEN, outcome_text
-from stepopsd_agent.rollout.demonstrations import Demonstration, demonstrate
+from stepopsd_agent.hindsight import CLOSE, OPEN, PEER_CLOSE, PEER_OPEN, outcome_text
+from stepopsd_agent.rollout import Demonstration, demonstrate
 from stepopsd_agent.run.planning.plan import Lengths
 from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_envs.manifest import GamesNotFoundError

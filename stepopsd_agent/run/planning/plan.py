@@ -6,10 +6,9 @@ in every hindsight block and all passes full, takes that much.
 
 from dataclasses import dataclass
 
-from stepopsd_agent.config.run import RunConfig
-from stepopsd_agent.models.packed.logprobs import CHUNK_BYTES
-from stepopsd_agent.models.packed.token_budget import START
-from stepopsd_agent.run.planning.model_shape import Shape
+from stepopsd_agent.config import RunConfig
+from stepopsd_agent.models.packed import CHUNK_BYTES, START
+from stepopsd_agent.run.planning.shapes import Shape
 
 SHARE_OF_RATE = 0.4
 """Share of the measured matmul rate that forward and backward passes are expected to reach."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.models.policy import weight_type
+from stepopsd_agent.models import weight_type
+from stepopsd_agent.run.display import duration
 from stepopsd_agent.run.planning.device_speed import measured_rates
 from stepopsd_agent.run.planning.lengths import expected_lengths
-from stepopsd_agent.run.planning.model_shape import Shape, model_shape
 from stepopsd_agent.run.planning.plan import (
     SHARE_OF_RATE,
     Lengths,
@@ -18,7 +18,7 @@ from stepopsd_agent.run.planning.plan import (
     seconds_by_part,
     tokens_by_part,
 )
-from stepopsd_agent.run.progress import duration
+from stepopsd_agent.run.planning.shapes import Shape, model_shape
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,5 @@
 """Agents: anything that turns an observation into an action."""
 
-from stepopsd_agent.tasks.agents.base import Agent
-from stepopsd_agent.tasks.agents.expert import ExpertAgent
-from stepopsd_agent.tasks.agents.oracle import OracleAgent
-from stepopsd_agent.tasks.agents.random import RandomAgent
+import lazy_loader
 
-__all__ = ["Agent", "ExpertAgent", "OracleAgent", "RandomAgent"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

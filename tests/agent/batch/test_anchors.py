@@ -1,13 +1,12 @@
 """Which observations count as the same place."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import collate
 from stepopsd_agent.batch.anchors import similar_anchors
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.run import Trainer
 from tests.agent.batch.test_batch import episode, tokens
 from tests.helpers.builders import steady
 from tests.helpers.runs import run_config, taught

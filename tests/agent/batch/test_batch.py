@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from stepopsd_agent.batch import KINDS, audit, batch_from_lists, collate, column_fields, owner
-from stepopsd_agent.batch.collate import Row
+from stepopsd_agent.batch import KINDS, Row, audit, batch_from_lists, collate, column_fields, owner
 from stepopsd_agent.learner import columns as learner_columns
 from stepopsd_envs.step_info import text_hash
 from stepopsd_wrappers import Episode, Step, StepTokens

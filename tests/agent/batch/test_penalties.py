@@ -2,8 +2,7 @@
 
 import torch
 
-from stepopsd_agent.batch import Batch, batch_from_lists, penalise_invalid
-from stepopsd_agent.batch.collate import Row
+from stepopsd_agent.batch import Batch, Row, batch_from_lists, penalise_invalid
 
 
 def batch() -> Batch:

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from stepopsd_agent.batch import place_in_step, span_mask
-from stepopsd_agent.rollout.language_model import action_tokens
+from stepopsd_agent.rollout import action_tokens
 from tests.helpers.builders import Attempt, build, by_step, padded, random_batch, steady, turn
 from tests.helpers.models import tiny
 

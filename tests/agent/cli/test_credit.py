@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stepopsd_agent import credit
-from stepopsd_agent.run.score_records import grouped
+from stepopsd_agent.run.scored_records import grouped
 from stepopsd_wrappers import read_episodes
 from tests.agent.batch.test_batch import episode, two_steps
 from tests.helpers.command_line import TINY, record, refusal, run

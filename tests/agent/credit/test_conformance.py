@@ -11,14 +11,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, Episodes, Steps, Tokens
-from stepopsd_agent.credit.audit import audit_credit
-from stepopsd_agent.credit.base import Claim, CreditMethod, LossTerm, scaled
+from stepopsd_agent.credit import CreditMethod, LossTerm, audit_credit, scaled
+from stepopsd_agent.credit.base import Claim
 from tests.helpers.builders import (
     Attempt,
     Layout,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from stepopsd_agent import credit
-from stepopsd_agent.run.files.metrics_log import read_rows
+from stepopsd_agent.credit import registry
+from stepopsd_agent.run.files import read_rows
 from tests.helpers.command_line import record, refusal, run
 from tests.helpers.runs import stepopsd, train_arguments
 
@@ -49,7 +50,7 @@ credit.register("valid_steps", "someones_method:ValidSteps")
 @pytest.fixture
 def own_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The file, imported; the registry is as before afterwards."""
-    monkeypatch.setattr(credit, "_ENTRIES", dict(credit._ENTRIES))
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "someones_method.py").write_text(FILE)
     __import__("someones_method")

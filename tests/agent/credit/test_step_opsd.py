@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from stepopsd_agent import credit
-from stepopsd_agent.credit.audit import audit_credit
-from stepopsd_agent.credit.base import Credit
+from stepopsd_agent.credit import Credit, audit_credit
 from tests.helpers.builders import Attempt, build, by_step, random_batch, steady, turn
 
 LN3 = math.log(3)

@@ -9,8 +9,7 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.audit import audit_credit
-from stepopsd_agent.credit.base import DistributionTerm, LossTerm
+from stepopsd_agent.credit import DistributionTerm, LossTerm, audit_credit
 from tests.helpers.builders import Attempt, build, by_step, turn
 
 LN3 = math.log(3)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from stepopsd_agent.hindsight.teacher import gap_metrics
+from stepopsd_agent.hindsight import gap_metrics
 from tests.helpers.builders import Attempt, build, padded, permuted, random_batch, turn
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from stepopsd_agent.config import HindsightConfig
-from stepopsd_agent.hindsight.prompt import block_ids, choose_peers, cut_middle, hindsight_blocks
+from stepopsd_agent.hindsight import block_ids, choose_peers, hindsight_blocks
+from stepopsd_agent.hindsight.prompt import cut_middle
 from stepopsd_wrappers import Episode, Step
 from tests.helpers.models import tiny
 

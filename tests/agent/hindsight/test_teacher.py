@@ -8,15 +8,13 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, TopK
-from stepopsd_agent.config.run import Position
-from stepopsd_agent.credit.base import Credit
-from stepopsd_agent.hindsight.prompt import choose_peers
-from stepopsd_agent.hindsight.teacher import batch_logprobs, batch_topk
-from stepopsd_agent.learner.learner import Learner
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.config import Position
+from stepopsd_agent.credit import Credit
+from stepopsd_agent.hindsight import batch_logprobs, batch_topk, choose_peers
+from stepopsd_agent.learner import Learner
+from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.ops import losses
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.run import Trainer
 from tests.agent.learner.test_learner import batch_for
 from tests.helpers.models import tiny
 from tests.helpers.runs import run_config, taught

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from stepopsd_agent.config import HindsightConfig, WarmstartConfig
-from stepopsd_agent.learner.cloning import Example, clone, clone_loss, examples, make_batches
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.rollout.demonstrations import Demonstration, demonstrate
+from stepopsd_agent.learner import Example, clone, clone_loss, examples
+from stepopsd_agent.learner.cloning import make_batches
+from stepopsd_agent.models import Policy
+from stepopsd_agent.rollout import Demonstration, demonstrate
 from stepopsd_agent.tasks import make_stack, task_ids
 from tests.helpers.runs import fresh, run_config
 

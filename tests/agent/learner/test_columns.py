@@ -11,18 +11,22 @@ import torch
 from stepopsd_agent import credit
 from stepopsd_agent.batch import AuditError, Batch, collate
 from stepopsd_agent.config import HindsightConfig
-from stepopsd_agent.credit.base import MissingColumnError
-from stepopsd_agent.hindsight.prompt import hindsight_blocks
-from stepopsd_agent.hindsight.teacher import batch_logprobs
-from stepopsd_agent.learner.columns import Cost, check_recorded, fill, recorded_columns
-from stepopsd_agent.learner.critic import Critic
+from stepopsd_agent.credit import MissingColumnError
+from stepopsd_agent.hindsight import batch_logprobs, hindsight_blocks
+from stepopsd_agent.learner import (
+    Cost,
+    Critic,
+    FreshAttempts,
+    check_recorded,
+    fill,
+    monte_carlo_values,
+    recorded_columns,
+)
 from stepopsd_agent.learner.gold_answers import OPEN, gold_answer_logprobs
-from stepopsd_agent.learner.monte_carlo import FreshAttempts, MonteCarlo, monte_carlo_values
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
-from stepopsd_agent.rollout.language_model import rollout
-from stepopsd_agent.rollout.playing import Attempt
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.learner.monte_carlo import MonteCarlo
+from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.rollout import Attempt, rollout
+from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_wrappers import Episode

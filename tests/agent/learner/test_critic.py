@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from stepopsd_agent.config import CriticConfig
-from stepopsd_agent.learner.critic import Critic
-from stepopsd_agent.models.packed.token_budget import TokenBudget
+from stepopsd_agent.learner import Critic
+from stepopsd_agent.models.packed import TokenBudget
 from tests.agent.learner.test_learner import batch_for
 from tests.helpers.builders import permuted
 from tests.helpers.models import tiny

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import distributed as dist
 
+from stepopsd_agent.learner import Learner
 from stepopsd_agent.learner.distributed import own_share
-from stepopsd_agent.learner.learner import Learner
 from tests.agent.learner.test_learner import batch_for, credit_for
 from tests.helpers.models import tiny
 

@@ -10,11 +10,10 @@ import torch
 
 from stepopsd_agent.batch import Batch, batch_from_lists
 from stepopsd_agent.config import LoraConfig
-from stepopsd_agent.credit.base import Credit
-from stepopsd_agent.hindsight.teacher import batch_logprobs
-from stepopsd_agent.learner.learner import Learner
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.credit import Credit
+from stepopsd_agent.hindsight import batch_logprobs
+from stepopsd_agent.learner import Learner
+from stepopsd_agent.models import Policy, Scorer
 from tests.helpers.models import DType, tiny
 
 STEP = {"reward": 0.0, "anchor": 0, "state": 0, "valid": True, "kind": 1}

@@ -3,9 +3,8 @@
 import pytest
 
 from stepopsd_agent.config import ModelConfig
-from stepopsd_agent.learner.optimizers import learning_rate_factor, make_optimizers
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.tiny import tiny_policy
+from stepopsd_agent.learner import learning_rate_factor, make_optimizers
+from stepopsd_agent.models import Policy, tiny_policy
 
 
 @pytest.fixture

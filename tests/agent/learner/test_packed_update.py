@@ -10,10 +10,10 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 from stepopsd_agent.batch import TopK
 from stepopsd_agent.config import Attention, LoraConfig
-from stepopsd_agent.credit.base import DistributionTerm
-from stepopsd_agent.learner.learner import Learner
+from stepopsd_agent.credit import DistributionTerm
+from stepopsd_agent.learner import Learner
+from stepopsd_agent.models import Policy
 from stepopsd_agent.models.packed import logprobs as output_layer
-from stepopsd_agent.models.policy import Policy
 from stepopsd_agent.ops import losses
 from tests.agent.learner.test_learner import batch_for, credit_for, gradients
 from tests.helpers.models import crowded, tiny

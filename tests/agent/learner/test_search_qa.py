@@ -9,15 +9,18 @@ import gymnasium as gym
 import pytest
 
 from stepopsd_agent import credit
-from stepopsd_agent.models.policy import Policy, load_policy
-from stepopsd_agent.rollout.language_model import rollout
-from stepopsd_agent.rollout.playing import FAILURE_LIMIT, Attempt, EnvironmentDownError, play_agent
-from stepopsd_agent.rollout.sampling import SamplingParams
-from stepopsd_agent.rollout.success import success_table
-from stepopsd_agent.run.files.checkpoint import latest_checkpoint, load_checkpoint
-from stepopsd_agent.run.files.metrics_log import read_rows
-from stepopsd_agent.run.run import Interrupted, Run
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.models import Policy, load_policy
+from stepopsd_agent.rollout import (
+    Attempt,
+    EnvironmentDownError,
+    SamplingParams,
+    play_agent,
+    rollout,
+    success_table,
+)
+from stepopsd_agent.rollout.playing import FAILURE_LIMIT
+from stepopsd_agent.run import Interrupted, Run, Trainer
+from stepopsd_agent.run.files import latest_checkpoint, load_checkpoint, read_rows
 from stepopsd_agent.tasks import get, make_plain_env, make_stack, task_ids
 from stepopsd_envs.search_qa import protocol
 from stepopsd_envs.search_qa.env import SearchQAEnv

@@ -4,11 +4,10 @@ from typing import get_args
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
-from stepopsd_agent.config.learning import Aggregation
+from stepopsd_agent.config import Aggregation
 from stepopsd_agent.ops import losses
 from tests.helpers.builders import padded, random_batch, steady
 

@@ -5,16 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stepopsd_agent.models.packed.attention import (
-    Flex,
-    Segments,
-    attend,
-    block_mask,
-    intervals,
-    make_plan,
-    pack_states,
-)
-from stepopsd_agent.models.packed.packing import Piece, Tree, pack_trees
+from stepopsd_agent.models.packed import Tree, pack_states
+from stepopsd_agent.models.packed.attention import Flex, Segments, attend, block_mask, intervals, make_plan
+from stepopsd_agent.models.packed.packing import Piece, pack_trees
 from tests.helpers.models import tiny
 
 LIKE = torch.empty(0, dtype=torch.float64)

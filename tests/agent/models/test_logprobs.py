@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent.config import Attention
-from stepopsd_agent.hindsight.teacher import batch_logprobs
-from stepopsd_agent.learner.learner import Learner
-from stepopsd_agent.models.packed import logprobs as output_layer
-from stepopsd_agent.models.packed.logprobs import chunk_places, likeliest, read_out, sampled
-from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.hindsight import batch_logprobs
+from stepopsd_agent.learner import Learner
+from stepopsd_agent.models import Scorer
+from stepopsd_agent.models.packed import likeliest, logprobs as output_layer, sampled
+from stepopsd_agent.models.packed.logprobs import chunk_places, read_out
 from tests.agent.learner.test_learner import batch_for, credit_for
 from tests.helpers.models import tiny
 

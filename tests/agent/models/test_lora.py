@@ -9,8 +9,8 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.config import LoraConfig
-from stepopsd_agent.models.policy import Policy, load_policy
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.models import Policy, load_policy
+from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.trainer_state import trainer_tensors
 from tests.helpers.models import tiny
 from tests.helpers.runs import run_config, stepopsd, taught, train_arguments

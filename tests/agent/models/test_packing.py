@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from stepopsd_agent.models.packed.packing import Branch, Pack, Piece, Tree, pack_rows, pack_trees, split_tree
+from stepopsd_agent.models.packed import Branch, Tree, pack_rows
+from stepopsd_agent.models.packed.packing import Pack, Piece, pack_trees, split_tree
 from stepopsd_agent.models.packed.token_budget import consecutive_parts
 
 CPU = torch.device("cpu")

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from stepopsd_agent.config import ModelConfig
-from stepopsd_agent.models.policy import ModelFolderError, load_policy
-from stepopsd_agent.models.tiny import tiny_policy
+from stepopsd_agent.models import ModelFolderError, load_policy, tiny_policy
 from tests.helpers.models import TEXTS, tiny
 
 

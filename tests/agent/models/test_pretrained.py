@@ -12,11 +12,10 @@ import torch
 from stepopsd_agent import credit
 from stepopsd_agent.batch import collate
 from stepopsd_agent.config import ModelConfig, RunConfig, config_from_dict
-from stepopsd_agent.hindsight.teacher import batch_logprobs
-from stepopsd_agent.models.policy import Policy, load_policy
-from stepopsd_agent.models.scoring import Scorer
-from stepopsd_agent.run.files.model_folder import save_model
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.hindsight import batch_logprobs
+from stepopsd_agent.models import Policy, Scorer, load_policy
+from stepopsd_agent.run import Trainer
+from stepopsd_agent.run.files import save_model
 from stepopsd_agent.tasks import env_arguments
 from stepopsd_wrappers import ParseResponse, RecordEpisode, TextHistory
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import encode, make_format
+from stepopsd_agent.models import Policy, make_format
+from stepopsd_agent.models.prompt_format import encode
 from tests.helpers.models import tiny
 
 CHATML = (

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from stepopsd_agent.config import Attention
-from stepopsd_agent.models.packed.packing import Branch, Tree
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
+from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.models.packed import Branch, Tree
 from tests.helpers.models import crowded, tiny
 
 

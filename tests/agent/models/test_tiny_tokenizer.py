@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepopsd_agent.models.tiny_tokenizer import FindNames, capitalised, numbered, train_tokenizer
+from stepopsd_agent.models import FindNames, capitalised, numbered, train_tokenizer
 from stepopsd_agent.tasks import get
 
 HOUSE = [f"You go to cabinet {k % 7}. You see a mug {k % 3} in cabinet {k % 7}.\n> " for k in range(60)]

@@ -5,14 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from stepopsd_agent.models.packed.token_budget import (
-    START,
-    TokenBudget,
-    fitting,
-    in_parts,
-    out_of_memory,
-    parts_by_length,
-)
+from stepopsd_agent.models.packed import START, TokenBudget, in_parts
+from stepopsd_agent.models.packed.token_budget import fitting, out_of_memory, parts_by_length
 
 CPU = torch.device("cpu")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.rollout.decoder import Decoder, Sampled
-from stepopsd_agent.rollout.sampling import SamplingParams, noise
+from stepopsd_agent.models import Policy
+from stepopsd_agent.rollout import Decoder, Sampled, SamplingParams
+from stepopsd_agent.rollout.sampling import noise
 from tests.helpers.models import tiny
 
 pytestmark = pytest.mark.samples

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from stepopsd_agent.rollout.evaluation import EVAL_SEED, evaluate_policy, first_tasks, play_set
+from stepopsd_agent.rollout import EVAL_SEED, evaluate_policy, play_set
+from stepopsd_agent.rollout.evaluation import first_tasks
 from stepopsd_agent.tasks import EvalSet, evaluation_sets, make_stack, task_ids
 from stepopsd_wrappers import Episode
 from tests.helpers.models import tiny

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from stepopsd_agent.rollout.playing import FAILURE_LIMIT, EnvironmentDownError, Failures
+from stepopsd_agent.rollout import EnvironmentDownError, Failures
+from stepopsd_agent.rollout.playing import FAILURE_LIMIT
 from stepopsd_wrappers import Episode
 from tests.helpers.text_env import make_episode
 

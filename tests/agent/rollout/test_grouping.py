@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from stepopsd_agent.rollout.grouping import (
+from stepopsd_agent.rollout import (
     episode_metrics,
     groups,
     mixed_groups,
@@ -13,8 +13,7 @@ from stepopsd_agent.rollout.grouping import (
     whole_groups,
 )
 from stepopsd_agent.tasks import make_plain_env, task_ids
-from tests.agent.batch.test_batch import episode as sampled_episode
-from tests.agent.batch.test_batch import tokens
+from tests.agent.batch.test_batch import episode as sampled_episode, tokens
 from tests.agent.hindsight.test_prompt import episode
 from tests.agent.rollout.test_language_model import play
 from tests.helpers.runs import run_config, taught

@@ -10,16 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from stepopsd_agent.batch import Batch, collate
-from stepopsd_agent.batch.audit import audit
+from stepopsd_agent.batch import Batch, audit, collate
 from stepopsd_agent.config import EnvConfig
-from stepopsd_agent.hindsight.teacher import batch_logprobs
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
-from stepopsd_agent.rollout.decoder import Decoder, Sampled
-from stepopsd_agent.rollout.language_model import rollout
-from stepopsd_agent.rollout.playing import Attempt
-from stepopsd_agent.rollout.sampling import SamplingParams
+from stepopsd_agent.hindsight import batch_logprobs
+from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.rollout import Attempt, Decoder, Sampled, SamplingParams, rollout
 from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_wrappers import Episode, EpisodeWriter, parse_response, read_episodes
 from tests.helpers.models import tiny

@@ -7,13 +7,12 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import pytest
 
-from stepopsd_agent.rollout.language_model import rollout
-from stepopsd_agent.rollout.playing import Attempt, OneAtATime, Response, Slot, play, play_agent
+from stepopsd_agent.rollout import Attempt, play, play_agent, rollout
+from stepopsd_agent.rollout.playing import OneAtATime, Response, Slot
 from stepopsd_agent.tasks import env_arguments, make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import RandomAgent
 from stepopsd_wrappers import Episode, TextHistory, make_text_env, replay
-from tests.agent.rollout.test_language_model import GAMES, PARAMS, attempts, sampled
-from tests.agent.rollout.test_language_model import play as play_all
+from tests.agent.rollout.test_language_model import GAMES, PARAMS, attempts, play as play_all, sampled
 from tests.helpers.runs import run_config, taught
 
 

@@ -9,11 +9,11 @@ from transformers import AutoTokenizer
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import collate
-from stepopsd_agent.hindsight.teacher import batch_logprobs
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
-from stepopsd_agent.rollout.sampling import SamplingParams, Stops, choose, cut, noise
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.hindsight import batch_logprobs
+from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.rollout import SamplingParams
+from stepopsd_agent.rollout.sampling import Stops, choose, cut, noise
+from stepopsd_agent.run import Trainer
 from tests.helpers.models import tiny
 from tests.helpers.runs import run_config, taught
 

@@ -7,8 +7,8 @@ import pytest
 from torch import Tensor
 from transformers import DynamicCache
 
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.rollout.decoder import Decoder, Sampled
+from stepopsd_agent.models import Policy
+from stepopsd_agent.rollout import Decoder, Sampled
 from stepopsd_wrappers import Episode
 from tests.agent.rollout.test_language_model import play, uneven
 from tests.helpers.runs import draw_until, taught

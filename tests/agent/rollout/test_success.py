@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from stepopsd_agent.ops.intervals import wilson
-from stepopsd_agent.rollout.success import success_table, table_text
+from stepopsd_agent.rollout import success_table, table_text
 from stepopsd_wrappers import Episode
 from tests.helpers.text_env import make_episode
 

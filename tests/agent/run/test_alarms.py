@@ -9,10 +9,10 @@ import yaml
 
 from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
-from stepopsd_agent.config.alarms import AlarmConfig, AlarmsConfig
+from stepopsd_agent.config import AlarmConfig, AlarmsConfig
+from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
-from stepopsd_agent.run.files.metrics_log import read_rows
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.run.files import read_rows
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from tests.helpers.command_line import refusal
 from tests.helpers.runs import run_config, taught, train_arguments

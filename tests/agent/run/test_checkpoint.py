@@ -18,13 +18,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stepopsd_agent.learner.optimizer_state import load_optimizer, optimizer_tensors
-from stepopsd_agent.run.files.checkpoint import (
-    CheckpointError,
-    latest_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from stepopsd_agent.learner import load_optimizer, optimizer_tensors
+from stepopsd_agent.run.files import latest_checkpoint, load_checkpoint
+from stepopsd_agent.run.files.checkpoint import CheckpointError, save_checkpoint
 
 
 def example(seed: int = 0) -> dict[str, dict[str, Tensor]]:

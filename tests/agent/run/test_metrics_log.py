@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from stepopsd_agent.ops.intervals import proportion, wilson
-from stepopsd_agent.run.files.atomic import naming, write_json_atomic
-from stepopsd_agent.run.files.curve import plot_curve
-from stepopsd_agent.run.files.metrics_log import MetricsLog, read_rows
-from stepopsd_agent.run.provenance import environment_facts
+from stepopsd_agent.ops import proportion
+from stepopsd_agent.ops.intervals import wilson
+from stepopsd_agent.run import environment_facts
+from stepopsd_agent.run.files import plot_curve, read_rows, write_json_atomic
+from stepopsd_agent.run.files.atomic import naming
+from stepopsd_agent.run.files.metrics_log import MetricsLog
 
 
 def test_wilson_matches_hand_worked_interval() -> None:

@@ -14,21 +14,15 @@ from torch import Tensor
 from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
 from stepopsd_agent.config import LoraConfig, ModelConfig, config_from_dict
-from stepopsd_agent.credit.base import Credit
-from stepopsd_agent.learner.learner import Learner
-from stepopsd_agent.models.policy import ModelFolderError, load_policy
+from stepopsd_agent.credit import Credit
+from stepopsd_agent.learner import Learner
+from stepopsd_agent.models import ModelFolderError, load_policy
+from stepopsd_agent.run import Trainer
+from stepopsd_agent.run.planning import Lengths, expected_lengths, memory_by_part, model_shape
 from stepopsd_agent.run.planning.first_update import compared_time, first_update, in_words
-from stepopsd_agent.run.planning.lengths import _require_server, expected_lengths, played_lengths
-from stepopsd_agent.run.planning.model_shape import KNOWN, model_shape
-from stepopsd_agent.run.planning.plan import (
-    Lengths,
-    Rates,
-    kept_with_checkpointing,
-    memory_by_part,
-    seconds_by_part,
-    tokens_by_part,
-)
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.run.planning.lengths import _require_server, played_lengths
+from stepopsd_agent.run.planning.plan import Rates, kept_with_checkpointing, seconds_by_part, tokens_by_part
+from stepopsd_agent.run.planning.shapes import KNOWN
 from stepopsd_envs.search_qa.retrieval.base import RetrieverError
 from tests.agent.learner.test_learner import batch_for
 from tests.agent.rollout.test_language_model import play
@@ -48,7 +42,7 @@ def test_shape_of_published_models(path: str, parameters: int, monkeypatch: pyte
     def unreachable(*arguments: Any, **options: Any) -> None:
         raise OSError("no hub here")
 
-    monkeypatch.setattr("stepopsd_agent.run.planning.model_shape.AutoConfig.from_pretrained", unreachable)
+    monkeypatch.setattr("stepopsd_agent.run.planning.shapes.AutoConfig.from_pretrained", unreachable)
     shape = model_shape(ModelConfig(path=path), NO_LORA, torch.bfloat16)
     assert shape.parameters == shape.trained == parameters
     assert shape.kv_width == 2 * 128 * KNOWN[path]["num_key_value_heads"]

@@ -14,11 +14,9 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
-from stepopsd_agent.run import run as run_module
-from stepopsd_agent.run.files.checkpoint import CheckpointError, latest_checkpoint, load_checkpoint
-from stepopsd_agent.run.files.metrics_log import read_rows
-from stepopsd_agent.run.run import Interrupted, Run, run_training
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.run import Interrupted, Run, Trainer, run as run_module, run_training
+from stepopsd_agent.run.files import latest_checkpoint, load_checkpoint, read_rows
+from stepopsd_agent.run.files.checkpoint import CheckpointError
 from stepopsd_wrappers import read_episodes
 from tests.helpers.runs import ROOT, environment, run_config, sitting, stepopsd, taught, train_arguments
 

@@ -10,12 +10,9 @@ import torch
 from torch import distributed as dist
 
 from stepopsd_agent import credit
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.rollout.evaluation import evaluate_policy
-from stepopsd_agent.rollout.language_model import Backend, rollout
-from stepopsd_agent.rollout.playing import Attempt
-from stepopsd_agent.rollout.sampling import SamplingParams
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.models import Policy
+from stepopsd_agent.rollout import Attempt, Backend, SamplingParams, evaluate_policy, rollout
+from stepopsd_agent.run import Trainer
 from stepopsd_wrappers import Episode
 from tests.helpers.runs import run_config, taught
 

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import collate
-from stepopsd_agent.credit.base import CreditMethod
+from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.credit.grpo import GRPO
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.rollout.grouping import groups, mixed_groups, whole_groups
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.models import Policy
+from stepopsd_agent.rollout import groups, mixed_groups, whole_groups
+from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from stepopsd_agent.tasks import env_arguments
 from stepopsd_wrappers import make_text_env

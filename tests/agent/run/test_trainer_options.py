@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from stepopsd_agent import credit
-from stepopsd_agent.rollout.grouping import group_ids, mixed_groups
-from stepopsd_agent.run.trainer import Trainer
+from stepopsd_agent.rollout import group_ids, mixed_groups
+from stepopsd_agent.run import Trainer
 from tests.helpers.runs import draw_until, run_config, taught
 
 pytestmark = pytest.mark.samples

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from stepopsd_agent.rollout.playing import play_agent
-from stepopsd_agent.rollout.success import success_table
+from stepopsd_agent.rollout import play_agent, success_table
 from stepopsd_agent.tasks import make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import Agent, ExpertAgent, RandomAgent
 from stepopsd_wrappers import Episode

@@ -9,8 +9,14 @@ import gymnasium as gym
 import pytest
 
 from stepopsd_agent.config import EnvConfig, EvalConfig
-from stepopsd_agent.tasks import TaskSpec, constructor_settings, env_arguments, env_section, eval_section
-from stepopsd_agent.tasks.registry import register
+from stepopsd_agent.tasks import (
+    TaskSpec,
+    constructor_settings,
+    env_arguments,
+    env_section,
+    eval_section,
+    register,
+)
 from stepopsd_agent.tasks.settings import flag_type
 from tests.helpers.countdown import Countdown
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from stepopsd_envs.alfworld.engine import Engine
 from stepopsd_envs.alfworld.game import DEFAULT_WORDING, Item, load_game

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from stepopsd_envs.alfworld.engine import Engine
 from stepopsd_envs.alfworld.game import GameFileError, load_game

@@ -7,7 +7,7 @@ import gymnasium as gym
 import pytest
 from gymnasium.error import ResetNeeded
 
-from stepopsd_agent.rollout.playing import play_agent
+from stepopsd_agent.rollout import play_agent
 from stepopsd_agent.tasks import get, make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import Agent, OracleAgent
 from stepopsd_envs.alfworld.env import AlfworldEnv

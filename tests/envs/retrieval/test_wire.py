@@ -4,8 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from stepopsd_envs.search_qa.corpus import passage_of
 from stepopsd_envs.search_qa.retrieval.base import Passage

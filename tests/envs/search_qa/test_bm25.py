@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from stepopsd_envs.search_qa.retrieval.base import Passage
 from stepopsd_envs.search_qa.retrieval.bm25 import BLOCK, FILES, SETTINGS_FILE, Bm25

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from stepopsd_envs.search_qa.corpus import contents, corpus_facts, passage_of, read_corpus, split_contents
 from stepopsd_envs.search_qa.retrieval.base import Passage

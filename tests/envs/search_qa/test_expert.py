@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepopsd_agent.rollout.playing import play_agent
-from stepopsd_agent.rollout.success import success_table
+from stepopsd_agent.rollout import play_agent, success_table
 from stepopsd_agent.tasks import get, make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import ExpertAgent
 from stepopsd_agent.tasks.search_qa import SearchQAExpert

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError
 from stepopsd_envs.search_qa.retrieval.bm25 import Bm25

@@ -4,8 +4,7 @@ import re
 import string
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from stepopsd_envs.search_qa import protocol
 from stepopsd_envs.search_qa.protocol import cut, information, notice, opening_text, parse, query_text, shown

@@ -17,8 +17,7 @@ from transformers import (
 )
 
 from stepopsd_agent.config import LoraConfig, ModelConfig
-from stepopsd_agent.models.policy import ModelFolderError
-from stepopsd_agent.models.tiny import tiny_shape
+from stepopsd_agent.models import ModelFolderError, tiny_shape
 
 KNOWN: dict[str, dict[str, Any]] = {
     "Qwen/Qwen3-1.7B": {

@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 
 from stepopsd_agent.config import RunConfig, config_to_dict
-from stepopsd_agent.hindsight.prompt import hindsight_words
-from stepopsd_agent.learner.cloning import Example, clone, examples
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.tiny import tiny_policy
-from stepopsd_agent.rollout.demonstrations import Demonstration, demonstrate, pieces
-from stepopsd_agent.rollout.evaluation import evaluate_policy
-from stepopsd_agent.rollout.success import played_data, success_table
+from stepopsd_agent.hindsight import hindsight_words
+from stepopsd_agent.learner import Example, clone, examples
+from stepopsd_agent.models import Policy, tiny_policy
+from stepopsd_agent.rollout import (
+    Demonstration,
+    demonstrate,
+    evaluate_policy,
+    pieces,
+    played_data,
+    success_table,
+)
+from stepopsd_agent.run.display import progress
 from stepopsd_agent.run.files.model_folder import save_model
-from stepopsd_agent.run.progress import progress
 from stepopsd_agent.run.provenance import environment_facts
 from stepopsd_agent.tasks import data_identity, evaluation_total, get, make_stack, task_ids
 

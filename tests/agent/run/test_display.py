@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from stepopsd_agent.run.progress import PlainProgress, duration, pace, progress
+from stepopsd_agent.run import progress
+from stepopsd_agent.run.display import PlainProgress, duration, pace
 
 
 class Clock:

@@ -5,14 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from stepopsd_agent import credit, ops
 from stepopsd_agent.batch import AuditError, Batch, audit
-from stepopsd_agent.credit.audit import audit_credit
-from stepopsd_agent.credit.base import Credit, LossTerm
+from stepopsd_agent.credit import Credit, LossTerm, audit_credit
 from stepopsd_agent.ops import losses
 from tests.helpers.builders import (
     Attempt,

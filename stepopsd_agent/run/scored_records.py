@@ -13,12 +13,10 @@ import gymnasium as gym
 
 from stepopsd_agent.batch import Batch, audit, collate
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.credit.audit import audit_credit
-from stepopsd_agent.credit.base import Credit, CreditMethod
-from stepopsd_agent.learner.columns import check_recorded, fill
-from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.scoring import Scorer
-from stepopsd_agent.rollout.language_model import action_tokens
+from stepopsd_agent.credit import Credit, CreditMethod, audit_credit
+from stepopsd_agent.learner import check_recorded, fill
+from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.rollout import action_tokens
 from stepopsd_agent.tasks import make_stack
 from stepopsd_wrappers import MARKER, Episode, StepTokens
 from stepopsd_wrappers.parse_response import ResponseFormat

@@ -1,0 +1,25 @@
+from .alarms import AlarmConfig as AlarmConfig, AlarmsConfig as AlarmsConfig, Consequence as Consequence
+from .environment import EnvConfig as EnvConfig, EvalConfig as EvalConfig
+from .learning import (
+    Aggregation as Aggregation,
+    Attention as Attention,
+    CriticConfig as CriticConfig,
+    LearnerConfig as LearnerConfig,
+    LoraConfig as LoraConfig,
+    ScheduleConfig as ScheduleConfig,
+    UpdateConfig as UpdateConfig,
+)
+from .limits import at_least as at_least, check_values as check_values
+from .run import (
+    Chat as Chat,
+    Dtype as Dtype,
+    HindsightConfig as HindsightConfig,
+    ModelConfig as ModelConfig,
+    PeerFor as PeerFor,
+    Position as Position,
+    RolloutConfig as RolloutConfig,
+    RunConfig as RunConfig,
+    WarmstartConfig as WarmstartConfig,
+    config_from_dict as config_from_dict,
+    config_to_dict as config_to_dict,
+)

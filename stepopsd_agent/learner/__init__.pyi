@@ -1,0 +1,16 @@
+from .cloning import Example as Example, clone as clone, clone_loss as clone_loss, examples as examples
+from .columns import (
+    Cost as Cost,
+    check_recorded as check_recorded,
+    fill as fill,
+    recorded_columns as recorded_columns,
+)
+from .critic import Critic as Critic
+from .learner import Learner as Learner
+from .monte_carlo import FreshAttempts as FreshAttempts, monte_carlo_values as monte_carlo_values
+from .optimizer_state import load_optimizer as load_optimizer, optimizer_tensors as optimizer_tensors
+from .optimizers import (
+    MasterWeights as MasterWeights,
+    learning_rate_factor as learning_rate_factor,
+    make_optimizers as make_optimizers,
+)

@@ -1,0 +1,15 @@
+from .policy import (
+    ModelFolderError as ModelFolderError,
+    Policy as Policy,
+    load_policy as load_policy,
+    weight_type as weight_type,
+)
+from .prompt_format import PromptFormat as PromptFormat, make_format as make_format
+from .scoring import Scorer as Scorer
+from .tiny import tiny_policy as tiny_policy, tiny_shape as tiny_shape
+from .tiny_tokenizer import (
+    FindNames as FindNames,
+    capitalised as capitalised,
+    numbered as numbered,
+    train_tokenizer as train_tokenizer,
+)

@@ -1,0 +1,17 @@
+from .intervals import proportion as proportion
+from .reductions import (
+    discounted_so_far as discounted_so_far,
+    discounted_to_go as discounted_to_go,
+    following as following,
+    group_count as group_count,
+    group_mean as group_mean,
+    group_std as group_std,
+    joined_ids as joined_ids,
+    masked_mean as masked_mean,
+    preceding as preceding,
+    spread_steps as spread_steps,
+    standardised as standardised,
+    step_count as step_count,
+    step_mean as step_mean,
+    whiten as whiten,
+)

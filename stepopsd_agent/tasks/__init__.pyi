@@ -1,0 +1,23 @@
+from .base import EvalSet as EvalSet, HeldOut as HeldOut, TaskSpec as TaskSpec
+from .make import (
+    data_identity as data_identity,
+    make_plain_env as make_plain_env,
+    make_stack as make_stack,
+    task_ids as task_ids,
+)
+from .registry import (
+    evaluation_sets as evaluation_sets,
+    evaluation_total as evaluation_total,
+    get as get,
+    names as names,
+    register as register,
+    response_format as response_format,
+    spec_of as spec_of,
+    system_message as system_message,
+)
+from .settings import (
+    constructor_settings as constructor_settings,
+    env_arguments as env_arguments,
+    env_section as env_section,
+    eval_section as eval_section,
+)
