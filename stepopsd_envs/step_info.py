@@ -47,6 +47,11 @@ def text_hash(text: str) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
+def hash_number(digits: str) -> int:
+    """A hash of 16 hexadecimal digits as a signed integer of 64 bits, which a tensor can hold."""
+    return int.from_bytes(bytes.fromhex(digits), "big", signed=True)
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of ``StepInfo``, read from ``step_info.schema.json``."""
     text = files("stepopsd_envs").joinpath("step_info.schema.json").read_text("utf-8")

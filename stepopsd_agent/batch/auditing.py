@@ -46,7 +46,12 @@ def audit(batch: Batch) -> AuditReport:
         AuditError: with every fault found; faults in the links between tables come alone.
     """
     problems = tuple(_link_problems(batch))
-    problems = problems or (*_token_problems(batch), *_span_problems(batch), *_logprob_problems(batch))
+    problems = problems or (
+        *_token_problems(batch),
+        *_span_problems(batch),
+        *_logprob_problems(batch),
+        *_key_problems(batch),
+    )
     if problems:
         raise AuditError(problems)
     return AuditReport(
@@ -143,6 +148,24 @@ def _logprob_problems(batch: Batch) -> Iterator[str]:
     stray = (~mask & (tokens.old_logprobs != 0)).any(1).nonzero().flatten()
     if len(stray):
         yield f"old_logprobs is not 0 where nothing was sampled in {name_some('row', stray)}: shifted mask?"
+
+
+def _key_problems(batch: Batch) -> Iterator[str]:
+    """Steps that act on another world than the step before them led to."""
+    steps = batch.steps
+    follows = (steps.episode_of_step[1:] == steps.episode_of_step[:-1]) & (
+        steps.index_in_episode[1:] == steps.index_in_episode[:-1] + 1
+    )
+    for name, before, after in (
+        ("anchor", steps.anchor, steps.next_anchor),
+        ("state", steps.state, steps.next_state),
+        ("text_key", steps.text_key, steps.next_text_key),
+    ):
+        if before is None or after is None:
+            continue
+        torn = (follows & (before[1:] != after[:-1])).nonzero().flatten()
+        if len(torn):
+            yield f"next_{name} differs from the next step's {name} at {name_some('step', torn)}"
 
 
 def name_some(what: str, indices: Tensor) -> str:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers.episode import Step
 
 KINDS = ("reset", "act", "search", "answer", "invalid")
@@ -48,9 +49,8 @@ def _filled(dtype: torch.dtype | None) -> Any:
     return field(default=None, metadata={"dtype": dtype, "filled": True})
 
 
-def _hash(digits: str) -> int:
-    """A 64-bit hash of 16 hexadecimal digits as the signed integer that a tensor can hold."""
-    return int.from_bytes(bytes.fromhex(digits), "big", signed=True)
+def _key(step: Step, name: str) -> int:
+    return hash_number(step.info["step"][name])
 
 
 def _action_span(step: Step) -> tuple[int, int]:
@@ -93,14 +93,22 @@ class Steps:
     index_in_episode: Tensor = _column(torch.int64)
     """Place of the step in its episode, growing by at least one; 1 is an episode's first action."""
     reward: Tensor = _read(torch.float32, lambda before, step: step.reward)
-    anchor: Tensor = _read(torch.int64, lambda before, step: _hash(before.info["step"]["anchor"]))
+    anchor: Tensor = _read(torch.int64, lambda before, step: _key(before, "anchor"))
     """Hash of the observation the step acted on."""
-    state: Tensor = _read(torch.int64, lambda before, step: _hash(before.info["step"]["state"]))
+    state: Tensor = _read(torch.int64, lambda before, step: _key(before, "state"))
     """Hash of the simulator state the step acted on."""
     valid: Tensor = _read(torch.bool, lambda before, step: step.info["step"]["valid"])
     """True where the environment accepted the action."""
     kind: Tensor = _read(torch.int64, lambda before, step: KINDS.index(step.info["step"]["kind"]))
     """Position in `KINDS`."""
+    next_anchor: Tensor | None = _read(torch.int64, lambda before, step: _key(step, "anchor"), optional=True)
+    """Hash of the observation that the step led to."""
+    next_state: Tensor | None = _read(torch.int64, lambda before, step: _key(step, "state"), optional=True)
+    """Hash of the simulator state that the step led to."""
+    text_key: Tensor | None = _filled(torch.int64)
+    """Hash of what the episode's texts tell about the world before the step, as the task spec reads them."""
+    next_text_key: Tensor | None = _filled(torch.int64)
+    """The same after the step."""
     action_start: Tensor | None = _read(
         torch.int64, lambda before, step: _action_span(step)[0], optional=True
     )

@@ -44,6 +44,7 @@ def collate(
     steps: list[Row] = []
     table: list[Row] = []
     seen: list[str] = []
+    reached: list[str] = []
     groups = group_numbers(episodes)
     for number, (episode, group) in enumerate(zip(episodes, groups, strict=True)):
         first_row = len(rows)
@@ -56,11 +57,15 @@ def collate(
                 {"episode_of_step": number, "index_in_episode": index, **_read(Steps, before, after)}
             )
             seen.append(before.observation)
+            reached.append(after.observation)
         table.append({"group_of_episode": group, **_read(Episodes, episode)})
     if anchor_similarity != 1:
         places = [groups[step["episode_of_step"]] for step in steps]
-        for step, anchor in zip(steps, similar_anchors(seen, places, anchor_similarity), strict=True):
-            step["anchor"] = anchor
+        anchors = similar_anchors([*seen, *reached], [*places, *places], anchor_similarity)
+        for step, anchor, next_anchor in zip(
+            steps, anchors[: len(steps)], anchors[len(steps) :], strict=True
+        ):
+            step["anchor"], step["next_anchor"] = anchor, next_anchor
     batch = batch_from_lists(rows, _known(Steps, steps), _known(Episodes, table), pad_id)
     return penalise_invalid(batch, invalid_penalty)
 

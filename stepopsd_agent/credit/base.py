@@ -51,8 +51,9 @@ The optional columns, and where they come from:
 - `value`: a critic's prediction before every step; `mc_value`: the mean return of fresh attempts from there.
   Only a training run can compute these two.
 - `gold_answer_logprob`: how likely the policy finds the right answer before every step; Search-QA alone.
-- `optimal_distance`, `last_distance`: in the records of ALFWorld with `env.oracle=true`.
-- `gold_seen`, `first_gold_seen`: in the records of Search-QA.
+- `text_key`, `next_text_key`: what the texts tell about the world before and after every step.
+- `optimal_distance`, `last_distance`: in the records of ALFWorld with `env.oracle=true`; `gold_seen`,
+  `first_gold_seen`: in those of Search-QA.
 
 One departure from the papers is common to all methods: an episode that is alone in its group gets no
 advantage from being compared with itself. The code that agentic papers build on takes mean 0 and deviation 1

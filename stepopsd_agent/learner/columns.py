@@ -1,8 +1,7 @@
 """Optional columns of a batch: `fill` computes those that are needed, each by the function of its name.
 
 A credit method says which columns it needs; nothing here knows which method that is. A new column is a
-field in `batch.batch` and its function here, ``fill_NAME``: from the batch and the `Sources` to the batch
-with it.
+field in `batch.batch` and its function here, ``fill_NAME(batch, sources)``, which returns the batch with it.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,6 +21,7 @@ from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers
 from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
 from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.tasks import world_keys
 from stepopsd_wrappers import Episode
 
 Weights = dict[str, Tensor]
@@ -30,12 +30,7 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class Cost:
-    """Consumption of filling columns, beside forward passes.
-
-    Attributes:
-        generated: tokens sampled.
-        env_steps: environment interactions.
-    """
+    """Tokens sampled and environment interactions made to fill columns, beside forward passes."""
 
     generated: int = 0
     env_steps: int = 0
@@ -60,6 +55,11 @@ class Sources:
     def blocks(self) -> list[list[int]]:
         """Ids of every episode's hindsight block."""
         return hindsight_blocks(self.policy, self.hindsight, self.episodes)
+
+    @cached_property
+    def world_keys(self) -> list[list[int]]:
+        """Of the world after each record of every episode, as the texts tell it."""
+        return [world_keys(episode) for episode in self.episodes]
 
     def weights(self, other: Weights | None) -> AbstractContextManager[None]:
         """Score with other weights for a while; None keeps the policy's."""
@@ -209,6 +209,22 @@ def fill_value(batch: Batch, sources: Sources) -> Batch:
             "value_targets after every update"
         )
     return batch.with_columns(value=sources.critic.values(batch, sources.scorer.budget))
+
+
+def fill_text_key(batch: Batch, sources: Sources) -> Batch:
+    """The world before every step, as its texts tell it."""
+    return batch.with_columns(text_key=_world_keys(batch, sources, back=1))
+
+
+def fill_next_text_key(batch: Batch, sources: Sources) -> Batch:
+    """The world after every step."""
+    return batch.with_columns(next_text_key=_world_keys(batch, sources, back=0))
+
+
+def _world_keys(batch: Batch, sources: Sources, back: int) -> Tensor:
+    index = batch.steps.index_in_episode
+    places = zip(batch.steps.episode_of_step.tolist(), (index - back).tolist(), strict=True)
+    return torch.tensor([sources.world_keys[episode][place] for episode, place in places]).to(index)
 
 
 def fill_gold_answer_logprob(batch: Batch, sources: Sources) -> Batch:

@@ -1,4 +1,4 @@
-from .base import EvalSet as EvalSet, HeldOut as HeldOut, TaskSpec as TaskSpec
+from .base import EvalSet as EvalSet, HeldOut as HeldOut, TaskSpec as TaskSpec, World as World
 from .make import (
     data_identity as data_identity,
     make_plain_env as make_plain_env,
@@ -14,6 +14,8 @@ from .registry import (
     response_format as response_format,
     spec_of as spec_of,
     system_message as system_message,
+    world_keys as world_keys,
+    worlds_of as worlds_of,
 )
 from .settings import (
     constructor_settings as constructor_settings,

@@ -1,5 +1,6 @@
 """ALFWorld for the learner: household games, official or generated."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,8 @@ from stepopsd_agent.config import EnvConfig, at_least
 from stepopsd_agent.models import numbered
 from stepopsd_agent.tasks.agents import ExpertAgent, OracleAgent, RandomAgent
 from stepopsd_agent.tasks.agents.expert import AlfworldExpert
-from stepopsd_agent.tasks.base import EvalSet, TaskSpec
+from stepopsd_agent.tasks.base import EvalSet, TaskSpec, World
+from stepopsd_wrappers import Episode
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,56 @@ def _evaluation(env: EnvConfig, held_out: HeldOutGames) -> list[EvalSet]:
     return [EvalSet(held_out.games, played, held_out.num_games)]
 
 
+_COMMAND = re.compile(
+    r"(?P<verb>go to|open|close|take|move|put|heat|cool|clean|slice|use) (?P<thing>.+?)"
+    r"(?: (?:from|to|in/on|in|on|with) (?P<other>.+))?"
+)
+"""Commands that change the world, in the wordings of all releases."""
+_DOORS = {"open": ("open", "closed"), "close": ("closed", "open")}
+"""After the command, and before it."""
+_TREATED = {"heat": "hot", "cool": "cool", "clean": "clean", "slice": "sliced", "use": "on"}
+
+
+def worlds(episode: Episode) -> list[World]:
+    """Where the agent stands, what it holds and has treated, and which things and doors are not as at first.
+
+    Read from the commands that the environment accepted; how something was at first is told by the first
+    command that changed it. Worlds of a game are equal where the simulator's states are, but for two kinds:
+    receptacles that stand at one place are two places here, and the simulator remembers of a thing in the
+    hand that it was put down before. In random play that is one step in a hundred.
+    """
+    place, held = "", ""
+    treated: set[tuple[str, str]] = set()
+    lies: dict[str, str] = {}
+    doors: dict[str, str] = {}
+    first_lies: dict[str, str] = {}
+    first_doors: dict[str, str] = {}
+    found = []
+    for step in episode.steps:
+        command = _COMMAND.fullmatch(step.action)
+        if command and step.info["step"]["valid"]:
+            verb, thing, other = command["verb"], command["thing"], command["other"] or ""
+            if verb == "go to":
+                place = thing
+            elif verb in _DOORS:
+                doors[thing], before = _DOORS[verb]
+                first_doors.setdefault(thing, before)
+            elif verb == "take":
+                held = thing
+                first_lies.setdefault(thing, other)
+                lies.pop(thing, None)
+            elif verb in ("move", "put"):
+                held, lies[thing] = "", other
+            else:
+                undone = {"heat": "cool", "cool": "hot"}.get(verb, "")
+                treated = (treated - {(thing, undone)}) | {(thing, _TREATED[verb])}
+        facts = {f"at {place}", f"holding {held}", *(f"{item} is {state}" for item, state in treated)}
+        facts |= {f"{item} in {where}" for item, where in lies.items() if where != first_lies[item]}
+        facts |= {f"{name} is {door}" for name, door in doors.items() if door != first_doors[name]}
+        found.append(frozenset(facts))
+    return found
+
+
 ALFWORLD = TaskSpec(
     held_out=HeldOutGames,
     evaluation=_evaluation,
@@ -56,6 +108,7 @@ ALFWORLD = TaskSpec(
     names=numbered,
     unit="game",
     limit="env.step_limit",
+    worlds=worlds,
     system=(
         "You play a household text game. Answer each message with one command of the game and nothing else."
     ),

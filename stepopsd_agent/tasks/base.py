@@ -10,6 +10,7 @@ from stepopsd_agent.config import EnvConfig, EvalConfig, at_least
 from stepopsd_agent.models import FindNames, numbered
 from stepopsd_agent.tasks.agents import Agent, RandomAgent
 from stepopsd_agent.tasks.agents.expert import MakeExpert
+from stepopsd_wrappers import Episode
 from stepopsd_wrappers.parse_response import ResponseFormat
 
 
@@ -41,6 +42,15 @@ class HeldOut:
     episodes: int = at_least(1, 100)
 
 
+World = frozenset[str]
+"""Facts that an agent which read every text so far knows; equal worlds are one place in a graph of states."""
+
+
+def observed_worlds(episode: Episode) -> list[World]:
+    """The worlds of an environment of which nothing more is known: the last observation is all there is."""
+    return [frozenset({step.observation}) for step in episode.steps]
+
+
 Evaluation = Callable[[EnvConfig, Any], list[EvalSet]]
 """From the environment of training and the held-out settings to the sets to evaluate."""
 
@@ -66,6 +76,8 @@ class TaskSpec:
         names: finds the names that a tokenizer learned from these texts keeps as single pieces.
         unit: the word for one task.
         limit: the setting that bounds an episode.
+        worlds: the world after each record of an episode, the reset being the first, read from nothing but
+            the texts and whether the environment accepted an action.
         measures: keys of ``info`` whose values at the end of an episode are averaged beside success.
     """
 
@@ -82,6 +94,7 @@ class TaskSpec:
     names: FindNames = numbered
     unit: str = "task"
     limit: str = "env.step_limit"
+    worlds: Callable[[Episode], list[World]] = observed_worlds
     measures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -13,7 +13,9 @@ import gymnasium as gym
 
 import stepopsd_envs  # noqa: F401  # registers its environments with Gymnasium
 from stepopsd_agent.config import EnvConfig, RunConfig
-from stepopsd_agent.tasks.base import EvalSet, TaskSpec
+from stepopsd_agent.tasks.base import EvalSet, TaskSpec, World
+from stepopsd_envs.step_info import hash_number, text_hash
+from stepopsd_wrappers import Episode
 from stepopsd_wrappers.parse_response import ResponseFormat
 
 _ENTRIES: dict[str, str] = {}
@@ -85,6 +87,30 @@ def spec_of(env: gym.Env[str, str]) -> TaskSpec:
     if spec is None:
         raise ValueError(f"{env.unwrapped} was made without gymnasium.make, so its task spec cannot be found")
     return get(spec.id)
+
+
+def worlds_of(episode: Episode) -> list[World]:
+    """The world after each record of an episode, as the task spec of its environment reads the texts.
+
+    Raises:
+        ValueError: the environment is not registered, or its spec gives another number of worlds.
+    """
+    worlds = get(str(episode.env_spec["id"])).worlds(episode)
+    if len(worlds) != len(episode.steps):
+        raise ValueError(
+            f"the task spec of {episode.env_spec['id']!r} gives {len(worlds)} worlds for "
+            f"{len(episode.steps)} records; it must give one for each, the reset included"
+        )
+    return worlds
+
+
+def world_keys(episode: Episode) -> list[int]:
+    """A hash of the world after each record of an episode, equal where the worlds are.
+
+    Raises:
+        ValueError: as `worlds_of`.
+    """
+    return [hash_number(text_hash(repr(sorted(world)))) for world in worlds_of(episode)]
 
 
 def evaluation_sets(config: RunConfig) -> list[EvalSet]:

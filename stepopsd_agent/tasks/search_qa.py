@@ -12,7 +12,7 @@ from stepopsd_agent.config import EnvConfig, at_least
 from stepopsd_agent.models import capitalised
 from stepopsd_agent.tasks.agents import ExpertAgent, OracleAgent
 from stepopsd_agent.tasks.agents.random_search import RandomSearcher
-from stepopsd_agent.tasks.base import EvalSet, TaskSpec
+from stepopsd_agent.tasks.base import EvalSet, TaskSpec, World
 from stepopsd_envs.search_qa import protocol
 from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.expert import SearchExpert
@@ -87,6 +87,18 @@ def _name(source: str) -> str:
     return PurePath(source).name.partition(".")[0]
 
 
+def worlds(episode: Episode) -> list[World]:
+    """Which passages were seen, which queries were asked and what was answered."""
+    facts: World = frozenset()
+    found = []
+    for step in episode.steps:
+        if step.info["step"]["valid"] and step.info["step"]["kind"] != "reset":
+            parsed = protocol.parse(step.action)
+            facts |= {f"{parsed.kind} {parsed.content}", *(f"seen {name}" for name in step.info["retrieved"])}
+        found.append(facts)
+    return found
+
+
 SEARCH_QA = TaskSpec(
     held_out=HeldOutQuestions,
     evaluation=_evaluation,
@@ -101,5 +113,6 @@ SEARCH_QA = TaskSpec(
     unit="question",
     limit="env.max_turns",
     system="You answer questions by searching. Answer each message with one search or with the final answer.",
+    worlds=worlds,
     measures=("f1", "search_count"),
 )

@@ -46,6 +46,7 @@ class Attempt:
     group: int
     episode_return: float
     turns: tuple[Turn, ...]
+    last_anchor: int = -1
     last_distance: int = 0
     first_gold_seen: float = 0.0
     informed: bool = True
@@ -93,6 +94,7 @@ def random_attempts(
             group,
             float(rng.integers(0, 2)),
             tuple(one_turn() for _ in range(rng.integers(1, most_turns + 1))),
+            last_anchor=int(rng.integers(0, 4)),
             last_distance=int(rng.choice([-2, 0, 1, 5])),
             first_gold_seen=float(rng.integers(0, 2)) / 3,
             informed=bool(rng.integers(0, 2)),
@@ -115,7 +117,8 @@ def build(attempts: Sequence[Attempt], layout: Layout = "transcript", pad_id: in
             rows[-1] = _joined(
                 rows[-1], _row(step, one.old + blank, one.student + blank, one.teacher + blank)
             )
-            steps.append(_step(number, index, one, ranges))
+            after = attempt.turns[index].anchor if index < len(attempt.turns) else attempt.last_anchor
+            steps.append(_step(number, index, one, after, ranges))
     episodes: list[Row] = [
         {
             "group_of_episode": attempt.group,
@@ -191,14 +194,18 @@ def _joined(first: Row, second: Row) -> Row:
     }
 
 
-def _step(episode: int, index: int, one: Turn, ranges: bool) -> Row:
-    """The row of the steps table."""
+def _step(episode: int, index: int, one: Turn, after: int, ranges: bool) -> Row:
+    """The row of the steps table; every key is the anchor."""
     row: Row = {
         "episode_of_step": episode,
         "index_in_episode": index,
         "reward": one.reward,
         "anchor": one.anchor,
         "state": one.anchor,
+        "text_key": one.anchor,
+        "next_anchor": after,
+        "next_state": after,
+        "next_text_key": after,
         "valid": True,
         "kind": KINDS.index(one.kind),
         "value": one.value,

@@ -160,6 +160,14 @@ def test_audit_catches_swapped_and_broken_spans() -> None:
     assert "step without a token 3" in problems_of(with_steps_of(batch, silent))
 
 
+def test_audit_catches_a_step_that_begins_elsewhere_than_the_one_before_led() -> None:
+    """Keys of another batch, or shifted by one step."""
+    batch = pair()
+    assert batch.steps.next_state is not None
+    torn = replace(batch, steps=replace(batch.steps, next_state=batch.steps.next_state + 1))
+    assert "next_state differs from the next step's state at step 0, 2" in problems_of(torn)
+
+
 def test_audit_catches_links_that_point_nowhere() -> None:
     """Ids out of range, tables out of order, groups with holes."""
     batch = pair()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import Attempt, rollout
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
-from stepopsd_agent.tasks import make_stack, task_ids
+from stepopsd_agent.tasks import World, make_stack, task_ids, worlds_of
 from stepopsd_wrappers import Episode
 from tests.agent.learner.test_learner import batch_for
 from tests.helpers.builders import with_steps_of
@@ -187,6 +188,23 @@ def test_fill_takes_the_policy_itself_where_no_weights_are_given() -> None:
     assert kept.tokens.ref_logprobs is not None and torch.equal(kept.tokens.ref_logprobs, scored)
     assert torch.equal(anew.tokens.old_logprobs, scored)
     assert anew.tokens.student_logprobs is anew.tokens.old_logprobs
+
+
+@pytest.mark.samples
+def test_keys_of_what_the_texts_tell_are_filled_from_the_records() -> None:
+    """Equal exactly where the worlds are, before and after each step."""
+    policy = tiny()
+    episodes = played(policy)
+    names = {"text_key", "next_text_key"}
+    batch = fill(collate(episodes), episodes, names, policy)
+    worlds = [worlds_of(episode) for episode in episodes]
+    pairs = [(before, after) for told in worlds for before, after in pairwise(told)]
+    columns = [getattr(batch.steps, name).tolist() for name in ("text_key", "next_text_key")]
+    for place, side in enumerate(columns):
+        known: dict[World, int] = {}
+        for key, pair in zip(side, pairs, strict=True):
+            assert known.setdefault(pair[place], key) == key
+        assert len(set(known.values())) == len(known)
 
 
 @pytest.mark.samples

@@ -1,0 +1,95 @@
+"""The attempts of a group as one graph: nodes are what the steps acted on and led to, edges are the steps.
+
+Published methods differ in what makes two nodes one (the key), in the value of a node, and in which steps are
+compared with each other. The key is a setting of all of them:
+
+- "observation": the exact text that the step acted on, as published. Different places may show the same text.
+- "state": the simulator's own hash of its state; for worlds that tell it.
+- "text": what the texts so far tell about the world, as the environment's task spec reads them; for people
+  without a simulator.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from stepopsd_agent import ops
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import computed
+
+Key = Literal["observation", "state", "text"]
+KEYS: tuple[str, ...] = ("observation", "state", "text")
+_COLUMNS = {
+    "observation": ("anchor", "next_anchor"),
+    "state": ("state", "next_state"),
+    "text": ("text_key", "next_text_key"),
+}
+
+
+def key_columns(key: Key) -> frozenset[str]:
+    """The columns of a batch that hold a key, for `CreditMethod.needs`."""
+    return frozenset(_COLUMNS[key])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StateGraph:
+    """The merged graphs of all groups of a batch: S edges between V nodes, no edge leaving its group."""
+
+    before: Tensor
+    """[S] node that the step acted on."""
+    after: Tensor
+    """[S] node that the step led to."""
+    goal: Tensor
+    """[V] bool, True where a successful episode ended."""
+    group: Tensor
+    """[V] group of the node."""
+
+    @property
+    def num_nodes(self) -> int:
+        """Nodes of all groups, V."""
+        return self.goal.shape[0]
+
+    def distance(self) -> Tensor:
+        """[V] fewest steps from a node to a goal of its group along edges that were walked; else inf.
+
+        Breadth-first from the goals, all groups at once: as many rounds as the longest of the shortest ways.
+        """
+        found = torch.full(self.goal.shape, torch.inf, dtype=torch.float64, device=self.goal.device)
+        found[self.goal] = 0.0
+        while True:
+            nearer = found.scatter_reduce(0, self.before, found[self.after] + 1, "amin")
+            if torch.equal(nearer, found):
+                return found
+            found = nearer
+
+
+def state_graph(batch: Batch, key: Key, *, one_goal: bool = False) -> StateGraph:
+    """The graph of every group of a batch.
+
+    Args:
+        batch: with the columns of the key.
+        key: what makes two nodes one, see `Key`.
+        one_goal: let the last steps of all successful episodes of a group lead to one node of their own,
+            instead of the places where they ended.
+
+    Raises:
+        MissingColumnError: the batch lacks the key's columns.
+    """
+    names = _COLUMNS[key]
+    before, after = (computed(getattr(batch.steps, name), f"steps.{name}") for name in names)
+    won = batch.last_step & batch.episodes.success[batch.steps.episode_of_step]
+    kind = (won if one_goal else torch.zeros_like(won)).to(torch.int64)
+    group = batch.group_of_step
+    nodes = ops.joined_ids(
+        torch.cat([group, group]),
+        torch.cat([torch.zeros_like(kind), kind]),
+        torch.cat([before, torch.where(kind == 1, 0, after)]),
+    )
+    count, steps = int(nodes.max()) + 1, batch.num_steps
+    goal = torch.zeros(count, dtype=torch.bool, device=nodes.device)
+    goal[nodes[steps:][won]] = True
+    of_group = torch.empty(count, dtype=torch.int64, device=nodes.device)
+    of_group[nodes] = torch.cat([group, group])
+    return StateGraph(nodes[:steps], nodes[steps:], goal, of_group)
