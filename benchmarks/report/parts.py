@@ -7,17 +7,12 @@ Result = dict[str, Any]
 MOVED = {
     "benchmarks.alfworld_determinism": "benchmarks.alfworld.determinism",
     "benchmarks.alfworld_differential": "benchmarks.alfworld.differential",
-    "benchmarks.data_index": "benchmarks.alfworld.index",
     "benchmarks.demo": "benchmarks.runs.demo",
     "benchmarks.endurance": "benchmarks.learner.endurance",
-    "benchmarks.env_speed": "benchmarks.alfworld.speed",
     "benchmarks.official": "benchmarks.runs.official",
-    "benchmarks.rescore_cost": "benchmarks.learner.rescore_cost",
     "benchmarks.retrieval": "benchmarks.search_qa.retrieval",
     "benchmarks.searchqa_demo": "benchmarks.runs.searchqa_demo",
-    "benchmarks.searchqa_env": "benchmarks.search_qa.env",
     "benchmarks.searchqa_real": "benchmarks.runs.searchqa_real",
-    "benchmarks.update_speed": "benchmarks.learner.update_speed",
 }
 """Modules by the name they had at the commit of a result; an entry goes when its result is made anew."""
 
