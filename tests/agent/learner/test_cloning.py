@@ -84,7 +84,7 @@ def test_examples_trunk_is_the_row_that_training_will_see(demos: list[Demonstrat
     (example,) = made(one, policy)
     ids = policy.prompt_format.first_ids(one.turns[0].prompt)
     for turn, following in zip(one.turns, [*one.turns[1:], None], strict=True):
-        ids += [*policy.encode([turn.command])[0], *policy.stop_ids]
+        ids += policy.prompt_format.response_ids(turn.command)
         if following is not None:
             ids += policy.prompt_format.turn_ids(
                 following.prompt.removeprefix(turn.prompt + turn.command), closed=True
