@@ -16,6 +16,7 @@ from stepopsd_agent.config import UpdateConfig, check_values
 from stepopsd_agent.credit import Credit, DistributionTerm
 from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner.distributed import own_share, sum_gradients, sum_values
+from stepopsd_agent.learner.mini_batches import mini_batches
 from stepopsd_agent.learner.optimizers import MasterWeights, make_optimizers
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.packed import LogprobReader, TokenBudget, in_parts, pack_rows
@@ -147,13 +148,13 @@ class Learner:
         for optimizer, base_lr in zip(self.optimizers, base_lrs, strict=False):  # there may be no Muon
             for group in optimizer.param_groups:
                 group["lr"] = base_lr * rate
-        rows = torch.arange(batch.num_rows).chunk(self.config.mini_batches)
+        parts, credit = mini_batches(batch, credit, self.config.mini_batches)
         totals: dict[str, float] = {}
         halvings = self.budget.halvings
         with self.policy.recomputed_layers(self.config.gradient_checkpointing):
-            for part in rows:
+            for part in parts:
                 for name, value in self._step(batch, credit, part, temperature).items():
-                    totals[name] = totals.get(name, 0.0) + value / len(rows)
+                    totals[name] = totals.get(name, 0.0) + value / len(parts)
         if self.budget.halvings > halvings:
             totals["tokens_per_micro_batch"] = self.budget.tokens
         return totals
@@ -227,12 +228,11 @@ class Learner:
         old, advantages = tokens.old_logprobs, credit.advantages
         loss = (weight * losses.ppo_clip(new, old, advantages, dual_clip=config.dual_clip, **clip)).sum()
         distances = iter(compared)
-        for term in credit.terms:  # normalised over the whole batch, of which this mini-batch is one part
-            share = config.mini_batches * term.weights
+        for term in credit.terms:
             if isinstance(term, DistributionTerm):
-                value = (share[mask] * next(distances)).sum()
+                value = (term.weights[mask] * next(distances)).sum()
             else:
-                value = (share * term.function(new, *term.inputs)).sum()
+                value = (term.weights * term.function(new, *term.inputs)).sum()
             loss = loss + value
             stats[f"term_{term.name}"] += float(value.detach())
         if config.kl_coef and tokens.ref_logprobs is not None:
