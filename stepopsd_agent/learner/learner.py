@@ -16,7 +16,7 @@ from stepopsd_agent.config import UpdateConfig, check_values
 from stepopsd_agent.credit import Credit, DistributionTerm
 from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner.distributed import own_share, sum_gradients, sum_values
-from stepopsd_agent.learner.mini_batches import mini_batches
+from stepopsd_agent.learner.mini_batches import loss_weights, mini_batches
 from stepopsd_agent.learner.optimizers import MasterWeights, make_optimizers
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.packed import LogprobReader, TokenBudget, in_parts, pack_rows
@@ -174,10 +174,8 @@ class Learner:
             return batch.with_columns(ref_logprobs=batch_logprobs(scorer, batch))
 
     def _step(self, batch: Batch, credit: Credit, part: Tensor, temperature: float) -> dict[str, float]:
-        mask = torch.zeros_like(batch.action_mask)
-        mask[part] = batch.action_mask[part]
-        weights = losses.token_weights(mask, self.config.aggregation)
-        column = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        weights = loss_weights(batch, part, self.config)
+        column = torch.arange(1, weights.shape[1] + 1, device=weights.device)
         extents = (batch.action_mask * column).amax(1)
         stats = self._accumulate(_MiniBatch(batch, credit, weights, extents, temperature), part)
         if self.group is not None:
