@@ -15,7 +15,7 @@ from stepopsd_agent.batch import Batch, TopK
 from stepopsd_agent.config import UpdateConfig, check_values
 from stepopsd_agent.credit import Credit, DistributionTerm
 from stepopsd_agent.hindsight import batch_logprobs
-from stepopsd_agent.learner.distributed import own_share, sum_gradients, sum_values
+from stepopsd_agent.learner.distributed import check_same, own_share, sum_gradients, sum_values
 from stepopsd_agent.learner.optimizers import MasterWeights, loss_weights, make_optimizers, mini_batches
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.packed import LogprobReader, TokenBudget, in_parts, pack_rows
@@ -140,8 +140,11 @@ class Learner:
 
         Raises:
             FloatingPointError: the gradient is not finite; weights are left as they were.
-            RuntimeError: a single row does not fit into memory.
+            RuntimeError: a single row does not fit into memory, or the group's processes differ.
         """
+        if self.group is not None:
+            same = (self.config, temperature, rate)
+            check_same(batch, credit, same, self.masters.trained, self.group)
         batch = self._with_reference(batch, temperature)
         base_lrs = (self.config.lr, self.config.muon_lr)
         for optimizer, base_lr in zip(self.optimizers, base_lrs, strict=False):  # there may be no Muon
@@ -245,11 +248,8 @@ class Learner:
 
     def _score(self, work: _MiniBatch) -> tuple[Tensor, ...]:
         """New log-probabilities [N, T], and the value [M] of every term that compares distributions."""
-        tokens, mask, how = (
-            work.batch.tokens,
-            work.batch.action_mask,
-            self.policy.attention(self.config.attention),
-        )
+        tokens, mask = work.batch.tokens, work.batch.action_mask
+        how = self.policy.attention(self.config.attention)
         if how == "padded":
             hidden = self.policy.hidden(tokens.input_ids, mask, positions=tokens.position_ids)
         else:
