@@ -16,7 +16,13 @@ from stepopsd_agent.config import UpdateConfig, check_values
 from stepopsd_agent.credit import Credit, DistributionTerm
 from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner.distributed import check_same, own_share, sum_gradients, sum_values
-from stepopsd_agent.learner.optimizers import MasterWeights, loss_weights, make_optimizers, mini_batches
+from stepopsd_agent.learner.optimizers import (
+    MasterWeights,
+    loss_weights,
+    make_optimizers,
+    mini_batches,
+    set_rates,
+)
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.packed import LogprobReader, TokenBudget, in_parts, pack_rows
 from stepopsd_agent.ops import losses
@@ -112,17 +118,17 @@ class Learner:
         self.reference = policy.origin() if reference is None and config.kl_coef else reference
         self.budget = TokenBudget(config.tokens_per_micro_batch, policy.device)
         self.masters = MasterWeights([p for p in policy.model.parameters() if p.requires_grad])
-        self.optimizers = make_optimizers(
-            policy,
-            lr=config.lr,
-            muon_lr=config.muon_lr,
-            weight_decay=config.weight_decay,
-            betas=(0.9, 0.999),
-            masters=self.masters,
-        )
+        rates = {"lr": config.lr, "muon_lr": config.muon_lr, "weight_decay": config.weight_decay}
+        self.optimizers = make_optimizers(policy, **rates, betas=(0.9, 0.999), masters=self.masters)
 
     def update(
-        self, batch: Batch, credit: Credit, *, temperature: float = 1.0, rate: float = 1.0
+        self,
+        batch: Batch,
+        credit: Credit,
+        *,
+        temperature: float = 1.0,
+        rate: float = 1.0,
+        seed: int | str = 0,
     ) -> dict[str, float]:
         """One pass over the batch in ``mini_batches`` optimizer steps.
 
@@ -132,6 +138,7 @@ class Learner:
             credit: advantages [N, T] from a credit method.
             temperature: that of sampling, so that ratios start at 1.
             rate: factor of the learning rates.
+            seed: names the order in which episodes are drawn into mini-batches; another for every update.
 
         Returns:
             Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
@@ -143,14 +150,11 @@ class Learner:
             RuntimeError: a single row does not fit into memory, or the group's processes differ.
         """
         if self.group is not None:
-            same = (self.config, temperature, rate)
+            same = (self.config, temperature, rate, seed)
             check_same(batch, credit, same, self.masters.trained, self.group)
         batch = self._with_reference(batch, temperature)
-        base_lrs = (self.config.lr, self.config.muon_lr)
-        for optimizer, base_lr in zip(self.optimizers, base_lrs, strict=False):  # there may be no Muon
-            for group in optimizer.param_groups:
-                group["lr"] = base_lr * rate
-        parts, credit = mini_batches(batch, credit, self.config.mini_batches)
+        set_rates(self.optimizers, (self.config.lr, self.config.muon_lr), rate)
+        parts, credit = mini_batches(batch, credit, self.config.mini_batches, seed)
         totals: dict[str, float] = {}
         halvings = self.budget.halvings
         with self.policy.recomputed_layers(self.config.gradient_checkpointing):
@@ -210,14 +214,12 @@ class Learner:
             self._micro_loss(work.rows(mine[chosen]), stats).backward()  # type: ignore[no-untyped-call]
             self.masters.gather()
 
-        in_parts(
-            self.budget,
+        lengths, padded = (
             work.extents[mine].tolist(),
-            one_pass,
-            padded=self.policy.attention(self.config.attention) == "padded",
-            begin=begin,
-            settled=all(optimizer.state for optimizer in self.optimizers),
+            self.policy.attention(self.config.attention) == "padded",
         )
+        settled = all(optimizer.state for optimizer in self.optimizers)
+        in_parts(self.budget, lengths, one_pass, padded=padded, begin=begin, settled=settled)
         return stats
 
     def _micro_loss(self, work: _MiniBatch, stats: dict[str, float]) -> Tensor:

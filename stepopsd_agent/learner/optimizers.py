@@ -7,9 +7,11 @@ are trained here from random weights it needs a fraction of AdamW's updates; pre
 AdamW.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
@@ -127,8 +129,18 @@ def make_optimizers(
     return [adamw, torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay)]
 
 
-def mini_batches(batch: Batch, credit: Credit, count: int) -> tuple[list[Tensor], Credit]:
+def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lrs: Sequence[float], rate: float) -> None:
+    """Set every optimizer's learning rate to ``rate`` times its own; there may be no Muon."""
+    for optimizer, base_lr in zip(optimizers, base_lrs, strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = base_lr * rate
+
+
+def mini_batches(batch: Batch, credit: Credit, count: int, seed: int | str) -> tuple[list[Tensor], Credit]:
     """The rows of each mini-batch, and the credit with its further losses scaled for them.
+
+    A mini-batch is the rows of some episodes, drawn without regard to their groups; several rows of one
+    episode stay together, so that rows of episodes and rows of steps make the same mini-batches.
 
     Further losses are normalised over the whole batch, of which a mini-batch is one part: times the number
     of parts their gradients are, in the mean over the parts, those of the whole batch.
@@ -136,9 +148,16 @@ def mini_batches(batch: Batch, credit: Credit, count: int) -> tuple[list[Tensor]
     Args:
         batch: the whole batch.
         credit: of it.
-        count: of mini-batches; fewer where there are fewer rows.
+        count: of mini-batches; fewer where there are fewer episodes.
+        seed: names the order of the episodes; with one mini-batch there is none.
     """
-    parts = list(torch.arange(batch.num_rows).tensor_split(min(count, batch.num_rows)))
+    episode = batch.steps.episode_of_step[batch.tokens.step_of_token.amax(1)].cpu()
+    order = torch.arange(batch.num_episodes)
+    if count > 1:
+        digest = hashlib.blake2b(f"{seed}|mini-batches".encode(), digest_size=16).digest()
+        noise = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+        order = order[torch.from_numpy(noise.random(len(order)).argsort(kind="stable"))]
+    parts = [torch.isin(episode, some).nonzero()[:, 0] for some in order.tensor_split(min(count, len(order)))]
     terms = tuple(replace(term, weights=len(parts) * term.weights) for term in credit.terms)
     return parts, replace(credit, terms=terms)
 
