@@ -162,6 +162,9 @@ def clone(
         seed: of the order.
         on_step: called after each step with its number and loss.
         last: examples seen once, after the others, their mistakes imitated.
+
+    Raises:
+        FloatingPointError: the gradient is not finite.
     """
     rng = np.random.default_rng(seed)
     batches = make_batches(_lengths(data), config.batch_rows, config.passes, rng)
@@ -180,7 +183,12 @@ def clone(
         loss = clone_loss(policy, [rows[i] for i in batch], mistakes=step >= from_here)
         policy.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"step {step + 1} of {len(batches)} has the gradient norm {float(norm)}; the weights are "
+                "those of the step before. Lower warmstart.lr and warmstart.muon_lr"
+            )
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
             optimizer.step()
             schedule.step()

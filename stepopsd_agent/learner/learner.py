@@ -143,10 +143,10 @@ class Learner:
         Returns:
             Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
             sampling policy, nats), grad_norm, and term_NAME for every further loss of the credit. Where
-            memory ran out also tokens_per_micro_batch, the halved budget.
+            memory ran out also tokens_per_micro_batch, the halved budget; where the gradient of mini-batches
+            was not finite also skipped, their number: they changed no weight and count in no mean.
 
         Raises:
-            FloatingPointError: the gradient is not finite; weights are left as they were.
             RuntimeError: a single row does not fit into memory, or the group's processes differ.
         """
         if self.group is not None:
@@ -155,12 +155,13 @@ class Learner:
         batch = self._with_reference(batch, temperature)
         set_rates(self.optimizers, (self.config.lr, self.config.muon_lr), rate)
         parts, credit = mini_batches(batch, credit, self.config.mini_batches, seed)
-        totals: dict[str, float] = {}
         halvings = self.budget.halvings
         with self.policy.recomputed_layers(self.config.gradient_checkpointing):
-            for part in parts:
-                for name, value in self._step(batch, credit, part, temperature).items():
-                    totals[name] = totals.get(name, 0.0) + value / len(parts)
+            taken = [self._step(batch, credit, part, temperature) for part in parts]
+        done = [stats for stats in taken if stats]
+        totals = {name: sum(stats[name] for stats in done) / len(done) for name in (done or [{}])[0]}
+        if len(done) < len(taken):
+            totals["skipped"] = len(taken) - len(done)
         if self.budget.halvings > halvings:
             totals["tokens_per_micro_batch"] = self.budget.tokens
         return totals
@@ -187,12 +188,9 @@ class Learner:
         if self.group is not None:
             sum_gradients(self.masters.trained, self.group)
         norm = torch.nn.utils.clip_grad_norm_(self.masters.trained, self.config.max_grad_norm)
-        if not torch.isfinite(norm):
+        if not torch.isfinite(norm):  # on every process of a group, as gradients were summed
             self.masters.forget_gradients()
-            raise FloatingPointError(
-                f"the gradient norm is {norm.item()}; weights were not changed. "
-                "Lower learner.lr or set learner.rescore_old"
-            )
+            return {}
         for optimizer in self.optimizers:
             optimizer.step()
         self.masters.publish()

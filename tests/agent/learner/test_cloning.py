@@ -258,3 +258,13 @@ def test_demonstrations_with_tags_think_before_they_act() -> None:
     assert all(turn.command.startswith("<think>") for turn in one.turns)
     assert all("</think><action>" in turn.command for turn in one.turns)
     assert all(step.action and "<" not in step.action for step in one.episode.steps[1:])
+
+
+def test_clone_ends_at_a_gradient_that_is_not_finite(demos: list[Demonstration]) -> None:
+    """Before it spoils the weights, which would be saved as a model."""
+    fresh_policy = fresh(demos)
+    data = made(demos[0], fresh_policy)
+    with torch.no_grad():
+        next(iter(fresh_policy.model.parameters())).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"step 1 of .*Lower warmstart\.lr"):
+        clone(fresh_policy, data, WarmstartConfig(), seed=0)
