@@ -20,6 +20,8 @@ still give `A^S`.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
+
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
@@ -59,9 +61,11 @@ class GiGPO:
         """Both advantages, the steps' one weighted."""
         steps, count = batch.steps, batch.num_steps
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
-        returns = ops.discounted_to_go(
-            steps.reward.detach(), steps.episode_of_step, batch.num_episodes, self.gamma
+        own = torch.zeros_like(steps.reward) if steps.penalty is None else steps.penalty
+        returns = ops.discounted_to_go(  # a step's own penalty is no part of the returns of those before it
+            steps.reward.detach() + own, steps.episode_of_step, batch.num_episodes, self.gamma
         )
+        returns = returns - own
         place = ops.joined_ids(batch.group_of_step, steps.anchor)
         per_step = ops.standardised(returns, place, count, std=self.std, eps=self.eps)
         part = ops.spread_steps(per_step, batch.tokens.step_of_token)
