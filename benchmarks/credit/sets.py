@@ -37,8 +37,8 @@ class TaskSet:
     env: dict[str, Any] = field(default_factory=dict)
     warmstart: dict[str, Any] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
-    tuning: dict[str, Any] = field(default_factory=dict)
-    test: dict[str, Any] = field(default_factory=dict)
+    tuning: dict[str, Any] = field(default_factory=lambda: {"split": "train"})
+    test: dict[str, Any] = field(default_factory=lambda: {"split": "test"})
     groups: dict[str, int] = field(default_factory=lambda: {"tuning": 64, "test": 128})
 
     def settings(self, short: bool = False) -> RunConfig:
@@ -57,16 +57,12 @@ class TaskSet:
         )
 
 
-HOUSES = {"told": {"oracle": True}, "tuning": {"split": "train"}, "test": {"split": "test"}}
 SETS: dict[str, TaskSet] = {
-    "small": TaskSet("alfworld_quickstart.yaml", **HOUSES),
-    "full": TaskSet("alfworld_quickstart.yaml", env={"tier": "full", "step_limit": 50}, **HOUSES),
-    "searchqa": TaskSet(
-        "searchqa_quickstart.yaml",
-        env={"task_types": None, "max_turns": 4},
-        tuning={"split": "train"},
-        test={"split": "test"},
+    "small": TaskSet("alfworld_quickstart.yaml", told={"oracle": True}),
+    "full": TaskSet(
+        "alfworld_quickstart.yaml", env={"tier": "full", "step_limit": 50}, told={"oracle": True}
     ),
+    "searchqa": TaskSet("searchqa_quickstart.yaml", env={"task_types": None, "max_turns": 4}),
 }
 
 

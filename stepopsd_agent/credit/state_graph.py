@@ -9,14 +9,14 @@ compared with each other. The key is a setting of all of them:
   without a simulator.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from stepopsd_agent import ops
-from stepopsd_agent.batch import Batch
+from stepopsd_agent.batch import Batch, Steps
 from stepopsd_agent.credit.base import computed
 
 Key = Literal["observation", "state", "text"]
@@ -29,8 +29,9 @@ _COLUMNS = {
 
 
 def key_columns(key: Key) -> frozenset[str]:
-    """The columns of a batch that hold a key, for `CreditMethod.needs`."""
-    return frozenset(_COLUMNS[key])
+    """The columns that hold a key and that a batch may lack, for `CreditMethod.needs`."""
+    optional = {spec.name for spec in fields(Steps) if spec.default is None}
+    return optional & frozenset(_COLUMNS[key])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
