@@ -31,7 +31,7 @@ _COLUMNS = {
 def key_columns(key: Key) -> frozenset[str]:
     """The columns that hold a key and that a batch may lack, for `CreditMethod.needs`."""
     optional = {spec.name for spec in fields(Steps) if spec.default is None}
-    return optional & frozenset(_COLUMNS[key])
+    return frozenset(_COLUMNS[key]) & optional
 
 
 @dataclass(frozen=True, eq=False, slots=True)
