@@ -14,3 +14,4 @@ from .optimizers import (
     learning_rate_factor as learning_rate_factor,
     make_optimizers as make_optimizers,
 )
+from .text_keys import TEXT_COLUMNS as TEXT_COLUMNS, with_text_keys as with_text_keys

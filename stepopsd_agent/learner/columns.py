@@ -20,8 +20,8 @@ from stepopsd_agent.hindsight import batch_logprobs, batch_topk, hindsight_block
 from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers
 from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
+from stepopsd_agent.learner.text_keys import with_text_keys
 from stepopsd_agent.models import Policy, Scorer
-from stepopsd_agent.tasks import world_keys
 from stepopsd_wrappers import Episode
 
 Weights = dict[str, Tensor]
@@ -55,11 +55,6 @@ class Sources:
     def blocks(self) -> list[list[int]]:
         """Ids of every episode's hindsight block."""
         return hindsight_blocks(self.policy, self.hindsight, self.episodes)
-
-    @cached_property
-    def world_keys(self) -> list[list[int]]:
-        """Of the world after each record of every episode, as the texts tell it."""
-        return [world_keys(episode) for episode in self.episodes]
 
     def weights(self, other: Weights | None) -> AbstractContextManager[None]:
         """Score with other weights for a while; None keeps the policy's."""
@@ -157,8 +152,8 @@ def check_recorded(batch: Batch, needs: Collection[str]) -> None:
 
 
 def recorded_columns() -> frozenset[str]:
-    """Names of the columns that the environment tells, or does not tell, in the records."""
-    return frozenset(name for name, spec in column_fields().items() if "remedy" in spec.metadata)
+    """Names of the columns that are read off the records, as far as the environment tells them."""
+    return frozenset(name for name, spec in column_fields().items() if "read" in spec.metadata)
 
 
 def fill_student_logprobs(batch: Batch, sources: Sources) -> Batch:
@@ -213,18 +208,12 @@ def fill_value(batch: Batch, sources: Sources) -> Batch:
 
 def fill_text_key(batch: Batch, sources: Sources) -> Batch:
     """The world before every step, as its texts tell it."""
-    return batch.with_columns(text_key=_world_keys(batch, sources, back=1))
+    return with_text_keys(batch, sources.episodes)
 
 
 def fill_next_text_key(batch: Batch, sources: Sources) -> Batch:
     """The world after every step."""
-    return batch.with_columns(next_text_key=_world_keys(batch, sources, back=0))
-
-
-def _world_keys(batch: Batch, sources: Sources, back: int) -> Tensor:
-    index = batch.steps.index_in_episode
-    places = zip(batch.steps.episode_of_step.tolist(), (index - back).tolist(), strict=True)
-    return torch.tensor([sources.world_keys[episode][place] for episode, place in places]).to(index)
+    return with_text_keys(batch, sources.episodes)
 
 
 def fill_gold_answer_logprob(batch: Batch, sources: Sources) -> Batch:

@@ -67,6 +67,20 @@ def test_credit_score_knows_distances_and_says_who_is_alone(
     assert len(set(steps)) > 1
 
 
+def test_credit_score_reads_the_world_off_the_texts_without_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An expert's attempts at one task: its steps on the way have credit, and no policy is loaded."""
+    folder = tmp_path / "games"
+    one = ["--env.num_games=1", *GAMES]
+    record(folder, "--agent=expert", "--episodes=3", *one)
+    capsys.readouterr()
+    chosen = ["--credit.method=path_gain", "--group_by=task", "--model.path=nowhere/at-all"]
+    assert run("credit", "score", str(folder), *chosen, f"--out={tmp_path / 'p.jsonl'}") == 0
+    steps = [step["credit"] for episode in lines(tmp_path / "p.jsonl") for step in episode["steps"]]
+    assert len(steps) > 3 and len({round(value, 6) for value in steps}) > 1
+
+
 @pytest.mark.samples
 @pytest.mark.parametrize("agent", ["model", "random"])
 def test_credit_score_asks_a_model_what_a_teacher_thinks(

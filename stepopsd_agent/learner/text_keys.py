@@ -1,0 +1,32 @@
+"""Keys of the world before and after every step, from the texts of the records alone: no model is needed."""
+
+from collections.abc import Sequence
+
+import torch
+
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.tasks import world_keys
+from stepopsd_wrappers import Episode
+
+TEXT_COLUMNS = frozenset({"text_key", "next_text_key"})
+
+
+def with_text_keys(batch: Batch, episodes: Sequence[Episode]) -> Batch:
+    """The batch with `text_key` and `next_text_key`.
+
+    Args:
+        batch: as `collate` makes it of `episodes`.
+        episodes: the records, in the order of the batch.
+
+    Raises:
+        ValueError: an episode's environment is not registered.
+    """
+    if batch.steps.text_key is not None and batch.steps.next_text_key is not None:
+        return batch
+    keys = [world_keys(episode) for episode in episodes]
+    owners = batch.steps.episode_of_step.tolist()
+    places = list(zip(owners, batch.steps.index_in_episode.tolist(), strict=True))
+    before = torch.tensor([keys[episode][index - 1] for episode, index in places])
+    after = torch.tensor([keys[episode][index] for episode, index in places])
+    device = batch.steps.index_in_episode.device
+    return batch.with_columns(text_key=before.to(device), next_text_key=after.to(device))
