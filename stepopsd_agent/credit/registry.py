@@ -79,7 +79,9 @@ def make(name: str, **fields: Any) -> "CreditMethod":
 
 register("agent_opsd", "stepopsd_agent.credit.agent_opsd:AgentOPSD")
 register("dr_grpo", "stepopsd_agent.credit.dr_grpo:DrGRPO")
+register("g2po", "stepopsd_agent.credit.g2po:G2PO")
 register("gigpo", "stepopsd_agent.credit.gigpo:GiGPO")
+register("graph_gpo", "stepopsd_agent.credit.graph_gpo:GraphGPO")
 register("grpo", "stepopsd_agent.credit.grpo:GRPO")
 register("grpo_opsd", "stepopsd_agent.credit.grpo_opsd:GRPOOPSD")
 register("hgpo", "stepopsd_agent.credit.hgpo:HGPO")

@@ -94,3 +94,18 @@ def state_graph(batch: Batch, key: Key, *, one_goal: bool = False) -> StateGraph
     of_group = torch.empty(count, dtype=torch.int64, device=nodes.device)
     of_group[nodes] = torch.cat([group, group])
     return StateGraph(nodes[:steps], nodes[steps:], goal, of_group)
+
+
+def graph_metrics(batch: Batch, graph: StateGraph, per_step: Tensor) -> dict[str, float]:
+    """What there was to compare in the graphs, and how much credit `per_step` [S] came of it.
+
+    A step counts as having graph credit from 0.01 on: less is lost beside that of its episode.
+    """
+    part = ops.spread_steps(per_step, batch.tokens.step_of_token)
+    left_again = ops.group_count(graph.before, graph.num_nodes)[graph.before] > 1
+    return {
+        "graph_advantage_abs": float(ops.masked_mean(part.abs(), batch.action_mask)),
+        "steps_with_graph_credit": float((per_step.abs() >= 0.01).double().mean()),
+        "steps_from_shared_place": float(left_again.double().mean()),
+        "places_per_group": graph.num_nodes / (int(graph.group.max()) + 1),
+    }
