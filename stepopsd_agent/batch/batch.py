@@ -137,6 +137,8 @@ class Episodes:
     """Episodes of one group played the same task; groups are numbered 0 to G-1."""
     episode_return: Tensor = _read(torch.float32, lambda episode: episode.episode_return)
     success: Tensor = _read(torch.bool, lambda episode: episode.success)
+    num_steps: Tensor | None = _read(torch.int64, lambda episode: episode.num_steps, optional=True)
+    """Interactions of the record, those without sampled tokens included."""
     last_distance: Tensor | None = _told(
         torch.int64, _DISTANCE, lambda episode: episode.steps[-1].info.get("optimal_distance")
     )

@@ -77,7 +77,11 @@ def state_graph(batch: Batch, key: Key, *, one_goal: bool = False) -> StateGraph
 
     Raises:
         MissingColumnError: the batch lacks the key's columns.
+        ValueError: there is no such key, or the way of an episode to its end has steps that the batch lacks.
     """
+    if key not in _COLUMNS:
+        raise ValueError(f"key is {key!r}; it must be one of {', '.join(KEYS)}")
+    _check_whole(batch)
     names = _COLUMNS[key]
     before, after = (computed(getattr(batch.steps, name), f"steps.{name}") for name in names)
     won = batch.last_step & batch.episodes.success[batch.steps.episode_of_step]
@@ -94,6 +98,22 @@ def state_graph(batch: Batch, key: Key, *, one_goal: bool = False) -> StateGraph
     of_group = torch.empty(count, dtype=torch.int64, device=nodes.device)
     of_group[nodes] = torch.cat([group, group])
     return StateGraph(nodes[:steps], nodes[steps:], goal, of_group)
+
+
+def _check_whole(batch: Batch) -> None:
+    """Refuse episodes with steps missing after their first in the batch: the way to their end has a hole."""
+    steps, last = batch.steps, batch.last_step
+    follows = steps.index_in_episode[1:] == steps.index_in_episode[:-1] + 1
+    holes = ~(follows | last[:-1])
+    if batch.episodes.num_steps is not None:
+        ends = batch.episodes.num_steps[steps.episode_of_step]
+        holes = torch.cat([holes, holes.new_zeros(1)]) | (last & (steps.index_in_episode != ends))
+    if holes.any():
+        episode = int(steps.episode_of_step[int(holes.nonzero()[0])])
+        raise ValueError(
+            f"episode {episode} of the batch has steps without sampled tokens behind others: its way to the "
+            "end is not known; use episodes whose every step after the first sampled one was sampled"
+        )
 
 
 def graph_metrics(batch: Batch, graph: StateGraph, per_step: Tensor) -> dict[str, float]:

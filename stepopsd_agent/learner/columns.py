@@ -22,6 +22,7 @@ from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answe
 from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
 from stepopsd_agent.learner.text_keys import with_text_keys
 from stepopsd_agent.models import Policy, Scorer
+from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers import Episode
 
 Weights = dict[str, Tensor]
@@ -77,7 +78,7 @@ def fill(
     rescore_old: bool = False,
     cost: Cost | None = None,
 ) -> Batch:
-    """Audit a batch and compute the optional columns that are needed.
+    """Audit a batch, compute the optional columns that are needed, and audit these.
 
     Args:
         batch: as `collate` makes it of `episodes`.
@@ -101,6 +102,8 @@ def fill(
     """
     _check(batch, episodes, needs)
     scorer = scorer or Scorer(policy)
+    if scorer.model is not policy:
+        raise ValueError("scorer holds another policy: make it of the one that is passed, Scorer(policy)")
     if rescore_old:
         batch = batch.with_columns(old_logprobs=batch_logprobs(scorer, batch))
     sources = Sources(
@@ -118,6 +121,7 @@ def fill(
     for name, spec in column_fields().items():
         if name in needs and "filled" in spec.metadata:
             batch = globals()[f"fill_{name}"](batch, sources)
+    audit(batch)
     return batch
 
 
@@ -129,10 +133,14 @@ def _check(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) ->
     for name in sorted(needs):
         owner(name)
     check_recorded(batch, needs)
-    # Hindsight of one episode for the tokens of another would go unnoticed, so compare what was sampled.
-    steps = [tokens for episode in episodes for _, tokens in sampled_steps(episode)]
-    sampled = [token for tokens in steps for token in tokens.sampled_ids]
-    if batch.tokens.input_ids[batch.action_mask].tolist() != sampled:
+    # Hindsight of one episode for the tokens of another would go unnoticed: compare what was sampled where.
+    sampled, states = list[int](), list[int]()
+    for episode in episodes:
+        for index, tokens in sampled_steps(episode):
+            sampled += tokens.sampled_ids
+            states.append(hash_number(episode.steps[index - 1].info["step"]["state"]))
+    given = batch.tokens.input_ids[batch.action_mask].tolist(), batch.steps.state.tolist()
+    if given != (sampled, states):
         raise ValueError(
             f"the {len(episodes)} episodes are not those of the batch, which has {batch.num_episodes}, "
             "or not in its order: pass the list that collate got"

@@ -68,9 +68,11 @@ def worlds(episode: Episode) -> list[World]:
     first_lies: dict[str, str] = {}
     first_doors: dict[str, str] = {}
     found = []
+    # Renumbered per seed, the same names mean other things.
+    named = {f"seed {episode.seed}"} if episode.env_spec["kwargs"].get("domain_randomization") else set()
     for step in episode.steps:
-        command = _COMMAND.fullmatch(step.action)
-        if command and step.info["step"]["valid"]:
+        command = _COMMAND.fullmatch(step.action.strip())  # as the environment reads it
+        if command and not step.error and step.info["step"]["valid"]:
             verb, thing, other = command["verb"], command["thing"], command["other"] or ""
             if verb == "go to":
                 place = thing
@@ -89,7 +91,7 @@ def worlds(episode: Episode) -> list[World]:
         facts = {f"at {place}", f"holding {held}", *(f"{item} is {state}" for item, state in treated)}
         facts |= {f"{item} in {where}" for item, where in lies.items() if where != first_lies[item]}
         facts |= {f"{name} is {door}" for name, door in doors.items() if door != first_doors[name]}
-        found.append(frozenset(facts))
+        found.append(frozenset(facts | named))
     return found
 
 
