@@ -172,7 +172,7 @@ def _defined(tree: ast.Module) -> set[str]:
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+            names |= {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
     return names
 
 
