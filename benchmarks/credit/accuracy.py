@@ -201,7 +201,7 @@ def result(
 def table(found: dict[str, Any]) -> str:
     """The figures as text, best in lost episodes first."""
     rows = {**found["controls"], **found["methods"]}
-    order = sorted(rows, key=lambda name: -np.nan_to_num(rows[name]["auc_failed"]["value"]))
+    order = sorted(rows, key=lambda name: -rows[name]["auc_failed"]["value"])
     lines = [f"{'':34}" + "".join(f"{name:>22}" for name in MEASURES[:4]) + f"{'tokens':>10}{'cpu s':>8}"]
     for name in order:
         marked = f"[{name}]" if name in found["controls"] else name

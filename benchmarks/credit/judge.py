@@ -19,7 +19,7 @@ TIED = 1e-6
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure with its 95 % interval; `n` says how many episodes it rests on, and NaN stands for none."""
+    """A figure with its 95 % interval and the number of episodes that it rests on; of none it is 0."""
 
     value: float
     low: float
@@ -88,7 +88,7 @@ def mean(values: Sequence[float], tasks: Sequence[int], seed: int = 0) -> Measur
 def _ratio(sums: Array, tasks: Sequence[int], used: int, seed: int, figure: Figure) -> Measure:
     """The figure of the total, and of totals of resampled tasks."""
     if used == 0:
-        return Measure(float("nan"), float("nan"), float("nan"), 0)
+        return Measure(0.0, 0.0, 0.0, 0)
     _, task = np.unique(np.array(tasks), return_inverse=True)
     by_task = np.zeros((task.max() + 1, sums.shape[1]))
     np.add.at(by_task, task, sums)

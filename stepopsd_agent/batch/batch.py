@@ -53,6 +53,13 @@ def _key(step: Step, name: str) -> int:
     return hash_number(step.info["step"][name])
 
 
+def _kind(step: Step) -> int:
+    kind = step.info["step"]["kind"]
+    if kind not in KINDS:
+        raise ValueError(f"a step's kind is {kind!r}; info['step']['kind'] must be one of {', '.join(KINDS)}")
+    return KINDS.index(kind)
+
+
 def _action_span(step: Step) -> tuple[int, int]:
     assert step.tokens is not None  # only steps with tokens become rows
     return step.tokens.action_span
@@ -99,7 +106,7 @@ class Steps:
     """Hash of the simulator state the step acted on."""
     valid: Tensor = _read(torch.bool, lambda before, step: step.info["step"]["valid"])
     """True where the environment accepted the action."""
-    kind: Tensor = _read(torch.int64, lambda before, step: KINDS.index(step.info["step"]["kind"]))
+    kind: Tensor = _read(torch.int64, lambda before, step: _kind(step))
     """Position in `KINDS`."""
     next_anchor: Tensor | None = _read(torch.int64, lambda before, step: _key(step, "anchor"), optional=True)
     """Hash of the observation that the step led to."""

@@ -99,7 +99,11 @@ def listing() -> str:
     """Every method with its paper, what it needs beside the records, and its settings."""
     lines = []
     for name in credit.names():
-        made = credit.make(name)
+        try:
+            made = credit.make(name)
+        except Exception as error:  # somebody's file: the other methods are listed all the same
+            lines.append(f"{name}: cannot be loaded, {type(error).__name__}: {error}")
+            continue
         summary = (type(made).__doc__ or "").partition("\n")[0]
         settings = ", ".join(f"{field.name}={getattr(made, field.name)}" for field in fields(type(made)))
         lines += [

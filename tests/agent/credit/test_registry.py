@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stepopsd_agent import credit
-from stepopsd_agent.credit import scaled
+from stepopsd_agent.cli.credit import listing
+from stepopsd_agent.credit import registry, scaled
 from stepopsd_agent.credit.step_opsd import StepOPSD
 
 
@@ -99,3 +100,61 @@ def test_every_method_has_its_section_in_the_documentation() -> None:
     """Of the page that is made from the docstrings."""
     text = (Path(__file__).parents[3] / "docs" / "credit-methods.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^## `(\w+)`$", text, re.MULTILINE)) == set(credit.names())
+
+
+DECLARED = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Good:
+    paper: ClassVar[str] = "none"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[str]] = frozenset()
+
+
+class NoDataclass(Good): ...
+
+
+@dataclass(frozen=True)
+class Typo(Good):
+    needs: ClassVar[frozenset[str]] = frozenset({"text_keys"})
+
+
+@dataclass(frozen=True)
+class Text(Good):
+    needs: ClassVar[str] = "value"
+
+
+@dataclass(frozen=True)
+class NoDefault:
+    size: int
+
+
+def function(batch): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("Typo", "no batch has the column 'text_keys'"),
+        ("Text", "needs is the text 'value'"),
+        ("NoDefault", "size has no default; paper is missing; needs is missing"),
+        ("function", "must be a frozen dataclass"),
+    ],
+)
+def test_a_method_that_does_not_declare_itself_is_refused(
+    entry: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is loaded, and with everything that is missing; not an hour later in a run."""
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "someones_declared.py").write_text(DECLARED)
+    credit.register("someones", f"someones_declared:{entry}")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        credit.load("someones")
+    assert "\nsomeones: cannot be loaded, ValueError" in f"\n{listing()}"
+    monkeypatch.delitem(sys.modules, "someones_declared")

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 
 from stepopsd_agent.credit import MissingColumnError
 from stepopsd_agent.credit.state_graph import key_columns, state_graph
@@ -55,3 +56,16 @@ def test_a_key_that_was_not_filled_is_named() -> None:
     with pytest.raises(MissingColumnError, match="next_text_key"):
         state_graph(replace(batch, steps=replace(batch.steps, next_text_key=None)), "text")
     assert key_columns("text") == {"text_key", "next_text_key"}
+
+
+def test_a_way_with_a_hole_and_an_unknown_key_are_refused() -> None:
+    """Steps that were not sampled, in the middle or behind the last: the goal would be put somewhere else."""
+    batch = build([attempt("ABCD", True)])
+    torn = replace(batch.steps, index_in_episode=torch.tensor([1, 2, 4]))
+    with pytest.raises(ValueError, match="episode 0 of the batch has steps without sampled tokens"):
+        state_graph(replace(batch, steps=torn), "observation")
+    short = replace(batch.episodes, num_steps=torch.tensor([4]))
+    with pytest.raises(ValueError, match="its way to the end is not known"):
+        state_graph(replace(batch, episodes=short), "observation")
+    with pytest.raises(ValueError, match="must be one of observation, state, text"):
+        state_graph(batch, "obs")  # type: ignore[arg-type]
