@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
+from itertools import groupby, pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -137,11 +137,10 @@ def state_by_state(
     Attempts that begin at once share the width of their first forward pass; where a slot takes the next
     attempt as soon as it is free, every other slot is padded to the length of its history.
     """
-    found, rest = list[Episode](), list(attempts)
-    while rest:
-        some = list(takewhile(lambda one: one.snapshot is rest[0].snapshot, rest))
+    found = list[Episode]()
+    for _, same in groupby(attempts, key=lambda attempt: id(attempt.snapshot)):
+        some = list(same)
         found += rollout(policy, envs[: len(some)], some, *args, **kwargs)
-        rest = rest[len(some) :]
     return found
 
 
