@@ -51,7 +51,7 @@ The optional columns, and where they come from:
 - `value`: a critic's prediction before every step; `mc_value`: the mean return of fresh attempts from there.
   Only a training run can compute these two.
 - `gold_answer_logprob`: how likely the policy finds the right answer before every step; Search-QA alone.
-- `text_key`, `next_text_key`: what the texts tell about the world before and after every step.
+- `next_anchor`, `next_state`: where a step led; `text_key`, `next_text_key`: the world as the texts tell it.
 - `optimal_distance`, `last_distance`: in the records of ALFWorld with `env.oracle=true`; `gold_seen`,
   `first_gold_seen`: in those of Search-QA.
 

@@ -9,14 +9,14 @@ compared with each other. The key is a setting of all of them:
   without a simulator.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from stepopsd_agent import ops
-from stepopsd_agent.batch import Batch
+from stepopsd_agent.batch import Batch, Steps
 from stepopsd_agent.credit.base import computed
 
 Key = Literal["observation", "state", "text"]
@@ -29,8 +29,9 @@ _COLUMNS = {
 
 
 def key_columns(key: Key) -> frozenset[str]:
-    """The columns of a batch that hold a key, for `CreditMethod.needs`."""
-    return frozenset(_COLUMNS[key])
+    """The columns that hold a key and that a batch may lack, for `CreditMethod.needs`."""
+    optional = {spec.name for spec in fields(Steps) if spec.default is None}
+    return frozenset(_COLUMNS[key]) & optional
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,3 +94,18 @@ def state_graph(batch: Batch, key: Key, *, one_goal: bool = False) -> StateGraph
     of_group = torch.empty(count, dtype=torch.int64, device=nodes.device)
     of_group[nodes] = torch.cat([group, group])
     return StateGraph(nodes[:steps], nodes[steps:], goal, of_group)
+
+
+def graph_metrics(batch: Batch, graph: StateGraph, per_step: Tensor) -> dict[str, float]:
+    """What there was to compare in the graphs, and how much credit `per_step` [S] came of it.
+
+    A step counts as having graph credit from 0.01 on: less is lost beside that of its episode.
+    """
+    part = ops.spread_steps(per_step, batch.tokens.step_of_token)
+    left_again = ops.group_count(graph.before, graph.num_nodes)[graph.before] > 1
+    return {
+        "graph_advantage_abs": float(ops.masked_mean(part.abs(), batch.action_mask)),
+        "steps_with_graph_credit": float((per_step.abs() >= 0.01).double().mean()),
+        "steps_from_shared_place": float(left_again.double().mean()),
+        "places_per_group": graph.num_nodes / (int(graph.group.max()) + 1),
+    }
