@@ -54,8 +54,7 @@ def _key(step: Step, name: str) -> int:
 
 
 def _kind(step: Step) -> int:
-    kind = step.info["step"]["kind"]
-    if kind not in KINDS:
+    if (kind := step.info["step"]["kind"]) not in KINDS:
         raise ValueError(f"a step's kind is {kind!r}; info['step']['kind'] must be one of {', '.join(KINDS)}")
     return KINDS.index(kind)
 

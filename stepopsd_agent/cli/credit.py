@@ -47,7 +47,7 @@ def run(settings: Namespace) -> int:
 
 def _score(settings: Namespace) -> int:
     """Compute a method on recorded episodes and write the credit of every step."""
-    from stepopsd_agent.learner import TEXT_COLUMNS, recorded_columns
+    from stepopsd_agent.learner import recorded_columns
     from stepopsd_agent.run import score_records
 
     config = run_config(settings)
@@ -65,7 +65,7 @@ def _score(settings: Namespace) -> int:
     valid = [episode for episode in episodes if not episode.failed]
     if not valid:
         raise UsageError(f"{folder} holds no episode that ended without an error: there is nothing to score")
-    policy = trained_policy(config) if method.needs - recorded_columns() - TEXT_COLUMNS else None
+    policy = trained_policy(config) if method.needs - recorded_columns() else None
     beside = folder if folder.is_dir() else folder.parent
     out = (
         Path(settings.out).expanduser()

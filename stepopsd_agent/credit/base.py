@@ -49,7 +49,7 @@ The optional columns, and where they come from:
   tokens in their places (`hindsight.top_k` of them).
 - `informed`: whether the teacher has read something that the student has not.
 - `value`: a critic's prediction before every step; `mc_value`: the mean return of fresh attempts from there.
-  Only a training run can compute these two.
+  `fill` needs a critic for the one and environments for the other; `credit score` has neither.
 - `gold_answer_logprob`: how likely the policy finds the right answer before every step; Search-QA alone.
 - `next_anchor`, `next_state`: where a step led; `text_key`, `next_text_key`: the world as the texts tell it.
 - `optimal_distance`, `last_distance`: in the records of ALFWorld with `env.oracle=true`; `gold_seen`,

@@ -48,7 +48,7 @@ from stepopsd_agent.credit.state_graph import (
     StateGraph,
     graph_metrics,
     key_columns,
-    state_graph,
+    merged_graph,
 )
 
 
@@ -98,7 +98,7 @@ class G2PO:
     def __call__(self, batch: Batch) -> Credit:
         """The three advantages, weighted."""
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
-        graph = state_graph(batch, self.key)
+        graph = merged_graph(batch, self.key)
         before, after = _values(batch, graph, self.gamma)
         led_to = after - self.invalid_penalty * ~batch.steps.valid
         node = ops.standardised(led_to, graph.before, graph.num_nodes, std=self.std, eps=self.eps)

@@ -49,7 +49,7 @@ from stepopsd_agent.credit.state_graph import (
     StateGraph,
     graph_metrics,
     key_columns,
-    state_graph,
+    merged_graph,
 )
 
 EXPONENTS = ("next", "cost_and_next", "progress")
@@ -101,7 +101,7 @@ class GraphGPO:
     def __call__(self, batch: Batch) -> Credit:
         """Both advantages, weighted."""
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
-        graph = state_graph(batch, self.key, one_goal=True)
+        graph = merged_graph(batch, self.key, one_goal=True)
         near = graph.distance()
         quality = self.omega ** self._exponent(graph, _with_unreachable(graph, near))
         per_step = ops.standardised(quality, graph.before, graph.num_nodes, std=self.std, eps=self.eps)

@@ -53,7 +53,7 @@ from stepopsd_agent.credit.state_graph import (
     StateGraph,
     graph_metrics,
     key_columns,
-    state_graph,
+    merged_graph,
 )
 
 _SAME = 1e-6
@@ -104,7 +104,7 @@ class GraphHCA:
     def __call__(self, batch: Batch) -> Credit:
         """Both advantages, the steps' one weighted."""
         base = GRPO(baseline=self.baseline, eps=self.eps)(batch)
-        graph = state_graph(batch, self.key)
+        graph = merged_graph(batch, self.key)
         before, after = self._chances(batch, graph)
         ratio = after.clamp(min=self.floor).log() - before.clamp(min=self.floor).log()
         per_step = _compared(ratio, graph, self.eps).to(base.advantages.dtype)

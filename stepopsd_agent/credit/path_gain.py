@@ -31,7 +31,7 @@ from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
 from stepopsd_agent.credit.grpo import GRPO
-from stepopsd_agent.credit.state_graph import KEYS, Key, key_columns, state_graph
+from stepopsd_agent.credit.state_graph import KEYS, Key, key_columns, merged_graph
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class PathGain:
     def __call__(self, batch: Batch) -> Credit:
         """Both advantages, the steps' one weighted."""
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
-        graph = state_graph(batch, self.key)
+        graph = merged_graph(batch, self.key)
         value = self.gamma ** graph.distance()  # 0 where the distance is infinite
         idle = graph.before == graph.after
         gain = value[graph.after] - value[graph.before] - self.idle_cost * (1 - self.gamma) * idle

@@ -33,8 +33,8 @@ Departures:
 - A group of one gets zero, as in all methods that compare episodes.
 - The paper's states are signatures of what a coding agent has read, changed and run, its actions those of
   commands. Here both are places.
-- `prior_count` 2 is a choice, that of a port by others (`alexngai/prime-rl-fork`, GitHub). It calls this V' the
-  paper's Eq. 11, and 0.99 its gamma.
+- `prior_count` 2 is a choice, that of a port by others (`alexngai/prime-rl-fork`, GitHub). It calls this V'
+  the paper's Eq. 11, and 0.99 its gamma.
 - The paper's optional division by the deviation of A over the group is left out. It does not centre, so it
   makes A large where all steps of a group have nearly the same.
 """
@@ -48,7 +48,7 @@ from torch import Tensor
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
-from stepopsd_agent.credit.state_graph import KEYS, Key, StateGraph, key_columns, state_graph
+from stepopsd_agent.credit.state_graph import KEYS, Key, StateGraph, key_columns, merged_graph
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class RTMC:
 
     def __call__(self, batch: Batch) -> Credit:
         """The advantage of every step."""
-        graph = state_graph(batch, self.key)
+        graph = merged_graph(batch, self.key)
         returned = batch.episodes.episode_return.detach().double()
         group, of_step = batch.episodes.group_of_episode, batch.group_of_step
         groups = int(group.max()) + 1

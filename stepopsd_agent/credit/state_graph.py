@@ -66,7 +66,7 @@ class StateGraph:
             found = nearer
 
 
-def state_graph(batch: Batch, key: Key, *, one_goal: bool = False) -> StateGraph:
+def merged_graph(batch: Batch, key: Key, *, one_goal: bool = False) -> StateGraph:
     """The graph of every group of a batch.
 
     Args:

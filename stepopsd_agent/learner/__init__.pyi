@@ -3,7 +3,6 @@ from .columns import (
     Cost as Cost,
     check_recorded as check_recorded,
     fill as fill,
-    recorded_columns as recorded_columns,
 )
 from .critic import Critic as Critic
 from .learner import Learner as Learner
@@ -14,4 +13,8 @@ from .optimizers import (
     learning_rate_factor as learning_rate_factor,
     make_optimizers as make_optimizers,
 )
-from .text_keys import TEXT_COLUMNS as TEXT_COLUMNS, with_text_keys as with_text_keys
+from .recorded import (
+    TEXT_COLUMNS as TEXT_COLUMNS,
+    recorded_columns as recorded_columns,
+    with_text_keys as with_text_keys,
+)

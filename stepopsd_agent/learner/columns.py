@@ -20,7 +20,7 @@ from stepopsd_agent.hindsight import batch_logprobs, batch_topk, hindsight_block
 from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers
 from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
-from stepopsd_agent.learner.text_keys import with_text_keys
+from stepopsd_agent.learner.recorded import with_text_keys
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers import Episode
@@ -159,11 +159,6 @@ def check_recorded(batch: Batch, needs: Collection[str]) -> None:
             )
 
 
-def recorded_columns() -> frozenset[str]:
-    """Names of the columns that are read off the records, as far as the environment tells them."""
-    return frozenset(name for name, spec in column_fields().items() if "read" in spec.metadata)
-
-
 def fill_student_logprobs(batch: Batch, sources: Sources) -> Batch:
     """Before the update the student is the policy that sampled."""
     return batch.with_columns(student_logprobs=batch.tokens.old_logprobs)
@@ -215,13 +210,11 @@ def fill_value(batch: Batch, sources: Sources) -> Batch:
 
 
 def fill_text_key(batch: Batch, sources: Sources) -> Batch:
-    """The world before every step, as its texts tell it."""
+    """The world before and after every step, as the texts tell it."""
     return with_text_keys(batch, sources.episodes)
 
 
-def fill_next_text_key(batch: Batch, sources: Sources) -> Batch:
-    """The world after every step."""
-    return with_text_keys(batch, sources.episodes)
+fill_next_text_key = fill_text_key  # after every step: both come of one reading
 
 
 def fill_gold_answer_logprob(batch: Batch, sources: Sources) -> Batch:

@@ -182,8 +182,7 @@ def play_agent(
 
     Args:
         agent: anything with ``reset`` and ``act``.
-        env: a stack with `RecordEpisode` in it. The agent is given what the stack shows: for agents that read
-            single observations and act by commands, as the experts do, one without `TextHistory`.
+        env: a stack with `RecordEpisode`; without `TextHistory` for agents that read single observations.
         task_ids: tasks in order.
         seed: of the first episode; the k-th uses seed + k.
         on_episode: called with each record as it finishes.

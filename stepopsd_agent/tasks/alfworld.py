@@ -88,7 +88,9 @@ def worlds(episode: Episode) -> list[World]:
             else:
                 undone = {"heat": "cool", "cool": "hot"}.get(verb, "")
                 treated = (treated - {(thing, undone)}) | {(thing, _TREATED[verb])}
-        facts = {f"at {place}", f"holding {held}", *(f"{item} is {state}" for item, state in treated)}
+        facts = {f"{item} is {state}" for item, state in treated}
+        facts |= {f"at {place}"} if place else set()
+        facts |= {f"holding {held}"} if held else set()
         facts |= {f"{item} in {where}" for item, where in lies.items() if where != first_lies[item]}
         facts |= {f"{name} is {door}" for name, door in doors.items() if door != first_doors[name]}
         found.append(frozenset(facts | named))

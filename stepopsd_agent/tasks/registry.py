@@ -8,6 +8,7 @@ module:id`` imports.
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
+from typing import Any
 
 import gymnasium as gym
 
@@ -95,11 +96,16 @@ def worlds_of(episode: Episode) -> list[World]:
     Raises:
         ValueError: the environment is not registered, or its spec gives another number of worlds.
     """
-    worlds = get(str(episode.env_spec["id"])).worlds(episode)
+    worlds: list[Any] = get(str(episode.env_spec["id"])).worlds(episode)
     if len(worlds) != len(episode.steps):
         raise ValueError(
             f"the task spec of {episode.env_spec['id']!r} gives {len(worlds)} worlds for "
             f"{len(episode.steps)} records; it must give one for each, the reset included"
+        )
+    if wrong := [world for world in worlds if not isinstance(world, frozenset)]:
+        raise ValueError(
+            f"the task spec of {episode.env_spec['id']!r} gives the world {wrong[0]!r}; a world is a "
+            "frozenset of facts, each a text"
         )
     return worlds
 

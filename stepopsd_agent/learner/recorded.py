@@ -1,14 +1,19 @@
-"""Keys of the world before and after every step, from the texts of the records alone: no model is needed."""
+"""Columns that the records hold by themselves, among them keys of the world: no model is needed."""
 
 from collections.abc import Sequence
 
 import torch
 
-from stepopsd_agent.batch import Batch
+from stepopsd_agent.batch import Batch, column_fields
 from stepopsd_agent.tasks import world_keys
 from stepopsd_wrappers import Episode
 
 TEXT_COLUMNS = frozenset({"text_key", "next_text_key"})
+
+
+def recorded_columns() -> frozenset[str]:
+    """Names of the columns that the records hold: read off them, or told by their texts."""
+    return TEXT_COLUMNS | {name for name, spec in column_fields().items() if "read" in spec.metadata}
 
 
 def with_text_keys(batch: Batch, episodes: Sequence[Episode]) -> Batch:
