@@ -28,6 +28,7 @@ import torch
 
 from benchmarks.credit.entries import CONTROLS, Entry, control_credit, entries, step_credit
 from benchmarks.credit.judge import Array, Measure, auc, correlation, mean, share
+from benchmarks.credit.picture import draw
 from benchmarks.credit.recording import Cost, Recording, load_recording
 from benchmarks.credit.sets import PARTS, SETS, STAGES, folder
 from benchmarks.credit.truth import Values, progress, read_values
@@ -223,6 +224,7 @@ def main() -> int:
     parser.add_argument("--part", choices=PARTS, default="test", help="tuning or test tasks")
     parser.add_argument("--method", nargs="+", default=None, help="only these methods")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
+    parser.add_argument("--picture", type=Path, default=None, help="draw the first task set here")
     parser.add_argument("--short", action="store_true", help="8 groups only")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -235,6 +237,9 @@ def main() -> int:
             mixed = f"{one['mixed']} of {one['groups']} groups mixed"
             print(f"\n{name}, {stage}: success {one['success']:.0%}, {mixed}")
             print(table(one))
+    if options.picture is not None:
+        name = options.set[0]
+        draw(found[name], f"Credit accuracy, task set {name}, {options.part} tasks", options.picture)
     if options.json is not None:
         write_result(options.json, {"part": options.part, "sets": found}, COMMAND)
     return 0

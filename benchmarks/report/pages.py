@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import credit_methods
+from benchmarks.report.credit import accuracy
 from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
 from benchmarks.report.parts import Result, origin, rate
 
@@ -169,6 +170,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("One seed, one result", "alfworld_determinism.json", determinism),
     ("Generated houses beside official ones", "house_statistics.json", houses),
     ("Index of the official games", "data_index.json", index),
+    ("Which credit is right", "credit_accuracy*.json", accuracy),
     ("Credit beside the original code", "credit_golden.json", golden),
     ("Hindsight scoring with shared prefixes", "rescore_cost.json", rescoring),
     ("Whole updates beside TRL", "update_speed.json", updates),
