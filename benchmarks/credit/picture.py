@@ -37,15 +37,16 @@ def draw(stages: Mapping[str, Any], title: str, out: Path) -> None:
         axes.axvline(0.5, color="grey", lw=0.8, ls=":")
         axes.set(xlim=(0.25, 1.02), xlabel=f"chance that a forward step has more credit, {label}")
         axes.grid(axis="x", alpha=0.25)
-        axes.set_yticks(range(len(order)), [_label(name, first) for name in order], fontsize=8)
-        for tick, name in zip(axes.get_yticklabels(), order, strict=True):
-            tick.set_color("grey" if name in first["controls"] else "black")
-            tick.set_fontweight("bold" if name.startswith("path_gain") else "normal")
+    left = picture.axes[0]
+    left.set_yticks(range(len(order)), [_label(name, first) for name in order], fontsize=8)
+    for tick, name in zip(left.get_yticklabels(), order, strict=True):
+        tick.set_color("grey" if name in first["controls"] else "black")
+        tick.set_fontweight("bold" if name.startswith("path_gain") else "normal")
     for stage, colour in COLOURS.items():
         if stage in stages:
             text = f"{stage} of training, success {stages[stage]['success']:.0%}"
-            picture.axes[0].plot([], [], "o-", color=colour, label=text)
-    picture.axes[0].legend(loc="lower right", fontsize=8)
+            left.plot([], [], "o-", color=colour, label=text)
+    left.legend(loc="lower right", fontsize=8)
     picture.suptitle(title)
     image = BytesIO()
     picture.savefig(image, format="png", dpi=90)

@@ -24,8 +24,9 @@ def accuracy(result: Result) -> list[str]:
             lines += [
                 f"**{name}, {stage} of training:** {table['groups']} groups, {table['episodes']} episodes, "
                 f"success {table['success']:.0%}, {table['mixed']} groups mixed; of the steps "
-                f"{steps['forward']:.0%} forward, {steps['wasted']:.0%} wasted, {steps['harmful']:.0%} harmful. "
-                f"Half of the fresh attempts correlates with the other half by {ceiling['value']:.2f} "
+                f"{steps['forward']:.0%} forward, {steps['wasted']:.0%} wasted and "
+                f"{steps['harmful']:.0%} harmful. Half of the fresh attempts correlates with the other "
+                f"half by {ceiling['value']:.2f} "
                 f"({ceiling['n']} episodes).",
                 "",
                 f"| credit | {' | '.join(label for _, label in COLUMNS)} | tokens scored | CPU s |",
