@@ -114,7 +114,8 @@ class Recording:
 
 
 def _column(batch: Batch, name: str) -> Tensor:
-    column: Tensor = getattr(getattr(batch, owner(name)), name)
+    table = owner(name)
+    column: Tensor = getattr(getattr(batch, table) if table else batch, name)
     return column
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from stepopsd_agent.batch.parts import TopK, Ways
 from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers.episode import Step
 
@@ -157,23 +158,6 @@ class Episodes:
     """True where the teacher has read something that the student has not."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class TopK:
-    """The likeliest tokens at some places and their log-probabilities (nats), both [M, K].
-
-    In a batch the M places are its action tokens, row by row.
-    """
-
-    ids: Tensor
-    logprobs: Tensor
-
-    def __post_init__(self) -> None:
-        """Refuse shapes that cannot belong together."""
-        shapes = tuple(self.ids.shape), tuple(self.logprobs.shape)
-        if len(shapes[0]) != 2 or shapes[0] != shapes[1] or self.ids.dtype != torch.int64:
-            raise ValueError(f"ids must be int64 and like the log-probabilities [M, K], got {shapes}")
-
-
 Table = Tokens | Steps | Episodes
 AnyTable = TypeVar("AnyTable", Tokens, Steps, Episodes)
 
@@ -187,6 +171,8 @@ class Batch:
     episodes: Episodes
     teacher_topk: TopK | None = _filled(None)
     """The teacher's likeliest tokens at every action token."""
+    ways: Ways | None = _filled(None)
+    """Ways between worlds that nobody walked."""
 
     def __post_init__(self) -> None:
         """Refuse columns of the wrong shape or type, naming the column."""
@@ -228,7 +214,7 @@ class Batch:
         """Rows of the episodes table, E."""
         return self.episodes.group_of_episode.shape[0]
 
-    def with_columns(self, **given: Tensor | TopK) -> Batch:
+    def with_columns(self, **given: Tensor | TopK | Ways) -> Batch:
         """A batch with these columns put in, each in the table that has a column of its name.
 
         Raises:
@@ -251,6 +237,7 @@ class Batch:
             _moved(self.steps, device, dtype),
             _moved(self.episodes, device, dtype),
             None if likely is None else TopK(likely.ids.to(device), likely.logprobs.to(device, dtype)),
+            None if self.ways is None else self.ways.to(device),
         )
 
 

@@ -2,7 +2,7 @@
 
 The attempts of a group are merged into one graph (`state_graph`), its nodes being what the texts so far tell
 about the world. With D(k) the fewest steps from node k to a place where a successful attempt ended, along
-steps that any attempt of the group took:
+steps that any attempt of the group took, or that the effects of its commands elsewhere imply (`ways`):
 
     V(k) = gamma^D(k), and 0 where no goal is reached
     c_t  = V(k_(t+1)) - V(k_t) - idle_cost (1 - gamma) [k_(t+1) = k_t]
@@ -16,9 +16,9 @@ value, compared over the whole group, so that a step need not be repeated from t
 a step after which the world is as it was costs something, even where no attempt succeeded.
 
 Assumptions: the world answers the same command in the same place in the same way, and the texts tell apart
-the places that matter. Failure modes: where the key merges places that differ, the graph has ways that nobody
-can walk; in a group without success only idle steps are told apart from others; a step that opens a way
-nobody took is worth nothing.
+the places that matter. Failure modes: where the key merges places that differ, or a command does more than
+its texts tell, the graph has ways that nobody can walk; in a group without success only idle steps are told
+apart from others; a step that opens a way nobody took is worth nothing.
 
 Degenerate cases: a group without success and without idle steps gives zero; so does a group whose steps are
 all worth the same.
@@ -43,6 +43,7 @@ class PathGain:
         idle_cost: cost of a step that leaves the world as it was, in steps of the shortest way at the goal.
         step_weight: weight of the steps' part.
         key: what makes two places one, see `state_graph`.
+        ways: with text keys, also go ways that nobody walked, see `learner.inferred_ways`.
         std: divide the episodes' part by its standard deviation, as in `grpo`.
         baseline: of the episodes' part, as in `grpo`.
         eps: added to the standard deviations.
@@ -52,6 +53,7 @@ class PathGain:
     idle_cost: float = 0.3
     step_weight: float = 1.0
     key: Key = "text"
+    ways: bool = True
     std: bool = True
     baseline: Literal["episode", "step"] = "episode"
     eps: float = 1e-6
@@ -70,13 +72,17 @@ class PathGain:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The columns of the key."""
-        return key_columns(self.key)
+        """The columns of the key, and the ways."""
+        return key_columns(self.key) | ({"ways"} if self._by_ways else frozenset())
+
+    @property
+    def _by_ways(self) -> bool:
+        return self.ways and self.key == "text"
 
     def __call__(self, batch: Batch) -> Credit:
         """Both advantages, the steps' one weighted."""
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
-        graph = merged_graph(batch, self.key)
+        graph = merged_graph(batch, self.key, ways=self._by_ways)
         value = self.gamma ** graph.distance()  # 0 where the distance is infinite
         idle = graph.before == graph.after
         gain = value[graph.after] - value[graph.before] - self.idle_cost * (1 - self.gamma) * idle

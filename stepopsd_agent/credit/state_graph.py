@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent import ops
-from stepopsd_agent.batch import Batch, Steps
+from stepopsd_agent.batch import Batch, Steps, Ways
 from stepopsd_agent.credit.base import computed
 
 Key = Literal["observation", "state", "text"]
@@ -46,6 +46,8 @@ class StateGraph:
     """[V] bool, True where a successful episode ended."""
     group: Tensor
     """[V] group of the node."""
+    ways: tuple[Tensor, Tensor, Tensor] | None = None
+    """Nodes before and after, and steps, of ways that nobody walked; [M] each."""
 
     @property
     def num_nodes(self) -> int:
@@ -53,20 +55,24 @@ class StateGraph:
         return self.goal.shape[0]
 
     def distance(self) -> Tensor:
-        """[V] fewest steps from a node to a goal of its group along edges that were walked; else inf.
+        """[V] fewest steps from a node to a goal of its group along edges and other ways; else inf.
 
-        Breadth-first from the goals, all groups at once: as many rounds as the longest of the shortest ways.
+        From the goals backwards, all groups at once: as many rounds as the longest of the shortest ways.
         """
         found = torch.full(self.goal.shape, torch.inf, dtype=torch.float64, device=self.goal.device)
         found[self.goal] = 0.0
+        before, after, steps = self.before, self.after, torch.ones_like(self.before)
+        if self.ways is not None:
+            edges = zip((before, after, steps), self.ways, strict=True)
+            before, after, steps = (torch.cat(pair) for pair in edges)
         while True:
-            nearer = found.scatter_reduce(0, self.before, found[self.after] + 1, "amin")
+            nearer = found.scatter_reduce(0, before, found[after] + steps, "amin")
             if torch.equal(nearer, found):
                 return found
             found = nearer
 
 
-def merged_graph(batch: Batch, key: Key, *, one_goal: bool = False) -> StateGraph:
+def merged_graph(batch: Batch, key: Key, *, one_goal: bool = False, ways: bool = False) -> StateGraph:
     """The graph of every group of a batch.
 
     Args:
@@ -74,6 +80,7 @@ def merged_graph(batch: Batch, key: Key, *, one_goal: bool = False) -> StateGrap
         key: what makes two nodes one, see `Key`.
         one_goal: let the last steps of all successful episodes of a group lead to one node of their own,
             instead of the places where they ended.
+        ways: add the ways of the batch that nobody walked; they join worlds, so the key has to be "text".
 
     Raises:
         MissingColumnError: the batch lacks the key's columns.
@@ -87,17 +94,21 @@ def merged_graph(batch: Batch, key: Key, *, one_goal: bool = False) -> StateGrap
     won = batch.last_step & batch.episodes.success[batch.steps.episode_of_step]
     kind = (won if one_goal else torch.zeros_like(won)).to(torch.int64)
     group = batch.group_of_step
+    more = computed(batch.ways, "ways") if ways else Ways(*[group[:0]] * 4)
+    groups = torch.cat([group, group, more.group, more.group])
     nodes = ops.joined_ids(
-        torch.cat([group, group]),
-        torch.cat([torch.zeros_like(kind), kind]),
-        torch.cat([before, torch.where(kind == 1, 0, after)]),
+        groups,
+        torch.cat([torch.zeros_like(kind), kind, *[torch.zeros_like(more.group)] * 2]),
+        torch.cat([before, torch.where(kind == 1, 0, after), more.before, more.after]),
     )
     count, steps = int(nodes.max()) + 1, batch.num_steps
+    extra = nodes[2 * steps :].reshape(2, -1)
     goal = torch.zeros(count, dtype=torch.bool, device=nodes.device)
-    goal[nodes[steps:][won]] = True
+    goal[nodes[steps : 2 * steps][won]] = True
     of_group = torch.empty(count, dtype=torch.int64, device=nodes.device)
-    of_group[nodes] = torch.cat([group, group])
-    return StateGraph(nodes[:steps], nodes[steps:], goal, of_group)
+    of_group[nodes] = groups
+    joined = (extra[0], extra[1], more.steps) if ways else None
+    return StateGraph(nodes[:steps], nodes[steps : 2 * steps], goal, of_group, joined)
 
 
 def _check_whole(batch: Batch) -> None:

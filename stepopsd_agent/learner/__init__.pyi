@@ -14,7 +14,6 @@ from .optimizers import (
     make_optimizers as make_optimizers,
 )
 from .recorded import (
-    TEXT_COLUMNS as TEXT_COLUMNS,
+    from_texts as from_texts,
     recorded_columns as recorded_columns,
-    with_text_keys as with_text_keys,
 )

@@ -19,6 +19,7 @@ from stepopsd_agent.credit import MissingColumnError
 from stepopsd_agent.hindsight import batch_logprobs, batch_topk, hindsight_blocks
 from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers
+from stepopsd_agent.learner.inferred_ways import inferred_ways
 from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
 from stepopsd_agent.learner.recorded import with_text_keys
 from stepopsd_agent.models import Policy, Scorer
@@ -215,6 +216,11 @@ def fill_text_key(batch: Batch, sources: Sources) -> Batch:
 
 
 fill_next_text_key = fill_text_key  # after every step: both come of one reading
+
+
+def fill_ways(batch: Batch, sources: Sources) -> Batch:
+    """Ways between worlds that nobody walked."""
+    return batch.with_columns(ways=inferred_ways(sources.episodes).to(batch.tokens.input_ids.device))
 
 
 def fill_gold_answer_logprob(batch: Batch, sources: Sources) -> Batch:

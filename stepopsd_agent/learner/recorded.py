@@ -1,19 +1,29 @@
 """Columns that the records hold by themselves, among them keys of the world: no model is needed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
 from stepopsd_agent.batch import Batch, column_fields
+from stepopsd_agent.learner.inferred_ways import inferred_ways
 from stepopsd_agent.tasks import world_keys
 from stepopsd_wrappers import Episode
 
-TEXT_COLUMNS = frozenset({"text_key", "next_text_key"})
+TEXT_COLUMNS = frozenset({"text_key", "next_text_key", "ways"})
 
 
 def recorded_columns() -> frozenset[str]:
     """Names of the columns that the records hold: read off them, or told by their texts."""
     return TEXT_COLUMNS | {name for name, spec in column_fields().items() if "read" in spec.metadata}
+
+
+def from_texts(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) -> Batch:
+    """The batch with those of `TEXT_COLUMNS` that are needed; arguments as of `fill`."""
+    if {"text_key", "next_text_key"}.intersection(needs):
+        batch = with_text_keys(batch, episodes)
+    if "ways" in needs:
+        batch = batch.with_columns(ways=inferred_ways(episodes).to(batch.tokens.input_ids.device))
+    return batch
 
 
 def with_text_keys(batch: Batch, episodes: Sequence[Episode]) -> Batch:

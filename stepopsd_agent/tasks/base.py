@@ -43,7 +43,11 @@ class HeldOut:
 
 
 World = frozenset[str]
-"""Facts that an agent which read every text so far knows; equal worlds are one place in a graph of states."""
+"""Facts that an agent which read every text so far knows; equal worlds are one place in a graph of states.
+
+A fact "thing: value" gives the value of something that has one at a time, such as "at: shelf 1". Left out is
+what is as it was at first, so that a world with further facts is one where more was done.
+"""
 
 
 def observed_worlds(episode: Episode) -> list[World]:

@@ -116,7 +116,12 @@ def world_keys(episode: Episode) -> list[int]:
     Raises:
         ValueError: as `worlds_of`.
     """
-    return [hash_number(text_hash(repr(sorted(world)))) for world in worlds_of(episode)]
+    return [world_number(world) for world in worlds_of(episode)]
+
+
+def world_number(world: World) -> int:
+    """A hash of a world's facts, as the columns of a batch hold it."""
+    return hash_number(text_hash(repr(sorted(world))))
 
 
 def evaluation_sets(config: RunConfig) -> list[EvalSet]:

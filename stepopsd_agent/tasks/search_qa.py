@@ -95,7 +95,7 @@ def worlds(episode: Episode) -> list[World]:
         if not step.error and step.info["step"]["kind"] in protocol.ACTIONS:
             parsed = protocol.parse(step.action)
             said = protocol.query_text(parsed.content)  # as the retriever reads it
-            facts |= {f"{parsed.kind} {said}", *(f"seen {name}" for name in step.info["retrieved"])}
+            facts |= {f"{parsed.kind} {said!r}: made"} | {f"{name}: seen" for name in step.info["retrieved"]}
         found.append(facts)
     return found
 

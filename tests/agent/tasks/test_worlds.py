@@ -84,7 +84,7 @@ def test_what_is_undone_is_as_at_first() -> None:
     worlds = worlds_of(episode)
     taken = [step.action for step in episode.steps].index(takes[0])
     assert worlds[taken + 1] == worlds[taken - 1] != worlds[taken]
-    assert f"holding {thing}" in worlds[taken]
+    assert f"holding: {thing}" in worlds[taken]
 
 
 def test_an_environment_without_more_is_known_by_its_observations() -> None:
@@ -117,7 +117,7 @@ def test_a_command_with_blanks_around_moves_as_the_environment_says() -> None:
     episode = finished(env)
     moved = replace(episode.steps[1], action=f" {goes} ")
     worlds = worlds_of(replace(episode, steps=(episode.steps[0], moved)))
-    assert f"at {goes.removeprefix('go to ')}" in worlds[1]
+    assert f"at: {goes.removeprefix('go to ')}" in worlds[1]
 
 
 def test_the_world_of_a_question_is_what_the_retriever_was_asked() -> None:
