@@ -72,7 +72,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
 
         Raises:
             ValueError: both `folder` and `writer` are given.
-            RecordingError: `folder` cannot be written, or another process is writing to it.
+            RecordingError: `folder` cannot be written, or another writer has it, in this process or another.
         """
         if folder is not None and writer is not None:
             raise ValueError("RecordEpisode got both folder and writer; give only one of the two")
