@@ -18,6 +18,7 @@ import numpy as np
 from stepopsd_envs.search_qa.json_lines import fields_of, read_rows, row_id
 from stepopsd_envs.search_qa.retrieval.base import Passage
 from stepopsd_envs.search_qa.retrieval.errors import CorpusError
+from stepopsd_envs.user_path import user_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def read_corpus(path: str | Path) -> Iterator[Passage]:
     Raises:
         CorpusError: a line is not a passage, the file is damaged, or it has no passage.
     """
-    path = Path(path)
+    path = user_path(path)
     count = 0
     try:
         for where, row in read_rows(path):

@@ -61,6 +61,13 @@ class Question:
     given: tuple[str, ...] = ()
     hops: tuple[Hop, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not all(answer.strip() for answer in self.golden_answers):
+            raise ValueError(
+                f"golden_answers is {list(self.golden_answers)!r:.80}, with a blank text, which any answer "
+                "without words would match; remove it"
+            )
+
     @property
     def digest(self) -> str:
         """Hash of all fields: 32 hexadecimal digits."""

@@ -70,7 +70,7 @@ class EpisodeWriter:
             ValueError: `position` was not returned by `position()`.
         """
         _check_position(position)
-        self.folder = Path(folder)
+        self.folder = Path(os.path.expanduser(folder))
         self._shard_size = shard_size
         self._fsync = fsync
         with _recording(self.folder):
