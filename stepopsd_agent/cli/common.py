@@ -16,6 +16,7 @@ from stepopsd_agent.cli.checks import (
 from stepopsd_agent.config import RunConfig, config_from_dict
 from stepopsd_agent.models import Policy
 from stepopsd_agent.tasks import system_message
+from stepopsd_envs.user_path import user_path
 
 
 def config_of(settings: Namespace) -> RunConfig:
@@ -67,7 +68,7 @@ def trained_policy(config: RunConfig) -> Policy:
 
 def episode_folder(path: str) -> Path:
     """The folder of episodes: a run folder keeps them in ``episodes/``."""
-    folder = Path(path).expanduser()
+    folder = user_path(path)
     inner = folder / "episodes"
     return inner if inner.is_dir() else folder
 

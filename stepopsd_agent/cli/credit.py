@@ -3,7 +3,6 @@
 import argparse
 import json
 from dataclasses import fields
-from pathlib import Path
 
 from jsonargparse import Namespace
 
@@ -12,6 +11,7 @@ from stepopsd_agent.cli.checks import UsageError, settings_checked
 from stepopsd_agent.cli.common import episode_folder, run_config, trained_policy
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.run.files import write_bytes_atomic
+from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import read_episodes
 
 HELP = "list the credit methods with their papers, or compute one on recorded episodes of any agent"
@@ -67,11 +67,7 @@ def _score(settings: Namespace) -> int:
         raise UsageError(f"{folder} holds no episode that ended without an error: there is nothing to score")
     policy = trained_policy(config) if method.needs - recorded_columns() else None
     beside = folder if folder.is_dir() else folder.parent
-    out = (
-        Path(settings.out).expanduser()
-        if "out" in settings
-        else beside / f"credit-{name.rpartition(':')[2]}.jsonl"
-    )
+    out = user_path(settings.out) if "out" in settings else beside / f"credit-{name.rpartition(':')[2]}.jsonl"
     with settings_checked():
         scored = score_records(
             valid, config, method, {"name": name, **chosen}, policy, settings.get("group_by", "recorded")

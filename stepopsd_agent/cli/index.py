@@ -30,7 +30,7 @@ def add_flags(parser: Parser) -> None:
         help="passages, one JSON object a line: .jsonl, .jsonl.xz or .jsonl.gz",
     )
     parser.add_argument("--out", type=str, required=True, metavar="FOLDER", help="folder to make")
-    parser.add_argument("--kind", type=str, choices=list(KINDS), help=f"what to build (default: {KINDS[0]})")
+    parser.add_argument("--kind", choices=list(KINDS), help=f"what to build (default: {KINDS[0]})")
     parser.add_argument(
         "--prebuilt",
         type=str,
@@ -47,7 +47,6 @@ def add_flags(parser: Parser) -> None:
     )
     parser.add_argument(
         "--search",
-        type=str,
         default=standard.search,
         choices=["flat", "hnsw"],
         help="of a dense index: exact, or by a graph",

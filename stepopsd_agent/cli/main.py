@@ -7,7 +7,6 @@ import importlib.metadata
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TextIO
 
 from jsonargparse import Namespace
@@ -26,6 +25,7 @@ from stepopsd_agent.cli import (
     warmstart,
 )
 from stepopsd_agent.cli.parser import Command, Parser, chosen, command_parser, complain
+from stepopsd_envs.user_path import user_path
 
 COMMANDS: dict[str, Command] = {
     "warmstart": warmstart,
@@ -90,7 +90,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     settings = build_parser(*chosen(arguments)).parse_args(list(arguments))
     if settings.command != "train" or settings["train"].get("resume") is None:
         return settings
-    run = Path(settings["train"].resume)
+    run = user_path(settings["train"].resume)
     flags = [argument for argument in arguments if argument.startswith("--resume")]
     if len(arguments) > 1 + sum(2 if flag == "--resume" else 1 for flag in flags):
         raise SystemExit(

@@ -7,12 +7,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from stepopsd_agent import credit
+from stepopsd_agent.cli.config_file import MODE, read_config, use_loader
 from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.tasks import env_section, eval_section
+from stepopsd_envs.user_path import user_path
 
 _SECTIONS = frozenset(spec.name for spec in fields(RunConfig)) | {"credit"}
 """The settings by their first name."""
@@ -38,7 +39,11 @@ class Command(Protocol):
 
 
 class Parser(ArgumentParser):
-    """A parser whose errors are one line, without a list of a hundred flags."""
+    """A parser of settings whose errors are one line, without a list of a hundred flags."""
+
+    def __init__(self, **options: Any) -> None:
+        use_loader()
+        super().__init__(parser_mode=MODE, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and exit with 2."""
@@ -111,7 +116,7 @@ def given(arguments: Sequence[str], section: str) -> dict[str, Any]:
         flag, equals, value = argument.partition("=")
         text = value if equals else following
         if flag == "--config":
-            found |= _section_of_file(Path(text).expanduser(), section)
+            found |= _section_of_file(user_path(text), section)
         elif flag.startswith(f"--{section}.") and not flag.endswith(".help"):
             found[flag.removeprefix(f"--{section}.").removesuffix("+")] = text
     return found
@@ -121,8 +126,7 @@ def _section_of_file(path: Path, section: str) -> dict[str, Any]:
     if not path.is_file():
         return {}  # the parser says so
     try:
-        content = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:  # the parser would not name the file
-        raise SystemExit(complain(f"{path} is not YAML: {error}; correct it and try again")) from error
-    values = content.get(section) if isinstance(content, dict) else None
+        values = read_config(path).get(section)
+    except (OSError, ValueError) as error:  # the parser would not name the file
+        raise SystemExit(complain(str(error))) from error
     return values if isinstance(values, dict) else {}

@@ -1,7 +1,7 @@
 """The settings of a run, as dataclasses; command line and YAML files are made from their fields."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from stepopsd_agent.config.alarms import AlarmsConfig
@@ -204,7 +204,7 @@ def config_to_dict(config: RunConfig) -> dict[str, Any]:
 
 
 def config_from_dict(values: Mapping[str, Any]) -> RunConfig:
-    """The inverse of ``config_to_dict``; sections and fields that are missing keep their defaults.
+    """The inverse of ``config_to_dict``; missing fields, and sections missing or null, keep their defaults.
 
     Raises:
         ValueError: a key that no field has.
@@ -228,5 +228,5 @@ def _set(section: Any, name: str, value: Any, path: str) -> None:
     elif isinstance(value, Mapping):
         for inner, item in value.items():
             _set(vars(section)[name], inner, item, f"{path}{name}.")
-    else:
+    elif value is not None or not is_dataclass(vars(section)[name]):
         setattr(section, name, value)

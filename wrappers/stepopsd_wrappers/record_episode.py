@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, SupportsFloat, TypeVar, cast
+from typing import Any, SupportsFloat, cast
 
 import gymnasium as gym
 import numpy as np
@@ -12,19 +12,9 @@ from gymnasium.utils import RecordConstructorArgs
 
 from stepopsd_wrappers.episode import Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
+from stepopsd_wrappers.order import find_wrapper, require_order, require_text
 from stepopsd_wrappers.parse_response import ParseResponse
 from stepopsd_wrappers.plain_json import plain_copy
-
-WrapperType = TypeVar("WrapperType", bound=gym.Wrapper[Any, Any, Any, Any])
-
-
-def find_wrapper(env: gym.Env[Any, Any], kind: type[WrapperType]) -> WrapperType | None:
-    """Return the outermost wrapper of type `kind` in the stack `env`, or None."""
-    while isinstance(env, gym.Wrapper):
-        if isinstance(env, kind):
-            return env
-        env = env.env
-    return None
 
 
 @dataclass(frozen=True)
@@ -71,11 +61,12 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
                 the generator anew. None takes entropy from the system.
 
         Raises:
-            ValueError: both `folder` and `writer` are given.
-            RecordingError: `folder` cannot be written, or another process is writing to it.
+            ValueError: both `folder` and `writer` are given, or `env` has a wrapper that belongs outside.
+            RecordingError: `folder` cannot be written, or another writer has it, in this process or another.
         """
         if folder is not None and writer is not None:
             raise ValueError("RecordEpisode got both folder and writer; give only one of the two")
+        require_order(env, "RecordEpisode")
         # Gymnasium rebuilds the wrapper from its spec, which can hold a path but no open file or callback.
         target = folder if writer is None else writer.folder
         RecordConstructorArgs.__init__(self, folder=None if target is None else os.fspath(target), seed=seed)
@@ -115,6 +106,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             # Gymnasium's rule: a reset with a seed also makes the resets after it reproducible.
             self._rng = np.random.default_rng(seed)
         observation, info = self.env.reset(seed=seed, options=options)
+        require_text(observation, self.env, "RecordEpisode")
         self._name(seed)
         self._add(Step(observation, "", "", 0.0, False, False, info))
         return observation, info
