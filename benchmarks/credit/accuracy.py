@@ -4,7 +4,7 @@
 
 ``DIR`` holds the recordings of `benchmarks.credit.record`, and, for the last columns, the Monte-Carlo values
 of `benchmarks.credit.truth`. ``--method`` judges only the named methods ("module:name" for one outside the
-package). The columns of the table:
+package, "name field=value" for one with other settings). The columns of the table:
 
 - AUC failed, won: chance that a step which brings the goal nearer has more credit than another step of the
   same episode, in lost and in won episodes of groups with both; AUC unmixed in groups without.

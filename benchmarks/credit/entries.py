@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from benchmarks.credit.judge import Array
 from stepopsd_agent import credit, ops
@@ -48,11 +49,17 @@ SKIPPED = {
 def entries(names: Sequence[str] | None = None) -> list[Entry]:
     """The named methods, or all registered ones with the variants that the findings are about.
 
+    A name may be followed by settings, as in "path_gain gamma=0.5 ways=false", and means that variant alone.
+
     A method with a `key` is there once for each of its keys, `step_opsd` once without the normaliser of its
     steps, and methods that compare whole distributions in their form on the sampled tokens.
     """
     found = []
     for name in names or [name for name in credit.names() if name not in SKIPPED]:
+        method, *settings = name.split()
+        if settings:
+            found.append(Entry(name, method, tuple(_setting(text) for text in settings)))
+            continue
         kinds = {spec.name: spec for spec in fields(credit.load(name))}
         if "key" in kinds:
             found += [Entry(f"{name}, {key} keys", name, (("key", key),)) for key in KEYS]
@@ -66,6 +73,13 @@ def entries(names: Sequence[str] | None = None) -> list[Entry]:
 
 
 KEYS = ("observation", "state", "text")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text!r} is no setting; write field=value")
+    return name, yaml.safe_load(value)
 
 
 def step_credit(batch: Batch, result: Credit) -> Array:

@@ -42,6 +42,38 @@ def accuracy(result: Result) -> list[str]:
     return [*lines, f"Intervals of 95 % over tasks; part: {result['part']}. {origin(result)}"]
 
 
+STAGE = {"start": "after the warm start", "middle": "middle of training", "end": "end of training"}
+HEADS = (("auc_failed", "lost"), ("auc_won", "won"), ("r", "r"))
+
+
+def summary(result: Result, task_set: str = "small") -> list[str]:
+    """One row for every method and control, with AUC and r at each stage."""
+    stages = result["sets"][task_set]
+    heads = [f"{stage}: {label}" for stage in stages for _, label in HEADS]
+    lines = [f"| credit | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    first = {**next(iter(stages.values()))["controls"], **next(iter(stages.values()))["methods"]}
+    for name in sorted(first, key=lambda one: -first[one]["auc_failed"]["value"]):
+        control = all(name in table["controls"] for table in stages.values())
+        rows = [{**table["controls"], **table["methods"]}[name] for table in stages.values()]
+        cells = [_short(row[key]) for row in rows for key, _ in HEADS]
+        lines.append(f"| {f'*control: {name}*' if control else f'`{name}`'} | {' | '.join(cells)} |")
+    told = [
+        f"{STAGE[stage]}: success {table['success']:.0%}, {table['mixed']} of {table['groups']} groups mixed"
+        for stage, table in stages.items()
+    ]
+    ceilings = ", ".join(_short(table["ceiling"]) for table in stages.values())
+    return [
+        *lines,
+        "",
+        f"{'; '.join(told)}. Half against half of the attempts: r {ceilings}. {origin(result)}",
+    ]
+
+
+def _short(measure: dict[str, Any]) -> str:
+    """The figure with half the width of its interval."""
+    return f"{measure['value']:.2f} ±{(measure['high'] - measure['low']) / 2:.2f}" if measure["n"] else "-"
+
+
 def _cell(measure: dict[str, Any]) -> str:
     if not measure["n"]:
         return "-"

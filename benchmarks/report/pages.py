@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import credit_methods
-from benchmarks.report.credit import accuracy
+from benchmarks.report.credit import accuracy, summary
 from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
 from benchmarks.report.parts import Result, origin, rate
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, README = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
+CREDIT = ROOT / "docs" / "credit-benchmark.md"
 SPEED = re.compile(r"(<!-- speed:.*?-->\n).*?(<!-- end of speed -->)", re.DOTALL)
 
 
@@ -206,11 +207,26 @@ def readme() -> str:
     return SPEED.sub(lambda found: f"{found[1]}{table}\n{found[2]}", README.read_text(encoding="utf-8"))
 
 
+def credit_page() -> str:
+    """docs/credit-benchmark.md with the newest tables of accuracy and of variants."""
+    text = CREDIT.read_text(encoding="utf-8")
+    for name in ("accuracy", "variants"):
+        path = RESULTS / f"credit_{name}.json"
+        if path.exists():
+            table = "\n".join(summary(json.loads(path.read_text(encoding="utf-8"))))
+            marked = re.compile(
+                rf"(<!-- credit {name}:.*?-->\n).*?(<!-- end of credit {name} -->)", re.DOTALL
+            )
+            text = marked.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
+    return text
+
+
 def main() -> int:
     """Write the pages, or compare them."""
     parser = argparse.ArgumentParser(description="Make the pages of results and of credit methods.")
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
     pages = {PAGE: page(), README: readme(), credit_methods.PAGE: credit_methods.page()}
+    pages[CREDIT] = credit_page()
     if parser.parse_args().check:
         same = all(path.exists() and path.read_text(encoding="utf-8") == text for path, text in pages.items())
         print("the pages are up to date" if same else "run python -m benchmarks.report", file=sys.stderr)

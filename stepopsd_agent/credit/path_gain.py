@@ -50,7 +50,7 @@ class PathGain:
     """
 
     gamma: float = 0.95
-    idle_cost: float = 0.3
+    idle_cost: float = 1.0
     step_weight: float = 1.0
     key: Key = "text"
     ways: bool = True
