@@ -19,7 +19,7 @@ def accuracy(result: Result) -> list[str]:
     """Every method and control, the best in lost episodes first."""
     lines = []
     for name, stages in result["sets"].items():
-        for stage, table in stages.items():
+        for stage, table in in_order(stages).items():
             steps, ceiling = table["steps"], table["ceiling"]
             lines += [
                 f"**{name}, {stage} of training:** {table['groups']} groups, {table['episodes']} episodes, "
@@ -46,9 +46,14 @@ STAGE = {"start": "after the warm start", "middle": "middle of training", "end":
 HEADS = (("auc_failed", "lost"), ("auc_won", "won"), ("r", "r"))
 
 
+def in_order(stages: dict[str, Any]) -> dict[str, Any]:
+    """The tables of the stages as training goes through them; JSON has them by name."""
+    return {stage: stages[stage] for stage in STAGE if stage in stages}
+
+
 def summary(result: Result, task_set: str = "small") -> list[str]:
     """One row for every method and control, with AUC and r at each stage."""
-    stages = result["sets"][task_set]
+    stages = in_order(result["sets"][task_set])
     heads = [f"{stage}: {label}" for stage in stages for _, label in HEADS]
     lines = [f"| credit | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
     first = {**next(iter(stages.values()))["controls"], **next(iter(stages.values()))["methods"]}

@@ -214,10 +214,10 @@ def credit_page() -> str:
         path = RESULTS / f"credit_{name}.json"
         if path.exists():
             table = "\n".join(summary(json.loads(path.read_text(encoding="utf-8"))))
-            marked = re.compile(
-                rf"(<!-- credit {name}:.*?-->\n).*?(<!-- end of credit {name} -->)", re.DOTALL
-            )
-            text = marked.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
+            begin = f"<!-- credit {name}: made by python -m benchmarks.report -->\n"
+            end = f"<!-- end of credit {name} -->"
+            head, _, rest = text.partition(begin)
+            text = f"{head}{begin}{table}\n{end}{rest.partition(end)[2]}"
     return text
 
 
