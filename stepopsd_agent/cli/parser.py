@@ -74,7 +74,8 @@ def command_parser(name: str, command: Command, env_id: str, method: str) -> Par
     parser.add_class_arguments(RunConfig, skip={"env", "eval"})
     parser.add_class_arguments(env_section(env_id), "env")
     parser.add_class_arguments(eval_section(env_id), "eval")
-    parser.add_argument("--credit.method", default=method, help=f"credit method: {', '.join(credit.names())}")
+    methods = ", ".join(credit.names())
+    parser.add_argument("--credit.method", default=method, help=f"credit method: {methods}, or module:name")
     parser.add_class_arguments(credit.load(method), "credit")
     for action in parser._actions:  # settings that the command does not read stay out of its help
         if action.dest.partition(".")[0] in _SECTIONS - command.USES:

@@ -53,7 +53,10 @@ def load(name: str) -> "type[CreditMethod]":
     if plain not in _ENTRIES:
         near = get_close_matches(plain, _ENTRIES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"no credit method {plain!r}: {hint}registered are {', '.join(names())}")
+        raise ValueError(
+            f"no credit method {plain!r}: {hint}registered are {', '.join(names())}; module:name imports the "
+            "module that registers another"
+        )
     try:
         method = resolve_name(_ENTRIES[plain])
     except (ImportError, AttributeError, ValueError) as error:

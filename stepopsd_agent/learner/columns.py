@@ -13,7 +13,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch, Table, audit, column_fields, owner, sampled_steps
+from stepopsd_agent.batch import Batch, audit, column_fields, owner, sampled_steps
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
 from stepopsd_agent.hindsight import batch_logprobs, batch_topk, hindsight_blocks
@@ -121,6 +121,8 @@ def fill(
     )
     for name, spec in column_fields().items():
         if name in needs and "filled" in spec.metadata:
+            if f"fill_{name}" not in globals():
+                raise ValueError(f"column {name} is declared _filled, so {__name__} must have a fill_{name}")
             batch = globals()[f"fill_{name}"](batch, sources)
     audit(batch)
     return batch
@@ -151,10 +153,8 @@ def _check(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) ->
 def check_recorded(batch: Batch, needs: Collection[str]) -> None:
     """Raise MissingColumnError where the records lack a column that is needed and cannot be computed."""
     for name, spec in column_fields().items():
-        if name not in needs or "remedy" not in spec.metadata:
-            continue
-        table: Table = getattr(batch, owner(name))
-        if getattr(table, name) is None:
+        needed = name in needs and "remedy" in spec.metadata
+        if needed and getattr(getattr(batch, owner(name)), name) is None:
             raise MissingColumnError(
                 f"the credit method needs {name}, which the records do not tell: {spec.metadata['remedy']}"
             )

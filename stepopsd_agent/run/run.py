@@ -132,7 +132,7 @@ class Run:
             episodes = evaluate_policy(trainer.policy, config, on_episode=count, backend=trainer.backend)
         table = success_table(episodes, spec.measures)
         self.evaluations[str(trainer.update)] = table
-        success = f"success {table['success']:.1%} of {table['n']} held-out {spec.unit}s"
+        success = f"success {table['success']:.1%} of {table['n']} {spec.evaluated}"
         bar.say(f"update {trainer.update}: {success}")
         return {k: table[k] for k in ("success", "n", "ci95")}
 

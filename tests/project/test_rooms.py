@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.snippets import python_of
+
 ROOT = Path(__file__).parents[2]
 AGENT = ROOT / "stepopsd_agent"
 FLOORS = (
@@ -28,13 +30,14 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def imports(path: Path, root: Path = ROOT, *, texts: bool = True) -> Iterator[tuple[str, str, int]]:
-    """Module, name and line of everything a file imports.
+    """Module, name and line of everything a file imports, or a page of the documentation in its snippets.
 
     Also inside functions, for type checkers, relatively, and by a text such as "package.module:Name", which
     is imported later, unless `texts` is off.
     """
     package = list(path.relative_to(root).parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    text = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(python_of(text) if path.suffix == ".md" else text)):
         if isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*above, *([node.module] if node.module else [])])
@@ -125,8 +128,9 @@ def past_the_door(root: Path = ROOT) -> list[str]:
     The texts by which a registry names an entry stand for a file by design, and are left out.
     """
     rooms, found = exports(root), []
-    for path in sources(root):
-        place, own = path.relative_to(root), path.relative_to(root).parts[1]
+    for path in [*sources(root), *root.glob("README.md"), *sorted(root.glob("docs/*.md"))]:
+        place = path.relative_to(root)
+        own = place.parts[1] if place.parts[0] == "stepopsd_agent" else None
         for module, name, line in imports(path, root, texts=False):
             if room_of(module, name) in (None, own, "cli"):
                 continue
@@ -213,7 +217,7 @@ def test_private_names_stay_in_their_file() -> None:
 
 
 def test_rooms_export_what_others_use() -> None:
-    """Other rooms, benchmarks and examples import from the room, and need not know its files.
+    """Other rooms, benchmarks, examples and snippets import from the room, and need not know its files.
 
     The command line is an end: nobody builds on it but its own start.
     """
@@ -292,10 +296,11 @@ def test_a_name_taken_past_the_door_of_another_room_is_seen(line: str, tmp_path:
     room.mkdir(parents=True)
     (room / "__init__.pyi").write_text("from .spans import Span as Span", encoding="utf-8")
     (room / "spans.py").write_text(f"class Span: ...\n{line}", encoding="utf-8")
-    (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "planted.py").write_text(line, encoding="utf-8")
+    (tmp_path / "benchmarks" / "batch").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "batch" / "planted.py").write_text(line, encoding="utf-8")
+    (tmp_path / "README.md").write_text(f"{line}\n```python\n{line}\n```\n", encoding="utf-8")
     found = past_the_door(tmp_path)
-    assert len(found) == 1 and found[0].startswith("benchmarks/planted.py:1 ")
+    assert [text.partition(" ")[0] for text in found] == ["benchmarks/batch/planted.py:1", "README.md:3"]
 
 
 @pytest.mark.parametrize("name", ["Path", "spans"])

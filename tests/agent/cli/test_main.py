@@ -29,6 +29,7 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
     text = capsys.readouterr().out
     assert " at 0x" not in " ".join(text.split())
     assert " ".join(text.split()).count(COMMANDS[command].HELP[1:60]) == 1
+    assert ("or module:name" in " ".join(text.split())) == ("--credit." in text)
     shown = {name for name in ("env", "model", "learner", "warmstart", "credit") if f"--{name}." in text}
     assert (
         shown
@@ -110,7 +111,10 @@ def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["warmstart"], "--out FOLDER"),
         (["record", "--agent=random"], "--out FOLDER"),
         (["record", "--agent=random", "--out=x", "--episodes=0"], "episodes is 0"),
-        (["record", "--agent=robot"], "robot"),
+        (
+            ["record", "--agent=robot", "--out=x"],
+            "agent is 'robot'; stepopsd/ALFWorld-v0 has model, random, expert, oracle",
+        ),
         (["eval"], "model.path is 'tiny'"),
         (
             ["train", "--rollout.anchor_similarity=0"],

@@ -64,7 +64,8 @@ def test_scaled_multiplies_the_scheduled_fields_only() -> None:
 def test_make_names_the_nearest_method_and_the_fields() -> None:
     """A misspelt name or field."""
     with pytest.raises(
-        ValueError, match=r"no credit method 'step_opds': did you mean 'step_opsd'\? registered are"
+        ValueError,
+        match=r"no credit method 'step_opds': did you mean 'step_opsd'\? registered are .*; module:name",
     ):
         credit.make("step_opds")
     with pytest.raises(TypeError, match=r"'grpo' has no field lambda; its fields are baseline, std, eps"):

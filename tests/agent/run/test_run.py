@@ -271,6 +271,16 @@ def test_run_evaluates_when_asked(tmp_path: Path) -> None:
     assert [row["update"] for row in rows if "eval" in row] == [0, 4, 6]
 
 
+def test_run_goes_on_after_its_end_with_more_updates(tmp_path: Path) -> None:
+    """No row is lost, and the new end is evaluated like the old one."""
+    for updates in (1, 2):
+        opened = open_run(tmp_path, updates=updates)
+        opened.go(lambda: False)
+        opened.close()
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert [row["update"] for row in rows] == [0, 1, 2] and all("eval" in row for row in rows)
+
+
 def test_run_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message still names the way on, and the signal's old meaning is back."""
     policy = taught()

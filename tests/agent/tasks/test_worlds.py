@@ -95,6 +95,16 @@ def test_an_environment_without_more_is_known_by_its_observations() -> None:
     assert observed_worlds(episode) == [{step.observation} for step in episode.steps]
 
 
+def test_worlds_of_an_unknown_environment_ask_for_its_module() -> None:
+    """A record names its environment, and no module."""
+    env = household("tiny", 1)
+    env.reset(seed=0)
+    episode = finished(env)
+    foreign = replace(episode, env_spec={**episode.env_spec, "id": "own/GuessNumber-v0"})
+    with pytest.raises(ValueError, match=r"'own/GuessNumber-v0', .* import the module that registers it"):
+        worlds_of(foreign)
+
+
 def test_renumbered_things_of_two_seeds_are_no_places_of_one_graph() -> None:
     """The same command means another thing; within a seed worlds are shared as always."""
     made = gym.make("stepopsd/ALFWorld-v0", tier="tiny", domain_randomization=True, step_limit=3)
