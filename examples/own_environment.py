@@ -130,7 +130,7 @@ def worlds(episode: Episode) -> list[World]:
             guess = int(step.action.split()[-1])
             low = max(low, guess + 1) if step.observation == "Higher." else low
             high = min(high, guess - 1) if step.observation == "Lower." else high
-        facts = [f"from {low}", f"to {high}", *(["found"] if step.observation == "Right." else [])]
+        facts = [f"low: {low}", f"high: {high}", *(["found: yes"] if step.observation == "Right." else [])]
         found.append(frozenset(facts))
     return found
 

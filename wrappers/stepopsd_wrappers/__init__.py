@@ -2,10 +2,9 @@
 
 from stepopsd_wrappers.episode import Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter, RecordingError
-from stepopsd_wrappers.order import find_wrapper
 from stepopsd_wrappers.parse_response import ParsedResponse, ParseResponse, parse_response
 from stepopsd_wrappers.plain_json import EpisodeFormatError
-from stepopsd_wrappers.record_episode import EpisodeSnapshot, RecordEpisode, recorder
+from stepopsd_wrappers.record_episode import EpisodeSnapshot, RecordEpisode, find_wrapper, recorder
 from stepopsd_wrappers.replay import ReplayError, ReplayReport, replay
 from stepopsd_wrappers.shards import read_episodes
 from stepopsd_wrappers.stack import make_text_env

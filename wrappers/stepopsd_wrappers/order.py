@@ -1,20 +1,9 @@
 """The order of wrappers: which may stand inside which."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import gymnasium as gym
 from gymnasium.wrappers import Autoreset
-
-WrapperType = TypeVar("WrapperType", bound=gym.Wrapper[Any, Any, Any, Any])
-
-
-def find_wrapper(env: gym.Env[Any, Any], kind: type[WrapperType]) -> WrapperType | None:
-    """Return the outermost wrapper of type `kind` in the stack `env`, or None."""
-    while isinstance(env, gym.Wrapper):
-        if isinstance(env, kind):
-            return env
-        env = env.env
-    return None
 
 
 def require_order(env: gym.Env[Any, Any], wrapper: str) -> None:
@@ -25,7 +14,8 @@ def require_order(env: gym.Env[Any, Any], wrapper: str) -> None:
     Raises:
         ValueError: `env` has such a wrapper.
     """
-    from stepopsd_wrappers.text_history import TextHistory  # which needs the recorder
+    from stepopsd_wrappers.record_episode import find_wrapper  # both need this module
+    from stepopsd_wrappers.text_history import TextHistory
 
     for kind in (Autoreset, TextHistory):
         if find_wrapper(env, kind) is not None:
@@ -34,16 +24,3 @@ def require_order(env: gym.Env[Any, Any], wrapper: str) -> None:
                 f"{wrapper} is around {name}, which belongs outside; the order is Autoreset(TextHistory("
                 "RecordEpisode(ParseResponse(env)))), of which make_text_env makes all but Autoreset"
             )
-
-
-def require_text(observation: object, env: gym.Env[Any, Any], wrapper: str) -> None:
-    """Refuse observations that another wrapper has turned into something else.
-
-    Raises:
-        TypeError: `observation` is not a string.
-    """
-    if not isinstance(observation, str):
-        raise TypeError(
-            f"{wrapper} takes texts, but got an observation of type {type(observation).__name__} from {env}: "
-            "put wrappers that change observations around make_text_env(...), not inside"
-        )

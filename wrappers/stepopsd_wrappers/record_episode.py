@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, SupportsFloat, cast
+from typing import Any, SupportsFloat, TypeVar, cast
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +12,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from stepopsd_wrappers.episode import Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
-from stepopsd_wrappers.order import find_wrapper, require_order, require_text
+from stepopsd_wrappers.order import require_order
 from stepopsd_wrappers.parse_response import ParseResponse
 from stepopsd_wrappers.plain_json import plain_copy
 
@@ -246,6 +246,31 @@ def _step_info(info: dict[str, Any]) -> dict[str, Any]:
             "stepopsd/ALFWorld-v0"
         )
     return dict(info["step"])
+
+
+WrapperType = TypeVar("WrapperType", bound=gym.Wrapper[Any, Any, Any, Any])
+
+
+def find_wrapper(env: gym.Env[Any, Any], kind: type[WrapperType]) -> WrapperType | None:
+    """Return the outermost wrapper of type `kind` in the stack `env`, or None."""
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, kind):
+            return env
+        env = env.env
+    return None
+
+
+def require_text(observation: object, env: gym.Env[Any, Any], wrapper: str) -> None:
+    """Refuse observations that another wrapper has turned into something else.
+
+    Raises:
+        TypeError: `observation` is not a string.
+    """
+    if not isinstance(observation, str):
+        raise TypeError(
+            f"{wrapper} takes texts, but got an observation of type {type(observation).__name__} from {env}: "
+            "put wrappers that change observations around make_text_env(...), not inside"
+        )
 
 
 def recorder(env: gym.Env[Any, Any]) -> RecordEpisode:

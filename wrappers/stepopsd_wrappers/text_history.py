@@ -7,9 +7,9 @@ from typing import Any, Literal, SupportsFloat, cast
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-from stepopsd_wrappers.order import find_wrapper, require_order, require_text
+from stepopsd_wrappers.order import require_order
 from stepopsd_wrappers.parse_response import ParseResponse
-from stepopsd_wrappers.record_episode import EpisodeSnapshot, recorder
+from stepopsd_wrappers.record_episode import EpisodeSnapshot, find_wrapper, recorder, require_text
 
 Layout = Literal["transcript", "window"]
 LAYOUTS: tuple[Layout, ...] = ("transcript", "window")
