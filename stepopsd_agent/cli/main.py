@@ -6,7 +6,7 @@ Exit codes: 0 good, 1 a target missed, a replay differs or the run was stopped b
 import importlib.metadata
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TextIO
 
 from jsonargparse import Namespace
@@ -24,6 +24,7 @@ from stepopsd_agent.cli import (
     train,
     warmstart,
 )
+from stepopsd_agent.cli.config_file import use_loader
 from stepopsd_agent.cli.parser import Command, Parser, chosen, command_parser, complain
 from stepopsd_envs.user_path import user_path
 
@@ -104,8 +105,15 @@ def parse(arguments: Sequence[str]) -> Namespace:
     return saved
 
 
-def build_parser(env_id: str, method: str) -> Parser:
-    """The whole command line, with the flags of an environment and of a credit method."""
+def build_parser(env_id: str, method: str, left_out: Collection[str] = ()) -> Parser:
+    """The whole command line, with the flags of an environment and of a credit method.
+
+    Args:
+        env_id: the environment.
+        method: the credit method.
+        left_out: fields of another method, to pass over in config files.
+    """
+    use_loader(left_out)
     parser = Parser(
         prog="stepopsd",
         description="Text environments with step boundaries, and the learner that uses them.",
