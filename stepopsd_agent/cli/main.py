@@ -88,6 +88,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """
     if arguments[:1] == ["plan"] and arguments[1:2] and not arguments[1].startswith("-"):
         arguments = ["plan", "--config", *arguments[1:]]
+    if arguments[:2] == ["credit", "score"]:
+        arguments = _with_the_run_s_config(arguments)
     settings = build_parser(*chosen(arguments)).parse_args(list(arguments))
     if settings.command != "train" or settings["train"].get("resume") is None:
         return settings
@@ -103,6 +105,19 @@ def parse(arguments: Sequence[str]) -> Namespace:
     saved = parse(["train", "--config", str(run / "config.yaml")])
     saved["train"]["resume"] = str(run)
     return saved
+
+
+def _with_the_run_s_config(arguments: Sequence[str]) -> Sequence[str]:
+    """Let `credit score RUN` read the run's own settings, unless a file is named."""
+    if arguments[2:3] == [] or arguments[2].startswith("-"):
+        return arguments
+    if any(argument.partition("=")[0] == "--config" for argument in arguments):
+        return arguments
+    folder = user_path(arguments[2])
+    for run in (folder, folder.parent):  # the run, or its episodes
+        if (run / "config.yaml").is_file() and (run / "episodes").is_dir():
+            return ["credit", "--config", str(run / "config.yaml"), *arguments[1:]]
+    return arguments
 
 
 def build_parser(env_id: str, method: str, left_out: Collection[str] = ()) -> Parser:
