@@ -13,6 +13,7 @@ from stepopsd_agent.cli.checks import (
     check_numbers,
     settings_checked,
 )
+from stepopsd_agent.cli.threads import use_threads
 from stepopsd_agent.config import RunConfig, config_from_dict
 from stepopsd_agent.models import Policy
 from stepopsd_agent.tasks import system_message
@@ -31,10 +32,7 @@ def run_config(settings: Namespace) -> RunConfig:
     check_numbers(config)
     check_environment(config)
     check_device(config.device)
-    if config.threads:
-        import torch
-
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     return config
 
 

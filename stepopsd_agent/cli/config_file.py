@@ -1,7 +1,7 @@
 """Config files: YAML in which `off` is a word and an empty section stands for its defaults."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -43,17 +43,24 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a config file: {error}; correct it and try again") from error
 
 
-def use_loader() -> None:
-    """Let jsonargparse read files and values in this way, in parsers of mode ``MODE``."""
-    set_loader(MODE, _load, exceptions=(yaml.YAMLError, ValueError))
+def use_loader(left_out: Collection[str] = ()) -> None:
+    """Let jsonargparse read files and values in this way, in parsers of mode ``MODE``.
 
+    Args:
+        left_out: fields of the section ``credit`` to pass over in files.
+    """
 
-def _load(text: str, path: str | None = None) -> Any:
-    """The content of a file, or the value of a flag, for which jsonargparse gives no path."""
-    if path is not None:
-        return _settings(yaml.load(text, Loader=_Loader))
-    words = yaml.safe_load(text)  # `--flag on` may mean true, if the setting is one; it is a word elsewhere
-    return words if isinstance(words, bool) else yaml.load(text, Loader=_Loader)
+    def load(text: str, path: str | None = None) -> Any:
+        """The content of a file, or the value of a flag, for which jsonargparse gives no path."""
+        if path is None:
+            words = yaml.safe_load(text)  # `--flag on` may mean true; where a word is asked for it is one
+            return words if isinstance(words, bool) else yaml.load(text, Loader=_Loader)
+        values = _settings(yaml.load(text, Loader=_Loader))
+        if left_out and isinstance(values.get("credit"), Mapping):
+            values["credit"] = {k: v for k, v in values["credit"].items() if k not in left_out}
+        return values
+
+    set_loader(MODE, load, exceptions=(yaml.YAMLError, ValueError))
 
 
 def _settings(content: Any) -> dict[str, Any]:

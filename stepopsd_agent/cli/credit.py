@@ -3,6 +3,7 @@
 import argparse
 import json
 from dataclasses import fields
+from pathlib import Path
 
 from jsonargparse import Namespace
 
@@ -32,7 +33,7 @@ def add_flags(parser: Parser) -> None:
         default=absent,
         help="compare attempts that were played as a group (default), or all attempts at a task",
     )
-    parser.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="file to write to")
+    parser.add_argument("--out", type=str, default=absent, metavar="FILE", help="file to write to")
 
 
 def run(settings: Namespace) -> int:
@@ -65,9 +66,8 @@ def _score(settings: Namespace) -> int:
     valid = [episode for episode in episodes if not episode.failed]
     if not valid:
         raise UsageError(f"{folder} holds no episode that ended without an error: there is nothing to score")
+    out = _target(settings, folder, name)
     policy = trained_policy(config) if method.needs - recorded_columns() else None
-    beside = folder if folder.is_dir() else folder.parent
-    out = user_path(settings.out) if "out" in settings else beside / f"credit-{name.rpartition(':')[2]}.jsonl"
     with settings_checked():
         scored = score_records(
             valid, config, method, {"name": name, **chosen}, policy, settings.get("group_by", "recorded")
@@ -89,6 +89,16 @@ def _score(settings: Namespace) -> int:
         )
     print(f"written to {out}")
     return 0
+
+
+def _target(settings: Namespace, episodes: Path, method: str) -> Path:
+    """The file to write: the one that is named, else one beside the episodes; none is written over."""
+    beside = episodes if episodes.is_dir() else episodes.parent
+    named = "out" in settings
+    out = user_path(settings.out) if named else beside / f"credit-{method.rpartition(':')[2]}.jsonl"
+    if out.exists():
+        raise UsageError(f"{out} is there already; name another file with --out FILE, or remove it")
+    return out
 
 
 def listing() -> str:

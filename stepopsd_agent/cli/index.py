@@ -6,6 +6,7 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import UsageError
 from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.cli.threads import use_threads
 from stepopsd_agent.run import Progress, progress
 from stepopsd_envs.search_qa.retrieval.index import build_index, prebuilt_index
 from stepopsd_envs.search_qa.retrieval.index_folder import KINDS
@@ -80,7 +81,7 @@ def run(settings: Namespace) -> int:
     else:
         means = Means(settings.threads, settings.device, bfloat16=settings.bfloat16)
         if settings.threads is not None:
-            _use_threads(settings.threads)
+            use_threads(settings.threads)
         with _Bars() as bars:
             manifest = build_index(
                 settings.corpus, settings.out, _index_settings(settings), means, bars.report
@@ -101,12 +102,6 @@ def _index_settings(settings: Namespace) -> IndexSettings:
         settings.query_prefix,
         settings.passage_prefix,
     )
-
-
-def _use_threads(count: int) -> None:
-    import torch
-
-    torch.set_num_threads(count)
 
 
 class _Bars(ExitStack):

@@ -164,7 +164,8 @@ class RunConfig:
         seed: everything random follows from it.
         updates: policy updates of a training run.
         device: "cpu", "cuda" or "cuda:N".
-        threads: CPU threads of PyTorch; 0 leaves its default. Equal results need equal threads.
+        threads: CPU threads of PyTorch, at most as many as the process may use (OMP_NUM_THREADS, else its
+            processors); 0: all of them. Equal results need equal threads.
         checkpoint_every: updates between two checkpoints.
         env: the games.
         model: the language model.

@@ -120,3 +120,36 @@ def test_resume_understands_home(home: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit):
         parse(["train", "--resume=~/run"])
     assert f"{home / 'run'} is not a run folder" in capsys.readouterr().err
+
+
+PAPER = "credit:\n  method: step_opsd\n  lambda_mix: 0.3\n  std: false\n"
+
+
+def test_config_of_one_method_serves_another_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own fields are left out with a notice, those that both have are kept."""
+    (tmp_path / "c.yaml").write_text(PAPER)
+    settings = parse(["train", "--config", str(tmp_path / "c.yaml"), "--credit.method", "grpo"])["train"]
+    assert settings.credit.std is False and "lambda_mix" not in settings.credit
+    notice = "stepopsd: notice: grpo has no credit.lambda_mix, which the config file sets for step_opsd"
+    assert notice in capsys.readouterr().err
+    same = parse(["train", "--config", str(tmp_path / "c.yaml"), "--credit.method=step_opsd"])["train"]
+    assert same.credit.lambda_mix == 0.3 and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        (PAPER.replace("step_opsd", "grpo"), []),
+        (PAPER.replace("lambda_mix", "lamda_mix"), ["--credit.method=grpo"]),
+        (PAPER, ["--credit.method=grpo", "--credit.lambda_mix=1"]),
+    ],
+)
+def test_config_fields_of_no_method_are_refused(
+    tmp_path: Path, text: str, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a file that names the method itself, misspelt, or as a flag."""
+    with pytest.raises(SystemExit):
+        read(tmp_path, text, *flags)
+    assert "da_mix" in capsys.readouterr().err
