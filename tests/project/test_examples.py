@@ -103,7 +103,11 @@ def test_own_environment_has_worlds_of_what_can_still_be_right() -> None:
         found.append(worlds_of(env.last_episode))
     one, other = found
     assert one[0] == other[0] and one[1] != other[1]
-    assert one[2] == other[2] == {"low: 5", "high: 5"} and one[3] == other[3] == {"low: 5", "high: 5", "found: yes"}
+    assert one[2] == other[2] == {"low: 5", "high: 5"} and one[3] == other[3] == {
+        "low: 5",
+        "high: 5",
+        "found: yes",
+    }
     page = (ROOT / "docs" / "environments.md").read_text(encoding="utf-8")
     assert inspect.getsource(spec.worlds) in page
 
