@@ -95,9 +95,10 @@ def _stepopsd(batch: Batch, alpha: str, mix: str, weight: str, step_norm: str) -
 
 
 def _total(batch: Batch, per_token: Tensor, aggregation: str) -> Tensor:
-    """The aggregated loss, with every step as a sequence."""
-    name = cast(Aggregation, aggregation.replace("_", "-"))
-    weights = losses.token_weights(batch.action_mask, name, sequence_of_token=batch.tokens.step_of_token)
+    """The aggregated loss, with every step as a sequence and the batch's width as horizon."""
+    name, mask = cast(Aggregation, aggregation.replace("_", "-")), batch.action_mask
+    steps = batch.tokens.step_of_token
+    weights = losses.token_weights(mask, name, sequence_of_token=steps, horizon=mask.shape[1])
     return (weights * per_token).sum()
 
 

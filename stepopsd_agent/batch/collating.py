@@ -134,7 +134,7 @@ def group_numbers(episodes: Sequence[Episode]) -> list[int]:
     groups: dict[tuple[str, int, int], tuple[int, str]] = {}
     numbers = []
     for episode in episodes:
-        key = (episode.run, episode.update, episode.group)
+        key = episode.group_key
         if (*key, episode.member) in seen:
             raise ValueError(
                 f"{_name(episode)} is there twice: give the members of a group different numbers"

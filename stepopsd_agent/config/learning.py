@@ -39,8 +39,10 @@ class UpdateConfig:
         clip_high: PPO clip above 1.
         dual_clip: bound for negative advantages (c > 1).
         kl_coef: weight of the k3 KL to the initial policy; 0 switches the reference off.
-        aggregation: how token losses become one number.
-        mini_batches: optimizer steps per batch of episodes.
+        aggregation: how token losses become one number. Sequences (seq) are whole episodes, also where a row
+            is a step.
+        horizon: tokens, the constant that "seq-mean-token-sum-norm" divides an episode's sum by (Dr. GRPO).
+        mini_batches: optimizer steps per batch; each learns from some of the episodes, drawn anew.
         tokens_per_micro_batch: tokens per pass, in scoring and in the update; does not change the result.
             "auto" is 2048 on CPU, where larger passes are slower; on CUDA it begins with 8192 and grows as
             far as memory allows. Where memory runs out, it is halved and the update goes on.
@@ -61,6 +63,7 @@ class UpdateConfig:
     dual_clip: float = 3.0
     kl_coef: float = at_least(0, 0.01)
     aggregation: Aggregation = "token-mean"
+    horizon: int = at_least(1, 4096)
     mini_batches: int = at_least(1, 1)
     tokens_per_micro_batch: int | Literal["auto"] = at_least(1, "auto")
     attention: Attention = "auto"

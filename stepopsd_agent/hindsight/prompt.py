@@ -15,19 +15,19 @@ PEER_OPEN, PEER_CLOSE = "<peer>\n", "</peer>\n"
 
 
 def choose_peers(episodes: Sequence[Episode], peer_for: PeerFor = "failed") -> list[Episode | None]:
-    """For each episode the first success of its (update, group) that is not itself, or None.
+    """For each episode the first success of its (run, update, group) that is not itself, or None.
 
     With "failed" an episode that succeeded itself has none.
     """
-    won: dict[tuple[int, int], list[Episode]] = {}
+    won: dict[tuple[str, int, int], list[Episode]] = {}
     for episode in episodes:
         if episode.success:
-            won.setdefault((episode.update, episode.group), []).append(episode)
+            won.setdefault(episode.group_key, []).append(episode)
 
     def peer(episode: Episode) -> Episode | None:
         if episode.success and peer_for == "failed":
             return None
-        others = (e for e in won.get((episode.update, episode.group), []) if e is not episode)
+        others = (e for e in won.get(episode.group_key, []) if e is not episode)
         return next(others, None)
 
     return [peer(episode) for episode in episodes]

@@ -54,7 +54,6 @@ def examples(
     inline = hindsight.position == "inline" and hindsight.mode != "none"
     count = len(demonstration.turns)
     chosen = set(rng.permutation(count)[: config.hindsight_steps].tolist()) if inline else set()
-    stop = min(policy.stop_ids)
     rows: list[_Row] = []
     shown = ""
     for k, turn in enumerate(demonstration.turns):
@@ -70,11 +69,12 @@ def examples(
                 rows[-1].read(_block(demonstration, demonstration.peer, policy, hindsight), 0.0)
         if k in chosen:
             rows[-1].branches.append(
-                _hindsight_branch(demonstration, turn, len(rows[-1].ids), policy, hindsight, stop, rng)
+                _hindsight_branch(demonstration, turn, len(rows[-1].ids), policy, hindsight, rng)
             )
         right = turn.command == (turn.informed if demonstration.informed else turn.label)
         # Whoever has read a peer is to make no mistakes, in no pass.
-        rows[-1].command(_command_ids(policy, turn.command, stop), right, imitable=not demonstration.informed)
+        ids = policy.prompt_format.response_ids(turn.command)
+        rows[-1].command(ids, right, imitable=not demonstration.informed)
         shown = turn.prompt + turn.command
     return [row.example() for row in rows]
 
@@ -102,10 +102,6 @@ class _Row:
         return Example(tree, (0.0, *self.weights[1:]), tuple(self.mistakes))
 
 
-def _command_ids(policy: Policy, command: str, stop: int) -> list[int]:
-    return [*policy.encode([command])[0], stop]
-
-
 def _block(
     demonstration: Demonstration, peer: Episode | None, policy: Policy, hindsight: HindsightConfig
 ) -> list[int]:
@@ -121,14 +117,13 @@ def _hindsight_branch(
     at: int,
     policy: Policy,
     hindsight: HindsightConfig,
-    stop: int,
     rng: np.random.Generator,
 ) -> Branch:
     """The step again, behind the block a failed attempt would see (with a peer) or the bare outcome."""
     peer = demonstration.peer if "peer" in hindsight.mode and rng.random() < 0.75 else None
     block = _block(demonstration, peer, policy, hindsight) or policy.encode(["\n"])[0]
     label = turn.informed if peer is not None else turn.label
-    return Branch(at, tuple(block), tuple(_command_ids(policy, label, stop)))
+    return Branch(at, tuple(block), tuple(policy.prompt_format.response_ids(label)))
 
 
 def clone_loss(policy: Policy, batch: Sequence[Example], *, mistakes: bool = False) -> Tensor:
@@ -167,6 +162,9 @@ def clone(
         seed: of the order.
         on_step: called after each step with its number and loss.
         last: examples seen once, after the others, their mistakes imitated.
+
+    Raises:
+        FloatingPointError: the gradient is not finite.
     """
     rng = np.random.default_rng(seed)
     batches = make_batches(_lengths(data), config.batch_rows, config.passes, rng)
@@ -185,7 +183,12 @@ def clone(
         loss = clone_loss(policy, [rows[i] for i in batch], mistakes=step >= from_here)
         policy.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"step {step + 1} of {len(batches)} has the gradient norm {float(norm)}; the weights are "
+                "those of the step before. Lower warmstart.lr and warmstart.muon_lr"
+            )
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
             optimizer.step()
             schedule.step()

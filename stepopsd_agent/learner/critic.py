@@ -62,7 +62,10 @@ class Critic:
         return out
 
     def learn(self, batch: Batch, targets: Tensor) -> dict[str, float]:
-        """Make one update towards `targets` [S]; return the error and the variance explained before it."""
+        """Make one update towards `targets` [S]; return the error and the variance explained before it.
+
+        Where the gradient is not finite no weight changes, and the result is ``value_skipped``, 1.
+        """
         errors: list[float] = []
 
         def begin() -> None:
@@ -76,7 +79,10 @@ class Critic:
             errors.append(float(loss.detach()))
 
         self._in_parts(batch, self.budget, one_pass, begin)
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
+        if not torch.isfinite(norm):
+            self.optimizer.zero_grad(set_to_none=True)
+            return {"value_skipped": 1.0}
         self.optimizer.step()
         error, spread = sum(errors), float(targets.detach().var(correction=0))
         return {"value_loss": error, "explained_variance": 1 - error / spread if spread > 0 else 0.0}

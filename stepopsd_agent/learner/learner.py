@@ -15,8 +15,14 @@ from stepopsd_agent.batch import Batch, TopK
 from stepopsd_agent.config import UpdateConfig, check_values
 from stepopsd_agent.credit import Credit, DistributionTerm
 from stepopsd_agent.hindsight import batch_logprobs
-from stepopsd_agent.learner.distributed import own_share, sum_gradients, sum_values
-from stepopsd_agent.learner.optimizers import MasterWeights, make_optimizers
+from stepopsd_agent.learner.distributed import check_same, own_share, sum_gradients, sum_values
+from stepopsd_agent.learner.optimizers import (
+    MasterWeights,
+    loss_weights,
+    make_optimizers,
+    mini_batches,
+    set_rates,
+)
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.packed import LogprobReader, TokenBudget, in_parts, pack_rows
 from stepopsd_agent.ops import losses
@@ -112,17 +118,17 @@ class Learner:
         self.reference = policy.origin() if reference is None and config.kl_coef else reference
         self.budget = TokenBudget(config.tokens_per_micro_batch, policy.device)
         self.masters = MasterWeights([p for p in policy.model.parameters() if p.requires_grad])
-        self.optimizers = make_optimizers(
-            policy,
-            lr=config.lr,
-            muon_lr=config.muon_lr,
-            weight_decay=config.weight_decay,
-            betas=(0.9, 0.999),
-            masters=self.masters,
-        )
+        rates = {"lr": config.lr, "muon_lr": config.muon_lr, "weight_decay": config.weight_decay}
+        self.optimizers = make_optimizers(policy, **rates, betas=(0.9, 0.999), masters=self.masters)
 
     def update(
-        self, batch: Batch, credit: Credit, *, temperature: float = 1.0, rate: float = 1.0
+        self,
+        batch: Batch,
+        credit: Credit,
+        *,
+        temperature: float = 1.0,
+        rate: float = 1.0,
+        seed: int | str = 0,
     ) -> dict[str, float]:
         """One pass over the batch in ``mini_batches`` optimizer steps.
 
@@ -132,28 +138,30 @@ class Learner:
             credit: advantages [N, T] from a credit method.
             temperature: that of sampling, so that ratios start at 1.
             rate: factor of the learning rates.
+            seed: names the order in which episodes are drawn into mini-batches; another for every update.
 
         Returns:
             Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
             sampling policy, nats), grad_norm, and term_NAME for every further loss of the credit. Where
-            memory ran out also tokens_per_micro_batch, the halved budget.
+            memory ran out also tokens_per_micro_batch, the halved budget; where the gradient of mini-batches
+            was not finite also skipped, their number: they changed no weight and count in no mean.
 
         Raises:
-            FloatingPointError: the gradient is not finite; weights are left as they were.
-            RuntimeError: a single row does not fit into memory.
+            RuntimeError: a single row does not fit into memory, or the group's processes differ.
         """
+        if self.group is not None:
+            same = (self.config, temperature, rate, seed)
+            check_same(batch, credit, same, self.masters.trained, self.group)
         batch = self._with_reference(batch, temperature)
-        base_lrs = (self.config.lr, self.config.muon_lr)
-        for optimizer, base_lr in zip(self.optimizers, base_lrs, strict=False):  # there may be no Muon
-            for group in optimizer.param_groups:
-                group["lr"] = base_lr * rate
-        rows = torch.arange(batch.num_rows).chunk(self.config.mini_batches)
-        totals: dict[str, float] = {}
+        set_rates(self.optimizers, (self.config.lr, self.config.muon_lr), rate)
+        parts, credit = mini_batches(batch, credit, self.config.mini_batches, seed)
         halvings = self.budget.halvings
         with self.policy.recomputed_layers(self.config.gradient_checkpointing):
-            for part in rows:
-                for name, value in self._step(batch, credit, part, temperature).items():
-                    totals[name] = totals.get(name, 0.0) + value / len(rows)
+            taken = [self._step(batch, credit, part, temperature) for part in parts]
+        done = [stats for stats in taken if stats]
+        totals = {name: sum(stats[name] for stats in done) / len(done) for name in (done or [{}])[0]}
+        if len(done) < len(taken):
+            totals["skipped"] = len(taken) - len(done)
         if self.budget.halvings > halvings:
             totals["tokens_per_micro_batch"] = self.budget.tokens
         return totals
@@ -173,21 +181,16 @@ class Learner:
             return batch.with_columns(ref_logprobs=batch_logprobs(scorer, batch))
 
     def _step(self, batch: Batch, credit: Credit, part: Tensor, temperature: float) -> dict[str, float]:
-        mask = torch.zeros_like(batch.action_mask)
-        mask[part] = batch.action_mask[part]
-        weights = losses.token_weights(mask, self.config.aggregation)
-        column = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        weights = loss_weights(batch, part, self.config)
+        column = torch.arange(1, weights.shape[1] + 1, device=weights.device)
         extents = (batch.action_mask * column).amax(1)
         stats = self._accumulate(_MiniBatch(batch, credit, weights, extents, temperature), part)
         if self.group is not None:
             sum_gradients(self.masters.trained, self.group)
         norm = torch.nn.utils.clip_grad_norm_(self.masters.trained, self.config.max_grad_norm)
-        if not torch.isfinite(norm):
+        if not torch.isfinite(norm):  # on every process of a group, as gradients were summed
             self.masters.forget_gradients()
-            raise FloatingPointError(
-                f"the gradient norm is {norm.item()}; weights were not changed. "
-                "Lower learner.lr or set learner.rescore_old"
-            )
+            return {}
         for optimizer in self.optimizers:
             optimizer.step()
         self.masters.publish()
@@ -209,14 +212,12 @@ class Learner:
             self._micro_loss(work.rows(mine[chosen]), stats).backward()  # type: ignore[no-untyped-call]
             self.masters.gather()
 
-        in_parts(
-            self.budget,
+        lengths, padded = (
             work.extents[mine].tolist(),
-            one_pass,
-            padded=self.policy.attention(self.config.attention) == "padded",
-            begin=begin,
-            settled=all(optimizer.state for optimizer in self.optimizers),
+            self.policy.attention(self.config.attention) == "padded",
         )
+        settled = all(optimizer.state for optimizer in self.optimizers)
+        in_parts(self.budget, lengths, one_pass, padded=padded, begin=begin, settled=settled)
         return stats
 
     def _micro_loss(self, work: _MiniBatch, stats: dict[str, float]) -> Tensor:
@@ -227,12 +228,11 @@ class Learner:
         old, advantages = tokens.old_logprobs, credit.advantages
         loss = (weight * losses.ppo_clip(new, old, advantages, dual_clip=config.dual_clip, **clip)).sum()
         distances = iter(compared)
-        for term in credit.terms:  # normalised over the whole batch, of which this mini-batch is one part
-            share = config.mini_batches * term.weights
+        for term in credit.terms:
             if isinstance(term, DistributionTerm):
-                value = (share[mask] * next(distances)).sum()
+                value = (term.weights[mask] * next(distances)).sum()
             else:
-                value = (share * term.function(new, *term.inputs)).sum()
+                value = (term.weights * term.function(new, *term.inputs)).sum()
             loss = loss + value
             stats[f"term_{term.name}"] += float(value.detach())
         if config.kl_coef and tokens.ref_logprobs is not None:
@@ -248,11 +248,8 @@ class Learner:
 
     def _score(self, work: _MiniBatch) -> tuple[Tensor, ...]:
         """New log-probabilities [N, T], and the value [M] of every term that compares distributions."""
-        tokens, mask, how = (
-            work.batch.tokens,
-            work.batch.action_mask,
-            self.policy.attention(self.config.attention),
-        )
+        tokens, mask = work.batch.tokens, work.batch.action_mask
+        how = self.policy.attention(self.config.attention)
         if how == "padded":
             hidden = self.policy.hidden(tokens.input_ids, mask, positions=tokens.position_ids)
         else:

@@ -1,17 +1,26 @@
-"""The optimizers of one model: AdamW, and Muon for the layers' matrices; both work on full-precision weights.
+"""The optimizers of one model, and the mini-batches that they step over.
+
+AdamW, and Muon for the layers' matrices; both work on full-precision weights.
 
 Muon (Jordan et al. 2024, torch.optim.Muon) orthogonalises the momentum of a matrix. On the tiny models that
 are trained here from random weights it needs a fraction of AdamW's updates; pretrained models stay with
 AdamW.
 """
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.config import UpdateConfig
+from stepopsd_agent.credit import Credit
 from stepopsd_agent.models import Policy
+from stepopsd_agent.ops import losses
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -118,3 +127,44 @@ def make_optimizers(
     if not matrices:
         return [adamw]
     return [adamw, torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay)]
+
+
+def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lrs: Sequence[float], rate: float) -> None:
+    """Set every optimizer's learning rate to ``rate`` times its own; there may be no Muon."""
+    for optimizer, base_lr in zip(optimizers, base_lrs, strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = base_lr * rate
+
+
+def mini_batches(batch: Batch, credit: Credit, count: int, seed: int | str) -> tuple[list[Tensor], Credit]:
+    """The rows of each mini-batch, and the credit with its further losses scaled for them.
+
+    A mini-batch is the rows of some episodes, drawn without regard to their groups; several rows of one
+    episode stay together, so that rows of episodes and rows of steps make the same mini-batches.
+
+    Further losses are normalised over the whole batch, of which a mini-batch is one part: times the number
+    of parts their gradients are, in the mean over the parts, those of the whole batch.
+
+    Args:
+        batch: the whole batch.
+        credit: of it.
+        count: of mini-batches; fewer where there are fewer episodes.
+        seed: names the order of the episodes; with one mini-batch there is none.
+    """
+    episode = batch.steps.episode_of_step[batch.tokens.step_of_token.amax(1)].cpu()
+    order = torch.arange(batch.num_episodes)
+    if count > 1:
+        digest = hashlib.blake2b(f"{seed}|mini-batches".encode(), digest_size=16).digest()
+        noise = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+        order = order[torch.from_numpy(noise.random(len(order)).argsort(kind="stable"))]
+    parts = [torch.isin(episode, some).nonzero()[:, 0] for some in order.tensor_split(min(count, len(order)))]
+    terms = tuple(replace(term, weights=len(parts) * term.weights) for term in credit.terms)
+    return parts, replace(credit, terms=terms)
+
+
+def loss_weights(batch: Batch, part: Tensor, config: UpdateConfig) -> Tensor:
+    """[N, T] weights of the token losses of some rows, zero in the others; a sequence is an episode."""
+    mask = torch.zeros_like(batch.action_mask)
+    mask[part] = batch.action_mask[part]
+    episode = batch.steps.episode_of_step[batch.tokens.step_of_token.clamp_min(0)]
+    return losses.token_weights(mask, config.aggregation, sequence_of_token=episode, horizon=config.horizon)

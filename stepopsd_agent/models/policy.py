@@ -67,10 +67,11 @@ class Policy(ScoringModel):
 
     @property
     def stop_ids(self) -> frozenset[int]:
-        """Ids that end a response: the tokenizer's and the generation configuration's end tokens."""
+        """Ids at which sampling stops: the format's end, and the end tokens of tokenizer and model."""
         configured = self.model.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
-        return frozenset(int(i) for i in [self.tokenizer.eos_token_id, *ids] if i is not None)
+        ends = [self.prompt_format.end_id, self.tokenizer.eos_token_id, *ids]
+        return frozenset(int(i) for i in ends if i is not None)
 
     @property
     def max_positions(self) -> int:

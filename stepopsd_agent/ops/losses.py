@@ -178,15 +178,16 @@ def token_weights(
         mask: [N, T] bool, True at the tokens trained on.
         aggregation: one of the four.
         sequence_of_token: [N, T] ids of the sequences, read where the mask is True; rows if None.
-        horizon: most tokens a sequence can have; the width T if None, and then the loss depends on padding.
+        horizon: the constant of `seq-mean-token-sum-norm`, which must be given one.
 
     Raises:
-        ValueError: the mask selects nothing, or the aggregation is unknown.
+        ValueError: the mask selects nothing, the aggregation is unknown, or it lacks its horizon.
     """
     if aggregation not in get_args(Aggregation):
-        raise ValueError(
-            f"aggregation is {aggregation!r}; it must be one of {', '.join(get_args(Aggregation))}"
-        )
+        allowed = ", ".join(get_args(Aggregation))
+        raise ValueError(f"aggregation is {aggregation!r}; it must be one of {allowed}")
+    if aggregation == "seq-mean-token-sum-norm" and not horizon:
+        raise ValueError(f"{aggregation} divides by a constant: give horizon, such as a row's most tokens")
     if mask.dtype != torch.bool or mask.dim() != 2:
         raise TypeError(
             f"the mask must be [N, T] torch.bool, got {mask.dtype} {tuple(mask.shape)}: is it a mask?"
@@ -198,7 +199,7 @@ def token_weights(
     tokens_of_own, sequences = _sequence_lengths(mask, sequence_of_token)
     if aggregation == "seq-mean-token-mean":
         return mask.float() / (tokens_of_own * sequences)
-    divisor = 1 if aggregation == "seq-mean-token-sum" else horizon or mask.shape[1]
+    divisor = horizon if horizon and aggregation == "seq-mean-token-sum-norm" else 1
     return mask.float() / (sequences * divisor)
 
 

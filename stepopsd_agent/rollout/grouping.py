@@ -51,26 +51,26 @@ def valid_episodes(episodes: Sequence[Episode]) -> list[Episode]:
 
 def whole_groups(episodes: Sequence[Episode]) -> list[Episode]:
     """Episodes of the groups without errors: an error is not the policy's, and a group needs all members."""
-    broken = {episode.group for episode in episodes if episode.failed}
-    return [episode for episode in episodes if episode.group not in broken]
+    broken = {episode.group_key for episode in episodes if episode.failed}
+    return [episode for episode in episodes if episode.group_key not in broken]
 
 
 def mixed_groups(episodes: Sequence[Episode]) -> list[Episode]:
     """Episodes of the groups whose returns differ."""
     returns = _returns(episodes)
-    return [episode for episode in episodes if len(returns[episode.group]) > 1]
+    return [episode for episode in episodes if len(returns[episode.group_key]) > 1]
 
 
 def group_ids(episodes: Sequence[Episode]) -> list[int]:
-    """Numbers of their groups, sorted."""
+    """Numbers of the groups of one update, sorted."""
     return sorted({episode.group for episode in episodes})
 
 
-def _returns(episodes: Sequence[Episode]) -> dict[int, set[float]]:
+def _returns(episodes: Sequence[Episode]) -> dict[tuple[str, int, int], set[float]]:
     """The different returns in every group."""
-    returns: dict[int, set[float]] = {}
+    returns: dict[tuple[str, int, int], set[float]] = {}
     for episode in episodes:
-        returns.setdefault(episode.group, set()).add(episode.episode_return)
+        returns.setdefault(episode.group_key, set()).add(episode.episode_return)
     return returns
 
 

@@ -71,7 +71,7 @@ class _Row:
 
     format: ResponseFormat
     shown: str = ""  # prompt and response text already in the row
-    closed: bool = True  # the last response ended with a stop token
+    closed: bool = True  # the last response ended as the prompt format ends one
     added: list[int] = field(default_factory=list)  # ids the next response continues, not yet in the row
     new_row: bool = True
     length: int = 0  # tokens, with the last response
@@ -161,7 +161,7 @@ class LanguageModel:
             action_span=action_tokens(self.policy, sampled.ids, text, row.format),
         )
         row.shown = slot.observation + text
-        row.closed = sampled.ids[-1] in self.policy.stop_ids
+        row.closed = sampled.ids[-1] == self.policy.prompt_format.end_id
         return Response(text, tokens)
 
 

@@ -165,7 +165,7 @@ def with_tokens_of_text(policy: Policy, episode: Episode, response_format: Respo
     added = policy.prompt_format.first_ids(episode.steps[0].observation + MARKER)
     steps = [episode.steps[0]]
     for step in episode.steps[1:]:
-        ids = (*policy.encode([step.response])[0], int(policy.tokenizer.eos_token_id))
+        ids = tuple(policy.prompt_format.response_ids(step.response))
         span = action_tokens(policy, ids, step.response, response_format)
         tokens = StepTokens(tuple(added), ids, (0.0,) * len(ids), new_row=len(steps) == 1, action_span=span)
         steps.append(replace(step, tokens=tokens))

@@ -135,9 +135,8 @@ class Trainer:
             metrics.update({f"credit/{name}": value for name, value in credit.metrics.items()})
             metrics["credit/schedule"] = self.schedule
             metrics.update(gap_metrics(batch))
-            learned = self.learner.update(
-                batch, credit, temperature=self.config.rollout.temperature, rate=self.rate
-            )
+            how: dict[str, Any] = {"temperature": self.config.rollout.temperature, "rate": self.rate}
+            learned = self.learner.update(batch, credit, **how, seed=self._noise)
             if self.critic is not None and credit.value_targets is not None:
                 learned.update(self.critic.learn(batch, credit.value_targets))
             metrics.update({f"update/{name}": value for name, value in learned.items()})

@@ -136,6 +136,11 @@ class Episode:
         return len(self.steps) - 1
 
     @property
+    def group_key(self) -> tuple[str, int, int]:
+        """What episodes of one group have in common; numbers of groups begin anew in every update."""
+        return self.run, self.update, self.group
+
+    @property
     def episode_return(self) -> float:
         """Undiscounted sum of the rewards."""
         return sum((step.reward for step in self.steps), 0.0)

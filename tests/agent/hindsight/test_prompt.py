@@ -1,5 +1,7 @@
 """What the teacher is told."""
 
+from dataclasses import replace
+
 import pytest
 
 from stepopsd_agent.config import HindsightConfig
@@ -32,6 +34,14 @@ def test_choose_peers_gives_failures_the_first_success_of_their_group() -> None:
     ]
     peers = choose_peers(records)
     assert peers == [records[1], None, None, None, None]
+
+
+def test_choose_peers_knows_groups_of_other_runs_and_updates_apart() -> None:
+    """Records of several runs, scored together: numbers of groups begin anew in each."""
+    lost, won = episode(0, 0, False), episode(0, 1, True)
+    other_run, other_update = replace(won, run="other"), replace(won, update=1)
+    assert choose_peers([lost, other_run, other_update]) == [None, None, None]
+    assert choose_peers([lost, other_run, won], "all") == [won, None, None]
 
 
 def test_choose_peers_for_all_gives_a_success_another_one() -> None:

@@ -84,7 +84,7 @@ def test_examples_trunk_is_the_row_that_training_will_see(demos: list[Demonstrat
     (example,) = made(one, policy)
     ids = policy.prompt_format.first_ids(one.turns[0].prompt)
     for turn, following in zip(one.turns, [*one.turns[1:], None], strict=True):
-        ids += [*policy.encode([turn.command])[0], *policy.stop_ids]
+        ids += policy.prompt_format.response_ids(turn.command)
         if following is not None:
             ids += policy.prompt_format.turn_ids(
                 following.prompt.removeprefix(turn.prompt + turn.command), closed=True
@@ -258,3 +258,13 @@ def test_demonstrations_with_tags_think_before_they_act() -> None:
     assert all(turn.command.startswith("<think>") for turn in one.turns)
     assert all("</think><action>" in turn.command for turn in one.turns)
     assert all(step.action and "<" not in step.action for step in one.episode.steps[1:])
+
+
+def test_clone_ends_at_a_gradient_that_is_not_finite(demos: list[Demonstration]) -> None:
+    """Before it spoils the weights, which would be saved as a model."""
+    fresh_policy = fresh(demos)
+    data = made(demos[0], fresh_policy)
+    with torch.no_grad():
+        next(iter(fresh_policy.model.parameters())).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"step 1 of .*Lower warmstart\.lr"):
+        clone(fresh_policy, data, WarmstartConfig(), seed=0)

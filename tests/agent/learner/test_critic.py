@@ -64,3 +64,15 @@ def test_critic_micro_batches_give_the_whole_gradient() -> None:
         gradients.append([p.grad.clone() for p in critic.parameters if p.grad is not None])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, atol=1e-8, rtol=1e-6)
+
+
+def test_critic_skips_a_gradient_that_is_not_finite() -> None:
+    """Its weights would never be numbers again."""
+    policy = tiny()
+    batch = batch_for(policy)
+    critic = Critic(policy)
+    before = critic.tensors()["critic"]
+    targets = torch.full((batch.num_steps,), float("inf"))
+    assert critic.learn(batch, targets) == {"value_skipped": 1.0}
+    assert all(torch.equal(before[name], weight) for name, weight in critic.tensors()["critic"].items())
+    assert "value_loss" in critic.learn(batch, torch.zeros(batch.num_steps))

@@ -1,6 +1,7 @@
 """Two processes share an update and come to the weights that one comes to alone."""
 
 import multiprocessing
+from dataclasses import replace
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import distributed as dist
 
 from stepopsd_agent.learner import Learner
-from stepopsd_agent.learner.distributed import own_share
+from stepopsd_agent.learner.distributed import UnequalBatchesError, own_share
 from tests.agent.learner.test_learner import batch_for, credit_for
 from tests.helpers.models import tiny
 
@@ -58,6 +59,53 @@ def test_two_processes_update_as_one(tmp_path: Path) -> None:
             mine = torch.tensor(state[name], dtype=weight.dtype)
             torch.testing.assert_close(mine, weight, atol=1e-9, rtol=0)
         assert stats == pytest.approx(alone, abs=1e-7)
+
+
+DIFFERENT = ("episodes", "rows", "advantages", "old_logprobs", "weights", "settings", "rate")
+
+
+def unequal(rank: int, group: dist.ProcessGroup, what: str) -> bool:
+    """Whether an update is refused, and no weight changed, where the second process has another `what`."""
+    other = rank == 1
+    policy = tiny("float64", seed=int(other and what == "weights"))
+    rows, seed = 4 if other and what == "rows" else 6, int(other and what == "episodes")
+    batch = batch_for(policy, episodes=rows, seed=seed)
+    credit = credit_for(batch)
+    if other and what == "advantages":
+        credit = replace(credit, advantages=-credit.advantages)
+    if other and what == "old_logprobs":
+        batch = batch.with_columns(old_logprobs=2 * batch.tokens.old_logprobs)
+    settings = {**SETTINGS, "clip_high": 0.3} if other and what == "settings" else SETTINGS
+    before = policy.state()
+    try:
+        rate = 0.5 if other and what == "rate" else 1.0
+        Learner(policy, group=group, **settings).update(batch, credit, rate=rate)
+    except UnequalBatchesError:
+        return all(torch.equal(before[name], weight) for name, weight in policy.state().items())
+    return False
+
+
+def differing(rank: int, file: str, out: "Queue[Any]") -> None:
+    """One of two processes whose work differs."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    group = dist.new_group([0, 1])
+    out.put([what for what in DIFFERENT if not unequal(rank, group, what)])
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="PyTorch was built without torch.distributed")
+def test_processes_with_different_work_are_refused_before_a_weight_changes(tmp_path: Path) -> None:
+    """By every process, whatever differs: the sum of their gradients would belong to no batch at all."""
+    context = multiprocessing.get_context("spawn")
+    out: Queue[Any] = context.Queue()
+    arguments = [(rank, str(tmp_path / "meet"), out) for rank in range(2)]
+    both = [context.Process(target=differing, args=given) for given in arguments]
+    for process in both:
+        process.start()
+    assert [out.get(timeout=120) for _ in both] == [[], []]
+    for process in both:
+        process.join(60)
 
 
 @pytest.mark.skipif(not dist.is_available(), reason="PyTorch was built without torch.distributed")

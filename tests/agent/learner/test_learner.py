@@ -184,15 +184,31 @@ def test_learner_refuses_values_when_it_is_made(name: str, value: Any, message: 
         Learner(tiny(), **{name: value})
 
 
-def test_learner_refuses_a_gradient_that_is_not_finite() -> None:
-    """Weights stay as they were."""
+def test_learner_skips_a_gradient_that_is_not_finite() -> None:
+    """No weight changes, no mean is spoiled, and the update says how many mini-batches were left out."""
     policy = tiny()
     batch = batch_for(policy)
     before = policy.state()
     bad = replace(credit_for(batch), advantages=torch.where(batch.action_mask, float("nan"), 0.0))
-    with pytest.raises(FloatingPointError, match="weights were not changed"):
-        Learner(policy, kl_coef=0.0).update(batch, bad)
+    assert Learner(policy, kl_coef=0.0).update(batch, bad) == {"skipped": 1}
     assert all(torch.equal(before[name], value) for name, value in policy.state().items())
+
+
+@pytest.mark.parametrize("episode", range(4))
+def test_learner_goes_on_with_the_other_mini_batches(episode: int) -> None:
+    """One of four is bad: the others train as if it had not been there, and their means are finite."""
+    policy = tiny()
+    batch = batch_for(policy)
+    before, good = policy.state(), credit_for(batch)
+    row = torch.arange(4)[:, None] == episode
+    bad = replace(good, advantages=torch.where(row & batch.action_mask, float("inf"), good.advantages))
+    learner = Learner(policy, lr=1e-3, kl_coef=0.0, mini_batches=4)
+    stats = learner.update(batch, bad)
+    assert stats.pop("skipped") == 1 and all(np.isfinite(value) for value in stats.values())
+    assert all(state["step"] == 3 for state in learner.optimizers[0].state.values())
+    assert any(not torch.equal(before[name], value) for name, value in policy.state().items())
+    assert all(value.isfinite().all() for value in policy.state().values())
+    assert "skipped" not in learner.update(batch, good)
 
 
 @pytest.mark.gpu

@@ -65,7 +65,7 @@ def test_token_weights_are_zero_outside_the_mask_and_blind_to_padding(
 def test_micro_batches_add_up_to_the_whole_loss_and_gradient(aggregation: Aggregation) -> None:
     """One pass over all rows against one pass per row."""
     batch = random_batch(1).to(dtype=torch.float64)
-    weights = losses.token_weights(batch.action_mask, aggregation)
+    weights = losses.token_weights(batch.action_mask, aggregation, horizon=9)
     table = torch.randn(
         64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True
     )
@@ -98,3 +98,5 @@ def test_token_weights_refuse_an_empty_mask_and_an_unknown_name() -> None:
         losses.token_weights(torch.zeros(2, 3, dtype=torch.bool), "token-mean")
     with pytest.raises(ValueError, match="'mean'; it must be one of token-mean"):
         losses.token_weights(torch.ones(2, 3, dtype=torch.bool), "mean")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="divides by a constant: give horizon"):
+        losses.token_weights(torch.ones(2, 3, dtype=torch.bool), "seq-mean-token-sum-norm")

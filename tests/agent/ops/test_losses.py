@@ -235,7 +235,7 @@ def test_losses_agree_between_cuda_and_cpu(aggregation: Aggregation) -> None:
         new = student.clone().requires_grad_()
         advantages = torch.where(batch.action_mask, teacher, 0)
         per_token = losses.ppo_clip(new, batch.tokens.old_logprobs, advantages) + losses.k3_kl(new, teacher)
-        loss = (losses.token_weights(batch.action_mask, aggregation) * per_token).sum()
+        loss = (losses.token_weights(batch.action_mask, aggregation, horizon=9) * per_token).sum()
         torch.autograd.backward(loss)
         assert new.grad is not None
         results.append((loss.detach().cpu(), new.grad.cpu()))

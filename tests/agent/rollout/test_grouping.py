@@ -37,6 +37,15 @@ def test_groups_play_every_task_once_per_pass() -> None:
     assert played != [groups(env, count=2, size=3, seed=6, update=update) for update in range(6)]
 
 
+def test_groups_of_other_runs_and_updates_are_others() -> None:
+    """Numbers of groups begin anew in each: equal numbers make no group."""
+    lost, won = episode(0, 0, False), episode(0, 1, True)
+    for other in (replace(won, run="other"), replace(won, update=1)):
+        assert mixed_groups([lost, other]) == [] and mixed_groups([lost, won, other]) == [lost, won]
+        broken = replace(other, steps=(*other.steps[:-1], replace(other.steps[-1], error="down")))
+        assert broken.failed and whole_groups([lost, broken]) == [lost]
+
+
 def test_mixed_groups_are_those_whose_returns_differ() -> None:
     """Neither all won nor all lost."""
     records = [episode(0, 0, True), episode(0, 1, False), episode(1, 0, True), episode(1, 1, True)]

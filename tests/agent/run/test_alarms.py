@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
@@ -13,6 +15,7 @@ from stepopsd_agent.config import AlarmConfig, AlarmsConfig
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
 from stepopsd_agent.run.files import read_rows
+from stepopsd_agent.run.files.checkpoint import latest_checkpoint
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from tests.helpers.command_line import refusal
 from tests.helpers.runs import run_config, taught, train_arguments
@@ -37,6 +40,7 @@ NOISY: dict[str, dict[str, float]] = {
     "long": {"train/tokens_per_step": 90.0},
     "repetition": {"signal/repeated_ngrams": 0.95},
     "kl": {"update/approx_kl": -3.0},
+    "skipped": {"update/skipped": 4.0},
 }
 """For each alarm the metrics that raise it, and it alone."""
 
@@ -137,6 +141,22 @@ def test_train_alarm_lowers_what_a_schedule_scales() -> None:
     other = Trainer(run_config(**settings), credit.make("step_opsd"), taught())
     restore_trainer(other, trainer_tensors(one), json.loads(json.dumps(trainer_state(one))))
     assert other.alarms == one.alarms and other.schedule == 0.5
+
+
+@pytest.mark.samples
+def test_run_without_finite_gradients_stops_with_a_checkpoint(
+    taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After several updates, not at the first; the weights are those it began with."""
+    out = tmp_path / "run"
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *given: torch.tensor(float("inf")))
+    assert main(train_arguments(taught_model, out, "--alarms.window=3")) == 1
+    assert "skipped: share of updates with a gradient that was not finite is 1" in capsys.readouterr().err
+    rows = read_rows(out / "metrics.jsonl")
+    assert [row.get("update/skipped") for row in rows] == [None, 1, 1, 1] and "update/loss" not in rows[1]
+    assert latest_checkpoint(out / "checkpoints") == out / "checkpoints" / "checkpoint-000003"
+    before, after = (load_file(folder / "model.safetensors") for folder in (taught_model, out / "model"))
+    assert all(torch.equal(before[name], weight) for name, weight in after.items())
 
 
 @pytest.mark.samples
