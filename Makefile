@@ -24,7 +24,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PY) -m pip install -c constraints.txt -e ".[$(INSTALL_EXTRAS)]"
 	@touch $@
 
-install: ## create ./.venv and install; EXTRAS=alfworld,search,sb3,ray adds optional parts
+install: ## create ./.venv and install; EXTRAS=alfworld,search,sb3,ray,bench adds optional parts
 	@rm -f $(STAMP)
 	@$(MAKE) --no-print-directory $(STAMP)
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from stepopsd_envs.user_path import user_path
+
 
 def cache_folder() -> Path | None:
     """The cache folder: ``$STEPOPSD_CACHE``, else ``stepopsd`` in the user's cache folder.
@@ -19,7 +21,7 @@ def cache_folder() -> Path | None:
     """
     given = os.environ.get("STEPOPSD_CACHE")
     if given:
-        return Path(given)
+        return user_path(given)
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the XDG standard says to ignore relative paths
         base = os.path.expanduser("~/.cache")

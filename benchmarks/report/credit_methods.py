@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from benchmarks.report.docstrings import attributes, description, markdown, prose, row, summary
 from stepopsd_agent import credit
-from stepopsd_agent.credit import CreditMethod, base, teacher_gap
+from stepopsd_agent.credit import CreditMethod
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "credit-methods.md"
@@ -22,14 +23,19 @@ and how to add a method of your own.
 """
 
 
+def _page(name: str) -> str:
+    """The text at the head of a file of the room that exports no class or function to ask for it."""
+    return str(import_module(f"{credit.__name__}.{name}").__doc__)
+
+
 def page() -> str:
     """The whole page, of all methods that are registered now; those with the same needs stand together."""
     methods = {name: credit.make(name) for name in credit.names()}
     names = sorted(methods, key=lambda name: (sorted(methods[name].needs, reverse=True), name))
     lines = [HEAD, "| method | summary | needs | scheduled | paper |", "|---|---|---|---|---|"]
     lines += [overview(name, methods[name]) for name in names]
-    lines += ["", "## Common to all methods", "", *markdown(base.__doc__, names)]
-    lines += ["## Common to methods with a teacher", "", *markdown(teacher_gap.__doc__, names)]
+    lines += ["", "## Common to all methods", "", *markdown(_page("base"), names)]
+    lines += ["## Common to methods with a teacher", "", *markdown(_page("teacher_gap"), names)]
     for name in names:
         lines += section(name, methods[name], [other for other in names if other != name])
     return "\n".join(lines)

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import credit_methods
+from benchmarks.report.credit import accuracy, summary
 from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
 from benchmarks.report.parts import Result, origin, rate
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, README = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
+CREDIT = ROOT / "docs" / "credit-benchmark.md"
 SPEED = re.compile(r"(<!-- speed:.*?-->\n).*?(<!-- end of speed -->)", re.DOTALL)
 
 
@@ -169,6 +171,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("One seed, one result", "alfworld_determinism.json", determinism),
     ("Generated houses beside official ones", "house_statistics.json", houses),
     ("Index of the official games", "data_index.json", index),
+    ("Which credit is right", "credit_accuracy*.json", accuracy),
     ("Credit beside the original code", "credit_golden.json", golden),
     ("Hindsight scoring with shared prefixes", "rescore_cost.json", rescoring),
     ("Whole updates beside TRL", "update_speed.json", updates),
@@ -204,11 +207,26 @@ def readme() -> str:
     return SPEED.sub(lambda found: f"{found[1]}{table}\n{found[2]}", README.read_text(encoding="utf-8"))
 
 
+def credit_page() -> str:
+    """docs/credit-benchmark.md with the newest tables of accuracy and of variants."""
+    text = CREDIT.read_text(encoding="utf-8")
+    for name in ("accuracy", "variants"):
+        path = RESULTS / f"credit_{name}.json"
+        if path.exists():
+            table = "\n".join(summary(json.loads(path.read_text(encoding="utf-8"))))
+            begin = f"<!-- credit {name}: made by python -m benchmarks.report -->\n"
+            end = f"<!-- end of credit {name} -->"
+            head, _, rest = text.partition(begin)
+            text = f"{head}{begin}{table}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
 def main() -> int:
     """Write the pages, or compare them."""
     parser = argparse.ArgumentParser(description="Make the pages of results and of credit methods.")
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
     pages = {PAGE: page(), README: readme(), credit_methods.PAGE: credit_methods.page()}
+    pages[CREDIT] = credit_page()
     if parser.parse_args().check:
         same = all(path.exists() and path.read_text(encoding="utf-8") == text for path, text in pages.items())
         print("the pages are up to date" if same else "run python -m benchmarks.report", file=sys.stderr)

@@ -5,14 +5,11 @@ from typing import Any
 
 Result = dict[str, Any]
 MOVED = {
-    "benchmarks.alfworld_determinism": "benchmarks.alfworld.determinism",
-    "benchmarks.alfworld_differential": "benchmarks.alfworld.differential",
     "benchmarks.demo": "benchmarks.runs.demo",
     "benchmarks.endurance": "benchmarks.learner.endurance",
     "benchmarks.official": "benchmarks.runs.official",
     "benchmarks.retrieval": "benchmarks.search_qa.retrieval",
     "benchmarks.searchqa_demo": "benchmarks.runs.searchqa_demo",
-    "benchmarks.searchqa_real": "benchmarks.runs.searchqa_real",
 }
 """Modules by the name they had at the commit of a result; an entry goes when its result is made anew."""
 

@@ -11,7 +11,6 @@ from .batch import (
     Steps as Steps,
     Table as Table,
     Tokens as Tokens,
-    TopK as TopK,
     column_fields as column_fields,
     columns as columns,
     owner as owner,
@@ -24,6 +23,7 @@ from .collating import (
     penalise_invalid as penalise_invalid,
     sampled_steps as sampled_steps,
 )
+from .parts import TopK as TopK, Ways as Ways
 from .spans import (
     SPANS as SPANS,
     Span as Span,

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from stepopsd_agent.batch.parts import TopK, Ways
 from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers.episode import Step
 
@@ -51,6 +52,12 @@ def _filled(dtype: torch.dtype | None) -> Any:
 
 def _key(step: Step, name: str) -> int:
     return hash_number(step.info["step"][name])
+
+
+def _kind(step: Step) -> int:
+    if (kind := step.info["step"]["kind"]) not in KINDS:
+        raise ValueError(f"a step's kind is {kind!r}; info['step']['kind'] must be one of {', '.join(KINDS)}")
+    return KINDS.index(kind)
 
 
 def _action_span(step: Step) -> tuple[int, int]:
@@ -99,7 +106,7 @@ class Steps:
     """Hash of the simulator state the step acted on."""
     valid: Tensor = _read(torch.bool, lambda before, step: step.info["step"]["valid"])
     """True where the environment accepted the action."""
-    kind: Tensor = _read(torch.int64, lambda before, step: KINDS.index(step.info["step"]["kind"]))
+    kind: Tensor = _read(torch.int64, lambda before, step: _kind(step))
     """Position in `KINDS`."""
     next_anchor: Tensor | None = _read(torch.int64, lambda before, step: _key(step, "anchor"), optional=True)
     """Hash of the observation that the step led to."""
@@ -139,6 +146,8 @@ class Episodes:
     """Episodes of one group played the same task; groups are numbered 0 to G-1."""
     episode_return: Tensor = _read(torch.float32, lambda episode: episode.episode_return)
     success: Tensor = _read(torch.bool, lambda episode: episode.success)
+    num_steps: Tensor | None = _read(torch.int64, lambda episode: episode.num_steps, optional=True)
+    """Interactions of the record, those without sampled tokens included."""
     last_distance: Tensor | None = _told(
         torch.int64, _DISTANCE, lambda episode: episode.steps[-1].info.get("optimal_distance")
     )
@@ -149,23 +158,6 @@ class Episodes:
     """`Steps.gold_seen` before the first step."""
     informed: Tensor | None = _filled(torch.bool)
     """True where the teacher has read something that the student has not."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class TopK:
-    """The likeliest tokens at some places and their log-probabilities (nats), both [M, K].
-
-    In a batch the M places are its action tokens, row by row.
-    """
-
-    ids: Tensor
-    logprobs: Tensor
-
-    def __post_init__(self) -> None:
-        """Refuse shapes that cannot belong together."""
-        shapes = tuple(self.ids.shape), tuple(self.logprobs.shape)
-        if len(shapes[0]) != 2 or shapes[0] != shapes[1] or self.ids.dtype != torch.int64:
-            raise ValueError(f"ids must be int64 and like the log-probabilities [M, K], got {shapes}")
 
 
 Table = Tokens | Steps | Episodes
@@ -181,6 +173,8 @@ class Batch:
     episodes: Episodes
     teacher_topk: TopK | None = _filled(None)
     """The teacher's likeliest tokens at every action token."""
+    ways: Ways | None = _filled(None)
+    """Ways between worlds that nobody walked."""
 
     def __post_init__(self) -> None:
         """Refuse columns of the wrong shape or type, naming the column."""
@@ -222,7 +216,7 @@ class Batch:
         """Rows of the episodes table, E."""
         return self.episodes.group_of_episode.shape[0]
 
-    def with_columns(self, **given: Tensor | TopK) -> Batch:
+    def with_columns(self, **given: Tensor | TopK | Ways) -> Batch:
         """A batch with these columns put in, each in the table that has a column of its name.
 
         Raises:
@@ -245,6 +239,7 @@ class Batch:
             _moved(self.steps, device, dtype),
             _moved(self.episodes, device, dtype),
             None if likely is None else TopK(likely.ids.to(device), likely.logprobs.to(device, dtype)),
+            None if self.ways is None else self.ways.to(device),
         )
 
 

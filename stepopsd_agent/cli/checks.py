@@ -10,6 +10,7 @@ import gymnasium as gym
 from stepopsd_agent.config import AlarmConfig, AlarmsConfig, EnvConfig, RunConfig, check_values
 from stepopsd_agent.rollout import Attempt, begin
 from stepopsd_agent.tasks import env_arguments, evaluation_sets, get, make_stack, task_ids
+from stepopsd_envs.user_path import user_path
 
 
 class UsageError(Exception):
@@ -128,7 +129,7 @@ def fresh_folder(name: str | None, command: str) -> Path:
     """
     if name is None:
         raise UsageError(f"stepopsd {command} writes files: name a folder for them with --out FOLDER")
-    out = Path(name).expanduser()
+    out = user_path(name)
     if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
         what = f", or continue it with: stepopsd train --resume {out}" if command == "train" else ""
         raise UsageError(f"{out} is not empty; choose another folder for --out{what}")

@@ -13,9 +13,11 @@ from stepopsd_agent.cli.checks import (
     check_numbers,
     settings_checked,
 )
+from stepopsd_agent.cli.threads import use_threads
 from stepopsd_agent.config import RunConfig, config_from_dict
 from stepopsd_agent.models import Policy
 from stepopsd_agent.tasks import system_message
+from stepopsd_envs.user_path import user_path
 
 
 def config_of(settings: Namespace) -> RunConfig:
@@ -30,10 +32,7 @@ def run_config(settings: Namespace) -> RunConfig:
     check_numbers(config)
     check_environment(config)
     check_device(config.device)
-    if config.threads:
-        import torch
-
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     return config
 
 
@@ -67,7 +66,7 @@ def trained_policy(config: RunConfig) -> Policy:
 
 def episode_folder(path: str) -> Path:
     """The folder of episodes: a run folder keeps them in ``episodes/``."""
-    folder = Path(path).expanduser()
+    folder = user_path(path)
     inner = folder / "episodes"
     return inner if inner.is_dir() else folder
 

@@ -12,6 +12,7 @@ from stepopsd_agent.cli.checks import UsageError, settings_checked
 from stepopsd_agent.cli.common import episode_folder, run_config, trained_policy
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.run.files import write_bytes_atomic
+from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import read_episodes
 
 HELP = "list the credit methods with their papers, or compute one on recorded episodes of any agent"
@@ -32,7 +33,7 @@ def add_flags(parser: Parser) -> None:
         default=absent,
         help="compare attempts that were played as a group (default), or all attempts at a task",
     )
-    parser.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="file to write to")
+    parser.add_argument("--out", type=str, default=absent, metavar="FILE", help="file to write to")
 
 
 def run(settings: Namespace) -> int:
@@ -65,13 +66,8 @@ def _score(settings: Namespace) -> int:
     valid = [episode for episode in episodes if not episode.failed]
     if not valid:
         raise UsageError(f"{folder} holds no episode that ended without an error: there is nothing to score")
+    out = _target(settings, folder, name)
     policy = trained_policy(config) if method.needs - recorded_columns() else None
-    beside = folder if folder.is_dir() else folder.parent
-    out = (
-        Path(settings.out).expanduser()
-        if "out" in settings
-        else beside / f"credit-{name.rpartition(':')[2]}.jsonl"
-    )
     with settings_checked():
         scored = score_records(
             valid, config, method, {"name": name, **chosen}, policy, settings.get("group_by", "recorded")
@@ -95,11 +91,25 @@ def _score(settings: Namespace) -> int:
     return 0
 
 
+def _target(settings: Namespace, episodes: Path, method: str) -> Path:
+    """The file to write: the one that is named, else one beside the episodes; none is written over."""
+    beside = episodes if episodes.is_dir() else episodes.parent
+    named = "out" in settings
+    out = user_path(settings.out) if named else beside / f"credit-{method.rpartition(':')[2]}.jsonl"
+    if out.exists():
+        raise UsageError(f"{out} is there already; name another file with --out FILE, or remove it")
+    return out
+
+
 def listing() -> str:
     """Every method with its paper, what it needs beside the records, and its settings."""
     lines = []
     for name in credit.names():
-        made = credit.make(name)
+        try:
+            made = credit.make(name)
+        except Exception as error:  # somebody's file: the other methods are listed all the same
+            lines.append(f"{name}: cannot be loaded, {type(error).__name__}: {error}")
+            continue
         summary = (type(made).__doc__ or "").partition("\n")[0]
         settings = ", ".join(f"{field.name}={getattr(made, field.name)}" for field in fields(type(made)))
         lines += [

@@ -23,6 +23,7 @@ from stepopsd_envs.alfworld.official import (
 )
 from stepopsd_envs.alfworld.release import PUBLISHED, SplitCheck, check_split
 from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, canonical, fingerprint_files
+from stepopsd_envs.user_path import user_path
 
 HELP = "find the official games, compare them with the published ones, or download them"
 USES: frozenset[str] = frozenset()
@@ -79,7 +80,7 @@ def run(settings: Namespace) -> int:
     checks = [check_split(name, games) for name, games in playable.items()]
     print(_table(root, checks, sum(map(len, splits.values())) - sum(map(len, playable.values()))))
     if settings.manifest is not None:
-        write_json_atomic(settings.manifest, manifest(playable))
+        write_json_atomic(user_path(settings.manifest), manifest(playable))
         print(f"written to {settings.manifest}")
     return 0 if all(check.good for check in checks) else 1
 

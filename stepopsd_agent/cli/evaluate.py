@@ -14,7 +14,7 @@ from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic
 from stepopsd_agent.tasks import TaskSpec, evaluation_sets, get
 
-HELP = "play held-out tasks with a model or an agent of the package; print success with intervals"
+HELP = "play the tasks of evaluation with a model or another agent; print success with intervals"
 USES = frozenset("seed device threads env model rollout eval".split())
 
 

@@ -6,6 +6,7 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import UsageError
 from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.cli.threads import use_threads
 from stepopsd_agent.run import Progress, progress
 from stepopsd_envs.search_qa.retrieval.index import build_index, prebuilt_index
 from stepopsd_envs.search_qa.retrieval.index_folder import KINDS
@@ -30,7 +31,7 @@ def add_flags(parser: Parser) -> None:
         help="passages, one JSON object a line: .jsonl, .jsonl.xz or .jsonl.gz",
     )
     parser.add_argument("--out", type=str, required=True, metavar="FOLDER", help="folder to make")
-    parser.add_argument("--kind", type=str, choices=list(KINDS), help=f"what to build (default: {KINDS[0]})")
+    parser.add_argument("--kind", choices=list(KINDS), help=f"what to build (default: {KINDS[0]})")
     parser.add_argument(
         "--prebuilt",
         type=str,
@@ -47,7 +48,6 @@ def add_flags(parser: Parser) -> None:
     )
     parser.add_argument(
         "--search",
-        type=str,
         default=standard.search,
         choices=["flat", "hnsw"],
         help="of a dense index: exact, or by a graph",
@@ -81,7 +81,7 @@ def run(settings: Namespace) -> int:
     else:
         means = Means(settings.threads, settings.device, bfloat16=settings.bfloat16)
         if settings.threads is not None:
-            _use_threads(settings.threads)
+            use_threads(settings.threads)
         with _Bars() as bars:
             manifest = build_index(
                 settings.corpus, settings.out, _index_settings(settings), means, bars.report
@@ -102,12 +102,6 @@ def _index_settings(settings: Namespace) -> IndexSettings:
         settings.query_prefix,
         settings.passage_prefix,
     )
-
-
-def _use_threads(count: int) -> None:
-    import torch
-
-    torch.set_num_threads(count)
 
 
 class _Bars(ExitStack):

@@ -6,8 +6,7 @@ Exit codes: 0 good, 1 a target missed, a replay differs or the run was stopped b
 import importlib.metadata
 import sys
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import TextIO
 
 from jsonargparse import Namespace
@@ -25,7 +24,9 @@ from stepopsd_agent.cli import (
     train,
     warmstart,
 )
+from stepopsd_agent.cli.config_file import use_loader
 from stepopsd_agent.cli.parser import Command, Parser, chosen, command_parser, complain
+from stepopsd_envs.user_path import user_path
 
 COMMANDS: dict[str, Command] = {
     "warmstart": warmstart,
@@ -87,10 +88,12 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """
     if arguments[:1] == ["plan"] and arguments[1:2] and not arguments[1].startswith("-"):
         arguments = ["plan", "--config", *arguments[1:]]
+    if arguments[:2] == ["credit", "score"]:
+        arguments = _with_the_run_s_config(arguments)
     settings = build_parser(*chosen(arguments)).parse_args(list(arguments))
     if settings.command != "train" or settings["train"].get("resume") is None:
         return settings
-    run = Path(settings["train"].resume)
+    run = user_path(settings["train"].resume)
     flags = [argument for argument in arguments if argument.startswith("--resume")]
     if len(arguments) > 1 + sum(2 if flag == "--resume" else 1 for flag in flags):
         raise SystemExit(
@@ -104,8 +107,28 @@ def parse(arguments: Sequence[str]) -> Namespace:
     return saved
 
 
-def build_parser(env_id: str, method: str) -> Parser:
-    """The whole command line, with the flags of an environment and of a credit method."""
+def _with_the_run_s_config(arguments: Sequence[str]) -> Sequence[str]:
+    """Let `credit score RUN` read the run's own settings, unless a file is named."""
+    if arguments[2:3] == [] or arguments[2].startswith("-"):
+        return arguments
+    if any(argument.partition("=")[0] == "--config" for argument in arguments):
+        return arguments
+    folder = user_path(arguments[2])
+    for run in (folder, folder.parent):  # the run, or its episodes
+        if (run / "config.yaml").is_file() and (run / "episodes").is_dir():
+            return ["credit", "--config", str(run / "config.yaml"), *arguments[1:]]
+    return arguments
+
+
+def build_parser(env_id: str, method: str, left_out: Collection[str] = ()) -> Parser:
+    """The whole command line, with the flags of an environment and of a credit method.
+
+    Args:
+        env_id: the environment.
+        method: the credit method.
+        left_out: fields of another method, to pass over in config files.
+    """
+    use_loader(left_out)
     parser = Parser(
         prog="stepopsd",
         description="Text environments with step boundaries, and the learner that uses them.",

@@ -7,12 +7,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from stepopsd_agent import credit
+from stepopsd_agent.cli.config_file import MODE, read_config
 from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.tasks import env_section, eval_section
+from stepopsd_envs.user_path import user_path
 
 _SECTIONS = frozenset(spec.name for spec in fields(RunConfig)) | {"credit"}
 """The settings by their first name."""
@@ -38,7 +39,10 @@ class Command(Protocol):
 
 
 class Parser(ArgumentParser):
-    """A parser whose errors are one line, without a list of a hundred flags."""
+    """A parser of settings whose errors are one line, without a list of a hundred flags."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(parser_mode=MODE, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and exit with 2."""
@@ -69,7 +73,8 @@ def command_parser(name: str, command: Command, env_id: str, method: str) -> Par
     parser.add_class_arguments(RunConfig, skip={"env", "eval"})
     parser.add_class_arguments(env_section(env_id), "env")
     parser.add_class_arguments(eval_section(env_id), "eval")
-    parser.add_argument("--credit.method", default=method, help=f"credit method: {', '.join(credit.names())}")
+    methods = ", ".join(credit.names())
+    parser.add_argument("--credit.method", default=method, help=f"credit method: {methods}, or module:name")
     parser.add_class_arguments(credit.load(method), "credit")
     for action in parser._actions:  # settings that the command does not read stay out of its help
         if action.dest.partition(".")[0] in _SECTIONS - command.USES:
@@ -77,8 +82,10 @@ def command_parser(name: str, command: Command, env_id: str, method: str) -> Par
     return parser
 
 
-def chosen(arguments: Sequence[str]) -> tuple[str, str]:
-    """Environment id and credit method, found before parsing, since they decide which flags there are.
+def chosen(arguments: Sequence[str]) -> tuple[str, str, frozenset[str]]:
+    """Environment id, credit method, and the fields of another method that a config file has.
+
+    They are found before parsing, since they decide which flags there are.
 
     Raises:
         SystemExit: one of them is unknown, or a setting is given that the environment does not have.
@@ -101,18 +108,39 @@ def chosen(arguments: Sequence[str]) -> tuple[str, str]:
                 has = ", ".join(f"{section}.{one}" for one in known)
                 problem = f"{section}.{name} is {value!r}, a setting that {env_id} lacks; it has {has}"
                 raise SystemExit(complain(problem))
-    return env_id, method
+    return env_id, method, _fields_of_another(arguments, method)
 
 
-def given(arguments: Sequence[str], section: str) -> dict[str, Any]:
+def _fields_of_another(arguments: Sequence[str], method: str) -> frozenset[str]:
+    """Credit fields that only the method in the files has, where a flag names another one; with a notice."""
+    if "method" not in given(arguments, "credit", files=False):
+        return frozenset()
+    in_files = given(arguments, "credit", flags=False)
+    other = str(in_files.get("method", "step_opsd"))
+    try:
+        had = {spec.name for spec in fields(credit.load(other))}
+    except ValueError:  # its module may not be here; what it is called does not matter any more
+        had = set(in_files)
+    has = {spec.name for spec in fields(credit.load(method))}
+    left_out = sorted((in_files.keys() & had) - has)
+    if left_out and other != method:
+        names = ", ".join(f"credit.{name}" for name in left_out)
+        notice = f"{method} has no {names}, which the config file sets for {other}; left out"
+        print(f"stepopsd: notice: {notice}", file=sys.stderr)
+    return frozenset(left_out) if other != method else frozenset()
+
+
+def given(
+    arguments: Sequence[str], section: str, *, files: bool = True, flags: bool = True
+) -> dict[str, Any]:
     """The settings of a section by name, as files and flags give them; flags win."""
     found: dict[str, Any] = {}
     for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         flag, equals, value = argument.partition("=")
         text = value if equals else following
-        if flag == "--config":
-            found |= _section_of_file(Path(text).expanduser(), section)
-        elif flag.startswith(f"--{section}.") and not flag.endswith(".help"):
+        if flag == "--config" and files:
+            found |= _section_of_file(user_path(text), section)
+        elif flags and flag.startswith(f"--{section}.") and not flag.endswith(".help"):
             found[flag.removeprefix(f"--{section}.").removesuffix("+")] = text
     return found
 
@@ -121,8 +149,7 @@ def _section_of_file(path: Path, section: str) -> dict[str, Any]:
     if not path.is_file():
         return {}  # the parser says so
     try:
-        content = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:  # the parser would not name the file
-        raise SystemExit(complain(f"{path} is not YAML: {error}; correct it and try again")) from error
-    values = content.get(section) if isinstance(content, dict) else None
+        values = read_config(path).get(section)
+    except (OSError, ValueError) as error:  # the parser would not name the file
+        raise SystemExit(complain(str(error))) from error
     return values if isinstance(values, dict) else {}

@@ -19,9 +19,11 @@ def add_agent_flag(parser: Parser) -> None:
     """Add ``--agent``."""
     parser.add_argument(
         "--agent",
+        type=str,
         default=argparse.SUPPRESS,
-        choices=["model", "random", "expert", "oracle"],
-        help="who plays (default: model)",
+        metavar="NAME",
+        help="who plays: model, random, expert, oracle, or another agent that the environment has "
+        "(default: model)",
     )
 
 
@@ -31,7 +33,7 @@ def play_sets(
     """Let an agent play the first tasks of each set; every episode is on disk before the next one ends."""
     from stepopsd_agent.rollout import chosen_tasks, play_set
 
-    agents, failures = get(config.env.id).agents, Failures()
+    agents, failures = get(config.env.id).players, Failures()
     counts = [one.count for one in sets]
     total = None if None in counts else sum(count or 0 for count in counts)
     if name != "model" and name not in agents:

@@ -65,8 +65,8 @@ def _replayed(episode: Episode, envs: dict[str, gym.Env[str, str]], any_engine: 
         # A record may name the id, but not the module: records from elsewhere must not import code.
         if spec["id"] not in gym.registry:
             raise UsageError(
-                f"the records name the environment {spec['id']!r}, which is not registered: give --module, "
-                "the module that registers it"
+                f"the records name the environment {spec['id']!r}, which is not registered: name the "
+                "module that registers it with --module MODULE"
             )
         with settings_checked():
             envs[key] = gym.make(spec["id"], disable_env_checker=True, **spec["kwargs"])

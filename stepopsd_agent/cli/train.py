@@ -16,6 +16,7 @@ from stepopsd_agent.config import RunConfig, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.run.files import write_bytes_atomic
 from stepopsd_agent.tasks import evaluation_sets, get
+from stepopsd_envs.user_path import user_path
 
 HELP = "train a policy with GRPO and a credit method, or continue a run with --resume RUN"
 USES = frozenset(
@@ -46,7 +47,7 @@ def run(settings: Namespace) -> int:
         method = credit.make(name, **chosen)
     check_alarms(config.alarms, name, method.scheduled)
     resumed: str | None = settings.get("resume")
-    out = fresh_folder(settings.get("out"), "train") if resumed is None else Path(resumed)
+    out = fresh_folder(settings.get("out"), "train") if resumed is None else user_path(resumed)
     with checked_games(config.env, *(one.env for one in evaluation_sets(config))):
         summary = _train(config, name, method, chosen, out, resumed is not None)
     unit = f"{get(config.env.id).unit}s"

@@ -1,12 +1,18 @@
 """``stepopsd warmstart``."""
 
 import argparse
+import json
+import shlex
+from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import checked_games, fresh_folder, settings_checked
-from stepopsd_agent.cli.common import describe, load_run_policy, run_config
+from stepopsd_agent.cli.common import config_of, describe, load_run_policy, run_config
 from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.cli.train import USES as TRAIN
+from stepopsd_agent.config import config_to_dict
 from stepopsd_agent.tasks import evaluation_sets, get
 
 HELP = "clone an exploring expert into a model, so that training has something to improve"
@@ -32,5 +38,29 @@ def run(settings: Namespace) -> int:
         with settings_checked():
             table = warmstart(config, policy, out)
     print(describe(table, f"{get(config.env.id).unit}s"))
-    print(f"model folder: {out}; train it with: stepopsd train --model.path {out} --out RUN")
+    print(f"model folder: {out}; train it with: {train_command(settings, out)}")
     return 0
+
+
+def train_command(settings: Namespace, model: Path) -> str:
+    """The command that trains the model with the settings of this warm start: its files, then its flags."""
+    from stepopsd_agent.cli.main import parse  # which lists this command
+
+    files = [f"--config={path}" for path in settings.get("config") or []]
+    of_files = config_to_dict(config_of(parse(["train", *files, f"--env.id={settings.env.id}"])["train"]))
+    given = config_to_dict(config_of(settings))
+    given["model"]["path"] = of_files["model"]["path"] = ""
+    flags = [
+        flag for name in sorted(given.keys() & TRAIN) for flag in _flags(name, given[name], of_files[name])
+    ]
+    command = ["stepopsd", "train", *files, *flags, f"--model.path={model}"]
+    return f"{shlex.join(command)} --out RUN"
+
+
+def _flags(name: str, value: Any, before: Any) -> list[str]:
+    """Flags that bring a setting from one value to another."""
+    if value == before:
+        return []
+    if isinstance(value, dict) and isinstance(before, dict):
+        return [flag for key in value for flag in _flags(f"{name}.{key}", value[key], before.get(key))]
+    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}"]

@@ -40,12 +40,12 @@ class EnvConfig:
 
 @dataclass
 class EvalConfig:
-    """Evaluation on held-out tasks.
+    """Evaluation, on held-out tasks where the environment has them.
 
     Attributes:
         every: updates between evaluations during training; 0 means only at start and end.
         temperature: of sampling; 0 takes the likeliest token.
-        arguments: which tasks are held out; the environment's `TaskSpec.held_out` has the fields and
+        arguments: which tasks are played; the environment's `TaskSpec.held_out` has the fields and
             defaults.
     """
 

@@ -1,7 +1,7 @@
 """The settings of a run, as dataclasses; command line and YAML files are made from their fields."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from stepopsd_agent.config.alarms import AlarmsConfig
@@ -168,7 +168,8 @@ class RunConfig:
         seed: everything random follows from it.
         updates: policy updates of a training run.
         device: "cpu", "cuda" or "cuda:N".
-        threads: CPU threads of PyTorch; 0 leaves its default. Equal results need equal threads.
+        threads: CPU threads of PyTorch, at most as many as the process may use (OMP_NUM_THREADS, else its
+            processors); 0: all of them. Equal results need equal threads.
         checkpoint_every: updates between two checkpoints.
         env: the games.
         model: the language model.
@@ -208,7 +209,7 @@ def config_to_dict(config: RunConfig) -> dict[str, Any]:
 
 
 def config_from_dict(values: Mapping[str, Any]) -> RunConfig:
-    """The inverse of ``config_to_dict``; sections and fields that are missing keep their defaults.
+    """The inverse of ``config_to_dict``; missing fields, and sections missing or null, keep their defaults.
 
     Raises:
         ValueError: a key that no field has.
@@ -232,5 +233,5 @@ def _set(section: Any, name: str, value: Any, path: str) -> None:
     elif isinstance(value, Mapping):
         for inner, item in value.items():
             _set(vars(section)[name], inner, item, f"{path}{name}.")
-    else:
+    elif value is not None or not is_dataclass(vars(section)[name]):
         setattr(section, name, value)

@@ -49,9 +49,10 @@ The optional columns, and where they come from:
   tokens in their places (`hindsight.top_k` of them).
 - `informed`: whether the teacher has read something that the student has not.
 - `value`: a critic's prediction before every step; `mc_value`: the mean return of fresh attempts from there.
-  Only a training run can compute these two.
+  `fill` needs a critic for the one and environments for the other; `credit score` has neither.
 - `gold_answer_logprob`: how likely the policy finds the right answer before every step; Search-QA alone.
-- `text_key`, `next_text_key`: what the texts tell about the world before and after every step.
+- `next_anchor`, `next_state`: where a step led; `text_key`, `next_text_key`, `ways`: the world,
+  and ways in it that nobody walked, as the texts tell them.
 - `optimal_distance`, `last_distance`: in the records of ALFWorld with `env.oracle=true`; `gold_seen`,
   `first_gold_seen`: in those of Search-QA.
 
@@ -66,7 +67,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch, TopK
+from stepopsd_agent.batch import Batch, TopK, Ways
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -153,7 +154,7 @@ class CreditMethod(Protocol):
 
 
 Method = TypeVar("Method", bound=CreditMethod)
-Column = TypeVar("Column", Tensor, TopK)
+Column = TypeVar("Column", Tensor, TopK, Ways)
 
 
 def scaled(method: Method, factor: float) -> Method:

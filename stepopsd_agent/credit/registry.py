@@ -4,7 +4,7 @@ A new method is one file, a frozen dataclass with its docstrings, and one `regis
 one; `docs/credit-methods.md` is made from the docstrings.
 """
 
-from dataclasses import fields as dataclass_fields
+from dataclasses import MISSING, Field, fields as dataclass_fields
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
@@ -18,6 +18,8 @@ _ENTRIES: dict[str, str] = {}
 
 def register(name: str, entry: str) -> None:
     """Give a method a name. `entry` is "module:Class"; nothing is imported before the method is made."""
+    if not name or ":" in name:
+        raise ValueError(f"name is {name!r}; give a name without a colon")
     if _ENTRIES.get(name, entry) != entry:  # a file that is run and imported registers the same twice
         raise ValueError(
             f"credit method {name!r} is registered already, as {_ENTRIES[name]}: choose another name"
@@ -51,14 +53,46 @@ def load(name: str) -> "type[CreditMethod]":
     if plain not in _ENTRIES:
         near = get_close_matches(plain, _ENTRIES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"no credit method {plain!r}: {hint}registered are {', '.join(names())}")
+        raise ValueError(
+            f"no credit method {plain!r}: {hint}registered are {', '.join(names())}; module:name imports the "
+            "module that registers another"
+        )
     try:
-        method: type[CreditMethod] = resolve_name(_ENTRIES[plain])
+        method = resolve_name(_ENTRIES[plain])
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"credit method {plain!r} is registered as {_ENTRIES[plain]}, but {error}"
         ) from error
-    return method
+    return _declared(plain, method)
+
+
+def _declared(name: str, method: Any) -> "type[CreditMethod]":
+    """The method, if it declares what the rest relies on."""
+    from stepopsd_agent.batch import column_fields  # late: it imports torch, as every method does
+
+    if not hasattr(method, "__dataclass_fields__"):
+        raise ValueError(f"credit method {name!r} is {method!r}; it must be a frozen dataclass")
+    faults = [f"{spec.name} has no default" for spec in dataclass_fields(method) if not _has_default(spec)]
+    faults += [f"{part} is missing" for part in _PARTS if not hasattr(method, part)]
+    if not faults:
+        needs = method().needs
+        if isinstance(needs, str):
+            faults.append(f"needs is the text {needs!r}, and must be a set of names")
+        else:
+            unknown = sorted(needs - set(column_fields()))
+            faults += [f"no batch has the column {column!r}" for column in unknown]
+    if faults:
+        raise ValueError(f"credit method {name!r} cannot be used: {'; '.join(faults)}. See credit/base.py")
+    declared: type[CreditMethod] = method
+    return declared
+
+
+def _has_default(spec: "Field[Any]") -> bool:
+    return spec.default is not MISSING or spec.default_factory is not MISSING
+
+
+_PARTS = ("paper", "needs", "scheduled", "claims")
+"""What every method declares, see `base`."""
 
 
 def make(name: str, **fields: Any) -> "CreditMethod":
@@ -79,16 +113,21 @@ def make(name: str, **fields: Any) -> "CreditMethod":
 
 register("agent_opsd", "stepopsd_agent.credit.agent_opsd:AgentOPSD")
 register("dr_grpo", "stepopsd_agent.credit.dr_grpo:DrGRPO")
+register("g2po", "stepopsd_agent.credit.g2po:G2PO")
 register("gigpo", "stepopsd_agent.credit.gigpo:GiGPO")
+register("graph_gpo", "stepopsd_agent.credit.graph_gpo:GraphGPO")
+register("graph_hca", "stepopsd_agent.credit.graph_hca:GraphHCA")
 register("grpo", "stepopsd_agent.credit.grpo:GRPO")
 register("grpo_opsd", "stepopsd_agent.credit.grpo_opsd:GRPOOPSD")
 register("hgpo", "stepopsd_agent.credit.hgpo:HGPO")
 register("igpo", "stepopsd_agent.credit.igpo:IGPO")
 register("opsd", "stepopsd_agent.credit.opsd:OPSD")
 register("oracle", "stepopsd_agent.credit.oracle:Oracle")
+register("path_gain", "stepopsd_agent.credit.path_gain:PathGain")
 register("reinforce_pp", "stepopsd_agent.credit.reinforce_pp:ReinforcePP")
 register("rloo", "stepopsd_agent.credit.rloo:RLOO")
 register("rlsd", "stepopsd_agent.credit.rlsd:RLSD")
+register("rtmc", "stepopsd_agent.credit.rtmc:RTMC")
 register("sdar", "stepopsd_agent.credit.sdar:SDAR")
 register("sdpo", "stepopsd_agent.credit.sdpo:SDPO")
 register("skill_sd", "stepopsd_agent.credit.skill_sd:SkillSD")

@@ -3,7 +3,6 @@ from .columns import (
     Cost as Cost,
     check_recorded as check_recorded,
     fill as fill,
-    recorded_columns as recorded_columns,
 )
 from .critic import Critic as Critic
 from .learner import Learner as Learner
@@ -13,4 +12,8 @@ from .optimizers import (
     MasterWeights as MasterWeights,
     learning_rate_factor as learning_rate_factor,
     make_optimizers as make_optimizers,
+)
+from .recorded import (
+    from_texts as from_texts,
+    recorded_columns as recorded_columns,
 )

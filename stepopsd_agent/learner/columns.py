@@ -13,15 +13,17 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch, Table, audit, column_fields, owner, sampled_steps
+from stepopsd_agent.batch import Batch, audit, column_fields, owner, sampled_steps
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
 from stepopsd_agent.hindsight import batch_logprobs, batch_topk, hindsight_blocks
 from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers
+from stepopsd_agent.learner.inferred_ways import inferred_ways
 from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
+from stepopsd_agent.learner.recorded import with_text_keys
 from stepopsd_agent.models import Policy, Scorer
-from stepopsd_agent.tasks import world_keys
+from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers import Episode
 
 Weights = dict[str, Tensor]
@@ -56,11 +58,6 @@ class Sources:
         """Ids of every episode's hindsight block."""
         return hindsight_blocks(self.policy, self.hindsight, self.episodes)
 
-    @cached_property
-    def world_keys(self) -> list[list[int]]:
-        """Of the world after each record of every episode, as the texts tell it."""
-        return [world_keys(episode) for episode in self.episodes]
-
     def weights(self, other: Weights | None) -> AbstractContextManager[None]:
         """Score with other weights for a while; None keeps the policy's."""
         return nullcontext() if other is None else self.policy.weights(other)
@@ -82,7 +79,7 @@ def fill(
     rescore_old: bool = False,
     cost: Cost | None = None,
 ) -> Batch:
-    """Audit a batch and compute the optional columns that are needed.
+    """Audit a batch, compute the optional columns that are needed, and audit these.
 
     Args:
         batch: as `collate` makes it of `episodes`.
@@ -106,6 +103,8 @@ def fill(
     """
     _check(batch, episodes, needs)
     scorer = scorer or Scorer(policy)
+    if scorer.model is not policy:
+        raise ValueError("scorer holds another policy: make it of the one that is passed, Scorer(policy)")
     if rescore_old:
         batch = batch.with_columns(old_logprobs=batch_logprobs(scorer, batch))
     sources = Sources(
@@ -122,7 +121,10 @@ def fill(
     )
     for name, spec in column_fields().items():
         if name in needs and "filled" in spec.metadata:
+            if f"fill_{name}" not in globals():
+                raise ValueError(f"column {name} is declared _filled, so {__name__} must have a fill_{name}")
             batch = globals()[f"fill_{name}"](batch, sources)
+    audit(batch)
     return batch
 
 
@@ -134,10 +136,14 @@ def _check(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) ->
     for name in sorted(needs):
         owner(name)
     check_recorded(batch, needs)
-    # Hindsight of one episode for the tokens of another would go unnoticed, so compare what was sampled.
-    steps = [tokens for episode in episodes for _, tokens in sampled_steps(episode)]
-    sampled = [token for tokens in steps for token in tokens.sampled_ids]
-    if batch.tokens.input_ids[batch.action_mask].tolist() != sampled:
+    # Hindsight of one episode for the tokens of another would go unnoticed: compare what was sampled where.
+    sampled, states = list[int](), list[int]()
+    for episode in episodes:
+        for index, tokens in sampled_steps(episode):
+            sampled += tokens.sampled_ids
+            states.append(hash_number(episode.steps[index - 1].info["step"]["state"]))
+    given = batch.tokens.input_ids[batch.action_mask].tolist(), batch.steps.state.tolist()
+    if given != (sampled, states):
         raise ValueError(
             f"the {len(episodes)} episodes are not those of the batch, which has {batch.num_episodes}, "
             "or not in its order: pass the list that collate got"
@@ -147,18 +153,11 @@ def _check(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) ->
 def check_recorded(batch: Batch, needs: Collection[str]) -> None:
     """Raise MissingColumnError where the records lack a column that is needed and cannot be computed."""
     for name, spec in column_fields().items():
-        if name not in needs or "remedy" not in spec.metadata:
-            continue
-        table: Table = getattr(batch, owner(name))
-        if getattr(table, name) is None:
+        needed = name in needs and "remedy" in spec.metadata
+        if needed and getattr(getattr(batch, owner(name)), name) is None:
             raise MissingColumnError(
                 f"the credit method needs {name}, which the records do not tell: {spec.metadata['remedy']}"
             )
-
-
-def recorded_columns() -> frozenset[str]:
-    """Names of the columns that the environment tells, or does not tell, in the records."""
-    return frozenset(name for name, spec in column_fields().items() if "remedy" in spec.metadata)
 
 
 def fill_student_logprobs(batch: Batch, sources: Sources) -> Batch:
@@ -212,19 +211,16 @@ def fill_value(batch: Batch, sources: Sources) -> Batch:
 
 
 def fill_text_key(batch: Batch, sources: Sources) -> Batch:
-    """The world before every step, as its texts tell it."""
-    return batch.with_columns(text_key=_world_keys(batch, sources, back=1))
+    """The world before and after every step, as the texts tell it."""
+    return with_text_keys(batch, sources.episodes)
 
 
-def fill_next_text_key(batch: Batch, sources: Sources) -> Batch:
-    """The world after every step."""
-    return batch.with_columns(next_text_key=_world_keys(batch, sources, back=0))
+fill_next_text_key = fill_text_key  # after every step: both come of one reading
 
 
-def _world_keys(batch: Batch, sources: Sources, back: int) -> Tensor:
-    index = batch.steps.index_in_episode
-    places = zip(batch.steps.episode_of_step.tolist(), (index - back).tolist(), strict=True)
-    return torch.tensor([sources.world_keys[episode][place] for episode, place in places]).to(index)
+def fill_ways(batch: Batch, sources: Sources) -> Batch:
+    """Ways between worlds that nobody walked."""
+    return batch.with_columns(ways=inferred_ways(sources.episodes).to(batch.tokens.input_ids.device))
 
 
 def fill_gold_answer_logprob(batch: Batch, sources: Sources) -> Batch:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -167,7 +167,24 @@ class Scorer:
         temperature: float = 1.0,
         attention: Attention = "auto",
     ) -> None:
-        """Make a scorer; "auto" chooses by the model's device."""
+        """Make a scorer; "auto" chooses by the model's device.
+
+        Args:
+            model: whose log-probabilities are wanted.
+            tokens_per_pass: at least 1, or "auto".
+            temperature: above 0.
+            attention: one of `AttentionBackend`, or "auto".
+
+        Raises:
+            ValueError: a setting has another value.
+        """
+        if not temperature > 0 or temperature == float("inf"):
+            raise ValueError(f"temperature is {temperature}; it must be a number above 0, as in sampling")
+        if tokens_per_pass != "auto" and tokens_per_pass < 1:
+            raise ValueError(f"tokens_per_pass is {tokens_per_pass!r}; it must be at least 1, or 'auto'")
+        if attention not in ("auto", *get_args(AttentionBackend)):
+            allowed = ", ".join(("auto", *get_args(AttentionBackend)))
+            raise ValueError(f"attention is {attention!r}; it must be one of {allowed}")
         self.model, self.temperature = model, temperature
         self.budget = TokenBudget(tokens_per_pass, model.device)
         self.backend = model.attention(attention)

@@ -182,7 +182,7 @@ def play_agent(
 
     Args:
         agent: anything with ``reset`` and ``act``.
-        env: a stack with `RecordEpisode` in it.
+        env: a stack with `RecordEpisode`; without `TextHistory` for agents that read single observations.
         task_ids: tasks in order.
         seed: of the first episode; the k-th uses seed + k.
         on_episode: called with each record as it finishes.
@@ -226,6 +226,8 @@ def _begun(env: gym.Env[str, str], number: int, attempt: Attempt, run: str, upda
     """A slot at the beginning of its attempt."""
     if attempt.snapshot is None:
         return Slot(env, number, attempt, *begin(env, attempt, run, update))
+    if attempt.snapshot.episode.steps[0].info.get("task_id") != attempt.task_id:
+        raise ValueError(f"an attempt at {attempt.task_id!r} has a snapshot of another task")
     recorder(env).identify(run=run, update=update, group=attempt.group, member=attempt.member)
     prompt = text_history(env).restore(attempt.snapshot)
     before = attempt.snapshot.episode.steps

@@ -1,3 +1,4 @@
+from .alarms import AlarmState as AlarmState, update_alarms as update_alarms
 from .display import Progress as Progress, progress as progress
 from .provenance import environment_facts as environment_facts
 from .run import Interrupted as Interrupted, Run as Run, run_training as run_training

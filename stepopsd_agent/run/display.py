@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+SHORTEST_S = 1.0  # time from which a rate is measured
 LINE_EVERY_S = 15.0  # between two plain lines: rare enough for a log, often enough to see that work goes on
 
 
@@ -46,11 +47,14 @@ def duration(seconds: float) -> str:
 
 
 def pace(done: float, left: float | None, elapsed: float, unit: str) -> str:
-    """Write rate and time left, from the mean rate so far; empty before the first unit."""
-    if done <= 0 or elapsed <= 0:
+    """Write rate and time left, from the mean rate so far; empty before any unit and in the first second.
+
+    The first units come out of a buffer: their rate would be millions a second.
+    """
+    if done <= 0 or elapsed < SHORTEST_S:
         return ""
     # Slow work reads better as a time per unit than as 0.03 per second.
-    rate = f"{done / elapsed:.1f} {unit}/s" if done >= elapsed else f"{elapsed / done:.1f} s/{unit}"
+    rate = f"{done / elapsed:,.1f} {unit}/s" if done >= elapsed else f"{elapsed / done:.1f} s/{unit}"
     return rate if left is None else f"{rate}, {duration(left * elapsed / done)} left"
 
 

@@ -19,13 +19,13 @@ from stepopsd_agent.run.display import Progress, progress
 from stepopsd_agent.run.files.atomic import write_json_atomic
 from stepopsd_agent.run.files.checkpoint import (
     CheckpointError,
-    latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
 from stepopsd_agent.run.files.curve import plot_curve
 from stepopsd_agent.run.files.metrics_log import MetricsLog
 from stepopsd_agent.run.files.model_folder import save_model
+from stepopsd_agent.run.files.resume_point import resume_point
 from stepopsd_agent.run.interruption import interruptible
 from stepopsd_agent.run.planning.first_update import first_update, in_words
 from stepopsd_agent.run.provenance import environment_facts
@@ -77,11 +77,11 @@ class Run:
     written: int = BEFORE_ANY_UPDATE
 
     def __post_init__(self) -> None:
-        """Continue from the newest checkpoint in the folder; without one, start from the beginning."""
+        """Continue from the newest checkpoint in the folder, or begin where no update was made yet."""
         self.began = time.perf_counter()
         self.data = {**self.trainer.data, "eval_fingerprint": evaluated_data(self.trainer.config)}
         position, rows = BEGINNING, BEFORE_ANY_UPDATE
-        path = latest_checkpoint(self.out / "checkpoints")
+        path = resume_point(self.out)
         if path is not None:
             tensors, state = load_checkpoint(path)
             self._check_same_data(state["data"])
@@ -132,7 +132,7 @@ class Run:
             episodes = evaluate_policy(trainer.policy, config, on_episode=count, backend=trainer.backend)
         table = success_table(episodes, spec.measures)
         self.evaluations[str(trainer.update)] = table
-        success = f"success {table['success']:.1%} of {table['n']} held-out {spec.unit}s"
+        success = f"success {table['success']:.1%} of {table['n']} {spec.evaluated}"
         bar.say(f"update {trainer.update}: {success}")
         return {k: table[k] for k in ("success", "n", "ci95")}
 

@@ -14,7 +14,7 @@ import gymnasium as gym
 from stepopsd_agent.batch import Batch, audit, collate
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import Credit, CreditMethod, audit_credit
-from stepopsd_agent.learner import check_recorded, fill
+from stepopsd_agent.learner import check_recorded, fill, from_texts
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import action_tokens
 from stepopsd_agent.tasks import make_stack
@@ -95,6 +95,7 @@ def _filled(
 ) -> Batch:
     """The audited batch with the needed columns."""
     if policy is None:
+        batch = from_texts(batch, episodes, needs)
         audit(batch)
         check_recorded(batch, needs)
         return batch

@@ -15,6 +15,7 @@ from .registry import (
     spec_of as spec_of,
     system_message as system_message,
     world_keys as world_keys,
+    world_number as world_number,
     worlds_of as worlds_of,
 )
 from .settings import (

@@ -50,7 +50,13 @@ _COMMAND = re.compile(
 """Commands that change the world, in the wordings of all releases."""
 _DOORS = {"open": ("open", "closed"), "close": ("closed", "open")}
 """After the command, and before it."""
-_TREATED = {"heat": "hot", "cool": "cool", "clean": "clean", "slice": "sliced", "use": "on"}
+_TREATED = {
+    "heat": ("temperature", "hot"),
+    "cool": ("temperature", "cool"),
+    "clean": ("surface", "clean"),
+    "slice": ("shape", "sliced"),
+    "use": ("switch", "on"),
+}
 
 
 def worlds(episode: Episode) -> list[World]:
@@ -62,15 +68,17 @@ def worlds(episode: Episode) -> list[World]:
     hand that it was put down before. In random play that is one step in a hundred.
     """
     place, held = "", ""
-    treated: set[tuple[str, str]] = set()
+    treated: dict[str, str] = {}
     lies: dict[str, str] = {}
     doors: dict[str, str] = {}
     first_lies: dict[str, str] = {}
     first_doors: dict[str, str] = {}
     found = []
+    # Renumbered per seed, the same names mean other things.
+    named = {f"seed: {episode.seed}"} if episode.env_spec["kwargs"].get("domain_randomization") else set()
     for step in episode.steps:
-        command = _COMMAND.fullmatch(step.action)
-        if command and step.info["step"]["valid"]:
+        command = _COMMAND.fullmatch(step.action.strip())  # as the environment reads it
+        if command and not step.error and step.info["step"]["valid"]:
             verb, thing, other = command["verb"], command["thing"], command["other"] or ""
             if verb == "go to":
                 place = thing
@@ -84,12 +92,14 @@ def worlds(episode: Episode) -> list[World]:
             elif verb in ("move", "put"):
                 held, lies[thing] = "", other
             else:
-                undone = {"heat": "cool", "cool": "hot"}.get(verb, "")
-                treated = (treated - {(thing, undone)}) | {(thing, _TREATED[verb])}
-        facts = {f"at {place}", f"holding {held}", *(f"{item} is {state}" for item, state in treated)}
-        facts |= {f"{item} in {where}" for item, where in lies.items() if where != first_lies[item]}
-        facts |= {f"{name} is {door}" for name, door in doors.items() if door != first_doors[name]}
-        found.append(frozenset(facts))
+                aspect, state = _TREATED[verb]
+                treated[f"{thing}'s {aspect}"] = state
+        facts = {f"{aspect}: {state}" for aspect, state in treated.items()}
+        facts |= {f"at: {place}"} if place else set()
+        facts |= {f"holding: {held}"} if held else set()
+        facts |= {f"{item}: in {where}" for item, where in lies.items() if where != first_lies[item]}
+        facts |= {f"{name}'s door: {door}" for name, door in doors.items() if door != first_doors[name]}
+        found.append(frozenset(facts | named))
     return found
 
 

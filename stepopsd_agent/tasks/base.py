@@ -8,7 +8,7 @@ import gymnasium as gym
 
 from stepopsd_agent.config import EnvConfig, EvalConfig, at_least
 from stepopsd_agent.models import FindNames, numbered
-from stepopsd_agent.tasks.agents import Agent, RandomAgent
+from stepopsd_agent.tasks.agents import Agent, ExpertAgent, RandomAgent
 from stepopsd_agent.tasks.agents.expert import MakeExpert
 from stepopsd_wrappers import Episode
 from stepopsd_wrappers.parse_response import ResponseFormat
@@ -33,7 +33,7 @@ class EvalSet:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out tasks of an environment that names no others: the first tasks of its canonical list.
+    """Tasks to evaluate of an environment that holds none out: the first it trains on, see `first_tasks`.
 
     Attributes:
         episodes: tasks per evaluation; the list begins again where it is shorter.
@@ -43,7 +43,11 @@ class HeldOut:
 
 
 World = frozenset[str]
-"""Facts that an agent which read every text so far knows; equal worlds are one place in a graph of states."""
+"""Facts that an agent which read every text so far knows; equal worlds are one place in a graph of states.
+
+A fact "thing: value" gives the value of something that has one at a time, such as "at: shelf 1". Left out is
+what is as it was at first, so that a world with further facts is one where more was done.
+"""
 
 
 def observed_worlds(episode: Episode) -> list[World]:
@@ -56,7 +60,7 @@ Evaluation = Callable[[EnvConfig, Any], list[EvalSet]]
 
 
 def first_tasks(env: EnvConfig, held_out: HeldOut) -> list[EvalSet]:
-    """One set of the first tasks of the environment of training."""
+    """One set of the first tasks of training: they are not held out, and success on them may be memory."""
     return [EvalSet("tasks", env, held_out.episodes)]
 
 
@@ -66,10 +70,12 @@ class TaskSpec:
 
     Attributes:
         held_out: the settings of evaluation, a frozen dataclass whose fields become ``eval.*``.
-        evaluation: the sets to evaluate, from the environment of training and a ``held_out``.
+        evaluation: the sets to evaluate, from the environment of training and a ``held_out``; the default
+            holds no tasks out, and plays the first of training.
         prompted: constructor arguments that the layout of prompts decides.
         fixed: names of constructor arguments that are no settings of a run.
-        agents: agents by the name that ``--agent`` takes, each made for an environment.
+        agents: agents by the name that ``--agent`` takes, each made for an environment; "expert" is made of
+            ``expert`` unless it stands here.
         expert: makes the experts that demonstrate in an environment; None where there is none.
         plain: format of responses that are handed on as they are.
         system: system message for chat models, unless the settings have one.
@@ -114,6 +120,19 @@ class TaskSpec:
                     f"{self.held_out.__name__}.{spec.name} has the name of a setting of every environment; "
                     "rename it"
                 )
+
+    @property
+    def players(self) -> Mapping[str, Callable[[gym.Env[str, str]], Agent]]:
+        """All agents by name: ``agents``, and the expert."""
+        make = self.expert
+        if make is None or "expert" in self.agents:
+            return self.agents
+        return {**self.agents, "expert": lambda env: ExpertAgent(make=make(env))}
+
+    @property
+    def evaluated(self) -> str:
+        """The word for tasks of an evaluation; ``evaluation`` has to choose them for them to be held out."""
+        return f"{'training' if self.evaluation is first_tasks else 'held-out'} {self.unit}s"
 
     def held_out_settings(self, arguments: Mapping[str, Any]) -> Any:
         """The ``held_out`` dataclass with these values.

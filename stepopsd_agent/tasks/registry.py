@@ -8,6 +8,7 @@ module:id`` imports.
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
+from typing import Any
 
 import gymnasium as gym
 
@@ -95,11 +96,22 @@ def worlds_of(episode: Episode) -> list[World]:
     Raises:
         ValueError: the environment is not registered, or its spec gives another number of worlds.
     """
-    worlds = get(str(episode.env_spec["id"])).worlds(episode)
+    env_id = str(episode.env_spec["id"])
+    if env_id not in _ENTRIES:  # a record names no module: records from elsewhere must not import code
+        raise ValueError(
+            f"the record is of {env_id!r}, which is not registered: import the module that registers it (a "
+            "command does with --env.id module:id)"
+        )
+    worlds: list[Any] = get(env_id).worlds(episode)
     if len(worlds) != len(episode.steps):
         raise ValueError(
-            f"the task spec of {episode.env_spec['id']!r} gives {len(worlds)} worlds for "
+            f"the task spec of {env_id!r} gives {len(worlds)} worlds for "
             f"{len(episode.steps)} records; it must give one for each, the reset included"
+        )
+    if wrong := [world for world in worlds if not isinstance(world, frozenset)]:
+        raise ValueError(
+            f"the task spec of {env_id!r} gives the world {wrong[0]!r}; a world is a "
+            "frozenset of facts, each a text"
         )
     return worlds
 
@@ -110,11 +122,16 @@ def world_keys(episode: Episode) -> list[int]:
     Raises:
         ValueError: as `worlds_of`.
     """
-    return [hash_number(text_hash(repr(sorted(world)))) for world in worlds_of(episode)]
+    return [world_number(world) for world in worlds_of(episode)]
+
+
+def world_number(world: World) -> int:
+    """A hash of a world's facts, as the columns of a batch hold it."""
+    return hash_number(text_hash(repr(sorted(world))))
 
 
 def evaluation_sets(config: RunConfig) -> list[EvalSet]:
-    """The sets that evaluation plays: the environment of training on held-out tasks."""
+    """The sets that evaluation plays: held-out tasks, where the environment's task spec has any."""
     spec = get(config.env.id)
     return spec.evaluation(config.env, spec.held_out_settings(config.eval.arguments))
 

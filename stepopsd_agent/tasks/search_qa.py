@@ -92,9 +92,10 @@ def worlds(episode: Episode) -> list[World]:
     facts: World = frozenset()
     found = []
     for step in episode.steps:
-        if step.info["step"]["valid"] and step.info["step"]["kind"] != "reset":
+        if not step.error and step.info["step"]["kind"] in protocol.ACTIONS:
             parsed = protocol.parse(step.action)
-            facts |= {f"{parsed.kind} {parsed.content}", *(f"seen {name}" for name in step.info["retrieved"])}
+            said = protocol.query_text(parsed.content)  # as the retriever reads it
+            facts |= {f"{parsed.kind} {said!r}: made"} | {f"{name}: seen" for name in step.info["retrieved"]}
         found.append(facts)
     return found
 

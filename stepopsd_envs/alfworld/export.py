@@ -19,6 +19,7 @@ from stepopsd_envs.alfworld.game import load_game
 from stepopsd_envs.alfworld.model import Game
 from stepopsd_envs.alfworld.pddl_text import domain_text, grammar_text, problem_text
 from stepopsd_envs.alfworld.wording import Wording
+from stepopsd_envs.user_path import user_path
 
 _PLACE = re.compile(r"\{\s*l(start|end)?\b")
 
@@ -30,7 +31,7 @@ def export_game(game: Game, path: str | Path) -> Path:
         ValueError: the file format cannot express the game. An example is a renumbered game: in a file the
             numbers of things must fall in the order in which texts list them.
     """
-    target = Path(path)
+    target = user_path(path)
     game = _with_places_of_files(game)
     contents = {
         "pddl_domain": domain_text(game.rules),
@@ -62,7 +63,7 @@ def export_games(games: Iterable[Game], folder: str | Path) -> Iterator[Path]:
         *source, number = game.task_id.split("/")
         target = game.win.receptacle_type or game.win.lamp_type
         task = f"{game.task_type}-{game.win.item_type}-None-{target}-{number}"
-        trial = Path(folder) / task / "_".join(["trial", *source, number])
+        trial = user_path(folder) / task / "_".join(["trial", *source, number])
         path = export_game(game, trial / "game.tw-pddl")
         (trial / "traj_data.json").write_text(json.dumps(_trajectory(game), indent=1), encoding="utf-8")
         yield path

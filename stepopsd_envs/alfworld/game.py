@@ -13,6 +13,7 @@ from stepopsd_envs.alfworld.pddl import PddlError, parse_problem
 from stepopsd_envs.alfworld.rules import STATES, Goal, Rules
 from stepopsd_envs.alfworld.templates import ACTION_VARIABLES, compile_wording
 from stepopsd_envs.alfworld.wording import DEFAULT_WORDING, Wording, WordingError
+from stepopsd_envs.user_path import user_path
 
 __all__ = [
     "DEFAULT_WORDING",
@@ -44,7 +45,7 @@ def load_game(path: str | Path, task_id: str | None = None) -> Game:
     Raises:
         GameFileError: the file is missing, damaged, or of a kind that cannot be played.
     """
-    file = Path(path)
+    file = user_path(path)
     data = _read_json(file)
     texts = {key: _string(file, data, key) for key in ("pddl_domain", "grammar", "pddl_problem")}
     walkthrough = data.get("walkthrough", [])

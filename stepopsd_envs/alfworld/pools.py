@@ -4,13 +4,13 @@ import re
 from collections.abc import Collection, Sequence
 from functools import cached_property, lru_cache
 from itertools import count, islice
-from pathlib import Path
 from typing import Protocol
 
 from stepopsd_envs.alfworld.game import TASK_TYPES, Game
 from stepopsd_envs.alfworld.generator import SPLITS, TIERS, VERSIONS, generate_game, task_type_at
 from stepopsd_envs.alfworld.official import SUFFIX, find_files, load_file, task_type_of
 from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, fingerprint, fingerprint_files
+from stepopsd_envs.user_path import user_path
 
 GENERATED = "generated"
 DEFAULT_NUM_GAMES = {"train": 10_000, "test": 1_000}
@@ -129,7 +129,7 @@ class FilePool:
     def _find(self, name: str) -> TaskFile:
         if name in self._file_of:
             return self._file_of[name]
-        path = Path(name)
+        path = user_path(name)
         files = find_files(path) if path.exists() else ()
         if len(files) == 1:
             return files[0]

@@ -1,29 +1,24 @@
-"""Corpora on disk: JSON lines, one passage per line, plain or compressed.
+"""Corpora on disk: JSON lines, one passage per line, plain or compressed (`json_lines.py`).
 
-A line has ``id`` and either ``title`` and ``text``, or ``contents``: the title in quotes, a line break, then
-the text, as in the Wikipedia of Search-R1 and FlashRAG. Other fields and blank lines are ignored.
+A line has an id and ``text``, ``contents`` or both. ``title`` is the title; without one it is the first line
+of ``contents`` if that stands in quotes, as in the Wikipedia of Search-R1 and FlashRAG. Other fields are
+ignored.
 """
 
-import gzip
 import json
-import lzma
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 
+from stepopsd_envs.search_qa.json_lines import fields_of, read_rows, row_id
 from stepopsd_envs.search_qa.retrieval.base import Passage
 from stepopsd_envs.search_qa.retrieval.errors import CorpusError
-
-OPENERS: dict[str, Callable[[Path], BinaryIO]] = {
-    ".jsonl": lambda path: path.open("rb"),
-    ".xz": lambda path: cast(BinaryIO, lzma.open(path, "rb")),
-    ".gz": lambda path: cast(BinaryIO, gzip.open(path, "rb")),
-}
+from stepopsd_envs.user_path import user_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +40,16 @@ def read_corpus(path: str | Path) -> Iterator[Passage]:
     Raises:
         CorpusError: a line is not a passage, the file is damaged, or it has no passage.
     """
-    path = Path(path)
+    path = user_path(path)
     count = 0
-    for number, line in _lines(path):
-        if line.strip():
+    try:
+        for where, row in read_rows(path):
             count += 1
-            yield _passage(path, number, line)
+            yield _passage(where, row)
+    except CorpusError:
+        raise
+    except ValueError as error:
+        raise CorpusError(str(error)) from error
     if not count:
         raise CorpusError(f"{path} holds no passage; give a file with one JSON object per line")
 
@@ -81,64 +80,48 @@ def contents(passage: Passage) -> str:
 
 
 def split_contents(text: str) -> tuple[str, str]:
-    """Split the text made by ``contents`` into title and text; a text of one line has no title."""
+    """Split the text made by ``contents`` into title and text; only a quoted first line is a title."""
     first, newline, rest = text.partition("\n")
-    if not newline:
-        return "", text
-    quoted = len(first) >= 2 and first[0] == first[-1] == '"'
-    return (first[1:-1] if quoted else first), rest
+    first = first.strip()
+    if newline and len(first) >= 2 and first[0] == first[-1] == '"':
+        return first[1:-1], rest
+    return "", text
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file with their numbers, from 1; a damaged file raises ``CorpusError`` with its name."""
-    opener = OPENERS.get(path.suffix)
-    if opener is None:
-        raise CorpusError(f"{path}: a corpus is a .jsonl file, plain or compressed (.jsonl.xz, .jsonl.gz)")
-    number = 0
-    try:
-        with opener(path) as file:
-            for number, line in enumerate(file, 1):
-                yield number, line
-    except (lzma.LZMAError, gzip.BadGzipFile, EOFError) as error:
-        raise CorpusError(
-            f"{path} is damaged or truncated after line {number} ({error}); download it again"
-        ) from error
-    except OSError as error:
-        raise CorpusError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _passage(path: Path, number: int, line: bytes) -> Passage:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise CorpusError(f"{path}, line {number}: not JSON ({error})") from error
+def _passage(where: str, row: dict[str, Any]) -> Passage:
     try:
         return passage_of(row)
     except ValueError as error:
-        raise CorpusError(f"{path}, line {number}: {error}") from error
+        raise ValueError(f"{where}: {error}") from error
 
 
 def passage_of(row: Any) -> Passage:
-    """The passage in a decoded JSON object.
+    """The passage in a decoded JSON object; fields that are null count as absent.
 
     Raises:
         ValueError: the object is not a passage; the message says why.
     """
     if not isinstance(row, dict):
         raise ValueError(f"a passage must be a JSON object, got {row!r:.60}")
-    name = row.get("id")
-    if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
-        raise ValueError(f"'id' is {name!r:.60}; give a string or a number")
-    if "text" in row:
-        title, text = row.get("title", ""), row["text"]
-    elif isinstance(row.get("contents"), str):
-        title, text = split_contents(row["contents"])
-    else:
-        raise ValueError(f"got the fields {sorted(row)!r:.200}; give 'title' and 'text', or 'contents'")
-    if not isinstance(title, str) or not isinstance(text, str):
-        raise ValueError(f"'title' and 'text' must be strings, got {title!r:.60} and {text!r:.60}")
-    # A title must be one line, so that `split_contents` can undo `contents`.
-    return Passage(encodable(str(name)), encodable(" ".join(title.split())), encodable(text))
+    name, title = row_id(row), row.get("title")
+    key = "text" if row.get("text") is not None else "contents"
+    text = row.get(key)
+    if text is None:
+        raise ValueError(f"there is no text; {fields_of(row)}; give 'title' and 'text', or 'contents'")
+    for field, value in (("title", "" if title is None else title), (key, text)):
+        if not isinstance(value, str):
+            raise ValueError(f"{field!r} is {value!r:.60}; give a text ({fields_of(row)})")
+    title = _line(title or "")
+    if key == "contents":
+        quoted, rest = split_contents(text)
+        if not title or _line(quoted) == title:  # contents with a title of its own, beside `title`
+            title, text = title or _line(quoted), rest
+    return Passage(encodable(name), encodable(title), encodable(text))
+
+
+def _line(title: str) -> str:
+    """A title must be one line, so that `split_contents` can undo `contents`."""
+    return " ".join(title.split())
 
 
 def encodable(text: str) -> str:

@@ -1,6 +1,6 @@
 """Questions from the Hugging Face Hub, streamed with ``datasets``.
 
-The columns read are ``id``, ``question`` and ``golden_answers``, as in the data sets of Search-R1 and
+The columns read are the id, ``question`` and ``golden_answers``, as in the data sets of Search-R1 and
 FlashRAG, and ``data_source``, the set that a row comes from. The source prefix makes the id unique:
 ``nq_test_17``. A set that was read is kept in the cache folder, so later runs need no connection; delete
 ``questions`` there to read it again.
@@ -8,11 +8,13 @@ FlashRAG, and ``data_source``, the set that a row comes from. The source prefix 
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from stepopsd_envs.disk_cache import read_cached, write_cached
+from stepopsd_envs.search_qa.json_lines import ID_KEYS
 from stepopsd_envs.search_qa.questions import (
     Question,
     QuestionSet,
@@ -32,7 +34,7 @@ SEVEN_SETS = {
     "musique": ("dev", True),
     "bamboogle": ("test", False),
 }
-COLUMNS = ("id", "question", "golden_answers", "data_source")
+COLUMNS = (*ID_KEYS, "question", "golden_answers", "data_source")
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*(:\w[\w.-]*)?")
 
 
@@ -109,13 +111,12 @@ def questions_from(rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[Que
     """Questions from rows; ``name`` is the source of rows without ``data_source``."""
     for number, row in enumerate(rows, start=1):
         source = str(row.get("data_source") or name)
-        task = str(row.get("id", ""))
-        if source and not task.startswith(f"{source}_"):
-            task = f"{source}_{task}"
-        known = {"id": task, "question": row.get("question"), "golden_answers": row.get("golden_answers")}
+        where = f"row {number} of {name or 'the data set'}"
+        question = question_from({key: row[key] for key in COLUMNS if key in row}, where)
         if source:
-            known["task_type"] = source
-        yield question_from(known, f"row {number} of {name or 'the data set'}")
+            prefix = "" if question.id.startswith(f"{source}_") else f"{source}_"
+            question = replace(question, id=prefix + question.id, task_type=source)
+        yield question
 
 
 @lru_cache(maxsize=4)

@@ -1,22 +1,22 @@
 """Questions with their answers, and sets of questions from JSONL files.
 
-A JSONL file has one question per line: ``id``, ``question``, ``golden_answers`` (a text or a list of texts)
-and, if known, ``supporting`` (ids of the gold passages) and ``task_type``. Other keys are ignored.
+A JSONL file (see ``json_lines.py``) has one question per line: an id, ``question``, ``golden_answers`` (a
+text or a list of texts) and, if known, ``supporting`` (ids of the gold passages) and ``task_type``. Other
+keys are ignored.
 ``hub_questions.py`` reads data sets of the Hugging Face Hub; ``world_set.py`` has the synthetic questions.
 """
 
-import gzip
 import json
-import lzma
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from stepopsd_envs.manifest import GamesNotFoundError, fingerprint
+from stepopsd_envs.search_qa.json_lines import fields_of, id_text, read_rows, row_id
 
 QUESTION = "question"  # task type of a question without one
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.xz")
@@ -60,6 +60,13 @@ class Question:
     task_type: str = QUESTION
     given: tuple[str, ...] = ()
     hops: tuple[Hop, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(answer.strip() for answer in self.golden_answers):
+            raise ValueError(
+                f"golden_answers is {list(self.golden_answers)!r:.80}, with a blank text, which any answer "
+                "without words would match; remove it"
+            )
 
     @property
     def digest(self) -> str:
@@ -172,63 +179,43 @@ def question_from(row: Mapping[str, Any], where: str) -> Question:
     Raises:
         ValueError: a field is missing or has a wrong type.
     """
-    return Question(
-        id=_text(row, "id", where),
-        question=_text(row, "question", where),
-        golden_answers=_texts(row, "golden_answers", where, required=True),
-        supporting=_texts(row, "supporting", where),
-        task_type=_text(row, "task_type", where) if "task_type" in row else QUESTION,
-    )
+    try:
+        return Question(
+            id=row_id(row),
+            question=_text(row, "question"),
+            golden_answers=_texts(row, "golden_answers"),
+            supporting=_ids(row, "supporting"),
+            task_type=QUESTION if row.get("task_type") is None else _text(row, "task_type"),
+        )
+    except ValueError as problem:
+        raise ValueError(f"{where}: {problem}") from problem
 
 
 @lru_cache(maxsize=8)
 def _read_questions(path: Path, _modified: int, _size: int) -> QuestionSet:
-    try:
-        return canonical(_rows(path))
-    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as problem:
-        raise ValueError(
-            f"{path} cannot be read as text ({problem}); check that the file is complete"
-        ) from problem
+    return canonical(question_from(row, where) for where, row in read_rows(path))
 
 
-def _rows(path: Path) -> Iterator[Question]:
-    with _open(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as problem:
-                raise ValueError(f"{where}: not JSON ({problem}); each line must be an object") from problem
-            if not isinstance(row, dict):
-                raise ValueError(f"{where}: got {line.strip()!r:.80}; each line must be an object")
-            yield question_from(row, where)
-
-
-def _open(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
-
-
-def _text(row: Mapping[str, Any], key: str, where: str) -> str:
+def _text(row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{where}: {key} is {value!r:.80}; give a text that is not empty")
+        raise ValueError(f"{key} is {value!r:.80}; give a text that is not empty ({fields_of(row)})")
     return value
 
 
-def _texts(row: Mapping[str, Any], key: str, where: str, required: bool = False) -> tuple[str, ...]:
+def _texts(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
     value = row.get(key)
-    if isinstance(value, str):
-        value = [value]
-    if value is None and not required:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{key} is {value!r:.80}; give a text or a list of texts ({fields_of(row)})")
+    if not texts:
+        raise ValueError(f"{key} is empty; give one or more")
+    return tuple(texts)
+
+
+def _ids(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = row.get(key)
+    if value is None:
         return ()
-    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{where}: {key} is {value!r:.80}; give a list of texts")
-    if required and not value:
-        raise ValueError(f"{where}: {key} is empty; give one or more")
-    return tuple(value)
+    ids = value if isinstance(value, list | tuple) else [value]
+    return tuple(id_text(one, key) for one in ids)

@@ -18,6 +18,7 @@ from stepopsd_envs.search_qa.retrieval.cache import CachedRetriever
 from stepopsd_envs.search_qa.retrieval.opening import open_retriever
 from stepopsd_envs.search_qa.world import make_world, world_of
 from stepopsd_envs.search_qa.world_set import FilteredWorlds, IndexedWorlds, all_passages, all_questions
+from stepopsd_envs.user_path import user_path
 
 SYNTHETIC = "synthetic"
 SERVERS = ("http://", "https://")
@@ -112,7 +113,7 @@ def load_questions(name: str, tier: str, split: str) -> Questions:
         QuestionsNotFoundError: the name stands for no questions, or they cannot be read.
         ValueError: the tier or split is unknown, or a row is not a question.
     """
-    path = Path(name)
+    path = user_path(name)
     if name == SYNTHETIC:
         return all_questions(tier, split)
     if path.suffix == ".parquet":

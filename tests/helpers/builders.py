@@ -9,7 +9,7 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from stepopsd_agent.batch import KINDS, Batch, Row, Tokens, TopK, batch_from_lists
+from stepopsd_agent.batch import KINDS, Batch, Row, Tokens, TopK, Ways, batch_from_lists
 
 Layout = Literal["transcript", "window"]
 PROMPT = 2
@@ -131,12 +131,17 @@ def build(attempts: Sequence[Attempt], layout: Layout = "transcript", pad_id: in
         for attempt in attempts
     ]
     batch = batch_from_lists(rows, steps, episodes, pad_id)
-    return replace(batch, teacher_topk=_half(int(batch.action_mask.sum())))
+    return replace(batch, teacher_topk=_half(int(batch.action_mask.sum())), ways=_no_ways())
 
 
 def _half(places: int) -> TopK:
     """A teacher that gives a half to token 0 and a quarter to token 1, everywhere."""
     return TopK(torch.tensor([[0, 1]] * places), torch.tensor([[0.5, 0.25]] * places).log())
+
+
+def _no_ways() -> Ways:
+    """Ways of a world in which every way was walked."""
+    return Ways(*[torch.zeros(0, dtype=torch.int64)] * 4)
 
 
 def random_batch(seed: int, layout: Layout = "transcript", **sizes: int) -> Batch:

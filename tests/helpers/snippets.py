@@ -1,4 +1,4 @@
-"""The documented training loop in short: the same code with fewer and shorter episodes."""
+"""The Python of the documentation, and its training loop in short: fewer and shorter episodes."""
 
 SHORTER = {
     "range(50)": "range(2)",
@@ -15,3 +15,13 @@ def shortened(code: str) -> str:
         assert whole in code, f"the loop no longer has {whole!r}"
         code = code.replace(whole, part)
     return code
+
+
+def python_of(page: str) -> str:
+    """The Python snippets of a page, at their lines; all others are empty."""
+    kept, inside = list[str](), False
+    for line in page.splitlines():
+        fence = line.startswith("```")
+        kept.append(line if inside and not fence else "")
+        inside = line.rstrip() == "```python" if fence else inside
+    return "\n".join(kept)

@@ -1,5 +1,6 @@
 """The examples run: in short, with a small model, as a user would start them."""
 
+import inspect
 import json
 import os
 import re
@@ -10,9 +11,18 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
+from stepopsd_agent.config import config_from_dict
 from stepopsd_agent.run.files import read_rows
-from stepopsd_agent.tasks import constructor_settings, registry
+from stepopsd_agent.tasks import (
+    constructor_settings,
+    evaluation_sets,
+    make_plain_env,
+    registry,
+    task_ids,
+    worlds_of,
+)
 from stepopsd_envs.testing import check_text_env
+from stepopsd_wrappers import RecordEpisode
 from tests.helpers.command_line import refusal, run
 from tests.helpers.runs import stepopsd
 from tests.helpers.snippets import shortened
@@ -70,6 +80,38 @@ def test_own_environment_keeps_the_contract() -> None:
     check_text_env(gym.make("own/GuessNumber-v0").unwrapped)
 
 
+@pytest.mark.usefixtures("own_environment")
+def test_own_environment_holds_numbers_out() -> None:
+    """Training and evaluation share none."""
+    config = config_from_dict({"env": {"id": GUESS, "highest": 7}})
+    (held_out,) = evaluation_sets(config)
+    assert task_ids(make_plain_env(held_out.env)) == ("3", "6")
+    assert task_ids(make_plain_env(config.env)) == ("1", "2", "4", "5", "7")
+    assert registry.get(GUESS).evaluated == "held-out numbers"
+
+
+@pytest.mark.usefixtures("own_environment")
+def test_own_environment_has_worlds_of_what_can_still_be_right() -> None:
+    """Whatever the order of guesses; the documentation shows the function as it is."""
+    spec, found = registry.get(GUESS), []
+    env = RecordEpisode(gym.make("own/GuessNumber-v0", highest=7, step_limit=3))
+    for guesses in ((4, 6), (6, 4)):
+        env.reset(seed=0, options={"number": 5})
+        for guess in (*guesses, 5):
+            env.step(f"guess {guess}")
+        assert env.last_episode is not None
+        found.append(worlds_of(env.last_episode))
+    one, other = found
+    assert one[0] == other[0] and one[1] != other[1]
+    assert one[2] == other[2] == {"low: 5", "high: 5"} and one[3] == other[3] == {
+        "low: 5",
+        "high: 5",
+        "found: yes",
+    }
+    page = (ROOT / "docs" / "environments.md").read_text(encoding="utf-8")
+    assert inspect.getsource(spec.worlds) in page
+
+
 @pytest.mark.samples
 @pytest.mark.usefixtures("own_environment")
 def test_own_environment_is_cloned_trained_and_evaluated(
@@ -79,22 +121,23 @@ def test_own_environment_is_cloned_trained_and_evaluated(
     warm, trained = tmp_path / "warm", tmp_path / "trained"
     small = {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "vocab_size": 300}
     shape = [f"--model.{name}={size}" for name, size in small.items()]
-    own = [f"--env.id={GUESS}", "--env.highest=7", "--env.step_limit=3", "--eval.episodes=7", "--threads=1"]
+    own = [f"--env.id={GUESS}", "--env.highest=7", "--env.step_limit=3", "--threads=1"]
     clone = ["--warmstart.demonstrations=600", "--warmstart.lr=0.01", "--warmstart.batch_rows=4"]
     assert run("warmstart", *own, *shape, *clone, f"--out={warm}") == 0
-    assert "of 7 numbers" in capsys.readouterr().out
+    assert "of 2 numbers" in capsys.readouterr().out
     sizes = ["--rollout.tasks=4", "--rollout.group_size=4", "--updates=2", "--learner.lr=0.001"]
     assert run("train", *own, *sizes, f"--model.path={warm}", f"--out={trained}") == 0
     assert read_rows(trained / "metrics.jsonl")[-1]["train/valid"] > 0
-    assert json.loads((trained / "summary.json").read_text())["final"]["n"] == 7
-    assert run("eval", *own, "--agent=random") == 0
+    assert json.loads((trained / "summary.json").read_text())["final"]["n"] == 2
+    assert run("eval", *own, "--agent=expert") == 0
+    assert "success 100.0% of 2 numbers" in capsys.readouterr().out
     assert run("replay", str(trained)) == 0
     assert run("record", *own, "--agent=random", "--episodes=2", f"--out={tmp_path / 'records'}") == 0
     check = capsys.readouterr().out.rpartition("check them with: stepopsd ")[2].split()
     assert check[-2:] == ["--module", "own_environment"]
     # In processes that have not imported the example yet.
     without = stepopsd("replay", check[1])
-    assert without.returncode == 2 and "is not registered: give --module" in without.stderr
+    assert without.returncode == 2 and "registers it with --module MODULE" in without.stderr
     replayed = stepopsd(*check)
     assert (replayed.returncode, replayed.stdout) == (0, "2/2 episodes replay identically\n")
 
@@ -102,7 +145,7 @@ def test_own_environment_is_cloned_trained_and_evaluated(
 @pytest.mark.usefixtures("own_environment")
 def test_own_environment_has_the_flags_of_its_constructor(capsys: pytest.CaptureFixture[str]) -> None:
     """With their help; others are refused by name."""
-    assert list(constructor_settings(GUESS)) == ["highest", "step_limit"]
+    assert list(constructor_settings(GUESS)) == ["highest", "split", "step_limit"]
     assert run("record", f"--env.id={GUESS}", "--help") == 0
     assert "the largest number there is" in capsys.readouterr().out
     assert "env.tier is 'tiny', a setting that" in refusal(

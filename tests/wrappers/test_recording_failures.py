@@ -6,12 +6,14 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
-from stepopsd_wrappers import EpisodeWriter, RecordingError
-from tests.helpers.text_env import make_episode, manifest, record, recorded_numbers, shard
+from stepopsd_wrappers import EpisodeWriter, RecordEpisode, RecordingError, read_episodes
+from tests.helpers.text_env import ENV_ID, make_episode, manifest, record, recorded_numbers, shard
 
 LINE = len(make_episode(0).to_json()) + 1  # as long as that of every episode with a number of one digit
 ROOT = Path(__file__).parents[2]
@@ -124,7 +126,7 @@ def test_episode_writer_at_the_system_s_file_size_limit_keeps_what_was_written(t
     code = f"""
         import resource, sys
         from stepopsd_wrappers import EpisodeWriter
-        from tests.helpers.text_env import make_episode
+        from tests.helpers.text_env import ENV_ID, make_episode
         resource.setrlimit(resource.RLIMIT_FSIZE, ({LINE * 5 // 2}, resource.RLIM_INFINITY))
         with EpisodeWriter(sys.argv[1]) as writer:
             for number in range(4):
@@ -142,7 +144,7 @@ def test_episode_writer_killed_without_notice_loses_nothing_written(tmp_path: Pa
     code = """
         import os, signal, sys
         from stepopsd_wrappers import EpisodeWriter
-        from tests.helpers.text_env import make_episode
+        from tests.helpers.text_env import ENV_ID, make_episode
         writer = EpisodeWriter(sys.argv[1])
         for number in range(3):
             writer.append(make_episode(number))
@@ -169,3 +171,45 @@ def test_episode_writer_refuses_a_folder_another_process_writes(tmp_path: Path) 
         assert recorded_numbers(tmp_path) == [0]
     assert run_python(code, tmp_path).returncode == 0
     assert recorded_numbers(tmp_path) == []
+
+
+@pytest.mark.parametrize("position", [None, {"shard": 0, "offset": 0, "episodes": 0}])
+def test_episode_writer_refuses_a_folder_this_process_writes(
+    tmp_path: Path, position: dict[str, int] | None
+) -> None:
+    """By whatever name the folder is given; the first writer keeps its lock on other processes."""
+    code = "import sys; from stepopsd_wrappers import EpisodeWriter; EpisodeWriter(sys.argv[1])"
+    (tmp_path / "other name").symlink_to(tmp_path / "episodes")
+    with EpisodeWriter(tmp_path / "episodes") as writer:
+        writer.append(make_episode(0))
+        for name in ("episodes", "other name", "../" + tmp_path.name + "/episodes"):
+            with pytest.raises(RecordingError, match=r"another recorder of this process.*writer=writer"):
+                EpisodeWriter(tmp_path / name, position)
+        assert "is being written by another process" in run_python(code, tmp_path / "episodes").stderr
+        writer.append(make_episode(1))
+    assert recorded_numbers(tmp_path / "episodes") == [0, 1]
+    record(tmp_path / "other name", range(2, 3))
+    assert recorded_numbers(tmp_path / "episodes") == [0, 1, 2]
+
+
+def test_episode_writer_that_is_gone_frees_its_folder(tmp_path: Path) -> None:
+    """Forgotten without close, as in a notebook that makes it again."""
+    writer = EpisodeWriter(tmp_path)
+    writer.append(make_episode(0))
+    del writer
+    record(tmp_path, range(1, 2))
+    assert recorded_numbers(tmp_path) == [0, 1]
+
+
+def test_record_episode_of_a_vector_env_loses_nothing(tmp_path: Path) -> None:
+    """Recorders on one folder are refused, recorders with one writer are not."""
+    make = partial(gym.make_vec, ENV_ID, 3, vectorization_mode="sync")
+    with pytest.raises(RecordingError, match="another recorder of this process"):
+        make(wrappers=[lambda env: RecordEpisode(env, tmp_path / "one")])
+    with EpisodeWriter(tmp_path / "two") as writer:
+        envs = make(wrappers=[lambda env: RecordEpisode(env, writer=writer)])
+        for seed in range(2):
+            envs.reset(seed=seed)
+            envs.step(["help"] * 3)
+        envs.close()
+    assert len(list(read_episodes(tmp_path / "two"))) == 6

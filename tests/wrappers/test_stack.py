@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import Autoreset, FrameStackObservation
 
 from stepopsd_wrappers import (
     EpisodeWriter,
@@ -84,3 +85,31 @@ def test_a_stack_has_no_snapshot_before_an_episode_or_without_its_wrappers() -> 
     assert text_history(env) is env
     with pytest.raises(LookupError, match="has no TextHistory"):
         text_history(make_env())
+
+
+@pytest.mark.parametrize("inner", [Autoreset, TextHistory])
+@pytest.mark.parametrize("outer", [RecordEpisode, TextHistory])
+def test_wrappers_in_the_wrong_order_name_the_right_one(outer: Any, inner: Any) -> None:
+    """The recorder would take two episodes for one, or prompts for observations."""
+    with pytest.raises(ValueError, match=rf"{outer.__name__} is around {inner.__name__}, which .*order"):
+        outer(inner(make_env()))
+    with pytest.raises(ValueError, match="belongs outside"):
+        outer(ParseResponse(inner(make_env())))
+
+
+def test_autoreset_around_a_recorder_records_every_episode() -> None:
+    """The order that the error names."""
+    episodes: list[Any] = []
+    env = Autoreset(RecordEpisode(make_env(), on_episode=episodes.append))
+    env.reset(seed=0)
+    for number in range(60):
+        env.step("open door" if number % 2 else "go right")
+    assert len(episodes) > 1 and all(episode.num_steps for episode in episodes)
+
+
+@pytest.mark.parametrize("outer", [RecordEpisode, TextHistory])
+def test_wrappers_refuse_observations_that_are_no_texts(outer: Any) -> None:
+    """At reset, with what was got."""
+    env = outer(FrameStackObservation(make_env(), 2))
+    with pytest.raises(TypeError, match=rf"{outer.__name__} takes texts.*type tuple .*make_text_env"):
+        env.reset(seed=0)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from weakref import WeakValueDictionary
 
 from stepopsd_wrappers.episode import Episode
 from stepopsd_wrappers.plain_json import EpisodeFormatError
@@ -28,6 +30,9 @@ if sys.platform != "win32":
 
 SHARD_SIZE = 64 * 2**20
 LOCK = "writer.lock"
+_HELD: "WeakValueDictionary[tuple[int, int, int], FileIO]" = WeakValueDictionary()
+"""Lock files that writers of this process have open, by process, device and inode of the folder."""
+_HOLDING = threading.Lock()
 
 
 class RecordingError(RuntimeError):
@@ -38,8 +43,8 @@ class EpisodeWriter:
     """Appends episodes to a folder, one line each, in numbered shards.
 
     Each line is written by one call. If the call fails, the shard is truncated to its previous length. When a
-    shard is full, and at `close`, it is listed in `manifest.json` with its SHA-256. Only one process may
-    write to a folder at a time.
+    shard is full, and at `close`, it is listed in `manifest.json` with its SHA-256. Only one writer may
+    have a folder at a time, in this process or another; several recorders may share it.
     """
 
     def __init__(
@@ -60,12 +65,12 @@ class EpisodeWriter:
             fsync: wait after every episode until it is on disk, so that it also survives a power cut.
 
         Raises:
-            RecordingError: the folder cannot be written, or another process is writing to it.
+            RecordingError: the folder cannot be written, or another writer has it.
             EpisodeFormatError: the folder does not hold the episodes that `position` counts.
             ValueError: `position` was not returned by `position()`.
         """
         _check_position(position)
-        self.folder = Path(folder)
+        self.folder = Path(os.path.expanduser(folder))
         self._shard_size = shard_size
         self._fsync = fsync
         with _recording(self.folder):
@@ -196,17 +201,32 @@ def _recording(path: Path) -> Iterator[None]:
 
 
 def _locked(path: Path) -> FileIO:
-    """Return the open lock file; this process, but no child of it, holds the lock until it ends."""
-    file = open(path, "ab", buffering=0)
-    if sys.platform != "win32":
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            file.close()
+    """Return the open lock file; this process, but no child of it, holds the lock until it ends.
+
+    The system's lock keeps other processes out, but not this one, which would even lose it by closing the
+    file a second time. So other writers of this process are looked for before the file is opened.
+    """
+    folder = path.parent.stat()
+    with _HOLDING:
+        key = (os.getpid(), folder.st_dev, folder.st_ino)
+        held = _HELD.get(key)
+        if held is not None and not held.closed:
             raise RecordingError(
-                f"{path.parent} is being written by another process; wait until it has ended, or record "
-                "into another folder"
-            ) from error
+                f"{path.parent} is being written by another recorder of this process; close that one first, "
+                "give each its own folder, or open one EpisodeWriter(folder) and give it to all of them: "
+                "RecordEpisode(env, writer=writer)"
+            )
+        file = open(path, "ab", buffering=0)
+        if sys.platform != "win32":
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError) as error:
+                file.close()
+                raise RecordingError(
+                    f"{path.parent} is being written by another process; wait until it has ended, or record "
+                    "into another folder"
+                ) from error
+        _HELD[key] = file
     return file
 
 

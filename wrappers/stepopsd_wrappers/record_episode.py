@@ -12,19 +12,9 @@ from gymnasium.utils import RecordConstructorArgs
 
 from stepopsd_wrappers.episode import Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
+from stepopsd_wrappers.order import require_order
 from stepopsd_wrappers.parse_response import ParseResponse
 from stepopsd_wrappers.plain_json import plain_copy
-
-WrapperType = TypeVar("WrapperType", bound=gym.Wrapper[Any, Any, Any, Any])
-
-
-def find_wrapper(env: gym.Env[Any, Any], kind: type[WrapperType]) -> WrapperType | None:
-    """Return the outermost wrapper of type `kind` in the stack `env`, or None."""
-    while isinstance(env, gym.Wrapper):
-        if isinstance(env, kind):
-            return env
-        env = env.env
-    return None
 
 
 @dataclass(frozen=True)
@@ -71,11 +61,12 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
                 the generator anew. None takes entropy from the system.
 
         Raises:
-            ValueError: both `folder` and `writer` are given.
-            RecordingError: `folder` cannot be written, or another process is writing to it.
+            ValueError: both `folder` and `writer` are given, or `env` has a wrapper that belongs outside.
+            RecordingError: `folder` cannot be written, or another writer has it, in this process or another.
         """
         if folder is not None and writer is not None:
             raise ValueError("RecordEpisode got both folder and writer; give only one of the two")
+        require_order(env, "RecordEpisode")
         # Gymnasium rebuilds the wrapper from its spec, which can hold a path but no open file or callback.
         target = folder if writer is None else writer.folder
         RecordConstructorArgs.__init__(self, folder=None if target is None else os.fspath(target), seed=seed)
@@ -115,6 +106,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             # Gymnasium's rule: a reset with a seed also makes the resets after it reproducible.
             self._rng = np.random.default_rng(seed)
         observation, info = self.env.reset(seed=seed, options=options)
+        require_text(observation, self.env, "RecordEpisode")
         self._name(seed)
         self._add(Step(observation, "", "", 0.0, False, False, info))
         return observation, info
@@ -254,6 +246,31 @@ def _step_info(info: dict[str, Any]) -> dict[str, Any]:
             "stepopsd/ALFWorld-v0"
         )
     return dict(info["step"])
+
+
+WrapperType = TypeVar("WrapperType", bound=gym.Wrapper[Any, Any, Any, Any])
+
+
+def find_wrapper(env: gym.Env[Any, Any], kind: type[WrapperType]) -> WrapperType | None:
+    """Return the outermost wrapper of type `kind` in the stack `env`, or None."""
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, kind):
+            return env
+        env = env.env
+    return None
+
+
+def require_text(observation: object, env: gym.Env[Any, Any], wrapper: str) -> None:
+    """Refuse observations that another wrapper has turned into something else.
+
+    Raises:
+        TypeError: `observation` is not a string.
+    """
+    if not isinstance(observation, str):
+        raise TypeError(
+            f"{wrapper} takes texts, but got an observation of type {type(observation).__name__} from {env}: "
+            "put wrappers that change observations around make_text_env(...), not inside"
+        )
 
 
 def recorder(env: gym.Env[Any, Any]) -> RecordEpisode:

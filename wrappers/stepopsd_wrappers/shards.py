@@ -159,7 +159,7 @@ def read_episodes(path: str | os.PathLike[str]) -> Iterator[Episode]:
         EpisodeFormatError: a shard or the manifest cannot be read, or a closed shard was changed. A line is
             checked when the iterator reaches it; the message names file and line.
     """
-    given = Path(path)
+    given = Path(os.path.expanduser(path))
     folder = given if given.is_dir() else given.parent
     paths = shard_paths(given) if given.is_dir() else [given] if given.is_file() else []
     if not paths:

@@ -7,8 +7,9 @@ from typing import Any, Literal, SupportsFloat, cast
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
+from stepopsd_wrappers.order import require_order
 from stepopsd_wrappers.parse_response import ParseResponse
-from stepopsd_wrappers.record_episode import EpisodeSnapshot, find_wrapper, recorder
+from stepopsd_wrappers.record_episode import EpisodeSnapshot, find_wrapper, recorder, require_text
 
 Layout = Literal["transcript", "window"]
 LAYOUTS: tuple[Layout, ...] = ("transcript", "window")
@@ -60,12 +61,13 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             steps: number of past steps in the window; the transcript always shows all.
 
         Raises:
-            ValueError: `layout` is unknown, or `steps` is negative.
+            ValueError: `layout` is unknown, `steps` is negative, or `env` has a wrapper that belongs outside.
         """
         if layout not in LAYOUTS:
             raise ValueError(f"layout is {layout!r}; allowed are {', '.join(map(repr, LAYOUTS))}")
         if steps < 0:
             raise ValueError(f"steps is {steps}; give the number of past steps to show, 0 or more")
+        require_order(env, "TextHistory")
         RecordConstructorArgs.__init__(self, layout=layout, steps=steps)
         gym.Wrapper.__init__(self, env)
         self.layout: Layout = layout
@@ -80,6 +82,7 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
     ) -> tuple[str, dict[str, Any]]:
         """Begin an episode and return its first prompt."""
         observation, info = self.env.reset(seed=seed, options=options)
+        require_text(observation, self.env, "TextHistory")
         self._past.clear()
         self._prompt = self._window(observation, info) if self.layout == "window" else observation + MARKER
         self._observation = observation

@@ -1,5 +1,9 @@
 from .atomic import write_bytes_atomic as write_bytes_atomic, write_json_atomic as write_json_atomic
-from .checkpoint import latest_checkpoint as latest_checkpoint, load_checkpoint as load_checkpoint
+from .checkpoint import (
+    latest_checkpoint as latest_checkpoint,
+    load_checkpoint as load_checkpoint,
+    save_checkpoint as save_checkpoint,
+)
 from .curve import plot_curve as plot_curve
 from .metrics_log import read_rows as read_rows
 from .model_folder import save_model as save_model

@@ -9,6 +9,7 @@ one before it. `state.json` holds the SHA-256 of every file and of itself, which
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -27,6 +28,7 @@ Tensors = dict[str, dict[str, Tensor]]
 
 _STATE = "state.json"
 _NAME = "checkpoint-"
+_NUMBERED = re.compile(r"checkpoint-([0-9]{6,})")
 _UNFINISHED = ".unfinished-"  # begins the names of folders being written or removed
 
 
@@ -83,14 +85,28 @@ def save_checkpoint(
 
 
 def latest_checkpoint(folder: Path | str) -> Path | None:
-    """Return the newest whole checkpoint in `folder`, or None; a damaged one is left out with a warning."""
+    """Return the newest whole checkpoint in `folder`, or None where none was written.
+
+    A damaged one is left out with a warning.
+
+    Raises:
+        CheckpointError: There are checkpoints, and all are damaged: to begin again would lose what they hold.
+    """
+    damaged: list[CheckpointError] = []
     for path in reversed(_checkpoints(Path(folder))):
         try:
             _read_state(path)
         except CheckpointError as error:
-            warnings.warn(f"{error} Taking the one before it.", RuntimeWarning, stacklevel=2)
-        else:
-            return path
+            damaged.append(error)
+            continue
+        for one in damaged:
+            warnings.warn(f"{one} Taking {path.name}.", RuntimeWarning, stacklevel=2)
+        return path
+    if damaged:
+        raise CheckpointError(
+            f"no checkpoint in {folder} is whole: {' '.join(map(str, damaged))} If none can be restored, "
+            "begin a new run in another folder"
+        )
     return None
 
 
@@ -120,12 +136,13 @@ def _check_state(state: Mapping[str, Any]) -> None:
 
 
 def _number(path: Path) -> int:
-    return int(path.name.removeprefix(_NAME))
+    match = _NUMBERED.fullmatch(path.name)
+    return int(match[1]) if match else 0
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """All checkpoints by name, oldest first, whole or not."""
-    return sorted((path for path in folder.glob(f"{_NAME}*") if path.is_dir()), key=_number)
+    """All checkpoints by name, oldest first, whole or not; whatever has another name is not ours."""
+    return sorted((path for path in folder.glob(f"{_NAME}*") if _number(path) and path.is_dir()), key=_number)
 
 
 def _next(folder: Path) -> Path:
@@ -172,7 +189,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 
     def damaged(what: str) -> CheckpointError:
         return CheckpointError(
-            f"checkpoint {path} is damaged: {what}. Remove this folder to go on from the one before it."
+            f"checkpoint {path} is damaged: {what}; restore it, or go on from the one before it."
         )
 
     try:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from stepopsd_agent.run.files.atomic import naming, write_bytes_atomic
+from stepopsd_agent.run.files.checkpoint import CheckpointError
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -53,11 +54,21 @@ def _open_rows(path: Path, resume_at: int | None) -> BinaryIO:
             f"{path} holds the rows of an earlier run; resume that run, choose another folder, or remove it"
         )
     if resume_at is not None and path.exists():
-        kept = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-        kept = [line for line in kept if json.loads(line)["update"] <= resume_at]
+        lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        kept = [line for n, line in enumerate(lines, start=1) if _update_of(line, n, path) <= resume_at]
         write_bytes_atomic(path, b"".join(kept))
     with naming(path):
         return path.open("ab")
+
+
+def _update_of(line: bytes, number: int, path: Path) -> int:
+    try:
+        return int(json.loads(line)["update"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} line {number} is not a row of metrics ({error!r:.100}); remove that line, or restore "
+            "the file, then resume"
+        ) from error
 
 
 class MetricsLog:
@@ -70,6 +81,9 @@ class MetricsLog:
         folder: The run folder; made if absent.
         resume_at: None starts new files and refuses old ones. A number keeps rows whose `update` is at most
             this.
+
+    Raises:
+        CheckpointError: A line of the old files is not a row.
     """
 
     def __init__(self, folder: Path | str, resume_at: int | None = None) -> None:

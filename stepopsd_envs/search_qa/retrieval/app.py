@@ -56,7 +56,7 @@ def make_app(retriever: Retriever, kind: str, limits: Limits, token: str = "", r
         token: bearer token that clients must send; empty: none.
         ready: line to print at the start; empty: nothing.
     """
-    from fastapi import FastAPI, Request, Response
+    from fastapi import FastAPI, Response
 
     batcher = Batcher(retriever, limits.batch, limits.waiting)
     health = json.dumps({"status": "ok", "retriever": kind, "fingerprint": retriever.fingerprint}).encode()
@@ -72,7 +72,8 @@ def make_app(retriever: Retriever, kind: str, limits: Limits, token: str = "", r
     # Without the documentation pages, since they load scripts from other hosts.
     app = FastAPI(lifespan=running, docs_url=None, redoc_url=None, openapi_url=None)
 
-    async def retrieve(request: Request) -> Response:
+    # The types of fastapi stay out of signatures: they are there only where it is installed.
+    async def retrieve(request: Any) -> Any:
         if token and not hmac.compare_digest(
             request.headers.get("authorization", "").encode(), f"Bearer {token}".encode()
         ):
@@ -93,7 +94,7 @@ def make_app(retriever: Retriever, kind: str, limits: Limits, token: str = "", r
             return _failure(error)
         return Response(write_answer(results, asked.scores), headers=headers, media_type="application/json")
 
-    async def say_health(request: Request) -> Response:
+    async def say_health(request: Any) -> Any:
         return Response(health, media_type="application/json")
 
     # Plain routes: parsing and checking is done above, which is faster than FastAPI's.

@@ -27,6 +27,7 @@ from stepopsd_envs.search_qa.retrieval import postings as index
 from stepopsd_envs.search_qa.retrieval.base import Passage, require_k
 from stepopsd_envs.search_qa.retrieval.postings import Postings
 from stepopsd_envs.search_qa.retrieval.terms import VERSION, terms
+from stepopsd_envs.user_path import user_path
 
 SCHEMA = "stepopsd.bm25/1"
 K1, B, TITLE_TIMES = 1.5, 0.75, 2
@@ -77,7 +78,7 @@ class Bm25:
 
     def save(self, folder: str | Path) -> None:
         """Write the index into a folder, which is created if needed."""
-        to = Path(folder)
+        to = user_path(folder)
         to.mkdir(parents=True, exist_ok=True)
         (to / SETTINGS_FILE).unlink(missing_ok=True)
         with open(to / PASSAGES_FILE, "w", encoding="ascii", newline="\n") as file:
@@ -96,7 +97,7 @@ class Bm25:
         Raises:
             ValueError: the index is incomplete, changed, or of another version.
         """
-        at = Path(folder)
+        at = user_path(folder)
         settings = _read_settings(at)
         try:
             index.require_equal(settings["files"], index.digests(at, FILES), at)

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever, require_k
+from stepopsd_envs.user_path import user_path
 
 Answer = tuple[Passage, ...]
 _TABLE = "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, passages TEXT NOT NULL) WITHOUT ROWID"
@@ -36,7 +37,7 @@ class CachedRetriever:
             raise ValueError(f"size={size!r}: give a positive number of answers")
         self._retriever, self._size = retriever, size
         self._answers: OrderedDict[bytes, Answer] = OrderedDict()
-        self._file = None if path is None else AnswerFile(Path(path))
+        self._file = None if path is None else AnswerFile(user_path(path))
         self._lock = threading.Lock()
         self.hits = self.misses = 0  # queries answered from the cache, and by the retriever
 

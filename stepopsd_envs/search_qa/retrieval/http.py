@@ -1,7 +1,7 @@
 """A retriever behind HTTP: this project's server, Search-R1's, or another with the same wire format.
 
-Failures that may be temporary (no connection, no answer in time, a server error, a malformed answer) are
-retried with growing pauses until a deadline.
+Failures that may be temporary (no connection, no answer in time, a server error) are retried with growing
+pauses until a deadline. A refusal and a malformed answer are final.
 """
 
 import json
@@ -135,7 +135,11 @@ class HttpRetriever:
             try:
                 return read_answer(answer.body, queries, k)
             except ValueError as error:
-                raise NoAnswer(str(error)) from error
+                raise RetrieverError(
+                    f"the answer of {self.url}/retrieve is malformed: {error}. Give the address of a server "
+                    "with the wire format of Search-R1's retriever, such as stepopsd serve-retriever",
+                    transient=False,
+                ) from error
 
         return self._retry("POST", "/retrieve", body, read)
 

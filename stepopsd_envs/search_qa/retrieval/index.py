@@ -27,6 +27,7 @@ from stepopsd_envs.search_qa.retrieval.index_folder import (
 )
 from stepopsd_envs.search_qa.retrieval.index_settings import IndexSettings, Means
 from stepopsd_envs.search_qa.retrieval.lucene_index import build_lucene, download_prebuilt
+from stepopsd_envs.user_path import user_path
 
 PARTS = ("bm25", "dense")  # of a hybrid index
 LUCENE = "lucene"  # folder of Lucene's files
@@ -64,11 +65,11 @@ def build_index(
         IndexingError: Lucene's indexer failed.
         DependencyNotInstalled: a package for this kind of index is missing.
     """
-    settings, means, out = settings or IndexSettings(), means or Means(), Path(out)
+    settings, means, out = settings or IndexSettings(), means or Means(), user_path(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, wait):
         facts = corpus_facts(_reported(read_corpus(corpus), "reading the corpus", None, report))
-        return _build(_Job(Path(corpus), facts, settings, means, report), out)
+        return _build(_Job(user_path(corpus), facts, settings, means, report), out)
 
 
 def prebuilt_index(name: str, out: str | Path, k1: float | None = None, b: float | None = None) -> Manifest:
@@ -85,7 +86,7 @@ def prebuilt_index(name: str, out: str | Path, k1: float | None = None, b: float
         IndexFolderError: the folder holds something else, or another process builds there.
         DependencyNotInstalled: pyserini or Java is missing.
     """
-    out = Path(out)
+    out = user_path(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, wait=False):
         prebuilt = download_prebuilt(name)
@@ -106,7 +107,7 @@ def require_corpus(source: str | Path) -> Path:
     Raises:
         IndexFolderError: the path does not exist.
     """
-    path = Path(source)
+    path = user_path(source)
     if not path.exists():
         raise IndexFolderError(f"{path} does not exist; give a corpus file or a folder from stepopsd index")
     return path
@@ -119,7 +120,7 @@ def cached_index(corpus: str | Path, kind: str, means: Means | None = None, repo
         IndexFolderError: there is no cache folder.
         RetrievalSetupError: the index cannot be built, see ``build_index``.
     """
-    path = Path(corpus).resolve()
+    path = user_path(corpus).resolve()
     folder = cache_folder()
     if folder is None:
         raise IndexFolderError(
@@ -146,7 +147,7 @@ def open_index(folder: str | Path, kind: str | None = None, means: Means | None 
         RetrievalSetupError: the model of a dense index cannot be loaded or is another one.
         DependencyNotInstalled: a package for this kind of index is missing.
     """
-    folder, means = Path(folder), means or Means()
+    folder, means = user_path(folder), means or Means()
     manifest = read_manifest(folder, kind)
     if manifest.kind == "hybrid":
         return _open_hybrid(folder, manifest, means)

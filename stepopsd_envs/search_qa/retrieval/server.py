@@ -25,6 +25,7 @@ from stepopsd_envs.search_qa.retrieval.index import cached_index, open_index, re
 from stepopsd_envs.search_qa.retrieval.index_folder import KINDS, read_manifest
 from stepopsd_envs.search_qa.retrieval.index_settings import Means
 from stepopsd_envs.search_qa.retrieval.wire import READY, TOKEN_VARIABLE, WORKING
+from stepopsd_envs.user_path import user_path
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 KEEP_ALIVE_S, STOP_S, MOST_CONNECTIONS = 75, 5, 1024
@@ -72,7 +73,6 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("source", type=str, metavar="INDEX", help="index folder, or a corpus file to index")
     parser.add_argument(
         "--kind",
-        type=str,
         default=None,
         choices=list(KINDS),
         help="kind of index to build from a corpus file (default: bm25)",
@@ -145,7 +145,7 @@ def _run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     means = Means(arguments.threads, arguments.device, arguments.model)
-    folder = _index_of(Path(arguments.source), arguments.kind, means)
+    folder = _index_of(user_path(arguments.source), arguments.kind, means)
     kind = read_manifest(folder, arguments.kind).kind
     if kind in ("dense", "hybrid"):
         _use_threads(means.cores)

@@ -13,10 +13,13 @@ from hashlib import blake2b
 from typing import Any
 
 from stepopsd_envs.search_qa.corpus import contents, encodable, passage_of
+from stepopsd_envs.search_qa.json_lines import ID_KEYS
 from stepopsd_envs.search_qa.retrieval.base import Passage
 
 MAX_QUERY_CHARS = 2048
 FINGERPRINT_HEADER = "stepopsd-fingerprint"
+YES = frozenset({"true", "t", "yes", "y", "on", "1"})
+NO = frozenset({"false", "f", "no", "n", "off", "0", "none"})
 READY, WORKING = "ready", "working"  # first words of the lines that a starting server prints
 TOKEN_VARIABLE = "STEPOPSD_RETRIEVER_TOKEN"
 
@@ -46,7 +49,7 @@ def write_request(queries: Sequence[str], k: int) -> bytes:
 
 
 def read_request(body: bytes, default_k: int, max_k: int, max_queries: int) -> Request:
-    """Decode and check the body of a request.
+    """Decode and check the body of a request; as lenient as Search-R1's server: ``"topk": "3"`` is 3.
 
     Args:
         body: the body.
@@ -63,16 +66,28 @@ def read_request(body: bytes, default_k: int, max_k: int, max_queries: int) -> R
         raise BadRequest("the body is not JSON") from error
     queries = asked.get("queries") if isinstance(asked, dict) else None
     if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
-        raise BadRequest('give an object with "queries", a list of strings')
+        got = f"{queries!r:.80}" if isinstance(asked, dict) and queries is not None else f"{asked!r:.80}"
+        raise BadRequest(f'got {got}; give an object with "queries", a list of strings')
     if len(queries) > max_queries:
         raise BadRequest(f"{len(queries)} queries; send at most {max_queries} in a request")
-    k = asked.get("topk") or default_k  # 0 and null mean the default, as in Search-R1's server
-    if type(k) is not int or not 1 <= k <= max_k:
-        raise BadRequest(f'"topk" is {k!r:.40}; give a number from 1 to {max_k}')
-    scores = asked.get("return_scores", False)
-    if type(scores) is not bool:
-        raise BadRequest(f'"return_scores" is {scores!r:.40}; give true or false')
-    return Request(tuple(map(searchable, queries)), k, scores)
+    k = _whole_number(asked.get("topk")) or default_k  # 0 and null: the default, as in Search-R1's server
+    if not 1 <= k <= max_k:
+        raise BadRequest(f'"topk" is {asked["topk"]!r:.40}; give a number from 1 to {max_k}')
+    scores = str(asked.get("return_scores")).strip().lower().removesuffix(".0")
+    if scores not in YES | NO:
+        raise BadRequest(f'"return_scores" is {asked["return_scores"]!r:.40}; give true or false')
+    return Request(tuple(map(searchable, queries)), k, scores in YES)
+
+
+def _whole_number(value: Any) -> int:
+    """A number, also one written as text or with a fraction of zero; null is 0, anything else -1."""
+    if value is None:
+        return 0
+    try:
+        number = float(value) if isinstance(value, int | float | str) else math.nan
+    except (ValueError, OverflowError):
+        return -1
+    return int(number) if number.is_integer() else -1
 
 
 def write_answer(results: Sequence[Sequence[Passage]], scores: bool) -> bytes:
@@ -110,10 +125,17 @@ def _scored(passage: Passage) -> dict[str, Any]:
 def _passage(item: Any) -> Passage:
     if not isinstance(item, dict):
         raise ValueError(f"a result must be an object, got {item!r:.60}")
-    document, score = item.get("document", item), item.get("score", 0.0)
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-        raise ValueError(f'"score" is {score!r:.40}, not a finite number')
-    if isinstance(document, dict) and "id" not in document:  # some servers omit it
+    document = item.get("document", item)
+    if isinstance(document, dict) and all(document.get(key) is None for key in ID_KEYS):  # as some servers
         text = json.dumps(document, sort_keys=True)
         document = {**document, "id": blake2b(text.encode("ascii"), digest_size=8).hexdigest()}
-    return replace(passage_of(document), score=float(score))
+    return replace(passage_of(document), score=_score(item.get("score")))
+
+
+def _score(value: Any) -> float:
+    """The score, or 0.0 if it is none: the order of the passages tells their ranks."""
+    try:
+        score = float(value) if isinstance(value, int | float | str) else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
+    return score if math.isfinite(score) else 0.0

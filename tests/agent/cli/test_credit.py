@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from stepopsd_agent import credit
+from stepopsd_agent.cli.main import parse
 from stepopsd_agent.run.scored_records import grouped
 from stepopsd_wrappers import read_episodes
 from tests.agent.batch.test_batch import episode, two_steps
@@ -67,6 +68,20 @@ def test_credit_score_knows_distances_and_says_who_is_alone(
     assert len(set(steps)) > 1
 
 
+def test_credit_score_reads_the_world_off_the_texts_without_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An expert's attempts at one task: its steps on the way have credit, and no policy is loaded."""
+    folder = tmp_path / "games"
+    one = ["--env.num_games=1", *GAMES]
+    record(folder, "--agent=expert", "--episodes=3", *one)
+    capsys.readouterr()
+    chosen = ["--credit.method=path_gain", "--group_by=task", "--model.path=nowhere/at-all"]
+    assert run("credit", "score", str(folder), *chosen, f"--out={tmp_path / 'p.jsonl'}") == 0
+    steps = [step["credit"] for episode in lines(tmp_path / "p.jsonl") for step in episode["steps"]]
+    assert len(steps) > 3 and len({round(value, 6) for value in steps}) > 1
+
+
 @pytest.mark.samples
 @pytest.mark.parametrize("agent", ["model", "random"])
 def test_credit_score_asks_a_model_what_a_teacher_thinks(
@@ -110,9 +125,40 @@ def test_credit_score_says_what_is_not_in_its_file(
     assert run("credit", "score", str(folder), *TINY, "--credit.method=opsd", *settings) == 0
     out = capsys.readouterr().out
     assert ", 0 of them with credit" in out and "its further loss (distillation)" in out
-    flag = "--credit.objective=sampled"
-    assert run("credit", "score", str(folder), *TINY, "--credit.method=opsd", flag, *settings) == 0
+    flag, out = "--credit.objective=sampled", f"--out={tmp_path / 'sampled.jsonl'}"
+    assert run("credit", "score", str(folder), *TINY, "--credit.method=opsd", flag, out, *settings) == 0
     assert "further loss" not in capsys.readouterr().out
+
+
+def test_credit_score_writes_over_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither what it wrote before nor another file."""
+    folder = tmp_path / "games"
+    record(folder, "--agent=random", "--episodes=2", *GAMES)
+    score = ("score", str(folder), "--credit.method=grpo")
+    assert run("credit", *score) == 0
+    before = (folder / "credit-grpo.jsonl").read_bytes()
+    assert "credit-grpo.jsonl is there already; name another file" in refusal(capsys, "credit", *score)
+    assert (folder / "credit-grpo.jsonl").read_bytes() == before
+    (tmp_path / "notes").write_text("mine")
+    assert "is there already" in refusal(capsys, "credit", *score, f"--out={tmp_path / 'notes'}")
+
+
+def test_credit_score_of_a_run_reads_its_config(tmp_path: Path) -> None:
+    """With the run's method, or another one, to which the run's fields do not matter; a named file wins."""
+    folder = tmp_path / "run"
+    record(folder / "episodes", "--agent=random", "--episodes=2", *GAMES)
+    run_s = "credit:\n  method: step_opsd\n  lambda_mix: 0.3\nenv:\n  response: tags\n"
+    (folder / "config.yaml").write_text(run_s)
+    for name in (folder, folder / "episodes"):
+        settings = parse(["credit", "score", str(name)])["credit"]
+        assert (settings.credit.lambda_mix, settings.env.response) == (0.3, "tags")
+        settings = parse(["credit", "score", str(name), "--credit.method=grpo", "--seed=3"])["credit"]
+        assert (settings.credit.method, settings.env.response, settings.seed) == ("grpo", "tags", 3)
+    (tmp_path / "own.yaml").write_text("seed: 4\n")
+    settings = parse(["credit", "score", str(folder), "--config", str(tmp_path / "own.yaml")])["credit"]
+    assert (settings.seed, settings.env.response) == (4, "plain")
+    assert run("credit", "score", str(folder), "--credit.method=grpo") == 0
+    assert (folder / "episodes" / "credit-grpo.jsonl").is_file()
 
 
 def test_credit_score_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,9 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
     """Every command says what it does and lists its settings, and only those."""
     assert run(command, "--help") == 0
     text = capsys.readouterr().out
+    assert " at 0x" not in " ".join(text.split())
     assert " ".join(text.split()).count(COMMANDS[command].HELP[1:60]) == 1
+    assert ("or module:name" in " ".join(text.split())) == ("--credit." in text)
     shown = {name for name in ("env", "model", "learner", "warmstart", "credit") if f"--{name}." in text}
     assert (
         shown
@@ -45,6 +47,13 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
             "serve-retriever": set(),
         }[command]
     )
+
+
+def test_cli_commands_stand_in_the_table_of_the_docs() -> None:
+    """All of them."""
+    rows = (Path(__file__).parents[3] / "docs" / "training.md").read_text().split("| command |")[1]
+    named = [line.split("`")[1] for line in rows.split("\n\n")[0].splitlines() if line.startswith("| `")]
+    assert sorted(named) == sorted(COMMANDS)
 
 
 def test_cli_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +111,10 @@ def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["warmstart"], "--out FOLDER"),
         (["record", "--agent=random"], "--out FOLDER"),
         (["record", "--agent=random", "--out=x", "--episodes=0"], "episodes is 0"),
-        (["record", "--agent=robot"], "robot"),
+        (
+            ["record", "--agent=robot", "--out=x"],
+            "agent is 'robot'; stepopsd/ALFWorld-v0 has model, random, expert, oracle",
+        ),
         (["eval"], "model.path is 'tiny'"),
         (
             ["train", "--rollout.anchor_similarity=0"],

@@ -72,7 +72,10 @@ def bare(batch: Batch, *but: str) -> Batch:
         optional = {f.name for f in dataclasses.fields(table) if f.default is None}
         tables[name] = dataclasses.replace(table, **dict.fromkeys(optional - {*but, *ACTIONS}))
     return dataclasses.replace(
-        batch, **tables, teacher_topk=batch.teacher_topk if "teacher_topk" in but else None
+        batch,
+        **tables,
+        teacher_topk=batch.teacher_topk if "teacher_topk" in but else None,
+        ways=batch.ways if "ways" in but else None,
     )
 
 
@@ -83,7 +86,7 @@ OPTIONAL = {
     for table in (Tokens, Steps, Episodes)
     for spec in dataclasses.fields(table)
     if spec.default is None
-} | {"teacher_topk"}
+} | {"teacher_topk", "ways"}
 STRENGTH = ("lambda_mix", "coef")
 """Fields at whose zero a method is its base."""
 

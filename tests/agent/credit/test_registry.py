@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stepopsd_agent import credit
-from stepopsd_agent.credit import scaled
+from stepopsd_agent.cli.credit import listing
+from stepopsd_agent.credit import registry, scaled
 from stepopsd_agent.credit.step_opsd import StepOPSD
 
 
@@ -23,8 +24,8 @@ def test_make_gives_the_method_with_its_fields() -> None:
 
 def test_every_method_of_the_field_is_there() -> None:
     """By the names that configs use."""
-    expected = """agent_opsd dr_grpo gigpo grpo grpo_opsd hgpo igpo opsd oracle reinforce_pp rloo rlsd sdar
-    sdpo skill_sd step_opsd turn_gae vine"""
+    expected = """agent_opsd dr_grpo g2po gigpo graph_gpo graph_hca grpo grpo_opsd hgpo igpo opsd oracle
+    path_gain reinforce_pp rloo rlsd rtmc sdar sdpo skill_sd step_opsd turn_gae vine"""
     assert set(expected.split()) <= set(credit.names())
     published = [(made.paper, type(made).__doc__) for made in map(credit.make, credit.names())]
     assert all(paper and doc and doc[0].isupper() for paper, doc in published)
@@ -35,6 +36,10 @@ def test_defaults_are_the_papers() -> None:
     defaults: dict[str, dict[str, object]] = {
         "gigpo": {"gamma": 0.95, "step_weight": 1.0, "std": True, "baseline": "step"},
         "hgpo": {"history": 2, "gamma": 0.95, "alpha": 1.0},
+        "graph_gpo": {"omega": 0.1, "graph_weight": 1.0, "exponent": "next", "baseline": "step"},
+        "g2po": {"gamma": 0.95, "node_weight": 1.0, "edge_weight": 1.0, "baseline": "step"},
+        "graph_hca": {"gamma": 0.95, "floor": 0.01, "graph_weight": 1.0, "ends": "shared"},
+        "rtmc": {"gamma": 0.99},
         "turn_gae": {"gamma": 0.99, "lam": 0.9},
         "rlsd": {"lambda_mix": 0.5, "alpha_clip": 0.2},
         "agent_opsd": {"lambda_mix": 0.5, "alpha_clip": 0.2, "gamma": 0.95},
@@ -59,7 +64,8 @@ def test_scaled_multiplies_the_scheduled_fields_only() -> None:
 def test_make_names_the_nearest_method_and_the_fields() -> None:
     """A misspelt name or field."""
     with pytest.raises(
-        ValueError, match=r"no credit method 'step_opds': did you mean 'step_opsd'\? registered are"
+        ValueError,
+        match=r"no credit method 'step_opds': did you mean 'step_opsd'\? registered are .*; module:name",
     ):
         credit.make("step_opds")
     with pytest.raises(TypeError, match=r"'grpo' has no field lambda; its fields are baseline, std, eps"):
@@ -97,3 +103,61 @@ def test_every_method_has_its_section_in_the_documentation() -> None:
     """Of the page that is made from the docstrings."""
     text = (Path(__file__).parents[3] / "docs" / "credit-methods.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^## `(\w+)`$", text, re.MULTILINE)) == set(credit.names())
+
+
+DECLARED = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Good:
+    paper: ClassVar[str] = "none"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[str]] = frozenset()
+
+
+class NoDataclass(Good): ...
+
+
+@dataclass(frozen=True)
+class Typo(Good):
+    needs: ClassVar[frozenset[str]] = frozenset({"text_keys"})
+
+
+@dataclass(frozen=True)
+class Text(Good):
+    needs: ClassVar[str] = "value"
+
+
+@dataclass(frozen=True)
+class NoDefault:
+    size: int
+
+
+def function(batch): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("Typo", "no batch has the column 'text_keys'"),
+        ("Text", "needs is the text 'value'"),
+        ("NoDefault", "size has no default; paper is missing; needs is missing"),
+        ("function", "must be a frozen dataclass"),
+    ],
+)
+def test_a_method_that_does_not_declare_itself_is_refused(
+    entry: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is loaded, and with everything that is missing; not an hour later in a run."""
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "someones_declared.py").write_text(DECLARED)
+    credit.register("someones", f"someones_declared:{entry}")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        credit.load("someones")
+    assert "\nsomeones: cannot be loaded, ValueError" in f"\n{listing()}"
+    monkeypatch.delitem(sys.modules, "someones_declared")

@@ -4,9 +4,10 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 
 from stepopsd_agent.credit import MissingColumnError
-from stepopsd_agent.credit.state_graph import key_columns, state_graph
+from stepopsd_agent.credit.state_graph import key_columns, merged_graph
 from tests.helpers.builders import Attempt, build, turn
 
 
@@ -19,7 +20,7 @@ def attempt(places: str, won: bool, group: int = 0) -> Attempt:
 
 def test_distance_is_that_of_the_shortest_way_any_attempt_walked() -> None:
     """A wins by A-B-C-D; another jumps from A to C and is lost; E leads nowhere."""
-    graph = state_graph(build([attempt("ABCD", True), attempt("ACE", False)]), "observation")
+    graph = merged_graph(build([attempt("ABCD", True), attempt("ACE", False)]), "observation")
     far = graph.distance()
     # A -> C -> D takes 2, though the winner took 3.
     assert far[graph.before].tolist() == [2, 2, 1, 2, 1]
@@ -29,7 +30,7 @@ def test_distance_is_that_of_the_shortest_way_any_attempt_walked() -> None:
 
 def test_groups_share_no_node() -> None:
     """The same place in a group without success is far from everything."""
-    graph = state_graph(build([attempt("AB", True), attempt("AB", False, group=1)]), "state")
+    graph = merged_graph(build([attempt("AB", True), attempt("AB", False, group=1)]), "state")
     assert graph.distance()[graph.before].tolist() == [1, math.inf]
     assert graph.group[graph.before].tolist() == [0, 1]
 
@@ -37,15 +38,15 @@ def test_groups_share_no_node() -> None:
 def test_one_goal_is_apart_from_the_places_where_episodes_ended() -> None:
     """A failed attempt that passes the winner's last place has not won there."""
     batch = build([attempt("AB", True), attempt("ABC", False)])
-    places, goal = (state_graph(batch, "text", one_goal=one).distance() for one in (False, True))
-    graph = state_graph(batch, "text", one_goal=True)
-    assert places[state_graph(batch, "text").after].tolist() == [0, 0, math.inf]
+    places, goal = (merged_graph(batch, "text", one_goal=one).distance() for one in (False, True))
+    graph = merged_graph(batch, "text", one_goal=True)
+    assert places[merged_graph(batch, "text").after].tolist() == [0, 0, math.inf]
     assert goal[graph.after].tolist() == [0, math.inf, math.inf]
 
 
 def test_a_circle_does_not_hang_the_search() -> None:
     """A-B-A-B-C."""
-    graph = state_graph(build([attempt("ABABC", True)]), "text")
+    graph = merged_graph(build([attempt("ABABC", True)]), "text")
     assert graph.distance().isfinite().all()
 
 
@@ -53,5 +54,18 @@ def test_a_key_that_was_not_filled_is_named() -> None:
     """The error names the column."""
     batch = build([attempt("AB", True)])
     with pytest.raises(MissingColumnError, match="next_text_key"):
-        state_graph(replace(batch, steps=replace(batch.steps, next_text_key=None)), "text")
+        merged_graph(replace(batch, steps=replace(batch.steps, next_text_key=None)), "text")
     assert key_columns("text") == {"text_key", "next_text_key"}
+
+
+def test_a_way_with_a_hole_and_an_unknown_key_are_refused() -> None:
+    """Steps that were not sampled, in the middle or behind the last: the goal would be put somewhere else."""
+    batch = build([attempt("ABCD", True)])
+    torn = replace(batch.steps, index_in_episode=torch.tensor([1, 2, 4]))
+    with pytest.raises(ValueError, match="episode 0 of the batch has steps without sampled tokens"):
+        merged_graph(replace(batch, steps=torn), "observation")
+    short = replace(batch.episodes, num_steps=torch.tensor([4]))
+    with pytest.raises(ValueError, match="its way to the end is not known"):
+        merged_graph(replace(batch, episodes=short), "observation")
+    with pytest.raises(ValueError, match="must be one of observation, state, text"):
+        merged_graph(batch, "obs")  # type: ignore[arg-type]

@@ -254,13 +254,21 @@ def test_fill_asks_the_critic_and_the_environments_it_is_given() -> None:
 
 
 @pytest.mark.samples
-def test_fill_refuses_an_unknown_column_and_a_batch_that_contradicts_itself() -> None:
-    """Before anything is computed."""
+def test_fill_refuses_an_unknown_column_and_a_batch_that_contradicts_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before anything is computed; a column that nobody computes is named with the function it lacks."""
     policy = taught()
     episodes = played(policy, members=1)
     batch = collate(episodes, policy.pad_id)
     with pytest.raises(ValueError, match="no column 'valeu'"):
         fill(batch, episodes, {"valeu"}, policy)
+    with (
+        monkeypatch.context() as without,
+        pytest.raises(ValueError, match=r"columns must have a fill_informed"),
+    ):
+        without.delattr("stepopsd_agent.learner.columns.fill_informed")
+        fill(batch, episodes, {"informed"}, policy)
     shifted = with_steps_of(batch, batch.tokens.step_of_token.roll(1, dims=1))
     with pytest.raises(AuditError, match="shifted mask"):
         fill(shifted, episodes, set(), policy)

@@ -42,6 +42,8 @@ def test_duration_reads_as_people_say_it() -> None:
 def test_pace_tells_rate_and_time_left() -> None:
     """Fast work per second, slow work per unit; nothing before the first unit."""
     assert pace(0, 10, 1.0, "game") == ""
+    assert pace(1000, None, 1e-5, "passage") == pace(1000, 10, 0.9, "passage") == ""
+    assert pace(20_000, None, 10.0, "passage") == "2,000.0 passage/s"
     assert pace(20, 10, 10.0, "game") == "2.0 game/s, 5 s left"
     assert pace(2, 10, 24.0, "update") == "12.0 s/update, 2 min 00 s left"
     assert pace(2, None, 24.0, "update") == "12.0 s/update"

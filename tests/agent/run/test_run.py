@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def test_run_killed_again_and_again_ends_as_if_never_interrupted(
 def test_run_resumes_without_a_checkpoint_from_the_beginning(
     taught_model: Path, whole: Path, tmp_path: Path, begun: bool
 ) -> None:
-    """Rows, episodes and half a model of a first sitting that wrote no checkpoint are cut off."""
+    """The evaluation, half a row and half a model of a first sitting without a checkpoint are made again."""
     out = tmp_path / "run"
     out.mkdir()
     saved = (whole / "config.yaml").read_text()
@@ -89,14 +90,86 @@ def test_run_resumes_without_a_checkpoint_from_the_beginning(
     (out / ".model.unfinished").mkdir()
     (out / ".model.unfinished" / "model.safetensors").write_text("half")
     (out / "episodes").mkdir()
-    lines = (whole / "episodes" / "episodes-00000.jsonl").read_bytes()
-    (out / "episodes" / "episodes-00000.jsonl").write_bytes(lines[: len(lines) // 3])
-    for name in ("metrics.jsonl", "timing.jsonl"):
-        (out / name).write_bytes((whole / name).read_bytes()[:-7])
+    (out / "episodes" / "episodes-00000.jsonl").touch()
+    first = (whole / "metrics.jsonl").read_bytes().splitlines(keepends=True)[0]
+    (out / "metrics.jsonl").write_bytes(first + first[:-7])
     if begun:
         taught().save(out / "model")
     assert main(["train", "--resume", str(out)]) == 0
     assert content(out) == content(whole)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("left", ["metrics.jsonl", "episodes", "summary.json", "plan.json"])
+def test_run_without_its_checkpoints_is_not_begun_again(
+    whole: Path, tmp_path: Path, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever trace of the updates is left, and nothing in the folder changes."""
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    shutil.rmtree(out / "checkpoints")
+    for name in {"metrics.jsonl", "episodes", "summary.json", "plan.json", "curve.png"} - {left}:
+        shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
+    before = files(out)
+    assert main(["train", "--resume", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert f"{out} has no checkpoint, but {left} of updates" in error
+    assert f"stepopsd train --config {out / 'config.yaml'} --out FOLDER" in error
+    assert files(out) == before
+
+
+def test_run_whose_checkpoints_are_all_damaged_is_not_begun_again(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One whole checkpoint is enough to go on from, none is not."""
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    checkpoints = sorted((out / "checkpoints").iterdir())
+    for path in checkpoints:
+        (path / "state.json").unlink()
+    before = files(out)
+    assert main(["train", "--resume", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "is whole: " in error and all(str(path) in error for path in checkpoints)
+    assert files(out) == before
+
+
+def test_run_goes_on_beside_names_that_are_not_its_own(whole: Path, tmp_path: Path) -> None:
+    """Copies and notes that a user put into the run folder."""
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    newest = sorted((out / "checkpoints").iterdir())[-1].name
+    for name in ("checkpoint-best", f"{newest}.bak", f"{newest} (copy)", "checkpoint-", "checkpoint-007"):
+        (out / "checkpoints" / name).mkdir()
+    for name in ("checkpoints/checkpoint-notes.txt", "episodes/episodes-best.jsonl", "episodes/notes"):
+        (out / name).write_text("mine")
+    for name in ("episodes/episodes-00000.jsonl.bak", "metrics.jsonl.bak", "notes.md"):
+        (out / name).write_text("mine")
+    before = files(out)
+    assert main(["train", "--resume", str(out)]) == 0
+    after = files(out)
+    assert after.keys() - before.keys() == set()
+    assert {name for name in before if after[name] != before[name]} <= {
+        str(out / "summary.json"),
+        str(out / "curve.png"),
+    }
+
+
+def test_run_with_a_damaged_row_names_it(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """File, line and what to do."""
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    lines = (out / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    for bad in (b"{\n", b"[]\n", b"{}\n"):
+        (out / "metrics.jsonl").write_bytes(b"".join([lines[0], bad, *lines[1:]]))
+        assert main(["train", "--resume", str(out)]) == 2
+        assert f"{out / 'metrics.jsonl'} line 2 is not a row" in capsys.readouterr().err
 
 
 def test_run_resumed_after_its_end_changes_nothing(whole: Path) -> None:
@@ -196,6 +269,16 @@ def test_run_evaluates_when_asked(tmp_path: Path) -> None:
     rows = read_rows(tmp_path / "metrics.jsonl")
     assert [row["update"] for row in rows] == list(range(7))
     assert [row["update"] for row in rows if "eval" in row] == [0, 4, 6]
+
+
+def test_run_goes_on_after_its_end_with_more_updates(tmp_path: Path) -> None:
+    """No row is lost, and the new end is evaluated like the old one."""
+    for updates in (1, 2):
+        opened = open_run(tmp_path, updates=updates)
+        opened.go(lambda: False)
+        opened.close()
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert [row["update"] for row in rows] == [0, 1, 2] and all("eval" in row for row in rows)
 
 
 def test_run_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,10 @@ import pytest
 
 from stepopsd_agent.cli.checks import UsageError, check_environment
 from stepopsd_agent.config import RunConfig, config_from_dict
+from stepopsd_agent.rollout import play_agent
 from stepopsd_agent.tasks import (
+    HeldOut,
+    TaskSpec,
     constructor_settings,
     env_arguments,
     evaluation_sets,
@@ -20,8 +23,11 @@ from stepopsd_agent.tasks import (
     register,
     response_format,
     spec_of,
+    task_ids,
 )
+from stepopsd_agent.tasks.agents.expert import AlfworldExpert
 from stepopsd_agent.tasks.alfworld import ALFWORLD
+from stepopsd_agent.tasks.base import first_tasks
 from stepopsd_agent.tasks.search_qa import SEARCH_QA
 from stepopsd_envs.alfworld.env import AlfworldEnv
 from stepopsd_envs.search_qa.env import SearchQAEnv
@@ -177,6 +183,23 @@ def test_evaluation_can_play_other_task_types(env_id: str) -> None:
     assert evaluation_sets(config)[0].env.arguments["task_types"] == ["a"]
     config.eval.arguments["task_types"] = ["b"]
     assert evaluation_sets(config)[0].env.arguments["task_types"] == ["b"]
+
+
+def test_evaluation_is_held_out_where_somebody_says_so() -> None:
+    """The default plays tasks of training, and is not called anything else."""
+    assert ALFWORLD.evaluated == "held-out games" and SEARCH_QA.evaluated == "held-out questions"
+    assert TaskSpec(unit="number").evaluated == "training numbers"
+    assert first_tasks(RunConfig().env, HeldOut(episodes=3))[0].env == RunConfig().env
+
+
+def test_expert_is_an_agent_by_itself() -> None:
+    """It is made of the spec's expert; an agent of that name comes before it."""
+    env = make_plain_env(config_from_dict({"env": {"num_games": 1}}).env)
+    own = TaskSpec(expert=lambda env: AlfworldExpert)
+    assert list(own.players) == ["random", "expert"] and list(TaskSpec().players) == ["random"]
+    (episode,) = play_agent(own.players["expert"](env), env, task_ids(env), seed=0)
+    assert episode.success
+    assert ALFWORLD.players == ALFWORLD.agents
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What the texts of an episode tell about the world."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -83,7 +84,7 @@ def test_what_is_undone_is_as_at_first() -> None:
     worlds = worlds_of(episode)
     taken = [step.action for step in episode.steps].index(takes[0])
     assert worlds[taken + 1] == worlds[taken - 1] != worlds[taken]
-    assert f"holding {thing}" in worlds[taken]
+    assert f"holding: {thing}" in worlds[taken]
 
 
 def test_an_environment_without_more_is_known_by_its_observations() -> None:
@@ -92,3 +93,54 @@ def test_an_environment_without_more_is_known_by_its_observations() -> None:
     env.reset(seed=0)
     episode = finished(env)
     assert observed_worlds(episode) == [{step.observation} for step in episode.steps]
+
+
+def test_worlds_of_an_unknown_environment_ask_for_its_module() -> None:
+    """A record names its environment, and no module."""
+    env = household("tiny", 1)
+    env.reset(seed=0)
+    episode = finished(env)
+    foreign = replace(episode, env_spec={**episode.env_spec, "id": "own/GuessNumber-v0"})
+    with pytest.raises(ValueError, match=r"'own/GuessNumber-v0', .* import the module that registers it"):
+        worlds_of(foreign)
+
+
+def test_renumbered_things_of_two_seeds_are_no_places_of_one_graph() -> None:
+    """The same command means another thing; within a seed worlds are shared as always."""
+    made = gym.make("stepopsd/ALFWorld-v0", tier="tiny", domain_randomization=True, step_limit=3)
+    env, worlds = make_text_env(made, format="plain"), list[World]()
+    for seed in (1, 2, 1):
+        env.reset(seed=seed, options={"game": "generated/tiny/train/0"})
+        worlds.append(worlds_of(finished(env))[0])
+    assert worlds[0] == worlds[2] != worlds[1]
+
+
+def test_a_command_with_blanks_around_moves_as_the_environment_says() -> None:
+    """It is accepted, so the place has changed."""
+    env = household("tiny", 3)
+    _, info = env.reset(seed=0)
+    goes = next(name for name in info["admissible_commands"] if name.startswith("go to"))
+    game = gym.make("stepopsd/ALFWorld-v0", tier="tiny")
+    game.reset(seed=0)
+    assert game.step(f" {goes} ")[4]["step"]["valid"]
+    env.step(goes)
+    episode = finished(env)
+    moved = replace(episode.steps[1], action=f" {goes} ")
+    worlds = worlds_of(replace(episode, steps=(episode.steps[0], moved)))
+    assert f"at: {goes.removeprefix('go to ')}" in worlds[1]
+
+
+def test_the_world_of_a_question_is_what_the_retriever_was_asked() -> None:
+    """Blanks inside a query change neither the search nor the world."""
+    env = make_text_env(gym.make("stepopsd/SearchQA-v0", tier="small", max_turns=3), format="search")
+    worlds = []
+    for query in ("old mill", "old  mill", "new mill"):
+        env.reset(seed=0)
+        assert env.step(f"<search>{query}</search>")[4]["step"]["valid"]
+        for _ in range(3):
+            if env.step("<answer>1874</answer>")[2]:
+                break
+        episode = recorder(env).last_episode
+        assert episode is not None
+        worlds.append(worlds_of(episode)[1])
+    assert worlds[0] == worlds[1] != worlds[2]

@@ -11,6 +11,7 @@ from stepopsd_envs.search_qa.retrieval.base import Passage
 from stepopsd_envs.search_qa.retrieval.wire import (
     MAX_QUERY_CHARS,
     BadRequest,
+    Request,
     read_answer,
     read_request,
     write_answer,
@@ -37,6 +38,15 @@ def test_request_has_search_r1s_defaults() -> None:
         assert (request.queries, request.k, request.scores) == (("a",), 3, False)
 
 
+@pytest.mark.parametrize("k", ["1", " 1 ", 1.0, "1.0", True])
+@pytest.mark.parametrize("scores", [True, "true", "True", 1, "1", 1.0, "yes", "on"])
+def test_request_is_read_as_fastapi_would(k: object, scores: object) -> None:
+    """Clients of Search-R1's server send numbers as text, too."""
+    assert asked({"queries": ["a"], "topk": k, "return_scores": scores}) == Request(("a",), 1, True)
+    for no in (False, "false", 0, "0", "off", None):
+        assert not asked({"queries": ["a"], "topk": k, "return_scores": no}).scores
+
+
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
@@ -47,9 +57,13 @@ def test_request_has_search_r1s_defaults() -> None:
         ({"queries": ["a"] * 5}, "at most 4"),
         ({"queries": ["a"], "topk": 11}, "from 1 to 10"),
         ({"queries": ["a"], "topk": -1}, "from 1 to 10"),
-        ({"queries": ["a"], "topk": "3"}, "from 1 to 10"),
-        ({"queries": ["a"], "topk": True}, "from 1 to 10"),
-        ({"queries": ["a"], "return_scores": 1}, "true or false"),
+        ({"queries": ["a"], "topk": "eleven"}, "'eleven'; give a number from 1 to 10"),
+        ({"queries": ["a"], "topk": "11"}, "from 1 to 10"),
+        ({"queries": ["a"], "topk": 2.5}, "from 1 to 10"),
+        ({"queries": ["a"], "topk": [3]}, "from 1 to 10"),
+        ({"queries": ["a"], "topk": float("inf")}, "from 1 to 10"),
+        ({"queries": ["a"], "return_scores": 2}, "true or false"),
+        ({"queries": ["a"], "return_scores": []}, "true or false"),
     ],
 )
 def test_bad_request_is_refused(body: Any, problem: str) -> None:
@@ -83,15 +97,24 @@ def test_answer_of_other_servers_is_read() -> None:
     """Title and text apart, no ids, more passages than asked for."""
     document = {"title": "Red Fox", "text": "It lives.", "contents": "x"}
     (found,) = read_answer(
-        json.dumps({"result": [[document, {"contents": "a\nb"}, {"contents": "c\nd"}]]}).encode(), 1, 2
+        json.dumps({"result": [[document, {"contents": '"a"\nb'}, {"contents": "c\nd"}]]}).encode(), 1, 2
     )
     assert [(p.title, p.text, p.score) for p in found] == [("Red Fox", "It lives.", 0.0), ("a", "b", 0.0)]
     assert found[0].id != found[1].id
 
 
+@pytest.mark.parametrize("score", ["null", '"high"', "NaN", "1e999", "[1]", "{}"])
+def test_score_that_is_none_fails_no_search(score: str) -> None:
+    """It is not used; a number in quotes is one."""
+    body = '{"result": [[{"document": {"id": null, "contents": "x"}, "score": %s}]]}'
+    ((passage,),) = read_answer((body % score).encode(), 1, 3)
+    assert (passage.text, passage.score) == ("x", 0.0)
+    assert read_answer((body % '"1.5"').encode(), 1, 3)[0][0].score == 1.5
+
+
 passages = st.builds(
     lambda name, title, text, score: Passage(*_fields(name, title, text), score),
-    st.text(min_size=1),
+    st.text(min_size=1).filter(str.strip),
     st.text(),
     st.text(),
     st.floats(allow_nan=False, allow_infinity=False),
@@ -135,10 +158,7 @@ def test_only_the_beginning_of_a_long_query_is_sent() -> None:
         (b'{"result": [[]]}', "1 lists for 2 queries"),
         (b'{"result": [[3], []]}', "a result must be an object"),
         (b'{"result": [[{"document": 3}], []]}', "a passage must be a JSON object"),
-        (b'{"result": [[{"document": {"id": "a"}}], []]}', "'contents'"),
-        (b'{"result": [[{"document": {"id": "a", "contents": "x"}, "score": "1"}], []]}', "finite number"),
-        (b'{"result": [[{"document": {"id": "a", "contents": "x"}, "score": NaN}], []]}', "finite number"),
-        (b'{"result": [[{"document": {"id": "a", "contents": "x"}, "score": 1e999}], []]}', "finite number"),
+        (b'{"result": [[{"document": {"id": "a"}}], []]}', "the keys are 'id'; give 'title' and 'text', or"),
     ],
 )
 def test_answer_that_is_none_is_an_error(body: bytes, problem: str) -> None:

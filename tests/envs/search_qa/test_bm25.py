@@ -133,6 +133,33 @@ def test_bm25_terms() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "queries"),
+    [
+        ("东京塔建于1958年。", ["东京", "塔", "东京塔是哪一年建的", "1958"]),
+        ("東京タワーは1958年に完成した。", ["東京タワー", "タワー", "ﾀﾜｰ", "京"]),
+        ("서울은 대한민국의 수도이다.", ["서울", "수도"]),
+        ("กรุงเทพเป็นเมืองหลวงของประเทศไทย", ["ประเทศไทย", "เมือง"]),
+        ("हिन्दी भारत की भाषा है।", ["भाषा", "हिन्दी"]),
+        ("The U.S. is a country.", ["US", "U.S.", "u.s", "\uff35\uff33"]),
+        ("The US is a country.", ["U.S.", "US"]),
+        ("J.R.R. Tolkien wrote it.", ["J. R. R.", "JRR", "J.R.R. who?"]),
+        ("The Strasse is long.", ["Straße", "STRASSE", "STRAẞE"]),
+        ("Die Straße ist lang.", ["strasse", "Stra\u00adße"]),
+        ("Σίσυφος pushed.", ["ΣΙΣΥΦΟΣ", "σισυφοσ"]),
+        ("The ﬁne print №5, x²", ["fine", "No5", "x2"]),
+        ("İstanbul is a city.", ["Istanbul", "ISTANBUL"]),
+        ("שָׁלוֹם means peace.", ["שלום"]),
+    ],
+)
+def test_bm25_finds_in_every_script(text: str, queries: list[str]) -> None:
+    """However a query spells it, in scripts with and without blanks between words; and nothing else."""
+    index = Bm25([Passage("it", "", text), Passage("other", "", "Hills. 大阪 부산 เชียง मराठी")])
+    for query in queries:
+        found = [passage.id for passage in index.search([query], 2)[0]]
+        assert found == ["it"], (query, found)
+
+
 def test_bm25_refuses_what_it_cannot_search() -> None:
     """And says what to give."""
     with pytest.raises(ValueError, match="no passages"):

@@ -44,11 +44,13 @@ def test_corpus_facts_change_with_content_and_order() -> None:
     ("text", "title", "rest"),
     [
         ('"Red Fox"\nIt lives.', "Red Fox", "It lives."),
-        ("Red Fox\nIt lives.\nIt eats.", "Red Fox", "It lives.\nIt eats."),
+        ('"Red Fox"\r\nIt lives.', "Red Fox", "It lives."),
+        ("Red Fox\nIt lives.\nIt eats.", "", "Red Fox\nIt lives.\nIt eats."),
         ("one line", "", "one line"),
         ('"a "quoted" title"\ntext', 'a "quoted" title', "text"),
         ('""\ntext', "", "text"),
-        ('"\ntext', '"', "text"),
+        ('"\ntext', "", '"\ntext'),
+        ('He said "no".\nShe left.', "", 'He said "no".\nShe left.'),
         ("", "", ""),
     ],
 )
@@ -57,7 +59,39 @@ def test_contents_are_taken_apart(text: str, title: str, rest: str) -> None:
     assert split_contents(text) == (title, rest)
 
 
-@given(st.text(), st.text(), st.text(min_size=1))
+@pytest.mark.parametrize(
+    ("row", "title", "text"),
+    [
+        ({"title": "Old Mill", "contents": "It was built in 1874."}, "Old Mill", "It was built in 1874."),
+        ({"title": "Old Mill", "contents": "It was built\nin 1874."}, "Old Mill", "It was built\nin 1874."),
+        ({"title": "Old Mill", "contents": '"Old  Mill"\nIt was built.'}, "Old Mill", "It was built."),
+        ({"title": "Old Mill", "contents": '"Hello"\nshe said.'}, "Old Mill", '"Hello"\nshe said.'),
+        ({"title": None, "contents": '"Old Mill"\nIt was built.'}, "Old Mill", "It was built."),
+        ({"title": "", "contents": '"Old Mill"\nIt was built.'}, "Old Mill", "It was built."),
+        ({"title": None, "text": "It was built."}, "", "It was built."),
+        ({"title": "Old Mill", "text": None, "contents": "It was built."}, "Old Mill", "It was built."),
+        ({"title": "Old Mill", "text": "It was.", "contents": '"Old Mill"\nx'}, "Old Mill", "It was."),
+    ],
+)
+def test_title_wins_over_contents(row: dict[str, Any], title: str, text: str) -> None:
+    """Whatever fields a corpus has, its title is shown and its text is whole."""
+    assert passage_of({"id": 7, **row}) == Passage("7", title, text)
+
+
+@pytest.mark.parametrize("ids", [{"id": 7}, {"_id": "7"}, {"docid": 7}, {"id": None, "docid": "7"}])
+def test_ids_have_the_names_of_known_corpora(ids: dict[str, Any]) -> None:
+    """BEIR's, Pyserini's, Search-R1's."""
+    assert passage_of({**ids, "text": "b"}).id == "7"
+
+
+def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    """As some editors write it, before a passage or a blank line."""
+    for first in (b"", b"\n", b"  \r\n"):
+        (tmp_path / "c.jsonl").write_bytes(b"\xef\xbb\xbf" + first + b'{"id": 1, "text": "b"}\n')
+        assert [p.id for p in read_corpus(tmp_path / "c.jsonl")] == ["1"]
+
+
+@given(st.text(), st.text(), st.text(min_size=1).filter(str.strip))
 def test_contents_keep_every_passage(title: str, text: str, name: str) -> None:
     """A passage that was read comes back from its contents, whatever its characters are."""
     passage = passage_of({"id": name, "title": title, "text": text})
@@ -75,14 +109,21 @@ def test_passages_have_only_whole_characters() -> None:
     ("line", "problem"),
     [
         ("{", "not JSON"),
-        ("[1]", "a passage must be a JSON object"),
-        ('{"title": "a", "text": "b"}', "'id' is None"),
+        ("[1]", "each line must be an object"),
+        ("{}", "there is no id; the object is empty; give id, _id or docid"),
+        (
+            '{"title": "a", "text": "b"}',
+            "there is no id; the keys are 'title', 'text'; give id, _id or docid",
+        ),
+        ('{"_id": 1.5, "text": "b"}', "'_id' is 1.5"),
+        ('{"docid": [1], "text": "b"}', "'docid' is [1]"),
+        ('{"id": " ", "text": "b"}', "'id' is ' '"),
         ('{"id": true, "text": "b"}', "'id' is True"),
         ('{"id": "", "text": "b"}', "'id' is ''"),
-        ('{"id": "x"}', "give 'title' and 'text', or 'contents'"),
-        ('{"id": "x", "contents": 3}', "give 'title' and 'text', or 'contents'"),
-        ('{"id": "x", "text": 3}', "'title' and 'text' must be strings"),
-        ('{"id": "x", "title": null, "text": "b"}', "'title' and 'text' must be strings"),
+        ('{"id": "x", "body": "y"}', "the keys are 'id', 'body'; give 'title' and 'text', or 'contents'"),
+        ('{"id": "x", "contents": 3}', "'contents' is 3; give a text"),
+        ('{"id": "x", "text": 3}', "'text' is 3; give a text"),
+        ('{"id": "x", "title": 3, "text": "b"}', "'title' is 3; give a text"),
     ],
 )
 def test_bad_line_is_named(tmp_path: Path, line: str, problem: str) -> None:
@@ -120,7 +161,7 @@ def test_cut_off_archive_is_an_error(tmp_path: Path, suffix: str) -> None:
     ("name", "content", "problem"),
     [
         ("c.jsonl", b"\n\n", "holds no passage"),
-        ("c.txt", b"{}", "a corpus is a .jsonl file"),
+        ("c.txt", b"{}", "give a .jsonl file"),
         ("none.jsonl", None, "cannot be read"),
     ],
 )

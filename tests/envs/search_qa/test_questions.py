@@ -32,6 +32,15 @@ def test_read_questions_fills_in_what_a_row_leaves_out(tmp_path: Path) -> None:
     assert questions.by_id["q3"].golden_answers == ("212 kilometres",)
 
 
+@pytest.mark.parametrize("ids", [{"id": 7}, {"_id": "7"}, {"docid": 7}, {"id": None, "_id": 7}])
+def test_read_questions_takes_ids_as_corpora_do(tmp_path: Path, ids: dict[str, Any]) -> None:
+    """Numbers and the names of other programs, also for the gold passages; a byte order mark is skipped."""
+    row = {**ids, "question": "Who?", "golden_answers": "Ada", "supporting": [3, "x"], "task_type": None}
+    (tmp_path / "some.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(row).encode())
+    (question,) = read_questions(tmp_path / "some.jsonl").questions
+    assert question == Question("7", "Who?", ("Ada",), ("3", "x"))
+
+
 def test_read_questions_unpacks(tmp_path: Path) -> None:
     """By the file's ending."""
     plain = write_rows(tmp_path / "some.jsonl")
@@ -71,14 +80,22 @@ def test_read_questions_notices_a_changed_file(tmp_path: Path) -> None:
     [
         ("{", "line 2: not JSON"),
         ("[" * 100_000, "line 2: not JSON"),
-        ("3", "line 2: got '3'; each line must be an object"),
-        (json.dumps({**GOOD, "id": ""}), "line 2: id is ''"),
-        (json.dumps({**GOOD, "id": 7}), "line 2: id is 7"),
+        ("3", "line 2: got b'3'; each line must be an object"),
+        (json.dumps({**GOOD, "id": ""}), "line 2: 'id' is ''"),
+        (json.dumps({**GOOD, "id": 7.5}), "line 2: 'id' is 7.5"),
+        (
+            json.dumps({"q": "Who?", "a": "Ada"}),
+            "line 2: there is no id; the keys are 'q', 'a'; give id, _id",
+        ),
+        (json.dumps({"id": 1, "query": "Who?"}), "question is None.*the keys are 'id', 'query'"),
         (json.dumps({**GOOD, "question": None}), "line 2: question is None"),
         (json.dumps({**GOOD, "golden_answers": []}), "line 2: golden_answers is empty"),
+        (json.dumps({**GOOD, "golden_answers": [""]}), "line 2: golden_answers is .*blank text.*remove it"),
+        (json.dumps({**GOOD, "golden_answers": ["Ada", " \t"]}), "line 2: golden_answers is .*blank text"),
+        (json.dumps({**GOOD, "golden_answers": ""}), "line 2: golden_answers is .*blank text"),
         (json.dumps({**GOOD, "golden_answers": [3]}), r"line 2: golden_answers is \[3\]"),
         (json.dumps({"id": "x", "question": "y"}), "line 2: golden_answers is None"),
-        (json.dumps({**GOOD, "supporting": {"a": 1}}), "line 2: supporting is"),
+        (json.dumps({**GOOD, "supporting": {"a": 1}}), "line 2: 'supporting' is"),
         (json.dumps({**GOOD, "task_type": 1}), "line 2: task_type is 1"),
         (json.dumps({**GOOD, "id": "q1"}), "two questions have the id 'q1'"),
     ],
@@ -91,13 +108,20 @@ def test_read_questions_names_the_bad_line(tmp_path: Path, line: str, message: s
         read_questions(path)
 
 
-@pytest.mark.parametrize("name", ["torn.jsonl.gz", "torn.jsonl.xz", "binary.jsonl"])
-def test_read_questions_refuses_what_is_no_text(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("torn.jsonl.gz", "damaged or truncated after line"),
+        ("torn.jsonl.xz", "damaged or truncated after line"),
+        ("binary.jsonl", "line 1: not JSON"),
+    ],
+)
+def test_read_questions_refuses_what_is_no_text(tmp_path: Path, name: str, problem: str) -> None:
     """A download that was cut off, or another kind of file."""
     path, text = tmp_path / name, write_rows(tmp_path / "some.jsonl").read_bytes()
     packed = {".gz": gzip.compress(text)[:-9], ".xz": lzma.compress(text)[:-20]}
     path.write_bytes(packed.get(path.suffix, b"\xff\xfe\x00"))
-    with pytest.raises(ValueError, match="cannot be read as text"):
+    with pytest.raises(ValueError, match=problem):
         read_questions(path)
 
 

@@ -1,0 +1,1 @@
+"""The credit benchmark: which credit method ranks the right steps, told by what the simulator knows."""

@@ -1,0 +1,184 @@
+"""Does credit that is right teach better? Methods and seeds under equal budgets, on one task set.
+
+    python -m benchmarks.credit.learning --recordings DIR --out RUNS [--set full] [--seeds 5] [--json OUT]
+
+Every run begins at the policy that `benchmarks.credit.record` keeps for the start of the set, plays as many
+attempts in as many updates, and is evaluated every few updates on the same held-out tasks. A seed decides the
+order of tasks and the sampling. Runs that are finished are kept and stopped ones go on, so the command can be
+given again; ``--jobs`` runs side by side with one thread each. ``--match_norms`` scales advantages to the
+size of GRPO's. The table has the area under the curve, the last success (never the best), the updates until
+``--reach``, what was consumed, and, by rliable (Agarwal et al. 2021), the interquartile mean over seeds and
+the chance that a run is better than one of GRPO. It needs the extra ``bench``.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from benchmarks.credit.sets import SETS, folder
+from benchmarks.output import write_result
+from benchmarks.runs.demo import read
+from stepopsd_agent.config import config_to_dict
+from stepopsd_agent.run.files import read_rows, write_bytes_atomic
+
+METHODS = (
+    "grpo", "gigpo", "g2po", "graph_gpo", "graph_hca", "rlsd", "sdar", "step_opsd",
+    "step_opsd step_norm=none", "agent_opsd", "path_gain", "oracle",
+)  # fmt: skip
+COMMAND = "python -m benchmarks.credit.learning --recordings DIR --out RUNS"
+
+
+def train_command(options: argparse.Namespace, method: str, seed: int) -> list[str]:
+    """The command of one run, or the one that goes on with it."""
+    out = run_folder(options, method, seed)
+    begin = [sys.executable, "-m", "stepopsd_agent", "train"]
+    if (out / "config.yaml").exists():
+        return [*begin, "--resume", str(out)]
+    name, *settings = method.split()
+    chosen = ["--credit.method", name]
+    for setting in settings:
+        field, _, value = setting.partition("=")
+        chosen += [f"--credit.{field}", value]
+    if options.match_norms:
+        chosen = ["--credit.method", "benchmarks.credit.matched:matched", "--credit.inner", method]
+    told = ["--env.oracle", "true"] if name == "oracle" else []
+    start = folder(options.recordings, options.set, "start")
+    common = ["--config", str(options.out / f"{options.set}.yaml"), "--model.path", str(start)]
+    return [*begin, *common, *chosen, *told, "--seed", str(seed), "--out", str(out)]
+
+
+def run_folder(options: argparse.Namespace, method: str, seed: int) -> Path:
+    """Where a run lies."""
+    kind = "matched" if options.match_norms else "plain"
+    name = method.replace(" ", ",").replace(":", ".")
+    return Path(options.out, options.set, kind, name, str(seed))
+
+
+def train(options: argparse.Namespace, method: str, seed: int) -> None:
+    """One run to its end.
+
+    Raises:
+        SystemExit: it failed; its log tells why.
+    """
+    out = run_folder(options, method, seed)
+    if (out / "summary.json").exists():
+        return
+    log = out.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb"}
+    with log.open("a", encoding="utf-8") as file:
+        code = subprocess.run(
+            train_command(options, method, seed), env=environment, stdout=file, stderr=file, check=False
+        ).returncode
+    if code:
+        raise SystemExit(f"{method}, seed {seed}: exit code {code}; see {log}")
+    print(f"{method}, seed {seed}: done", file=sys.stderr)
+
+
+def curve(run: Path) -> list[tuple[int, float]]:
+    """Updates and held-out success of a run."""
+    rows = read_rows(run / "metrics.jsonl")
+    return [(row["update"], row["eval"]["success"]) for row in rows if "eval" in row]
+
+
+def area(points: Sequence[tuple[int, float]]) -> float:
+    """Mean success over the updates: the area under the curve by the trapezoid rule, over its width."""
+    updates, success = (np.array(column, dtype=float) for column in zip(*points, strict=True))
+    return float(np.trapezoid(success, updates) / (updates[-1] - updates[0]))
+
+
+def reached(points: Sequence[tuple[int, float]], success: float) -> int | None:
+    """The first evaluated update with at least this success; None if there is none."""
+    return next((update for update, found in points if found >= success), None)
+
+
+def row(options: argparse.Namespace, method: str) -> dict[str, Any]:
+    """The figures of a method over its seeds."""
+    runs = [run_folder(options, method, seed) for seed in range(options.seeds)]
+    curves, summaries = [curve(run) for run in runs], [read(run / "summary.json") for run in runs]
+    return {
+        "updates": [update for update, _ in curves[0]],
+        "curves": [[success for _, success in points] for points in curves],
+        "area": [area(points) for points in curves],
+        "last": [points[-1][1] for points in curves],
+        "updates_to_reach": [reached(points, options.reach) for points in curves],
+        "env_steps": [summary["env_steps"] for summary in summaries],
+        "tokens": [sum(summary["tokens"].values()) for summary in summaries],
+        "wall_s": [summary["wall_s"] for summary in summaries],
+    }
+
+
+def compared(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Interquartile mean of the area over seeds, and the chance to be better than GRPO, with intervals."""
+    from rliable import library, metrics
+
+    scores = {name: np.array(one["area"])[:, None] for name, one in rows.items()}
+    means, intervals = library.get_interval_estimates(
+        scores, lambda found: np.array([metrics.aggregate_iqm(found)]), reps=2000
+    )
+    found = {
+        name: {"iqm": float(means[name][0]), "ci95": [float(bound) for bound in intervals[name][:, 0]]}
+        for name in scores
+    }
+    for name in [name for name in scores if name != "grpo" and "grpo" in scores]:
+        pair = {"pair": (scores[name], scores["grpo"])}
+        chance, bounds = library.get_interval_estimates(
+            pair, lambda x, y: np.array([metrics.probability_of_improvement(x, y)]), reps=2000
+        )
+        found[name]["better_than_grpo"] = float(chance["pair"][0])
+        found[name]["better_ci95"] = [float(bound) for bound in bounds["pair"][:, 0]]
+    return found
+
+
+def main() -> int:
+    """Train what is missing, and print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.credit.learning",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--recordings", type=Path, required=True, help="folder of benchmarks.credit.record")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--set", choices=sorted(SETS), default="full", help="task set")
+    parser.add_argument("--method", nargs="+", default=list(METHODS), help="names, with settings after them")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each method")
+    parser.add_argument("--updates", type=int, default=50, help="updates of each run")
+    parser.add_argument("--every", type=int, default=10, help="updates between evaluations")
+    parser.add_argument("--tasks", type=int, default=200, help="held-out tasks of an evaluation")
+    parser.add_argument("--reach", type=float, default=0.6, help="success whose first update is noted")
+    parser.add_argument("--match_norms", action="store_true", help="scale advantages to the size of GRPO's")
+    parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
+    parser.add_argument("--json", type=Path, default=None, help="write the figures here")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    settings = config_to_dict(SETS[options.set].settings())
+    settings |= {"updates": options.updates}
+    number = "num_questions" if options.set == "searchqa" else "num_games"
+    settings["eval"] = {**settings["eval"], "every": options.every, number: options.tasks}
+    del settings["warmstart"]
+    write_bytes_atomic(options.out / f"{options.set}.yaml", yaml.safe_dump(settings).encode())
+    pairs = [(method, seed) for seed in range(options.seeds) for method in options.method]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda pair: train(options, *pair), pairs))
+    rows = {method: row(options, method) for method in options.method}
+    figures = compared(rows)
+    for method in sorted(rows, key=lambda name: -figures[name]["iqm"]):
+        low, high = figures[method]["ci95"]
+        last = np.mean(rows[method]["last"])
+        print(f"{method:28} area {figures[method]['iqm']:.3f} [{low:.3f}, {high:.3f}], last {last:.3f}")
+    if options.json is not None:
+        about = {"set": options.set, "matched": options.match_norms, "seeds": options.seeds}
+        write_result(options.json, {**about, "rows": rows, "compared": figures}, COMMAND)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

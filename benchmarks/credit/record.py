@@ -1,0 +1,112 @@
+"""Record the groups that the credit benchmark judges: policies at three stages, and their attempts.
+
+    python -m benchmarks.credit.record --out DIR [--set small] [--short]
+
+A policy is warm-started and trained with GRPO; it is kept at the start, in the middle and at the end. At each
+stage it plays groups of eight attempts at tuning tasks and at test tasks that it was not trained on. What is
+there already is kept, so a recording that was stopped goes on. `benchmarks.credit.truth` adds Monte-Carlo
+values, `benchmarks.credit.accuracy` judges methods.
+"""
+
+import argparse
+import hashlib
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, TaskSet, folder
+from stepopsd_agent import credit
+from stepopsd_agent.config import RunConfig
+from stepopsd_agent.models import Policy, load_policy
+from stepopsd_agent.rollout import SamplingParams, groups, rollout
+from stepopsd_agent.run import Trainer, environment_facts, warmstart
+from stepopsd_agent.run.files import save_model, write_json_atomic
+from stepopsd_agent.tasks import make_stack
+from stepopsd_wrappers import EpisodeWriter
+
+GROUP_SEED = {"tuning": 101, "test": 202}
+"""Of the order of tasks; training uses the seed of its settings."""
+
+
+def policies(root: Path, name: str, config: RunConfig) -> None:
+    """Warm start and GRPO training, with a model folder at each stage."""
+    begin = folder(root, name, "start")
+    if not begin.exists():
+        warmstart(config, None, begin)
+    if all(folder(root, name, stage).exists() for stage in STAGES):
+        return
+    policy = load_policy(str(begin), device="cpu")
+    trainer = Trainer(config, credit.make("grpo"), policy, run=name)
+    for update in range(1, config.updates + 1):
+        _, metrics, _ = trainer.step()
+        print(f"{name}: update {update}, success {metrics['train/success']:.0%}", file=sys.stderr)
+        for stage, due in (("middle", config.updates // 2), ("end", config.updates)):
+            if update == due:
+                save_model(policy, folder(root, name, stage))  # type: ignore[arg-type]
+    trainer.close()
+
+
+def play(policy: Policy, config: RunConfig, chosen: TaskSet, part: Part, out: Path, count: int) -> None:
+    """Record the groups of one part."""
+    env = config.env.changed(**chosen.told, **getattr(chosen, part))
+    envs = [make_stack(env) for _ in range(config.rollout.slots)]
+    attempts = groups(envs[0], count=count, size=config.rollout.group_size, seed=GROUP_SEED[part])
+    began = time.perf_counter()
+    episodes = rollout(policy, envs, attempts, params(config), seed=f"credit/{part}", run="credit")
+    with EpisodeWriter(out / "episodes") as writer:
+        for episode in episodes:
+            writer.append(episode)
+    digest = hashlib.sha256("\n".join(episode.to_json() for episode in episodes).encode()).hexdigest()
+    facts = {
+        "schema": "stepopsd.credit-groups/1",
+        "groups": count,
+        "episodes": len(episodes),
+        "steps": sum(episode.num_steps for episode in episodes),
+        "success": sum(episode.success for episode in episodes) / len(episodes),
+        "sha256": digest,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    write_json_atomic(out / "groups.json", {**facts, **environment_facts()})
+    print(f"{out}: {facts['episodes']} episodes, success {facts['success']:.0%}", file=sys.stderr)
+
+
+def params(config: RunConfig) -> SamplingParams:
+    """How the recorded attempts are sampled: as in training."""
+    rollouts = config.rollout
+    return SamplingParams(
+        temperature=rollouts.temperature,
+        max_tokens=rollouts.max_tokens,
+        max_row_tokens=rollouts.max_row_tokens,
+    )
+
+
+def record(root: Path, name: str, short: bool) -> None:
+    """All parts of one task set."""
+    chosen = SETS[name]
+    config = chosen.settings(short)
+    policies(root, name, config)
+    for stage in STAGES:
+        for part in PARTS:
+            out = folder(root, name, stage, part)
+            if not (out / "groups.json").exists():
+                policy = load_policy(str(folder(root, name, stage)), device="cpu")
+                play(policy, config, chosen, part, out, 4 if short else chosen.groups[part])
+
+
+def main() -> int:
+    """Record what is missing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.credit.record", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the recordings")
+    parser.add_argument("--set", choices=sorted(SETS), nargs="+", default=["small"], help="task sets")
+    parser.add_argument("--short", action="store_true", help="a minute: shows that it runs")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in arguments.set:
+        record(arguments.out, name, arguments.short)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,197 @@
+"""The truth about the steps of recorded episodes: optimal distances, and Monte-Carlo values.
+
+    python -m benchmarks.credit.truth --out DIR [--set small] [--attempts 32] [--episodes 64] [--jobs 2]
+
+Two truths. Progress: by how many commands a step shortens the way to the goal, from the optimal distances in
+the records; for Search-QA, by how much it adds to the gold passages seen. Advantage of the acting policy: the
+mean return of fresh attempts after the step less that before it, for one episode of each of so many groups
+whose outcomes differ. The attempts begin at snapshots and are played by the policy that acted. What is there
+already is kept.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from benchmarks.credit.record import params
+from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder
+from stepopsd_agent.batch import collate
+from stepopsd_agent.learner import FreshAttempts, monte_carlo_values
+from stepopsd_agent.models import Policy, load_policy
+from stepopsd_agent.rollout import Attempt, rollout
+from stepopsd_agent.run import environment_facts
+from stepopsd_agent.run.files import write_json_atomic
+from stepopsd_agent.tasks import make_stack
+from stepopsd_wrappers import Episode, read_episodes
+
+UNREACHABLE = -2
+
+
+def progress(episode: Episode) -> list[float] | None:
+    """By how much each step brought the goal nearer; None where the records do not tell.
+
+    A step that makes the goal unreachable loses the distance at the start and one more; after it all get 0.
+    """
+    told = [step.info.get("optimal_distance", -1) for step in episode.steps]
+    if -1 not in told:
+        beyond = max(told[0], 0) + 1
+        return [
+            0.0 if before == UNREACHABLE else float(-beyond if after == UNREACHABLE else before - after)
+            for before, after in pairwise(told)
+        ]
+    seen = [float(step.info.get("gold_seen", -1.0)) for step in episode.steps]
+    return None if -1.0 in seen else [after - before for before, after in pairwise(seen)]
+
+
+@dataclass(frozen=True)
+class Values:
+    """Returns of fresh attempts from before every step of one episode.
+
+    Attributes:
+        group: of the episode.
+        member: of the episode.
+        returns: [steps][attempts] sum of rewards from the step on.
+        rewards: [steps] reward of each step itself.
+    """
+
+    group: int
+    member: int
+    returns: tuple[tuple[float, ...], ...]
+    rewards: tuple[float, ...]
+
+    def advantages(self, attempts: slice = slice(None)) -> np.ndarray:
+        """[steps] reward and value after each step less the value before it, from these attempts alone."""
+        values = np.array([np.mean(returns[attempts]) for returns in self.returns])
+        after = np.append(values[1:], 0.0)
+        return np.asarray(np.array(self.rewards) + after - values)
+
+
+def read_values(path: Path) -> list[Values]:
+    """The values beside a recording."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    return [
+        Values(
+            record["group"],
+            record["member"],
+            tuple(tuple(returns) for returns in record["returns"]),
+            tuple(record["rewards"]),
+        )
+        for record in records
+    ]
+
+
+def judged(episodes: Sequence[Episode], count: int, seed: int) -> list[Episode]:
+    """One episode of each of `count` mixed groups, lost and won ones in turn where a group has both."""
+    rng, by_group = np.random.default_rng(seed), dict[int, list[Episode]]()
+    for episode in episodes:
+        by_group.setdefault(episode.group, []).append(episode)
+    mixed = [group for group in by_group.values() if len({episode.success for episode in group}) == 2]
+    chosen = []
+    for place, number in enumerate(rng.permutation(len(mixed))[:count]):
+        kind = [episode for episode in mixed[number] if episode.success == bool(place % 2)]
+        chosen.append(kind[int(rng.integers(len(kind)))])
+    return chosen
+
+
+def values_of(root: Path, name: str, stage: Stage, part: Part, episode: Episode, attempts: int) -> Values:
+    """Fresh attempts from before every step of one episode."""
+    torch.set_num_threads(1)
+    chosen = SETS[name]
+    config = chosen.settings()
+    env = config.env.changed(**getattr(chosen, part))
+    if "stack" not in _KEPT:
+        _KEPT["stack"] = [make_stack(env) for _ in range(config.rollout.slots)]
+        _KEPT["policy"] = load_policy(str(folder(root, name, stage)), device="cpu")
+    batch = collate([episode])
+    fresh = FreshAttempts(attempts, 0.0, params(config), f"truth/{episode.group}", backend=state_by_state)
+    played = monte_carlo_values(_KEPT["policy"], _KEPT["stack"], [episode], batch, fresh).attempts
+    steps = batch.steps.index_in_episode.tolist()
+    returns = [
+        tuple(
+            sum(step.reward for step in attempt.steps[first:])
+            for attempt in played[place * attempts : (place + 1) * attempts]
+        )
+        for place, first in enumerate(steps)
+    ]
+    return Values(episode.group, episode.member, tuple(returns), tuple(batch.steps.reward.tolist()))
+
+
+def state_by_state(
+    policy: Policy, envs: Sequence[gym.Env[str, str]], attempts: Sequence[Attempt], *args: Any, **kwargs: Any
+) -> list[Episode]:
+    """The attempts from one state together, then those from the next.
+
+    Attempts that begin at once share the width of their first forward pass; where a slot takes the next
+    attempt as soon as it is free, every other slot is padded to the length of its history.
+    """
+    found = list[Episode]()
+    for _, same in groupby(attempts, key=lambda attempt: id(attempt.snapshot)):
+        some = list(same)
+        found += rollout(policy, envs[: len(some)], some, *args, **kwargs)
+    return found
+
+
+_KEPT: dict[str, Any] = {}
+"""Environments and policy of a worker process, which serves one recording only."""
+
+
+def missing(chosen: Sequence[Episode], known: Sequence[Values]) -> Iterator[Episode]:
+    """The episodes without values."""
+    there = {(values.group, values.member) for values in known}
+    return (episode for episode in chosen if (episode.group, episode.member) not in there)
+
+
+def complete(root: Path, name: str, stage: Stage, part: Part, options: argparse.Namespace) -> None:
+    """Add what is missing to the values beside one recording."""
+    place = folder(root, name, stage, part)
+    path, began = place / "values.jsonl", time.perf_counter()
+    path.touch()
+    episodes = list(read_episodes(place / "episodes"))
+    chosen = list(missing(judged(episodes, options.episodes, seed=7), read_values(path)))
+    context = get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, context) as pool, path.open("a", encoding="utf-8") as file:
+        running = [
+            pool.submit(values_of, root, name, stage, part, episode, options.attempts) for episode in chosen
+        ]
+        for number, future in enumerate(running, start=1):
+            print(json.dumps(vars(future.result())), file=file, flush=True)
+            print(f"{place}: {number} of {len(chosen)} episodes", file=sys.stderr)
+    if chosen:
+        seconds = round(time.perf_counter() - began, 1)
+        facts = {"attempts": options.attempts, "episodes": options.episodes, "seconds": seconds}
+        write_json_atomic(place / "values.json", {**facts, **environment_facts()})
+
+
+def main() -> int:
+    """Add the values that are missing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.credit.truth", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the recordings")
+    parser.add_argument("--set", choices=sorted(SETS), nargs="+", default=["small"], help="task sets")
+    parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES, help="stages of training")
+    parser.add_argument("--part", choices=PARTS, nargs="+", default=["test"], help="tuning or test tasks")
+    parser.add_argument("--attempts", type=int, default=32, help="fresh attempts per state")
+    parser.add_argument("--episodes", type=int, default=64, help="episodes, of as many groups")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    options = parser.parse_args()
+    for name in options.set:
+        for stage in options.stage:
+            for part in options.part:
+                complete(options.out, name, stage, part, options)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

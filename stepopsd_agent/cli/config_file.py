@@ -1,0 +1,85 @@
+"""Config files: YAML in which `off` is a word and an empty section stands for its defaults."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from jsonargparse import set_loader
+
+from stepopsd_agent.config import RunConfig
+
+MODE = "stepopsd_settings"
+"""Name under which jsonargparse knows the loader of this file."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's scalars: only true and false are booleans, 1e-6 is a number, and a date is a text."""
+
+
+_CHANGED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "timestamp"))
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag not in _CHANGED]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
+_NUMBER = r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"({_NUMBER})$"), list("-+0123456789."))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings in a file.
+
+    Raises:
+        ValueError: it is not YAML, or holds something else; the message names the file.
+    """
+    try:
+        return _settings(yaml.load(path.read_bytes(), Loader=_Loader))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path} is not a config file: {error}; correct it and try again") from error
+
+
+def use_loader(left_out: Collection[str] = ()) -> None:
+    """Let jsonargparse read files and values in this way, in parsers of mode ``MODE``.
+
+    Args:
+        left_out: fields of the section ``credit`` to pass over in files.
+    """
+
+    def load(text: str, path: str | None = None) -> Any:
+        """The content of a file, or the value of a flag, for which jsonargparse gives no path."""
+        if path is None:
+            words = yaml.safe_load(text)  # `--flag on` may mean true; where a word is asked for it is one
+            return words if isinstance(words, bool) else yaml.load(text, Loader=_Loader)
+        values = _settings(yaml.load(text, Loader=_Loader))
+        if left_out and isinstance(values.get("credit"), Mapping):
+            values["credit"] = {k: v for k, v in values["credit"].items() if k not in left_out}
+        return values
+
+    set_loader(MODE, load, exceptions=(yaml.YAMLError, ValueError))
+
+
+def _settings(content: Any) -> dict[str, Any]:
+    if content is None:  # comments alone
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise ValueError(f"got {content!r:.60}, not settings by name, such as `updates: 10`")
+    values = _without_empty_sections(content, RunConfig)
+    if values.get("credit", values) is None:
+        del values["credit"]
+    return values
+
+
+def _without_empty_sections(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Leave out sections whose settings are all commented out: they are null, and mean the defaults."""
+    hints = get_type_hints(kind)
+    sections = {spec.name: hints[spec.name] for spec in fields(kind) if is_dataclass(hints[spec.name])}
+    kept = {name: value for name, value in values.items() if name not in sections or value is not None}
+    for name, section in sections.items():
+        if isinstance(kept.get(name), Mapping):
+            kept[name] = _without_empty_sections(kept[name], section)
+    return kept

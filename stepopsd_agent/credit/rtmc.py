@@ -1,0 +1,121 @@
+"""RTMC (arXiv 2604.11037): what was done in a place against the place itself, by the returns of the group.
+
+The attempts of a group are merged into a tree of places and of what was done there. With `G` the discounted
+return of an episode from the first time it does a in s:
+
+    G       = r_t + gamma r_(t+1) + gamma^2 r_(t+2) + ...
+    Q(s, a) = mean G                               over the N(s, a) episodes of the group that do a in s
+    N(s)    = sum over a of N(s, a)
+    V(s)    = sum over a of N(s, a) Q(s, a) / N(s)
+    V'(s)   = (N(s) V(s) + prior_count mean R) / (N(s) + prior_count)
+    A       = Q(s, a) - V'(s)
+
+Every step that does a in s gets the same A, in whichever episode and however often. There is no part for
+whole episodes. A place is what its key says, and what was done is told by the place it led to: two commands
+that lead from one place to one other are one action, and what a command says does not count.
+
+`prior_count` says how many episodes of the group's mean return a place begins with. In terms of it,
+
+    A = Q(s, a) - V(s) + prior_count / (N(s) + prior_count) (V(s) - mean R)
+
+so it moves A from a comparison within the place (0) to one with the group (many), and matters where N(s) is
+small: in a place visited once, A is 1/2, 2/3 and 4/5 of `G - mean R` at a `prior_count` of 1, 2 and 4.
+
+Degenerate cases:
+
+- A place visited once has `Q = V`; its step gets a part of `G - mean R`.
+- `mean R` is not discounted, but G is. In a group whose episodes all succeed, steps far from the end so get a
+  credit below zero, and the more so the smaller gamma is; with gamma = 1 they get exactly zero.
+- A group without any reward gets exactly zero.
+
+Departures:
+
+- A group of one gets zero, as in all methods that compare episodes.
+- The paper's states are signatures of what a coding agent has read, changed and run, its actions those of
+  commands. Here both are places.
+- `prior_count` 2 is a choice, that of a port by others (`alexngai/prime-rl-fork`, GitHub). It calls this V'
+  the paper's Eq. 11, and 0.99 its gamma.
+- The paper's optional division by the deviation of A over the group is left out. It does not centre, so it
+  makes A large where all steps of a group have nearly the same.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from stepopsd_agent import ops
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
+from stepopsd_agent.credit.state_graph import KEYS, Key, StateGraph, key_columns, merged_graph
+
+
+@dataclass(frozen=True)
+class RTMC:
+    """The group's mean return after what a step did, minus that of the place it did it in.
+
+    Attributes:
+        gamma: discount per step.
+        prior_count: episodes of the group's mean return that a place's value begins with.
+        key: what makes two places one: the "observation", the simulator's "state", or what the "text" so far
+            tells.
+    """
+
+    gamma: float = 0.99
+    prior_count: float = 2.0
+    key: Key = "observation"
+
+    paper: ClassVar[str] = "Wang et al. 2026, arXiv 2604.11037"
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[Claim]] = frozenset({"alone_zero"})
+
+    def __post_init__(self) -> None:
+        check_range("gamma", self.gamma, 0.0, 1.0)
+        check_range("prior_count", self.prior_count, 0.0)
+        check_choice("key", self.key, KEYS)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The columns of the key."""
+        return key_columns(self.key)
+
+    def __call__(self, batch: Batch) -> Credit:
+        """The advantage of every step."""
+        graph = merged_graph(batch, self.key)
+        returned = batch.episodes.episode_return.detach().double()
+        group, of_step = batch.episodes.group_of_episode, batch.group_of_step
+        groups = int(group.max()) + 1
+        mean = ops.group_mean(returned, group, groups)[of_step]
+        action, place, visits = self._means(batch, graph)
+        share = self.prior_count / (visits + self.prior_count)
+        per_step = action - place + share * (place - mean)
+        per_step = torch.where(ops.group_count(group, groups)[of_step] > 1, per_step, 0)
+        per_step = per_step.to(batch.tokens.old_logprobs.dtype)
+        advantages = ops.spread_steps(per_step, batch.tokens.step_of_token)
+        metrics = {
+            "advantage_abs": float(ops.masked_mean(advantages.abs(), batch.action_mask)),
+            "place_value": float(place.mean()),
+            "visits_per_place": float(visits.mean()),
+            "prior_share": float(share.mean()),
+        }
+        return Credit(advantages, metrics=metrics, may_zero_steps=True)
+
+    def _means(self, batch: Batch, graph: StateGraph) -> tuple[Tensor, Tensor, Tensor]:
+        """[S] Q of what the step did and V of its place, float64, and N of the place."""
+        episode, steps = batch.steps.episode_of_step, batch.num_steps
+        reward = batch.steps.reward.detach().double()
+        to_go = ops.discounted_to_go(reward, episode, batch.num_episodes, self.gamma)
+        edge = ops.joined_ids(graph.before, graph.after)
+        first = _is_first(ops.joined_ids(episode, edge))
+        action = ops.group_mean(to_go[first], edge[first], steps)[edge]
+        place = ops.group_mean(to_go[first], graph.before[first], graph.num_nodes)[graph.before]
+        visits = ops.group_count(graph.before[first], graph.num_nodes)[graph.before]
+        return action, place, visits.double()
+
+
+def _is_first(ids: Tensor) -> Tensor:
+    """[S] bool, True where an id [S] occurs for the first time."""
+    count = torch.arange(len(ids), device=ids.device)
+    first = torch.full_like(ids, len(ids)).scatter_reduce(0, ids, count, "amin")
+    return first[ids] == count

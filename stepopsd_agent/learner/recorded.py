@@ -1,0 +1,47 @@
+"""Columns that the records hold by themselves, among them keys of the world: no model is needed."""
+
+from collections.abc import Collection, Sequence
+
+import torch
+
+from stepopsd_agent.batch import Batch, column_fields
+from stepopsd_agent.learner.inferred_ways import inferred_ways
+from stepopsd_agent.tasks import world_keys
+from stepopsd_wrappers import Episode
+
+TEXT_COLUMNS = frozenset({"text_key", "next_text_key", "ways"})
+
+
+def recorded_columns() -> frozenset[str]:
+    """Names of the columns that the records hold: read off them, or told by their texts."""
+    return TEXT_COLUMNS | {name for name, spec in column_fields().items() if "read" in spec.metadata}
+
+
+def from_texts(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) -> Batch:
+    """The batch with those of `TEXT_COLUMNS` that are needed; arguments as of `fill`."""
+    if {"text_key", "next_text_key"}.intersection(needs):
+        batch = with_text_keys(batch, episodes)
+    if "ways" in needs:
+        batch = batch.with_columns(ways=inferred_ways(episodes).to(batch.tokens.input_ids.device))
+    return batch
+
+
+def with_text_keys(batch: Batch, episodes: Sequence[Episode]) -> Batch:
+    """The batch with `text_key` and `next_text_key`.
+
+    Args:
+        batch: as `collate` makes it of `episodes`.
+        episodes: the records, in the order of the batch.
+
+    Raises:
+        ValueError: an episode's environment is not registered.
+    """
+    if batch.steps.text_key is not None and batch.steps.next_text_key is not None:
+        return batch
+    keys = [world_keys(episode) for episode in episodes]
+    owners = batch.steps.episode_of_step.tolist()
+    places = list(zip(owners, batch.steps.index_in_episode.tolist(), strict=True))
+    before = torch.tensor([keys[episode][index - 1] for episode, index in places])
+    after = torch.tensor([keys[episode][index] for episode, index in places])
+    device = batch.steps.index_in_episode.device
+    return batch.with_columns(text_key=before.to(device), next_text_key=after.to(device))

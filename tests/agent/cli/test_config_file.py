@@ -1,0 +1,155 @@
+"""Config files as people write them: empty sections, words that YAML 1.1 takes for truth values, ~."""
+
+from pathlib import Path
+
+import pytest
+
+from stepopsd_agent.cli.common import config_of
+from stepopsd_agent.cli.main import main, parse
+from stepopsd_agent.config import RunConfig, config_from_dict
+from stepopsd_envs.disk_cache import cache_folder
+from stepopsd_envs.search_qa.corpus import read_corpus
+from stepopsd_envs.search_qa.sources import load_questions
+from stepopsd_wrappers import EpisodeWriter, read_episodes
+from tests.helpers.retrieval import write_corpus
+from tests.helpers.search_qa import write_rows
+from tests.helpers.text_env import make_episode
+
+
+def read(tmp_path: Path, text: str, *flags: str) -> RunConfig:
+    """The settings that a file of this content gives to ``train``."""
+    (tmp_path / "c.yaml").write_text(text)
+    return config_of(parse(["train", "--config", str(tmp_path / "c.yaml"), *flags])["train"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# updates: 3\n",
+        "---\n# updates: 3\n",
+        *(
+            f"{name}:\n  # all of it is commented out\n"
+            for name in ("env", "eval", "credit", "learner", "alarms")
+        ),
+        "learner:\n  lora:\n    # rank: 8\n",
+        "alarms:\n  gap:\n  kl:\n",
+        "model:\nrollout:\nhindsight:\nschedule:\ncritic:\nwarmstart:\n",
+    ],
+)
+def test_config_without_settings_is_the_defaults(tmp_path: Path, text: str) -> None:
+    """Comments alone, and sections and inner sections without a key."""
+    assert read(tmp_path, text) == read(tmp_path, "seed: 0\n")
+
+
+def test_config_null_is_kept_where_it_is_a_value(tmp_path: Path) -> None:
+    """Only sections are empty by null; and a library's dictionary is read the same way."""
+    assert read(tmp_path, "model:\n  system: null\n").model.system is None
+    assert config_from_dict({"env": None, "learner": {"lora": None}, "seed": 3}) == RunConfig(seed=3)
+
+
+@pytest.mark.parametrize("word", ["off", "Off", "OFF", '"off"'])
+def test_config_words_stay_words(tmp_path: Path, word: str) -> None:
+    """``off`` is no truth value where a word is asked for, in files and flags."""
+    text = f"model:\n  chat: {word}\nalarms:\n  gap:\n    at: 3\n    do: {word}\n"
+    if word in ("off", '"off"'):
+        config = read(tmp_path, text)
+        assert (config.model.chat, config.alarms.gap.do) == ("off", "off")
+    else:
+        with pytest.raises(SystemExit):
+            read(tmp_path, text)
+    assert read(tmp_path, "", "--model.chat=on", "--alarms.gap.do=off").model.chat == "on"
+    assert read(tmp_path, "rollout:\n  stop: [no, yes, on]\n").rollout.stop == ["no", "yes", "on"]
+
+
+@pytest.mark.parametrize("word", ["true", "True", "yes", "on"])
+def test_config_truth_values_are_read_as_ever(tmp_path: Path, word: str) -> None:
+    """Where a setting is one."""
+    assert read(tmp_path, f"model:\n  enable_thinking: {word}\n").model.enable_thinking
+    assert read(tmp_path, "", f"--model.enable_thinking={word}").model.enable_thinking
+    assert not read(tmp_path, "model:\n  enable_thinking: no\n").model.enable_thinking
+
+
+def test_config_numbers_are_read_as_ever(tmp_path: Path) -> None:
+    """With and without a point."""
+    config = read(tmp_path, "learner:\n  lr: 1e-5\n  kl_coef: .5\nupdates: 1_000\n")
+    assert (config.learner.lr, config.learner.kl_coef, config.updates) == (1e-5, 0.5, 1000)
+
+
+@pytest.mark.parametrize("text", ["- a\n", "updates\n", "3\n", "{1: 2}\n", "a: [\n"])
+def test_config_of_another_kind_is_named(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line with the file."""
+    with pytest.raises(SystemExit):
+        read(tmp_path, text)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"{tmp_path / 'c.yaml'} is not a config file" in error
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder, and another folder to be in."""
+    for name in ("home", "here"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "home"
+
+
+def test_home_is_understood_everywhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing makes a folder named ~."""
+    with EpisodeWriter("~/episodes") as writer:
+        writer.append(make_episode(0))
+    assert len(list(read_episodes("~/episodes"))) == 1 == len(list(read_episodes(home / "episodes")))
+    write_corpus(home / "c.jsonl")
+    write_rows(home / "q.jsonl")
+    assert list(read_corpus("~/c.jsonl")) == list(read_corpus(home / "c.jsonl"))
+    assert len(load_questions("~/q.jsonl", "small", "test").task_ids) == 3
+    monkeypatch.setenv("STEPOPSD_CACHE", "~/cache")
+    assert cache_folder() == home / "cache"
+    assert main(["index", "~/c.jsonl", "--out=~/index"]) == 0
+    assert (home / "index" / "manifest.json").is_file()
+    assert main(["record", "--out=~/played", "--env.tier=tiny", "--agent=random", "--episodes=1"]) == 0
+    assert main(["replay", "~/played"]) == 0
+    assert list(Path().iterdir()) == []
+
+
+def test_resume_understands_home(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder that it looked for is named whole."""
+    with pytest.raises(SystemExit):
+        parse(["train", "--resume=~/run"])
+    assert f"{home / 'run'} is not a run folder" in capsys.readouterr().err
+
+
+PAPER = "credit:\n  method: step_opsd\n  lambda_mix: 0.3\n  std: false\n"
+
+
+def test_config_of_one_method_serves_another_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own fields are left out with a notice, those that both have are kept."""
+    (tmp_path / "c.yaml").write_text(PAPER)
+    settings = parse(["train", "--config", str(tmp_path / "c.yaml"), "--credit.method", "grpo"])["train"]
+    assert settings.credit.std is False and "lambda_mix" not in settings.credit
+    notice = "stepopsd: notice: grpo has no credit.lambda_mix, which the config file sets for step_opsd"
+    assert notice in capsys.readouterr().err
+    same = parse(["train", "--config", str(tmp_path / "c.yaml"), "--credit.method=step_opsd"])["train"]
+    assert same.credit.lambda_mix == 0.3 and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        (PAPER.replace("step_opsd", "grpo"), []),
+        (PAPER.replace("lambda_mix", "lamda_mix"), ["--credit.method=grpo"]),
+        (PAPER, ["--credit.method=grpo", "--credit.lambda_mix=1"]),
+    ],
+)
+def test_config_fields_of_no_method_are_refused(
+    tmp_path: Path, text: str, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a file that names the method itself, misspelt, or as a flag."""
+    with pytest.raises(SystemExit):
+        read(tmp_path, text, *flags)
+    assert "da_mix" in capsys.readouterr().err

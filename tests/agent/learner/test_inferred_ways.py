@@ -1,0 +1,96 @@
+"""Ways that nobody walked, from the effects of commands elsewhere."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+from stepopsd_agent.learner import inferred_ways as module
+from stepopsd_agent.rollout import play_agent
+from stepopsd_agent.tasks import World, worlds_of
+from stepopsd_agent.tasks.agents import RandomAgent
+from stepopsd_wrappers import make_text_env
+
+
+def attempts(monkeypatch: pytest.MonkeyPatch, *told: list[tuple[str, set[str]]]) -> list[Any]:
+    """Episodes of (command, world after it) that begin in the empty world."""
+    worlds: dict[int, list[World]] = {}
+
+    def episode(number: int, rows: list[tuple[str, set[str]]]) -> Any:
+        worlds[number] = [frozenset(), *(frozenset(facts) for _, facts in rows)]
+        steps = [SimpleNamespace(action=name) for name in ("", *(name for name, _ in rows))]
+        return SimpleNamespace(number=number, steps=steps)
+
+    monkeypatch.setattr(module, "worlds_of", lambda one: worlds[one.number])
+    return [episode(number, rows) for number, rows in enumerate(told)]
+
+
+def ways(episodes: list[Any]) -> set[tuple[World, World, int]]:
+    """Those of one group."""
+    return set(module.ways_of_group(episodes))
+
+
+def test_a_command_accepted_in_several_places_leads_from_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To C from the start and from A; then from B as well, though nobody went from B to C."""
+    episodes = attempts(
+        monkeypatch,
+        [("to c", {"at: c"})],
+        [("to a", {"at: a"}), ("to c", {"at: c"})],
+        [("to b", {"at: b"})],
+    )
+    assert (frozenset({"at: b"}), frozenset({"at: c"}), 1) in ways(episodes)
+
+
+def test_a_command_asks_for_what_held_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cup was taken at A, twice and in different worlds: it cannot be taken at B."""
+    episodes = attempts(
+        monkeypatch,
+        [("to a", {"at: a"}), ("take", {"at: a", "holding: cup"}), ("to b", {"at: b", "holding: cup"})],
+        [("open", {"door: open"}), ("to a", {"at: a", "door: open"})],
+        [
+            ("open", {"door: open"}),
+            ("to a", {"at: a", "door: open"}),
+            ("take", {"at: a", "holding: cup", "door: open"}),
+        ],
+        [("to b", {"at: b"})],
+    )
+    found = ways(episodes)
+    assert (frozenset({"at: b"}), frozenset({"at: b", "holding: cup"}), 1) not in found
+    # With the cup in hand one can go to b; also from the start, where a world without it was visited.
+    assert (frozenset({"at: b"}), frozenset({"at: a"}), 1) in found
+
+
+def test_nothing_is_learned_from_a_command_whose_effect_varies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A door that leads here and there."""
+    episodes = attempts(
+        monkeypatch, [("go", {"at: a"}), ("go", {"at: b"})], [("to c", {"at: c"}), ("go", {"at: a"})]
+    )
+    assert not [way for way in ways(episodes) if way[2] == 1 and way[1] == frozenset({"at: b"})]
+
+
+def test_a_world_with_more_done_is_at_least_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In no steps, and not the other way round."""
+    episodes = attempts(monkeypatch, [("a", {"x: 1"}), ("b", {"x: 1", "y: 2"})])
+    more, less = frozenset({"x: 1", "y: 2"}), frozenset({"x: 1"})
+    assert (more, less, 0) in ways(episodes) and (less, more, 0) not in ways(episodes)
+
+
+def test_ways_of_real_games_are_no_shorter_than_the_truth() -> None:
+    """A step brings the goal nearer by one at most, and a world taken for as good is mostly near."""
+    made = gym.make("stepopsd/ALFWorld-v0", tier="tiny", admissible=True, oracle=True, step_limit=40)
+    env = make_text_env(made, format="plain")
+    episodes = play_agent(RandomAgent(), env, ["generated/tiny/train/0"] * 8, 0)
+    far = {
+        world: step.info["optimal_distance"]
+        for episode in episodes
+        for world, step in zip(worlds_of(episode), episode.steps, strict=True)
+    }
+    walked = {pair for episode in episodes for pair in pairwise(worlds_of(episode))}
+    found = list(module.ways_of_group(episodes))
+    ways_of_one = [far[before] > far[after] + 1 for before, after, steps in found if steps == 1]
+    as_good = [far[before] > far[after] + 1 for before, after, steps in found if steps == 0]
+    assert len([way for way in found if way[2] == 1 and way[:2] not in walked]) > 20
+    assert sum(ways_of_one) < 0.03 * len(ways_of_one)
+    assert sum(as_good) < 0.2 * len(as_good)

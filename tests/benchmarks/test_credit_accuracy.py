@@ -1,0 +1,81 @@
+"""The commands of the credit benchmark, end to end and short."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.credit import accuracy, record, truth
+from benchmarks.credit.entries import SKIPPED, entries
+from benchmarks.credit.sets import STAGES
+from benchmarks.credit.truth import read_values
+from benchmarks.report.credit import accuracy as page
+from stepopsd_agent import credit
+
+METHOD = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stepopsd_agent import credit, ops
+from stepopsd_agent.credit import Credit
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A step that was accepted is worth one."""
+
+    paper: ClassVar[str] = "none"
+    needs: ClassVar[frozenset[str]] = frozenset()
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[str]] = frozenset()
+
+    def __call__(self, batch):
+        worth = batch.steps.valid.to(batch.tokens.old_logprobs.dtype)
+        return Credit(ops.spread_steps(worth, batch.tokens.step_of_token), may_zero_steps=True)
+
+
+credit.register("accepted_steps", "someones_benchmarked:Accepted")
+'''
+
+
+def call(monkeypatch: pytest.MonkeyPatch, module: object, *arguments: str) -> int:
+    """A command with these arguments."""
+    monkeypatch.setattr("sys.argv", ["command", *arguments])
+    return int(module.main())  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+@pytest.mark.samples
+def test_a_recording_is_judged_from_beginning_to_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Policies, groups, values, the figures of all methods, of one from outside, and the page."""
+    out, result = tmp_path / "recordings", tmp_path / "accuracy.json"
+    assert call(monkeypatch, record, "--out", str(out), "--short") == 0
+    small = ("--out", str(out), "--stage", "end")
+    assert call(monkeypatch, truth, *small, "--attempts", "2", "--episodes", "1", "--jobs", "1") == 0
+    for place in (out / "small").glob("*/test/values.jsonl"):
+        assert all(len(returns) == 2 for values in read_values(place) for returns in values.returns)
+    picture = tmp_path / "accuracy.png"
+    assert call(monkeypatch, accuracy, *small, "--json", str(result), "--picture", str(picture)) == 0
+    capsys.readouterr()
+    found = json.loads(result.read_text())["sets"]["small"]["end"]
+    assert {entry.name for entry in entries()} == set(found["methods"])
+    assert found["controls"]["the same everywhere"]["auc_unmixed"]["value"] == 0.5
+    assert found["controls"]["truth (optimal distance)"]["auc_unmixed"]["value"] == 1.0
+    assert picture.stat().st_size > 10_000 and "| *control: truth (optimal distance)* |" in "\n".join(
+        page(json.loads(result.read_text()))
+    )
+    (tmp_path / "someones_benchmarked.py").write_text(METHOD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert call(monkeypatch, accuracy, *small, "--method", "someones_benchmarked:accepted_steps") == 0
+    line = next(one for one in capsys.readouterr().out.splitlines() if "accepted_steps" in one)
+    assert f"{found['controls']['step accepted']['auc_unmixed']['value']:.3f} [" in line
+
+
+def test_every_registered_method_has_a_row_or_a_reason() -> None:
+    """And those with keys have one for each key."""
+    named = {entry.method for entry in entries()}
+    assert named | set(SKIPPED) == set(credit.names())
+    assert sum(entry.method == "graph_gpo" for entry in entries()) == 3
+    assert len(STAGES) == 3

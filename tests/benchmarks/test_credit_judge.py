@@ -1,0 +1,125 @@
+"""The measures of the credit benchmark: what they must say of credit that is known to be right or empty."""
+
+import numpy as np
+import pytest
+
+from benchmarks.credit.accuracy import Judged, ceiling, measures
+from benchmarks.credit.judge import Array, auc, correlation, ranked_pairs, share
+from benchmarks.credit.truth import Values, progress
+from stepopsd_wrappers import Episode, Step
+
+
+def random_truth(seed: int, episodes: int = 400) -> Judged:
+    """Steps that bring the goal nearer, leave it or push it away, in groups of eight."""
+    rng = np.random.default_rng(seed)
+    steps = [rng.choice([-1.0, 0.0, 1.0], size=rng.integers(4, 20)) for _ in range(episodes)]
+    values = [
+        Values(n // 8, n % 8, tuple((float(v),) * 4 for v in -np.cumsum(own) / 9), tuple([0.0] * len(own)))
+        for n, own in enumerate(steps)
+    ]
+    won = [bool(rng.integers(2)) for _ in range(episodes)]
+    return Judged([n // 8 for n in range(episodes)], steps, won, [True] * episodes, list(values))
+
+
+def test_pairs_are_counted_as_by_hand() -> None:
+    """Credit 3, 1, 1, 0 with the first and third positive: 3 beats both others, 1 ties and beats."""
+    credit, positive = np.array([3.0, 1.0, 1.0, 0.0]), np.array([True, False, True, False])
+    # (3>1) + (3>0) + (1=1)/2 + (1>0) = 3.5 of 4
+    assert ranked_pairs(credit, positive) == (3.5, 4)
+
+
+def test_a_rounding_error_is_a_tie() -> None:
+    """One part in ten million ranks nothing."""
+    credit = np.array([1.0, 1.0 + 1e-7, -1.0])
+    assert ranked_pairs(credit, np.array([True, False, False])) == (1.5, 2)
+
+
+def test_the_same_credit_everywhere_is_exactly_chance() -> None:
+    """Whatever the amount, and it explains nothing."""
+    truth = random_truth(0)
+    for amount in (0.0, -0.7, 3.0):
+        figures = measures([np.full(len(steps), amount) for steps in truth.progress], truth)
+        assert figures["auc_failed"].value == figures["auc_won"].value == 0.5
+        assert figures["r"].value == pytest.approx(0.0, abs=1e-12)
+        assert (figures["auc_failed"].low, figures["auc_failed"].high) == (0.5, 0.5)
+
+
+def test_the_truth_is_ranked_perfectly_and_never_has_the_wrong_sign() -> None:
+    """AUC 1, no forward step pushed down, no harmful one pushed up."""
+    truth = random_truth(1)
+    figures = measures(truth.progress, truth)
+    assert figures["auc_failed"].value == figures["auc_won"].value == 1.0
+    assert figures["pushed_down"].value == figures["pushed_up"].value == 0.0
+
+
+def test_the_truth_in_a_random_order_is_chance_within_its_interval() -> None:
+    """A control that would show pairs counted between episodes, or an interval that is too narrow."""
+    truth, rng = random_truth(2), np.random.default_rng(5)
+    inside = []
+    for _ in range(20):
+        figures = measures([rng.permutation(steps) for steps in truth.progress], truth)
+        inside += [figures[name].low <= 0.5 <= figures[name].high for name in ("auc_failed", "auc_won")]
+    assert np.mean(inside) > 0.8  # 0.95 is expected of the 40
+
+
+def test_the_scale_of_an_episode_does_not_matter_to_its_ranks() -> None:
+    """AUC compares inside an episode."""
+    truth, rng = random_truth(3), np.random.default_rng(1)
+    noisy = [steps + rng.normal(size=len(steps)) for steps in truth.progress]
+    scaled = [credit * rng.uniform(0.1, 10) + rng.normal() for credit in noisy]
+    one, other = measures(noisy, truth), measures(scaled, truth)
+    assert one["auc_failed"].value == pytest.approx(other["auc_failed"].value)
+
+
+def test_the_correlation_is_within_episodes() -> None:
+    """Two episodes, each perfectly ordered, with levels that would hide it."""
+    credits = [np.array([10.0, 11.0]), np.array([-5.0, -4.0])]
+    truths = [np.array([0.0, 1.0]), np.array([7.0, 8.0])]
+    assert correlation(credits, truths, [0, 1]).value == pytest.approx(1.0)
+    assert correlation([-c for c in credits], truths, [0, 1]).value == pytest.approx(-1.0)
+
+
+def test_intervals_come_from_tasks_and_not_from_episodes() -> None:
+    """A hundred copies of the same task are worth one task."""
+    right: Array = np.array([1.0, 0.0])
+    wrong: Array = np.array([0.0, 1.0])
+    positive = np.array([True, False])
+    many = auc([right] * 100 + [wrong] * 100, [positive] * 200, [0] * 100 + [1] * 100)
+    assert (many.low, many.high) == (0.0, 1.0)
+    apart = auc([right] * 100 + [wrong] * 100, [positive] * 200, list(range(200)))
+    assert 0.4 < apart.low < 0.5 < apart.high < 0.6
+
+
+def test_shares_are_of_all_steps() -> None:
+    """3 of 4 and 0 of 4."""
+    assert share([3, 0], [4, 4], [0, 1]).value == pytest.approx(3 / 8)
+
+
+def test_the_ceiling_is_one_without_noise_and_none_without_signal() -> None:
+    """Halves of the attempts agree fully, or by chance alone."""
+    truth = random_truth(4)
+    assert ceiling(truth.values).value == pytest.approx(1.0)
+    rng = np.random.default_rng(0)
+    noise = [
+        Values(n, 0, tuple(tuple(rng.normal(size=8).tolist()) for _ in range(9)), (0.0,) * 9)
+        for n in range(200)
+    ]
+    assert abs(ceiling(noise).value) < 0.1
+
+
+def test_advantages_are_reward_and_value_after_less_value_before() -> None:
+    """V = .25, .5 and a win at the end: .25 and .5."""
+    values = Values(0, 0, ((0.0, 0.0, 1.0, 0.0), (0.0, 1.0, 1.0, 0.0)), (0.0, 1.0))
+    assert values.advantages().tolist() == [0.25, 0.5]
+
+
+def recorded(distances: list[int]) -> Episode:
+    """A record that tells these distances."""
+    steps = [Step("", "", "", 0.0, False, False, {"optimal_distance": value}) for value in distances]
+    return Episode("", 0, 0, 0, "task", 0, {}, "", tuple(steps))
+
+
+def test_progress_counts_commands_and_a_lost_game_as_the_whole_way() -> None:
+    """4 to 3, wasted, away by one, then unreachable; nothing counts behind that. -1 is not told."""
+    assert progress(recorded([4, 3, 3, 4, -2, -2])) == [1.0, 0.0, -1.0, -5.0, 0.0]
+    assert progress(recorded([-1, -1])) is None

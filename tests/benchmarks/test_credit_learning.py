@@ -1,0 +1,58 @@
+"""Learning curves of credit methods: their figures, and the command, short."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.credit import learning, record
+from benchmarks.credit.learning import area, reached
+from benchmarks.credit.matched import Matched
+from stepopsd_agent import credit, ops
+from tests.helpers.builders import build, random_attempts
+
+
+def test_the_area_is_the_mean_height_of_the_curve() -> None:
+    """0.2 at 0, 0.6 at 10, 0.8 at 30: (10 * 0.4 + 20 * 0.7) / 30."""
+    assert area([(0, 0.2), (10, 0.6), (30, 0.8)]) == pytest.approx(18 / 30)
+
+
+def test_the_first_update_that_reaches_a_success_is_noted() -> None:
+    """Or none."""
+    points = [(0, 0.2), (10, 0.6), (30, 0.8)]
+    assert reached(points, 0.6) == 10 and reached(points, 0.9) is None
+
+
+@pytest.mark.parametrize("inner", ["path_gain", "step_opsd step_norm=none", "gigpo", "dr_grpo"])
+def test_matched_advantages_have_the_size_of_grpos(inner: str) -> None:
+    """And the signs and ranks of the other method's."""
+    batch = build(random_attempts(3, groups=3, size=4))
+    found, base = Matched(inner)(batch), credit.make("grpo")(batch)
+    name, *settings = inner.split()
+    own = credit.make(name, **dict(setting.split("=") for setting in settings))(batch).advantages
+    sizes = [ops.masked_mean(one.advantages.abs(), batch.action_mask) for one in (found, base)]
+    assert float(sizes[0]) == pytest.approx(float(sizes[1]), rel=1e-5)
+    assert bool((found.advantages.sign() == own.sign()).all())
+
+
+@pytest.mark.slow
+@pytest.mark.samples
+def test_curves_of_two_methods_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two seeds each; a second call finds everything done."""
+    pytest.importorskip("rliable")
+    recordings, runs, result = tmp_path / "recordings", tmp_path / "runs", tmp_path / "learning.json"
+    monkeypatch.setattr("sys.argv", ["record", "--out", str(recordings), "--short"])
+    assert record.main() == 0
+    sizes = ["--seeds", "2", "--updates", "2", "--every", "1", "--tasks", "4"]
+    folders = ["--recordings", str(recordings), "--out", str(runs), "--set", "small"]
+    chosen = ["--method", "grpo", "path_gain idle_cost=0.5", "--json", str(result), "--match_norms"]
+    for _ in range(2):
+        monkeypatch.setattr("sys.argv", ["learning", *folders, *sizes, *chosen])
+        assert learning.main() == 0
+    found = json.loads(result.read_text())
+    assert found["rows"]["grpo"]["updates"] == [0, 1, 2]
+    assert len(found["rows"]["path_gain idle_cost=0.5"]["curves"]) == 2
+    assert 0 <= found["compared"]["path_gain idle_cost=0.5"]["better_than_grpo"] <= 1
+    assert capsys.readouterr().err.count("done") == 4
