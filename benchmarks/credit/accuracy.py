@@ -18,125 +18,35 @@ Intervals (95 %) are from a bootstrap over tasks. ``--short`` judges 8 groups.
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.credit.entries import CONTROLS, Entry, control_credit, entries, step_credit
-from benchmarks.credit.judge import Array, Measure, auc, correlation, mean, share
 from benchmarks.credit.picture import draw
 from benchmarks.credit.recording import Cost, Recording, load_recording
 from benchmarks.credit.sets import PARTS, SETS, STAGES, folder
-from benchmarks.credit.truth import Values, progress, read_values
 from benchmarks.output import write_result
-from stepopsd_agent.batch import Batch
-from stepopsd_wrappers import Episode
+from stepopsd_agent.accuracy import (
+    CONTROLS,
+    Array,
+    Entry,
+    Judged,
+    Measure,
+    ceiling,
+    control_credit,
+    entries,
+    figures,
+    judged,
+    read_values,
+    split,
+    step_credit,
+)
 
 COMMAND = "python -m benchmarks.credit.accuracy --out DIR"
 MEASURES = ("auc_failed", "auc_won", "auc_unmixed", "r", "pushed_down", "pushed_up", "decisive")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The episodes of a recording as the measures need them; all lists are one entry an episode.
-
-    Attributes:
-        tasks: group of each, the unit of the bootstrap.
-        progress: of each step, in commands.
-        won: whether it was.
-        mixed: whether its group has won and lost episodes.
-        values: its Monte-Carlo values, if it has some.
-    """
-
-    tasks: list[int]
-    progress: list[Array]
-    won: list[bool]
-    mixed: list[bool]
-    values: list[Values | None]
-
-
-def judged(episodes: Sequence[Episode], values: Sequence[Values]) -> Judged:
-    """The truth about episodes.
-
-    Raises:
-        ValueError: the records do not tell how far the goal is.
-    """
-    told = [progress(episode) for episode in episodes]
-    if None in told:
-        raise ValueError("the records tell no distance to the goal; record with env.oracle=true")
-    outcomes: dict[int, set[bool]] = {}
-    for episode in episodes:
-        outcomes.setdefault(episode.group, set()).add(episode.success)
-    by_name = {(one.group, one.member): one for one in values}
-    return Judged(
-        [episode.group for episode in episodes],
-        [np.array(steps) for steps in told],
-        [episode.success for episode in episodes],
-        [len(outcomes[episode.group]) == 2 for episode in episodes],
-        [by_name.get((episode.group, episode.member)) for episode in episodes],
-    )
-
-
-def measures(credits: Sequence[Array], truth: Judged) -> dict[str, Measure]:
-    """All figures of one method.
-
-    Args:
-        credits: per episode the credit of its steps.
-        truth: of the same episodes.
-    """
-    forward = [steps > 0 for steps in truth.progress]
-    harmful = [steps < 0 for steps in truth.progress]
-
-    def chosen(condition: Callable[[int], bool]) -> list[int]:
-        return [number for number in range(len(credits)) if condition(number)]
-
-    def ranked(numbers: list[int]) -> Measure:
-        return auc(
-            [credits[n] for n in numbers], [forward[n] for n in numbers], [truth.tasks[n] for n in numbers]
-        )
-
-    everything, valued = chosen(lambda n: True), chosen(lambda n: truth.values[n] is not None)
-    advantages = [one.advantages() for n in valued if (one := truth.values[n]) is not None]
-    down = [int((credits[n][forward[n]] < 0).sum()) for n in everything]
-    up = [int((credits[n][harmful[n]] > 0).sum()) for n in everything]
-    return {
-        "auc_failed": ranked(chosen(lambda n: truth.mixed[n] and not truth.won[n])),
-        "auc_won": ranked(chosen(lambda n: truth.mixed[n] and truth.won[n])),
-        "auc_unmixed": ranked(chosen(lambda n: not truth.mixed[n])),
-        "r": correlation([credits[n] for n in valued], advantages, [truth.tasks[n] for n in valued]),
-        "pushed_down": share(down, [int(steps.sum()) for steps in forward], truth.tasks),
-        "pushed_up": share(up, [int(steps.sum()) for steps in harmful], truth.tasks),
-        "decisive": mean(
-            [_share_on(credits[n], truth_a) for n, truth_a in zip(valued, advantages, strict=True)],
-            [truth.tasks[n] for n in valued],
-        ),
-    }
-
-
-def _share_on(credit: Array, advantages: Array) -> float:
-    """Share of the absolute credit that lies on the step with the largest absolute advantage."""
-    total = np.abs(credit).sum()
-    return float(np.abs(credit[np.abs(advantages).argmax()]) / total) if total > 0 else 0.0
-
-
-def ceiling(values: Sequence[Values | None]) -> Measure:
-    """Correlation of the advantages from one half of the attempts with those from the other."""
-    there = [one for one in values if one is not None]
-    halves = [[one.advantages(slice(start, None, 2)) for one in there] for start in (0, 1)]
-    return correlation(halves[0], halves[1], [one.group for one in there])
-
-
-def split(batches: Sequence[Batch], per_step: Sequence[Array]) -> list[Array]:
-    """The credit of every episode, from that of all steps of each batch."""
-    found = []
-    for batch, values in zip(batches, per_step, strict=True):
-        counts = torch.bincount(batch.steps.episode_of_step, minlength=batch.num_episodes).tolist()
-        found += np.split(values, np.cumsum(counts)[:-1])
-    return found
 
 
 def judge(recording: Recording, entry: Entry, truth: Judged) -> dict[str, Any]:
@@ -154,8 +64,8 @@ def judge(recording: Recording, entry: Entry, truth: Judged) -> dict[str, Any]:
 
 def row(credits: Sequence[Array], truth: Judged, cost: Cost) -> dict[str, Any]:
     """Figures and cost, as JSON."""
-    figures = {name: vars(measure) for name, measure in measures(credits, truth).items()}
-    return {**figures, "tokens": cost.tokens, "cpu_s": round(cost.seconds, 2)}
+    found = {name: vars(measure) for name, measure in figures(credits, truth).items()}
+    return {**found, "tokens": cost.tokens, "cpu_s": round(cost.seconds, 2)}
 
 
 def controls(recording: Recording, truth: Judged) -> dict[str, dict[str, Any]]:
@@ -206,8 +116,8 @@ def table(found: dict[str, Any]) -> str:
     lines = [f"{'':34}" + "".join(f"{name:>22}" for name in MEASURES[:4]) + f"{'tokens':>10}{'cpu s':>8}"]
     for name in order:
         marked = f"[{name}]" if name in found["controls"] else name
-        figures = "".join(f"{Measure(**rows[name][key])!s:>22}" for key in MEASURES[:4])
-        lines.append(f"{marked:34}{figures}{rows[name]['tokens']:>10}{rows[name]['cpu_s']:>8}")
+        cells = "".join(f"{Measure(**rows[name][key])!s:>22}" for key in MEASURES[:4])
+        lines.append(f"{marked:34}{cells}{rows[name]['tokens']:>10}{rows[name]['cpu_s']:>8}")
     return "\n".join(lines)
 
 

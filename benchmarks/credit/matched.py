@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from benchmarks.credit.entries import entries
 from stepopsd_agent import credit, ops
+from stepopsd_agent.accuracy import entries
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit import Claim, Credit, CreditMethod
 

@@ -15,8 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ import torch
 
 from benchmarks.credit.record import params
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder
+from stepopsd_agent.accuracy import Values, read_values
 from stepopsd_agent.batch import collate
 from stepopsd_agent.learner import FreshAttempts, monte_carlo_values
 from stepopsd_agent.models import Policy, load_policy
@@ -36,64 +36,8 @@ from stepopsd_agent.run.files import write_json_atomic
 from stepopsd_agent.tasks import make_stack
 from stepopsd_wrappers import Episode, read_episodes
 
-UNREACHABLE = -2
 
-
-def progress(episode: Episode) -> list[float] | None:
-    """By how much each step brought the goal nearer; None where the records do not tell.
-
-    A step that makes the goal unreachable loses the distance at the start and one more; after it all get 0.
-    """
-    told = [step.info.get("optimal_distance", -1) for step in episode.steps]
-    if -1 not in told:
-        beyond = max(told[0], 0) + 1
-        return [
-            0.0 if before == UNREACHABLE else float(-beyond if after == UNREACHABLE else before - after)
-            for before, after in pairwise(told)
-        ]
-    seen = [float(step.info.get("gold_seen", -1.0)) for step in episode.steps]
-    return None if -1.0 in seen else [after - before for before, after in pairwise(seen)]
-
-
-@dataclass(frozen=True)
-class Values:
-    """Returns of fresh attempts from before every step of one episode.
-
-    Attributes:
-        group: of the episode.
-        member: of the episode.
-        returns: [steps][attempts] sum of rewards from the step on.
-        rewards: [steps] reward of each step itself.
-    """
-
-    group: int
-    member: int
-    returns: tuple[tuple[float, ...], ...]
-    rewards: tuple[float, ...]
-
-    def advantages(self, attempts: slice = slice(None)) -> np.ndarray:
-        """[steps] reward and value after each step less the value before it, from these attempts alone."""
-        values = np.array([np.mean(returns[attempts]) for returns in self.returns])
-        after = np.append(values[1:], 0.0)
-        return np.asarray(np.array(self.rewards) + after - values)
-
-
-def read_values(path: Path) -> list[Values]:
-    """The values beside a recording."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
-    return [
-        Values(
-            record["group"],
-            record["member"],
-            tuple(tuple(returns) for returns in record["returns"]),
-            tuple(record["rewards"]),
-        )
-        for record in records
-    ]
-
-
-def judged(episodes: Sequence[Episode], count: int, seed: int) -> list[Episode]:
+def chosen_episodes(episodes: Sequence[Episode], count: int, seed: int) -> list[Episode]:
     """One episode of each of `count` mixed groups, lost and won ones in turn where a group has both."""
     rng, by_group = np.random.default_rng(seed), dict[int, list[Episode]]()
     for episode in episodes:
@@ -160,7 +104,7 @@ def complete(root: Path, name: str, stage: Stage, part: Part, options: argparse.
     path, began = place / "values.jsonl", time.perf_counter()
     path.touch()
     episodes = list(read_episodes(place / "episodes"))
-    chosen = list(missing(judged(episodes, options.episodes, seed=7), read_values(path)))
+    chosen = list(missing(chosen_episodes(episodes, options.episodes, seed=7), read_values(path)))
     context = get_context("spawn")
     with ProcessPoolExecutor(options.jobs, context) as pool, path.open("a", encoding="utf-8") as file:
         running = [

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.credit import accuracy, record, truth
-from benchmarks.credit.entries import SKIPPED, entries
 from benchmarks.credit.sets import STAGES
-from benchmarks.credit.truth import read_values
 from benchmarks.report.credit import accuracy as page
 from stepopsd_agent import credit
+from stepopsd_agent.accuracy import SKIPPED, entries, read_values
 
 METHOD = '''
 from dataclasses import dataclass

@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.credit import learning, record
 from benchmarks.credit.learning import area, reached
-from benchmarks.credit.matched import Matched
 from stepopsd_agent import credit, ops
+from stepopsd_agent.credit import registry
 from tests.helpers.builders import build, random_attempts
 
 
@@ -24,8 +24,11 @@ def test_the_first_update_that_reaches_a_success_is_noted() -> None:
 
 
 @pytest.mark.parametrize("inner", ["path_gain", "step_opsd step_norm=none", "gigpo", "dr_grpo"])
-def test_matched_advantages_have_the_size_of_grpos(inner: str) -> None:
+def test_matched_advantages_have_the_size_of_grpos(inner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the signs and ranks of the other method's."""
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))  # importing the file registers it
+    from benchmarks.credit.matched import Matched
+
     batch = build(random_attempts(3, groups=3, size=4))
     found, base = Matched(inner)(batch), credit.make("grpo")(batch)
     name, *settings = inner.split()

@@ -16,7 +16,7 @@ FLOORS = (
     ("config", "ops"),
     ("tasks", "models", "batch"),
     ("rollout", "hindsight", "credit"),
-    ("learner",),
+    ("learner", "accuracy"),
     ("run",),
     ("cli",),
 )

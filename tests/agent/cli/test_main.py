@@ -163,8 +163,8 @@ def test_cli_names_what_is_wrong(
         ("learning_rate: 1", "learning_rate"),
         ("credit: {method: grpo, lambda_mix: 1}", "lambda_mix"),
         ("credit: {method: [1]}", "credit.method"),
-        ("env: {tier: [", "config.yaml is not YAML"),
-        ("\x00", "config.yaml is not YAML"),
+        ("env: {tier: [", "config.yaml is not a config"),
+        ("\x00", "config.yaml is not a config"),
         ("just text", "config"),
     ],
 )

@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 
-from benchmarks.credit.accuracy import Judged, ceiling, measures
-from benchmarks.credit.judge import Array, auc, correlation, ranked_pairs, share
-from benchmarks.credit.truth import Values, progress
+from stepopsd_agent.accuracy import (
+    Array,
+    Judged,
+    Values,
+    auc,
+    ceiling,
+    correlation,
+    figures,
+    progress,
+    ranked_pairs,
+    share,
+)
 from stepopsd_wrappers import Episode, Step
 
 
@@ -38,18 +47,18 @@ def test_the_same_credit_everywhere_is_exactly_chance() -> None:
     """Whatever the amount, and it explains nothing."""
     truth = random_truth(0)
     for amount in (0.0, -0.7, 3.0):
-        figures = measures([np.full(len(steps), amount) for steps in truth.progress], truth)
-        assert figures["auc_failed"].value == figures["auc_won"].value == 0.5
-        assert figures["r"].value == pytest.approx(0.0, abs=1e-12)
-        assert (figures["auc_failed"].low, figures["auc_failed"].high) == (0.5, 0.5)
+        found = figures([np.full(len(steps), amount) for steps in truth.progress], truth)
+        assert found["auc_failed"].value == found["auc_won"].value == 0.5
+        assert found["r"].value == pytest.approx(0.0, abs=1e-12)
+        assert (found["auc_failed"].low, found["auc_failed"].high) == (0.5, 0.5)
 
 
 def test_the_truth_is_ranked_perfectly_and_never_has_the_wrong_sign() -> None:
     """AUC 1, no forward step pushed down, no harmful one pushed up."""
     truth = random_truth(1)
-    figures = measures(truth.progress, truth)
-    assert figures["auc_failed"].value == figures["auc_won"].value == 1.0
-    assert figures["pushed_down"].value == figures["pushed_up"].value == 0.0
+    found = figures(truth.progress, truth)
+    assert found["auc_failed"].value == found["auc_won"].value == 1.0
+    assert found["pushed_down"].value == found["pushed_up"].value == 0.0
 
 
 def test_the_truth_in_a_random_order_is_chance_within_its_interval() -> None:
@@ -57,8 +66,8 @@ def test_the_truth_in_a_random_order_is_chance_within_its_interval() -> None:
     truth, rng = random_truth(2), np.random.default_rng(5)
     inside = []
     for _ in range(20):
-        figures = measures([rng.permutation(steps) for steps in truth.progress], truth)
-        inside += [figures[name].low <= 0.5 <= figures[name].high for name in ("auc_failed", "auc_won")]
+        found = figures([rng.permutation(steps) for steps in truth.progress], truth)
+        inside += [found[name].low <= 0.5 <= found[name].high for name in ("auc_failed", "auc_won")]
     assert np.mean(inside) > 0.8  # 0.95 is expected of the 40
 
 
@@ -67,7 +76,7 @@ def test_the_scale_of_an_episode_does_not_matter_to_its_ranks() -> None:
     truth, rng = random_truth(3), np.random.default_rng(1)
     noisy = [steps + rng.normal(size=len(steps)) for steps in truth.progress]
     scaled = [credit * rng.uniform(0.1, 10) + rng.normal() for credit in noisy]
-    one, other = measures(noisy, truth), measures(scaled, truth)
+    one, other = figures(noisy, truth), figures(scaled, truth)
     assert one["auc_failed"].value == pytest.approx(other["auc_failed"].value)
 
 

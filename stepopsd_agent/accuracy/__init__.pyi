@@ -1,0 +1,18 @@
+from .entry import SKIPPED as SKIPPED, Entry as Entry, entries as entries
+from .judging import ceiling as ceiling, figures as figures, split as split
+from .measures import (
+    Array as Array,
+    Measure as Measure,
+    auc as auc,
+    correlation as correlation,
+    ranked_pairs as ranked_pairs,
+    share as share,
+)
+from .per_step import CONTROLS as CONTROLS, control_credit as control_credit, step_credit as step_credit
+from .truth import (
+    Judged as Judged,
+    Values as Values,
+    judged as judged,
+    progress as progress,
+    read_values as read_values,
+)

@@ -1,0 +1,72 @@
+"""The rows of a table of methods: each with its settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import yaml
+
+from stepopsd_agent import credit
+from stepopsd_agent.credit import CreditMethod
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the tables.
+
+    Attributes:
+        name: in the tables.
+        method: registered name, or "module:name" of a method outside the package.
+        settings: its fields, the others at their defaults.
+    """
+
+    name: str
+    method: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    def make(self) -> CreditMethod:
+        """The method."""
+        return credit.make(self.method, **dict(self.settings))
+
+
+SKIPPED = {
+    "vine": "its values are the truth that the others are measured with",
+    "igpo": "gold answers are known for Search-QA alone",
+    "oracle": "a bound, shown among the controls",
+}
+
+
+def entries(names: Sequence[str] | None = None) -> list[Entry]:
+    """The named methods, or all registered ones with the variants that the findings are about.
+
+    A name may be followed by settings, as in "path_gain gamma=0.5 ways=false", and means that variant alone.
+
+    A method with a `key` is there once for each of its keys, `step_opsd` once without the normaliser of its
+    steps, and methods that compare whole distributions in their form on the sampled tokens.
+    """
+    found = []
+    for name in names or [name for name in credit.names() if name not in SKIPPED]:
+        method, *settings = name.split()
+        if settings:
+            found.append(Entry(name, method, tuple(_setting(text) for text in settings)))
+            continue
+        kinds = {spec.name: spec for spec in fields(credit.load(name))}
+        if "key" in kinds:
+            found += [Entry(f"{name}, {key} keys", name, (("key", key),)) for key in KEYS]
+        elif "objective" in kinds:
+            found.append(Entry(f"{name}, sampled", name, (("objective", "sampled"),)))
+        else:
+            found.append(Entry(name, name))
+        if name == "step_opsd":
+            found.append(Entry("step_opsd, step_norm none", name, (("step_norm", "none"),)))
+    return found
+
+
+KEYS = ("observation", "state", "text")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text!r} is no setting; write field=value")
+    return name, yaml.safe_load(value)

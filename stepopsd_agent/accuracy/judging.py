@@ -1,0 +1,68 @@
+"""All figures of one method: its credit of recorded steps against the truth about them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from stepopsd_agent.accuracy.measures import Array, Measure, auc, correlation, mean, share
+from stepopsd_agent.accuracy.truth import Judged, Values
+from stepopsd_agent.batch import Batch
+
+
+def figures(credits: Sequence[Array], truth: Judged) -> dict[str, Measure]:
+    """All figures of one method.
+
+    Args:
+        credits: per episode the credit of its steps.
+        truth: of the same episodes.
+    """
+    forward = [steps > 0 for steps in truth.progress]
+    harmful = [steps < 0 for steps in truth.progress]
+
+    def chosen(condition: Callable[[int], bool]) -> list[int]:
+        return [number for number in range(len(credits)) if condition(number)]
+
+    def ranked(numbers: list[int]) -> Measure:
+        return auc(
+            [credits[n] for n in numbers], [forward[n] for n in numbers], [truth.tasks[n] for n in numbers]
+        )
+
+    everything, valued = chosen(lambda n: True), chosen(lambda n: truth.values[n] is not None)
+    advantages = [one.advantages() for n in valued if (one := truth.values[n]) is not None]
+    down = [int((credits[n][forward[n]] < 0).sum()) for n in everything]
+    up = [int((credits[n][harmful[n]] > 0).sum()) for n in everything]
+    return {
+        "auc_failed": ranked(chosen(lambda n: truth.mixed[n] and not truth.won[n])),
+        "auc_won": ranked(chosen(lambda n: truth.mixed[n] and truth.won[n])),
+        "auc_unmixed": ranked(chosen(lambda n: not truth.mixed[n])),
+        "r": correlation([credits[n] for n in valued], advantages, [truth.tasks[n] for n in valued]),
+        "pushed_down": share(down, [int(steps.sum()) for steps in forward], truth.tasks),
+        "pushed_up": share(up, [int(steps.sum()) for steps in harmful], truth.tasks),
+        "decisive": mean(
+            [_share_on(credits[n], truth_a) for n, truth_a in zip(valued, advantages, strict=True)],
+            [truth.tasks[n] for n in valued],
+        ),
+    }
+
+
+def _share_on(credit: Array, advantages: Array) -> float:
+    """Share of the absolute credit that lies on the step with the largest absolute advantage."""
+    total = np.abs(credit).sum()
+    return float(np.abs(credit[np.abs(advantages).argmax()]) / total) if total > 0 else 0.0
+
+
+def ceiling(values: Sequence[Values | None]) -> Measure:
+    """Correlation of the advantages from one half of the attempts with those from the other."""
+    there = [one for one in values if one is not None]
+    halves = [[one.advantages(slice(start, None, 2)) for one in there] for start in (0, 1)]
+    return correlation(halves[0], halves[1], [one.group for one in there])
+
+
+def split(batches: Sequence[Batch], per_step: Sequence[Array]) -> list[Array]:
+    """The credit of every episode, from that of all steps of each batch."""
+    found = []
+    for batch, values in zip(batches, per_step, strict=True):
+        counts = torch.bincount(batch.steps.episode_of_step, minlength=batch.num_episodes).tolist()
+        found += np.split(values, np.cumsum(counts)[:-1])
+    return found

@@ -1,0 +1,61 @@
+"""What a method, or a control, says of every step of a batch.
+
+A control needs no idea of credit: where in the episode a step stands, how likely the policy found it, whether
+the environment accepted it, whether it changed the world. A table without them proves nothing.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from stepopsd_agent import ops
+from stepopsd_agent.accuracy.measures import Array
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.credit import Credit, LossTerm
+
+
+def step_credit(batch: Batch, result: Credit) -> Array:
+    """[S] credit of each step: the mean over its tokens of the push on their log-probability.
+
+    For an advantage that is the advantage itself, as the update's gradient at the policy that sampled is -A a
+    token. A further loss adds its own gradient, times the number of tokens, which both share as a normaliser.
+    """
+    pushed = result.advantages.to(torch.float64)
+    now = batch.tokens.student_logprobs
+    now = batch.tokens.old_logprobs if now is None else now
+    for term in result.terms:
+        if isinstance(term, LossTerm):
+            variable = now.detach().to(torch.float64).requires_grad_(True)
+            loss = (term.weights * term.function(variable, *term.inputs)).sum()
+            (slope,) = torch.autograd.grad(loss, variable)
+            pushed = pushed - slope * batch.action_mask.sum()
+    mean = ops.step_mean(pushed, batch.tokens.step_of_token, batch.num_steps)
+    return np.asarray(mean.detach().numpy(), dtype=float)
+
+
+def _position(batch: Batch) -> torch.Tensor:
+    return batch.steps.index_in_episode
+
+
+def _likelihood(batch: Batch) -> torch.Tensor:
+    return ops.step_mean(batch.tokens.old_logprobs, batch.tokens.step_of_token, batch.num_steps)
+
+
+def _changed(batch: Batch) -> torch.Tensor:
+    assert batch.steps.next_state is not None
+    return batch.steps.state != batch.steps.next_state
+
+
+CONTROLS: dict[str, Callable[[Batch], torch.Tensor]] = {
+    "the same everywhere": lambda batch: torch.zeros(batch.num_steps),
+    "position in the episode": _position,
+    "student's log-probability": _likelihood,
+    "step accepted": lambda batch: batch.steps.valid,
+    "step changed the world": _changed,
+}
+
+
+def control_credit(name: str, batch: Batch) -> Array:
+    """[S] what a control says of each step."""
+    return np.asarray(CONTROLS[name](batch).double().numpy(), dtype=float)
