@@ -14,8 +14,9 @@ Dtype = Literal["auto", "float32", "bfloat16", "float64"]
 Position = Literal["inline", "prefix"]
 """Place of a hindsight block: right before each step's tokens, or once, after the row's first prompt."""
 PeerFor = Literal["failed", "all"]
-PenaltyOn = Literal["step", "episode"]
 """Which attempts are shown a peer."""
+PenaltyOn = Literal["step", "episode"]
+"""What a penalty is taken off: the refused step's own score, or its episode's return."""
 Chat = Literal["auto", "on", "off"]
 """Whether prompts go through the tokenizer's chat template; "auto" where it has one."""
 

@@ -6,7 +6,7 @@ import torch
 from stepopsd_agent.batch import Batch, Row, batch_from_lists, penalise_invalid
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.credit.dr_grpo import DrGRPO
-from stepopsd_agent.credit.gigpo import GiGPO
+from stepopsd_agent.credit.gigpo import GiGPO, returns_to_go
 from stepopsd_agent.credit.grpo import GRPO
 from stepopsd_agent.credit.rloo import RLOO
 
@@ -90,3 +90,11 @@ def test_penalty_on_steps_of_equal_episodes_stays_bounded() -> None:
     even = batch().with_columns(valid=torch.tensor([True, False, True, False]))
     even = even.with_columns(episode_return=torch.zeros(2))
     assert GRPO()(penalise_invalid(even, 0.01)).advantages.abs().max() < 2
+
+
+def test_penalty_on_the_step_means_the_same_to_the_history_groups() -> None:
+    """HGPO's returns are GiGPO's: a step does not pay for the refused ones after it."""
+    for gamma in (1.0, 0.5):
+        to_go = returns_to_go(penalise_invalid(batch(), 0.1), gamma)
+        expected = torch.tensor([gamma, 1.0 - 0.1, -0.1, -0.1])
+        torch.testing.assert_close(to_go, expected, atol=1e-6, rtol=0)
