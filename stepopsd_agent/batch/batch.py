@@ -112,6 +112,8 @@ class Steps:
     """Hash of the observation that the step led to."""
     next_state: Tensor | None = _read(torch.int64, lambda before, step: _key(step, "state"), optional=True)
     """Hash of the simulator state that the step led to."""
+    penalty: Tensor | None = field(default=None, metadata={"dtype": torch.float32, "shaped": True})
+    """Taken off the score of the step alone, and off its `reward`; None where the episode's return has it."""
     text_key: Tensor | None = _filled(torch.int64)
     """Hash of what the episode's texts tell about the world before the step, as the task spec reads them."""
     next_text_key: Tensor | None = _filled(torch.int64)

@@ -1,7 +1,7 @@
 """From records of episodes, or from plain lists, to a batch."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stepopsd_agent.batch.anchors import similar_anchors
 from stepopsd_agent.batch.batch import Batch, Episodes, Steps, Table, Tokens
+from stepopsd_agent.config import PenaltyOn
 from stepopsd_wrappers.episode import Episode, StepTokens
 
 Row = dict[str, Any]
@@ -23,6 +24,7 @@ def collate(
     *,
     anchor_similarity: float = 1.0,
     invalid_penalty: float = 0.0,
+    invalid_penalty_on: PenaltyOn = "step",
 ) -> Batch:
     """The batch of these episodes, in their order; only steps with tokens become steps of the batch.
 
@@ -35,7 +37,8 @@ def collate(
         pad_id: id put in `input_ids` beyond the end of a row; never read, as padding is masked.
         anchor_similarity: observations of a group that are at least so alike have the same `anchor`; at 1
             those that are equal.
-        invalid_penalty: see `penalise_invalid`.
+        invalid_penalty: see `penalise_invalid`, likewise the next.
+        invalid_penalty_on: where it falls.
 
     Raises:
         ValueError: an episode failed, has no tokens, is there twice, or plays another task than its group.
@@ -67,24 +70,24 @@ def collate(
         ):
             step["anchor"], step["next_anchor"] = anchor, next_anchor
     batch = batch_from_lists(rows, _known(Steps, steps), _known(Episodes, table), pad_id)
-    return penalise_invalid(batch, invalid_penalty)
+    return penalise_invalid(batch, invalid_penalty, invalid_penalty_on)
 
 
-def penalise_invalid(batch: Batch, penalty: float) -> Batch:
-    """Take ``penalty`` off the reward of every step the environment refused, and off its episode's return.
+def penalise_invalid(batch: Batch, penalty: float, on: PenaltyOn = "step") -> Batch:
+    """Take ``penalty`` off the reward of every step the environment refused.
 
-    verl-agent does the same with 0.1 where a success pays 10. Records keep what the environment paid, and
-    `success` is untouched.
+    On the "step", as verl-agent does with 0.1 where a success pays 10, its own score alone is lowered, by the
+    column `penalty`: the others of its episode keep theirs. On the "episode" its return, and so the credit of
+    every step, is. Records keep what the environment paid, and `success` is untouched.
     """
     if penalty == 0:
         return batch
     cost = penalty * (~batch.steps.valid).to(batch.steps.reward.dtype)
+    batch = batch.with_columns(reward=batch.steps.reward - cost)
+    if on == "step":
+        return batch.with_columns(penalty=cost)
     paid = torch.zeros_like(batch.episodes.episode_return).index_add(0, batch.steps.episode_of_step, cost)
-    return replace(
-        batch,
-        steps=replace(batch.steps, reward=batch.steps.reward - cost),
-        episodes=replace(batch.episodes, episode_return=batch.episodes.episode_return - paid),
-    )
+    return batch.with_columns(episode_return=batch.episodes.episode_return - paid)
 
 
 def batch_from_lists(

@@ -16,6 +16,7 @@ from .run import (
     HindsightConfig as HindsightConfig,
     ModelConfig as ModelConfig,
     PeerFor as PeerFor,
+    PenaltyOn as PenaltyOn,
     Position as Position,
     RolloutConfig as RolloutConfig,
     RunConfig as RunConfig,

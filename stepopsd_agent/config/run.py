@@ -15,6 +15,8 @@ Position = Literal["inline", "prefix"]
 """Place of a hindsight block: right before each step's tokens, or once, after the row's first prompt."""
 PeerFor = Literal["failed", "all"]
 """Which attempts are shown a peer."""
+PenaltyOn = Literal["step", "episode"]
+"""What a penalty is taken off: the refused step's own score, or its episode's return."""
 Chat = Literal["auto", "on", "off"]
 """Whether prompts go through the tokenizer's chat template; "auto" where it has one."""
 
@@ -68,7 +70,9 @@ class RolloutConfig:
         stop: strings that end a response, beside the tokens that do, in training and evaluation.
         max_tokens: longest response, in tokens.
         max_row_tokens: an episode whose row would grow beyond this is truncated.
-        invalid_penalty: taken off the return for every command that is not admissible; a success pays 1.
+        invalid_penalty: taken off for every command that is not admissible; a success pays 1.
+        invalid_penalty_on: "step" takes it off the score of that step alone (verl-agent's), "episode" off the
+            return, and so off the credit of every step of the episode.
         anchor_similarity: observations of a group at least so alike count as the same anchor; 1: equal ones.
         max_rounds: above 1, groups whose attempts all have one return are left out, and as many further tasks
             played instead, until none is missing or this many rounds were played (DAPO's dynamic sampling).
@@ -85,6 +89,7 @@ class RolloutConfig:
     max_tokens: int = at_least(1, 16)
     max_row_tokens: int = 4096
     invalid_penalty: float = 0.0
+    invalid_penalty_on: PenaltyOn = "step"
     anchor_similarity: float = 1.0
     max_rounds: int = at_least(1, 1)
     mc_rollouts: int = at_least(1, 9)

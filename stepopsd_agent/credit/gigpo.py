@@ -20,6 +20,9 @@ still give `A^S`.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
+from torch import Tensor
+
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
@@ -57,12 +60,10 @@ class GiGPO:
 
     def __call__(self, batch: Batch) -> Credit:
         """Both advantages, the steps' one weighted."""
-        steps, count = batch.steps, batch.num_steps
+        count = batch.num_steps
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
-        returns = ops.discounted_to_go(
-            steps.reward.detach(), steps.episode_of_step, batch.num_episodes, self.gamma
-        )
-        place = ops.joined_ids(batch.group_of_step, steps.anchor)
+        returns = returns_to_go(batch, self.gamma)
+        place = ops.joined_ids(batch.group_of_step, batch.steps.anchor)
         per_step = ops.standardised(returns, place, count, std=self.std, eps=self.eps)
         part = ops.spread_steps(per_step, batch.tokens.step_of_token)
         shared = ops.group_count(place, count)[place] > 1
@@ -72,3 +73,11 @@ class GiGPO:
         }
         advantages = base.advantages + self.step_weight * part
         return Credit(advantages, metrics={**base.metrics, **metrics}, may_zero_steps=True)
+
+
+def returns_to_go(batch: Batch, gamma: float) -> Tensor:
+    """[S] discounted rewards from each step on; a step's own penalty is no part of those before it."""
+    rewards, penalty = batch.steps.reward.detach(), batch.steps.penalty
+    lost = torch.zeros_like(rewards) if penalty is None else penalty
+    to_go = ops.discounted_to_go(rewards + lost, batch.steps.episode_of_step, batch.num_episodes, gamma)
+    return to_go - lost

@@ -6,6 +6,9 @@ Every token that episode i sampled gets
 
 Degenerate cases: returns that are equal all over a group give exactly zero, and so does a group of one.
 
+With a penalty on refused steps (`rollout.invalid_penalty_on=step`) `R_i` is that much less for such a step;
+mean and deviation then count every step, whatever the `baseline`, as the scores are those of steps.
+
 Departure: a group of one, as for all methods. The code that agentic papers build on sets mean 0 and deviation
 1 there, so that such an episode would get its raw return.
 """
@@ -47,36 +50,35 @@ class GRPO:
 
     def __call__(self, batch: Batch) -> Credit:
         """The advantage of each episode on every token it sampled."""
-        return episode_credit(batch, self._advantage(batch))
+        return step_credit(batch, self._advantage(batch))
 
     def _advantage(self, batch: Batch) -> Tensor:
-        """[E] advantages."""
-        group = batch.episodes.group_of_episode
-        returns = batch.episodes.episode_return.detach()
-        groups = int(group.max()) + 1
-        episode = (
-            batch.steps.episode_of_step
-            if self.baseline == "step"
-            else torch.arange(len(group), device=group.device)
-        )
-        mean = ops.group_mean(returns[episode], group[episode], groups)
-        advantage = returns - mean[group]
+        """[S] advantages."""
+        group, returns = batch.episodes.group_of_episode, batch.episodes.episode_return.detach()
+        place, scores, groups = batch.group_of_step, step_scores(batch, returns), int(group.max()) + 1
+        if self.baseline == "step" or batch.steps.penalty is not None:
+            group, returns = place, scores
+        advantage = scores - ops.group_mean(returns, group, groups)[place]
         if self.std:
-            advantage = advantage / (
-                ops.group_std(returns[episode], group[episode], groups)[group] + self.eps
-            )
+            advantage = advantage / (ops.group_std(returns, group, groups)[place] + self.eps)
         return advantage
 
 
-def episode_credit(batch: Batch, advantage: Tensor) -> Credit:
-    """Credit that gives every token its episode's advantage, from `advantage` [E].
+def step_scores(batch: Batch, of_episode: Tensor) -> Tensor:
+    """[S] every step's share in its episode's value [E]: all of it, less the step's own penalty."""
+    scores, penalty = of_episode[batch.steps.episode_of_step], batch.steps.penalty
+    return scores if penalty is None else scores - penalty
 
-    Its metrics are mean |A| per token, and the share of groups in which no episode has an advantage.
+
+def step_credit(batch: Batch, advantage: Tensor) -> Credit:
+    """Credit that gives every token its step's advantage, from `advantage` [S].
+
+    Its metrics are mean |A| per token, and the share of groups in which no step has an advantage.
     """
-    group = batch.episodes.group_of_episode
-    advantages = ops.spread_steps(advantage[batch.steps.episode_of_step], batch.tokens.step_of_token)
+    group = batch.group_of_step
+    advantages = ops.spread_steps(advantage, batch.tokens.step_of_token)
     metrics = {
         "advantage_abs": float(ops.masked_mean(advantages.abs(), batch.action_mask)),
         "groups_without_credit": 1.0 - len(torch.unique(group[advantage != 0])) / (int(group.max()) + 1),
     }
-    return Credit(advantages, metrics=metrics)
+    return Credit(advantages, metrics=metrics, may_zero_steps=batch.steps.penalty is not None)

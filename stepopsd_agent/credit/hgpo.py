@@ -28,6 +28,7 @@ from torch import Tensor
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_range
+from stepopsd_agent.credit.gigpo import returns_to_go
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ class HGPO:
 
     def __call__(self, batch: Batch) -> Credit:
         """The weighted mean over the history groups of every step."""
-        episode, count = batch.steps.episode_of_step, batch.num_steps
-        returns = ops.discounted_to_go(batch.steps.reward.detach(), episode, batch.num_episodes, self.gamma)
+        count, returns = batch.num_steps, returns_to_go(batch, self.gamma)
         total, weights = torch.zeros_like(returns), torch.zeros_like(returns)
         for k, circle in enumerate(_circles(batch, self.history + 1), start=1):
             there = circle >= 0

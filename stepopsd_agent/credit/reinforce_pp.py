@@ -28,6 +28,7 @@ from torch import Tensor
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
+from stepopsd_agent.credit.grpo import step_scores
 
 
 @dataclass(frozen=True)
@@ -65,4 +66,4 @@ class ReinforcePP:
         if self.baseline == "none":
             return ops.discounted_to_go(batch.steps.reward.detach(), episode, batch.num_episodes, self.gamma)
         returns = batch.episodes.episode_return.detach()
-        return ops.standardised(returns, group, int(group.max()) + 1, std=False)[episode]
+        return step_scores(batch, ops.standardised(returns, group, int(group.max()) + 1, std=False))

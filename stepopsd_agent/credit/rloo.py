@@ -21,7 +21,7 @@ from typing import ClassVar
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit
-from stepopsd_agent.credit.grpo import episode_credit
+from stepopsd_agent.credit.grpo import step_credit, step_scores
 
 
 @dataclass(frozen=True)
@@ -39,4 +39,4 @@ class RLOO:
         groups = int(group.max()) + 1
         centred = ops.standardised(batch.episodes.episode_return.detach(), group, groups, std=False)
         size = ops.group_count(group, groups)[group]
-        return episode_credit(batch, centred * size / (size - 1).clamp(min=1))
+        return step_credit(batch, step_scores(batch, centred * size / (size - 1).clamp(min=1)))

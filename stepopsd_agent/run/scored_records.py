@@ -74,6 +74,7 @@ def score_records(
             part,
             anchor_similarity=config.rollout.anchor_similarity,
             invalid_penalty=config.rollout.invalid_penalty,
+            invalid_penalty_on=config.rollout.invalid_penalty_on,
         )
         batch = _filled(batch, part, config, method.needs, policy, envs)
         result = method(batch)

@@ -211,6 +211,7 @@ class Trainer:
             self.policy.pad_id,
             anchor_similarity=c.rollout.anchor_similarity,
             invalid_penalty=c.rollout.invalid_penalty,
+            invalid_penalty_on=c.rollout.invalid_penalty_on,
         )
         batch = fill(
             batch.to(self.policy.device),
@@ -225,7 +226,7 @@ class Trainer:
             envs=self.envs,
             fresh=FreshAttempts(
                 c.rollout.mc_rollouts,
-                c.rollout.invalid_penalty,
+                c.rollout.invalid_penalty if c.rollout.invalid_penalty_on == "episode" else 0.0,
                 self.params,
                 f"{self._noise}/branches",
                 self.backend,

@@ -231,13 +231,13 @@ def test_last_step_is_true_once_per_episode_at_its_end() -> None:
 
 
 def test_every_column_has_one_owner_and_a_source_where_it_is_optional() -> None:
-    """It is read off the records, or a function that exists fills it."""
+    """It is read off the records, a function that exists fills it, or shaping the rewards gives it."""
     declared = column_fields()
     assert {owner(name) for name in declared} == {"tokens", "steps", "episodes", ""}
     for name, spec in declared.items():
         if spec.default is not None:
             continue
-        assert ("read" in spec.metadata) != ("filled" in spec.metadata), name
+        assert sum(source in spec.metadata for source in ("read", "filled", "shaped")) == 1, name
         if "filled" in spec.metadata:
             assert callable(getattr(learner_columns, f"fill_{name}")), name
 
