@@ -74,4 +74,6 @@ def episode_folder(path: str) -> Path:
 def describe(table: dict[str, Any], unit: str = "games") -> str:
     """One line of a success table."""
     low, high = table["ci95"]
-    return f"success {table['success']:.1%} of {table['n']} {unit} (95 % interval {low:.1%} to {high:.1%})"
+    errors = f"; {table['errors']} more ended in an error" if table.get("errors") else ""
+    interval = f"95 % interval {low:.1%} to {high:.1%}"
+    return f"success {table['success']:.1%} of {table['n']} {unit} ({interval}){errors}"

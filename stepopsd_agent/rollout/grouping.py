@@ -1,14 +1,13 @@
 """Groups of attempts: which are played, which can be learned from, and means over their episodes."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Sequence
 
 import gymnasium as gym
 import numpy as np
 
+from stepopsd_agent.config import PenaltyOn, RolloutConfig
 from stepopsd_agent.rollout.playing import Attempt
 from stepopsd_wrappers import Episode
-
-NGRAM = 4
 
 
 def groups(env: gym.Env[str, str], *, count: int, size: int, seed: int, update: int = 0) -> list[Attempt]:
@@ -66,11 +65,16 @@ def group_ids(episodes: Sequence[Episode]) -> list[int]:
     return sorted({episode.group for episode in episodes})
 
 
-def _returns(episodes: Sequence[Episode]) -> dict[tuple[str, int, int], set[float]]:
-    """The different returns in every group."""
+def _returns(
+    episodes: Sequence[Episode], penalty: float = 0.0, on: PenaltyOn = "episode"
+) -> dict[tuple[str, int, int], set[float]]:
+    """The different returns in every group, less the penalty; those of its steps where it falls on them."""
     returns: dict[tuple[str, int, int], set[float]] = {}
     for episode in episodes:
-        returns.setdefault(episode.group_key, set()).add(episode.episode_return)
+        refused = [not step.info["step"]["valid"] for step in episode.steps[1:]] if penalty else [False]
+        counts = set(refused) if on == "step" else {sum(refused)}
+        found = {episode.episode_return - penalty * count for count in counts}
+        returns.setdefault(episode.group_key, set()).update(found)
     return returns
 
 
@@ -79,15 +83,20 @@ def sampled_tokens(episodes: Sequence[Episode]) -> int:
     return sum(len(s.tokens.sampled_ids) for e in episodes for s in e.steps if s.tokens is not None)
 
 
-def episode_metrics(episodes: Sequence[Episode], measures: Sequence[str] = ()) -> dict[str, float]:
+def episode_metrics(
+    episodes: Sequence[Episode], measures: Sequence[str] = (), shaping: RolloutConfig | None = None
+) -> dict[str, float]:
     """Means over the episodes of one update that met no error; 0 where there is none.
 
     Args:
         episodes: of the update.
         measures: keys of ``info`` whose values at the end of an episode are averaged, too.
+        shaping: its penalty decides which groups are mixed.
     """
     valid = valid_episodes(episodes)
-    returns = _returns(valid)
+    returns = (
+        _returns(valid, shaping.invalid_penalty, shaping.invalid_penalty_on) if shaping else _returns(valid)
+    )
     steps = [step for episode in valid for step in episode.steps[1:]]
     count = max(1, len(valid))
     return {
@@ -99,26 +108,3 @@ def episode_metrics(episodes: Sequence[Episode], measures: Sequence[str] = ()) -
         "train/mixed_groups": sum(len(own) > 1 for own in returns.values()) / max(1, len(returns)),
         **{f"train/{name}": sum(e.steps[-1].info[name] for e in valid) / count for name in measures},
     }
-
-
-def repetition_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
-    """How much episodes repeat themselves.
-
-    - "signal/repeated_steps": share of steps with the same action on the same observation as earlier in the
-      episode.
-    - "signal/repeated_ngrams": share of sequences of four tokens that stood earlier in the same response.
-    """
-    steps, ngrams = [], []
-    for episode in episodes:
-        pairs = zip(episode.steps, episode.steps[1:], strict=False)
-        steps.append([(before.observation, step.action) for before, step in pairs])
-        for step in episode.steps[1:]:
-            ids = step.tokens.sampled_ids if step.tokens is not None else ()
-            ngrams.append([ids[k : k + NGRAM] for k in range(len(ids) - NGRAM + 1)])
-    return {"signal/repeated_steps": _repeated(steps), "signal/repeated_ngrams": _repeated(ngrams)}
-
-
-def _repeated(series: Iterable[Sequence[Hashable]]) -> float:
-    """The share of members that stood before in the same series, over all series."""
-    sizes = [(len(one), len(set(one))) for one in series]
-    return 1 - sum(new for _, new in sizes) / total if (total := sum(n for n, _ in sizes)) else 0.0

@@ -17,7 +17,7 @@ from stepopsd_agent.credit import Credit, CreditMethod, audit_credit
 from stepopsd_agent.learner import check_recorded, fill, from_texts
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import action_tokens
-from stepopsd_agent.tasks import make_stack
+from stepopsd_agent.tasks import make_stack, names, response_format
 from stepopsd_wrappers import MARKER, Episode, StepTokens
 from stepopsd_wrappers.parse_response import ResponseFormat
 from stepopsd_wrappers.text_history import turn
@@ -121,7 +121,9 @@ def _given_tokens(episode: Episode, config: RunConfig, policy: Policy | None) ->
     """Tokens for the record of an agent that has none."""
     if policy is None:
         return with_a_token_per_step(episode)
-    return with_tokens_of_text(policy, episode, config.env.response)
+    played = episode.env_spec["id"]
+    env = replace(config.env, id=played if played in names() else config.env.id)
+    return with_tokens_of_text(policy, episode, response_format(env))
 
 
 def grouped(episodes: Sequence[Episode], by: Grouping) -> list[list[Episode]]:

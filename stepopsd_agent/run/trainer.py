@@ -27,13 +27,12 @@ from stepopsd_agent.rollout import (
     group_ids,
     groups,
     mixed_groups,
-    repetition_metrics,
     rollout,
     sampled_tokens,
     valid_episodes,
     whole_groups,
 )
-from stepopsd_agent.run.alarms import AlarmState, update_alarms
+from stepopsd_agent.run.alarms import AlarmState, repetition_metrics, update_alarms
 from stepopsd_agent.tasks import data_identity, get, make_stack
 from stepopsd_wrappers import Episode
 
@@ -126,7 +125,7 @@ class Trainer:
         self._move_teacher()
         episodes = self.collect()
         times.append(time.perf_counter())
-        metrics = {**episode_metrics(episodes, self.measures), **repetition_metrics(episodes)}
+        metrics = episode_metrics(episodes, self.measures, self.config.rollout) | repetition_metrics(episodes)
         chosen = self.chosen(episodes)
         if chosen:
             batch = self.score(chosen)

@@ -8,11 +8,12 @@ from stepopsd_agent.rollout import (
     episode_metrics,
     groups,
     mixed_groups,
-    repetition_metrics,
     valid_episodes,
     whole_groups,
 )
+from stepopsd_agent.run.alarms import repetition_metrics
 from stepopsd_agent.tasks import make_plain_env, task_ids
+from stepopsd_wrappers import Episode
 from tests.agent.batch.test_batch import episode as sampled_episode, tokens
 from tests.agent.hindsight.test_prompt import episode
 from tests.agent.rollout.test_language_model import play
@@ -84,3 +85,26 @@ def test_repetition_counts_steps_and_runs_of_tokens() -> None:
     assert shares["signal/repeated_steps"] == pytest.approx(2 / 3)
     assert shares["signal/repeated_ngrams"] == pytest.approx(5 / (9 + 2 * 3))
     assert repetition_metrics([]) == {"signal/repeated_steps": 0.0, "signal/repeated_ngrams": 0.0}
+
+
+def refused(record: Episode, *indices: int) -> Episode:
+    """The record with these steps refused by the environment."""
+    steps = list(record.steps)
+    for index in range(1, len(steps)):
+        info = steps[index].info
+        step = {**info["step"], "valid": index not in indices}
+        steps[index] = replace(steps[index], info={**info, "step": step})
+    return replace(record, steps=tuple(steps))
+
+
+def test_mixed_groups_of_the_metrics_are_those_with_something_to_learn() -> None:
+    """Equal outcomes, one refused step: flat without the penalty, mixed with it, wherever it falls."""
+    lost = [
+        refused(episode(0, member, False, ("look", "go")), *steps) for member, steps in enumerate([(), (1,)])
+    ]
+    both = [refused(episode(1, member, False, ("look", "go")), 1) for member in (0, 1)]
+    assert episode_metrics(lost)["train/mixed_groups"] == 0.0
+    for on, of_equals in (("episode", 0.0), ("step", 1.0)):
+        shaping = run_config(rollout={"invalid_penalty": 0.1, "invalid_penalty_on": on}).rollout
+        assert episode_metrics(lost, (), shaping)["train/mixed_groups"] == 1.0
+        assert episode_metrics(both, (), shaping)["train/mixed_groups"] == of_equals
