@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import gymnasium as gym
@@ -97,6 +98,19 @@ def check_device(device: str) -> None:
             f"device is {device!r}, but PyTorch {torch.__version__} sees {count} CUDA devices; use "
             "--device cpu, or install a CUDA build of PyTorch on a machine with such a device"
         )
+
+
+def check_packages(config: RunConfig) -> None:
+    """Refuse settings that need a package which is not installed, before anything is written."""
+    needed = []
+    if config.learner.lora.rank:
+        needed.append((f"learner.lora.rank is {config.learner.lora.rank}", "peft", "set it to 0"))
+    if config.model.gguf_file is not None:
+        chosen = f"model.gguf_file is {config.model.gguf_file!r}"
+        needed += [(chosen, package, "give a folder of safetensors") for package in ("gguf", "accelerate")]
+    for chosen, package, instead in needed:
+        if find_spec(package) is None:
+            raise UsageError(f"{chosen}, which needs {package}: pip install {package}, or {instead}")
 
 
 def check_environment(config: RunConfig) -> None:

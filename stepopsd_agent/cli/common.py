@@ -11,6 +11,7 @@ from stepopsd_agent.cli.checks import (
     check_device,
     check_environment,
     check_numbers,
+    check_packages,
     settings_checked,
 )
 from stepopsd_agent.cli.threads import use_threads
@@ -31,6 +32,7 @@ def run_config(settings: Namespace) -> RunConfig:
     config = config_of(settings)
     check_numbers(config)
     check_environment(config)
+    check_packages(config)
     check_device(config.device)
     use_threads(config.threads)
     return config

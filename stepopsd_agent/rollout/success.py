@@ -20,8 +20,8 @@ def success_table(episodes: Sequence[Episode], measures: Sequence[str] = ()) -> 
         measures: keys of ``info`` whose values at the end of an episode are averaged, too.
 
     Returns:
-        ``{success, n, ci95: [low, high], mean_steps, errors, by_task_type}``, by task type ``{success, n, ci95,
-        errors}``, and with measures ``means: {measure: mean}``.
+        ``{success, n, ci95: [low, high], mean_steps, errors, by_task_type}``, of every type ``{success, n,
+        ci95, errors}``, and with measures ``means: {measure: mean}``.
     """
     valid = valid_episodes(episodes)
     by_type: dict[str, list[bool]] = defaultdict(list)
