@@ -44,6 +44,7 @@ class PathGain:
         step_weight: weight of the steps' part.
         key: what makes two places one, see `state_graph`.
         ways: with text keys, also go ways that nobody walked, see `learner.inferred_ways`.
+        history: also go the ways of earlier updates at the same task, to the goals that were found then.
         std: divide the episodes' part by its standard deviation, as in `grpo`.
         baseline: of the episodes' part, as in `grpo`.
         eps: added to the standard deviations.
@@ -54,6 +55,7 @@ class PathGain:
     step_weight: float = 1.0
     key: Key = "text"
     ways: bool = True
+    history: bool = False
     std: bool = True
     baseline: Literal["episode", "step"] = "episode"
     eps: float = 1e-6
@@ -72,8 +74,9 @@ class PathGain:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The columns of the key, and the ways."""
-        return key_columns(self.key) | ({"ways"} if self._by_ways else frozenset())
+        """The columns of the key, the ways, and with `history` the past."""
+        more = {name for name, read in (("ways", self._by_ways), ("past", self.history)) if read}
+        return key_columns(self.key) | more
 
     @property
     def _by_ways(self) -> bool:
@@ -82,7 +85,7 @@ class PathGain:
     def __call__(self, batch: Batch) -> Credit:
         """Both advantages, the steps' one weighted."""
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
-        graph = merged_graph(batch, self.key, ways=self._by_ways)
+        graph = merged_graph(batch, self.key, ways=self._by_ways, past=self.history)
         value = self.gamma ** graph.distance()  # 0 where the distance is infinite
         idle = graph.before == graph.after
         gain = value[graph.after] - value[graph.before] - self.idle_cost * (1 - self.gamma) * idle
