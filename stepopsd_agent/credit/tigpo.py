@@ -32,8 +32,8 @@ The equations, the revisits and gamma (on ALFWorld) are known from summaries of 
 Departures, and choices where the summaries say nothing:
 
 - R is 1 for a success and `eps` 1e-7, as in `graph_gpo`; the paper's R, in `q = R gamma^d(s')`, is a factor
-  that the deviation takes out. The distance of places of no return, `key` and `baseline` are those of `graph_gpo`,
-  too: with "step" an earlier episode counts as often as it had steps.
+  that the deviation takes out. The distance of places of no return, `key` and `baseline` are as there, too:
+  with "step" an earlier episode counts as often as it had steps.
 - The earlier group is every group of the latest earlier update that played the task, be it a revisit or not.
   Returns of updates before that are dropped; steps are kept, as long as `learner.TaskHistory` has room.
 - Revisits take the groups that were new then, with the same seeds.
