@@ -53,6 +53,13 @@ def check_numbers(config: RunConfig) -> None:
             f"rollout.anchor_similarity is {rollout.anchor_similarity}; give a likeness above 0, and at most "
             "1, which takes equal observations alone"
         )
+    if rollout.revisit_share > 1 or (
+        0 < rollout.revisit_share and not round(rollout.revisit_share * rollout.tasks)
+    ):
+        raise UsageError(
+            f"rollout.revisit_share is {rollout.revisit_share}; give a share, at most 1, that is a group or "
+            f"more of rollout.tasks, which is {rollout.tasks}; or 0"
+        )
     if config.learner.attention == "flex" and not config.device.startswith("cuda"):
         raise UsageError(
             f"learner.attention is flex, which cannot be trained through on {config.device}; give auto, or "

@@ -76,6 +76,8 @@ class RolloutConfig:
         anchor_similarity: observations of a group at least so alike count as the same anchor; 1: equal ones.
         max_rounds: above 1, groups whose attempts all have one return are left out, and as many further tasks
             played instead, until none is missing or this many rounds were played (DAPO's dynamic sampling).
+        revisit_share: share of an update's groups, rounded, that play tasks of an earlier update again.
+        revisit_after: how many updates earlier.
         mc_rollouts: fresh attempts per step, for a credit method that needs Monte-Carlo values.
     """
 
@@ -92,6 +94,8 @@ class RolloutConfig:
     invalid_penalty_on: PenaltyOn = "step"
     anchor_similarity: float = 1.0
     max_rounds: int = at_least(1, 1)
+    revisit_share: float = at_least(0, 0.0)
+    revisit_after: int = at_least(1, 10)
     mc_rollouts: int = at_least(1, 9)
 
 

@@ -14,6 +14,7 @@ from .optimizers import (
     make_optimizers as make_optimizers,
 )
 from .recorded import (
-    from_texts as from_texts,
+    from_records as from_records,
     recorded_columns as recorded_columns,
 )
+from .task_history import TaskHistory as TaskHistory

@@ -10,11 +10,20 @@ from stepopsd_agent.rollout.playing import Attempt
 from stepopsd_wrappers import Episode
 
 
-def groups(env: gym.Env[str, str], *, count: int, size: int, seed: int, update: int = 0) -> list[Attempt]:
+def groups(
+    env: gym.Env[str, str],
+    *,
+    count: int,
+    size: int,
+    seed: int,
+    update: int = 0,
+    revisit_share: float = 0.0,
+    revisit_after: int = 10,
+) -> list[Attempt]:
     """The attempts of one update: ``count`` groups of ``size`` attempts at one task each.
 
-    Every pass over the tasks has its own order, drawn from ``seed``; update k takes the k-th
-    ``count``.
+    Every pass over the tasks has its own order, drawn from ``seed``; each update takes the next ones. The
+    last ``revisit_share`` of its groups play the first tasks of ``revisit_after`` updates before, seeds too.
 
     Args:
         env: an environment with ``task_ids``, wrapped or not.
@@ -22,19 +31,23 @@ def groups(env: gym.Env[str, str], *, count: int, size: int, seed: int, update: 
         size: attempts in a group.
         seed: of the order, and of the attempts' own seeds.
         update: number of the update.
+        revisit_share: share of the groups, rounded, from 0 to 1; none before update ``revisit_after``.
+        revisit_after: updates between two visits, at least 1.
     """
-    ids: tuple[str, ...] = tuple(env.get_wrapper_attr("task_ids"))
-    first = update * count
-    return [
-        Attempt(
-            _task_at(ids, seed, first + group),
-            seed=int(np.random.default_rng([seed, update, group]).integers(2**31)),
-            group=group,
-            member=member,
+    if not (0 <= revisit_share <= 1 <= revisit_after):
+        raise ValueError(
+            f"revisit_share {revisit_share}, revisit_after {revisit_after}: give 0 to 1, 1 or more"
         )
-        for group in range(count)
-        for member in range(size)
-    ]
+    ids: tuple[str, ...] = tuple(env.get_wrapper_attr("task_ids"))
+    again, attempts = round(revisit_share * count), list[Attempt]()
+    for group in range(count):
+        visited, place = update, group  # the update and the group in which the task was new
+        while visited >= revisit_after and place >= count - again:
+            visited, place = visited - revisit_after, place - (count - again)
+        task = _task_at(ids, seed, visited * count - again * max(0, visited - revisit_after) + place)
+        own = int(np.random.default_rng([seed, visited, place]).integers(2**31))
+        attempts += [Attempt(task, seed=own, group=group, member=member) for member in range(size)]
+    return attempts
 
 
 def _task_at(ids: tuple[str, ...], seed: int, position: int) -> str:

@@ -1,5 +1,7 @@
 """Alarms: pure functions from an update's metrics and the state before to the alarms raised now; and signals.
 
+Most metrics that they watch are measured elsewhere; repetition, which nothing else reads, is measured here.
+
 The state goes through checkpoints, so a run that is continued raises the same alarms.
 """
 
@@ -28,6 +30,8 @@ MEANING = {
     "kl": "KL",
     "skipped": "share of updates with a gradient that was not finite",
 }
+NGRAM = 4
+"""Length of the sequences of tokens among which repetition is looked for."""
 
 
 @dataclass(frozen=True)

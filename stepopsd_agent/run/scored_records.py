@@ -5,6 +5,7 @@ which is all that methods without a teacher ask for; or a model's tokens of thei
 that model (training goes on ids as they were sampled, and never sees these).
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,7 +15,7 @@ import gymnasium as gym
 from stepopsd_agent.batch import Batch, audit, collate
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import Credit, CreditMethod, audit_credit
-from stepopsd_agent.learner import check_recorded, fill, from_texts
+from stepopsd_agent.learner import TaskHistory, check_recorded, fill, from_records
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import action_tokens
 from stepopsd_agent.tasks import make_stack, names, response_format
@@ -49,7 +50,7 @@ def score_records(
     policy: Policy | None,
     by: Grouping = "recorded",
 ) -> ScoredRecords:
-    """Compute a credit method on recorded episodes.
+    """Compute a credit method on recorded episodes; updates before one, of the same run, are its past.
 
     Args:
         episodes: without errors.
@@ -68,6 +69,7 @@ def score_records(
     if not any(tokens):
         episodes = [_given_tokens(episode, config, policy) for episode in episodes]
     envs = [make_stack(config.env)] if "gold_answer_logprob" in method.needs else []
+    histories = defaultdict[str, TaskHistory](lambda: TaskHistory(method.needs))
     records, alone, terms = [], 0, set[str]()
     for part in grouped(episodes, by):
         batch = collate(
@@ -76,9 +78,12 @@ def score_records(
             invalid_penalty=config.rollout.invalid_penalty,
             invalid_penalty_on=config.rollout.invalid_penalty_on,
         )
-        batch = _filled(batch, part, config, method.needs, policy, envs)
+        history = histories[part[0].run]
+        batch = _filled(batch, part, config, method.needs, policy, envs, history)
         result = method(batch)
         audit_credit(batch, result)
+        if "past" in method.needs:
+            history.add(batch, part)
         records += credit_records(part, batch, result, about)
         terms |= {term.name for term in result.terms}
         alone += int((batch.episodes.group_of_episode.bincount() == 1).sum())
@@ -92,10 +97,11 @@ def _filled(
     needs: frozenset[str],
     policy: Policy | None,
     envs: Sequence[gym.Env[str, str]],
+    history: TaskHistory,
 ) -> Batch:
     """The audited batch with the needed columns."""
     if policy is None:
-        batch = from_texts(batch, episodes, needs)
+        batch = from_records(batch, episodes, needs, history)
         audit(batch)
         check_recorded(batch, needs)
         return batch
@@ -112,6 +118,7 @@ def _filled(
         policy,
         scorer=scorer,
         hindsight=config.hindsight,
+        history=history,
         envs=envs,
         rescore_old=True,
     )

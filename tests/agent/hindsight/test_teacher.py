@@ -13,7 +13,7 @@ from stepopsd_agent.credit import Credit
 from stepopsd_agent.hindsight import batch_logprobs, batch_topk, choose_peers
 from stepopsd_agent.learner import Learner
 from stepopsd_agent.models import Policy, Scorer
-from stepopsd_agent.ops import losses
+from stepopsd_agent.ops import distillation
 from stepopsd_agent.run import Trainer
 from tests.agent.learner.test_learner import batch_for
 from tests.helpers.models import tiny
@@ -172,7 +172,7 @@ def test_losses_of_distributions_refuse_a_beta_that_cannot_be() -> None:
     """Beyond both divergences there is none."""
     student = torch.zeros(1, 2).log_softmax(1)
     with pytest.raises(ValueError, match=r"beta is 1\.5"):
-        losses.distribution_jsd(torch.zeros(1), student, torch.tensor([[0, 1]]), student, beta=1.5)
+        distillation.distribution_jsd(torch.zeros(1), student, torch.tensor([[0, 1]]), student, beta=1.5)
 
 
 @pytest.mark.samples
