@@ -5,6 +5,7 @@ Nothing here is learned from: there are no tokens, only keys of places, outcomes
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -167,18 +168,23 @@ class TaskHistory:
         kept = tensors["history"]
         parts = zip(
             state["tasks"],
-            kept["steps"].split(state["steps"]),
-            kept["returns"].split(state["episodes"]),
-            kept["sizes"].split(state["episodes"]),
+            _cut(kept["steps"], state["steps"]),
+            _cut(kept["returns"], state["episodes"]),
+            _cut(kept["sizes"], state["episodes"]),
             strict=True,
         )
-        self._tasks = {name: _Task(*(part.clone() for part in own)) for name, *own in parts}
+        self._tasks = {name: _Task(*own) for name, *own in parts}
 
 
 def _groups(batch: Batch, episodes: Sequence[Episode]) -> Iterator[tuple[int, str]]:
     """Number and task of every group, in the order of their first episodes."""
     numbers = dict(zip(batch.episodes.group_of_episode.tolist(), episodes, strict=True))
     yield from ((number, instance_of(episode)) for number, episode in numbers.items())
+
+
+def _cut(tensor: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Copies of its parts, so many rows each."""
+    return [tensor[end - size : end].clone() for size, end in zip(sizes, accumulate(sizes), strict=True)]
 
 
 def _joined(tasks: Sequence[_Task], kinds: int) -> tuple[Tensor, Tensor, Tensor]:

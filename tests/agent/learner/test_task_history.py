@@ -96,11 +96,12 @@ def test_a_history_goes_through_a_checkpoint() -> None:
             history.add(*played(*walks))
         restored = TaskHistory(STATE, most_steps=4)
         restored.restore(history.tensors(), json.loads(json.dumps(history.state())))
-        for one in (history.tensors()["history"], restored.tensors()["history"]):
-            assert one.keys() == {"steps", "returns", "sizes"}
+        for kept in (history.tensors()["history"], restored.tensors()["history"]):
+            assert kept.keys() == {"steps", "returns", "sizes"}
         assert same(history, restored)
     more = played(("u", "AB", True))
-    history.add(*more), restored.add(*more)
+    for one in (history, restored):
+        one.add(*more)
     assert same(history, restored) and history.state()["tasks"] == ["s", "u"]
 
 
