@@ -58,7 +58,17 @@ def test_the_truth_is_ranked_perfectly_and_never_has_the_wrong_sign() -> None:
     truth = random_truth(1)
     found = figures(truth.progress, truth)
     assert found["auc_failed"].value == found["auc_won"].value == 1.0
+    assert found["auc_harmful"].value == 1.0
     assert found["pushed_down"].value == found["pushed_up"].value == 0.0
+
+
+def test_credit_that_ranks_forward_steps_well_may_praise_harmful_ones() -> None:
+    """Forward above all others, and the harmful above the wasted: AUC of forward steps cannot see it."""
+    truth = random_truth(3)
+    praised = [np.where(steps > 0, 1.0, np.where(steps < 0, 0.0, -1.0)) for steps in truth.progress]
+    found = figures(praised, truth)
+    assert found["auc_failed"].value == found["auc_won"].value == 1.0
+    assert found["auc_harmful"].value == pytest.approx(0.5, abs=0.05)  # forward ones alone are above
 
 
 def test_the_truth_in_a_random_order_is_chance_within_its_interval() -> None:
