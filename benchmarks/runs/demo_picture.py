@@ -43,21 +43,20 @@ def draw(found: Mapping[str, Any], out: Path) -> None:
 
 def _accuracy(axes: "Axes", rows: Mapping[str, Any]) -> None:
     """AUC of each method with its interval, in lost and in won episodes."""
-    for place, row in enumerate(rows.values()):
-        for offset, (name, (marker, kind)) in enumerate(PANELS.items()):
+    for offset, (name, (marker, kind)) in enumerate(PANELS.items()):
+        colour = f"C{offset}"
+        axes.plot([], [], marker, color=colour, ms=5, label=f"{kind} episodes, 95 % interval")
+        for place, row in enumerate(rows.values()):
             one, y = row[name], place + 0.2 * (2 * offset - 1)
             if one["n"]:
-                colour = f"C{offset}"
-                label = f"{kind} episodes" if place == 0 else None
                 axes.plot([one["low"], one["high"]], [y, y], color=colour)
-                axes.plot(one["value"], y, marker, color=colour, ms=5, label=label)
+                axes.plot(one["value"], y, marker, color=colour, ms=5)
     axes.axvline(0.5, color="grey", lw=0.8, ls=":")
     axes.set(xlim=(0, 1.02), ylim=(len(rows) - 0.5, -0.5))
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set_title("Chance that a step nearer to the goal has more credit than others", fontsize=10)
     axes.grid(axis="x", alpha=0.25)
-    if axes.lines:
-        axes.legend(loc="center left", fontsize=8)
+    axes.legend(loc="center left", fontsize=8)
 
 
 def _episode(axes: "Axes", episode: Mapping[str, Any]) -> None:
