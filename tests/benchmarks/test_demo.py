@@ -146,7 +146,7 @@ def test_demo_reports_whether_the_target_is_reached(
 
 
 @pytest.mark.slow
-def test_demo_short_ends_after_a_minute(tmp_path: Path) -> None:
+def test_demo_short_ends_within_a_minute(tmp_path: Path) -> None:
     """The whole thing as a user starts it."""
     command = [sys.executable, "-m", "benchmarks.runs.demo", "--short", "--out", str(tmp_path / "demo")]
     result = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True)
