@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PANELS = {"auc_failed": ("o", "lost"), "auc_won": ("s", "won")}
 COLOURS = "RdBu"
 """Red for negative, blue for positive credit: told apart with any colour vision."""
-STRONGEST = 0.75
+STRONGEST = 0.6
 """So far into the colours: black numbers stay readable on them."""
 
 
