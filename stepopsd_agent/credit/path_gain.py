@@ -5,7 +5,7 @@ about the world. With D(k) the fewest steps from node k to a place where a succe
 steps that any attempt of the group took, or that the effects of its commands elsewhere imply (`ways`):
 
     V(k) = gamma^D(k), and 0 where no goal is reached
-    c_t  = V(k_(t+1)) - V(k_t) - idle_cost (1 - gamma) [k_(t+1) = k_t]
+    c_t  = V(k_(t+1)) - V(k_t) - idle_cost (1 - gamma) [k_(t+1) = k_t and V(k_t) > 0]
     A^S  = (c_t - mean c) / (std c + eps)    over all steps of the group
     A    = A^E + step_weight A^S,  A^E the advantage of GRPO
 
@@ -50,7 +50,7 @@ class PathGain:
     """
 
     gamma: float = 0.95
-    idle_cost: float = 1.0
+    idle_cost: float = 0.1
     step_weight: float = 1.0
     key: Key = "text"
     ways: bool = True
@@ -84,7 +84,7 @@ class PathGain:
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
         graph = merged_graph(batch, self.key, ways=self._by_ways)
         value = self.gamma ** graph.distance()  # 0 where the distance is infinite
-        idle = graph.before == graph.after
+        idle = (graph.before == graph.after) & (value[graph.before] > 0)
         gain = value[graph.after] - value[graph.before] - self.idle_cost * (1 - self.gamma) * idle
         per_step = ops.standardised(gain, batch.group_of_step, batch.num_steps, eps=self.eps)
         part = ops.spread_steps(per_step, batch.tokens.step_of_token).to(base.advantages.dtype)
