@@ -27,6 +27,7 @@ class TaskSet:
         config: file of the settings.
         env: changes to the environment's arguments.
         warmstart: changes to the warm start.
+        learner: changes to the update.
         run: changes to settings of the training that belong to no section.
         told: constructor arguments that make records tell the truth.
         tuning: changes to the environment for the tuning groups.
@@ -37,6 +38,7 @@ class TaskSet:
     config: str
     env: dict[str, Any] = field(default_factory=dict)
     warmstart: dict[str, Any] = field(default_factory=dict)
+    learner: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
     tuning: dict[str, Any] = field(default_factory=lambda: {"split": "train"})
@@ -55,6 +57,7 @@ class TaskSet:
             threads=1,
             env=config.env.changed(**self.env),
             warmstart=replace(config.warmstart, **changes),
+            learner=replace(config.learner, **self.learner),
             eval=replace(config.eval, every=0),
         )
 
@@ -72,10 +75,11 @@ HOUSES: dict[str, Any] = {
         "novice_demonstrations": 3000,
         "novice_mistake_rate": 0.4,
     },
+    "learner": {"lr": 1.0e-3, "muon_lr": 0.008},
     "run": {"updates": 50},
     "told": {"oracle": True},
 }
-"""Sets on generated houses. Warm start and length are stated here, since the demonstration, whose config this
+"""Sets on generated houses. Warm start, rates and length are stated here, since the demonstration, whose config this
 is, may change its own: recordings are compared over time."""
 SETS: dict[str, TaskSet] = {
     "small": TaskSet(**HOUSES),

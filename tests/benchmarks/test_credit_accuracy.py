@@ -85,7 +85,7 @@ def test_recordings_of_houses_keep_the_settings_they_were_made_with() -> None:
     """Whatever the demonstration, whose config they share, trains with today."""
     for name in ("small", "full"):
         config = SETS[name].settings()
-        assert config.updates == 50
+        assert (config.updates, config.learner.lr, config.learner.muon_lr) == (50, 1e-3, 0.008)
         chosen = config.warmstart
         assert (chosen.demonstrations, chosen.passes, chosen.batch_rows) == (6000, 3, 4)
         assert (chosen.novice_demonstrations, chosen.novice_mistake_rate) == (3000, 0.4)
