@@ -25,7 +25,7 @@ import yaml
 
 from benchmarks.credit.sets import SETS, folder
 from benchmarks.output import write_result
-from benchmarks.runs.demo import read
+from benchmarks.runs.commands import read
 from stepopsd_agent.config import config_to_dict
 from stepopsd_agent.run.files import read_rows, write_bytes_atomic
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.report import credit_methods
 from benchmarks.report.credit import accuracy, summary
+from benchmarks.report.demo import credits, curves
 from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
 from benchmarks.report.parts import Result, origin, rate
 
@@ -29,6 +30,11 @@ def comparison(result: Result) -> list[str]:
     lines += [f"| {name} | {rate(result['rows'][name])} | {result['rows'][name]['n']} |" for name in names]
     lines += ["", f"Seed {result['seed']}, {result['wall_s'] / 60:.1f} minutes in all. {origin(result)}"]
     return lines + (["", result["note"]] if result.get("note") else [])
+
+
+def demonstration(result: Result) -> list[str]:
+    """Agents, then curves and credit where the result has them."""
+    return [*comparison(result), *curves(result), *credits(result)]
 
 
 def searchqa(result: Result) -> list[str]:
@@ -159,7 +165,7 @@ def determinism(result: Result) -> list[str]:
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
-    ("Generated houses (`make demo`)", "demo_seed*.json", comparison),
+    ("Generated houses (`make demo`)", "demo_seed*.json", demonstration),
     ("Official games", "official*.json", comparison),
     ("Questions about a made-up encyclopedia", "searchqa_demo_seed*.json", searchqa),
     ("The seven question sets of the papers", "searchqa_real*.json", real_questions),

@@ -75,8 +75,8 @@ def correlation(
 
 def share(chosen: Sequence[int], out_of: Sequence[int], tasks: Sequence[int], seed: int = 0) -> Measure:
     """Share of so many out of so many, per episode."""
-    sums = np.array([chosen, out_of], dtype=float).T.reshape(-1, 2)
-    return _ratio(sums, tasks, len(chosen), seed, lambda s: s[..., 0] / s[..., 1])
+    sums, used = np.array([chosen, out_of], dtype=float).T.reshape(-1, 2), len(chosen) if any(out_of) else 0
+    return _ratio(sums, tasks, used, seed, lambda s: s[..., 0] / s[..., 1])
 
 
 def mean(values: Sequence[float], tasks: Sequence[int], seed: int = 0) -> Measure:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.credit import accuracy, record, truth
-from benchmarks.credit.sets import STAGES
+from benchmarks.credit.sets import SETS, STAGES
 from benchmarks.report.credit import accuracy as page
 from stepopsd_agent import credit
 from stepopsd_agent.accuracy import SKIPPED, entries, read_values
@@ -78,3 +78,16 @@ def test_every_registered_method_has_a_row_or_a_reason() -> None:
     assert named | set(SKIPPED) == set(credit.names())
     assert sum(entry.method == "graph_gpo" for entry in entries()) == 3
     assert len(STAGES) == 3
+
+
+def test_recordings_of_houses_keep_the_settings_they_were_made_with() -> None:
+    """Whatever the demonstration, whose config they share, trains with today."""
+    for name in ("small", "full"):
+        config = SETS[name].settings()
+        assert (config.updates, config.learner.lr, config.learner.muon_lr) == (50, 1e-3, 0.008)
+        chosen = config.warmstart
+        assert (chosen.demonstrations, chosen.passes, chosen.batch_rows) == (6000, 3, 4)
+        assert (chosen.novice_demonstrations, chosen.novice_mistake_rate) == (3000, 0.4)
+        assert (chosen.lr, chosen.muon_lr) == (4e-3, 0.0125)
+        assert (chosen.hindsight_share, chosen.mistake_rate) == (0.15, 0.1)
+    assert SETS["small"].settings(short=True).updates == 2

@@ -71,6 +71,11 @@ def test_credit_that_ranks_forward_steps_well_may_praise_harmful_ones() -> None:
     assert found["auc_harmful"].value == pytest.approx(0.5, abs=0.05)  # forward ones alone are above
 
 
+def test_a_share_of_nothing_is_no_figure() -> None:
+    """Where no step is harmful, none can be pushed up."""
+    assert share([0, 0], [0, 0], [0, 1]).n == 0
+
+
 def test_the_truth_in_a_random_order_is_chance_within_its_interval() -> None:
     """A control that would show pairs counted between episodes, or an interval that is too narrow."""
     truth, rng = random_truth(2), np.random.default_rng(5)
