@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -50,6 +50,7 @@ from stepopsd_agent.accuracy import (
     step_credit,
 )
 from stepopsd_agent.batch import Batch
+from stepopsd_agent.config import Dtype
 from stepopsd_agent.models import ModelFolderError
 
 COMMAND = "python -m benchmarks.credit.accuracy --out DIR"
@@ -148,6 +149,7 @@ def main() -> int:
     parser.add_argument(
         "--reader", default=None, metavar="MODEL", help="another model as student and teacher"
     )
+    parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help="of the reader's weights")
     options = parser.parse_args()
     torch.set_num_threads(1)
     methods = entries(options.method)
@@ -179,7 +181,7 @@ def _table(options: argparse.Namespace, name: str, stage: Any, methods: Sequence
     most = 8 if options.short else options.groups
     if options.reader is None:
         return result(load_recording(options.out, name, stage, options.part, most), methods, {})
-    recording = read_recording(options.out, name, stage, options.part, options.reader, most)
+    recording = read_recording(options.out, name, stage, options.part, options.reader, most, options.dtype)
     found = result(recording, methods, {"teacher's log-probability": teacher_credit})
     return {**found, "gap": mean_gap(recording.batches)}
 
@@ -188,7 +190,7 @@ def _about(options: argparse.Namespace) -> dict[str, Any]:
     """What a reader was, for its result."""
     if options.reader is None:
         return {}
-    return {"reader": Path(options.reader).name, "hindsight": HINDSIGHT}
+    return {"reader": Path(options.reader).name, "dtype": options.dtype, "hindsight": HINDSIGHT}
 
 
 def _command(options: argparse.Namespace) -> str:
@@ -196,7 +198,8 @@ def _command(options: argparse.Namespace) -> str:
     if options.reader is None:
         return COMMAND
     few = "" if options.groups is None else f" --groups {options.groups}"
-    return f"{COMMAND} --stage {' '.join(options.stage)} --reader {Path(options.reader).name}{few}"
+    model = f"--reader {Path(options.reader).name} --dtype {options.dtype}"
+    return f"{COMMAND} --stage {' '.join(options.stage)} {model}{few}"
 
 
 if __name__ == "__main__":

