@@ -74,6 +74,23 @@ def summary(result: Result, task_set: str = "small") -> list[str]:
     ]
 
 
+def reader(result: Result) -> list[str]:
+    """The same for methods whose teacher is another model, and how that model read."""
+    told = result["hindsight"]
+    gaps = [
+        f"{name}, {stage}: {table['gap']:.3f}"
+        for name, stages in result["sets"].items()
+        for stage, table in in_order(stages).items()
+    ]
+    return [
+        *summary(result),
+        "",
+        f"Read by `{result['reader']}` ({result['dtype']}); hindsight `{told['mode']}`, {told['peer']}, "
+        f"{told['position']}, in {told['wording']}. Mean distance of teacher and student, nats a token of an "
+        f"action: {'; '.join(gaps)}.",
+    ]
+
+
 def _short(measure: dict[str, Any]) -> str:
     """The figure with half the width of its interval."""
     return f"{measure['value']:.2f} ±{(measure['high'] - measure['low']) / 2:.2f}" if measure["n"] else "-"

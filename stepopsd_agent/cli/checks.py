@@ -8,7 +8,14 @@ from pathlib import Path
 
 import gymnasium as gym
 
-from stepopsd_agent.config import AlarmConfig, AlarmsConfig, EnvConfig, RunConfig, check_values
+from stepopsd_agent.config import (
+    AlarmConfig,
+    AlarmsConfig,
+    EnvConfig,
+    RunConfig,
+    check_hindsight,
+    check_values,
+)
 from stepopsd_agent.rollout import Attempt, begin
 from stepopsd_agent.tasks import env_arguments, evaluation_sets, get, make_stack, task_ids
 from stepopsd_envs.user_path import user_path
@@ -31,6 +38,7 @@ def check_numbers(config: RunConfig) -> None:
     """Refuse numbers that no run can use, naming the key."""
     with settings_checked():
         check_values(config)
+        check_hindsight(config.hindsight)
     rollout = config.rollout
     if rollout.temperature <= 0:
         raise UsageError(

@@ -24,6 +24,8 @@ from stepopsd_wrappers.parse_response import ResponseFormat
 from stepopsd_wrappers.text_history import turn
 
 SCHEMA = "stepopsd.credit/1"
+_TOLD = frozenset({"teacher_logprobs", "teacher_topk", "informed"})
+"""Columns that depend on hindsight."""
 Grouping = Literal["recorded", "task"]
 
 
@@ -68,7 +70,9 @@ def score_records(
         raise ValueError("some of the episodes were played by a model and others were not: score them apart")
     if not any(tokens):
         episodes = [_given_tokens(episode, config, policy) for episode in episodes]
-    envs = [make_stack(config.env)] if "gold_answer_logprob" in method.needs else []
+    gold = "gold_answer_logprob" in method.needs
+    gold |= config.hindsight.mode == "gold" and bool(_TOLD & method.needs)
+    envs = [make_stack(config.env)] if gold else []
     histories = defaultdict[str, TaskHistory](lambda: TaskHistory(method.needs))
     records, alone, terms = [], 0, set[str]()
     for part in grouped(episodes, by):

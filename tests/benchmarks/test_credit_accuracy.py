@@ -70,6 +70,14 @@ def test_a_recording_is_judged_from_beginning_to_page(
     assert call(monkeypatch, accuracy, *small, "--method", "someones_benchmarked:accepted_steps") == 0
     line = next(one for one in capsys.readouterr().out.splitlines() if "accepted_steps" in one)
     assert f"{found['controls']['step accepted']['auc_unmixed']['value']:.3f} [" in line
+    reader = ("--reader", str(out / "small" / "start" / "model"), "--groups", "2", "--json", str(result))
+    assert call(monkeypatch, accuracy, *small, *reader) == 0
+    read = json.loads(result.read_text())
+    assert read["command"].endswith("--out DIR --stage end --reader model --dtype auto --groups 2")
+    assert read["hindsight"]["position"] == "prefix" and read["sets"]["small"]["end"]["groups"] == 2
+    assert {name.partition(",")[0] for name in read["sets"]["small"]["end"]["methods"]} == set(
+        name for name in credit.names() if "teacher_logprobs" in credit.make(name).needs
+    ) | {"opsd", "sdpo"}
 
 
 def test_every_registered_method_has_a_row_or_a_reason() -> None:

@@ -127,6 +127,10 @@ def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
         ),
         (["train", "--out=x", "--rollout.temperature=0"], "rollout.temperature is 0"),
         (["train", "--out=x", "--rollout.max_row_tokens=16"], "rollout.max_row_tokens is 16"),
+        (
+            ["train", "--out=x", "--hindsight.mode=next_observation", "--hindsight.position=prefix"],
+            "hindsight.position is 'prefix', but hindsight.mode next_observation",
+        ),
         (["train", "--out=x", "--learner.mini_batches=0"], "learner.mini_batches is 0"),
         (["eval", "--agent=random", "--env.step_limit=0"], "step_limit=0"),
         (["eval", "--agent=random", "--env.task_types=[pick]"], "pick_and_place_simple"),

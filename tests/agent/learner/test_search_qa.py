@@ -9,6 +9,9 @@ import gymnasium as gym
 import pytest
 
 from stepopsd_agent import credit
+from stepopsd_agent.config import HindsightConfig
+from stepopsd_agent.credit import MissingColumnError
+from stepopsd_agent.learner import gold_answers, hindsight_of
 from stepopsd_agent.models import Policy, load_policy
 from stepopsd_agent.rollout import (
     Attempt,
@@ -27,6 +30,7 @@ from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError
 from stepopsd_wrappers import make_text_env, read_episodes, replay
 from tests.helpers.command_line import run
+from tests.helpers.models import tiny
 from tests.helpers.search_qa import write_rows
 from tests.helpers.search_qa_runs import SEARCH_QA, search_flags, search_run_config
 
@@ -250,3 +254,18 @@ def test_trainer_gives_credit_by_gold_answers(warm: Path) -> None:
     _, metrics, _ = one.step()
     one.close()
     assert metrics["update/grad_norm"] > 0
+
+
+def test_hindsight_tells_the_gold_answer_of_the_task() -> None:
+    """The environment is asked for it; the player's answer, right or wrong, plays no part."""
+    policy, env = tiny(), make_stack(search_run_config().env)
+    wrong = [Attempt(task, seed=0) for task in task_ids(env)[:2]]
+    episodes = [
+        play_agent(get(SEARCH_QA).players["random"](env), env, [one.task_id], seed=0)[0] for one in wrong
+    ]
+    blocks = hindsight_of(policy, HindsightConfig(mode="gold"), episodes, [env])
+    answers = gold_answers(env, episodes)
+    told = ["<hindsight>\nThe correct answer is " + " or ".join(one) + ".\n</hindsight>\n" for one in answers]
+    assert blocks == [[i for ids in policy.encode([text[:-13], text[-13:]]) for i in ids] for text in told]
+    with pytest.raises(MissingColumnError, match="which the environment tells: pass envs="):
+        hindsight_of(policy, HindsightConfig(mode="gold"), episodes, [])
