@@ -24,6 +24,8 @@ from stepopsd_wrappers.text_history import turn
 
 SCHEMA = "stepopsd.credit/1"
 Grouping = Literal["recorded", "task"]
+IN_TRAINING = frozenset({"value", "mc_value", "ref_logprobs"})
+"""Columns that take a trained critic, the policy that acted or the weights before training, and so a run."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,7 @@ def score_records(
     Raises:
         ValueError: some episodes have tokens and others have none, or a column cannot be computed.
     """
-    tokens = [has_tokens(episode) for episode in episodes]
-    if any(tokens) and not all(tokens):
-        raise ValueError("some of the episodes were played by a model and others were not: score them apart")
-    if not any(tokens):
-        episodes = [_given_tokens(episode, config, policy) for episode in episodes]
+    episodes = with_some_tokens(episodes, config, policy)
     envs = [make_stack(config.env)] if "gold_answer_logprob" in method.needs else []
     records, alone, terms = [], 0, set[str]()
     for part in grouped(episodes, by):
@@ -116,11 +114,22 @@ def _filled(
     )
 
 
-def _given_tokens(episode: Episode, config: RunConfig, policy: Policy | None) -> Episode:
-    """Tokens for the record of an agent that has none."""
+def with_some_tokens(
+    episodes: Sequence[Episode], config: RunConfig, policy: Policy | None
+) -> Sequence[Episode]:
+    """The episodes as they are; those of an agent that has no tokens with one per step, or the model's.
+
+    Raises:
+        ValueError: some episodes have tokens and others have none.
+    """
+    tokens = [has_tokens(episode) for episode in episodes]
+    if any(tokens) and not all(tokens):
+        raise ValueError("some of the episodes were played by a model and others were not: score them apart")
+    if any(tokens):
+        return episodes
     if policy is None:
-        return with_a_token_per_step(episode)
-    return with_tokens_of_text(policy, episode, config.env.response)
+        return [with_a_token_per_step(episode) for episode in episodes]
+    return [with_tokens_of_text(policy, episode, config.env.response) for episode in episodes]
 
 
 def grouped(episodes: Sequence[Episode], by: Grouping) -> list[list[Episode]]:
