@@ -97,7 +97,7 @@ def test_credit_compare_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest
     refused = {
         (): "credit compare needs the episodes: stepopsd credit compare FOLDER",
         (str(tmp_path / "nowhere"),): "holds no episodes",
-        (str(folder), "--methods", "gpro"): "did you mean 'grpo'",
+        (str(folder), "--methods", "gpro"): "no credit method 'gpro'",
         (str(folder), "--methods", "grpo gama=1"): "has no field gama",
         (str(folder), "--methods", "grpo std"): "write field=value",
         (str(folder), "--methods", "turn_gae"): "turn_gae: needs value, which only a run can compute",
