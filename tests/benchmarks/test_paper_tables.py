@@ -42,7 +42,7 @@ def test_every_published_row_has_a_source_and_averages_are_of_its_cells() -> Non
 
 
 def test_bamboogle_is_counted_out_of_two_different_numbers() -> None:
-    """All of the shared table near 65 % fit 248 questions and none 125; Search-R1's fit the 125 that it has."""
+    """Those of the shared table near 65 % fit 248 questions and none 125; Search-R1's fit the 125."""
     for row in read_published("search_qa"):
         cell = row["cells"].get("Bamboogle")
         if cell is not None and cell["n"] == 248:
