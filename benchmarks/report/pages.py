@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.report import credit_methods
 from benchmarks.report.credit import accuracy, summary
+from benchmarks.report.knobs import knobs
 from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
 from benchmarks.report.parts import Result, origin, rate
 
@@ -210,10 +211,10 @@ def readme() -> str:
 def credit_page() -> str:
     """docs/credit-benchmark.md with the newest tables of accuracy and of variants."""
     text = CREDIT.read_text(encoding="utf-8")
-    for name in ("accuracy", "variants"):
+    for name, write in (("accuracy", summary), ("variants", summary), ("two_knobs", knobs)):
         path = RESULTS / f"credit_{name}.json"
         if path.exists():
-            table = "\n".join(summary(json.loads(path.read_text(encoding="utf-8"))))
+            table = "\n".join(write(json.loads(path.read_text(encoding="utf-8"))))
             begin = f"<!-- credit {name}: made by python -m benchmarks.report -->\n"
             end = f"<!-- end of credit {name} -->"
             head, _, rest = text.partition(begin)
