@@ -1,27 +1,35 @@
 """Heat maps over `lambda_mix` and `alpha_clip`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import BytesIO
-from pathlib import Path
+from typing import Any
 
-from stepopsd_agent.run.files import write_bytes_atomic
+import numpy as np
 
 PER_LINE = 3
 
 
-def draw_heat_maps(
-    maps: Mapping[str, Sequence[Sequence[float]]], lambdas: Sequence[float], clips: Sequence[float], out: Path
-) -> None:
-    """Draw one map a title, three a line, with its figures in the cells.
+def maps_of(result: Mapping[str, Any]) -> dict[str, list[list[float]]]:
+    """AUC in lost and in won episodes and the share that is moved, by title; and learning, if any."""
+    maps = {}
+    for stage, found in result["stages"].items():
+        for key, label in (("auc_failed", "AUC, lost"), ("auc_won", "AUC, won")):
+            maps[f"{stage} of training: {label}"] = [
+                [cell[key]["value"] for cell in cells] for cells in found["grid"]
+            ]
+        maps[f"{stage} of training: share of credit moved"] = [
+            [cell["moved"] for cell in cells] for cells in found["grid"]
+        ]
+    if result.get("learning"):
+        maps["area under the learning curve"] = np.mean(result["learning"]["area"], axis=-1).tolist()
+    return maps
 
-    Args:
-        maps: figures by title, a row for each of `lambdas`.
-        lambdas: values of `lambda_mix`.
-        clips: values of `alpha_clip`.
-        out: PNG file to write.
-    """
+
+def draw_heat_maps(result: Mapping[str, Any]) -> bytes:
+    """A PNG with the maps of a result of `two_knobs`, three a line, with their figures in the cells."""
     from matplotlib.figure import Figure
 
+    maps, lambdas, clips = maps_of(result), result["lambda_mix"], result["alpha_clip"]
     lines = -(-len(maps) // PER_LINE)
     picture = Figure(figsize=(4 * min(len(maps), PER_LINE), 3.4 * lines), layout="constrained")
     panels = picture.subplots(lines, min(len(maps), PER_LINE), squeeze=False).flatten()
@@ -39,4 +47,4 @@ def draw_heat_maps(
                 axes.text(x, y, f"{figure:.3f}", ha="center", va="center", fontsize=7, color=colour)
     content = BytesIO()
     picture.savefig(content, format="png", dpi=90)
-    write_bytes_atomic(out, content.getvalue())
+    return content.getvalue()

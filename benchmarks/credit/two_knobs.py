@@ -35,6 +35,7 @@ from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit import CreditMethod, scaled
 from stepopsd_agent.learner import fill
 from stepopsd_agent.models import Scorer, load_policy
+from stepopsd_agent.run.files import write_bytes_atomic
 
 COMMAND = "python -m benchmarks.credit.two_knobs --recordings DIR --out RUNS"
 LAMBDAS, CLIPS = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0), (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -197,22 +198,6 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def draw(result: Mapping[str, Any], out: Path) -> None:
-    """Heat maps of the grid: AUC in lost and in won episodes, how much is moved, and learning, if any."""
-    maps = {}
-    for stage, found in result["stages"].items():
-        for key, label in (("auc_failed", "AUC, lost"), ("auc_won", "AUC, won")):
-            maps[f"{stage} of training: {label}"] = [
-                [c[key]["value"] for c in cells] for cells in found["grid"]
-            ]
-        maps[f"{stage} of training: share of credit moved"] = [
-            [cell["moved"] for cell in cells] for cells in found["grid"]
-        ]
-    if result.get("learning"):
-        maps["area under the learning curve"] = np.mean(result["learning"]["area"], axis=-1).tolist()
-    draw_heat_maps(maps, result["lambda_mix"], result["alpha_clip"], out)
-
-
 def main() -> int:
     """Judge, train if asked, print, and write."""
     parser = argparse.ArgumentParser(
@@ -250,7 +235,7 @@ def main() -> int:
     if options.json is not None:
         write_result(options.json, found, COMMAND)
     if options.picture is not None:
-        draw(found, options.picture)
+        write_bytes_atomic(options.picture, draw_heat_maps(found))
     return 0
 
 

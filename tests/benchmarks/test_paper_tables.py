@@ -17,7 +17,7 @@ from benchmarks.credit.paper_tables import (
 )
 from stepopsd_agent.ops import proportion
 from tests.helpers.command_line import TINY, run
-from tests.helpers.runs import taught, train_arguments
+from tests.helpers.runs import demonstrations, fresh, train_arguments
 
 
 def test_published_rows_are_counts_of_games() -> None:
@@ -87,7 +87,7 @@ def test_a_run_and_an_evaluation_stand_beside_published_rows(
 ) -> None:
     """From what train and eval write; generated games are marked, and another folder is refused."""
     model, trained, played = tmp_path / "model", tmp_path / "trained", tmp_path / "played"
-    taught().save(model)
+    fresh(demonstrations(20)).save(model)
     assert run(*train_arguments(model, trained, "--updates=2", "--credit.method=grpo")) == 0
     assert run("eval", "--agent=expert", *TINY, "--eval.num_games=6", f"--out={played}") == 0
     page, result = tmp_path / "page.md", tmp_path / "found.json"
