@@ -26,7 +26,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import torch
 
 from benchmarks.credit.picture import draw
@@ -35,26 +34,27 @@ from benchmarks.credit.recording import Cost, Recording, load_recording
 from benchmarks.credit.sets import PARTS, SETS, STAGES
 from benchmarks.output import write_result
 from stepopsd_agent.accuracy import (
-    CONTROLS,
     Array,
     Entry,
     Judged,
-    Measure,
+    about,
     ceiling,
-    control_credit,
+    controls,
     entries,
-    figures,
     judged,
     read_values,
+    row,
     split,
     step_credit,
+    table_text,
 )
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.config import Dtype
 from stepopsd_agent.models import ModelFolderError
 
 COMMAND = "python -m benchmarks.credit.accuracy --out DIR"
-MEASURES = ("auc_failed", "auc_won", "auc_unmixed", "r", "pushed_down", "pushed_up", "decisive")
+MEASURES = ("auc_failed", "auc_won", "auc_harmful", "r")
+"""The figures that are printed; the JSON file has all."""
 Further = Mapping[str, Callable[[Batch], Array]]
 """Controls that only some recordings have."""
 
@@ -69,27 +69,7 @@ def judge(recording: Recording, entry: Entry, truth: Judged) -> dict[str, Any]:
     total = Cost(
         sum(one.tokens for one in cost), sum(one.seconds for one in cost) + time.process_time() - began
     )
-    return row(split(recording.batches, per_step), truth, total)
-
-
-def row(credits: Sequence[Array], truth: Judged, cost: Cost) -> dict[str, Any]:
-    """Figures and cost, as JSON."""
-    found = {name: vars(measure) for name, measure in figures(credits, truth).items()}
-    return {**found, "tokens": cost.tokens, "cpu_s": round(cost.seconds, 2)}
-
-
-def controls(recording: Recording, truth: Judged, further: Further) -> dict[str, dict[str, Any]]:
-    """The rows of the controls, of further ones, of the truth itself, and of the truth in a random order."""
-    rows = {}
-    for name in CONTROLS:
-        per_step = [control_credit(name, batch) for batch in recording.batches]
-        rows[name] = row(split(recording.batches, per_step), truth, Cost())
-    for name, control in further.items():
-        rows[name] = row(split(recording.batches, [control(b) for b in recording.batches]), truth, Cost())
-    rng = np.random.default_rng(0)
-    rows["truth, shuffled"] = row([rng.permutation(steps) for steps in truth.progress], truth, Cost())
-    rows["truth (optimal distance)"] = row(truth.progress, truth, Cost())
-    return rows
+    return row(split(recording.batches, per_step), truth, total.tokens, total.seconds)
 
 
 def result(recording: Recording, methods: Sequence[Entry], further: Further) -> dict[str, Any]:
@@ -101,33 +81,12 @@ def result(recording: Recording, methods: Sequence[Entry], further: Further) -> 
     for entry in methods:
         rows[entry.name] = judge(recording, entry, truth)
         print(f"{recording.place}: {entry.name}", file=sys.stderr)
-    steps = np.concatenate(truth.progress)
     return {
-        "episodes": len(episodes),
-        "groups": len(set(truth.tasks)),
-        "mixed": len({t for t, m in zip(truth.tasks, truth.mixed, strict=True) if m}),
-        "success": float(np.mean(truth.won)),
-        "steps": {
-            "forward": float((steps > 0).mean()),
-            "wasted": float((steps == 0).mean()),
-            "harmful": float((steps < 0).mean()),
-        },
+        **about(truth),
         "ceiling": vars(ceiling(truth.values)),
-        "controls": controls(recording, truth, further),
+        "controls": controls(recording.batches, truth, further),
         "methods": rows,
     }
-
-
-def table(found: dict[str, Any]) -> str:
-    """The figures as text, best in lost episodes first."""
-    rows = {**found["controls"], **found["methods"]}
-    order = sorted(rows, key=lambda name: -rows[name]["auc_failed"]["value"])
-    lines = [f"{'':34}" + "".join(f"{name:>22}" for name in MEASURES[:4]) + f"{'tokens':>10}{'cpu s':>8}"]
-    for name in order:
-        marked = f"[{name}]" if name in found["controls"] else name
-        cells = "".join(f"{Measure(**rows[name][key])!s:>22}" for key in MEASURES[:4])
-        lines.append(f"{marked:34}{cells}{rows[name]['tokens']:>10}{rows[name]['cpu_s']:>8}")
-    return "\n".join(lines)
 
 
 def main() -> int:
@@ -165,7 +124,7 @@ def main() -> int:
             found.setdefault(name, {})[stage] = one
             mixed = f"{one['mixed']} of {one['groups']} groups mixed"
             print(f"\n{name}, {stage}: success {one['success']:.0%}, {mixed}")
-            print(table(one))
+            print(table_text(one, MEASURES))
     if options.picture is not None:
         name = options.set[0]
         draw(found[name], f"Credit accuracy, task set {name}, {options.part} tasks", options.picture)

@@ -139,6 +139,21 @@ def compared(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def trained(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The rows of all methods, after training what is missing."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    settings = config_to_dict(SETS[options.set].settings())
+    settings |= {"updates": options.updates}
+    number = "num_questions" if options.set == "searchqa" else "num_games"
+    settings["eval"] = {**settings["eval"], "every": options.every, number: options.tasks}
+    del settings["warmstart"]
+    write_bytes_atomic(options.out / f"{options.set}.yaml", yaml.safe_dump(settings).encode())
+    pairs = [(method, seed) for seed in range(options.seeds) for method in options.method]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda pair: train(options, *pair), pairs))
+    return {method: row(options, method) for method in options.method}
+
+
 def main() -> int:
     """Train what is missing, and print the table."""
     parser = argparse.ArgumentParser(
@@ -159,17 +174,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    settings = config_to_dict(SETS[options.set].settings())
-    settings |= {"updates": options.updates}
-    number = "num_questions" if options.set == "searchqa" else "num_games"
-    settings["eval"] = {**settings["eval"], "every": options.every, number: options.tasks}
-    del settings["warmstart"]
-    write_bytes_atomic(options.out / f"{options.set}.yaml", yaml.safe_dump(settings).encode())
-    pairs = [(method, seed) for seed in range(options.seeds) for method in options.method]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda pair: train(options, *pair), pairs))
-    rows = {method: row(options, method) for method in options.method}
+    rows = trained(options)
     figures = compared(rows)
     for method in sorted(rows, key=lambda name: -figures[name]["iqm"]):
         low, high = figures[method]["ci95"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.report import credit_methods
 from benchmarks.report.credit import accuracy, reader, summary
 from benchmarks.report.demo import credits, curves
+from benchmarks.report.knobs import knobs
 from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
 from benchmarks.report.parts import Result, origin, rate
 
@@ -216,7 +217,8 @@ def readme() -> str:
 def credit_page() -> str:
     """docs/credit-benchmark.md with the newest tables of accuracy, of another reader, and of variants."""
     text = CREDIT.read_text(encoding="utf-8")
-    for name, write in (("accuracy", summary), ("reader", reader), ("variants", summary)):
+    pages = (("accuracy", summary), ("reader", reader), ("variants", summary), ("two_knobs", knobs))
+    for name, write in pages:
         path = RESULTS / f"credit_{name}.json"
         if path.exists():
             table = "\n".join(write(json.loads(path.read_text(encoding="utf-8"))))

@@ -9,6 +9,14 @@ from .measures import (
     share as share,
 )
 from .per_step import CONTROLS as CONTROLS, control_credit as control_credit, step_credit as step_credit
+from .picture import draw_accuracy as draw_accuracy
+from .table import (
+    LABELS as LABELS,
+    about as about,
+    controls as controls,
+    row as row,
+    table_text as table_text,
+)
 from .truth import (
     Judged as Judged,
     Values as Values,

@@ -27,6 +27,8 @@ SCHEMA = "stepopsd.credit/1"
 _TOLD = frozenset({"teacher_logprobs", "teacher_topk", "informed"})
 """Columns that depend on hindsight."""
 Grouping = Literal["recorded", "task"]
+IN_TRAINING = frozenset({"value", "mc_value", "ref_logprobs"})
+"""Columns that take a trained critic, the policy that acted or the weights before training, and so a run."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,7 @@ def score_records(
     Raises:
         ValueError: some episodes have tokens and others have none, or a column cannot be computed.
     """
-    tokens = [has_tokens(episode) for episode in episodes]
-    if any(tokens) and not all(tokens):
-        raise ValueError("some of the episodes were played by a model and others were not: score them apart")
-    if not any(tokens):
-        episodes = [_given_tokens(episode, config, policy) for episode in episodes]
+    episodes = with_some_tokens(episodes, config, policy)
     gold = "gold_answer_logprob" in method.needs
     gold |= config.hindsight.mode == "gold" and bool(_TOLD & method.needs)
     envs = [make_stack(config.env)] if gold else []
@@ -128,13 +126,28 @@ def _filled(
     )
 
 
-def _given_tokens(episode: Episode, config: RunConfig, policy: Policy | None) -> Episode:
-    """Tokens for the record of an agent that has none."""
+def with_some_tokens(
+    episodes: Sequence[Episode], config: RunConfig, policy: Policy | None
+) -> Sequence[Episode]:
+    """The episodes as they are; those of an agent that has no tokens with one per step, or the model's.
+
+    Raises:
+        ValueError: some episodes have tokens and others have none.
+    """
+    tokens = [has_tokens(episode) for episode in episodes]
+    if any(tokens) and not all(tokens):
+        raise ValueError("some of the episodes were played by a model and others were not: score them apart")
+    if any(tokens):
+        return episodes
     if policy is None:
-        return with_a_token_per_step(episode)
+        return [with_a_token_per_step(episode) for episode in episodes]
+    return [with_tokens_of_text(policy, episode, _format_of(episode, config)) for episode in episodes]
+
+
+def _format_of(episode: Episode, config: RunConfig) -> ResponseFormat:
+    """The format of responses in the environment that was played, whichever the settings are of."""
     played = episode.env_spec["id"]
-    env = replace(config.env, id=played if played in names() else config.env.id)
-    return with_tokens_of_text(policy, episode, response_format(env))
+    return response_format(replace(config.env, id=played if played in names() else config.env.id))
 
 
 def grouped(episodes: Sequence[Episode], by: Grouping) -> list[list[Episode]]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from stepopsd_agent.config import EnvConfig
-from stepopsd_agent.run.scored_records import _given_tokens
+from stepopsd_agent.run.scored_records import with_some_tokens
 from tests.helpers.runs import run_config, taught
 from tests.helpers.text_env import make_episode
 
@@ -16,11 +16,11 @@ def test_actions_are_found_in_the_format_of_the_environment_that_was_played(sett
     policy, response = taught(), "<think> so </think> <search> go right </search>"
     played = make_episode(num_steps=1, response=response)
     played = replace(played, env_spec={"id": "stepopsd/SearchQA-v0", "kwargs": {}})
-    scored = _given_tokens(played, replace(run_config(), env=settings), policy)
+    (scored,) = with_some_tokens([played], replace(run_config(), env=settings), policy)
     tokens = scored.steps[1].tokens
     assert tokens is not None
     start, end = tokens.action_span
     assert policy.tokenizer.decode(tokens.sampled_ids[start:end]).strip() == "<search> go right </search>"
     elsewhere = replace(played, env_spec={"id": "someones/Game-v0", "kwargs": {}})
-    tokens = _given_tokens(elsewhere, run_config(), policy).steps[1].tokens
+    tokens = with_some_tokens([elsewhere], run_config(), policy)[0].steps[1].tokens
     assert tokens is not None and tokens.action_span == (0, len(tokens.sampled_ids))
