@@ -113,10 +113,11 @@ def table(found: dict[str, Any]) -> str:
     """The figures as text, best in lost episodes first."""
     rows = {**found["controls"], **found["methods"]}
     order = sorted(rows, key=lambda name: -rows[name]["auc_failed"]["value"])
-    lines = [f"{'':34}" + "".join(f"{name:>22}" for name in MEASURES[:4]) + f"{'tokens':>10}{'cpu s':>8}"]
+    shown = MEASURES[:4] if found["ceiling"]["n"] else MEASURES[:3]  # r takes fresh attempts
+    lines = [f"{'':34}" + "".join(f"{name:>22}" for name in shown) + f"{'tokens':>10}{'cpu s':>8}"]
     for name in order:
         marked = f"[{name}]" if name in found["controls"] else name
-        cells = "".join(f"{Measure(**rows[name][key])!s:>22}" for key in MEASURES[:4])
+        cells = "".join(f"{Measure(**rows[name][key])!s:>22}" for key in shown)
         lines.append(f"{marked:34}{cells}{rows[name]['tokens']:>10}{rows[name]['cpu_s']:>8}")
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ from .columns import (
     fill as fill,
 )
 from .critic import Critic as Critic
+from .inferred_ways import commands_of_group as commands_of_group
 from .learner import Learner as Learner
 from .monte_carlo import FreshAttempts as FreshAttempts, monte_carlo_values as monte_carlo_values
 from .optimizer_state import load_optimizer as load_optimizer, optimizer_tensors as optimizer_tensors
