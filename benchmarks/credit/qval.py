@@ -136,7 +136,7 @@ def main() -> int:
     parser.add_argument("--set", choices=sorted(SETS), default="small", help="task set")
     parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES, help="stages of training")
     parser.add_argument("--part", choices=PARTS, default="test", help="tuning or test tasks")
-    parser.add_argument("--states", type=int, default=512, help="states of each stage")
+    parser.add_argument("--states", type=int, default=320, help="states of each stage")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--short", action="store_true", help="16 states only")
     options = parser.parse_args()

@@ -118,7 +118,7 @@ def within_state(result: Result) -> list[str]:
         "",
         f"Mean Spearman correlation with Q within a state; {'; '.join(facts)}. Share of the commands of "
         f"which a graph knows something, at the first of these stages: "
-        f"{', '.join(f'{name} {share:.0%}' for name, share in known.items())}. {origin(result)}",
+        f"{', '.join(f'`{name}` {share:.0%}' for name, share in known.items())}. {origin(result)}",
         "",
         "| QVal's published signals, ALFWorld, one backbone of 26B | mean Spearman |",
         "|---|---|",
