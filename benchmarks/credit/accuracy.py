@@ -124,7 +124,8 @@ def main() -> int:
             found.setdefault(name, {})[stage] = one
             mixed = f"{one['mixed']} of {one['groups']} groups mixed"
             print(f"\n{name}, {stage}: success {one['success']:.0%}, {mixed}")
-            print(table_text(one, MEASURES))
+            known = [measure for measure in MEASURES if measure != "r" or one["ceiling"]["n"]]
+            print(table_text(one, known))
     if options.picture is not None:
         name = options.set[0]
         draw(found[name], f"Credit accuracy, task set {name}, {options.part} tasks", options.picture)

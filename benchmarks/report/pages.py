@@ -9,10 +9,11 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.report import credit_methods
-from benchmarks.report.credit import accuracy, reader, summary
+from benchmarks.report.credit import accuracy, reader, summary, within_state
 from benchmarks.report.demo import credits, curves
 from benchmarks.report.knobs import knobs
 from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
@@ -21,6 +22,15 @@ from benchmarks.report.parts import Result, origin, rate
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, README = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 CREDIT = ROOT / "docs" / "credit-benchmark.md"
+CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
+    "accuracy": summary,
+    "variants": summary,
+    "reader": reader,
+    "two_knobs": knobs,
+    "accuracy_searchqa": partial(summary, task_set="searchqa"),
+    "qval": within_state,
+}
+"""Tables of the page on credit, by the result's name behind ``credit_``."""
 SPEED = re.compile(r"(<!-- speed:.*?-->\n).*?(<!-- end of speed -->)", re.DOTALL)
 
 
@@ -215,10 +225,9 @@ def readme() -> str:
 
 
 def credit_page() -> str:
-    """docs/credit-benchmark.md with the newest tables of accuracy, of another reader, and of variants."""
+    """docs/credit-benchmark.md with the newest tables."""
     text = CREDIT.read_text(encoding="utf-8")
-    pages = (("accuracy", summary), ("reader", reader), ("variants", summary), ("two_knobs", knobs))
-    for name, write in pages:
+    for name, write in CREDIT_TABLES.items():
         path = RESULTS / f"credit_{name}.json"
         if path.exists():
             table = "\n".join(write(json.loads(path.read_text(encoding="utf-8"))))

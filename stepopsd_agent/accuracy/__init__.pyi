@@ -5,6 +5,7 @@ from .measures import (
     Measure as Measure,
     auc as auc,
     correlation as correlation,
+    mean as mean,
     ranked_pairs as ranked_pairs,
     share as share,
 )
@@ -24,3 +25,4 @@ from .truth import (
     progress as progress,
     read_values as read_values,
 )
+from .within_state import average_ranks as average_ranks, optimal_q as optimal_q, spearman as spearman

@@ -15,6 +15,7 @@ LABELS = {
     "auc_failed": "AUC failed",
     "auc_won": "AUC won",
     "auc_unmixed": "AUC unmixed",
+    "auc_harmful": "AUC harmful",
     "r": "r",
     "pushed_down": "pushed down",
     "pushed_up": "pushed up",

@@ -147,3 +147,24 @@ def test_progress_counts_commands_and_a_lost_game_as_the_whole_way() -> None:
     """4 to 3, wasted, away by one, then unreachable; nothing counts behind that. -1 is not told."""
     assert progress(recorded([4, 3, 3, 4, -2, -2])) == [1.0, 0.0, -1.0, -5.0, 0.0]
     assert progress(recorded([-1, -1])) is None
+
+
+def asked(*steps: tuple[str, float]) -> Episode:
+    """A record of a question: the kind of each step, and the share of the gold passages seen after it."""
+    told = [Step("", "", "", 0.0, False, False, {"step": {"kind": k}, "gold_seen": g}) for k, g in steps]
+    return Episode("", 0, 0, 0, "task", 0, {}, "", tuple(told))
+
+
+def test_progress_at_a_question_is_new_gold_and_the_right_moment_to_stop() -> None:
+    """The second gold passage, nothing new, an invalid step, the first, one search too many, the answer."""
+    kinds = ["reset", "search", "search", "invalid", "search", "search", "answer"]
+    seen = [0.0, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0]
+    assert progress(asked(*zip(kinds, seen, strict=True))) == [0.5, 0.0, 0.0, 0.5, 0.0, 1.0]
+
+
+def test_an_answer_before_all_gold_was_seen_is_premature() -> None:
+    """With a half, with nothing; with gold in the opening text it is right at once; unknown gold is None."""
+    assert progress(asked(("reset", 0.0), ("search", 0.5), ("answer", 0.5))) == [0.5, -1.0]
+    assert progress(asked(("reset", 0.0), ("answer", 0.0))) == [-1.0]
+    assert progress(asked(("reset", 1.0), ("answer", 1.0))) == [1.0]
+    assert progress(asked(("reset", -1.0), ("answer", -1.0))) is None
