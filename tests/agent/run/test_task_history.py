@@ -8,13 +8,13 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import collate
+from stepopsd_agent.cli.checks import UsageError, check_numbers
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.run import Trainer, score_records
 from stepopsd_agent.run.files.checkpoint import load_checkpoint, save_checkpoint
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers import Episode
-from tests.helpers.command_line import TINY, refusal
 from tests.helpers.runs import run_config, taught
 
 pytestmark = pytest.mark.samples
@@ -104,12 +104,8 @@ def test_recorded_updates_are_scored_with_those_before_as_their_past() -> None:
     assert alone.records != scored.records[8:]
 
 
-def test_revisits_of_no_group_and_of_more_than_all_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Before anything is played."""
-    for share in ("0.1", "1.5"):
-        line = refusal(
-            capsys, "train", *TINY, f"--out={tmp_path / 'run'}", f"--rollout.revisit_share={share}"
-        )
-        assert f"rollout.revisit_share is {share}; give a share" in line
+@pytest.mark.parametrize("share", [0.1, 1.5])
+def test_revisits_of_no_group_and_of_more_than_all_are_refused(share: float) -> None:
+    """Before anything is played: 0.1 of two groups is none."""
+    with pytest.raises(UsageError, match=rf"rollout\.revisit_share is {share}; give a share, at most 1"):
+        check_numbers(run_config(rollout={"revisit_share": share}))
