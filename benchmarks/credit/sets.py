@@ -79,8 +79,8 @@ HOUSES: dict[str, Any] = {
     "run": {"updates": 50},
     "told": {"oracle": True},
 }
-"""Sets on generated houses. Warm start, rates and length are stated here: recordings are compared over time, but
-the demonstration, whose config this is, may change its own."""
+"""Sets on generated houses. Warm start, rates and length are stated here: recordings are compared over time,
+but the demonstration, whose config this is, may change its own."""
 SETS: dict[str, TaskSet] = {
     "small": TaskSet(**HOUSES),
     "full": TaskSet(**HOUSES, env={"tier": "full", "step_limit": 50}),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks.credit.accuracy import Judged, measures
+from benchmarks.report.demo import FIGURES
 from benchmarks.runs import demo_credit
-from benchmarks.runs.demo_credit import FIGURES, disagreement, most_disputed, other_attempts
+from benchmarks.runs.demo_credit import disagreement, most_disputed, other_attempts
 from stepopsd_agent.tasks import make_stack, task_ids
 from tests.helpers.runs import run_config
 
