@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.report.demo import credits, curves
+from benchmarks.report.demo import FIGURES, credits, curves
 from benchmarks.runs import demo, demo_credit
 from stepopsd_agent.cli.main import main
 from tests.helpers.runs import ROOT, SETTINGS, environment
@@ -113,7 +113,7 @@ CREDIT: dict[str, Any] = {
     "groups": 1,
     "mixed": 0,
     "methods": {
-        method: {name: {"value": 0.5, "low": 0.4, "high": 0.6, "n": 1} for name in demo_credit.FIGURES}
+        method: {name: {"value": 0.5, "low": 0.4, "high": 0.6, "n": 1} for name in FIGURES}
         for method in demo.METHODS
     },
     "episode": None,

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.report.demo import FIGURES
 from benchmarks.runs import demo_credit
-from benchmarks.runs.demo_credit import FIGURES, disagreement, most_disputed, other_attempts
+from benchmarks.runs.demo_credit import disagreement, most_disputed, other_attempts
 from stepopsd_agent.accuracy import Judged, figures
 from stepopsd_agent.tasks import make_stack, task_ids
 from tests.helpers.runs import run_config
