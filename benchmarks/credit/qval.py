@@ -18,7 +18,7 @@ learned way says where it leads. ``--short`` takes 16 states.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import torch
 
 from benchmarks.credit.choices import Choice, choice, chosen_places, told_env
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder
-from benchmarks.credit.signals import mean_return, model_signals, shortest_way
+from benchmarks.credit.signals import GroupGraph, mean_return, model_signals, shortest_way
 from benchmarks.output import write_result
 from stepopsd_agent.accuracy import Array, Measure, mean, spearman
 from stepopsd_agent.models import Scorer, load_policy
@@ -64,7 +64,7 @@ def graph_signals(
     groups: dict[int, list[Episode]], choices: Sequence[Choice]
 ) -> tuple[dict[str, list[Array]], dict[str, float]]:
     """The gains on the graphs of the groups, and of which share of the commands they know something."""
-    kinds = {
+    kinds: dict[str, Callable[[Sequence[Episode]], GroupGraph]] = {
         "path_gain, text keys": lambda members: shortest_way(members, "text", ways=True),
         "path_gain, text keys, ways=false": lambda members: shortest_way(members, "text", ways=False),
         "path_gain, state keys": lambda members: shortest_way(members, "state", ways=False),

@@ -1,6 +1,6 @@
 """What policy, hindsight teacher and the graph of a group say of every command of a state, taken or not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import HindsightConfig, Position
 from stepopsd_agent.credit import Key, merged_graph
 from stepopsd_agent.hindsight import hindsight_blocks
-from stepopsd_agent.learner import commands_of_group, from_texts
+from stepopsd_agent.learner import commands_of_group, from_records
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.packed import Branch, Tree
 from stepopsd_agent.tasks import world_number
@@ -66,11 +66,14 @@ def model_signals(
     choices: Sequence[Choice],
 ) -> dict[str, list[Array]]:
     """Log-probabilities of policy and hindsight teacher, and the teacher's gap, as sums and per token."""
-    blocks = {
-        (one.group, one.member): block
-        for members in groups.values()
-        for one, block in zip(members, hindsight_blocks(policy, hindsight, members), strict=True)
-    }
+    blocks = dict[tuple[int, int], Sequence[int]]()
+    for members in groups.values():
+        for one, block in zip(members, hindsight_blocks(policy, hindsight, members), strict=True):
+            if isinstance(block, Mapping):
+                raise ValueError(
+                    f"hindsight {hindsight.mode!r} tells what followed a command, which is known of one alone"
+                )
+            blocks[one.group, one.member] = block
     responses = [[policy.prompt_format.response_ids(text) for text in one.commands] for one in choices]
     rows = [row_before(one.place) for one in choices]
     behind = [
@@ -153,7 +156,7 @@ def mean_return(members: Sequence[Episode], key: Key, *, gamma: float = 0.95) ->
 
 def _keyed(members: Sequence[Episode], key: Key, ways: bool) -> Batch:
     needs = {*_KEY_COLUMNS[key], *(["ways"] if ways else [])}
-    return from_texts(collate(members), members, needs)
+    return from_records(collate(members), members, needs)
 
 
 def _steps(batch: Batch) -> list[tuple[int, int]]:

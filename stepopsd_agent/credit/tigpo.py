@@ -48,7 +48,7 @@ import torch
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, computed
-from stepopsd_agent.credit.grpo import GRPO, episode_credit
+from stepopsd_agent.credit.grpo import GRPO, step_credit, step_scores
 from stepopsd_agent.credit.state_graph import KEYS, Key, graph_metrics, key_columns, merged_graph
 
 
@@ -129,7 +129,8 @@ class TIGPO:
             sizes = ops.group_count(batch.steps.episode_of_step, batch.num_episodes)
             times = torch.cat([sizes, past.num_steps])
             of_all, values = of_all.repeat_interleave(times), values.repeat_interleave(times)
-        advantage = returns - ops.group_mean(values, of_all, groups)[group]
+        place = batch.group_of_step
+        advantage = step_scores(batch, returns) - ops.group_mean(values, of_all, groups)[place]
         if self.std:
-            advantage = advantage / (ops.group_std(values, of_all, groups)[group] + self.eps)
-        return episode_credit(batch, advantage)
+            advantage = advantage / (ops.group_std(values, of_all, groups)[place] + self.eps)
+        return step_credit(batch, advantage)

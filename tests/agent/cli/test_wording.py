@@ -1,5 +1,6 @@
 """Errors about values of the wrong type: what is allowed, in words and with an example."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,7 @@ def test_a_package_that_is_missing_is_named_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The setting, the package, and what to do."""
-    there = checks.find_spec
-    monkeypatch.setattr(checks, "find_spec", lambda name: None if name == package else there(name))
+    monkeypatch.setattr(checks, "find_spec", lambda name: None if name == package else find_spec(name))
     said = refusal(capsys, "train", "--out", str(tmp_path / "run"), flag)
     assert f"needs {package}: pip install {package}, or " in said
     assert not (tmp_path / "run").exists()

@@ -115,8 +115,9 @@ def test_hindsight_that_tells_nothing_is_none(layout: str) -> None:
     policy = tiny()
     batch = batch_for(policy, layout)
     expected = batch_logprobs(Scorer(policy), batch)
-    for nothing in ({}, []):
-        blocks: list[Block] = [nothing] * batch.num_episodes
+    none: tuple[Block, Block] = ({}, [])
+    for nothing in none:
+        blocks = [nothing] * batch.num_episodes
         assert torch.equal(batch_logprobs(Scorer(policy), batch, blocks), expected)
 
 

@@ -20,7 +20,8 @@ def test_actions_are_found_in_the_format_of_the_environment_that_was_played(sett
     tokens = scored.steps[1].tokens
     assert tokens is not None
     start, end = tokens.action_span
-    assert policy.tokenizer.decode(tokens.sampled_ids[start:end]).strip() == "<search> go right </search>"
+    found = policy.tokenizer.decode(list(tokens.sampled_ids[start:end]))
+    assert isinstance(found, str) and found.strip() == "<search> go right </search>"
     elsewhere = replace(played, env_spec={"id": "someones/Game-v0", "kwargs": {}})
     tokens = with_some_tokens([elsewhere], run_config(), policy)[0].steps[1].tokens
     assert tokens is not None and tokens.action_span == (0, len(tokens.sampled_ids))
