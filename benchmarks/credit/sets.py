@@ -84,8 +84,17 @@ HOUSES: dict[str, Any] = {
 }
 """Sets on generated houses. Warm start, rates and length are stated here, as recordings are compared over
 time, but the demonstration, whose config this is, may change its own."""
+FEW: dict[str, Any] = {
+    **HOUSES,
+    "warmstart": {**HOUSES["warmstart"], "demonstrations": 3000, "passes": 1, "novice_demonstrations": 0},
+    "learner": {"lr": 3.0e-4, "muon_lr": 0.002},
+    "run": {"updates": 40},
+}
+"""A start that has seen few demonstrations and no mistake taught: what is learned from it is not unlearning.
+The sizes were chosen on another seed, such that something is left to learn where GRPO ends."""
 SETS: dict[str, TaskSet] = {
     "small": TaskSet(**HOUSES),
+    "few": TaskSet(**FEW),
     "full": TaskSet(**HOUSES, env={"tier": "full", "step_limit": 50}),
     "searchqa": TaskSet("searchqa_quickstart.yaml", env={"task_types": None, "max_turns": 4}),
 }
