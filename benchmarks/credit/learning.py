@@ -3,12 +3,13 @@
     python -m benchmarks.credit.learning --recordings DIR --out RUNS [--set few] [--seeds 5] [--json OUT]
 
 Every run begins at the policy that `benchmarks.credit.record` keeps for the start of the set, which is made
-if it is missing; it plays as many attempts in as many updates, and is evaluated every few updates on the same
-held-out tasks. A seed decides the order of tasks and the sampling. Runs that are finished are kept and stopped
-ones go on, so the command can be given again; ``--jobs`` runs side by side with one thread each.
+if it is missing; it plays as many attempts in as many updates, and is evaluated every few updates on the
+same held-out tasks. A seed decides the order of tasks and the sampling. Runs that are finished are kept and
+stopped ones go on, so the command can be given again; ``--jobs`` runs side by side with one thread each.
 ``--match_norms`` scales advantages to the size of GRPO's. The table has the area under the curve, the last
 success (never the best), the updates until ``--reach``, what was consumed, and, by rliable (Agarwal et al.
-2021), the interquartile mean over seeds and the chance that a run is better than one of GRPO. It needs the extra ``bench``.
+2021), the interquartile mean over seeds and the chance that a run is better than one of GRPO.
+It needs the extra ``bench``.
 """
 
 import argparse
