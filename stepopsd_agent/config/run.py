@@ -100,6 +100,11 @@ class RolloutConfig:
     revisit_after: int = at_least(1, 10)
     mc_rollouts: int = at_least(1, 9)
 
+    def of_batch(self) -> dict[str, Any]:
+        """The settings that `collate` takes, under its names."""
+        names = ("anchor_similarity", "invalid_penalty", "invalid_penalty_on")
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass
 class HindsightConfig:

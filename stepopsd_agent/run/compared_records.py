@@ -137,8 +137,7 @@ def _records(episodes: Sequence[Episode], config: RunConfig, policy: Policy | No
     batches_of = [
         collate(
             part,
-            anchor_similarity=config.rollout.anchor_similarity,
-            invalid_penalty=config.rollout.invalid_penalty,
+            **config.rollout.of_batch(),
         )
         for part in parts
     ]

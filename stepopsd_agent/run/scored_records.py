@@ -76,9 +76,7 @@ def score_records(
     for part in grouped(episodes, by):
         batch = collate(
             part,
-            anchor_similarity=config.rollout.anchor_similarity,
-            invalid_penalty=config.rollout.invalid_penalty,
-            invalid_penalty_on=config.rollout.invalid_penalty_on,
+            **config.rollout.of_batch(),
         )
         history = histories[part[0].run]
         batch = _filled(batch, part, config, method.needs, policy, envs, history)

@@ -208,9 +208,7 @@ class Trainer:
         batch = collate(
             episodes,
             self.policy.pad_id,
-            anchor_similarity=c.rollout.anchor_similarity,
-            invalid_penalty=c.rollout.invalid_penalty,
-            invalid_penalty_on=c.rollout.invalid_penalty_on,
+            **c.rollout.of_batch(),
         )
         batch = fill(
             batch.to(self.policy.device),
