@@ -9,6 +9,7 @@ COLUMNS = (
     ("auc_failed", "AUC, lost"),
     ("auc_won", "AUC, won"),
     ("auc_unmixed", "AUC, unmixed"),
+    ("auc_harmful", "AUC, harmful below"),
     ("r", "r with the policy's advantage"),
     ("pushed_down", "forward pushed down"),
     ("pushed_up", "harmful pushed up"),
@@ -48,7 +49,7 @@ def accuracy(result: Result) -> list[str]:
 
 
 STAGE = {"start": "after the warm start", "middle": "middle of training", "end": "end of training"}
-HEADS = (("auc_failed", "lost"), ("auc_won", "won"), ("r", "r"))
+HEADS = (("auc_failed", "lost"), ("auc_won", "won"), ("auc_harmful", "harm"), ("r", "r"))
 BY_ATTEMPTS = ("r", "decisive")
 """Figures that take fresh attempts."""
 
@@ -56,9 +57,10 @@ BY_ATTEMPTS = ("r", "decisive")
 def _measured(
     columns: Sequence[tuple[str, str]], tables: Collection[dict[str, Any]]
 ) -> list[tuple[str, str]]:
-    """The columns without those that take fresh attempts, where no table has any."""
+    """The columns that the tables have, without those that take fresh attempts where none has any."""
     valued = any(table["ceiling"]["n"] for table in tables)
-    return [column for column in columns if valued or column[0] not in BY_ATTEMPTS]
+    known = set.intersection(*(set(row) for table in tables for row in table["controls"].values()))
+    return [(name, label) for name, label in columns if name in known and (valued or name not in BY_ATTEMPTS)]
 
 
 def in_order(stages: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def summary(result: Result, task_set: str = "small") -> list[str]:
         for stage, table in stages.items()
     ]
     ceilings = ", ".join(_short(table["ceiling"]) for table in stages.values())
-    halves = f" Half against half of the attempts: r {ceilings}." if len(columns) == len(HEADS) else ""
+    halves = f" Half against half of the attempts: r {ceilings}." if ("r", "r") in columns else ""
     return [*lines, "", f"{'; '.join(told)}.{halves} {origin(result)}"]
 
 
@@ -154,7 +156,10 @@ WITHIN_STATE_CONTROLS = (
 
 def _short(measure: dict[str, Any]) -> str:
     """The figure with half the width of its interval."""
-    return f"{measure['value']:.2f} ±{(measure['high'] - measure['low']) / 2:.2f}" if measure["n"] else "-"
+    if not measure["n"]:
+        return "-"
+    figures = f"{measure['value']:.2f} ±{(measure['high'] - measure['low']) / 2:.2f}"
+    return figures.replace("0.", ".")  # many columns stand side by side
 
 
 def _cell(measure: dict[str, Any]) -> str:
