@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 PANELS = {"auc_failed": ("o", "lost"), "auc_won": ("s", "won")}
 COLOURS = "RdBu"
 """Red for negative, blue for positive credit: told apart with any colour vision."""
+FULL = 2.0
+"""Credit of this size, or larger, has the strongest colour: two standard deviations of a group."""
 STRONGEST = 0.6
 """So far into the colours: black numbers stay readable on them."""
 
@@ -64,18 +66,17 @@ def _episode(axes: "Axes", episode: Mapping[str, Any]) -> None:
     from matplotlib import colormaps
 
     steps, methods = episode["steps"], list(episode["steps"][0]["credit"])
-    largest = max((abs(value) for step in steps for value in step["credit"].values()), default=0.0) or 1.0
     colours = colormaps[COLOURS]
 
     def colour(share: float) -> Any:
-        return colours(0.5 + 0.5 * STRONGEST * share)
+        return colours(0.5 + 0.5 * STRONGEST * max(-1.0, min(1.0, share)))
 
     cells = []
     for row, step in enumerate(steps):
         nearer = (step["nearer"] > 0) - (step["nearer"] < 0)
         words = ["nearer" if nearer > 0 else "away" if nearer < 0 else ""]
         words += [f"{step['credit'][method]:+.2f}" for method in methods]
-        cells.append([colour(nearer), *(colour(step["credit"][method] / largest) for method in methods)])
+        cells.append([colour(nearer), *(colour(step["credit"][method] / FULL) for method in methods)])
         for column, word in enumerate(words):
             axes.text(column, row, word, ha="center", va="center", fontsize=8)
     axes.imshow(cells, aspect="auto")
