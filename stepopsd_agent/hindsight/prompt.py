@@ -100,10 +100,7 @@ def block_ids(
 def next_observation_blocks(policy: Policy, limit: int, episode: Episode) -> dict[int, list[int]]:
     """For every step that the environment answered with a text, by its index, a block with that answer.
 
-    Args:
-        policy: owner of the tokenizer.
-        limit: a longer answer, in tokens, loses its middle.
-        episode: the record; the last step is told the text that ended the episode.
+    Of an answer of more than `limit` tokens the middle is lost; the last one is what ended the episode.
     """
     answered = {
         index: f"{step.observation}\n" for index, step in enumerate(episode.steps) if step.observation
@@ -123,11 +120,7 @@ def hindsight_blocks(
 ) -> list[Block]:
     """The hindsight of each episode of a batch, in its order.
 
-    Args:
-        policy: owner of the tokenizer.
-        config: mode and peer settings.
-        episodes: of the batch.
-        answers: gold answers of each episode's task; the mode "gold" needs them.
+    The mode "gold" needs `answers`, the gold answers of each episode's task.
 
     Raises:
         ValueError: the mode cannot stand in this position, or lacks the answers.

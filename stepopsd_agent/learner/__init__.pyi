@@ -5,7 +5,7 @@ from .columns import (
     fill as fill,
 )
 from .critic import Critic as Critic
-from .gold_answers import gold_answers as gold_answers, hindsight_of as hindsight_of
+from .gold_answers import hindsight_of as hindsight_of
 from .inferred_ways import commands_of_group as commands_of_group
 from .learner import Learner as Learner
 from .monte_carlo import FreshAttempts as FreshAttempts, monte_carlo_values as monte_carlo_values

@@ -16,7 +16,7 @@ from torch import Tensor
 from stepopsd_agent.batch import Batch, audit, column_fields, owner, sampled_steps
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
-from stepopsd_agent.hindsight import Block, batch_logprobs, batch_topk
+from stepopsd_agent.hindsight import Block, batch_logprobs, batch_topk, hindsight_blocks
 from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers, hindsight_of
 from stepopsd_agent.learner.inferred_ways import inferred_ways
@@ -58,7 +58,9 @@ class Sources:
     @cached_property
     def blocks(self) -> list[Block]:
         """Every episode's hindsight."""
-        return hindsight_of(self.policy, self.hindsight, self.episodes, self.envs)
+        if self.hindsight.mode == "gold":
+            return hindsight_of(self.policy, self.hindsight, self.episodes, self.envs)
+        return hindsight_blocks(self.policy, self.hindsight, self.episodes)
 
     def weights(self, other: Weights | None) -> AbstractContextManager[None]:
         """Score with other weights for a while; None keeps the policy's."""

@@ -97,7 +97,7 @@ class Trainer:
         self.critic = Critic(self.policy, c.critic, **passes) if "value" in self.method.needs else None
         self.history = TaskHistory(self.method.needs) if "past" in self.method.needs else None
         self.envs = [make_stack(c.env) for _ in range(c.rollout.slots)]
-        self.measures = get(c.env.id).measures
+        self.measures, self.shaping = get(c.env.id).measures, c.rollout.of_batch()
         hindsight_of(self.policy, c.hindsight, [], self.envs)  # refuses what the environment cannot tell
 
     @property
@@ -205,11 +205,7 @@ class Trainer:
     def score(self, episodes: Sequence[Episode]) -> Batch:
         """Records to an audited batch with the columns this update needs."""
         c, cost = self.config, Cost()
-        batch = collate(
-            episodes,
-            self.policy.pad_id,
-            **c.rollout.of_batch(),
-        )
+        batch = collate(episodes, self.policy.pad_id, **self.shaping)
         batch = fill(
             batch.to(self.policy.device),
             episodes,

@@ -97,4 +97,4 @@ def test_a_reader_that_is_not_there_is_refused(
     monkeypatch.setattr("sys.argv", ["accuracy", "--out", str(tmp_path), "--reader", str(tmp_path / "none")])
     with pytest.raises(SystemExit) as raised:
         accuracy.main()
-    assert raised.value.code == 2 and "not a loadable causal language model" in capsys.readouterr().err
+    assert raised.value.code == 2 and "there is no such folder" in capsys.readouterr().err

@@ -11,7 +11,8 @@ import pytest
 from stepopsd_agent import credit
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
-from stepopsd_agent.learner import gold_answers, hindsight_of
+from stepopsd_agent.learner import hindsight_of
+from stepopsd_agent.learner.gold_answers import gold_answers
 from stepopsd_agent.models import Policy, load_policy
 from stepopsd_agent.rollout import (
     Attempt,
