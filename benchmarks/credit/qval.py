@@ -18,7 +18,8 @@ learned way says where it leads. ``--short`` takes 16 states.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import torch
 
 from benchmarks.credit.choices import Choice, choice, chosen_places, told_env
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder
-from benchmarks.credit.signals import mean_return, model_signals, shortest_way
+from benchmarks.credit.signals import GroupGraph, mean_return, model_signals, shortest_way
 from benchmarks.output import write_result
 from stepopsd_agent.accuracy import Array, Measure, mean, spearman
 from stepopsd_agent.models import Scorer, load_policy
@@ -64,12 +65,12 @@ def graph_signals(
     groups: dict[int, list[Episode]], choices: Sequence[Choice]
 ) -> tuple[dict[str, list[Array]], dict[str, float]]:
     """The gains on the graphs of the groups, and of which share of the commands they know something."""
-    kinds = {
-        "path_gain, text keys": lambda members: shortest_way(members, "text", ways=True),
-        "path_gain, text keys, ways=false": lambda members: shortest_way(members, "text", ways=False),
-        "path_gain, state keys": lambda members: shortest_way(members, "state", ways=False),
-        "path_gain, observation keys": lambda members: shortest_way(members, "observation", ways=False),
-        "mean return of the place (g2po), text keys": lambda members: mean_return(members, "text"),
+    kinds: dict[str, Callable[[list[Episode]], GroupGraph]] = {
+        "path_gain, text keys": partial(shortest_way, key="text", ways=True),
+        "path_gain, text keys, ways=false": partial(shortest_way, key="text", ways=False),
+        "path_gain, state keys": partial(shortest_way, key="state", ways=False),
+        "path_gain, observation keys": partial(shortest_way, key="observation", ways=False),
+        "mean return of the place (g2po), text keys": partial(mean_return, key="text"),
     }
     signals, known = dict[str, list[Array]](), dict[str, float]()
     for name, make in kinds.items():

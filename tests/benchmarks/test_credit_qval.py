@@ -29,7 +29,7 @@ from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import play_agent
 from stepopsd_agent.run.files import save_model
 from stepopsd_agent.tasks import make_plain_env, task_ids
-from stepopsd_agent.tasks.agents import OracleAgent, RandomAgent
+from stepopsd_agent.tasks.agents import Agent, OracleAgent, RandomAgent
 from stepopsd_wrappers import Episode, EpisodeWriter, Step, StepTokens
 from tests.helpers.models import tiny
 
@@ -59,7 +59,7 @@ def group(number: int = 0) -> list[Episode]:
     """The oracle's attempt at a game and three random ones."""
     env = make_plain_env(ENV)
     task = task_ids(env)[number]
-    agents = [OracleAgent(env), RandomAgent(), RandomAgent(), RandomAgent()]
+    agents: list[Agent] = [OracleAgent(env), RandomAgent(), RandomAgent(), RandomAgent()]
     played = [play_agent(agent, env, [task], 5)[0] for agent in agents]
     return [sampled(replace(one, group=number, member=n)) for n, one in enumerate(played)]
 
