@@ -19,6 +19,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,12 @@ def graph_signals(
     groups: dict[int, list[Episode]], choices: Sequence[Choice]
 ) -> tuple[dict[str, list[Array]], dict[str, float]]:
     """The gains on the graphs of the groups, and of which share of the commands they know something."""
-    kinds: dict[str, Callable[[Sequence[Episode]], GroupGraph]] = {
-        "path_gain, text keys": lambda members: shortest_way(members, "text", ways=True),
-        "path_gain, text keys, ways=false": lambda members: shortest_way(members, "text", ways=False),
-        "path_gain, state keys": lambda members: shortest_way(members, "state", ways=False),
-        "path_gain, observation keys": lambda members: shortest_way(members, "observation", ways=False),
-        "mean return of the place (g2po), text keys": lambda members: mean_return(members, "text"),
+    kinds: dict[str, Callable[[list[Episode]], GroupGraph]] = {
+        "path_gain, text keys": partial(shortest_way, key="text", ways=True),
+        "path_gain, text keys, ways=false": partial(shortest_way, key="text", ways=False),
+        "path_gain, state keys": partial(shortest_way, key="state", ways=False),
+        "path_gain, observation keys": partial(shortest_way, key="observation", ways=False),
+        "mean return of the place (g2po), text keys": partial(mean_return, key="text"),
     }
     signals, known = dict[str, list[Array]](), dict[str, float]()
     for name, make in kinds.items():
