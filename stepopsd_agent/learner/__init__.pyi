@@ -5,7 +5,7 @@ from .columns import (
     fill as fill,
 )
 from .critic import Critic as Critic
-from .gold_answers import gold_answers as gold_answers, hindsight_of as hindsight_of
+from .gold_answers import told_answers as told_answers
 from .learner import Learner as Learner
 from .monte_carlo import FreshAttempts as FreshAttempts, monte_carlo_values as monte_carlo_values
 from .optimizer_state import load_optimizer as load_optimizer, optimizer_tensors as optimizer_tensors

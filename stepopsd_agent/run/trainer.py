@@ -17,15 +17,7 @@ from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import Credit, CreditMethod, audit_credit, linear_decay, scaled
 from stepopsd_agent.hindsight import gap_metrics
-from stepopsd_agent.learner import (
-    Cost,
-    Critic,
-    FreshAttempts,
-    Learner,
-    fill,
-    hindsight_of,
-    learning_rate_factor,
-)
+from stepopsd_agent.learner import Cost, Critic, FreshAttempts, Learner, fill, learning_rate_factor
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import (
     Backend,
@@ -105,8 +97,10 @@ class Trainer:
     def __post_init__(self) -> None:
         """Take the initial weights as reference and first teacher, and open the environments."""
         c, settings = self.config, self.config.learner
-        passes: dict[str, Any] = {"tokens_per_pass": settings.tokens_per_micro_batch}
-        passes["attention"] = settings.attention
+        passes: dict[str, Any] = {
+            "tokens_per_pass": settings.tokens_per_micro_batch,
+            "attention": settings.attention,
+        }
         if settings.lora.rank:
             self.policy.add_adapter(settings.lora, c.seed)
         self.initial = self.policy.origin()
@@ -116,7 +110,6 @@ class Trainer:
         self.critic = Critic(self.policy, c.critic, **passes) if "value" in self.method.needs else None
         self.envs = [make_stack(c.env) for _ in range(c.rollout.slots)]
         self.measures = get(c.env.id).measures
-        hindsight_of(self.policy, c.hindsight, [], self.envs)  # refuses what the environment cannot tell
 
     @property
     def data(self) -> dict[str, str]:
