@@ -1,15 +1,12 @@
+from .by_step import Block as Block, Blocks as Blocks, block_tokens as block_tokens
+from .other_modes import NEXT as NEXT, gold_text as gold_text
 from .prompt import (
     CLOSE as CLOSE,
-    NEXT as NEXT,
     OPEN as OPEN,
     PEER_CLOSE as PEER_CLOSE,
     PEER_OPEN as PEER_OPEN,
-    Block as Block,
-    Blocks as Blocks,
     block_ids as block_ids,
-    block_tokens as block_tokens,
     choose_peers as choose_peers,
-    gold_text as gold_text,
     hindsight_blocks as hindsight_blocks,
     hindsight_words as hindsight_words,
     outcome_text as outcome_text,

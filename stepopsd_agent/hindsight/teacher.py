@@ -15,7 +15,7 @@ from torch import Tensor
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch, TopK, kind_masks
 from stepopsd_agent.config import Position
-from stepopsd_agent.hindsight.prompt import Blocks
+from stepopsd_agent.hindsight.by_step import Blocks, tree_by_step
 from stepopsd_agent.models import Scorer
 from stepopsd_agent.models.packed import Branch, Tree, likeliest, sampled
 
@@ -44,15 +44,10 @@ def batch_topk(
     scorer: Scorer, batch: Batch, top_k: int, blocks: Blocks = (), position: Position = "inline"
 ) -> TopK:
     """The `top_k` likeliest tokens at every action token in the contexts of `batch_logprobs`; 0 keeps all."""
-    rows = [row_tree(batch, n, blocks, position) for n in range(batch.num_rows)]
-    read = scorer.read([tree for tree, _ in rows], lambda _: likeliest(top_k))
-    # By the row's columns, as steps without hindsight are scored before those with it.
-    orders = [torch.tensor(columns).argsort() for _, columns in rows]
-    found = [
-        (ids[order.to(ids.device)], logprobs[order.to(ids.device)])
-        for order, (ids, logprobs) in zip(orders, read, strict=True)
-    ]
-    return TopK(torch.cat([ids for ids, _ in found]), torch.cat([logprobs for _, logprobs in found]))
+    trees = [row_tree(batch, n, blocks, position)[0] for n in range(batch.num_rows)]
+    # A tree lists its scored tokens in the order of the row's columns: trunk and steps both go forward.
+    rows = scorer.read(trees, lambda _: likeliest(top_k))
+    return TopK(torch.cat([ids for ids, _ in rows]), torch.cat([logprobs for _, logprobs in rows]))
 
 
 def row_tree(batch: Batch, n: int, blocks: Blocks, position: Position) -> tuple[Tree, list[int]]:
@@ -63,26 +58,16 @@ def row_tree(batch: Batch, n: int, blocks: Blocks, position: Position) -> tuple[
     columns = [t for t, step in enumerate(steps) if step >= 0]
     first = columns[0]
     block = blocks[int(batch.steps.episode_of_step[steps[first]])] if blocks else ()
+    if isinstance(block, Mapping):
+        places = {int(batch.steps.index_in_episode[steps[s]]): (s, e) for s, e in step_ranges(steps)}
+        return tree_by_step(ids, places, block, position), columns
     if not block:
         return Tree(ids[: columns[-1] + 1], scored=tuple(columns)), columns
     if position == "prefix":
-        if isinstance(block, Mapping):
-            raise ValueError(
-                "hindsight that differs from step to step has no one prefix: give position inline"
-            )
         shifted = tuple(t + len(block) for t in columns)
         return Tree(ids[:first] + tuple(block) + ids[first : columns[-1] + 1], scored=shifted), columns
-    branches: list[Branch] = []
-    alone, behind = list[int](), list[int]()  # columns of steps without hindsight, and of those with it
-    for start, end in step_ranges(steps):
-        shown = block
-        if isinstance(block, Mapping):
-            shown = block.get(int(batch.steps.index_in_episode[steps[start]]), ())
-        if shown:
-            branches.append(Branch(start, tuple(shown), ids[start:end]))
-        (behind if shown else alone).extend(range(start, end))
-    needed = max([branch.at for branch in branches] + [column + 1 for column in alone])
-    return Tree(ids[:needed], tuple(branches), scored=tuple(alone)), alone + behind
+    branches = [Branch(start, tuple(block), ids[start:end]) for start, end in step_ranges(steps)]
+    return Tree(ids[: branches[-1].at], tuple(branches)), columns
 
 
 def step_ranges(steps: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,7 @@ from .columns import (
     fill as fill,
 )
 from .critic import Critic as Critic
-from .gold_answers import hindsight_of as hindsight_of
+from .gold_answers import told_answers as told_answers
 from .inferred_ways import commands_of_group as commands_of_group
 from .learner import Learner as Learner
 from .monte_carlo import FreshAttempts as FreshAttempts, monte_carlo_values as monte_carlo_values

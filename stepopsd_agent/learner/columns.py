@@ -18,7 +18,7 @@ from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
 from stepopsd_agent.hindsight import Block, batch_logprobs, batch_topk, hindsight_blocks
 from stepopsd_agent.learner.critic import Critic
-from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers, hindsight_of
+from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers, told_answers
 from stepopsd_agent.learner.inferred_ways import inferred_ways
 from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
 from stepopsd_agent.learner.recorded import known_past, with_text_keys
@@ -58,9 +58,8 @@ class Sources:
     @cached_property
     def blocks(self) -> list[Block]:
         """Every episode's hindsight."""
-        if self.hindsight.mode == "gold":
-            return hindsight_of(self.policy, self.hindsight, self.episodes, self.envs)
-        return hindsight_blocks(self.policy, self.hindsight, self.episodes)
+        answers = told_answers(self.envs, self.episodes) if self.hindsight.mode == "gold" else None
+        return hindsight_blocks(self.policy, self.hindsight, self.episodes, answers)
 
     def weights(self, other: Weights | None) -> AbstractContextManager[None]:
         """Score with other weights for a while; None keeps the policy's."""
@@ -97,8 +96,7 @@ def fill(
         reference: weights of the reference policy, which `ref_logprobs` needs: those before training.
         critic: predicts `value`.
         history: knows the `past`; its `add` is to be called after every update.
-        envs: stacks like those that played, for columns that ask or play the environment, and for
-            hindsight that tells gold answers.
+        envs: stacks like those that played, to be asked or played by columns, or asked for gold answers.
         fresh: how the fresh attempts behind `mc_value` are played.
         rescore_old: recompute `old_logprobs` with the policy instead of keeping those recorded in sampling.
         cost: filled with what fresh attempts consumed.

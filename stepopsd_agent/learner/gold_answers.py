@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
-from stepopsd_agent.hindsight import Block, hindsight_blocks, step_ranges
+from stepopsd_agent.hindsight import step_ranges
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.packed import Branch, Tree
 from stepopsd_wrappers import Episode
@@ -70,26 +69,20 @@ def gold_answers(env: gym.Env[str, str], episodes: Sequence[Episode]) -> list[tu
     return [tuple(answers(episode.task_id)) for episode in episodes]
 
 
-def hindsight_of(
-    policy: Policy, config: HindsightConfig, episodes: Sequence[Episode], envs: Sequence[gym.Env[str, str]]
-) -> list[Block]:
-    """The hindsight of each episode of a batch; for the mode "gold" the environment is asked.
+def told_answers(envs: Sequence[gym.Env[str, str]], episodes: Sequence[Episode]) -> list[tuple[str, ...]]:
+    """The gold answers that hindsight tells.
 
     Raises:
-        MissingColumnError: there is no environment, or its tasks have no gold answers.
-        ValueError: the mode cannot stand in this position.
+        MissingColumnError: there is no environment to ask, or its tasks have none.
     """
-    if config.mode != "gold":
-        return hindsight_blocks(policy, config, episodes)
     if not envs:
         raise MissingColumnError(
             "hindsight.mode is gold, which the environment tells: pass envs=[...] to fill"
         )
     try:
-        answers = gold_answers(envs[0], episodes)
+        return gold_answers(envs[0], episodes)
     except MissingColumnError as error:
         raise MissingColumnError(
             f"hindsight.mode is gold, but {envs[0].unwrapped} has no gold answers, and its records tell no "
             "expert's plan: give another hindsight.mode, or train on stepopsd/SearchQA-v0"
         ) from error
-    return hindsight_blocks(policy, config, episodes, answers)

@@ -24,7 +24,6 @@ from stepopsd_agent.learner import (
     Learner,
     TaskHistory,
     fill,
-    hindsight_of,
     learning_rate_factor,
 )
 from stepopsd_agent.models import Policy, Scorer
@@ -86,8 +85,10 @@ class Trainer:
     def __post_init__(self) -> None:
         """Take the initial weights as reference and first teacher, and open the environments."""
         c, settings = self.config, self.config.learner
-        passes: dict[str, Any] = {"tokens_per_pass": settings.tokens_per_micro_batch}
-        passes["attention"] = settings.attention
+        passes: dict[str, Any] = {
+            "tokens_per_pass": settings.tokens_per_micro_batch,
+            "attention": settings.attention,
+        }
         if settings.lora.rank:
             self.policy.add_adapter(settings.lora, c.seed)
         self.initial = self.policy.origin()
@@ -98,7 +99,6 @@ class Trainer:
         self.history = TaskHistory(self.method.needs) if "past" in self.method.needs else None
         self.envs = [make_stack(c.env) for _ in range(c.rollout.slots)]
         self.measures, self.shaping = get(c.env.id).measures, c.rollout.of_batch()
-        hindsight_of(self.policy, c.hindsight, [], self.envs)  # refuses what the environment cannot tell
 
     @property
     def data(self) -> dict[str, str]:

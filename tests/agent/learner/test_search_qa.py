@@ -1,7 +1,7 @@
 """Search-QA through the learner: the commands, the records, and what happens when the retriever fails."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ import pytest
 
 from stepopsd_agent import credit
 from stepopsd_agent.config import HindsightConfig
-from stepopsd_agent.credit import MissingColumnError
-from stepopsd_agent.learner import hindsight_of
-from stepopsd_agent.learner.gold_answers import gold_answers
+from stepopsd_agent.hindsight import hindsight_blocks
+from stepopsd_agent.learner import told_answers
 from stepopsd_agent.models import Policy, load_policy
 from stepopsd_agent.rollout import (
     Attempt,
@@ -260,13 +259,13 @@ def test_trainer_gives_credit_by_gold_answers(warm: Path) -> None:
 def test_hindsight_tells_the_gold_answer_of_the_task() -> None:
     """The environment is asked for it; the player's answer, right or wrong, plays no part."""
     policy, env = tiny(), make_stack(search_run_config().env)
-    wrong = [Attempt(task, seed=0) for task in task_ids(env)[:2]]
-    episodes = [
-        play_agent(get(SEARCH_QA).players["random"](env), env, [one.task_id], seed=0)[0] for one in wrong
-    ]
-    blocks = hindsight_of(policy, HindsightConfig(mode="gold"), episodes, [env])
-    answers = gold_answers(env, episodes)
-    told = ["<hindsight>\nThe correct answer is " + " or ".join(one) + ".\n</hindsight>\n" for one in answers]
-    assert blocks == [[i for ids in policy.encode([text[:-13], text[-13:]]) for i in ids] for text in told]
-    with pytest.raises(MissingColumnError, match="which the environment tells: pass envs="):
-        hindsight_of(policy, HindsightConfig(mode="gold"), episodes, [])
+    player = get(SEARCH_QA).players["random"](env)
+    episodes = [play_agent(player, env, [task], seed=0)[0] for task in task_ids(env)[:2]]
+    answers = told_answers([env], episodes)
+    blocks = hindsight_blocks(policy, HindsightConfig(mode="gold"), episodes, answers)
+    for block, spellings in zip(blocks, answers, strict=True):
+        assert spellings and not isinstance(block, Mapping)
+        line = f"The correct answer is {' or '.join(spellings)}.\n"
+        assert list(block) == [
+            i for ids in policy.encode([f"<hindsight>\n{line}", "</hindsight>\n"]) for i in ids
+        ]
