@@ -28,7 +28,7 @@ install: ## create ./.venv and install; EXTRAS=alfworld,search,sb3,ray,bench add
 	@rm -f $(STAMP)
 	@$(MAKE) --no-print-directory $(STAMP)
 
-demo: $(STAMP) ## train a small StepOPSD agent on generated ALFWorld games; results in runs/demo
+demo: $(STAMP) ## train three small agents on generated ALFWorld games, compare their credit; results in runs/demo
 	$(PY) -m benchmarks.runs.demo --out runs/demo
 
 test: $(STAMP) ## the test suite, without what is slow or needs a GPU

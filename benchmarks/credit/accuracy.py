@@ -12,41 +12,51 @@ package, "name field=value" for one with other settings). The columns of the tab
 - pushed down, pushed up: share of forward steps with negative, and of harmful steps with positive credit.
 - decisive: share of an episode's credit on the step whose advantage is largest.
 
-Intervals (95 %) are from a bootstrap over tasks. ``--short`` judges 8 groups.
+Intervals (95 %) are from a bootstrap over tasks. ``--groups`` judges the first groups alone, ``--short`` 8.
+
+``--reader MODEL`` judges the methods with a hindsight teacher once more, on the same episodes, with another
+model as student and teacher (see `benchmarks.credit.reader`): "smollm2", a GGUF file, a model folder or a hub
+name. It reads about 2,500 tokens an episode, so give ``--groups``.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import numpy as np
 import torch
 
 from benchmarks.credit.picture import draw
+from benchmarks.credit.reader import HINDSIGHT, mean_gap, read_recording, teacher_credit
 from benchmarks.credit.recording import Cost, Recording, load_recording
-from benchmarks.credit.sets import PARTS, SETS, STAGES, folder
+from benchmarks.credit.sets import PARTS, SETS, STAGES
 from benchmarks.output import write_result
 from stepopsd_agent.accuracy import (
-    CONTROLS,
     Array,
     Entry,
     Judged,
-    Measure,
+    about,
     ceiling,
-    control_credit,
+    controls,
     entries,
-    figures,
     judged,
     read_values,
+    row,
     split,
     step_credit,
+    table_text,
 )
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.config import Dtype
+from stepopsd_agent.models import ModelFolderError
 
 COMMAND = "python -m benchmarks.credit.accuracy --out DIR"
-MEASURES = ("auc_failed", "auc_won", "auc_unmixed", "r", "pushed_down", "pushed_up", "decisive")
+MEASURES = ("auc_failed", "auc_won", "auc_harmful", "r")
+"""The figures that are printed; the JSON file has all."""
+Further = Mapping[str, Callable[[Batch], Array]]
+"""Controls that only some recordings have."""
 
 
 def judge(recording: Recording, entry: Entry, truth: Judged) -> dict[str, Any]:
@@ -59,66 +69,24 @@ def judge(recording: Recording, entry: Entry, truth: Judged) -> dict[str, Any]:
     total = Cost(
         sum(one.tokens for one in cost), sum(one.seconds for one in cost) + time.process_time() - began
     )
-    return row(split(recording.batches, per_step), truth, total)
+    return row(split(recording.batches, per_step), truth, total.tokens, total.seconds)
 
 
-def row(credits: Sequence[Array], truth: Judged, cost: Cost) -> dict[str, Any]:
-    """Figures and cost, as JSON."""
-    found = {name: vars(measure) for name, measure in figures(credits, truth).items()}
-    return {**found, "tokens": cost.tokens, "cpu_s": round(cost.seconds, 2)}
-
-
-def controls(recording: Recording, truth: Judged) -> dict[str, dict[str, Any]]:
-    """The rows of the controls, of the truth itself, and of the truth in a random order."""
-    rows = {}
-    for name in CONTROLS:
-        per_step = [control_credit(name, batch) for batch in recording.batches]
-        rows[name] = row(split(recording.batches, per_step), truth, Cost())
-    rng = np.random.default_rng(0)
-    rows["truth, shuffled"] = row([rng.permutation(steps) for steps in truth.progress], truth, Cost())
-    rows["truth (optimal distance)"] = row(truth.progress, truth, Cost())
-    return rows
-
-
-def result(
-    root: Path, name: str, stage: Any, part: Any, methods: list[Entry], most: int | None
-) -> dict[str, Any]:
+def result(recording: Recording, methods: Sequence[Entry], further: Further) -> dict[str, Any]:
     """The table of one recording."""
-    recording = load_recording(root, name, stage, part, most)
-    values = folder(root, name, stage, part) / "values.jsonl"
-    episodes = [episode for part_ in recording.parts for episode in part_]
+    values = recording.place / "values.jsonl"
+    episodes = [episode for part in recording.parts for episode in part]
     truth = judged(episodes, read_values(values) if values.exists() else [])
     rows = {}
     for entry in methods:
         rows[entry.name] = judge(recording, entry, truth)
-        print(f"{name} {stage} {part}: {entry.name}", file=sys.stderr)
-    steps = np.concatenate(truth.progress)
+        print(f"{recording.place}: {entry.name}", file=sys.stderr)
     return {
-        "episodes": len(episodes),
-        "groups": len(set(truth.tasks)),
-        "mixed": len({t for t, m in zip(truth.tasks, truth.mixed, strict=True) if m}),
-        "success": float(np.mean(truth.won)),
-        "steps": {
-            "forward": float((steps > 0).mean()),
-            "wasted": float((steps == 0).mean()),
-            "harmful": float((steps < 0).mean()),
-        },
+        **about(truth),
         "ceiling": vars(ceiling(truth.values)),
-        "controls": controls(recording, truth),
+        "controls": controls(recording.batches, truth, further),
         "methods": rows,
     }
-
-
-def table(found: dict[str, Any]) -> str:
-    """The figures as text, best in lost episodes first."""
-    rows = {**found["controls"], **found["methods"]}
-    order = sorted(rows, key=lambda name: -rows[name]["auc_failed"]["value"])
-    lines = [f"{'':34}" + "".join(f"{name:>22}" for name in MEASURES[:4]) + f"{'tokens':>10}{'cpu s':>8}"]
-    for name in order:
-        marked = f"[{name}]" if name in found["controls"] else name
-        cells = "".join(f"{Measure(**rows[name][key])!s:>22}" for key in MEASURES[:4])
-        lines.append(f"{marked:34}{cells}{rows[name]['tokens']:>10}{rows[name]['cpu_s']:>8}")
-    return "\n".join(lines)
 
 
 def main() -> int:
@@ -135,24 +103,63 @@ def main() -> int:
     parser.add_argument("--method", nargs="+", default=None, help="only these methods")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw the first task set here")
+    parser.add_argument("--groups", type=int, default=None, help="judge the first groups alone")
     parser.add_argument("--short", action="store_true", help="8 groups only")
+    parser.add_argument(
+        "--reader", default=None, metavar="MODEL", help="another model as student and teacher"
+    )
+    parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help="of the reader's weights")
     options = parser.parse_args()
     torch.set_num_threads(1)
     methods = entries(options.method)
+    if options.reader is not None:
+        methods = [entry for entry in methods if "teacher_logprobs" in entry.make().needs]
     found: dict[str, Any] = {}
     for name in options.set:
         for stage in options.stage:
-            one = result(options.out, name, stage, options.part, methods, 8 if options.short else None)
+            try:
+                one = _table(options, name, stage, methods)
+            except (FileNotFoundError, ModelFolderError) as error:
+                parser.error(str(error))
             found.setdefault(name, {})[stage] = one
             mixed = f"{one['mixed']} of {one['groups']} groups mixed"
             print(f"\n{name}, {stage}: success {one['success']:.0%}, {mixed}")
-            print(table(one))
+            known = [measure for measure in MEASURES if measure != "r" or one["ceiling"]["n"]]
+            print(table_text(one, known))
     if options.picture is not None:
         name = options.set[0]
         draw(found[name], f"Credit accuracy, task set {name}, {options.part} tasks", options.picture)
     if options.json is not None:
-        write_result(options.json, {"part": options.part, "sets": found}, COMMAND)
+        write_result(
+            options.json, {"part": options.part, "sets": found, **_about(options)}, _command(options)
+        )
     return 0
+
+
+def _table(options: argparse.Namespace, name: str, stage: Any, methods: Sequence[Entry]) -> dict[str, Any]:
+    """The table of one stage, as the acting policy or a reader sees it."""
+    most = 8 if options.short else options.groups
+    if options.reader is None:
+        return result(load_recording(options.out, name, stage, options.part, most), methods, {})
+    recording = read_recording(options.out, name, stage, options.part, options.reader, most, options.dtype)
+    found = result(recording, methods, {"teacher's log-probability": teacher_credit})
+    return {**found, "gap": mean_gap(recording.batches)}
+
+
+def _about(options: argparse.Namespace) -> dict[str, Any]:
+    """What a reader was, for its result."""
+    if options.reader is None:
+        return {}
+    return {"reader": Path(options.reader).name, "dtype": options.dtype, "hindsight": HINDSIGHT}
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command that made a result."""
+    if options.reader is None:
+        return COMMAND
+    few = "" if options.groups is None else f" --groups {options.groups}"
+    model = f"--reader {Path(options.reader).name} --dtype {options.dtype}"
+    return f"{COMMAND} --stage {' '.join(options.stage)} {model}{few}"
 
 
 if __name__ == "__main__":

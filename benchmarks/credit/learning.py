@@ -1,14 +1,15 @@
 """Does credit that is right teach better? Methods and seeds under equal budgets, on one task set.
 
-    python -m benchmarks.credit.learning --recordings DIR --out RUNS [--set small] [--seeds 5] [--json OUT]
+    python -m benchmarks.credit.learning --recordings DIR --out RUNS [--set few] [--seeds 5] [--json OUT]
 
-Every run begins at the policy that `benchmarks.credit.record` keeps for the start of the set, plays as many
-attempts in as many updates, and is evaluated every few updates on the same held-out tasks. A seed decides the
-order of tasks and the sampling. Runs that are finished are kept and stopped ones go on, so the command can be
-given again; ``--jobs`` runs side by side with one thread each. ``--match_norms`` scales advantages to the
-size of GRPO's. The table has the area under the curve, the last success (never the best), the updates until
-``--reach``, what was consumed, and, by rliable (Agarwal et al. 2021), the interquartile mean over seeds and
-the chance that a run is better than one of GRPO. It needs the extra ``bench``.
+Every run begins at the policy that `benchmarks.credit.record` keeps for the start of the set, which is made
+if it is missing; it plays as many attempts in as many updates, and is evaluated every few updates on the
+same held-out tasks. A seed decides the order of tasks and the sampling. Runs that are finished are kept and
+stopped ones go on, so the command can be given again; ``--jobs`` runs side by side with one thread each.
+``--match_norms`` scales advantages to the size of GRPO's. The table has the area under the curve, the last
+success (never the best), the updates until ``--reach``, what was consumed, and, by rliable (Agarwal et al.
+2021), the interquartile mean over seeds and the chance that a run is better than one of GRPO.
+It needs the extra ``bench``.
 """
 
 import argparse
@@ -23,9 +24,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.credit.record import start
 from benchmarks.credit.sets import SETS, folder
 from benchmarks.output import write_result
-from benchmarks.runs.demo import read
+from benchmarks.runs.commands import read
 from stepopsd_agent.config import config_to_dict
 from stepopsd_agent.run.files import read_rows, write_bytes_atomic
 
@@ -139,6 +141,22 @@ def compared(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def trained(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The rows of all methods, after training what is missing."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    config = SETS[options.set].settings()
+    start(options.recordings, options.set, config)
+    settings = config_to_dict(config) | {"updates": options.updates}
+    number = "num_questions" if options.set == "searchqa" else "num_games"
+    settings["eval"] = {**settings["eval"], "every": options.every, number: options.tasks}
+    del settings["warmstart"]
+    write_bytes_atomic(options.out / f"{options.set}.yaml", yaml.safe_dump(settings).encode())
+    pairs = [(method, seed) for seed in range(options.seeds) for method in options.method]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda pair: train(options, *pair), pairs))
+    return {method: row(options, method) for method in options.method}
+
+
 def main() -> int:
     """Train what is missing, and print the table."""
     parser = argparse.ArgumentParser(
@@ -148,28 +166,18 @@ def main() -> int:
     )
     parser.add_argument("--recordings", type=Path, required=True, help="folder of benchmarks.credit.record")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--set", choices=sorted(SETS), default="small", help="task set")
+    parser.add_argument("--set", choices=sorted(SETS), default="few", help="task set")
     parser.add_argument("--method", nargs="+", default=list(METHODS), help="names, with settings after them")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each method")
-    parser.add_argument("--updates", type=int, default=30, help="updates of each run")
-    parser.add_argument("--every", type=int, default=5, help="updates between evaluations")
+    parser.add_argument("--updates", type=int, default=40, help="updates of each run")
+    parser.add_argument("--every", type=int, default=10, help="updates between evaluations")
     parser.add_argument("--tasks", type=int, default=100, help="held-out tasks of an evaluation")
-    parser.add_argument("--reach", type=float, default=0.75, help="success whose first update is noted")
+    parser.add_argument("--reach", type=float, default=0.45, help="success whose first update is noted")
     parser.add_argument("--match_norms", action="store_true", help="scale advantages to the size of GRPO's")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    settings = config_to_dict(SETS[options.set].settings())
-    settings |= {"updates": options.updates}
-    number = "num_questions" if options.set == "searchqa" else "num_games"
-    settings["eval"] = {**settings["eval"], "every": options.every, number: options.tasks}
-    del settings["warmstart"]
-    write_bytes_atomic(options.out / f"{options.set}.yaml", yaml.safe_dump(settings).encode())
-    pairs = [(method, seed) for seed in range(options.seeds) for method in options.method]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda pair: train(options, *pair), pairs))
-    rows = {method: row(options, method) for method in options.method}
+    rows = trained(options)
     figures = compared(rows)
     for method in sorted(rows, key=lambda name: -figures[name]["iqm"]):
         low, high = figures[method]["ci95"]

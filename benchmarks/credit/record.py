@@ -30,11 +30,17 @@ GROUP_SEED = {"tuning": 101, "test": 202}
 """Of the order of tasks; training uses the seed of its settings."""
 
 
-def policies(root: Path, name: str, config: RunConfig) -> None:
-    """Warm start and GRPO training, with a model folder at each stage."""
+def start(root: Path, name: str, config: RunConfig) -> Path:
+    """The folder of the policy at the start, which is made if it is missing."""
     begin = folder(root, name, "start")
     if not begin.exists():
         warmstart(config, None, begin)
+    return begin
+
+
+def policies(root: Path, name: str, config: RunConfig) -> None:
+    """Warm start and GRPO training, with a model folder at each stage."""
+    begin = start(root, name, config)
     if all(folder(root, name, stage).exists() for stage in STAGES):
         return
     policy = load_policy(str(begin), device="cpu")

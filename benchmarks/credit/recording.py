@@ -143,6 +143,5 @@ def collated(episodes: Sequence[Episode], policy: Policy, config: RunConfig) -> 
     return collate(
         episodes,
         policy.pad_id,
-        anchor_similarity=config.rollout.anchor_similarity,
-        invalid_penalty=config.rollout.invalid_penalty,
+        **config.rollout.of_batch(),
     )

@@ -9,16 +9,28 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.report import credit_methods
-from benchmarks.report.credit import accuracy, summary
+from benchmarks.report.credit import accuracy, reader, summary, within_state
+from benchmarks.report.demo import credits, curves
+from benchmarks.report.knobs import knobs
 from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
 from benchmarks.report.parts import Result, origin, rate
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, README = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 CREDIT = ROOT / "docs" / "credit-benchmark.md"
+CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
+    "accuracy": summary,
+    "variants": summary,
+    "reader": reader,
+    "two_knobs": knobs,
+    "accuracy_searchqa": partial(summary, task_set="searchqa"),
+    "qval": within_state,
+}
+"""Tables of the page on credit, by the result's name behind ``credit_``."""
 SPEED = re.compile(r"(<!-- speed:.*?-->\n).*?(<!-- end of speed -->)", re.DOTALL)
 
 
@@ -29,6 +41,11 @@ def comparison(result: Result) -> list[str]:
     lines += [f"| {name} | {rate(result['rows'][name])} | {result['rows'][name]['n']} |" for name in names]
     lines += ["", f"Seed {result['seed']}, {result['wall_s'] / 60:.1f} minutes in all. {origin(result)}"]
     return lines + (["", result["note"]] if result.get("note") else [])
+
+
+def demonstration(result: Result) -> list[str]:
+    """Agents, then curves and credit where the result has them."""
+    return [*comparison(result), *curves(result), *credits(result)]
 
 
 def searchqa(result: Result) -> list[str]:
@@ -159,7 +176,7 @@ def determinism(result: Result) -> list[str]:
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
-    ("Generated houses (`make demo`)", "demo_seed*.json", comparison),
+    ("Generated houses (`make demo`)", "demo_seed*.json", demonstration),
     ("Official games", "official*.json", comparison),
     ("Questions about a made-up encyclopedia", "searchqa_demo_seed*.json", searchqa),
     ("The seven question sets of the papers", "searchqa_real*.json", real_questions),
@@ -208,12 +225,12 @@ def readme() -> str:
 
 
 def credit_page() -> str:
-    """docs/credit-benchmark.md with the newest tables of accuracy and of variants."""
+    """docs/credit-benchmark.md with the newest tables."""
     text = CREDIT.read_text(encoding="utf-8")
-    for name in ("accuracy", "variants"):
+    for name, write in CREDIT_TABLES.items():
         path = RESULTS / f"credit_{name}.json"
         if path.exists():
-            table = "\n".join(summary(json.loads(path.read_text(encoding="utf-8"))))
+            table = "\n".join(write(json.loads(path.read_text(encoding="utf-8"))))
             begin = f"<!-- credit {name}: made by python -m benchmarks.report -->\n"
             end = f"<!-- end of credit {name} -->"
             head, _, rest = text.partition(begin)

@@ -6,8 +6,6 @@ from typing import Any
 Result = dict[str, Any]
 MOVED = {
     "benchmarks.demo": "benchmarks.runs.demo",
-    "benchmarks.endurance": "benchmarks.learner.endurance",
-    "benchmarks.official": "benchmarks.runs.official",
     "benchmarks.retrieval": "benchmarks.search_qa.retrieval",
     "benchmarks.searchqa_demo": "benchmarks.runs.searchqa_demo",
 }

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from benchmarks.output import write_result
-from benchmarks.runs.demo import METHODS, SHORT, alone, command, read, train_command
+from benchmarks.runs.commands import alone, command, read, train_command
+from benchmarks.runs.demo import PUBLISHED, SHORT
 from stepopsd_agent.rollout import table_text
 
 COMMAND = "python -m benchmarks.runs.gpu_training"
@@ -50,7 +51,7 @@ def run(out: Path, common: list[str], model: list[str]) -> None:
     """Warm start, one run per method, and the random agent; finished parts are kept."""
     if not (out / "warmstart" / "warmstart.json").exists():
         alone(command("warmstart", *common, *model, "--out", str(out / "warmstart")))
-    for method in METHODS:
+    for method in PUBLISHED:
         if not (out / method / "summary.json").exists():
             alone(train_command(method, out, common))
     if not (out / "random" / "evaluation.json").exists():
@@ -59,7 +60,7 @@ def run(out: Path, common: list[str], model: list[str]) -> None:
 
 def summarise(out: Path) -> dict[str, Any]:
     """The summary of all parts."""
-    runs = {method: read(out / method / "summary.json") for method in METHODS}
+    runs = {method: read(out / method / "summary.json") for method in PUBLISHED}
     random = read(out / "random" / "evaluation.json")
     kept = ("by_task_type", "tokens", "env_steps", "wall_s")
     return {

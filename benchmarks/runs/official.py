@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs.demo import alone, command, read, train_command
+from benchmarks.runs.commands import alone, command, read, train_command
 from stepopsd_agent.rollout import table_text
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import demo
+from benchmarks.runs.commands import alone, command, read
 from stepopsd_agent.rollout import table_text
 
 CONFIG = demo.CONFIG.parent / "searchqa_quickstart.yaml"
@@ -27,7 +28,7 @@ SHORT = [
 
 def players(out: Path) -> dict[str, list[str]]:
     """Rows of the table, with the flags of ``stepopsd eval`` for each."""
-    trained = {f"after {method}": out / method / "model" for method in demo.METHODS}
+    trained = {f"after {method}": out / method / "model" for method in demo.PUBLISHED}
     models = {"warm start": out / "warmstart", **trained}
     return {
         "random agent": ["--agent", "random"],
@@ -47,19 +48,20 @@ def evaluate_harder(out: Path, common: list[str]) -> None:
         folder = harder_folder(out, name)
         if not (folder / "evaluation.json").exists():
             types = ["--eval.task_types", f"[{HARDER}]", "--threads", "2"]
-            demo.alone(demo.command("eval", *common, *types, *flags, "--out", str(folder)))
+            alone(command("eval", *common, *types, *flags, "--out", str(folder)))
 
 
 def summarise(out: Path) -> dict[str, Any]:
     """The summary of all parts."""
-    harder = {name: demo.read(harder_folder(out, name) / "evaluation.json") for name in players(out)}
+    harder = {name: read(harder_folder(out, name) / "evaluation.json") for name in players(out)}
     rows = {name: {k: table[k] for k in ("success", "n", "ci95")} for name, table in harder.items()}
-    return {**demo.summarise(out), "schema": "stepopsd.searchqa_demo/1", f"rows_{HARDER}": rows}
+    found = demo.summarise(out, demo.PUBLISHED)
+    return {**found, "schema": "stepopsd.searchqa_demo/2", f"rows_{HARDER}": rows}
 
 
 def play(out: Path, common: list[str]) -> None:
     """Train and evaluate as the demonstration of ALFWorld does, then ask the harder questions."""
-    demo.run(out, common)
+    demo.run(out, common, demo.PUBLISHED)
     evaluate_harder(out, common)
 
 
@@ -68,7 +70,7 @@ def main() -> int:
     module = "benchmarks.runs.searchqa_demo"
     description = "Train a StepOPSD agent on questions about a fictional encyclopedia and compare it."
     arguments = demo.parse(f"python -m {module}", description, Path("runs/searchqa-demo"), CONFIG)
-    return demo.demonstrate(module, arguments, play, summarise, report)
+    return demo.demonstrate(demo.Parts(module, demo.PUBLISHED, SHORT, play, summarise, report), arguments)
 
 
 def report(summary: dict[str, Any], out: Path, short: bool) -> int:
@@ -76,10 +78,10 @@ def report(summary: dict[str, Any], out: Path, short: bool) -> int:
     print(table_text("agent, 1-hop questions", summary["rows"], "questions"))
     print(table_text(f"agent, {HARDER} questions", summary[f"rows_{HARDER}"], "questions"))
     print(f"run folder: {out}  (summary.json; look at {out}/curve.png, or: tensorboard --logdir {out})")
-    rise, minutes = summary["rise"], summary["wall_s"] / 60
-    reached = rise >= RISE and minutes <= MINUTES
+    rise, minutes = summary["rise"]["step_opsd"], summary["wall_s"] / 60
+    final, reached = summary["rows"]["after step_opsd"]["success"], rise >= RISE and minutes <= MINUTES
     print(
-        f"step_opsd {summary['final']['success']:.0%}, {rise * 100:+.0f} points over its warm start, "
+        f"step_opsd {final:.0%}, {rise * 100:+.0f} points over its warm start, "
         f"{minutes:.1f} minutes; target {RISE * 100:+.0f} points in {MINUTES:.0f} minutes: "
         f"{'reached' if reached else 'missed'}"
     )

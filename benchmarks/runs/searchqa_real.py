@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.output import write_result
-from benchmarks.runs.demo import read
+from benchmarks.runs.commands import read
 from stepopsd_agent.cli.main import main as stepopsd
 
 SETS = {

@@ -5,10 +5,19 @@ from .measures import (
     Measure as Measure,
     auc as auc,
     correlation as correlation,
+    mean as mean,
     ranked_pairs as ranked_pairs,
     share as share,
 )
 from .per_step import CONTROLS as CONTROLS, control_credit as control_credit, step_credit as step_credit
+from .picture import draw_accuracy as draw_accuracy
+from .table import (
+    LABELS as LABELS,
+    about as about,
+    controls as controls,
+    row as row,
+    table_text as table_text,
+)
 from .truth import (
     Judged as Judged,
     Values as Values,
@@ -16,3 +25,4 @@ from .truth import (
     progress as progress,
     read_values as read_values,
 )
+from .within_state import average_ranks as average_ranks, optimal_q as optimal_q, spearman as spearman

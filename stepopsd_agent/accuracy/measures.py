@@ -76,7 +76,8 @@ def correlation(
 def share(chosen: Sequence[int], out_of: Sequence[int], tasks: Sequence[int], seed: int = 0) -> Measure:
     """Share of so many out of so many, per episode."""
     sums = np.array([chosen, out_of], dtype=float).T.reshape(-1, 2)
-    return _ratio(sums, tasks, len(chosen), seed, lambda s: s[..., 0] / s[..., 1])
+    used = sum(total > 0 for total in out_of)
+    return _ratio(sums, tasks, used, seed, lambda s: s[..., 0] / s[..., 1])
 
 
 def mean(values: Sequence[float], tasks: Sequence[int], seed: int = 0) -> Measure:

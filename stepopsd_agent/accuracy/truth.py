@@ -17,7 +17,13 @@ UNREACHABLE = -2
 def progress(episode: Episode) -> list[float] | None:
     """By how much each step brought the goal nearer; None where the records do not tell.
 
-    A step that makes the goal unreachable loses the distance at the start and one more; after it all get 0.
+    In commands, from optimal distances: a step that makes the goal unreachable loses the distance at the
+    start and one more; after it all get 0.
+
+    For questions, where the share of the gold passages that were seen is known: a search gets the share that
+    it adds, so one after all were seen gets 0, as does one that finds no new ones, and an invalid step. An
+    answer gets 1 if all gold passages were seen before it: this was the moment to stop. If not it is
+    premature and gets -1, right or wrong, as the others can no longer be found.
     """
     told = [step.info.get("optimal_distance", -1) for step in episode.steps]
     if -1 not in told:
@@ -27,7 +33,13 @@ def progress(episode: Episode) -> list[float] | None:
             for before, after in pairwise(told)
         ]
     seen = [float(step.info.get("gold_seen", -1.0)) for step in episode.steps]
-    return None if -1.0 in seen else [after - before for before, after in pairwise(seen)]
+    if -1.0 in seen:
+        return None
+    answers = [step.info["step"]["kind"] == "answer" for step in episode.steps[1:]]
+    return [
+        (1.0 if before == 1.0 else -1.0) if answer else after - before
+        for answer, (before, after) in zip(answers, pairwise(seen), strict=True)
+    ]
 
 
 @dataclass(frozen=True)

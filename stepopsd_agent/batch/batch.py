@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch.parts import TopK, Ways
+from stepopsd_agent.batch.parts import Past, TopK, Ways
 from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers.episode import Step
 
@@ -175,6 +175,8 @@ class Batch:
     """The teacher's likeliest tokens at every action token."""
     ways: Ways | None = _filled(None)
     """Ways between worlds that nobody walked."""
+    past: Past | None = _filled(None)
+    """What is kept of earlier updates' attempts at the same tasks."""
 
     def __post_init__(self) -> None:
         """Refuse columns of the wrong shape or type, naming the column."""
@@ -216,7 +218,7 @@ class Batch:
         """Rows of the episodes table, E."""
         return self.episodes.group_of_episode.shape[0]
 
-    def with_columns(self, **given: Tensor | TopK | Ways) -> Batch:
+    def with_columns(self, **given: Tensor | TopK | Ways | Past) -> Batch:
         """A batch with these columns put in, each in the table that has a column of its name.
 
         Raises:
@@ -233,13 +235,13 @@ class Batch:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Batch:
         """A batch on another device, or with its floating columns in another floating type."""
-        likely = self.teacher_topk
         return Batch(
             _moved(self.tokens, device, dtype),
             _moved(self.steps, device, dtype),
             _moved(self.episodes, device, dtype),
-            None if likely is None else TopK(likely.ids.to(device), likely.logprobs.to(device, dtype)),
+            None if self.teacher_topk is None else self.teacher_topk.to(device, dtype),
             None if self.ways is None else self.ways.to(device),
+            None if self.past is None else self.past.to(device, dtype),
         )
 
 

@@ -3,11 +3,19 @@
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import gymnasium as gym
 
-from stepopsd_agent.config import AlarmConfig, AlarmsConfig, EnvConfig, RunConfig, check_values
+from stepopsd_agent.config import (
+    AlarmConfig,
+    AlarmsConfig,
+    EnvConfig,
+    RunConfig,
+    check_hindsight,
+    check_values,
+)
 from stepopsd_agent.rollout import Attempt, begin
 from stepopsd_agent.tasks import env_arguments, evaluation_sets, get, make_stack, task_ids
 from stepopsd_envs.user_path import user_path
@@ -30,6 +38,7 @@ def check_numbers(config: RunConfig) -> None:
     """Refuse numbers that no run can use, naming the key."""
     with settings_checked():
         check_values(config)
+        check_hindsight(config.hindsight)
     rollout = config.rollout
     if rollout.temperature <= 0:
         raise UsageError(
@@ -51,6 +60,13 @@ def check_numbers(config: RunConfig) -> None:
         raise UsageError(
             f"rollout.anchor_similarity is {rollout.anchor_similarity}; give a likeness above 0, and at most "
             "1, which takes equal observations alone"
+        )
+    if rollout.revisit_share > 1 or (
+        0 < rollout.revisit_share and not round(rollout.revisit_share * rollout.tasks)
+    ):
+        raise UsageError(
+            f"rollout.revisit_share is {rollout.revisit_share}; give a share, at most 1, that is a group or "
+            f"more of rollout.tasks, which is {rollout.tasks}; or 0"
         )
     if config.learner.attention == "flex" and not config.device.startswith("cuda"):
         raise UsageError(
@@ -97,6 +113,19 @@ def check_device(device: str) -> None:
             f"device is {device!r}, but PyTorch {torch.__version__} sees {count} CUDA devices; use "
             "--device cpu, or install a CUDA build of PyTorch on a machine with such a device"
         )
+
+
+def check_packages(config: RunConfig) -> None:
+    """Refuse settings that need a package which is not installed, before anything is written."""
+    needed = []
+    if config.learner.lora.rank:
+        needed.append((f"learner.lora.rank is {config.learner.lora.rank}", "peft", "set it to 0"))
+    if config.model.gguf_file is not None:
+        chosen = f"model.gguf_file is {config.model.gguf_file!r}"
+        needed += [(chosen, package, "give a folder of safetensors") for package in ("gguf", "accelerate")]
+    for chosen, package, instead in needed:
+        if find_spec(package) is None:
+            raise UsageError(f"{chosen}, which needs {package}: pip install {package}, or {instead}")
 
 
 def check_environment(config: RunConfig) -> None:

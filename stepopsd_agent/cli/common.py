@@ -11,6 +11,7 @@ from stepopsd_agent.cli.checks import (
     check_device,
     check_environment,
     check_numbers,
+    check_packages,
     settings_checked,
 )
 from stepopsd_agent.cli.threads import use_threads
@@ -31,6 +32,7 @@ def run_config(settings: Namespace) -> RunConfig:
     config = config_of(settings)
     check_numbers(config)
     check_environment(config)
+    check_packages(config)
     check_device(config.device)
     use_threads(config.threads)
     return config
@@ -74,4 +76,6 @@ def episode_folder(path: str) -> Path:
 def describe(table: dict[str, Any], unit: str = "games") -> str:
     """One line of a success table."""
     low, high = table["ci95"]
-    return f"success {table['success']:.1%} of {table['n']} {unit} (95 % interval {low:.1%} to {high:.1%})"
+    errors = f"; {table['errors']} more ended in an error" if table.get("errors") else ""
+    interval = f"95 % interval {low:.1%} to {high:.1%}"
+    return f"success {table['success']:.1%} of {table['n']} {unit} ({interval}){errors}"

@@ -88,7 +88,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """
     if arguments[:1] == ["plan"] and arguments[1:2] and not arguments[1].startswith("-"):
         arguments = ["plan", "--config", *arguments[1:]]
-    if arguments[:2] == ["credit", "score"]:
+    if arguments[:1] == ["credit"] and arguments[1:2] in (["score"], ["compare"]):
         arguments = _with_the_run_s_config(arguments)
     settings = build_parser(*chosen(arguments)).parse_args(list(arguments))
     if settings.command != "train" or settings["train"].get("resume") is None:
@@ -108,7 +108,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def _with_the_run_s_config(arguments: Sequence[str]) -> Sequence[str]:
-    """Let `credit score RUN` read the run's own settings, unless a file is named."""
+    """Let `credit score RUN` and `credit compare RUN` read the run's own settings, unless a file is named."""
     if arguments[2:3] == [] or arguments[2].startswith("-"):
         return arguments
     if any(argument.partition("=")[0] == "--config" for argument in arguments):

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from stepopsd_agent import credit
 from stepopsd_agent.cli.config_file import MODE, read_config
+from stepopsd_agent.cli.wording import worded
 from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.tasks import env_section, eval_section
 from stepopsd_envs.user_path import user_path
@@ -46,6 +47,7 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and exit with 2."""
+        message = worded(message, {one.dest: getattr(one, "_typehint", one.type) for one in self._actions})
         raise SystemExit(complain(f"{message} (see {self.prog.replace('[options] ', '')} --help)"))
 
 

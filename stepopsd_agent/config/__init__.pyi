@@ -14,6 +14,7 @@ from .run import (
     Chat as Chat,
     Dtype as Dtype,
     HindsightConfig as HindsightConfig,
+    HindsightMode as HindsightMode,
     ModelConfig as ModelConfig,
     PeerFor as PeerFor,
     PenaltyOn as PenaltyOn,
@@ -21,6 +22,7 @@ from .run import (
     RolloutConfig as RolloutConfig,
     RunConfig as RunConfig,
     WarmstartConfig as WarmstartConfig,
+    check_hindsight as check_hindsight,
     config_from_dict as config_from_dict,
     config_to_dict as config_to_dict,
 )

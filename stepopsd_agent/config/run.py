@@ -17,6 +17,8 @@ PeerFor = Literal["failed", "all"]
 """Which attempts are shown a peer."""
 PenaltyOn = Literal["step", "episode"]
 """What a penalty is taken off: the refused step's own score, or its episode's return."""
+HindsightMode = Literal["none", "correctness", "peer", "correctness+peer", "next_observation", "gold"]
+"""What a hindsight block holds."""
 Chat = Literal["auto", "on", "off"]
 """Whether prompts go through the tokenizer's chat template; "auto" where it has one."""
 
@@ -76,6 +78,8 @@ class RolloutConfig:
         anchor_similarity: observations of a group at least so alike count as the same anchor; 1: equal ones.
         max_rounds: above 1, groups whose attempts all have one return are left out, and as many further tasks
             played instead, until none is missing or this many rounds were played (DAPO's dynamic sampling).
+        revisit_share: share of an update's groups, rounded, that play tasks of an earlier update again.
+        revisit_after: how many updates earlier.
         mc_rollouts: fresh attempts per step, for a credit method that needs Monte-Carlo values.
     """
 
@@ -92,7 +96,14 @@ class RolloutConfig:
     invalid_penalty_on: PenaltyOn = "step"
     anchor_similarity: float = 1.0
     max_rounds: int = at_least(1, 1)
+    revisit_share: float = at_least(0, 0.0)
+    revisit_after: int = at_least(1, 10)
     mc_rollouts: int = at_least(1, 9)
+
+    def of_batch(self) -> dict[str, Any]:
+        """The settings that `collate` takes, under its names."""
+        names = ("anchor_similarity", "invalid_penalty", "invalid_penalty_on")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass
@@ -100,12 +111,13 @@ class HindsightConfig:
     """The hindsight block: what it holds and where it stands; and the teacher's weights.
 
     Attributes:
-        mode: nothing, how the episode ended, a successful peer of the same group, or both.
+        mode: nothing, how the episode ended, a successful peer of the same group, or both; what the
+            environment answered to the step ("next_observation", inline only); or the task's gold answer.
         position: "inline" right before each step's tokens (the paper's), "prefix" right after the first
             prompt.
         peer: show the peer's commands with the answers to them, or the commands alone.
         peer_for: who is shown a peer: failed attempts, or all, a success then reading another one.
-        max_peer_tokens: a longer peer loses its middle.
+        max_peer_tokens: a longer peer, or answer of the environment, loses its middle.
         teacher: "stale" weights (refreshed), "live" (current), "initial", or "ema" (a moving average).
         refresh: updates between two refreshes of the stale teacher.
         ema_rate: share of the current weights that each update mixes into the moving average.
@@ -113,7 +125,7 @@ class HindsightConfig:
             0 keeps the whole vocabulary.
     """
 
-    mode: Literal["none", "correctness", "peer", "correctness+peer"] = "correctness+peer"
+    mode: HindsightMode = "correctness+peer"
     position: Position = "inline"
     peer: Literal["transcript", "commands"] = "transcript"
     peer_for: PeerFor = "failed"
@@ -199,6 +211,19 @@ class RunConfig:
     alarms: AlarmsConfig = field(default_factory=AlarmsConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     warmstart: WarmstartConfig = field(default_factory=WarmstartConfig)
+
+
+def check_hindsight(config: HindsightConfig) -> None:
+    """Check that what the block holds can stand where it is to stand.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if config.mode == "next_observation" and config.position != "inline":
+        raise ValueError(
+            f"hindsight.position is {config.position!r}, but hindsight.mode next_observation tells every "
+            "step something else, which one block for all cannot: give position inline, or another mode"
+        )
 
 
 def config_to_dict(config: RunConfig) -> dict[str, Any]:

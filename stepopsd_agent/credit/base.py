@@ -53,6 +53,7 @@ The optional columns, and where they come from:
 - `gold_answer_logprob`: how likely the policy finds the right answer before every step; Search-QA alone.
 - `next_anchor`, `next_state`: where a step led; `text_key`, `next_text_key`, `ways`: the world,
   and ways in it that nobody walked, as the texts tell them.
+- `past`: where the steps of earlier updates at the same task led; `fill` needs a `TaskHistory`.
 - `optimal_distance`, `last_distance`: in the records of ALFWorld with `env.oracle=true`; `gold_seen`,
   `first_gold_seen`: in those of Search-QA.
 
@@ -67,7 +68,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch, TopK, Ways
+from stepopsd_agent.batch import Batch, Past, TopK, Ways
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -154,7 +155,7 @@ class CreditMethod(Protocol):
 
 
 Method = TypeVar("Method", bound=CreditMethod)
-Column = TypeVar("Column", Tensor, TopK, Ways)
+Column = TypeVar("Column", Tensor, TopK, Ways, Past)
 
 
 def scaled(method: Method, factor: float) -> Method:

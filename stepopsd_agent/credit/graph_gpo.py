@@ -36,7 +36,6 @@ Departures:
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from stepopsd_agent import ops
@@ -103,7 +102,7 @@ class GraphGPO:
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
         graph = merged_graph(batch, self.key, one_goal=True)
         near = graph.distance()
-        quality = self.omega ** self._exponent(graph, _with_unreachable(graph, near))
+        quality = self.omega ** self._exponent(graph, graph.with_unreachable(near))
         per_step = ops.standardised(quality, graph.before, graph.num_nodes, std=self.std, eps=self.eps)
         per_step = per_step.to(base.advantages.dtype)
         part = ops.spread_steps(per_step, batch.tokens.step_of_token)
@@ -120,10 +119,3 @@ class GraphGPO:
         if self.exponent == "next":
             return after
         return after + 1 if self.exponent == "cost_and_next" else after - distance[graph.before] + 1
-
-
-def _with_unreachable(graph: StateGraph, distance: Tensor) -> Tensor:
-    """[V] distances with inf replaced by the largest of the group and 1 more."""
-    known = torch.where(distance.isfinite(), distance, 0)
-    furthest = known.new_zeros(int(graph.group.max()) + 1).scatter_reduce(0, graph.group, known, "amax")
-    return torch.where(distance.isfinite(), distance, furthest[graph.group] + 1)

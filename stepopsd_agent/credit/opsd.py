@@ -32,7 +32,7 @@ from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, DistributionTerm, check_choice, check_range, computed
 from stepopsd_agent.credit.teacher_gap import LOGPROBS, gap
-from stepopsd_agent.ops import losses
+from stepopsd_agent.ops import distillation, losses
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class OPSD:
         old = batch.tokens.old_logprobs
         term = DistributionTerm(
             "distillation",
-            partial(losses.distribution_jsd, beta=self.beta),
+            partial(distillation.distribution_jsd, beta=self.beta),
             self.coef * losses.token_mean(mask, old.dtype),
         )
         return Credit(torch.zeros_like(old), terms=(term,))

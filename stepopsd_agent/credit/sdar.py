@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, LossTerm, check_choice, check_range, computed
 from stepopsd_agent.credit.grpo import GRPO
-from stepopsd_agent.ops import losses
+from stepopsd_agent.ops import distillation, losses
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class SDAR:
         teacher = computed(batch.tokens.teacher_logprobs, "tokens.teacher_logprobs").detach()
         term = LossTerm(
             "distillation",
-            partial(losses.gated_distillation, gate_beta=self.gate_beta),
+            partial(distillation.gated_distillation, gate_beta=self.gate_beta),
             self.coef * losses.token_mean(batch.action_mask, teacher.dtype),
             (teacher,),
         )

@@ -34,7 +34,7 @@ from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, DistributionTerm, check_choice, check_range, computed
 from stepopsd_agent.credit.teacher_gap import LOGPROBS, gap
-from stepopsd_agent.ops import losses
+from stepopsd_agent.ops import distillation, losses
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class SDPO:
             return Credit(torch.zeros_like(old), metrics=metrics)
         term = DistributionTerm(
             "distillation",
-            partial(losses.weighted_jsd, beta=self.alpha, ratio_clip=self.ratio_clip),
+            partial(distillation.weighted_jsd, beta=self.alpha, ratio_clip=self.ratio_clip),
             losses.token_mean(mask, old.dtype),
             (old.detach(),),
         )

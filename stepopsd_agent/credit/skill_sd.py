@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, LossTerm, check_choice, check_range, computed
 from stepopsd_agent.credit.grpo import GRPO
-from stepopsd_agent.ops import losses
+from stepopsd_agent.ops import distillation, losses
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class SkillSD:
         teacher = computed(batch.tokens.teacher_logprobs, "tokens.teacher_logprobs").detach()
         term = LossTerm(
             "distillation",
-            losses.importance_k3,
+            distillation.importance_k3,
             self.coef * losses.token_mean(batch.action_mask, teacher.dtype),
             (teacher, batch.tokens.old_logprobs.detach()),
         )

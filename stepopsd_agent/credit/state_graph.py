@@ -1,5 +1,8 @@
 """The attempts of a group as one graph: nodes are what the steps acted on and led to, edges are the steps.
 
+Edges of earlier updates at the same task, and ways that nobody walked, may join the graph; they change
+distances, and are no steps of the batch.
+
 Published methods differ in what makes two nodes one (the key), in the value of a node, and in which steps are
 compared with each other. The key is a setting of all of them:
 
@@ -16,7 +19,7 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent import ops
-from stepopsd_agent.batch import Batch, Steps, Ways
+from stepopsd_agent.batch import Batch, Past, Steps
 from stepopsd_agent.credit.base import computed
 
 Key = Literal["observation", "state", "text"]
@@ -36,7 +39,7 @@ def key_columns(key: Key) -> frozenset[str]:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StateGraph:
-    """The merged graphs of all groups of a batch: S edges between V nodes, no edge leaving its group."""
+    """The merged graphs of all groups of a batch: S steps between V nodes, no edge leaving its group."""
 
     before: Tensor
     """[S] node that the step acted on."""
@@ -46,8 +49,8 @@ class StateGraph:
     """[V] bool, True where a successful episode ended."""
     group: Tensor
     """[V] group of the node."""
-    ways: tuple[Tensor, Tensor, Tensor] | None = None
-    """Nodes before and after, and steps, of ways that nobody walked; [M] each."""
+    others: tuple[Tensor, Tensor, Tensor]
+    """Nodes before and after, and length, of edges that are no steps of the batch; [M] each."""
 
     @property
     def num_nodes(self) -> int:
@@ -61,18 +64,24 @@ class StateGraph:
         """
         found = torch.full(self.goal.shape, torch.inf, dtype=torch.float64, device=self.goal.device)
         found[self.goal] = 0.0
-        before, after, steps = self.before, self.after, torch.ones_like(self.before)
-        if self.ways is not None:
-            edges = zip((before, after, steps), self.ways, strict=True)
-            before, after, steps = (torch.cat(pair) for pair in edges)
+        edges = zip((self.before, self.after, torch.ones_like(self.before)), self.others, strict=True)
+        before, after, steps = (torch.cat(pair) for pair in edges)
         while True:
             nearer = found.scatter_reduce(0, before, found[after] + steps, "amin")
             if torch.equal(nearer, found):
                 return found
             found = nearer
 
+    def with_unreachable(self, distance: Tensor) -> Tensor:
+        """[V] the distances, where there is none the largest of the group and 1 more."""
+        known = torch.where(distance.isfinite(), distance, 0)
+        furthest = known.new_zeros(int(self.group.max()) + 1).scatter_reduce(0, self.group, known, "amax")
+        return torch.where(distance.isfinite(), distance, furthest[self.group] + 1)
 
-def merged_graph(batch: Batch, key: Key, *, one_goal: bool = False, ways: bool = False) -> StateGraph:
+
+def merged_graph(
+    batch: Batch, key: Key, *, one_goal: bool = False, ways: bool = False, past: bool = False
+) -> StateGraph:
     """The graph of every group of a batch.
 
     Args:
@@ -81,34 +90,47 @@ def merged_graph(batch: Batch, key: Key, *, one_goal: bool = False, ways: bool =
         one_goal: let the last steps of all successful episodes of a group lead to one node of their own,
             instead of the places where they ended.
         ways: add the ways of the batch that nobody walked; they join worlds, so the key has to be "text".
+        past: add where the steps of earlier updates at the same tasks led, their goals included.
 
     Raises:
-        MissingColumnError: the batch lacks the key's columns.
+        MissingColumnError: the batch lacks the key's columns, or what is to be added.
         ValueError: there is no such key, or the way of an episode to its end has steps that the batch lacks.
     """
     if key not in _COLUMNS:
         raise ValueError(f"key is {key!r}; it must be one of {', '.join(KEYS)}")
     _check_whole(batch)
-    names = _COLUMNS[key]
-    before, after = (computed(getattr(batch.steps, name), f"steps.{name}") for name in names)
+    walked = _edges(batch.steps, "steps", key, batch.group_of_step)
     won = batch.last_step & batch.episodes.success[batch.steps.episode_of_step]
+    edges = [(*walked, won, torch.ones_like(walked[0]))]
+    if past:
+        earlier = computed(batch.past, "past")
+        kept = _edges(earlier, "past", key, earlier.group_of_step)
+        edges.append((*kept, earlier.won, torch.ones_like(kept[0])))
+    if ways:
+        more = computed(batch.ways, "ways")
+        never = torch.zeros_like(more.group, dtype=torch.bool)
+        edges.append((more.group, more.before, more.after, never, more.steps))
+    group, before, after, won, length = (torch.cat(parts) for parts in zip(*edges, strict=True))
     kind = (won if one_goal else torch.zeros_like(won)).to(torch.int64)
-    group = batch.group_of_step
-    more = computed(batch.ways, "ways") if ways else Ways(*[group[:0]] * 4)
-    groups = torch.cat([group, group, more.group, more.group])
     nodes = ops.joined_ids(
-        groups,
-        torch.cat([torch.zeros_like(kind), kind, *[torch.zeros_like(more.group)] * 2]),
-        torch.cat([before, torch.where(kind == 1, 0, after), more.before, more.after]),
+        torch.cat([group, group]),
+        torch.cat([torch.zeros_like(kind), kind]),
+        torch.cat([before, torch.where(kind == 1, 0, after)]),
     )
+    source, target = nodes.reshape(2, -1)
     count, steps = int(nodes.max()) + 1, batch.num_steps
-    extra = nodes[2 * steps :].reshape(2, -1)
     goal = torch.zeros(count, dtype=torch.bool, device=nodes.device)
-    goal[nodes[steps : 2 * steps][won]] = True
+    goal[target[won]] = True
     of_group = torch.empty(count, dtype=torch.int64, device=nodes.device)
-    of_group[nodes] = groups
-    joined = (extra[0], extra[1], more.steps) if ways else None
-    return StateGraph(nodes[:steps], nodes[steps : 2 * steps], goal, of_group, joined)
+    of_group[nodes] = torch.cat([group, group])
+    others = source[steps:], target[steps:], length[steps:]
+    return StateGraph(source[:steps], target[:steps], goal, of_group, others)
+
+
+def _edges(table: Steps | Past, name: str, key: Key, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Group, key before and key after of the steps of a table."""
+    before, after = (computed(getattr(table, column), f"{name}.{column}") for column in _COLUMNS[key])
+    return group, before, after
 
 
 def _check_whole(batch: Batch) -> None:

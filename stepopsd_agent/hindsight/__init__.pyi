@@ -1,3 +1,5 @@
+from .by_step import Block as Block, Blocks as Blocks, block_tokens as block_tokens
+from .other_modes import NEXT as NEXT, gold_text as gold_text
 from .prompt import (
     CLOSE as CLOSE,
     OPEN as OPEN,

@@ -7,6 +7,7 @@ first success in batch order, and only failed attempts are shown one.
 from collections.abc import Sequence
 
 from stepopsd_agent.config import HindsightConfig, PeerFor
+from stepopsd_agent.hindsight.by_step import Answers, Block
 from stepopsd_agent.models import Policy
 from stepopsd_wrappers import Episode
 
@@ -79,7 +80,13 @@ def block_ids(
     return [*head, *begin, *cut_middle(body, config.max_peer_tokens), *end, *tail]
 
 
-def hindsight_blocks(policy: Policy, config: HindsightConfig, episodes: Sequence[Episode]) -> list[list[int]]:
-    """One block per episode of a batch, in its order."""
+def hindsight_blocks(
+    policy: Policy, config: HindsightConfig, episodes: Sequence[Episode], answers: Answers = None
+) -> list[Block]:
+    """The hindsight of each episode of a batch, in its order; the mode "gold" needs gold answers of each."""
+    if config.mode in ("next_observation", "gold"):
+        from stepopsd_agent.hindsight.other_modes import other_blocks  # builds on this file
+
+        return other_blocks(policy, config, episodes, answers)
     peers = choose_peers(episodes, config.peer_for)
     return [block_ids(policy, config, e.success, peer) for e, peer in zip(episodes, peers, strict=True)]

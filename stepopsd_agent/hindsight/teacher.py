@@ -7,7 +7,7 @@ block + earlier tokens of the step (c^T of StepOPSD, arXiv 2605.27140, eq. 2). T
 forward pass per step on its own full context; what contexts share is computed once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,11 +15,9 @@ from torch import Tensor
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch, TopK, kind_masks
 from stepopsd_agent.config import Position
+from stepopsd_agent.hindsight.by_step import Blocks, tree_by_step
 from stepopsd_agent.models import Scorer
 from stepopsd_agent.models.packed import Branch, Tree, likeliest, sampled
-
-Blocks = Sequence[Sequence[int]]
-"""Ids of a hindsight block for each episode of a batch; an empty one leaves the context as it was."""
 
 
 def batch_logprobs(
@@ -59,13 +57,16 @@ def row_tree(batch: Batch, n: int, blocks: Blocks, position: Position) -> tuple[
     steps = batch.tokens.step_of_token[n, :length].tolist()
     columns = [t for t, step in enumerate(steps) if step >= 0]
     first = columns[0]
-    block = tuple(blocks[int(batch.steps.episode_of_step[steps[first]])]) if blocks else ()
+    block = blocks[int(batch.steps.episode_of_step[steps[first]])] if blocks else ()
+    if isinstance(block, Mapping):
+        places = {int(batch.steps.index_in_episode[steps[s]]): (s, e) for s, e in step_ranges(steps)}
+        return tree_by_step(ids, places, block, position), columns
     if not block:
         return Tree(ids[: columns[-1] + 1], scored=tuple(columns)), columns
     if position == "prefix":
         shifted = tuple(t + len(block) for t in columns)
-        return Tree(ids[:first] + block + ids[first : columns[-1] + 1], scored=shifted), columns
-    branches = [Branch(start, block, ids[start:end]) for start, end in step_ranges(steps)]
+        return Tree(ids[:first] + tuple(block) + ids[first : columns[-1] + 1], scored=shifted), columns
+    branches = [Branch(start, tuple(block), ids[start:end]) for start, end in step_ranges(steps)]
     return Tree(ids[: branches[-1].at], tuple(branches)), columns
 
 

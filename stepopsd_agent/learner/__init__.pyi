@@ -5,6 +5,8 @@ from .columns import (
     fill as fill,
 )
 from .critic import Critic as Critic
+from .gold_answers import told_answers as told_answers
+from .inferred_ways import commands_of_group as commands_of_group
 from .learner import Learner as Learner
 from .monte_carlo import FreshAttempts as FreshAttempts, monte_carlo_values as monte_carlo_values
 from .optimizer_state import load_optimizer as load_optimizer, optimizer_tensors as optimizer_tensors
@@ -14,6 +16,7 @@ from .optimizers import (
     make_optimizers as make_optimizers,
 )
 from .recorded import (
-    from_texts as from_texts,
+    from_records as from_records,
     recorded_columns as recorded_columns,
 )
+from .task_history import TaskHistory as TaskHistory

@@ -48,10 +48,12 @@ def examples(
     """Rows of one demonstration: one per episode in the transcript layout, one per step in the window.
 
     With inline hindsight some steps also hang a branch: block, then the informed label. With prefix
-    hindsight the rows of an informed demonstration begin with the block instead.
+    hindsight the rows of an informed demonstration begin with the block instead. Modes that tell neither the
+    end nor a peer are not demonstrated.
     """
-    prefix = demonstration.informed and hindsight.position == "prefix" and hindsight.mode != "none"
-    inline = hindsight.position == "inline" and hindsight.mode != "none"
+    shows = hindsight.mode not in ("none", "next_observation", "gold")
+    prefix = demonstration.informed and hindsight.position == "prefix" and shows
+    inline = hindsight.position == "inline" and shows
     count = len(demonstration.turns)
     chosen = set(rng.permutation(count)[: config.hindsight_steps].tolist()) if inline else set()
     rows: list[_Row] = []

@@ -16,12 +16,13 @@ from torch import Tensor
 from stepopsd_agent.batch import Batch, audit, column_fields, owner, sampled_steps
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
-from stepopsd_agent.hindsight import batch_logprobs, batch_topk, hindsight_blocks
+from stepopsd_agent.hindsight import Block, batch_logprobs, batch_topk, hindsight_blocks
 from stepopsd_agent.learner.critic import Critic
-from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers
+from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers, told_answers
 from stepopsd_agent.learner.inferred_ways import inferred_ways
 from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
-from stepopsd_agent.learner.recorded import with_text_keys
+from stepopsd_agent.learner.recorded import known_past, with_text_keys
+from stepopsd_agent.learner.task_history import TaskHistory
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers import Episode
@@ -49,14 +50,16 @@ class Sources:
     teacher: Weights | None = None
     reference: Weights | None = None
     critic: Critic | None = None
+    history: TaskHistory | None = None
     envs: Sequence[gym.Env[str, str]] = ()
     fresh: FreshAttempts = field(default_factory=FreshAttempts)
     cost: Cost = field(default_factory=Cost)
 
     @cached_property
-    def blocks(self) -> list[list[int]]:
-        """Ids of every episode's hindsight block."""
-        return hindsight_blocks(self.policy, self.hindsight, self.episodes)
+    def blocks(self) -> list[Block]:
+        """Every episode's hindsight."""
+        answers = told_answers(self.envs, self.episodes) if self.hindsight.mode == "gold" else None
+        return hindsight_blocks(self.policy, self.hindsight, self.episodes, answers)
 
     def weights(self, other: Weights | None) -> AbstractContextManager[None]:
         """Score with other weights for a while; None keeps the policy's."""
@@ -74,6 +77,7 @@ def fill(
     teacher: Weights | None = None,
     reference: Weights | None = None,
     critic: Critic | None = None,
+    history: TaskHistory | None = None,
     envs: Sequence[gym.Env[str, str]] = (),
     fresh: FreshAttempts | None = None,
     rescore_old: bool = False,
@@ -91,7 +95,8 @@ def fill(
         teacher: weights of the teacher; None takes the policy's own, a live teacher.
         reference: weights of the reference policy, which `ref_logprobs` needs: those before training.
         critic: predicts `value`.
-        envs: stacks like those that played, for columns that ask or play the environment.
+        history: knows the `past`; its `add` is to be called after every update.
+        envs: stacks like those that played, to be asked or played by columns, or asked for gold answers.
         fresh: how the fresh attempts behind `mc_value` are played.
         rescore_old: recompute `old_logprobs` with the policy instead of keeping those recorded in sampling.
         cost: filled with what fresh attempts consumed.
@@ -115,6 +120,7 @@ def fill(
         teacher=teacher,
         reference=reference,
         critic=critic,
+        history=history,
         envs=envs,
         fresh=fresh or FreshAttempts(),
         cost=cost or Cost(),
@@ -221,6 +227,11 @@ fill_next_text_key = fill_text_key  # after every step: both come of one reading
 def fill_ways(batch: Batch, sources: Sources) -> Batch:
     """Ways between worlds that nobody walked."""
     return batch.with_columns(ways=inferred_ways(sources.episodes).to(batch.tokens.input_ids.device))
+
+
+def fill_past(batch: Batch, sources: Sources) -> Batch:
+    """The tasks' past."""
+    return batch.with_columns(past=known_past(batch, sources.episodes, sources.history))
 
 
 def fill_gold_answer_logprob(batch: Batch, sources: Sources) -> Batch:

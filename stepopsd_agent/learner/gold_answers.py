@@ -1,4 +1,4 @@
-"""Log-probability of the gold answer before every step of an episode (IGPO, arXiv 2510.14967)."""
+"""Gold answers: their log-probability before every step (IGPO, arXiv 2510.14967), and as hindsight."""
 
 from collections.abc import Sequence
 
@@ -67,3 +67,22 @@ def gold_answers(env: gym.Env[str, str], episodes: Sequence[Episode]) -> list[tu
             "stepopsd/SearchQA-v0"
         ) from error
     return [tuple(answers(episode.task_id)) for episode in episodes]
+
+
+def told_answers(envs: Sequence[gym.Env[str, str]], episodes: Sequence[Episode]) -> list[tuple[str, ...]]:
+    """The gold answers that hindsight tells.
+
+    Raises:
+        MissingColumnError: there is no environment to ask, or its tasks have none.
+    """
+    if not envs:
+        raise MissingColumnError(
+            "hindsight.mode is gold, which the environment tells: pass envs=[...] to fill"
+        )
+    try:
+        return gold_answers(envs[0], episodes)
+    except MissingColumnError as error:
+        raise MissingColumnError(
+            f"hindsight.mode is gold, but {envs[0].unwrapped} has no gold answers, and its records tell no "
+            "expert's plan: give another hindsight.mode, or train on stepopsd/SearchQA-v0"
+        ) from error

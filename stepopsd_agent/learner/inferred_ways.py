@@ -51,17 +51,28 @@ def inferred_ways(episodes: Sequence[Episode]) -> Ways:
 def ways_of_group(episodes: Sequence[Episode]) -> Iterator[Way]:
     """The ways between the worlds of attempts at one task."""
     told = [worlds_of(episode) for episode in episodes]
+    yield from ((before, after, 1) for _, before, after in _learned(episodes, told))
+    worlds = dict.fromkeys(world for worlds in told for world in worlds)
+    for world in worlds:
+        yield from ((world, other, 0) for other in worlds if other < world)
+
+
+def commands_of_group(episodes: Sequence[Episode]) -> Iterator[tuple[str, World, World]]:
+    """Commands with the worlds before and after, as learned from attempts at one task."""
+    return _learned(episodes, [worlds_of(episode) for episode in episodes])
+
+
+def _learned(episodes: Sequence[Episode], told: Sequence[list[World]]) -> Iterator[tuple[str, World, World]]:
     worlds = {world: _values(world) for worlds in told for world in worlds}
     done: dict[str, list[tuple[Values, Values]]] = defaultdict(list)
     for episode, known in zip(episodes, told, strict=True):
         for place, step in enumerate(episode.steps[1:], start=1):
             if known[place] != known[place - 1]:
                 done[step.action].append((worlds[known[place - 1]], worlds[known[place]]))
-    for occasions in done.values():
+    for command, occasions in done.items():
         if effect := _effect(occasions):
-            yield from _led(worlds, _condition(occasions), effect)
-    for world in worlds:
-        yield from ((world, other, 0) for other in worlds if other < world)
+            for before, after in _led(worlds, _condition(occasions), effect):
+                yield command, before, after
 
 
 def _values(world: World) -> Values:
@@ -89,11 +100,13 @@ def _condition(occasions: Sequence[tuple[Values, Values]]) -> Values:
     }
 
 
-def _led(worlds: dict[World, Values], condition: Values, effect: dict[str, str | None]) -> Iterator[Way]:
-    """The ways of one command between known worlds."""
+def _led(
+    worlds: dict[World, Values], condition: Values, effect: dict[str, str | None]
+) -> Iterator[tuple[World, World]]:
+    """Where one command leads between known worlds."""
     for world, values in worlds.items():
         if condition.items() <= values.items():
             changed = {**values, **effect}
             after = frozenset(f"{thing}: {value}" for thing, value in changed.items() if value is not None)
             if after != world and after in worlds:
-                yield world, after, 1
+                yield world, after

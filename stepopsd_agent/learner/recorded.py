@@ -4,8 +4,10 @@ from collections.abc import Collection, Sequence
 
 import torch
 
-from stepopsd_agent.batch import Batch, column_fields
+from stepopsd_agent.batch import Batch, Past, column_fields
+from stepopsd_agent.credit import MissingColumnError
 from stepopsd_agent.learner.inferred_ways import inferred_ways
+from stepopsd_agent.learner.task_history import TaskHistory
 from stepopsd_agent.tasks import world_keys
 from stepopsd_wrappers import Episode
 
@@ -13,17 +15,37 @@ TEXT_COLUMNS = frozenset({"text_key", "next_text_key", "ways"})
 
 
 def recorded_columns() -> frozenset[str]:
-    """Names of the columns that the records hold: read off them, or told by their texts."""
-    return TEXT_COLUMNS | {name for name, spec in column_fields().items() if "read" in spec.metadata}
+    """Names of the columns that the records hold: read off them, or told by texts or earlier records."""
+    return (
+        TEXT_COLUMNS | {"past"} | {name for name, spec in column_fields().items() if "read" in spec.metadata}
+    )
 
 
-def from_texts(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) -> Batch:
-    """The batch with those of `TEXT_COLUMNS` that are needed; arguments as of `fill`."""
+def from_records(
+    batch: Batch, episodes: Sequence[Episode], needs: Collection[str], history: TaskHistory | None = None
+) -> Batch:
+    """The batch with what is needed of `TEXT_COLUMNS` and the past; arguments as of `fill`."""
     if {"text_key", "next_text_key"}.intersection(needs):
         batch = with_text_keys(batch, episodes)
     if "ways" in needs:
         batch = batch.with_columns(ways=inferred_ways(episodes).to(batch.tokens.input_ids.device))
+    if "past" in needs:
+        batch = batch.with_columns(past=known_past(batch, episodes, history))
     return batch
+
+
+def known_past(batch: Batch, episodes: Sequence[Episode], history: TaskHistory | None) -> Past:
+    """The past that a history knows.
+
+    Raises:
+        MissingColumnError: there is no history.
+    """
+    if history is None:
+        raise MissingColumnError(
+            "the column past needs a history: pass history=TaskHistory(method.needs) to fill, and call its "
+            "add(batch, episodes) after every update"
+        )
+    return history.past(batch, episodes)
 
 
 def with_text_keys(batch: Batch, episodes: Sequence[Episode]) -> Batch:

@@ -213,6 +213,11 @@ def load_policy(
         ValueError: ``chat`` is "on" and the tokenizer has no chat template.
     """
     path = os.path.expanduser(path)
+    if not os.path.isdir(path) and _names_a_folder(path):
+        raise ModelFolderError(
+            f"{path}: there is no such folder. --model.path takes a folder with config.json, safetensors and "
+            "tokenizer files, or a hub name like Qwen/Qwen3-1.7B; `stepopsd warmstart` makes such a folder"
+        )
     gguf = {"gguf_file": gguf_file} if gguf_file else {}
     if os.path.isdir(path) and not gguf_file and not any(Path(path).glob("tokenizer*")):
         raise ModelFolderError(
@@ -235,6 +240,12 @@ def load_policy(
         model.hf_quantizer = None  # type: ignore[assignment]
         del model.config.quantization_config
     return Policy(model, tokenizer, device, make_format(tokenizer, chat, system, enable_thinking))
+
+
+def _names_a_folder(path: str) -> bool:
+    """Whether this is no name on the hub: those are NAME or OWNER/NAME, and are looked up for a minute."""
+    owner, *names = path.split(os.sep)
+    return owner in ("", ".", "..") or len(names) > 1 or (bool(names) and os.path.isdir(owner))
 
 
 def weight_type(dtype: Dtype, device: str) -> torch.dtype:

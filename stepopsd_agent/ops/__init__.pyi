@@ -1,4 +1,4 @@
-from . import losses as losses
+from . import distillation as distillation, losses as losses
 from .intervals import proportion as proportion
 from .reductions import (
     discounted_so_far as discounted_so_far,

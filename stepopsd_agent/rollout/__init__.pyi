@@ -16,7 +16,6 @@ from .grouping import (
     group_ids as group_ids,
     groups as groups,
     mixed_groups as mixed_groups,
-    repetition_metrics as repetition_metrics,
     sampled_tokens as sampled_tokens,
     valid_episodes as valid_episodes,
     whole_groups as whole_groups,

@@ -1,21 +1,29 @@
 """Groups of attempts: which are played, which can be learned from, and means over their episodes."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Sequence
 
 import gymnasium as gym
 import numpy as np
 
+from stepopsd_agent.config import PenaltyOn, RolloutConfig
 from stepopsd_agent.rollout.playing import Attempt
 from stepopsd_wrappers import Episode
 
-NGRAM = 4
 
-
-def groups(env: gym.Env[str, str], *, count: int, size: int, seed: int, update: int = 0) -> list[Attempt]:
+def groups(
+    env: gym.Env[str, str],
+    *,
+    count: int,
+    size: int,
+    seed: int,
+    update: int = 0,
+    revisit_share: float = 0.0,
+    revisit_after: int = 10,
+) -> list[Attempt]:
     """The attempts of one update: ``count`` groups of ``size`` attempts at one task each.
 
-    Every pass over the tasks has its own order, drawn from ``seed``; update k takes the k-th
-    ``count``.
+    Every pass over the tasks has its own order, drawn from ``seed``; each update takes the next ones. The
+    last ``revisit_share`` of its groups play the first tasks of ``revisit_after`` updates before, seeds too.
 
     Args:
         env: an environment with ``task_ids``, wrapped or not.
@@ -23,19 +31,23 @@ def groups(env: gym.Env[str, str], *, count: int, size: int, seed: int, update: 
         size: attempts in a group.
         seed: of the order, and of the attempts' own seeds.
         update: number of the update.
+        revisit_share: share of the groups, rounded, from 0 to 1; none before update ``revisit_after``.
+        revisit_after: updates between two visits, at least 1.
     """
-    ids: tuple[str, ...] = tuple(env.get_wrapper_attr("task_ids"))
-    first = update * count
-    return [
-        Attempt(
-            _task_at(ids, seed, first + group),
-            seed=int(np.random.default_rng([seed, update, group]).integers(2**31)),
-            group=group,
-            member=member,
+    if not (0 <= revisit_share <= 1 <= revisit_after):
+        raise ValueError(
+            f"revisit_share {revisit_share}, revisit_after {revisit_after}: give 0 to 1, 1 or more"
         )
-        for group in range(count)
-        for member in range(size)
-    ]
+    ids: tuple[str, ...] = tuple(env.get_wrapper_attr("task_ids"))
+    again, attempts = round(revisit_share * count), list[Attempt]()
+    for group in range(count):
+        visited, place = update, group  # the update and the group in which the task was new
+        while visited >= revisit_after and place >= count - again:
+            visited, place = visited - revisit_after, place - (count - again)
+        task = _task_at(ids, seed, visited * count - again * max(0, visited - revisit_after) + place)
+        own = int(np.random.default_rng([seed, visited, place]).integers(2**31))
+        attempts += [Attempt(task, seed=own, group=group, member=member) for member in range(size)]
+    return attempts
 
 
 def _task_at(ids: tuple[str, ...], seed: int, position: int) -> str:
@@ -66,11 +78,16 @@ def group_ids(episodes: Sequence[Episode]) -> list[int]:
     return sorted({episode.group for episode in episodes})
 
 
-def _returns(episodes: Sequence[Episode]) -> dict[tuple[str, int, int], set[float]]:
-    """The different returns in every group."""
+def _returns(
+    episodes: Sequence[Episode], penalty: float = 0.0, on: PenaltyOn = "episode"
+) -> dict[tuple[str, int, int], set[float]]:
+    """The different returns in every group, less the penalty; those of its steps where it falls on them."""
     returns: dict[tuple[str, int, int], set[float]] = {}
     for episode in episodes:
-        returns.setdefault(episode.group_key, set()).add(episode.episode_return)
+        refused = [not step.info["step"]["valid"] for step in episode.steps[1:]] if penalty else [False]
+        counts = set(refused) if on == "step" else {sum(refused)}
+        found = {episode.episode_return - penalty * count for count in counts}
+        returns.setdefault(episode.group_key, set()).update(found)
     return returns
 
 
@@ -79,15 +96,20 @@ def sampled_tokens(episodes: Sequence[Episode]) -> int:
     return sum(len(s.tokens.sampled_ids) for e in episodes for s in e.steps if s.tokens is not None)
 
 
-def episode_metrics(episodes: Sequence[Episode], measures: Sequence[str] = ()) -> dict[str, float]:
+def episode_metrics(
+    episodes: Sequence[Episode], measures: Sequence[str] = (), shaping: RolloutConfig | None = None
+) -> dict[str, float]:
     """Means over the episodes of one update that met no error; 0 where there is none.
 
     Args:
         episodes: of the update.
         measures: keys of ``info`` whose values at the end of an episode are averaged, too.
+        shaping: its penalty decides which groups are mixed.
     """
     valid = valid_episodes(episodes)
-    returns = _returns(valid)
+    returns = (
+        _returns(valid, shaping.invalid_penalty, shaping.invalid_penalty_on) if shaping else _returns(valid)
+    )
     steps = [step for episode in valid for step in episode.steps[1:]]
     count = max(1, len(valid))
     return {
@@ -99,26 +121,3 @@ def episode_metrics(episodes: Sequence[Episode], measures: Sequence[str] = ()) -
         "train/mixed_groups": sum(len(own) > 1 for own in returns.values()) / max(1, len(returns)),
         **{f"train/{name}": sum(e.steps[-1].info[name] for e in valid) / count for name in measures},
     }
-
-
-def repetition_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
-    """How much episodes repeat themselves.
-
-    - "signal/repeated_steps": share of steps with the same action on the same observation as earlier in the
-      episode.
-    - "signal/repeated_ngrams": share of sequences of four tokens that stood earlier in the same response.
-    """
-    steps, ngrams = [], []
-    for episode in episodes:
-        pairs = zip(episode.steps, episode.steps[1:], strict=False)
-        steps.append([(before.observation, step.action) for before, step in pairs])
-        for step in episode.steps[1:]:
-            ids = step.tokens.sampled_ids if step.tokens is not None else ()
-            ngrams.append([ids[k : k + NGRAM] for k in range(len(ids) - NGRAM + 1)])
-    return {"signal/repeated_steps": _repeated(steps), "signal/repeated_ngrams": _repeated(ngrams)}
-
-
-def _repeated(series: Iterable[Sequence[Hashable]]) -> float:
-    """The share of members that stood before in the same series, over all series."""
-    sizes = [(len(one), len(set(one))) for one in series]
-    return 1 - sum(new for _, new in sizes) / total if (total := sum(n for n, _ in sizes)) else 0.0

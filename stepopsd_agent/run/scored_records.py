@@ -5,6 +5,7 @@ which is all that methods without a teacher ask for; or a model's tokens of thei
 that model (training goes on ids as they were sampled, and never sees these).
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,16 +15,20 @@ import gymnasium as gym
 from stepopsd_agent.batch import Batch, audit, collate
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import Credit, CreditMethod, audit_credit
-from stepopsd_agent.learner import check_recorded, fill, from_texts
+from stepopsd_agent.learner import TaskHistory, check_recorded, fill, from_records
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import action_tokens
-from stepopsd_agent.tasks import make_stack
+from stepopsd_agent.tasks import make_stack, names, response_format
 from stepopsd_wrappers import MARKER, Episode, StepTokens
 from stepopsd_wrappers.parse_response import ResponseFormat
 from stepopsd_wrappers.text_history import turn
 
 SCHEMA = "stepopsd.credit/1"
+_TOLD = frozenset({"teacher_logprobs", "teacher_topk", "informed"})
+"""Columns that depend on hindsight."""
 Grouping = Literal["recorded", "task"]
+IN_TRAINING = frozenset({"value", "mc_value", "ref_logprobs"})
+"""Columns that take a trained critic, the policy that acted or the weights before training, and so a run."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def score_records(
     policy: Policy | None,
     by: Grouping = "recorded",
 ) -> ScoredRecords:
-    """Compute a credit method on recorded episodes.
+    """Compute a credit method on recorded episodes; updates before one, of the same run, are its past.
 
     Args:
         episodes: without errors.
@@ -62,23 +67,23 @@ def score_records(
     Raises:
         ValueError: some episodes have tokens and others have none, or a column cannot be computed.
     """
-    tokens = [has_tokens(episode) for episode in episodes]
-    if any(tokens) and not all(tokens):
-        raise ValueError("some of the episodes were played by a model and others were not: score them apart")
-    if not any(tokens):
-        episodes = [_given_tokens(episode, config, policy) for episode in episodes]
-    envs = [make_stack(config.env)] if "gold_answer_logprob" in method.needs else []
+    episodes = with_some_tokens(episodes, config, policy)
+    gold = "gold_answer_logprob" in method.needs
+    gold |= config.hindsight.mode == "gold" and bool(_TOLD & method.needs)
+    envs = [make_stack(config.env)] if gold else []
+    histories = defaultdict[str, TaskHistory](lambda: TaskHistory(method.needs))
     records, alone, terms = [], 0, set[str]()
     for part in grouped(episodes, by):
         batch = collate(
             part,
-            anchor_similarity=config.rollout.anchor_similarity,
-            invalid_penalty=config.rollout.invalid_penalty,
-            invalid_penalty_on=config.rollout.invalid_penalty_on,
+            **config.rollout.of_batch(),
         )
-        batch = _filled(batch, part, config, method.needs, policy, envs)
+        history = histories[part[0].run]
+        batch = _filled(batch, part, config, method.needs, policy, envs, history)
         result = method(batch)
         audit_credit(batch, result)
+        if "past" in method.needs:
+            history.add(batch, part)
         records += credit_records(part, batch, result, about)
         terms |= {term.name for term in result.terms}
         alone += int((batch.episodes.group_of_episode.bincount() == 1).sum())
@@ -92,10 +97,11 @@ def _filled(
     needs: frozenset[str],
     policy: Policy | None,
     envs: Sequence[gym.Env[str, str]],
+    history: TaskHistory,
 ) -> Batch:
     """The audited batch with the needed columns."""
     if policy is None:
-        batch = from_texts(batch, episodes, needs)
+        batch = from_records(batch, episodes, needs, history)
         audit(batch)
         check_recorded(batch, needs)
         return batch
@@ -112,16 +118,34 @@ def _filled(
         policy,
         scorer=scorer,
         hindsight=config.hindsight,
+        history=history,
         envs=envs,
         rescore_old=True,
     )
 
 
-def _given_tokens(episode: Episode, config: RunConfig, policy: Policy | None) -> Episode:
-    """Tokens for the record of an agent that has none."""
+def with_some_tokens(
+    episodes: Sequence[Episode], config: RunConfig, policy: Policy | None
+) -> Sequence[Episode]:
+    """The episodes as they are; those of an agent that has no tokens with one per step, or the model's.
+
+    Raises:
+        ValueError: some episodes have tokens and others have none.
+    """
+    tokens = [has_tokens(episode) for episode in episodes]
+    if any(tokens) and not all(tokens):
+        raise ValueError("some of the episodes were played by a model and others were not: score them apart")
+    if any(tokens):
+        return episodes
     if policy is None:
-        return with_a_token_per_step(episode)
-    return with_tokens_of_text(policy, episode, config.env.response)
+        return [with_a_token_per_step(episode) for episode in episodes]
+    return [with_tokens_of_text(policy, episode, _format_of(episode, config)) for episode in episodes]
+
+
+def _format_of(episode: Episode, config: RunConfig) -> ResponseFormat:
+    """The format of responses in the environment that was played, whichever the settings are of."""
+    played = episode.env_spec["id"]
+    return response_format(replace(config.env, id=played if played in names() else config.env.id))
 
 
 def grouped(episodes: Sequence[Episode], by: Grouping) -> list[list[Episode]]:

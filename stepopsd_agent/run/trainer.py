@@ -17,7 +17,15 @@ from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import Credit, CreditMethod, audit_credit, linear_decay, scaled
 from stepopsd_agent.hindsight import gap_metrics
-from stepopsd_agent.learner import Cost, Critic, FreshAttempts, Learner, fill, learning_rate_factor
+from stepopsd_agent.learner import (
+    Cost,
+    Critic,
+    FreshAttempts,
+    Learner,
+    TaskHistory,
+    fill,
+    learning_rate_factor,
+)
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import (
     Backend,
@@ -27,39 +35,18 @@ from stepopsd_agent.rollout import (
     group_ids,
     groups,
     mixed_groups,
-    repetition_metrics,
     rollout,
     sampled_tokens,
     valid_episodes,
     whole_groups,
 )
-from stepopsd_agent.run.alarms import AlarmState, update_alarms
+from stepopsd_agent.run.alarms import AlarmState, repetition_metrics, update_alarms
+from stepopsd_agent.run.counters import Counters
 from stepopsd_agent.tasks import data_identity, get, make_stack
 from stepopsd_wrappers import Episode
 
 _ROUND = 1_000_000
 """So many updates lie between the tasks of an update's rounds; no run has as many."""
-
-
-@dataclass
-class Counters:
-    """Consumption of a run; goes into the summary.
-
-    Attributes:
-        env_steps: environment interactions.
-        generated: tokens sampled.
-        scored: tokens of forward passes without gradient: teacher, reference, old policy, critic.
-        trained: tokens processed by updates.
-        wasted: tokens sampled in groups that were left out: for an error, or since their returns are equal.
-        errors: episodes that ended in an error.
-    """
-
-    env_steps: int = 0
-    generated: int = 0
-    scored: int = 0
-    trained: int = 0
-    wasted: int = 0
-    errors: int = 0
 
 
 @dataclass
@@ -80,6 +67,7 @@ class Trainer:
         initial: weights at the start: the KL term's reference and ``teacher=initial``.
         teacher: weights of a teacher that is stale or a moving average.
         critic: where the credit method needs values, else None.
+        history: of the tasks, where the credit method needs their past, else None.
         scorer: settings of the passes without gradient.
     """
 
@@ -108,8 +96,9 @@ class Trainer:
         self.scorer = Scorer(self.policy, temperature=c.rollout.temperature, **passes)
         self.learner = Learner(self.policy, group=self.group, reference=self.initial, **settings.of_update())
         self.critic = Critic(self.policy, c.critic, **passes) if "value" in self.method.needs else None
+        self.history = TaskHistory(self.method.needs) if "past" in self.method.needs else None
         self.envs = [make_stack(c.env) for _ in range(c.rollout.slots)]
-        self.measures = get(c.env.id).measures
+        self.measures, self.shaping = get(c.env.id).measures, c.rollout.of_batch()
 
     @property
     def data(self) -> dict[str, str]:
@@ -126,7 +115,7 @@ class Trainer:
         self._move_teacher()
         episodes = self.collect()
         times.append(time.perf_counter())
-        metrics = {**episode_metrics(episodes, self.measures), **repetition_metrics(episodes)}
+        metrics = episode_metrics(episodes, self.measures, self.config.rollout) | repetition_metrics(episodes)
         chosen = self.chosen(episodes)
         if chosen:
             batch = self.score(chosen)
@@ -139,6 +128,8 @@ class Trainer:
             learned = self.learner.update(batch, credit, **how, seed=self._noise)
             if self.critic is not None and credit.value_targets is not None:
                 learned.update(self.critic.learn(batch, credit.value_targets))
+            if self.history is not None and "past" in self.needs:
+                self.history.add(batch, chosen)
             metrics.update({f"update/{name}": value for name, value in learned.items()})
             self.counters.trained += self.learner.budget.take()
             self.counters.scored += self.scorer.budget.take()
@@ -161,10 +152,18 @@ class Trainer:
         return episodes
 
     def _play(self, number: int, count: int) -> list[Episode]:
-        """One round of ``count`` groups; each round has its own tasks, seeds and group numbers."""
+        """One round of ``count`` groups with tasks, seeds and numbers of its own; the first one revisits."""
         c = self.config.rollout
         key = self.update + number * _ROUND
-        drawn = groups(self.envs[0], count=c.tasks, size=c.group_size, seed=self.config.seed, update=key)
+        drawn = groups(
+            self.envs[0],
+            count=c.tasks,
+            size=c.group_size,
+            seed=self.config.seed,
+            update=key,
+            revisit_share=0.0 if number else c.revisit_share,
+            revisit_after=c.revisit_after,
+        )
         attempts = [
             replace(attempt, group=attempt.group + number * c.tasks)
             for attempt in drawn[: count * c.group_size]
@@ -206,13 +205,7 @@ class Trainer:
     def score(self, episodes: Sequence[Episode]) -> Batch:
         """Records to an audited batch with the columns this update needs."""
         c, cost = self.config, Cost()
-        batch = collate(
-            episodes,
-            self.policy.pad_id,
-            anchor_similarity=c.rollout.anchor_similarity,
-            invalid_penalty=c.rollout.invalid_penalty,
-            invalid_penalty_on=c.rollout.invalid_penalty_on,
-        )
+        batch = collate(episodes, self.policy.pad_id, **self.shaping)
         batch = fill(
             batch.to(self.policy.device),
             episodes,
@@ -223,6 +216,7 @@ class Trainer:
             teacher=self.teacher_weights(),
             reference=self.initial,
             critic=self.critic,
+            history=self.history,
             envs=self.envs,
             fresh=FreshAttempts(
                 c.rollout.mc_rollouts,

@@ -6,12 +6,13 @@ from torch import Tensor
 
 from stepopsd_agent.learner import load_optimizer, optimizer_tensors
 from stepopsd_agent.run.alarms import AlarmState
-from stepopsd_agent.run.trainer import Counters, Trainer
+from stepopsd_agent.run.counters import Counters
+from stepopsd_agent.run.trainer import Trainer
 
 
 def trainer_tensors(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
     """Everything a checkpoint must hold as tensors, by file."""
-    learner, critic = trainer.learner, trainer.critic
+    learner, critic, history = trainer.learner, trainer.critic, trainer.history
     masters = learner.masters.tensors()
     moments = {f"optimizer_{k}": optimizer_tensors(o)[0] for k, o in enumerate(learner.optimizers)}
     return {
@@ -21,6 +22,7 @@ def trainer_tensors(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
         **({"masters": masters} if masters else {}),
         **moments,
         **({} if critic is None else critic.tensors()),
+        **({} if history is None else history.tensors()),
     }
 
 
@@ -33,6 +35,7 @@ def trainer_state(trainer: Trainer) -> dict[str, Any]:
         "alarms": trainer.alarms.to_json(),
         "optimizers": [optimizer_tensors(o)[1] for o in trainer.learner.optimizers],
         "critic": {} if critic is None else critic.state(),
+        "history": {} if trainer.history is None else trainer.history.state(),
         "budgets": {"update": trainer.learner.budget.tokens, "scoring": trainer.scorer.budget.tokens},
     }
 
@@ -57,6 +60,8 @@ def restore_trainer(trainer: Trainer, tensors: dict[str, dict[str, Tensor]], sta
         load_optimizer(optimizer, tensors[f"optimizer_{k}"], rest)
     if trainer.critic is not None:
         trainer.critic.restore(tensors, state["critic"])
+    if trainer.history is not None:
+        trainer.history.restore(tensors, state["history"])
     learner.budget.tokens = state["budgets"]["update"]
     trainer.scorer.budget.tokens = state["budgets"]["scoring"]
     trainer.alarms = AlarmState.from_json(state["alarms"])

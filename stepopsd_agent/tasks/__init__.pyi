@@ -9,6 +9,7 @@ from .registry import (
     evaluation_sets as evaluation_sets,
     evaluation_total as evaluation_total,
     get as get,
+    instance_of as instance_of,
     names as names,
     register as register,
     response_format as response_format,

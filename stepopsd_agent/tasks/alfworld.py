@@ -103,6 +103,12 @@ def worlds(episode: Episode) -> list[World]:
     return found
 
 
+def instance(episode: Episode) -> str:
+    """The game, and the seed where it renumbers the things."""
+    renumbered = episode.env_spec["kwargs"].get("domain_randomization")
+    return f"{episode.task_id}, numbered by {episode.seed}" if renumbered else episode.task_id
+
+
 ALFWORLD = TaskSpec(
     held_out=HeldOutGames,
     evaluation=_evaluation,
@@ -119,6 +125,7 @@ ALFWORLD = TaskSpec(
     unit="game",
     limit="env.step_limit",
     worlds=worlds,
+    instance=instance,
     system=(
         "You play a household text game. Answer each message with one command of the game and nothing else."
     ),

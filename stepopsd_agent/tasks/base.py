@@ -84,6 +84,8 @@ class TaskSpec:
         limit: the setting that bounds an episode.
         worlds: the world after each record of an episode, the reset being the first, read from nothing but
             the texts and whether the environment accepted an action.
+        instance: names the world of an episode, which is the same wherever names are equal, in whatever
+            update; the task id, unless the environment changes with the seed.
         measures: keys of ``info`` whose values at the end of an episode are averaged beside success.
     """
 
@@ -101,6 +103,7 @@ class TaskSpec:
     unit: str = "task"
     limit: str = "env.step_limit"
     worlds: Callable[[Episode], list[World]] = observed_worlds
+    instance: Callable[[Episode], str] = lambda episode: episode.task_id
     measures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -116,6 +116,12 @@ def worlds_of(episode: Episode) -> list[World]:
     return worlds
 
 
+def instance_of(episode: Episode) -> str:
+    """Name of the world that an episode played in: the task id where the environment is not registered."""
+    env_id = str(episode.env_spec["id"])
+    return str(get(env_id).instance(episode)) if env_id in _ENTRIES else episode.task_id
+
+
 def world_keys(episode: Episode) -> list[int]:
     """A hash of the world after each record of an episode, equal where the worlds are.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.credit import accuracy, record, truth
-from benchmarks.credit.sets import STAGES
+from benchmarks.credit.sets import SETS, STAGES
 from benchmarks.report.credit import accuracy as page
 from stepopsd_agent import credit
 from stepopsd_agent.accuracy import SKIPPED, entries, read_values
@@ -70,6 +70,14 @@ def test_a_recording_is_judged_from_beginning_to_page(
     assert call(monkeypatch, accuracy, *small, "--method", "someones_benchmarked:accepted_steps") == 0
     line = next(one for one in capsys.readouterr().out.splitlines() if "accepted_steps" in one)
     assert f"{found['controls']['step accepted']['auc_unmixed']['value']:.3f} [" in line
+    reader = ("--reader", str(out / "small" / "start" / "model"), "--groups", "2", "--json", str(result))
+    assert call(monkeypatch, accuracy, *small, *reader) == 0
+    read = json.loads(result.read_text())
+    assert read["command"].endswith("--out DIR --stage end --reader model --dtype auto --groups 2")
+    assert read["hindsight"]["position"] == "prefix" and read["sets"]["small"]["end"]["groups"] == 2
+    assert {name.partition(",")[0] for name in read["sets"]["small"]["end"]["methods"]} == set(
+        name for name in credit.names() if "teacher_logprobs" in credit.make(name).needs
+    ) | {"opsd", "sdpo"}
 
 
 def test_every_registered_method_has_a_row_or_a_reason() -> None:
@@ -78,3 +86,16 @@ def test_every_registered_method_has_a_row_or_a_reason() -> None:
     assert named | set(SKIPPED) == set(credit.names())
     assert sum(entry.method == "graph_gpo" for entry in entries()) == 3
     assert len(STAGES) == 3
+
+
+def test_recordings_of_houses_keep_the_settings_they_were_made_with() -> None:
+    """Whatever the demonstration, whose config they share, trains with today."""
+    for name in ("small", "full"):
+        config = SETS[name].settings()
+        assert (config.updates, config.learner.lr, config.learner.muon_lr) == (50, 1e-3, 0.008)
+        chosen = config.warmstart
+        assert (chosen.demonstrations, chosen.passes, chosen.batch_rows) == (6000, 3, 4)
+        assert (chosen.novice_demonstrations, chosen.novice_mistake_rate) == (3000, 0.4)
+        assert (chosen.lr, chosen.muon_lr) == (4e-3, 0.0125)
+        assert (chosen.hindsight_share, chosen.mistake_rate) == (0.15, 0.1)
+    assert SETS["small"].settings(short=True).updates == 2

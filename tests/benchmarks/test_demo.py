@@ -1,11 +1,8 @@
-"""The demonstration: its parts side by side, what it refuses, and that it goes on where it stopped."""
+"""The demonstration: its parts, what it refuses, and that it goes on where it stopped."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.runs import demo
+from benchmarks.report.demo import FIGURES, credits, curves
+from benchmarks.runs import demo, demo_credit
 from stepopsd_agent.cli.main import main
 from tests.helpers.runs import ROOT, SETTINGS, environment
 
@@ -21,31 +19,25 @@ SMALL: dict[str, Any] = {
     **SETTINGS,
     "updates": 2,
     "model": {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "vocab_size": 400, "max_positions": 1024},
-    "warmstart": {"demonstrations": 8, "batch_rows": 4, "novice_demonstrations": 4},
+    "warmstart": {"demonstrations": 8, "batch_rows": 4},
 }
+SMALL["eval"] = {**SETTINGS["eval"], "every": 1}
 
 
-def python(code: str) -> list[str]:
-    """A command that runs a line of Python."""
-    return [sys.executable, "-c", code]
-
-
-def in_this_process(arguments: list[str]) -> None:
-    """Run a `stepopsd` command line without starting an interpreter."""
-    assert arguments[:3] == [sys.executable, "-m", "stepopsd_agent"]
-    assert main(arguments[3:]) == 0
-
-
-@pytest.mark.samples
-def test_demo_makes_its_table_and_keeps_what_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """All parts, the summary, the picture and the verdict; the second time nothing is trained again."""
-    started: list[str] = []
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The parts that were started, which here run in this process."""
+    found: list[str] = []
 
     def alone(arguments: list[str]) -> None:
-        started.append(arguments[3])
-        in_this_process([argument for argument in arguments if argument not in ("--threads", "2")])
+        assert arguments[:2] == [sys.executable, "-m"]
+        if arguments[2] == "benchmarks.runs.demo_credit":
+            found.append("credit")
+            monkeypatch.setattr(sys, "argv", arguments[2:])
+            assert demo_credit.main() == 0
+        else:
+            found.append(arguments[3])
+            assert main([one for one in arguments[3:] if one not in ("--threads", "2")]) == 0
 
     def together(commands: Mapping[str, list[str]]) -> None:
         for arguments in commands.values():
@@ -53,30 +45,53 @@ def test_demo_makes_its_table_and_keeps_what_is_there(
 
     monkeypatch.setattr(demo, "alone", alone)
     monkeypatch.setattr(demo, "together", together)
+    return found
+
+
+@pytest.mark.samples
+def test_demo_makes_its_tables_and_keeps_what_is_there(
+    started: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All parts, summary, pictures and verdict; the second time nothing is made again but what is missing."""
     config, out = tmp_path / "config.yaml", tmp_path / "demo"
     config.write_text(yaml.safe_dump(SMALL))
-    monkeypatch.setattr(sys, "argv", ["demo", "--config", str(config), "--out", str(out), "--seed", "3"])
 
-    assert demo.main() == 1  # eight demonstrations and two updates reach nothing
-    assert started == ["warmstart", "train", "train", "eval"]
-    *_, heading, random, warm, first, second, where, verdict = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in (heading, random, warm, first, second)] == [
-        "agent",
-        "random agent",
-        "warm start",
-        "after step_opsd",
-        "after grpo",
-    ]
-    assert str(out) in where and "curve.png" in where
-    assert verdict.startswith("step_opsd ") and verdict.endswith("target 70% and +30 points: missed")
+    def run() -> int:
+        arguments = ["demo", "--config", str(config), "--out", str(out), "--seed", "3"]
+        monkeypatch.setattr(sys, "argv", arguments)
+        return demo.main()
+
+    assert run() == 1  # eight demonstrations and two updates reach nothing
+    assert started == ["warmstart", "train", "train", "train", "eval", "credit"]
+    *_, agents, curve, figures, episode, where, verdict = (
+        capsys.readouterr()
+        .out.strip()
+        .replace("\nrun folder", "\n\nrun folder")
+        .replace("\nbest:", "\n\nbest:")
+        .split("\n\n")
+    )
+    names = ["random agent", "warm start", *(f"after {method}" for method in demo.METHODS)]
+    assert [line.split("  ")[0] for line in agents.splitlines()[-6:]] == ["agent", *names]
+    assert [line.split()[0] for line in curve.splitlines()] == ["success", *demo.METHODS]
+    assert [line.split()[0] for line in figures.splitlines()[2:]] == list(demo.METHODS)
+    assert "episode" in episode and "curve.png, episode.png" in where and str(out) in where
+    assert verdict.startswith("best: ") and verdict.endswith("target +20 points: missed")
     summary = json.loads((out / "summary.json").read_text())
     assert summary["seed"] == 3 and summary["rows"]["after grpo"]["n"] == 2
-    assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
+    for method in demo.METHODS:
+        assert [one["update"] for one in summary["evaluations"][method]] == [0, 1, 2]
+    assert summary["credit"]["episodes"] == 2 * 2 * 4
+    for picture in ("curve.png", "episode.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    assert len(curves(summary)) == 3 + 3 and len(credits(summary)) == 3 + 3 + 2
 
-    assert demo.main() == 1
-    assert started == ["warmstart", "train", "train", "eval"]
+    (out / "grpo" / "summary.json").unlink()  # as if it had been stopped before its end
+    (out / "credit.json").unlink()
+    assert run() == 1
+    assert started[6:] == ["train", "credit"]
     again = json.loads((out / "summary.json").read_text())
-    assert again["rows"] == summary["rows"] and again["wall_s"] >= summary["wall_s"]
+    assert again["rows"] == summary["rows"] and again["credit"] == summary["credit"]
+    assert again["wall_s"] >= summary["wall_s"]
 
 
 def test_demo_refuses_a_folder_with_other_settings(
@@ -92,53 +107,42 @@ def test_demo_refuses_a_folder_with_other_settings(
     assert f"{tmp_path} holds a demonstration with another seed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("success", "start", "code"), [(0.7, 0.4, 0), (0.69, 0.2, 1), (0.9, 0.61, 1)])
-def test_demo_reports_whether_the_target_is_reached(success: float, start: float, code: int) -> None:
-    """Both 30 points above the start and 70 %."""
-    row = {"success": success, "n": 100, "ci95": [0.0, 1.0]}
-    summary = {"rows": {"agent": row}, "final": row, "rise": success - start + 1e-9, "wall_s": 60.0}
+SAME = [{"update": 0, "n": 100, "success": 0.4}, {"update": 10, "n": 100, "success": 0.6}]
+CREDIT: dict[str, Any] = {
+    "episodes": 1,
+    "groups": 1,
+    "mixed": 0,
+    "methods": {
+        method: {name: {"value": 0.5, "low": 0.4, "high": 0.6, "n": 1} for name in FIGURES}
+        for method in demo.METHODS
+    },
+    "episode": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("rises", "other", "code"),
+    [
+        ((0.2, 0.0, 0.1), SAME, 0),
+        ((0.0, 0.1, 0.2), SAME, 0),
+        ((0.19, 0.1, 0.0), SAME, 1),
+        ((0.2, 0.0, 0.1), SAME[:1], 1),
+    ],
+)
+def test_demo_reports_whether_the_target_is_reached(
+    rises: tuple[float, ...], other: list[dict[str, Any]], code: int
+) -> None:
+    """By whichever is the best, and only with the same evaluations of all."""
+    row = {"success": 0.6, "n": 100, "ci95": [0.0, 1.0]}
+    summary = {
+        "rows": {f"after {method}": row for method in demo.METHODS},
+        "rise": dict(zip(demo.METHODS, rises, strict=True)),
+        "evaluations": {"path_gain": SAME, "step_opsd": other, "grpo": SAME},
+        "credit": CREDIT,
+        "wall_s": 60.0,
+    }
     assert demo.report(summary, Path("out"), short=False) == code
     assert demo.report(summary, Path("out"), short=True) == 0
-
-
-def test_demo_prefixes_the_lines_of_commands_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
-    """And the commands see no terminal to draw bars on."""
-    code = "import os, sys; print(os.environ['TERM']); print(sys.stderr.isatty(), file=sys.stderr)"
-    demo.together({"one": python(code), "two": python(code)})
-    time.sleep(0.2)
-    lines = sorted(capsys.readouterr().err.splitlines())
-    assert lines == ["       one | False", "       one | dumb", "       two | False", "       two | dumb"]
-
-
-def test_demo_stops_the_others_when_one_command_fails() -> None:
-    """At once, by Ctrl-C, and its exit code is that of the one that failed."""
-    polite = "import time\ntry: time.sleep(60)\nexcept KeyboardInterrupt: raise SystemExit(1)"
-    wrong = "import time; time.sleep(1); raise SystemExit(2)"
-    began = time.monotonic()
-    with pytest.raises(SystemExit) as ended:
-        demo.together({"slow": python(polite), "wrong": python(wrong)})
-    assert ended.value.code == 2
-    assert time.monotonic() - began < 30
-
-
-def test_demo_waits_for_its_commands_at_ctrl_c(tmp_path: Path) -> None:
-    """They get the signal, too, and have work to finish."""
-    child = (
-        "import pathlib, time\n"
-        f"pathlib.Path({str(tmp_path)!r}, 'began').touch()\n"
-        "try: time.sleep(60)\n"
-        f"except KeyboardInterrupt: time.sleep(0.5); pathlib.Path({str(tmp_path)!r}, 'kept').touch()"
-    )
-    code = f"from benchmarks.runs import demo\ndemo.together({{'a': [{sys.executable!r}, '-c', {child!r}]}})"
-    with subprocess.Popen(
-        python(code), env=environment(), cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
-    ) as process:
-        while not (tmp_path / "began").exists():
-            assert process.poll() is None
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        process.wait(30)
-    assert (tmp_path / "kept").exists()
 
 
 @pytest.mark.slow
@@ -147,4 +151,4 @@ def test_demo_short_ends_within_a_minute(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.runs.demo", "--short", "--out", str(tmp_path / "demo")]
     result = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "target 70%" in result.stdout.splitlines()[-1]
+    assert "target +20" in result.stdout.splitlines()[-1]

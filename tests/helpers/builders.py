@@ -9,7 +9,7 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from stepopsd_agent.batch import KINDS, Batch, Row, Tokens, TopK, Ways, batch_from_lists
+from stepopsd_agent.batch import KINDS, Batch, Past, Row, Tokens, TopK, Ways, batch_from_lists
 
 Layout = Literal["transcript", "window"]
 PROMPT = 2
@@ -131,7 +131,7 @@ def build(attempts: Sequence[Attempt], layout: Layout = "transcript", pad_id: in
         for attempt in attempts
     ]
     batch = batch_from_lists(rows, steps, episodes, pad_id)
-    return replace(batch, teacher_topk=_half(int(batch.action_mask.sum())), ways=_no_ways())
+    return replace(batch, teacher_topk=_half(int(batch.action_mask.sum())), ways=_no_ways(), past=past())
 
 
 def _half(places: int) -> TopK:
@@ -144,9 +144,34 @@ def _no_ways() -> Ways:
     return Ways(*[torch.zeros(0, dtype=torch.int64)] * 4)
 
 
+def past(
+    *edges: tuple[int, int, int, bool], returns: Sequence[tuple[int, float, int]] = (), keys: int = 3
+) -> Past:
+    """The past of these edges (group, key before, key after, won) and returns (group, return, steps).
+
+    Args:
+        edges: different ones.
+        returns: of episodes.
+        keys: so many of the three kinds of key are there, all with the same numbers.
+    """
+    group, before, after, won = (torch.tensor([edge[k] for edge in edges]) for k in range(4))
+    names = (("anchor", "next_anchor"), ("state", "next_state"), ("text_key", "next_text_key"))[:keys]
+    columns = {name: key.long() for pair in names for name, key in zip(pair, (before, after), strict=True)}
+    of, values, steps = (torch.tensor([one[k] for one in returns]) for k in range(3))
+    return Past(group.long(), won.bool(), of.long(), values.float(), steps.long(), **columns)
+
+
 def random_batch(seed: int, layout: Layout = "transcript", **sizes: int) -> Batch:
-    """`build` of `random_attempts`."""
-    return build(random_attempts(seed, **sizes), layout)
+    """`build` of `random_attempts`, each group with a past of its own."""
+    rng, batch = np.random.default_rng([seed, 1]), build(random_attempts(seed, **sizes), layout)
+    groups = range(int(batch.episodes.group_of_episode.max()) + 1)
+    edges = {
+        (group, int(rng.integers(0, 3)), int(rng.integers(0, 4)), bool(rng.integers(0, 2)))
+        for group in groups
+        for _ in range(rng.integers(0, 5))
+    }
+    returns = [(group, float(rng.integers(0, 2)), int(rng.integers(1, 5))) for group in groups for _ in "ab"]
+    return replace(batch, past=past(*sorted(edges), returns=returns))
 
 
 def by_step(batch: Batch, values: Tensor) -> list[list[float]]:

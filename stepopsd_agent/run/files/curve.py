@@ -33,7 +33,7 @@ def plot_curve(
         rows = _rows_of(source) if isinstance(source, Path | str) else source
         colour = f"C{number}"
         train = [(row["update"], row[train_key]) for row in rows if train_key in row]
-        axes.plot(*_columns(train), color=colour, alpha=0.5, label=f"{label}: training")
+        axes.plot(*_columns(train), color=colour, alpha=0.4, lw=0.8, label=f"{label}: training")
         held_out = [(row["update"], row[eval_key]) for row in rows if eval_key in row]
         points = [(update, entry["success"]) for update, entry in held_out]
         axes.plot(*_columns(points), color=colour, marker="o", label=f"{label}: evaluation, 95 % interval")

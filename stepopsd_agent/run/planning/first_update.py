@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from stepopsd_agent.hindsight import hindsight_blocks
+from stepopsd_agent.hindsight import block_tokens, hindsight_blocks
+from stepopsd_agent.learner import told_answers
 from stepopsd_agent.run.planning.device_speed import measured_rates
 from stepopsd_agent.run.planning.lengths import played_lengths
 from stepopsd_agent.run.planning.plan import SHARE_OF_RATE, memory_by_part, seconds_by_part, tokens_by_part
@@ -32,8 +33,9 @@ def first_update(
     """
     config, weight = trainer.config, trainer.policy.model.dtype
     chosen = trainer.chosen(episodes)
-    blocks = hindsight_blocks(trainer.policy, config.hindsight, chosen)
-    block = sum(map(len, blocks)) / max(1, len(blocks))
+    answers = told_answers(trainer.envs, chosen) if config.hindsight.mode == "gold" else None
+    blocks = hindsight_blocks(trainer.policy, config.hindsight, chosen, answers)
+    block = sum(map(block_tokens, blocks)) / max(1, len(blocks))
     lengths = played_lengths(chosen or episodes, block)
     planned = tokens_by_part(config, trainer.method.needs, lengths)
     scored = sum(planned.get(name, 0) for name in ("old log-probs", "teacher", "reference"))

@@ -9,7 +9,7 @@ import gymnasium as gym
 from transformers import AutoTokenizer
 
 from stepopsd_agent.config import EnvConfig, RunConfig
-from stepopsd_agent.hindsight import CLOSE, OPEN, PEER_CLOSE, PEER_OPEN, outcome_text
+from stepopsd_agent.hindsight import CLOSE, NEXT, OPEN, PEER_CLOSE, PEER_OPEN, gold_text, outcome_text
 from stepopsd_agent.rollout import Demonstration, demonstrate
 from stepopsd_agent.run.planning.plan import Lengths
 from stepopsd_agent.tasks import make_stack, task_ids
@@ -43,7 +43,7 @@ def expected_lengths(
         further=sum(further) / max(1, len(further)),
         response=response or config.rollout.max_tokens,
         steps=steps or limit,
-        block=_longest_block(config, count),
+        block=_longest_block(config, count, further),
     )
     lengths = _within_rows(config, lengths)
     full = lengths.steps < (steps or limit)
@@ -74,11 +74,15 @@ def _further(demonstration: Demonstration, layout: str) -> list[str]:
     return texts
 
 
-def _longest_block(config: RunConfig, count: Count) -> float:
-    """Tokens of the longest hindsight block of the mode."""
+def _longest_block(config: RunConfig, count: Count, further: Sequence[float]) -> float:
+    """Tokens of the longest hindsight block of the mode; `further` texts are what the environment answers."""
     mode = config.hindsight.mode
     if mode == "none":
         return 0.0
+    if mode == "next_observation":
+        return count(OPEN + NEXT + CLOSE) + min(max(further, default=0.0), config.hindsight.max_peer_tokens)
+    if mode == "gold":
+        return count(OPEN + gold_text(["a name of some words"]) + CLOSE)
     outcome = outcome_text(False) if "correctness" in mode else ""
     peer = config.hindsight.max_peer_tokens + count(PEER_OPEN + PEER_CLOSE) if "peer" in mode else 0
     return count(OPEN + outcome + CLOSE) + peer

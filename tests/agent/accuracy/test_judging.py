@@ -58,7 +58,22 @@ def test_the_truth_is_ranked_perfectly_and_never_has_the_wrong_sign() -> None:
     truth = random_truth(1)
     found = figures(truth.progress, truth)
     assert found["auc_failed"].value == found["auc_won"].value == 1.0
+    assert found["auc_harmful"].value == 1.0
     assert found["pushed_down"].value == found["pushed_up"].value == 0.0
+
+
+def test_credit_that_ranks_forward_steps_well_may_praise_harmful_ones() -> None:
+    """Forward above all others, and the harmful above the wasted: AUC of forward steps cannot see it."""
+    truth = random_truth(3)
+    praised = [np.where(steps > 0, 1.0, np.where(steps < 0, 0.0, -1.0)) for steps in truth.progress]
+    found = figures(praised, truth)
+    assert found["auc_failed"].value == found["auc_won"].value == 1.0
+    assert found["auc_harmful"].value == pytest.approx(0.5, abs=0.05)  # forward ones alone are above
+
+
+def test_a_share_of_nothing_is_no_figure() -> None:
+    """Where no step is harmful, none can be pushed up."""
+    assert share([0, 0], [0, 0], [0, 1]).n == 0
 
 
 def test_the_truth_in_a_random_order_is_chance_within_its_interval() -> None:
@@ -132,3 +147,24 @@ def test_progress_counts_commands_and_a_lost_game_as_the_whole_way() -> None:
     """4 to 3, wasted, away by one, then unreachable; nothing counts behind that. -1 is not told."""
     assert progress(recorded([4, 3, 3, 4, -2, -2])) == [1.0, 0.0, -1.0, -5.0, 0.0]
     assert progress(recorded([-1, -1])) is None
+
+
+def asked(*steps: tuple[str, float]) -> Episode:
+    """A record of a question: the kind of each step, and the share of the gold passages seen after it."""
+    told = [Step("", "", "", 0.0, False, False, {"step": {"kind": k}, "gold_seen": g}) for k, g in steps]
+    return Episode("", 0, 0, 0, "task", 0, {}, "", tuple(told))
+
+
+def test_progress_at_a_question_is_new_gold_and_the_right_moment_to_stop() -> None:
+    """The second gold passage, nothing new, an invalid step, the first, one search too many, the answer."""
+    kinds = ["reset", "search", "search", "invalid", "search", "search", "answer"]
+    seen = [0.0, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0]
+    assert progress(asked(*zip(kinds, seen, strict=True))) == [0.5, 0.0, 0.0, 0.5, 0.0, 1.0]
+
+
+def test_an_answer_before_all_gold_was_seen_is_premature() -> None:
+    """With a half, with nothing; with gold in the opening text it is right at once; unknown gold is None."""
+    assert progress(asked(("reset", 0.0), ("search", 0.5), ("answer", 0.5))) == [0.5, -1.0]
+    assert progress(asked(("reset", 0.0), ("answer", 0.0))) == [-1.0]
+    assert progress(asked(("reset", 1.0), ("answer", 1.0))) == [1.0]
+    assert progress(asked(("reset", -1.0), ("answer", -1.0))) is None

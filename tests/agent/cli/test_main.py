@@ -99,8 +99,8 @@ def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (["train", "--env.gamez", "x"], "env.gamez is 'x', a setting that stepopsd/ALFWorld-v0 lacks"),
         (["train", "--gamma=1"], "--gamma"),
-        (["train", "--updates", "many"], '"updates"'),
-        (["train", "--env.tier=huge"], "Expected a typing.Literal['tiny', 'small', 'full']. Got value: huge"),
+        (["train", "--updates", "many"], "updates: got many; give a whole number"),
+        (["train", "--env.tier=huge"], "env.tier: got huge; give tiny, small or full"),
         (["train", "--credit.lambda_mixture", "1"], "--credit.lambda_mixture"),
         (["train", "--credit.method", "gpro", "--out", "x"], "'gpro'; allowed are agent_opsd, dr_grpo"),
         (["train", "--credit.method", "grpo", "--credit.lambda_mix", "1"], "--credit.lambda_mix"),
@@ -127,6 +127,10 @@ def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
         ),
         (["train", "--out=x", "--rollout.temperature=0"], "rollout.temperature is 0"),
         (["train", "--out=x", "--rollout.max_row_tokens=16"], "rollout.max_row_tokens is 16"),
+        (
+            ["train", "--out=x", "--hindsight.mode=next_observation", "--hindsight.position=prefix"],
+            "hindsight.position is 'prefix', but hindsight.mode next_observation",
+        ),
         (["train", "--out=x", "--learner.mini_batches=0"], "learner.mini_batches is 0"),
         (["eval", "--agent=random", "--env.step_limit=0"], "step_limit=0"),
         (["eval", "--agent=random", "--env.task_types=[pick]"], "pick_and_place_simple"),

@@ -59,7 +59,7 @@ SEEDS = st.integers(0, 10_000)
 
 def clones(batch: Batch) -> list[Tensor]:
     """Copies of every column there is."""
-    tables: tuple[Any, ...] = (batch.tokens, batch.steps, batch.episodes, batch.teacher_topk)
+    tables: tuple[Any, ...] = (batch.tokens, batch.steps, batch.episodes, batch.teacher_topk, batch.past)
     columns = (getattr(table, spec.name) for table in tables for spec in dataclasses.fields(table))
     return [column.clone() for column in columns if column is not None]
 
@@ -76,6 +76,7 @@ def bare(batch: Batch, *but: str) -> Batch:
         **tables,
         teacher_topk=batch.teacher_topk if "teacher_topk" in but else None,
         ways=batch.ways if "ways" in but else None,
+        past=batch.past if "past" in but else None,
     )
 
 
@@ -86,7 +87,7 @@ OPTIONAL = {
     for table in (Tokens, Steps, Episodes)
     for spec in dataclasses.fields(table)
     if spec.default is None
-} | {"teacher_topk", "ways"}
+} | {"teacher_topk", "ways", "past"}
 STRENGTH = ("lambda_mix", "coef")
 """Fields at whose zero a method is its base."""
 

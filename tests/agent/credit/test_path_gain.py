@@ -39,11 +39,19 @@ def test_a_good_place_visited_by_failures_keeps_its_value() -> None:
     assert min(to_b) > 0 and to_b == pytest.approx([to_b[0]] * 4)
 
 
-def test_without_a_success_only_idle_steps_are_told_apart() -> None:
-    """The group has no way to a goal."""
+def test_without_a_success_nothing_is_told_apart() -> None:
+    """The group has no way to a goal: changing the world is then no merit of its own."""
     batch = build([attempt("AAB", False), attempt("ABC", False)]).to(dtype=torch.float64)
-    idle, *others = per_step(batch)
-    assert idle < 0 and others == pytest.approx([others[0]] * 3) and others[0] > 0
+    assert per_step(batch) == pytest.approx([0.0] * 4)
+
+
+def test_a_step_backwards_is_worse_than_an_idle_one() -> None:
+    """The way is A-B-C-D; the loser idles at B and goes back to A. At the cost of a whole step it is not."""
+    batch = build([attempt("ABCD", True), attempt("ABBA", False)]).to(dtype=torch.float64)
+    *_, idle, back = per_step(batch)
+    assert back < idle < 0
+    *_, idle, back = per_step(batch, idle_cost=1.0)
+    assert idle < back < 0
 
 
 def searched(batch: Batch, gamma: float, idle_cost: float) -> list[float]:
@@ -67,7 +75,7 @@ def searched(batch: Batch, gamma: float, idle_cost: float) -> list[float]:
         value = {node: gamma**far for node, far in distance.items()}
         for s in own:
             gains[s] = value.get(after[s], 0.0) - value.get(before[s], 0.0)
-            gains[s] -= idle_cost * (1 - gamma) * (before[s] == after[s])
+            gains[s] -= idle_cost * (1 - gamma) * (before[s] == after[s] and before[s] in value)
     return gains
 
 

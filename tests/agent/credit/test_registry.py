@@ -25,7 +25,7 @@ def test_make_gives_the_method_with_its_fields() -> None:
 def test_every_method_of_the_field_is_there() -> None:
     """By the names that configs use."""
     expected = """agent_opsd dr_grpo g2po gigpo graph_gpo graph_hca grpo grpo_opsd hgpo igpo opsd oracle
-    path_gain reinforce_pp rloo rlsd rtmc sdar sdpo skill_sd step_opsd turn_gae vine"""
+    path_gain reinforce_pp rloo rlsd rtmc sdar sdpo skill_sd step_opsd tigpo turn_gae vine"""
     assert set(expected.split()) <= set(credit.names())
     published = [(made.paper, type(made).__doc__) for made in map(credit.make, credit.names())]
     assert all(paper and doc and doc[0].isupper() for paper, doc in published)
@@ -37,6 +37,7 @@ def test_defaults_are_the_papers() -> None:
         "gigpo": {"gamma": 0.95, "step_weight": 1.0, "std": True, "baseline": "step"},
         "hgpo": {"history": 2, "gamma": 0.95, "alpha": 1.0},
         "graph_gpo": {"omega": 0.1, "graph_weight": 1.0, "exponent": "next", "baseline": "step"},
+        "tigpo": {"gamma": 0.1, "history": True, "earlier_returns": True, "key": "observation"},
         "g2po": {"gamma": 0.95, "node_weight": 1.0, "edge_weight": 1.0, "baseline": "step"},
         "graph_hca": {"gamma": 0.95, "floor": 0.01, "graph_weight": 1.0, "ends": "shared"},
         "rtmc": {"gamma": 0.99},

@@ -1,12 +1,15 @@
 """What the teacher is told."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
-from stepopsd_agent.config import HindsightConfig
-from stepopsd_agent.hindsight import block_ids, choose_peers, hindsight_blocks
+from stepopsd_agent.config import HindsightConfig, HindsightMode, Position, check_hindsight
+from stepopsd_agent.hindsight import Block, block_ids, block_tokens, choose_peers, hindsight_blocks
 from stepopsd_agent.hindsight.prompt import cut_middle
+from stepopsd_agent.models import Policy
 from stepopsd_wrappers import Episode, Step
 from tests.helpers.models import tiny
 
@@ -21,6 +24,12 @@ def episode(group: int, member: int, won: bool, commands: tuple[str, ...] = ("lo
             Step(f"answer {k}", command, command, float(over), over, k == len(commands) and not over, info)
         )
     return Episode("run", 0, group, member, f"game-{group}", 0, {"id": "", "kwargs": {}}, "f", tuple(steps))
+
+
+def text_of(policy: Policy, block: Block) -> str:
+    """The text of a block that all steps of an episode are shown."""
+    assert not isinstance(block, Mapping)
+    return policy.decode(block)
 
 
 def test_choose_peers_gives_failures_the_first_success_of_their_group() -> None:
@@ -102,7 +111,62 @@ def test_hindsight_blocks_follow_the_order_of_the_episodes() -> None:
     """One block per episode; the failed one of the mixed group has the peer."""
     policy = tiny()
     records = [episode(0, 0, False), episode(0, 1, True, ("take mug 1",)), episode(1, 0, False)]
-    texts = [policy.decode(ids) for ids in hindsight_blocks(policy, HindsightConfig(), records)]
+    texts = [text_of(policy, block) for block in hindsight_blocks(policy, HindsightConfig(), records)]
     assert "take mug 1" in texts[0] and "failure" in texts[0]
     assert "success" in texts[1] and "<peer>" not in texts[1]
     assert "failure" in texts[2] and "<peer>" not in texts[2]
+
+
+def test_every_step_is_told_the_answer_to_it() -> None:
+    """The last one what ended the episode; a step that was answered with nothing is told nothing."""
+    policy, config = tiny(), HindsightConfig(mode="next_observation")
+    record = episode(0, 0, True, ("look", "take mug 1", "go to desk 1"))
+    silent = replace(
+        record, steps=(*record.steps[:2], replace(record.steps[2], observation=""), record.steps[3])
+    )
+    (block,) = hindsight_blocks(policy, config, [silent])
+    assert isinstance(block, Mapping)
+    assert {index: policy.decode(ids) for index, ids in block.items()} == {
+        index: f"<hindsight>\nThe environment answers to this step:\nanswer {index}\n</hindsight>\n"
+        for index in (1, 3)
+    }
+    assert block_tokens(block) == len(block[1]) == len(block[3])
+
+
+def test_a_long_answer_of_the_environment_loses_its_middle() -> None:
+    """As a peer does, and by the same setting."""
+    policy = tiny()
+    record = episode(0, 0, True)
+    long = replace(record, steps=(record.steps[0], replace(record.steps[1], observation="mug desk " * 50)))
+    short, cut = (
+        hindsight_blocks(policy, HindsightConfig(mode="next_observation", max_peer_tokens=most), [long])[0]
+        for most in (1000, 10)
+    )
+    assert isinstance(short, Mapping) and isinstance(cut, Mapping)
+    (body,) = policy.encode(["mug desk " * 50 + "\n"])
+    assert len(short[1]) - len(cut[1]) == len(body) - 10
+
+
+def test_the_gold_answer_is_told_in_all_its_spellings() -> None:
+    """To every episode of the task; without an answer nothing, and nothing else instead."""
+    policy, config = tiny(), HindsightConfig(mode="gold")
+    records = [episode(0, 0, False), episode(0, 1, True), episode(1, 0, False)]
+    blocks = hindsight_blocks(policy, config, records, [("a mug", "mug"), ("a mug", "mug"), ()])
+    told = "<hindsight>\nThe correct answer is a mug or mug.\n</hindsight>\n"
+    assert [text_of(policy, block) for block in blocks] == [told, told, ""]
+    with pytest.raises(ValueError, match=r"hindsight\.mode is gold: pass the gold answers"):
+        hindsight_blocks(policy, config, records)
+
+
+@pytest.mark.parametrize("position", get_args(Position))
+@pytest.mark.parametrize("mode", get_args(HindsightMode))
+def test_a_mode_stands_where_it_can(mode: HindsightMode, position: Position) -> None:
+    """Only what differs from step to step must be inline; both the check and the blocks say so."""
+    config = HindsightConfig(mode=mode, position=position)
+    if (mode, position) != ("next_observation", "prefix"):
+        check_hindsight(config)
+        assert len(hindsight_blocks(tiny(), config, [episode(0, 0, False)], [("a",)])) == 1
+        return
+    for refuses in (check_hindsight, lambda config: hindsight_blocks(tiny(), config, [])):
+        with pytest.raises(ValueError, match=r"hindsight.position is 'prefix', but .* give position inline"):
+            refuses(config)

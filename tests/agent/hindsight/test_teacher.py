@@ -1,5 +1,6 @@
 """The teacher's log-probabilities and distributions, and losses that compare them with the student's."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,10 @@ from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, TopK
 from stepopsd_agent.config import Position
 from stepopsd_agent.credit import Credit
-from stepopsd_agent.hindsight import batch_logprobs, batch_topk, choose_peers
+from stepopsd_agent.hindsight import Block, batch_logprobs, batch_topk, choose_peers
 from stepopsd_agent.learner import Learner
 from stepopsd_agent.models import Policy, Scorer
-from stepopsd_agent.ops import losses
+from stepopsd_agent.ops import distillation
 from stepopsd_agent.run import Trainer
 from tests.agent.learner.test_learner import batch_for
 from tests.helpers.models import tiny
@@ -21,6 +22,10 @@ from tests.helpers.runs import run_config, taught
 
 BLOCKS = [[5, 6, 7], [], [8, 9], [11]]
 """Hindsight of four episodes; the second has none."""
+
+
+PER_STEP: list[Block] = [{1: [7, 8, 9], 3: [11]}, {}, [8, 9], {2: [5]}]
+"""Hindsight that differs from step to step; some steps, and the second episode, are told nothing."""
 
 
 def likely(policy: Policy, batch: Batch, position: Position, top_k: int, budget: int = 4096) -> TopK:
@@ -85,6 +90,54 @@ def test_batch_topk_keeps_the_likeliest_whatever_the_budget() -> None:
     small = likely(policy, batch, "inline", 3, budget=1)
     assert torch.equal(small.ids, few.ids)
     torch.testing.assert_close(small.logprobs, few.logprobs, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("layout", ["transcript", "window"])
+def test_every_step_is_scored_behind_its_own_hindsight(layout: str) -> None:
+    """As behind the one block that tells this step's to all; without any, as in its own context."""
+    policy = tiny("float64")
+    batch = batch_for(policy, layout)
+    scorer = Scorer(policy, tokens_per_pass=300)
+    got, alone = batch_logprobs(scorer, batch, PER_STEP), batch_logprobs(scorer, batch)
+    for step in range(batch.num_steps):
+        episode, index = int(batch.steps.episode_of_step[step]), int(batch.steps.index_in_episode[step])
+        block = PER_STEP[episode]
+        told = block.get(index, ()) if isinstance(block, dict) else block
+        same = batch_logprobs(scorer, batch, [told] * batch.num_episodes)
+        mask = batch.tokens.step_of_token == step
+        torch.testing.assert_close(got[mask], same[mask], atol=1e-9, rtol=0)
+        assert torch.allclose(got[mask], alone[mask], atol=1e-9, rtol=0) == (not told)
+
+
+@pytest.mark.parametrize("layout", ["transcript", "window"])
+def test_hindsight_that_tells_nothing_is_none(layout: str) -> None:
+    """Equal numbers, in either form of nothing."""
+    policy = tiny()
+    batch = batch_for(policy, layout)
+    expected = batch_logprobs(Scorer(policy), batch)
+    nothings: list[Block] = [{}, []]
+    for nothing in nothings:
+        blocks = [nothing] * batch.num_episodes
+        assert torch.equal(batch_logprobs(Scorer(policy), batch, blocks), expected)
+
+
+def test_distributions_stand_at_their_tokens_where_steps_differ() -> None:
+    """With and without hindsight in one row, and none mistaken for another."""
+    policy = tiny("float64")
+    batch = batch_for(policy)
+    scorer = Scorer(policy, tokens_per_pass=4096)
+    every = batch_topk(scorer, batch, 0, PER_STEP)
+    dense = torch.zeros_like(every.logprobs).scatter(1, every.ids, every.logprobs)
+    picked = dense.gather(1, batch.tokens.input_ids[batch.action_mask][:, None])[:, 0]
+    expected = batch_logprobs(scorer, batch, PER_STEP)[batch.action_mask]
+    torch.testing.assert_close(picked.float(), expected.float(), atol=1e-5, rtol=0)
+
+
+def test_hindsight_of_single_steps_has_no_prefix() -> None:
+    """The position says so."""
+    policy = tiny()
+    with pytest.raises(ValueError, match="has no one prefix: give position inline"):
+        batch_logprobs(Scorer(policy), batch_for(policy), PER_STEP, "prefix")
 
 
 def gradient(policy: Policy, batch: Batch, credit_: Credit, **settings: Any) -> dict[str, torch.Tensor]:
@@ -172,18 +225,28 @@ def test_losses_of_distributions_refuse_a_beta_that_cannot_be() -> None:
     """Beyond both divergences there is none."""
     student = torch.zeros(1, 2).log_softmax(1)
     with pytest.raises(ValueError, match=r"beta is 1\.5"):
-        losses.distribution_jsd(torch.zeros(1), student, torch.tensor([[0, 1]]), student, beta=1.5)
+        distillation.distribution_jsd(torch.zeros(1), student, torch.tensor([[0, 1]]), student, beta=1.5)
 
 
 @pytest.mark.samples
 def test_a_run_tells_whose_teacher_was_informed() -> None:
     """With peers alone those who are shown one; with outcomes everybody; without hindsight nobody."""
     policy = taught()
-    for mode in ("peer", "correctness", "none"):
+    for mode in ("peer", "correctness", "none", "next_observation"):
         one = Trainer(run_config(hindsight={"mode": mode}), credit.make("sdpo"), policy)
         chosen = one.chosen(one.collect())
         peers = [peer is not None for peer in choose_peers(chosen)]
         assert set(peers) == {True, False}
         informed = one.score(chosen).episodes.informed
         assert informed is not None
-        assert informed.tolist() == {"peer": peers}.get(mode, [mode == "correctness"] * len(chosen))
+        assert informed.tolist() == {"peer": peers}.get(mode, [mode != "none"] * len(chosen))
+
+
+@pytest.mark.samples
+@pytest.mark.parametrize("name", ["step_opsd", "rlsd", "sdar", "skill_sd", "opsd", "sdpo"])
+def test_methods_take_a_teacher_that_reads_the_next_observation(name: str) -> None:
+    """An update is made, with another teacher than the student; answers tell every step something."""
+    one = Trainer(run_config(hindsight={"mode": "next_observation"}), credit.make(name), taught())
+    _, metrics, _ = one.step()
+    assert all(math.isfinite(value) for value in metrics.values())
+    assert name not in ("step_opsd", "rlsd") or metrics["signal/gap_act"] > 0

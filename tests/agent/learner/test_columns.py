@@ -153,6 +153,11 @@ def test_an_environment_without_gold_answers_is_refused() -> None:
     batch = collate(episodes := played(policy, members=1), pad_id=0)
     with pytest.raises(MissingColumnError, match=r"needs gold answers, which .* does not have: train it on"):
         fill(batch, episodes, {"gold_answer_logprob"}, policy, envs=[env])
+    gold = HindsightConfig(mode="gold")
+    with pytest.raises(MissingColumnError, match=r"hindsight\.mode is gold, but .* tell no expert's plan"):
+        fill(batch, episodes, {"teacher_logprobs"}, policy, envs=[env], hindsight=gold)
+    with pytest.raises(MissingColumnError, match=r"which the environment tells: pass envs="):
+        fill(batch, episodes, {"teacher_logprobs"}, policy, hindsight=gold)
 
 
 @pytest.mark.samples

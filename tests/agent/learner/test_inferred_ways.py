@@ -43,6 +43,15 @@ def test_a_command_accepted_in_several_places_leads_from_all(monkeypatch: pytest
     assert (frozenset({"at: b"}), frozenset({"at: c"}), 1) in ways(episodes)
 
 
+def test_learned_commands_are_told_with_their_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the ways of one step are made of."""
+    episodes = attempts(monkeypatch, [("to c", {"at: c"})], [("to a", {"at: a"}), ("to c", {"at: c"})])
+    start, a, c = frozenset[str](), frozenset({"at: a"}), frozenset({"at: c"})
+    found = set(module.commands_of_group(episodes))
+    assert found == {("to c", start, c), ("to c", a, c), ("to a", start, a), ("to a", c, a)}
+    assert {(before, after, 1) for _, before, after in found} <= ways(episodes)
+
+
 def test_a_command_asks_for_what_held_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cup was taken at A, twice and in different worlds: it cannot be taken at B."""
     episodes = attempts(

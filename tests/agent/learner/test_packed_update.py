@@ -14,7 +14,7 @@ from stepopsd_agent.credit import DistributionTerm
 from stepopsd_agent.learner import Learner
 from stepopsd_agent.models import Policy
 from stepopsd_agent.models.packed import logprobs as output_layer
-from stepopsd_agent.ops import losses
+from stepopsd_agent.ops import distillation, losses
 from tests.agent.learner.test_learner import batch_for, credit_for, gradients
 from tests.helpers.models import crowded, tiny
 
@@ -118,7 +118,7 @@ def test_learner_compares_distributions_chunk_by_chunk(
     likely = torch.stack([torch.randperm(300)[:5] for _ in range(places)])
     batch = replace(batch, teacher_topk=TopK(likely, torch.full((places, 5), 0.15).log()))
     weights = losses.token_mean(batch.action_mask, torch.float64)
-    term = DistributionTerm("compared", partial(losses.distribution_jsd, beta=0.5), weights)
+    term = DistributionTerm("compared", partial(distillation.distribution_jsd, beta=0.5), weights)
     credit = replace(credit_for(batch), terms=(term,))
     whole = gradients(policy, batch, credit, attention=attention)
     monkeypatch.setattr(output_layer, "CHUNK_BYTES", 1)

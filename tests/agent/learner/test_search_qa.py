@@ -1,7 +1,7 @@
 """Search-QA through the learner: the commands, the records, and what happens when the retriever fails."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,9 @@ import gymnasium as gym
 import pytest
 
 from stepopsd_agent import credit
+from stepopsd_agent.config import HindsightConfig
+from stepopsd_agent.hindsight import hindsight_blocks
+from stepopsd_agent.learner import told_answers
 from stepopsd_agent.models import Policy, load_policy
 from stepopsd_agent.rollout import (
     Attempt,
@@ -27,6 +30,7 @@ from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError
 from stepopsd_wrappers import make_text_env, read_episodes, replay
 from tests.helpers.command_line import run
+from tests.helpers.models import tiny
 from tests.helpers.search_qa import write_rows
 from tests.helpers.search_qa_runs import SEARCH_QA, search_flags, search_run_config
 
@@ -250,3 +254,18 @@ def test_trainer_gives_credit_by_gold_answers(warm: Path) -> None:
     _, metrics, _ = one.step()
     one.close()
     assert metrics["update/grad_norm"] > 0
+
+
+def test_hindsight_tells_the_gold_answer_of_the_task() -> None:
+    """The environment is asked for it; the player's answer, right or wrong, plays no part."""
+    policy, env = tiny(), make_stack(search_run_config().env)
+    player = get(SEARCH_QA).players["random"](env)
+    episodes = [play_agent(player, env, [task], seed=0)[0] for task in task_ids(env)[:2]]
+    answers = told_answers([env], episodes)
+    blocks = hindsight_blocks(policy, HindsightConfig(mode="gold"), episodes, answers)
+    for block, spellings in zip(blocks, answers, strict=True):
+        assert spellings and not isinstance(block, Mapping)
+        line = f"The correct answer is {' or '.join(spellings)}.\n"
+        assert list(block) == [
+            i for ids in policy.encode([f"<hindsight>\n{line}", "</hindsight>\n"]) for i in ids
+        ]

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from torch import Tensor
 
 from stepopsd_agent.config import Aggregation
-from stepopsd_agent.ops import losses
+from stepopsd_agent.ops import distillation, losses
 from tests.helpers.builders import random_batch, steady
 
 AGGREGATIONS = get_args(Aggregation)
@@ -122,9 +122,9 @@ def test_gated_distillation_matches_hand_worked_values() -> None:
     teacher = row(-1.0 + math.log(3), -1.0)
     # beta 0: gate 1/2, so ln(3)/2 and 0; beta 1: gate 3/(1+3) = 3/4
     torch.testing.assert_close(
-        losses.gated_distillation(student, teacher, gate_beta=0.0), row(math.log(3) / 2, 0.0)
+        distillation.gated_distillation(student, teacher, gate_beta=0.0), row(math.log(3) / 2, 0.0)
     )
-    loss = losses.gated_distillation(student, teacher, gate_beta=1.0)
+    loss = distillation.gated_distillation(student, teacher, gate_beta=1.0)
     torch.testing.assert_close(loss, row(0.75 * math.log(3), 0.0))
     torch.autograd.backward(loss.sum())
     torch.testing.assert_close(student.grad, row(-0.75, -0.5))  # -gate: the gate itself is constant
@@ -135,12 +135,12 @@ def test_importance_k3_matches_hand_worked_values() -> None:
     new = torch.tensor([[-1.0, -1.0]], requires_grad=True)
     teacher = torch.tensor([[-1.0 - math.log(2), -1.0]])
     old = torch.tensor([[-1.0 - math.log(2), -2.0]])
-    got = losses.importance_k3(new, teacher, old)
+    got = distillation.importance_k3(new, teacher, old)
     assert got.tolist()[0] == pytest.approx([2 * (math.log(2) - 0.5), 0.0])
     got.sum().backward()  # type: ignore[no-untyped-call]
     # d/dl of r k3 with both factors moving: r (k3 + 1 - e^-l) = 2 (ln 2 - 1/2 + 1/2)
     assert new.grad is not None and new.grad.tolist()[0] == pytest.approx([2 * math.log(2), 0.0], abs=1e-6)
-    far = losses.importance_k3(torch.tensor([[-1e30]]), torch.tensor([[-1.0]]), torch.tensor([[-1.0]]))
+    far = distillation.importance_k3(torch.tensor([[-1e30]]), torch.tensor([[-1.0]]), torch.tensor([[-1.0]]))
     assert far.isfinite().all()
 
 
@@ -152,7 +152,7 @@ NOTHING = torch.zeros(1)
 def whole(student: torch.Tensor, teacher: torch.Tensor, beta: float) -> float:
     """The divergence with the whole vocabulary in view."""
     ids = torch.arange(teacher.shape[1])[None]
-    return float(losses.distribution_jsd(NOTHING, student, ids, teacher, beta=beta))
+    return float(distillation.distribution_jsd(NOTHING, student, ids, teacher, beta=beta))
 
 
 def test_distribution_jsd_matches_hand_worked_values() -> None:
@@ -172,7 +172,7 @@ def test_distribution_jsd_lumps_what_the_teacher_leaves_over() -> None:
     student = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log()
     teacher = torch.tensor([[0.6, 0.3, 0.06, 0.04]]).log()
     ids = torch.tensor([[0, 1]])
-    got = losses.distribution_jsd(NOTHING, student, ids, teacher[:, :2], beta=0.5)
+    got = distillation.distribution_jsd(NOTHING, student, ids, teacher[:, :2], beta=0.5)
     lumped = whole(torch.tensor([[0.1, 0.2, 0.7]]).log(), torch.tensor([[0.6, 0.3, 0.1]]).log(), 0.5)
     assert float(got) == pytest.approx(lumped, rel=1e-5)
 
@@ -186,11 +186,11 @@ def test_distribution_jsd_is_no_less_than_zero_and_its_gradient_is_finite(
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(3, 7, generator=generator, dtype=torch.float64, requires_grad=True)
     teacher, ids = torch.randn(3, 7, generator=generator, dtype=torch.float64).log_softmax(1).topk(k, dim=1)
-    value = losses.distribution_jsd(torch.zeros(3), logits.log_softmax(1), ids, teacher, beta=beta)
+    value = distillation.distribution_jsd(torch.zeros(3), logits.log_softmax(1), ids, teacher, beta=beta)
     assert (value >= -1e-12).all()
     (gradient,) = torch.autograd.grad(value.sum(), logits)
     assert gradient.isfinite().all()
-    better = losses.distribution_jsd(
+    better = distillation.distribution_jsd(
         torch.zeros(3), (logits - 1e-3 * gradient).log_softmax(1), ids, teacher, beta=beta
     )
     assert better.sum() <= value.sum() + 1e-12
@@ -202,7 +202,7 @@ def test_weighted_jsd_clips_the_ratio_and_holds_it_constant() -> None:
     old = -torch.tensor([0.0, math.log(4), -math.log(2)])
     student, teacher = EDGE.expand(3, 3), HALVES.expand(3, 3)
     ids = torch.arange(3).expand(3, 3)
-    got = losses.weighted_jsd(new, student, ids, teacher, old, beta=0.0, ratio_clip=2.0)
+    got = distillation.weighted_jsd(new, student, ids, teacher, old, beta=0.0, ratio_clip=2.0)
     assert got.tolist() == pytest.approx([math.log(2), 2 * math.log(2), math.log(2) / 2])
     assert not got.requires_grad
 

@@ -7,7 +7,7 @@ import pytest
 from stepopsd_agent import credit
 from stepopsd_agent.rollout import group_ids, mixed_groups, sampled_tokens
 from stepopsd_agent.run import Trainer
-from stepopsd_agent.run.trainer import Counters
+from stepopsd_agent.run.counters import Counters
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from stepopsd_wrappers import Episode
 from tests.helpers.runs import draw_until, run_config, taught

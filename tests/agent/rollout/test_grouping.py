@@ -1,6 +1,8 @@
 """Groups of attempts: which are played, which can be learned from, and measures over their episodes."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -8,12 +10,11 @@ from stepopsd_agent.rollout import (
     episode_metrics,
     groups,
     mixed_groups,
-    repetition_metrics,
     valid_episodes,
     whole_groups,
 )
 from stepopsd_agent.tasks import make_plain_env, task_ids
-from tests.agent.batch.test_batch import episode as sampled_episode, tokens
+from stepopsd_wrappers import Episode
 from tests.agent.hindsight.test_prompt import episode
 from tests.agent.rollout.test_language_model import play
 from tests.helpers.runs import run_config, taught
@@ -72,15 +73,79 @@ def test_metrics_of_episodes_are_plain_means() -> None:
     assert metrics["train/valid"] == sum(step.info["step"]["valid"] for step in steps) / len(steps)
 
 
-def test_repetition_counts_steps_and_runs_of_tokens() -> None:
-    """The same command three times in sight of one room; the first response stutters.
+def visits(count: int, updates: int, **revisits: Any) -> list[list[tuple[int, int]]]:
+    """For every update and group the place of its task in the order of all tasks, and its seed."""
+    names = tuple(f"task {number}" for number in range(40))
+    env: Any = SimpleNamespace(get_wrapper_attr=lambda name: names)
+    order = [groups(env, count=1, size=1, seed=3, update=k)[0].task_id for k in range(40)]
+    played = [groups(env, count=count, size=1, seed=3, update=k, **revisits) for k in range(updates)]
+    return [[(order.index(attempt.task_id), attempt.seed) for attempt in one] for one in played]
 
-    Of its 9 runs of four tokens 4 are new; the others' 3 all are.
+
+@pytest.mark.parametrize(
+    ("count", "share", "after", "expected"),
+    [
+        (
+            4,
+            0.5,
+            2,
+            [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1], [10, 11, 4, 5], [12, 13, 8, 9], [14, 15, 10, 11]],
+        ),
+        (3, 2 / 3, 1, [[0, 1, 2], [3, 0, 1], [4, 3, 0], [5, 4, 3]]),
+        (2, 1.0, 2, [[0, 1], [2, 3], [0, 1], [2, 3], [0, 1]]),
+        (2, 0.0, 1, [[0, 1], [2, 3], [4, 5]]),
+    ],
+)
+def test_revisits_play_the_tasks_of_an_earlier_update(
+    count: int, share: float, after: int, expected: list[list[int]]
+) -> None:
+    """Which tasks at which update: new ones first, none left out, then the first ones of then.
+
+    A task that is played again has the seed that it had.
     """
-    plain, stutter = (1, 2, 3, 4, 5, 6), (1, 2, 3, 4) * 3
-    record = sampled_episode(*(tokens(1, *ids) for ids in (stutter, plain, plain)))
-    alike = tuple(replace(step, observation="a room", action="look") for step in record.steps)
-    shares = repetition_metrics([replace(record, steps=alike)])
-    assert shares["signal/repeated_steps"] == pytest.approx(2 / 3)
-    assert shares["signal/repeated_ngrams"] == pytest.approx(5 / (9 + 2 * 3))
-    assert repetition_metrics([]) == {"signal/repeated_steps": 0.0, "signal/repeated_ngrams": 0.0}
+    found = visits(count, len(expected), revisit_share=share, revisit_after=after)
+    assert [[place for place, _ in one] for one in found] == expected
+    seeds: dict[int, set[int]] = {}
+    for place, seed in (visit for one in found for visit in one):
+        seeds.setdefault(place, set()).add(seed)
+    assert all(len(own) == 1 for own in seeds.values())
+    assert len(set.union(*seeds.values())) == len(seeds)
+
+
+def test_half_of_the_groups_revisit_those_of_ten_updates_before() -> None:
+    """The published schedule, 8 groups: once it is under way, every task is played exactly twice."""
+    found = [[place for place, _ in one] for one in visits(8, 14, revisit_share=0.5)]
+    assert found[:10] == [list(range(8 * update, 8 * update + 8)) for update in range(5)] + found[5:10]
+    assert found == [[place for place, _ in one] for one in visits(8, 14)][:10] + found[10:]
+    for update in range(10, 14):
+        assert found[update][4:] == found[update - 10][:4]
+
+
+def test_revisits_out_of_range_are_refused() -> None:
+    """More than all groups, and none at all between two visits."""
+    for wrong in ({"revisit_share": 1.5}, {"revisit_share": 0.5, "revisit_after": 0}):
+        with pytest.raises(ValueError, match="revisit_share"):
+            visits(2, 1, **wrong)
+
+
+def refused(record: Episode, *indices: int) -> Episode:
+    """The record with these steps refused by the environment."""
+    steps = list(record.steps)
+    for index in range(1, len(steps)):
+        info = steps[index].info
+        step = {**info["step"], "valid": index not in indices}
+        steps[index] = replace(steps[index], info={**info, "step": step})
+    return replace(record, steps=tuple(steps))
+
+
+def test_mixed_groups_of_the_metrics_are_those_with_something_to_learn() -> None:
+    """Equal outcomes, one refused step: flat without the penalty, mixed with it, wherever it falls."""
+    lost = [
+        refused(episode(0, member, False, ("look", "go")), *steps) for member, steps in enumerate([(), (1,)])
+    ]
+    both = [refused(episode(1, member, False, ("look", "go")), 1) for member in (0, 1)]
+    assert episode_metrics(lost)["train/mixed_groups"] == 0.0
+    for on, of_equals in (("episode", 0.0), ("step", 1.0)):
+        shaping = run_config(rollout={"invalid_penalty": 0.1, "invalid_penalty_on": on}).rollout
+        assert episode_metrics(lost, (), shaping)["train/mixed_groups"] == 1.0
+        assert episode_metrics(both, (), shaping)["train/mixed_groups"] == of_equals

@@ -30,6 +30,23 @@ def test_success_table_counts_by_type_and_leaves_errors_out() -> None:
         "heat": (0.5, 2),
         "pick": (1.0, 2),
     }
+    assert {name: row["errors"] for name, row in table["by_task_type"].items()} == {"heat": 1, "pick": 0}
+
+
+def test_success_table_names_a_type_that_only_met_errors() -> None:
+    """It has no games, and is there."""
+    table = success_table([outcome("pick", True), outcome("cool", False, error="RuntimeError: broke")])
+    assert table["by_task_type"]["cool"] == {"success": 0.0, "n": 0, "ci95": [0.0, 1.0], "errors": 1}
+
+
+def test_table_text_counts_errors_where_there_are_some() -> None:
+    """In a column of their own, for every row."""
+    episodes = [outcome("pick", True), outcome("cool", False, error="RuntimeError: broke")]
+    table = success_table(episodes)
+    heading, *lines = table_text("task type", {**table["by_task_type"], "all": table}).splitlines()
+    assert heading.endswith("games  errors")
+    assert [line.split()[-2:] for line in lines] == [["0", "1"], ["1", "0"], ["1", "1"]]
+    assert {len(line) for line in lines} == {len(heading)}
 
 
 def test_success_table_of_nothing_knows_nothing() -> None:

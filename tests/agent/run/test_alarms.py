@@ -1,6 +1,7 @@
 """Alarms: what raises them, what follows, and that a continued run raises the same."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
 from stepopsd_agent.config import AlarmConfig, AlarmsConfig
 from stepopsd_agent.run import Trainer
-from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
+from stepopsd_agent.run.alarms import AlarmState, repetition_metrics, stopping, update_alarms
 from stepopsd_agent.run.files import read_rows
 from stepopsd_agent.run.files.checkpoint import latest_checkpoint
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
+from tests.agent.batch.test_batch import episode, tokens
 from tests.helpers.command_line import refusal
 from tests.helpers.runs import run_config, taught, train_arguments
 
@@ -199,3 +201,17 @@ def test_train_refuses_an_alarm_that_would_lower_nothing(
     flags = train_arguments(taught_model, tmp_path / "run", lower, "--alarms.lower_by=2")
     assert "alarms.lower_by is 2.0; it lowers, so give 1 at most" in refusal(capsys, *flags)
     assert not (tmp_path / "run").exists()
+
+
+def test_repetition_counts_steps_and_runs_of_tokens() -> None:
+    """The same command three times in sight of one room; the first response stutters.
+
+    Of its 9 runs of four tokens 4 are new; the others' 3 all are.
+    """
+    plain, stutter = (1, 2, 3, 4, 5, 6), (1, 2, 3, 4) * 3
+    record = episode(*(tokens(1, *ids) for ids in (stutter, plain, plain)))
+    alike = tuple(replace(step, observation="a room", action="look") for step in record.steps)
+    shares = repetition_metrics([replace(record, steps=alike)])
+    assert shares["signal/repeated_steps"] == pytest.approx(2 / 3)
+    assert shares["signal/repeated_ngrams"] == pytest.approx(5 / (9 + 2 * 3))
+    assert repetition_metrics([]) == {"signal/repeated_steps": 0.0, "signal/repeated_ngrams": 0.0}

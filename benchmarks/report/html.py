@@ -1,0 +1,137 @@
+"""One page of the credit benchmark for a browser: pictures and tables in one file.
+
+    python -m benchmarks.report.html OUT.html
+
+Made from ``benchmarks/results``: accuracy with intervals, heat maps of StepOPSD's knobs, learning curves;
+those that are not measured yet are left out. No script and nothing from the network.
+"""
+
+import argparse
+import base64
+import json
+from collections.abc import Callable, Mapping
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from benchmarks.credit.heat_maps import draw_heat_maps
+from benchmarks.report.credit import in_order
+from benchmarks.report.parts import Result, origin
+from stepopsd_agent.accuracy import LABELS, Measure, draw_accuracy
+from stepopsd_agent.run.files import write_bytes_atomic
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+SHOWN = ("auc_failed", "auc_won", "auc_unmixed", "r", "pushed_down", "pushed_up")
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Which credit is right</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; padding: 0 1rem;
+  max-width: 72rem }}
+img {{ max-width: 100%; height: auto }}
+table {{ border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }}
+th, td {{ padding: 2px 10px; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd }}
+th:first-child, td:first-child {{ text-align: left }}
+.control {{ color: #777 }}
+.origin {{ color: #777; font-size: 12px }}
+</style>
+</head>
+<body>
+<h1>Which credit is right</h1>
+<p>AUC is the chance that a step which brings the goal nearer has more credit than another step of the same
+episode; 0.5 is chance. Intervals of 95 % over tasks.</p>
+{sections}
+</body>
+</html>
+"""
+
+
+def image(png: bytes, says: str) -> str:
+    """A picture inside the page."""
+    return f'<img alt="{escape(says)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The rows of methods and controls, the best in lost episodes first."""
+    rows = {**found["controls"], **found["methods"]}
+    head = "".join(f"<th>{escape(LABELS[name])}</th>" for name in SHOWN)
+    lines = [f"<tr><th></th>{head}<th>tokens</th><th>CPU s</th></tr>"]
+    for name in sorted(rows, key=lambda one: -rows[one]["auc_failed"]["value"]):
+        cells = "".join(f"<td>{escape(str(Measure(**rows[name][key])))}</td>" for key in SHOWN)
+        kind = ' class="control"' if name in found["controls"] else ""
+        cost = f"<td>{rows[name]['tokens']:,}</td><td>{rows[name]['cpu_s']:,.1f}</td>"
+        lines.append(f"<tr{kind}><td>{escape(name)}</td>{cells}{cost}</tr>")
+    return f"<table>{''.join(lines)}</table>"
+
+
+def accuracy(result: Result) -> list[str]:
+    """The picture of every task set, and a table for every stage."""
+    parts = []
+    for name, stages in result["sets"].items():
+        ordered = in_order(stages)
+        pictured = {f"{stage} of training": found for stage, found in ordered.items()}
+        parts.append(image(draw_accuracy(pictured, f"task set {name}"), f"accuracy, task set {name}"))
+        for stage, found in ordered.items():
+            counts = f"{found['episodes']} episodes, success {found['success']:.0%}"
+            parts.append(f"<h3>{escape(name)}, {stage} of training: {counts}</h3>{table(found)}")
+    return parts
+
+
+def knobs(result: Result) -> list[str]:
+    """Heat maps over both knobs."""
+    return [image(draw_heat_maps(result), "heat maps over lambda_mix and alpha_clip")]
+
+
+def learning(result: Result) -> list[str]:
+    """Mean held-out success of every method by update, and the lines of its seeds."""
+    from matplotlib.figure import Figure
+
+    picture = Figure(figsize=(9, 5), layout="constrained")
+    axes = picture.add_subplot(xlabel="updates", ylabel="held-out success", ylim=(0, 1))
+    for number, (name, row) in enumerate(result["rows"].items()):
+        colour, seeds = f"C{number % 10}", row["curves"]
+        for curve in seeds:
+            axes.plot(row["updates"], curve, color=colour, alpha=0.2, lw=0.8)
+        mean = [sum(at) / len(at) for at in zip(*seeds, strict=True)]
+        axes.plot(row["updates"], mean, color=colour, label=name, ls="-" if number < 10 else "--")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=7, loc="best")
+    content = BytesIO()
+    picture.savefig(content, format="png", dpi=90)
+    return [image(content.getvalue(), "learning curves")]
+
+
+SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
+    ("Accuracy of all methods", "credit_accuracy*.json", accuracy),
+    ("The two knobs of StepOPSD", "credit_two_knobs.json", knobs),
+    ("Learning", "credit_learning*.json", learning),
+)
+
+
+def page(results: Path = RESULTS) -> str:
+    """The page of what is measured."""
+    parts = []
+    for title, pattern, write in SECTIONS:
+        for path in sorted(results.glob(pattern)):
+            result = json.loads(path.read_text(encoding="utf-8"))
+            parts += [f"<h2>{escape(title)}</h2>", *write(result)]
+            parts.append(f'<p class="origin">{escape(origin(result))}</p>')
+    return PAGE.format(sections="\n".join(parts))
+
+
+def main() -> int:
+    """Write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report.html", description=__doc__)
+    parser.add_argument("out", type=Path, help="HTML file to write")
+    out: Path = parser.parse_args().out
+    write_bytes_atomic(out, page().encode())
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,113 @@
+"""Tables of credit accuracy: the rows of methods and controls as JSON, and all of them as text."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stepopsd_agent.accuracy.judging import figures, split
+from stepopsd_agent.accuracy.measures import Array, Measure
+from stepopsd_agent.accuracy.per_step import CONTROLS, control_credit
+from stepopsd_agent.accuracy.truth import Judged
+from stepopsd_agent.batch import Batch
+
+LABELS = {
+    "auc_failed": "AUC failed",
+    "auc_won": "AUC won",
+    "auc_unmixed": "AUC unmixed",
+    "auc_harmful": "AUC harmful",
+    "r": "r",
+    "pushed_down": "pushed down",
+    "pushed_up": "pushed up",
+    "decisive": "decisive",
+}
+"""Heads of the columns, by the name of the figure."""
+
+
+def row(credits: Sequence[Array], truth: Judged, tokens: int = 0, seconds: float = 0.0) -> dict[str, Any]:
+    """Figures and cost of a method, as JSON.
+
+    Args:
+        credits: per episode the credit of its steps.
+        truth: of the same episodes.
+        tokens: that models read for it.
+        seconds: of one CPU core that it took.
+    """
+    found = {name: vars(measure) for name, measure in figures(credits, truth).items()}
+    return {**found, "tokens": tokens, "cpu_s": round(seconds, 2)}
+
+
+def controls(
+    batches: Sequence[Batch], truth: Judged, further: Mapping[str, Callable[[Batch], Array]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """The rows of the controls, of further ones, of the truth itself, and of the truth in a random order.
+
+    A control that the records do not tell is left out: where a step led, or the log-probabilities of an
+    agent that is no language model.
+    """
+    rows = {}
+    for name in CONTROLS:
+        if not all(_told(name, batch) for batch in batches):
+            continue
+        per_step = [control_credit(name, batch) for batch in batches]
+        rows[name] = row(split(batches, per_step), truth)
+    for name, control in (further or {}).items():
+        rows[name] = row(split(batches, [control(batch) for batch in batches]), truth)
+    rng = np.random.default_rng(0)
+    rows["truth, shuffled"] = row([rng.permutation(steps) for steps in truth.progress], truth)
+    rows["truth (optimal distance)"] = row(truth.progress, truth)
+    return rows
+
+
+def _told(control: str, batch: Batch) -> bool:
+    if control == "step changed the world":
+        return batch.steps.next_state is not None
+    return control != "student's log-probability" or bool((batch.tokens.old_logprobs != 0).any())
+
+
+def about(truth: Judged, groups: Sequence[int] | None = None) -> dict[str, Any]:
+    """Counts of the judged episodes, and the kinds of their steps.
+
+    Args:
+        truth: of the episodes.
+        groups: of each episode; `truth.tasks` when absent.
+    """
+    numbers, steps = truth.tasks if groups is None else groups, np.concatenate(truth.progress)
+    return {
+        "episodes": len(truth.won),
+        "groups": len(set(numbers)),
+        "mixed": len({number for number, mixed in zip(numbers, truth.mixed, strict=True) if mixed}),
+        "success": float(np.mean(truth.won)),
+        "steps": {
+            "forward": float((steps > 0).mean()),
+            "wasted": float((steps == 0).mean()),
+            "harmful": float((steps < 0).mean()),
+        },
+    }
+
+
+def table_text(found: Mapping[str, Any], measures: Sequence[str]) -> str:
+    """The rows as text, the best in lost episodes first; where there are none of these, in all others.
+
+    Args:
+        found: rows of `controls` and `methods`, by name.
+        measures: names of the figures to show.
+    """
+    rows = {**found["controls"], **found["methods"]}
+    lines = [["", *(LABELS[name] for name in measures), "tokens", "cpu s"]]
+    for name in sorted(rows, key=lambda one: _rank(rows[one])):
+        figures_of = [str(Measure(**rows[name][key])) for key in measures]
+        shown = f"[{name}]" if name in found["controls"] else name
+        lines.append([shown, *figures_of, f"{rows[name]['tokens']:,}", f"{rows[name]['cpu_s']:,.2f}"])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+
+
+def _rank(one: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(-one[name]["value"] for name in ("auc_failed", "auc_unmixed", "auc_won"))

@@ -1,0 +1,40 @@
+"""What a setting may be, in words, for the error about a value that is none of it."""
+
+import re
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+_PROBLEM = re.compile(r'Parser key "(?P<key>[^"]+)":.*?(?:Got|Given) value: (?P<value>.*)$', re.DOTALL)
+_EXAMPLES = {str: "[first, second]", int: "[1, 2]", float: "[0.5, 2]"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
+
+
+def worded(message: str, types: dict[str, Any]) -> str:
+    """A parser's message about a value of the wrong type, with what is allowed instead of type names.
+
+    Args:
+        message: of jsonargparse; others are returned as they are.
+        types: annotation of every setting, by its key.
+    """
+    found = _PROBLEM.search(message)
+    if found is None or found["key"] not in types:
+        return message
+    key, value = found["key"], found["value"].strip()
+    return f"{key}: got {'null' if value == 'None' else value}; give {allowed(types[key])}"
+
+
+def allowed(annotation: Any) -> str:
+    """What values of this type are, with an example where their form is not plain."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return _joined([str(choice) for choice in arguments])
+    if origin in (Union, UnionType):
+        return _joined([allowed(one) for one in arguments])
+    if origin in (list, tuple):
+        return f'a list, such as "{_EXAMPLES.get(arguments[0], "[...]") if arguments else "[...]"}"'
+    return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _joined(choices: list[str]) -> str:
+    *most, last = choices
+    return f"{', '.join(most)} or {last}" if most else last

@@ -1,0 +1,109 @@
+"""``stepopsd credit compare``: methods and controls judged on the records of any agent."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stepopsd_agent.accuracy import CONTROLS, SKIPPED, entries
+from stepopsd_agent.credit import registry
+from tests.benchmarks.test_credit_accuracy import METHOD
+from tests.helpers.command_line import TINY, record, refusal, run
+from tests.helpers.runs import taught
+
+GAMES = ["--agent=random", "--episodes=6", "--env.num_games=2", "--env.step_limit=8"]
+
+
+def test_credit_compare_judges_every_method_that_the_records_allow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An agent without tokens, no model: a row or a reason for each, the controls, a file and a picture."""
+    folder, result, picture = tmp_path / "games", tmp_path / "found.json", tmp_path / "found.png"
+    record(folder, *GAMES, "--env.oracle=true")
+    capsys.readouterr()
+    files = [f"--json={result}", f"--picture={picture}"]
+    assert run("credit", "compare", str(folder), "--group_by=task", *files) == 0
+    out, found = capsys.readouterr().out, json.loads(result.read_text())
+    assert out.startswith("6 episodes at 2 tasks in 2 groups, ") and found["schema"].endswith("accuracy/1")
+    assert {*found["methods"], *found["left_out"]} == {*(entry.name for entry in entries()), *SKIPPED}
+    assert "path_gain, text keys" in found["methods"]
+    assert "give --model.path" in found["left_out"]["step_opsd"]
+    assert "only a run can compute" in found["left_out"]["turn_gae"]
+    assert found["controls"]["truth (optimal distance)"]["auc_unmixed"]["value"] == 1.0
+    assert set(CONTROLS) - set(found["controls"]) == {"student's log-probability"}
+    table = out.split("\n\n")[1].splitlines()
+    assert len({len(line) for line in table}) == 1 and len(table) == 1 + sum(
+        len(found[kind]) for kind in ("methods", "controls")
+    )
+    assert picture.stat().st_size > 10_000
+    assert "is there already" in refusal(capsys, "credit", "compare", str(folder), files[0])
+
+
+def test_credit_compare_takes_a_method_from_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its figures are those of the control that it is made of; distances come from playing again."""
+    folder, result = tmp_path / "games", tmp_path / "found.json"
+    record(folder, *GAMES)
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    (tmp_path / "someones_compared.py").write_text(METHOD.replace("benchmarked", "compared"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    named = ["--methods", "someones_compared:accepted_steps", "path_gain idle_cost=0.3"]
+    assert "tell no distance to the goal" in (
+        message := refusal(capsys, "credit", "compare", str(folder), *named)
+    )
+    assert "--replay" in message and "--env.oracle true" in message
+    assert run("credit", "compare", str(folder), *named, "--replay", f"--json={result}") == 0
+    assert "6 episodes are alone in their group" in capsys.readouterr().out
+    found = json.loads(result.read_text())
+    assert set(found["methods"]) == {"someones_compared:accepted_steps", "path_gain idle_cost=0.3"}
+    own, control = found["methods"]["someones_compared:accepted_steps"], found["controls"]["step accepted"]
+    for name in ("auc_unmixed", "pushed_up", "pushed_down"):
+        assert own[name] == control[name]
+    assert found["left_out"] == {}
+
+
+def test_distances_by_replay_are_those_of_the_recorder(tmp_path: Path) -> None:
+    """The same games, recorded with and without distances."""
+    results = []
+    for told in ("true", "false"):
+        folder, result = tmp_path / told, tmp_path / f"{told}.json"
+        record(folder, *GAMES, f"--env.oracle={told}")
+        arguments = ["--methods", "path_gain", "grpo", "--replay", f"--json={result}"]
+        assert run("credit", "compare", str(folder), *arguments) == 0
+        results.append(json.loads(result.read_text()))
+    kept = [{name: {**row, "cpu_s": 0} for name, row in one["methods"].items()} for one in results]
+    assert kept[0] == kept[1] and results[0]["controls"] == results[1]["controls"]
+
+
+@pytest.mark.samples
+def test_credit_compare_with_a_model_judges_teachers(tmp_path: Path) -> None:
+    """The model reads the texts of another agent; what it read is counted."""
+    model, folder, result = tmp_path / "model", tmp_path / "games", tmp_path / "found.json"
+    taught().save(model)
+    record(folder, *GAMES, "--env.oracle=true")
+    settings = ["--rollout.max_tokens=12", f"--model.path={model}", "--hindsight.max_peer_tokens=48"]
+    chosen = ["--methods", "step_opsd", "graph_hca", "igpo", "--group_by=task", f"--json={result}"]
+    assert run("credit", "compare", str(folder), *TINY, *settings, *chosen) == 0
+    found = json.loads(result.read_text())
+    assert found["methods"]["step_opsd"]["tokens"] > 0 == found["methods"]["graph_hca, text keys"]["tokens"]
+    assert "student's log-probability" in found["controls"] and "igpo" in found["left_out"]
+
+
+def test_credit_compare_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line that says what to do instead."""
+    folder = tmp_path / "games"
+    record(folder, *GAMES, "--env.oracle=true")
+    refused = {
+        (): "credit compare needs the episodes: stepopsd credit compare FOLDER",
+        (str(tmp_path / "nowhere"),): "holds no episodes",
+        (str(folder), "--methods", "gpro"): "no credit method 'gpro'",
+        (str(folder), "--methods", "grpo gama=1"): "has no field gama",
+        (str(folder), "--methods", "grpo std"): "write field=value",
+        (str(folder), "--methods", "turn_gae"): "turn_gae: needs value, which only a run can compute",
+    }
+    for arguments, message in refused.items():
+        capsys.readouterr()
+        assert run("credit", "compare", *arguments) == 2
+        err = capsys.readouterr().err
+        assert message in err.splitlines()[-1] and err.splitlines()[-1].startswith("stepopsd: error: ")

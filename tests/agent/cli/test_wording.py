@@ -1,0 +1,67 @@
+"""Errors about values of the wrong type: what is allowed, in words and with an example."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from stepopsd_agent.cli import checks
+from tests.helpers.command_line import refusal
+
+CASES = {
+    "--rollout.stop=word": 'rollout.stop: got word; give a list, such as "[first, second]"',
+    "--rollout.stop=[1, 2]": 'rollout.stop: got 1; give a list, such as "[first, second]"',
+    "--env.task_types=pick": 'env.task_types: got pick; give a list, such as "[first, second]" or null',
+    "--updates=null": "updates: got null; give a whole number",
+    "--updates=many": "updates: got many; give a whole number",
+    "--learner.lr=fast": "learner.lr: got fast; give a number",
+    "--env.domain_randomization=perhaps": "env.domain_randomization: got perhaps; give true or false",
+    "--hindsight.teacher=old": "hindsight.teacher: got old; give stale, live, initial or ema",
+    "--credit.alpha_clip=null": "credit.alpha_clip: got null; give a number",
+}
+
+
+@pytest.mark.parametrize("flag", CASES)
+def test_a_value_of_the_wrong_type_is_answered_by_what_is_allowed(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, without a name of a type."""
+    said = refusal(capsys, "train", "--out", str(tmp_path / "run"), flag)
+    assert said.startswith(f"stepopsd: error: {CASES[flag]} (see"), said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_is_answered_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The value comes from a config file."""
+    config = tmp_path / "config.yaml"
+    config.write_text("rollout:\n  stop: 3\n", encoding="utf-8")
+    said = refusal(capsys, "train", "--config", str(config), "--out", str(tmp_path / "run"))
+    assert 'rollout.stop: got 3; give a list, such as "[first, second]"' in said
+
+
+@pytest.mark.parametrize("path", ["./nowhere", "runs/no/model", "{tmp}/model", "{tmp}/model/"])
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name on the hub is NAME or OWNER/NAME; everything else fails at once."""
+    named = path.format(tmp=tmp_path)
+    said = refusal(capsys, "train", "--out", str(tmp_path / "run"), f"--model.path={named}")
+    assert f"{named}: there is no such folder" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "package"), [("--learner.lora.rank=4", "peft"), ("--model.gguf_file=model.gguf", "gguf")]
+)
+def test_a_package_that_is_missing_is_named_before_anything_is_written(
+    flag: str,
+    package: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The setting, the package, and what to do."""
+    monkeypatch.setattr(checks, "find_spec", lambda name: None if name == package else find_spec(name))
+    said = refusal(capsys, "train", "--out", str(tmp_path / "run"), flag)
+    assert f"needs {package}: pip install {package}, or " in said
+    assert not (tmp_path / "run").exists()
