@@ -27,6 +27,7 @@ import yaml
 from benchmarks.credit.record import start
 from benchmarks.credit.sets import SETS, folder
 from benchmarks.output import write_result
+from benchmarks.report.learning import draw_learning
 from benchmarks.runs.commands import read
 from stepopsd_agent.config import config_to_dict
 from stepopsd_agent.run.files import read_rows, write_bytes_atomic
@@ -176,6 +177,7 @@ def main() -> int:
     parser.add_argument("--match_norms", action="store_true", help="scale advantages to the size of GRPO's")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
+    parser.add_argument("--picture", type=Path, default=None, help="draw the curves here")
     options = parser.parse_args()
     rows = trained(options)
     figures = compared(rows)
@@ -183,9 +185,12 @@ def main() -> int:
         low, high = figures[method]["ci95"]
         last = np.mean(rows[method]["last"])
         print(f"{method:28} area {figures[method]['iqm']:.3f} [{low:.3f}, {high:.3f}], last {last:.3f}")
+    about = {"set": options.set, "matched": options.match_norms, "seeds": options.seeds}
+    result = {**about, "rows": rows, "compared": figures}
+    if options.picture is not None:
+        write_bytes_atomic(options.picture, draw_learning(result))
     if options.json is not None:
-        about = {"set": options.set, "matched": options.match_norms, "seeds": options.seeds}
-        write_result(options.json, {**about, "rows": rows, "compared": figures}, COMMAND)
+        write_result(options.json, result, COMMAND)
     return 0
 
 

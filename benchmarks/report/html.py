@@ -11,12 +11,12 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from html import escape
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from benchmarks.credit.heat_maps import draw_heat_maps
 from benchmarks.report.credit import in_order
+from benchmarks.report.learning import draw_learning
 from benchmarks.report.parts import Result, origin
 from stepopsd_agent.accuracy import LABELS, Measure, draw_accuracy
 from stepopsd_agent.run.files import write_bytes_atomic
@@ -87,22 +87,8 @@ def knobs(result: Result) -> list[str]:
 
 
 def learning(result: Result) -> list[str]:
-    """Mean held-out success of every method by update, and the lines of its seeds."""
-    from matplotlib.figure import Figure
-
-    picture = Figure(figsize=(9, 5), layout="constrained")
-    axes = picture.add_subplot(xlabel="updates", ylabel="held-out success", ylim=(0, 1))
-    for number, (name, row) in enumerate(result["rows"].items()):
-        colour, seeds = f"C{number % 10}", row["curves"]
-        for curve in seeds:
-            axes.plot(row["updates"], curve, color=colour, alpha=0.2, lw=0.8)
-        mean = [sum(at) / len(at) for at in zip(*seeds, strict=True)]
-        axes.plot(row["updates"], mean, color=colour, label=name, ls="-" if number < 10 else "--")
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize=7, loc="best")
-    content = BytesIO()
-    picture.savefig(content, format="png", dpi=90)
-    return [image(content.getvalue(), "learning curves")]
+    """The curves of every method, beside GRPO's."""
+    return [image(draw_learning(result), "learning curves")]
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (

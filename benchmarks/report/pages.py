@@ -17,6 +17,7 @@ from benchmarks.report.credit import accuracy, reader, summary, within_state
 from benchmarks.report.demo import credits, curves
 from benchmarks.report.knobs import knobs
 from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
+from benchmarks.report.learning import learning
 from benchmarks.report.parts import Result, origin, rate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,7 @@ CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
     "two_knobs": knobs,
     "accuracy_searchqa": partial(summary, task_set="searchqa"),
     "qval": within_state,
+    "learning": learning,
 }
 """Tables of the page on credit, by the result's name behind ``credit_``."""
 SPEED = re.compile(r"(<!-- speed:.*?-->\n).*?(<!-- end of speed -->)", re.DOTALL)

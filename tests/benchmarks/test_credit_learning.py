@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks.credit import learning, record
 from benchmarks.credit.learning import area, reached
+from benchmarks.report.learning import learning as table
+from benchmarks.report.pages import RESULTS
 from stepopsd_agent import credit, ops
 from stepopsd_agent.credit import registry
 from tests.helpers.builders import build, random_attempts
@@ -36,6 +38,30 @@ def test_matched_advantages_have_the_size_of_grpos(inner: str, monkeypatch: pyte
     sizes = [ops.masked_mean(one.advantages.abs(), batch.action_mask) for one in (found, base)]
     assert float(sizes[0]) == pytest.approx(float(sizes[1]), rel=1e-5)
     assert bool((found.advantages.sign() == own.sign()).all())
+
+
+def test_the_table_has_a_row_for_every_method_and_says_what_was_reached() -> None:
+    """By area; a method that never reaches the mark says so, GRPO is not compared with itself."""
+    row = {"last": [0.5, 0.7], "env_steps": [1000, 3000], "tokens": [10, 30]}
+    result = {
+        "rows": {
+            "grpo": {**row, "updates_to_reach": [None, None]},
+            "own x=1": {**row, "updates_to_reach": [10, None]},
+        },
+        "compared": {
+            "grpo": {"iqm": 0.4, "ci95": [0.3, 0.5]},
+            "own x=1": {"iqm": 0.6, "ci95": [0.5, 0.7], "better_than_grpo": 0.75, "better_ci95": [0.5, 1.0]},
+        },
+        "set": "few",
+        "seeds": 2,
+        "matched": False,
+        **json.loads((RESULTS / "path_of_an_update.json").read_text()),
+    }
+    lines = table(result)
+    assert lines[2] == (
+        "| `own x=1` | 0.600 [0.50, 0.70] | 0.60 | 10 (1 of 2) | 2,000 | 20 | 0.75 [0.50, 1.00] |"
+    )
+    assert lines[3] == "| `grpo` | 0.400 [0.30, 0.50] | 0.60 | never | 2,000 | 20 | - |"
 
 
 @pytest.mark.slow

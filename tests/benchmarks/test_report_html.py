@@ -39,7 +39,8 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     text = page(tmp_path)
     assert "Learning" not in text
     rows = {"grpo": {"updates": [0, 10], "curves": [[0.2, 0.4], [0.3, 0.5]]}}
-    (tmp_path / "credit_learning.json").write_text(json.dumps({**accuracy, "rows": rows}))
+    learned = {"rows": rows, "compared": {"grpo": {"iqm": 0.35}}, "set": "few"}
+    (tmp_path / "credit_learning.json").write_text(json.dumps({**accuracy, **learned}))
     text = page(tmp_path)
     read = Balanced()
     read.feed(text)

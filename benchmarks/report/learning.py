@@ -1,0 +1,82 @@
+"""Learning curves of the credit benchmark in the pages: one row a method, and one small picture each."""
+
+from io import BytesIO
+from math import ceil
+from typing import Any
+
+from benchmarks.report.parts import Result, origin
+
+COLUMNS = 4
+"""Pictures side by side."""
+
+
+def learning(result: Result) -> list[str]:
+    """A row for every method, the largest area first."""
+    rows, figures = result["rows"], result["compared"]
+    lines = [
+        "| method | area under the curve | last | updates to reach | env steps | tokens | better than GRPO |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in sorted(rows, key=lambda one: -figures[one]["iqm"]):
+        row, figure = rows[name], figures[name]
+        reached = [update for update in row["updates_to_reach"] if update is not None]
+        until = f"{_mean(reached):.0f} ({len(reached)} of {len(row['last'])})" if reached else "never"
+        better = "-"
+        if "better_than_grpo" in figure:
+            better = f"{figure['better_than_grpo']:.2f} {_interval(figure['better_ci95'])}"
+        lines.append(
+            f"| `{name}` | {figure['iqm']:.3f} {_interval(figure['ci95'])} | {_mean(row['last']):.2f} | "
+            f"{until} | {_mean(row['env_steps']):,.0f} | {_mean(row['tokens']):,.0f} | {better} |"
+        )
+    kind = "advantages scaled to the size of GRPO's" if result["matched"] else "every method as it is"
+    return [
+        *lines,
+        "",
+        f"Task set `{result['set']}`, {result['seeds']} seeds, {kind}. Area: interquartile mean over seeds "
+        "of the mean held-out success over updates; last success: mean over seeds, never the best; updates "
+        "until the mark, and how many seeds reached it; interaction and processed tokens of one run; chance that a "
+        f"run is better than one of GRPO. Intervals of 95 %, bootstrap over seeds. {origin(result)}",
+    ]
+
+
+def draw_learning(result: Result) -> bytes:
+    """A PNG: for every method its mean curve, those of its seeds, and the mean of GRPO in grey."""
+    from matplotlib.figure import Figure
+
+    rows = result["rows"]
+    order = sorted(rows, key=lambda one: -result["compared"][one]["iqm"])
+    lines = ceil(len(order) / COLUMNS)
+    picture = Figure(figsize=(12, 2.6 * lines), layout="constrained")
+    axes = picture.subplots(lines, COLUMNS, sharex=True, sharey=True, squeeze=False).flatten()
+    for panel, name in zip(axes, order, strict=False):
+        row = rows[name]
+        for curve in row["curves"]:
+            panel.plot(row["updates"], curve, color="C0", alpha=0.25, lw=0.9)
+        panel.plot(row["updates"], _at_each(row["curves"]), color="C0", lw=2)
+        if "grpo" in rows:
+            panel.plot(row["updates"], _at_each(rows["grpo"]["curves"]), "k--", lw=1, alpha=0.6)
+        panel.set_title(name, fontsize=9)
+        panel.grid(alpha=0.25)
+    for panel in axes[len(order) :]:
+        panel.axis("off")
+    picture.supxlabel("updates", fontsize=9)
+    picture.supylabel("success at held-out tasks", fontsize=9)
+    title = f"Learning, task set {result['set']}: seeds, their mean, and GRPO's mean dashed"
+    picture.suptitle(title, fontsize=10)
+    content = BytesIO()
+    picture.savefig(content, format="png", dpi=90)
+    return content.getvalue()
+
+
+def _at_each(curves: list[list[float]]) -> list[float]:
+    """The mean over seeds at each evaluation."""
+    return [_mean(at) for at in zip(*curves, strict=True)]
+
+
+def _mean(values: Any) -> float:
+    return float(sum(values) / len(values))
+
+
+def _interval(bounds: list[float]) -> str:
+    low, high = bounds
+    return f"[{low:.2f}, {high:.2f}]"
