@@ -34,8 +34,8 @@ def learning(result: Result) -> list[str]:
         "",
         f"Task set `{result['set']}`, {result['seeds']} seeds, {kind}. Area: interquartile mean over seeds "
         "of the mean held-out success over updates; last success: mean over seeds, never the best; updates "
-        "until the mark, and how many seeds reached it; interaction and processed tokens of one run; chance that a "
-        f"run is better than one of GRPO. Intervals of 95 %, bootstrap over seeds. {origin(result)}",
+        "until the mark, and how many seeds reached it; interaction and processed tokens of one run; chance "
+        f"that a run is better than one of GRPO. Intervals of 95 %, bootstrap over seeds. {origin(result)}",
     ]
 
 
