@@ -1,7 +1,7 @@
 """The policy: a causal language model with its tokenizer and prompt format.
 
-Any causal language model of transformers with full attention works: a local folder, a hub name, a GGUF file
-inside a folder, or the tiny Qwen3-shaped model of `tiny`.
+A causal language model of transformers with full attention in every layer works: a local folder, a hub name,
+a GGUF file inside a folder, or the tiny Qwen3-shaped model of `tiny`. `self_check` finds out about others.
 """
 
 import os
@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     DynamicCache,
@@ -195,6 +196,7 @@ def load_policy(
     chat: Chat = "auto",
     system: str = "",
     enable_thinking: bool = False,
+    checked: bool = True,
 ) -> Policy:
     """Load a model from a local folder, a hub name, or a GGUF file in a folder.
 
@@ -207,9 +209,10 @@ def load_policy(
         system: system message of chats; "" for none. ``tasks.get(env_id).system`` has one for each
             environment.
         enable_thinking: passed to templates that know it (Qwen3).
+        checked: refuse a model that fails a check of `self_check`, which costs four short forward passes.
 
     Raises:
-        ModelFolderError: the model or its tokenizer is missing or unreadable.
+        ModelFolderError: the model or its tokenizer is missing or unreadable, or fails a check.
         ValueError: ``chat`` is "on" and the tokenizer has no chat template.
     """
     path = os.path.expanduser(path)
@@ -225,9 +228,16 @@ def load_policy(
             "Save it there with tokenizer.save_pretrained(folder), or give another --model.path"
         )
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would tear ours
+    # Imported here, since it needs the class above.
+    from stepopsd_agent.models.self_check import model_problems, window_problems
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **gguf)
+        if checked and not gguf_file:  # before weights are fetched and read
+            _refuse(path, window_problems(AutoConfig.from_pretrained(path)))
         model = AutoModelForCausalLM.from_pretrained(path, dtype=weight_type(dtype, device), **gguf)
+    except ModelFolderError:
+        raise
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelFolderError(
             f"{path}: not a loadable causal language model ({(str(error) or repr(error)).splitlines()[0]}). "
@@ -239,7 +249,17 @@ def load_policy(
         # refuse to save it.
         model.hf_quantizer = None  # type: ignore[assignment]
         del model.config.quantization_config
-    return Policy(model, tokenizer, device, make_format(tokenizer, chat, system, enable_thinking))
+    policy = Policy(model, tokenizer, device, make_format(tokenizer, chat, system, enable_thinking))
+    if checked:
+        _refuse(path, [problem for problems in model_problems(policy).values() for problem in problems])
+    return policy
+
+
+def _refuse(path: str, problems: Sequence[str]) -> None:
+    """Raise for the first two problems of a model, where it has any."""
+    if problems:
+        more = f". All {len(problems)}: stepopsd check-model {path}" if len(problems) > 2 else ""
+        raise ModelFolderError(f"{path}: {'. And '.join(problems[:2])}{more}")
 
 
 def _names_a_folder(path: str) -> bool:

@@ -1,0 +1,286 @@
+"""The checks of a loaded model: each finds its fault, names it, and passes models that work."""
+
+import re
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from stepopsd_agent.models import ModelFolderError, Policy, load_policy, make_format
+from stepopsd_agent.models.number_check import number_problems
+from stepopsd_agent.models.self_check import (
+    end_problems,
+    model_problems,
+    template_problems,
+    text_problems,
+    vocabulary_problems,
+    window_problems,
+)
+from tests.agent.models.test_response_end import TEMPLATES, tokenizer_with
+from tests.helpers.models import tiny
+
+FULL: dict[str, Any] = {"layer_types": ["full_attention"] * 2}
+LARGE: dict[str, Any] = {**FULL, "initializer_range": 1.0}
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
+IGNORED_SYSTEM = "{% for m in messages if m.role != 'system' %}" + CHATML.partition("%}")[2]
+DROPS_TURNS = "{% set messages = messages[-1:] %}" + CHATML
+TWO_ENDS = CHATML.replace("<|end|>", "<|end|><|end|>")
+SYSTEM_LAST = CHATML.replace(
+    "{{ m.content }}",
+    "{% if loop.last and messages[0].role == 'system' %}{{ messages[0].content }} {% endif %}{{ m.content }}",
+)
+
+
+def config(kind: str, **settings: Any) -> transformers.PretrainedConfig:
+    """Of width 32 with two layers; None leaves a usual setting as transformers has it."""
+    usual = {
+        "vocab_size": 400,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "max_position_embeddings": 256,
+        "initializer_range": 0.4,  # logits as far apart as a trained model's
+        "pad_token_id": 0,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
+    made: transformers.PretrainedConfig = getattr(transformers, kind)(**{**usual, **settings})
+    return made
+
+
+def random_policy(kind: str, dtype: torch.dtype = torch.float32, **settings: Any) -> Policy:
+    """A model of a class of transformers with the tokenizer of the tiny one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config(kind, **settings))  # type: ignore[no-untyped-call]
+    return Policy(model.to(dtype), tiny().tokenizer)
+
+
+def problems(policy: Policy) -> list[str]:
+    """Of all checks."""
+    return [problem for found in model_problems(policy).values() for problem in found]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["Qwen2Config", "Qwen3Config", "LlamaConfig", "GemmaConfig", "Olmo2Config"])
+def test_self_check_passes_full_attention(kind: str, dtype: torch.dtype) -> None:
+    """In either type; and the model attends afterwards as before."""
+    policy = random_policy(kind, dtype)
+    before = policy.model.config._attn_implementation
+    assert problems(policy) == []
+    assert policy.model.config._attn_implementation == before == "stepopsd"
+
+
+def test_self_check_passes_the_tiny_policy() -> None:
+    """In all of its types."""
+    assert problems(tiny()) == problems(tiny("float64")) == problems(tiny("bfloat16")) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("MistralConfig", {"sliding_window": 8}),
+        ("Qwen2Config", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
+        ("Gemma3TextConfig", {"sliding_window": 8}),
+        ("GptOssConfig", {"sliding_window": 8}),
+        ("GPTNeoConfig", {"attention_types": [[["global", "local"], 1]], "num_layers": 2}),
+    ],
+)
+def test_window_problems_names_windows(kind: str, settings: dict[str, Any]) -> None:
+    """From the configuration alone."""
+    (problem,) = window_problems(config(kind, **settings))
+    assert "full attention" in problem and "choose a model like Qwen2.5" in problem
+    assert kind == "GPTNeoConfig" or problem.startswith("sliding_window is 8:")
+
+
+def test_window_problems_of_one_window_names_a_setting_that_works() -> None:
+    """A Mistral is exact in rows no longer than its window; one that never cuts a row is none."""
+    (problem,) = window_problems(config("MistralConfig", sliding_window=64))
+    assert problem.endswith("set sliding_window to null and max_position_embeddings to 64 in config.json")
+    assert problems(random_policy("MistralConfig", sliding_window=None, max_position_embeddings=64)) == []
+    assert problems(random_policy("MistralConfig", sliding_window=64, max_position_embeddings=64)) == []
+    assert window_problems(config("Qwen2Config", use_sliding_window=False, sliding_window=8)) == []
+
+
+@pytest.mark.parametrize("kind", ["BloomConfig", "MptConfig", "MambaConfig"])
+def test_window_problems_names_a_missing_longest_row(kind: str) -> None:
+    """In place of an AttributeError during play."""
+    made = getattr(transformers, kind)()
+    (problem,) = window_problems(made)
+    assert f"{kind} has no max_position_embeddings" in problem and "add it to config.json" in problem
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("kind", "settings", "named"),
+    [
+        ("GraniteConfig", {"logits_scaling": 8.0}, r"scoring gives.*nats off.*logits_scaling=8\.0"),
+        ("CohereConfig", {}, r"scoring gives.*nats off.*logit_scale=0\.0625"),
+        ("Gemma2Config", {**LARGE, "attn_logit_softcapping": None}, r"final_logit_softcapping=30\.0"),
+        ("Gemma2Config", {**FULL, "final_logit_softcapping": None}, "softcap"),
+        ("GptOssConfig", {**FULL, "num_local_experts": 2, "num_experts_per_tok": 1}, "attention sinks"),
+        ("BloomConfig", {}, "scoring fails on BloomForCausalLM"),
+    ],
+)
+def test_number_problems_finds_other_logits_and_attention(
+    kind: str, settings: dict[str, Any], named: str, dtype: torch.dtype
+) -> None:
+    """Scaled and capped logits, caps and sinks of attention, no attention function at all."""
+    found = number_problems(random_policy(kind, dtype, **settings))
+    assert found and all("choose a model like" in problem for problem in found)
+    assert re.search(named, found[0]), found[0]
+
+
+def test_number_problems_finds_a_fault_of_play_and_of_scoring_each() -> None:
+    """Play that ignores positions; scoring at another temperature."""
+
+    class Wrong(Policy):
+        def next_logits(self, ids: Any, positions: Any, mask: Any, cache: Any) -> Any:
+            return super().next_logits(ids, positions * 0, mask, cache)
+
+    one = tiny()
+    (problem,) = number_problems(Wrong(random_policy("LlamaConfig").model, one.tokenizer))
+    assert problem.startswith("play gives log-probabilities up to")
+
+    class Other(Policy):
+        def read_out(self, hidden: Any, reader: Any, temperature: float) -> Any:
+            return super().read_out(hidden, reader, temperature * 0.8)
+
+    (problem,) = number_problems(Other(random_policy("LlamaConfig").model, one.tokenizer))
+    assert problem.startswith("scoring gives log-probabilities up to")
+
+
+def test_vocabulary_problems_finds_tokens_without_a_row() -> None:
+    """Added to the tokenizer alone; the remedy works."""
+    policy = tiny()
+    assert vocabulary_problems(policy) == []
+    policy.tokenizer.add_tokens(["<|new|>"])
+    (problem,) = vocabulary_problems(policy)
+    assert "1 tokens such as '<|new|>'" in problem and "resize_token_embeddings" in problem
+    policy.model.resize_token_embeddings(len(policy.tokenizer))
+    assert problems(policy) == []
+
+
+def test_end_problems_finds_a_missing_end() -> None:
+    """The word None would be written in its place."""
+    policy = tiny()
+    policy.tokenizer.eos_token = None
+    (problem,) = end_problems(Policy(policy.model, policy.tokenizer))
+    assert "no eos token" in problem and "set tokenizer.eos_token" in problem
+
+
+def test_end_problems_finds_an_end_of_several_tokens() -> None:
+    """Written as text it would not end anything."""
+    policy = tiny()
+    policy.tokenizer.split_special_tokens = True
+    (problem,) = end_problems(policy)
+    assert "'<|end|>', is" in problem and "tokens when it is written, and has to be 1" in problem
+
+
+def chat(template: str, system: str = "") -> Policy:
+    """The tiny policy with a template."""
+    policy = tiny()
+    policy.tokenizer.chat_template = template
+    return Policy(policy.model, policy.tokenizer, prompt_format=make_format(policy.tokenizer, "on", system))
+
+
+@pytest.mark.parametrize(
+    ("template", "system", "named"),
+    [
+        (NO_SYSTEM, "Be brief.", r"refuses a system message \(no system role\); set model\.system to ''"),
+        (IGNORED_SYSTEM, "Be brief.", r"leaves out or changes the system message; set model\.system to ''"),
+        (SYSTEM_LAST, "Be brief.", r"repeats the system message in a later turn; set model\.system to ''"),
+        (DROPS_TURNS, "", r"drops or rewrites the response of an earlier turn.*set model\.chat to off"),
+        (TWO_ENDS, "", r"writes '<\|end\|>' 2 times after a response, and 1 times after one that ended with"),
+        ("{{ raise_exception('never') }}", "", r"the chat template fails \(never\); set model\.chat to off"),
+    ],
+)
+def test_template_problems_names_the_setting(template: str, system: str, named: str) -> None:
+    """Exactly one problem each, found by the check of templates alone."""
+    policy = chat(template, system)
+    (problem,) = template_problems(policy)
+    assert re.search(named, problem), problem
+    assert problems(policy) == [problem]
+    assert template_problems(chat(CHATML, system)) == []
+    assert system == "" or template not in (NO_SYSTEM, SYSTEM_LAST) or template_problems(chat(template)) == []
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_self_check_passes_templates_of_real_shapes(name: str) -> None:
+    """With and without a system message."""
+    tokenizer = tokenizer_with(name)
+    model = tiny().model
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for system in ("", "Be brief."):
+        assert problems(Policy(model, tokenizer, prompt_format=make_format(tokenizer, "on", system))) == []
+
+
+def test_self_check_passes_the_tokenizer_of_qwen3(test_data: Path, tmp_path: Path) -> None:
+    """Its template rewrites earlier turns, which rows that only grow do not notice."""
+    with tarfile.open(test_data / "tokenizers" / "qwen3.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "qwen3")
+    model = tiny().model
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    assert problems(Policy(model, tokenizer, prompt_format=make_format(tokenizer, "on", "Be brief."))) == []
+
+
+def test_text_problems_finds_tags_that_decoding_drops() -> None:
+    """Special tokens vanish; ordinary added tokens stay."""
+    policy = tiny()
+    policy.tokenizer.add_tokens(["<think>", "</think>"])
+    assert text_problems(policy) == []
+    policy.tokenizer.add_special_tokens({"additional_special_tokens": ["<action>", "</action>"]})
+    (problem,) = text_problems(policy)
+    assert "the response tags <action>, </action> do not come back" in problem and "special: false" in problem
+
+
+@pytest.mark.parametrize(("scheme", "found"), [("always", 1), ("never", 0)])
+def test_text_problems_finds_blanks_before_every_text(scheme: Any, found: int) -> None:
+    """As sentencepiece tokenizers have them."""
+    letters = {chr(i): i for i in range(32, 127)} | {"\n": 1, "▁": 2, "<unk>": 3}
+    one = Tokenizer(models.BPE(vocab=letters, merges=[], unk_token="<unk>"))
+    one.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    one.decoder = decoders.Metaspace(prepend_scheme=scheme, split=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=one, eos_token="~")  # type: ignore[no-untyped-call]
+    problems = text_problems(Policy(tiny().model, tokenizer))
+    assert len(problems) == found
+    assert all("prepend_scheme to never" in problem for problem in problems)
+
+
+def save(policy: Policy, folder: Path) -> Path:
+    """A model folder."""
+    policy.save(folder)
+    return folder
+
+
+def test_load_policy_refuses_windows_before_it_reads_weights(tmp_path: Path) -> None:
+    """The folder is named first; the weights need not even be there."""
+    folder = save(random_policy("MistralConfig", sliding_window=8), tmp_path)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(
+        ModelFolderError, match=rf"^{folder}: sliding_window is 8.*choose a model like Qwen2\.5"
+    ):
+        load_policy(folder)
+
+
+def test_load_policy_refuses_what_the_numbers_show_unless_asked_not_to(tmp_path: Path) -> None:
+    """Scaled logits, and a template that takes no system message."""
+    policy = random_policy("GraniteConfig", logits_scaling=8.0)
+    policy.tokenizer.chat_template = NO_SYSTEM
+    folder = save(policy, tmp_path)
+    with pytest.raises(ModelFolderError, match=r"scoring gives.*\. And the chat template refuses"):
+        load_policy(folder, system="Be brief.")
+    assert load_policy(folder, checked=False).prompt_format.chat
