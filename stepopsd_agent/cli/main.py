@@ -12,6 +12,7 @@ from typing import TextIO
 from jsonargparse import Namespace
 
 from stepopsd_agent.cli import (
+    check_model,
     credit,
     data,
     evaluate,
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "play": play,
     "credit": credit,
     "plan": plan,
+    "check-model": check_model,
     "data": data,
     "index": index,
     "serve-retriever": serve_retriever,

@@ -42,6 +42,7 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
             "play": {"env"},
             "credit": {"env", "model", "learner", "credit"},
             "plan": {"env", "model", "learner", "credit"},
+            "check-model": set(),
             "data": set(),
             "index": set(),
             "serve-retriever": set(),
