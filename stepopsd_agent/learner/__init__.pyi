@@ -12,6 +12,7 @@ from .monte_carlo import FreshAttempts as FreshAttempts, monte_carlo_values as m
 from .optimizer_state import load_optimizer as load_optimizer, optimizer_tensors as optimizer_tensors
 from .optimizers import (
     MasterWeights as MasterWeights,
+    averaged as averaged,
     learning_rate_factor as learning_rate_factor,
     make_optimizers as make_optimizers,
 )

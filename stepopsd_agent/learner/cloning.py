@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stepopsd_agent.config import HindsightConfig, WarmstartConfig
 from stepopsd_agent.hindsight import block_ids
-from stepopsd_agent.learner.optimizers import make_optimizers
+from stepopsd_agent.learner.optimizers import MasterWeights, make_optimizers
 from stepopsd_agent.models import Policy
 from stepopsd_agent.models.packed import Branch, Tree, pad_trees
 from stepopsd_agent.rollout import Demonstration, Turn
@@ -174,18 +174,19 @@ def clone(
     if last:
         batches += [len(data) + batch for batch in make_batches(_lengths(last), config.batch_rows, 1, rng)]
     rows = [*data, *last]
-    optimizers = make_optimizers(
-        policy, lr=config.lr, muon_lr=config.muon_lr, weight_decay=0.01, betas=(0.9, 0.95)
-    )
+    masters = MasterWeights([weight for weight in policy.model.parameters() if weight.requires_grad])
+    rates = {"lr": config.lr, "muon_lr": config.muon_lr, "weight_decay": 0.01}
+    optimizers = make_optimizers(policy, **rates, betas=(0.9, 0.95), masters=masters)
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(o, lambda step: _rate(step, len(batches))) for o in optimizers
     ]
     losses = []
     for step, batch in enumerate(batches):
         loss = clone_loss(policy, [rows[i] for i in batch], mistakes=step >= from_here)
-        policy.model.zero_grad(set_to_none=True)
+        masters.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+        masters.gather()
+        norm = torch.nn.utils.clip_grad_norm_(masters.trained, 1.0)
         if not torch.isfinite(norm):
             raise FloatingPointError(
                 f"step {step + 1} of {len(batches)} has the gradient norm {float(norm)}; the weights are "
@@ -194,6 +195,7 @@ def clone(
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
             optimizer.step()
             schedule.step()
+        masters.publish()
         losses.append(float(loss.detach()))
         on_step(step, losses[-1])
     return losses

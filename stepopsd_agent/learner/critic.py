@@ -12,6 +12,7 @@ from torch import Tensor
 from stepopsd_agent.batch import Batch, place_in_step
 from stepopsd_agent.config import Attention, CriticConfig
 from stepopsd_agent.learner.optimizer_state import load_optimizer, optimizer_tensors
+from stepopsd_agent.learner.optimizers import MasterWeights
 from stepopsd_agent.models import Policy
 from stepopsd_agent.models.packed import TokenBudget, Tokens, in_parts, pack_rows, pack_states
 
@@ -22,7 +23,8 @@ class Critic:
     Attributes:
         body: a copy of the policy's network, without its output layer.
         head: from the network's last state to the value; zero at first, so that all values are.
-        optimizer: AdamW over both.
+        masters: full-precision copies of both, where they are in half precision.
+        optimizer: AdamW over these.
         budget: tokens per pass of an update.
     """
 
@@ -45,8 +47,9 @@ class Critic:
         self.parameters = [*self.body.parameters(), *self.head.parameters()]
         for parameter in self.parameters:
             parameter.requires_grad_(True)
+        self.masters = MasterWeights(self.parameters)
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=self.config.lr, weight_decay=self.config.weight_decay
+            self.masters.trained, lr=self.config.lr, weight_decay=self.config.weight_decay
         )
 
     def values(self, batch: Batch, budget: TokenBudget) -> Tensor:
@@ -70,20 +73,22 @@ class Critic:
 
         def begin() -> None:
             errors.clear()
-            self.optimizer.zero_grad(set_to_none=True)
+            self.masters.forget_gradients()
 
         def one_pass(rows: list[int]) -> None:
             steps, values = self._read(batch, torch.tensor(rows, device=self.device))
             loss = (values - targets[steps].detach()).square().sum() / batch.num_steps
             (loss / 2).backward()  # type: ignore[no-untyped-call]
+            self.masters.gather()
             errors.append(float(loss.detach()))
 
         self._in_parts(batch, self.budget, one_pass, begin)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.masters.trained, self.config.max_grad_norm)
         if not torch.isfinite(norm):
-            self.optimizer.zero_grad(set_to_none=True)
+            self.masters.forget_gradients()
             return {"value_skipped": 1.0}
         self.optimizer.step()
+        self.masters.publish()
         error, spread = sum(errors), float(targets.detach().var(correction=0))
         return {"value_loss": error, "explained_variance": 1 - error / spread if spread > 0 else 0.0}
 
@@ -100,7 +105,12 @@ class Critic:
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """The tensors of a checkpoint."""
-        return {"critic": self._weights(), "critic_optimizer": optimizer_tensors(self.optimizer)[0]}
+        masters = self.masters.tensors()
+        return {
+            "critic": self._weights(),
+            "critic_optimizer": optimizer_tensors(self.optimizer)[0],
+            **({"critic_masters": masters} if masters else {}),
+        }
 
     def state(self) -> dict[str, object]:
         """The rest of a checkpoint, JSON-able."""
@@ -111,6 +121,7 @@ class Critic:
         with torch.no_grad():
             for name, weight in self._named():
                 weight.copy_(tensors["critic"][name])
+        self.masters.restore(tensors.get("critic_masters", {}))  # half-precision weights have them
         load_optimizer(self.optimizer, tensors["critic_optimizer"], state)
 
     def _read(self, batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ AdamW.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -89,6 +89,15 @@ class MasterWeights:
         with torch.no_grad():
             for k, (_, copy) in enumerate(self._pairs):
                 copy.copy_(tensors[str(k)])
+
+
+def averaged(before: Mapping[str, Tensor], now: Mapping[str, Tensor], rate: float) -> dict[str, Tensor]:
+    """Weights moved by ``rate`` towards those of now, in float32 at least.
+
+    In bfloat16 a small step towards weights that are near would be rounded away, every time.
+    """
+    wide = {name: torch.promote_types(weight.dtype, torch.float32) for name, weight in before.items()}
+    return {name: w.to(wide[name]).lerp(now[name].to(wide[name]), rate) for name, w in before.items()}
 
 
 def make_optimizers(

@@ -23,6 +23,7 @@ from stepopsd_agent.learner import (
     FreshAttempts,
     Learner,
     TaskHistory,
+    averaged,
     fill,
     learning_rate_factor,
 )
@@ -237,8 +238,7 @@ class Trainer:
         """Bring the kept teacher's weights to this update: a snapshot, or a moving average."""
         c = self.config.hindsight
         if c.teacher == "ema":
-            now = self.policy.state()
-            self.teacher = {name: w.lerp(now[name], c.ema_rate) for name, w in self.teacher.items()}
+            self.teacher = averaged(self.teacher, self.policy.state(), c.ema_rate)
         elif self.update % c.refresh == 0:
             self.teacher = self.policy.state()
 

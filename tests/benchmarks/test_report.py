@@ -17,6 +17,15 @@ def test_readme_shows_the_newest_speed() -> None:
     assert "times TextWorld's speed" in report.readme()
 
 
+def test_the_page_on_credit_shows_the_newest_tables() -> None:
+    """Between its marks, which are all there: a table without a place would be put at the end."""
+    text = report.CREDIT.read_text(encoding="utf-8")
+    assert text == report.credit_page()
+    missing = [name for name in report.CREDIT_TABLES if f"<!-- end of credit {name} -->" not in text]
+    measured = [name for name in missing if (report.RESULTS / f"credit_{name}.json").exists()]
+    assert not measured
+
+
 def test_credit_methods_are_made_from_the_docstrings() -> None:
     """docs/credit-methods.md was not written by hand and is not stale."""
     assert credit_methods.PAGE.read_text(encoding="utf-8") == credit_methods.page()

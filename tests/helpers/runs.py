@@ -32,7 +32,7 @@ from stepopsd_agent.run import Trainer
 from stepopsd_agent.tasks import make_stack, task_ids
 
 ROOT = Path(__file__).parents[2]
-Dtype = Literal["float32", "float64"]
+Dtype = Literal["float32", "float64", "bfloat16"]
 T = TypeVar("T")
 SETTINGS: dict[str, Any] = {
     "updates": 6,

@@ -268,3 +268,14 @@ def test_clone_ends_at_a_gradient_that_is_not_finite(demos: list[Demonstration])
         next(iter(fresh_policy.model.parameters())).fill_(float("nan"))
     with pytest.raises(FloatingPointError, match=r"step 1 of .*Lower warmstart\.lr"):
         clone(fresh_policy, data, WarmstartConfig(), seed=0)
+
+
+def test_clone_moves_half_precision_weights_by_small_rates(demos: list[Demonstration]) -> None:
+    """Fifty steps at 1e-5, most of them smaller than bfloat16 can tell: without copies few weights moved."""
+    policy = fresh(demos, "bfloat16")
+    rows = [row for demonstration in demos for row in made(demonstration, policy)]
+    before = policy.state()
+    config = WarmstartConfig(passes=50, batch_rows=len(rows), lr=1e-5, muon_lr=0.0)
+    clone(policy, rows, config, seed=0)
+    moved = [float((policy.state()[name] != weight).double().mean()) for name, weight in before.items()]
+    assert sum(moved) / len(moved) > 0.5

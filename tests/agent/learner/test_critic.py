@@ -76,3 +76,21 @@ def test_critic_skips_a_gradient_that_is_not_finite() -> None:
     assert critic.learn(batch, targets) == {"value_skipped": 1.0}
     assert all(torch.equal(before[name], weight) for name, weight in critic.tensors()["critic"].items())
     assert "value_loss" in critic.learn(batch, torch.zeros(batch.num_steps))
+
+
+def test_critic_in_half_precision_learns_by_small_rates_and_comes_back_with_its_copies() -> None:
+    """Steps of 1e-5 add up in float32; a checkpoint goes on as if there had been none."""
+    policy = tiny("bfloat16")
+    batch, config = batch_for(policy), CriticConfig(lr=1e-5)
+    critic = Critic(policy, config)
+    before = [copy.detach().clone() for copy in critic.masters.trained]
+    targets = torch.ones(batch.num_steps)
+    for _ in range(20):
+        critic.learn(batch, targets)
+    moved = [bool((copy != old).any()) for copy, old in zip(critic.masters.trained, before, strict=True)]
+    assert sum(moved) > len(moved) / 2
+    again = Critic(policy, config)
+    again.restore(deepcopy(critic.tensors()), critic.state())
+    assert critic.learn(batch, targets) == again.learn(batch, targets)
+    for one, other in zip(critic.masters.trained, again.masters.trained, strict=True):
+        assert torch.equal(one, other)

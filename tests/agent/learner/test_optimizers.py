@@ -1,9 +1,10 @@
 """Which optimizer takes which weights."""
 
 import pytest
+import torch
 
 from stepopsd_agent.config import ModelConfig
-from stepopsd_agent.learner import learning_rate_factor, make_optimizers
+from stepopsd_agent.learner import averaged, learning_rate_factor, make_optimizers
 from stepopsd_agent.models import Policy, tiny_policy
 
 
@@ -41,3 +42,22 @@ def test_learning_rate_rises_and_falls() -> None:
     assert learning_rate_factor(0, 4, "linear", 3) == 0.25
     with pytest.raises(ValueError, match="update is -1; updates count from 0"):
         learning_rate_factor(-1, 4, "linear", 0)
+
+
+def test_averaged_follows_weights_that_half_precision_would_never_reach() -> None:
+    """From 1 to 1 + 2^-7, the next number of bfloat16, in 150 steps of a twentieth: 1 - 0.95^150 of it."""
+    before, now = torch.ones(3, dtype=torch.bfloat16), torch.full((3,), 1 + 2**-7, dtype=torch.bfloat16)
+    teacher = {"weight": before}
+    for _ in range(150):
+        teacher = averaged(teacher, {"weight": now}, 0.05)
+    moved = (teacher["weight"] - 1) / 2**-7
+    assert moved.tolist() == pytest.approx([1 - 0.95**150] * 3, rel=1e-3)
+    assert before.lerp(now, 0.05).tolist() == [1.0] * 3  # as it would be without
+
+
+def test_averaged_keeps_double_precision() -> None:
+    """It is wider than float32."""
+    teacher = averaged(
+        {"w": torch.zeros(1, dtype=torch.float64)}, {"w": torch.ones(1, dtype=torch.float64)}, 0.5
+    )
+    assert teacher["w"].dtype == torch.float64 and teacher["w"].item() == 0.5
