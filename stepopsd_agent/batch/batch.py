@@ -5,8 +5,7 @@ nothing that reads a batch can tell. `step_of_token` is the one owner of "which 
 sample, and at which step": the action mask is derived from it, so mask and segmentation cannot disagree.
 
 A column is declared once, in its field: type, meaning, and either how it is read off the records (`collate`
-does that) or that `learner.columns.fill` computes it. A column that is None was not
-computed, which is not the same as zero.
+does that) or that `learner.columns.fill` computes it. None: not computed, which is not the same as zero.
 """
 
 from __future__ import annotations

@@ -216,17 +216,8 @@ def load_policy(
         ValueError: ``chat`` is "on" and the tokenizer has no chat template.
     """
     path = os.path.expanduser(path)
-    if not os.path.isdir(path) and _names_a_folder(path):
-        raise ModelFolderError(
-            f"{path}: there is no such folder. --model.path takes a folder with config.json, safetensors and "
-            "tokenizer files, or a hub name like Qwen/Qwen3-1.7B; `stepopsd warmstart` makes such a folder"
-        )
+    _check_folder(path, gguf_file)
     gguf = {"gguf_file": gguf_file} if gguf_file else {}
-    if os.path.isdir(path) and not gguf_file and not any(Path(path).glob("tokenizer*")):
-        raise ModelFolderError(
-            f"{path}: no tokenizer in this model folder; expected tokenizer.json beside config.json. "
-            "Save it there with tokenizer.save_pretrained(folder), or give another --model.path"
-        )
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would tear ours
     # Imported here, since it needs the class above.
     from stepopsd_agent.models.self_check import model_problems, window_problems
@@ -253,6 +244,20 @@ def load_policy(
     if checked:
         _refuse(path, [problem for problems in model_problems(policy).values() for problem in problems])
     return policy
+
+
+def _check_folder(path: str, gguf_file: str | None) -> None:
+    """Refuse a folder that is not there or has no tokenizer, before the hub is asked."""
+    if not os.path.isdir(path) and _names_a_folder(path):
+        raise ModelFolderError(
+            f"{path}: there is no such folder. --model.path takes a folder with config.json, safetensors and "
+            "tokenizer files, or a hub name like Qwen/Qwen3-1.7B; `stepopsd warmstart` makes such a folder"
+        )
+    if os.path.isdir(path) and not gguf_file and not any(Path(path).glob("tokenizer*")):
+        raise ModelFolderError(
+            f"{path}: no tokenizer in this model folder; expected tokenizer.json beside config.json. "
+            "Save it there with tokenizer.save_pretrained(folder), or give another --model.path"
+        )
 
 
 def _refuse(path: str, problems: Sequence[str]) -> None:
