@@ -6,7 +6,7 @@ field in `batch.batch` and its function here, ``fill_NAME(batch, sources)``, whi
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import gymnasium as gym
@@ -48,6 +48,7 @@ class Sources:
     scorer: Scorer
     hindsight: HindsightConfig
     teacher: Weights | None = None
+    teacher_rows: Tensor | None = None
     reference: Weights | None = None
     critic: Critic | None = None
     history: TaskHistory | None = None
@@ -75,6 +76,7 @@ def fill(
     scorer: Scorer | None = None,
     hindsight: HindsightConfig | None = None,
     teacher: Weights | None = None,
+    teacher_rows: Tensor | None = None,
     reference: Weights | None = None,
     critic: Critic | None = None,
     history: TaskHistory | None = None,
@@ -93,6 +95,8 @@ def fill(
         scorer: settings of the forward passes; the default has temperature 1.
         hindsight: content and position of the hindsight block; the paper's settings when absent.
         teacher: weights of the teacher; None takes the policy's own, a live teacher.
+        teacher_rows: [N] bool, the rows to ask the teacher about, see `credit.teacher_rows`; in the others it
+            is taken to agree with the student. None asks about all.
         reference: weights of the reference policy, which `ref_logprobs` needs: those before training.
         critic: predicts `value`.
         history: knows the `past`; its `add` is to be called after every update.
@@ -118,6 +122,7 @@ def fill(
         scorer=scorer,
         hindsight=hindsight or HindsightConfig(),
         teacher=teacher,
+        teacher_rows=teacher_rows,
         reference=reference,
         critic=critic,
         history=history,
@@ -187,9 +192,15 @@ def fill_ref_logprobs(batch: Batch, sources: Sources) -> Batch:
 
 def fill_teacher_logprobs(batch: Batch, sources: Sources) -> Batch:
     """The teacher scores every step behind its hindsight block."""
-    with sources.weights(sources.teacher):
-        scored = batch_logprobs(sources.scorer, batch, sources.blocks, sources.hindsight.position)
-    return batch.with_columns(teacher_logprobs=scored)
+    student, asked = batch.tokens.student_logprobs, sources.teacher_rows
+    agreeing = (batch.tokens.old_logprobs if student is None else student).clone()
+    rows = torch.arange(batch.num_rows, device=agreeing.device) if asked is None else asked.nonzero()[:, 0]
+    if len(rows):
+        some = replace(batch, tokens=batch.tokens.rows(rows), teacher_topk=None)
+        with sources.weights(sources.teacher):
+            scored = batch_logprobs(sources.scorer, some, sources.blocks, sources.hindsight.position)
+        agreeing[rows] = scored.to(agreeing.dtype)
+    return batch.with_columns(teacher_logprobs=agreeing)
 
 
 def fill_teacher_topk(batch: Batch, sources: Sources) -> Batch:
