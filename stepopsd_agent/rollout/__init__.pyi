@@ -10,7 +10,10 @@ from .evaluation import (
     chosen_tasks as chosen_tasks,
     evaluate_policy as evaluate_policy,
     play_set as play_set,
+    play_set_with as play_set_with,
+    sampling_params as sampling_params,
 )
+from .failures import EnvironmentDownError as EnvironmentDownError, Failures as Failures
 from .grouping import (
     episode_metrics as episode_metrics,
     group_ids as group_ids,
@@ -29,8 +32,9 @@ from .language_model import (
 from .playing import (
     Attempt as Attempt,
     BatchAgent as BatchAgent,
-    EnvironmentDownError as EnvironmentDownError,
-    Failures as Failures,
+    OneAtATime as OneAtATime,
+    Response as Response,
+    Slot as Slot,
     begin as begin,
     play as play,
     play_agent as play_agent,

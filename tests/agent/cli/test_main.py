@@ -292,6 +292,6 @@ def test_cli_leaves_mistakes_of_the_program_their_trace(
     def broken(*arguments: object, **options: object) -> None:
         raise ValueError("a mistake of ours")
 
-    monkeypatch.setattr("stepopsd_agent.cli.playing.play_agent", broken)
+    monkeypatch.setattr("stepopsd_agent.rollout.play_set_with", broken)
     with pytest.raises(ValueError, match="a mistake of ours"):
         run("record", "--agent=random", *TINY, f"--out={tmp_path / 'out'}")
