@@ -10,6 +10,7 @@ from typing import Any, Protocol, SupportsFloat
 
 import gymnasium as gym
 
+from stepopsd_agent.rollout.preparing import prepare_steps
 from stepopsd_agent.tasks.agents import Agent
 from stepopsd_wrappers import Episode, PromptSnapshot, StepTokens, recorder
 from stepopsd_wrappers.text_history import text_history
@@ -155,6 +156,7 @@ def play(
         responses = agent.act(slots)
         if len(responses) != len(slots):  # before any environment is stepped
             raise ValueError(f"act returned {len(responses)} responses for {len(slots)} places")
+        prepare_steps((slot.env, response.text) for slot, response in zip(slots, responses, strict=True))
         kept = []
         for place, (slot, response) in enumerate(zip(slots, responses, strict=True)):
             if _respond(slot, response) or agent.is_full(place, slot):
