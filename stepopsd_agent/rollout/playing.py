@@ -11,6 +11,7 @@ from typing import Any, Protocol, SupportsFloat
 import gymnasium as gym
 
 from stepopsd_agent.rollout.failures import error_text
+from stepopsd_agent.rollout.preparing import prepare_steps
 from stepopsd_agent.tasks.agents import Agent
 from stepopsd_wrappers import Episode, PromptSnapshot, StepTokens, recorder
 from stepopsd_wrappers.text_history import text_history
@@ -179,6 +180,8 @@ def play(
         responses = agent.act(slots)
         if len(responses) != len(slots):  # before any environment is stepped
             raise ValueError(f"act returned {len(responses)} responses for {len(slots)} places")
+        turns = zip(slots, responses, strict=True)
+        prepare_steps((slot.env, response.text) for slot, response in turns if response.error is None)
         kept = []
         for place, (slot, response) in enumerate(zip(slots, responses, strict=True)):
             if _respond(slot, response) or agent.is_full(place, slot):
