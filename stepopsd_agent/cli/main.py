@@ -61,6 +61,7 @@ BAD_INPUT = (
     "stepopsd_wrappers:EpisodeFormatError",
     "stepopsd_wrappers:RecordingError",
     "stepopsd_wrappers:ReplayError",
+    "stepopsd_wrappers.sb3.saved:SavedModelError",
 )
 """Their messages tell the user what to do; all other errors are the program's and keep their trace."""
 

@@ -13,7 +13,8 @@ from stepopsd_agent.config import RunConfig
 from stepopsd_agent.rollout import Failures
 from stepopsd_agent.run import progress
 from stepopsd_agent.tasks import EvalSet, get, make_plain_env
-from stepopsd_agent.tasks.agents import MakeAgent, load_agent
+from stepopsd_agent.tasks.agents import MakeAgent, SB3Agent, load_agent
+from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, EpisodeWriter
 
 PlaySet = Callable[[], list[Episode]]
@@ -26,8 +27,8 @@ def add_agent_flag(parser: Parser) -> None:
         type=str,
         default=argparse.SUPPRESS,
         metavar="NAME",
-        help="who plays: model, random, expert, oracle, another agent that the environment has, or your own "
-        "as module:Class (default: model)",
+        help="who plays: model, random, expert, oracle, another agent that the environment has, sb3:FILE (a "
+        "model trained with stable-baselines3), or your own as module:Class (default: model)",
     )
 
 
@@ -100,8 +101,12 @@ def _maker(name: str, config: RunConfig) -> MakeAgent:
     players = get(config.env.id).players
     if name in players:
         return players[name]
-    if ":" not in name:
+    kind, colon, file = name.partition(":")
+    if not colon:
         raise UsageError(
-            f"agent is {name!r}; {config.env.id} has model, {', '.join(players)}; your own is module:Class"
+            f"agent is {name!r}; {config.env.id} has model, {', '.join(players)}; others are sb3:FILE and "
+            "your own, module:Class"
         )
+    if kind == "sb3":
+        return lambda env: SB3Agent(user_path(file), config.eval.temperature)
     return load_agent(name)

@@ -78,6 +78,22 @@ def test_own_agent_is_evaluated_and_recorded(
     sys.modules.pop("own_agent", None)
 
 
+@pytest.mark.parametrize("name", ["sb3_maskable_ppo", "sb3_dqn"])
+def test_sb3_examples_train_record_and_save(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a second; the model plays on the command line, and the training episodes replay."""
+    for package in ("stable_baselines3", "sb3_contrib"):
+        pytest.importorskip(package, reason="the extra sb3 is not installed")
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    flags = ["--minutes=0.05", "--games=2", f"--out={tmp_path}", "--record"]
+    monkeypatch.setattr(sys, "argv", [name, *flags])
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    sys.modules.pop("sb3_maskable_ppo", None)
+    assert {row["success"] for row in json.loads((tmp_path / "curve.json").read_text())} <= {0.0, 0.5, 1.0}
+    flags = ["--env.tier=tiny", "--eval.num_games=2", "--env.step_limit=5"]
+    assert run("eval", f"--agent=sb3:{tmp_path / 'model.zip'}", *flags) == 0
+    assert run("replay", str(tmp_path)) == 0
+
+
 @pytest.fixture
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The example's folder can be imported from; both registries are as before afterwards."""

@@ -3,3 +3,4 @@ from .expert import Expert as Expert, ExpertAgent as ExpertAgent
 from .oracle import OracleAgent as OracleAgent
 from .own import AgentError as AgentError, load_agent as load_agent
 from .random import RandomAgent as RandomAgent
+from .sb3 import SB3Agent as SB3Agent
