@@ -13,6 +13,7 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli import (
     check_model,
+    compare,
     credit,
     data,
     evaluate,
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "warmstart": warmstart,
     "train": train,
     "eval": evaluate,
+    "compare": compare,
     "record": record,
     "replay": replay,
     "play": play,
