@@ -16,7 +16,7 @@ from torch import Tensor
 from stepopsd_agent.batch import Batch, audit, column_fields, owner, sampled_steps
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
-from stepopsd_agent.hindsight import Block, batch_logprobs, batch_topk, hindsight_blocks
+from stepopsd_agent.hindsight import Block, Blocks, batch_logprobs, batch_topk, hindsight_blocks, untold_rows
 from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers, told_answers
 from stepopsd_agent.learner.inferred_ways import inferred_ways
@@ -54,12 +54,25 @@ class Sources:
     envs: Sequence[gym.Env[str, str]] = ()
     fresh: FreshAttempts = field(default_factory=FreshAttempts)
     cost: Cost = field(default_factory=Cost)
+    gap: bool = False
+    rescored: bool = False
 
     @cached_property
     def blocks(self) -> list[Block]:
         """Every episode's hindsight."""
         answers = told_answers(self.envs, self.episodes) if self.hindsight.mode == "gold" else None
         return hindsight_blocks(self.policy, self.hindsight, self.episodes, answers)
+
+    def logprobs(self, batch: Batch, blocks: Blocks = ()) -> Tensor:
+        """Log-probabilities of the action tokens, as `batch_logprobs` gives them.
+
+        Where a gap between teacher and student is taken, rows whose context no hindsight changes go through
+        the model in passes of their own, which are the same for both: equal weights give equal numbers,
+        however these are rounded.
+        """
+        position = self.hindsight.position
+        apart = untold_rows(batch, self.blocks, position) if self.gap else ()
+        return batch_logprobs(self.scorer, batch, blocks, position, apart)
 
     def weights(self, other: Weights | None) -> AbstractContextManager[None]:
         """Score with other weights for a while; None keeps the policy's."""
@@ -99,6 +112,7 @@ def fill(
         envs: stacks like those that played, to be asked or played by columns, or asked for gold answers.
         fresh: how the fresh attempts behind `mc_value` are played.
         rescore_old: recompute `old_logprobs` with the policy instead of keeping those recorded in sampling.
+            With `teacher_logprobs` that costs nothing more: the student is scored anew beside a teacher.
         cost: filled with what fresh attempts consumed.
 
     Raises:
@@ -110,8 +124,6 @@ def fill(
     scorer = scorer or Scorer(policy)
     if scorer.model is not policy:
         raise ValueError("scorer holds another policy: make it of the one that is passed, Scorer(policy)")
-    if rescore_old:
-        batch = batch.with_columns(old_logprobs=batch_logprobs(scorer, batch))
     sources = Sources(
         policy=policy,
         episodes=episodes,
@@ -124,7 +136,11 @@ def fill(
         envs=envs,
         fresh=fresh or FreshAttempts(),
         cost=cost or Cost(),
+        gap="teacher_logprobs" in needs,
+        rescored=rescore_old,
     )
+    if rescore_old:
+        batch = batch.with_columns(old_logprobs=sources.logprobs(batch))
     for name, spec in column_fields().items():
         if name in needs and "filled" in spec.metadata:
             if f"fill_{name}" not in globals():
@@ -167,8 +183,14 @@ def check_recorded(batch: Batch, needs: Collection[str]) -> None:
 
 
 def fill_student_logprobs(batch: Batch, sources: Sources) -> Batch:
-    """Before the update the student is the policy that sampled."""
-    return batch.with_columns(student_logprobs=batch.tokens.old_logprobs)
+    """Before the update the student is the policy that sampled.
+
+    Beside a teacher it is scored as the teacher is, in one more forward pass: what play recorded comes of
+    another kernel and differs by rounding, in bfloat16 by as much as hindsight can make.
+    """
+    if not sources.gap or sources.rescored:
+        return batch.with_columns(student_logprobs=batch.tokens.old_logprobs)
+    return batch.with_columns(student_logprobs=sources.logprobs(batch))
 
 
 def fill_ref_logprobs(batch: Batch, sources: Sources) -> Batch:
@@ -188,7 +210,7 @@ def fill_ref_logprobs(batch: Batch, sources: Sources) -> Batch:
 def fill_teacher_logprobs(batch: Batch, sources: Sources) -> Batch:
     """The teacher scores every step behind its hindsight block."""
     with sources.weights(sources.teacher):
-        scored = batch_logprobs(sources.scorer, batch, sources.blocks, sources.hindsight.position)
+        scored = sources.logprobs(batch, sources.blocks)
     return batch.with_columns(teacher_logprobs=scored)
 
 
