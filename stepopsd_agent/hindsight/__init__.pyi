@@ -17,4 +17,5 @@ from .teacher import (
     gap_metrics as gap_metrics,
     row_tree as row_tree,
     step_ranges as step_ranges,
+    untold_rows as untold_rows,
 )

@@ -7,7 +7,7 @@ block + earlier tokens of the step (c^T of StepOPSD, arXiv 2605.27140, eq. 2). T
 forward pass per step on its own full context; what contexts share is computed once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -21,7 +21,11 @@ from stepopsd_agent.models.packed import Branch, Tree, likeliest, sampled
 
 
 def batch_logprobs(
-    scorer: Scorer, batch: Batch, blocks: Blocks = (), position: Position = "inline"
+    scorer: Scorer,
+    batch: Batch,
+    blocks: Blocks = (),
+    position: Position = "inline",
+    apart: Collection[int] = (),
 ) -> Tensor:
     """[N, T] log-probabilities (nats) of the action tokens, zero elsewhere.
 
@@ -30,14 +34,26 @@ def batch_logprobs(
         batch: rows to score.
         blocks: hindsight of each episode; none scores every row in its own context.
         position: where the blocks stand.
+        apart: rows that share no pass with the others.
     """
     rows = [row_tree(batch, n, blocks, position) for n in range(batch.num_rows)]
-    read = scorer.read([tree for tree, _ in rows], sampled)
+    read: dict[int, Tensor] = {}
+    for numbers in ([n for n in range(batch.num_rows) if n not in apart], sorted(apart)):
+        scores = scorer.read([rows[n][0] for n in numbers], sampled)
+        read.update((n, logprobs) for n, (logprobs,) in zip(numbers, scores, strict=True))
     device = batch.tokens.input_ids.device
-    out = torch.zeros(batch.tokens.input_ids.shape, dtype=read[0][0].dtype, device=device)
-    for n, ((_, columns), (logprobs,)) in enumerate(zip(rows, read, strict=True)):
-        out[n, torch.tensor(columns, device=device)] = logprobs.to(device)
+    out = torch.zeros(batch.tokens.input_ids.shape, dtype=read[0].dtype, device=device)
+    for n, (_, columns) in enumerate(rows):
+        out[n, torch.tensor(columns, device=device)] = read[n].to(device)
     return out
+
+
+def untold_rows(batch: Batch, blocks: Blocks, position: Position) -> frozenset[int]:
+    """The rows whose context no hindsight changes."""
+    rows = range(batch.num_rows)
+    return frozenset(
+        n for n in rows if row_tree(batch, n, blocks, position) == row_tree(batch, n, (), position)
+    )
 
 
 def batch_topk(

@@ -16,7 +16,7 @@ from torch import Tensor
 from stepopsd_agent.batch import Batch, audit, column_fields, owner, sampled_steps
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
-from stepopsd_agent.hindsight import Block, batch_logprobs, batch_topk, hindsight_blocks
+from stepopsd_agent.hindsight import Block, Blocks, batch_logprobs, batch_topk, hindsight_blocks, untold_rows
 from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers, told_answers
 from stepopsd_agent.learner.inferred_ways import inferred_ways
@@ -55,12 +55,35 @@ class Sources:
     envs: Sequence[gym.Env[str, str]] = ()
     fresh: FreshAttempts = field(default_factory=FreshAttempts)
     cost: Cost = field(default_factory=Cost)
+    gap: bool = False
+    rescored: bool = False
 
     @cached_property
     def blocks(self) -> list[Block]:
         """Every episode's hindsight."""
         answers = told_answers(self.envs, self.episodes) if self.hindsight.mode == "gold" else None
         return hindsight_blocks(self.policy, self.hindsight, self.episodes, answers)
+
+    def logprobs(self, batch: Batch, blocks: Blocks = ()) -> Tensor:
+        """Log-probabilities of the action tokens, as `batch_logprobs` gives them.
+
+        Where a gap between teacher and student is taken, rows whose context no hindsight changes go through
+        the model in passes of their own, which are the same for both: equal weights give equal numbers,
+        however these are rounded.
+        """
+        position = self.hindsight.position
+        apart = untold_rows(batch, self.blocks, position) if self.gap else ()
+        return batch_logprobs(self.scorer, batch, blocks, position, apart)
+
+    def asked_logprobs(self, batch: Batch, others: Tensor, blocks: Blocks = ()) -> Tensor:
+        """`logprobs` of the rows that the teacher is asked about, in passes of their own; else `others`."""
+        if self.teacher_rows is None:
+            return self.logprobs(batch, blocks)
+        rows, found = self.teacher_rows.nonzero()[:, 0], others.clone()
+        if len(rows):
+            some = replace(batch, tokens=batch.tokens.rows(rows), teacher_topk=None)
+            found[rows] = self.logprobs(some, blocks).to(found.dtype)
+        return found
 
     def weights(self, other: Weights | None) -> AbstractContextManager[None]:
         """Score with other weights for a while; None keeps the policy's."""
@@ -103,6 +126,7 @@ def fill(
         envs: stacks like those that played, to be asked or played by columns, or asked for gold answers.
         fresh: how the fresh attempts behind `mc_value` are played.
         rescore_old: recompute `old_logprobs` with the policy instead of keeping those recorded in sampling.
+            With `teacher_logprobs` that costs nothing more: the student is scored anew beside a teacher.
         cost: filled with what fresh attempts consumed.
 
     Raises:
@@ -114,8 +138,6 @@ def fill(
     scorer = scorer or Scorer(policy)
     if scorer.model is not policy:
         raise ValueError("scorer holds another policy: make it of the one that is passed, Scorer(policy)")
-    if rescore_old:
-        batch = batch.with_columns(old_logprobs=batch_logprobs(scorer, batch))
     sources = Sources(
         policy=policy,
         episodes=episodes,
@@ -129,7 +151,11 @@ def fill(
         envs=envs,
         fresh=fresh or FreshAttempts(),
         cost=cost or Cost(),
+        gap="teacher_logprobs" in needs,
+        rescored=rescore_old,
     )
+    if rescore_old:
+        batch = batch.with_columns(old_logprobs=sources.logprobs(batch))
     for name, spec in column_fields().items():
         if name in needs and "filled" in spec.metadata:
             if f"fill_{name}" not in globals():
@@ -172,8 +198,15 @@ def check_recorded(batch: Batch, needs: Collection[str]) -> None:
 
 
 def fill_student_logprobs(batch: Batch, sources: Sources) -> Batch:
-    """Before the update the student is the policy that sampled."""
-    return batch.with_columns(student_logprobs=batch.tokens.old_logprobs)
+    """Before the update the student is the policy that sampled.
+
+    Beside a teacher it is scored as the teacher is, in one more forward pass: what play recorded comes of
+    another kernel and differs by rounding, in bfloat16 by as much as hindsight can make.
+    """
+    old = batch.tokens.old_logprobs
+    if not sources.gap or (sources.rescored and sources.teacher_rows is None):
+        return batch.with_columns(student_logprobs=old)
+    return batch.with_columns(student_logprobs=sources.asked_logprobs(batch, old))
 
 
 def fill_ref_logprobs(batch: Batch, sources: Sources) -> Batch:
@@ -192,15 +225,10 @@ def fill_ref_logprobs(batch: Batch, sources: Sources) -> Batch:
 
 def fill_teacher_logprobs(batch: Batch, sources: Sources) -> Batch:
     """The teacher scores every step behind its hindsight block."""
-    student, asked = batch.tokens.student_logprobs, sources.teacher_rows
-    agreeing = (batch.tokens.old_logprobs if student is None else student).clone()
-    rows = torch.arange(batch.num_rows, device=agreeing.device) if asked is None else asked.nonzero()[:, 0]
-    if len(rows):
-        some = replace(batch, tokens=batch.tokens.rows(rows), teacher_topk=None)
-        with sources.weights(sources.teacher):
-            scored = batch_logprobs(sources.scorer, some, sources.blocks, sources.hindsight.position)
-        agreeing[rows] = scored.to(agreeing.dtype)
-    return batch.with_columns(teacher_logprobs=agreeing)
+    student = batch.tokens.student_logprobs
+    agreeing = batch.tokens.old_logprobs if student is None else student
+    with sources.weights(sources.teacher):
+        return batch.with_columns(teacher_logprobs=sources.asked_logprobs(batch, agreeing, sources.blocks))
 
 
 def fill_teacher_topk(batch: Batch, sources: Sources) -> Batch:

@@ -1,3 +1,4 @@
+from .play_limits import PlayLimits as PlayLimits
 from .policy import (
     ModelFolderError as ModelFolderError,
     Policy as Policy,

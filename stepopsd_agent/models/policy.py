@@ -25,7 +25,9 @@ from transformers.utils import logging as transformers_logging
 
 from stepopsd_agent.config import Chat, Dtype, LoraConfig
 from stepopsd_agent.models.lora import add_adapter, merged_weights, switched_off
-from stepopsd_agent.models.prompt_format import PromptFormat, encode, make_format
+from stepopsd_agent.models.packed.logprobs import HALF, wide_logits
+from stepopsd_agent.models.play_limits import PlayLimits
+from stepopsd_agent.models.prompt_format import PromptFormat, make_format
 from stepopsd_agent.models.scoring import ScoringModel
 
 
@@ -42,6 +44,7 @@ class Policy(ScoringModel):
         prompt_format: how prompts become token ids.
         device: where tensors go.
         adapted: whether an adapter is trained instead of the model.
+        play: how much is played at once.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Policy(ScoringModel):
         super().__init__(model, device)
         self.tokenizer = tokenizer
         self.prompt_format = make_format(tokenizer) if prompt_format is None else prompt_format
-        self.adapted = False
+        self.adapted, self.play = False, PlayLimits()
 
     @property
     def pad_id(self) -> int:
@@ -114,16 +117,33 @@ class Policy(ScoringModel):
         Returns:
             [B, V] float32 logits (float64 from a float64 model).
         """
+        if self.model.dtype in HALF:
+            head = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+            return wide_logits(head, self.read(ids, positions, mask, cache))
         out = self.model(
             input_ids=ids, position_ids=positions, attention_mask=self._attention_bias(mask),
             past_key_values=cache, use_cache=True, logits_to_keep=1,
         )  # fmt: skip
         logits: Tensor = out.logits[:, -1]
-        return logits if logits.dtype == torch.float64 else logits.float()
+        return logits
+
+    def read(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+        """Extend the cache as `next_logits` does; return the states [B, D] of the last position."""
+        states: Tensor = self.model.base_model(
+            input_ids=ids, position_ids=positions, attention_mask=self._attention_bias(mask),
+            past_key_values=cache, use_cache=True,
+        ).last_hidden_state  # fmt: skip
+        return states[:, -1]
+
+    def crop(self, cache: DynamicCache, length: int) -> None:
+        """Keep the first ``length`` keys alone: a pass that failed half way left more in some layers."""
+        for layer in cache.layers:
+            if layer.keys is not None and layer.values is not None:
+                layer.keys, layer.values = layer.keys[:, :, :length], layer.values[:, :, :length]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, without special tokens added."""
-        return encode(self.tokenizer, texts)
+        """Token ids of each text; one that spells a control token does not become it."""
+        return self.prompt_format.text_ids(texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of sampled ids, special tokens left out."""

@@ -5,9 +5,13 @@ own text. Earlier turns are never rendered again, since several chat templates (
 render them differently later on.
 
 Where a response ends is decided here alone: the rollout, the warm start and records of texts ask the format.
+
+Control tokens come of templates alone. A text that spells one (`<|im_start|>`, `[INST]`, `</s>`) is cut
+inside the spelling, and its parts are encoded one by one: the text stays what it was, in other tokens.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,10 +22,14 @@ from stepopsd_agent.config import Chat
 from stepopsd_wrappers.text_history import MARKER
 
 _SENTINEL = "@@stepopsd@@"
+_CUT = "\ue000\ue001"
+"""Of the private use area: where a text is cut."""
+_TAG = re.compile(r"</?(?:think|action|search|answer|information)>")
+"""Tags of responses and of the environments: text, also where a vocabulary has a token for one."""
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, without special tokens added."""
+    """Token ids of each text of our own, which may spell control tokens; none are added."""
     clean = [text.encode("utf-8", "replace").decode() for text in texts]
     return [list(row) for row in tokenizer(clean, add_special_tokens=False)["input_ids"]]
 
@@ -44,8 +52,61 @@ class PromptFormat:
 
     def first_ids(self, prompt: str) -> list[int]:
         """Ids of the first prompt of a row."""
-        text = self._render([*self._head(), _user(prompt)]) if self.chat else prompt
-        return encode(self.tokenizer, [text])[0]
+        if not self.chat:
+            return self.text_ids([prompt])[0]
+        return self._ids(lambda text: self._render([*self._head(), _user(text)]), prompt)
+
+    def text_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text of others, none of them a control token."""
+        plain = [i for i, text in enumerate(texts) if not self._spelled.search(text)]
+        found = (
+            dict(zip(plain, encode(self.tokenizer, [texts[i] for i in plain]), strict=True)) if plain else {}
+        )
+        clean = {i: ids for i, ids in found.items() if self._control_free(ids)}
+        return [clean[i] if i in clean else self._ids(str, text) for i, text in enumerate(texts)]
+
+    @cached_property
+    def _control(self) -> dict[int, str]:
+        """Tokens that no text may become, and their spellings: all that were added, but blanks and tags."""
+        tokenizer = self.tokenizer
+        special = {int(i): str(tokenizer.convert_ids_to_tokens(int(i))) for i in tokenizer.all_special_ids}
+        added = {
+            int(i): token.content
+            for i, token in tokenizer.added_tokens_decoder.items()
+            if token.special or not (token.content.isspace() or _TAG.fullmatch(token.content))
+        }
+        return special | added
+
+    @cached_property
+    def _spelled(self) -> re.Pattern[str]:
+        """Finds every place where a control token's spelling begins, also inside another spelling."""
+        names = sorted({re.escape(name) for name in self._control.values() if len(name) > 1})
+        return re.compile(f"(?=(?:{'|'.join(names)}))." if names else "(?!)", re.DOTALL)
+
+    def _control_free(self, ids: Sequence[int], allowed: int = 0) -> bool:
+        """Whether no more than so many ids are control tokens; that for unknown letters is none."""
+        unknown = self.tokenizer.unk_token_id
+        return sum(i in self._control and i != unknown for i in ids) <= allowed
+
+    def _ids(self, written: Callable[[str], str], text: str) -> list[int]:
+        """Ids of what is written around a text of others; control tokens come of what is around it alone.
+
+        A tokenizer may turn other letters into those of a control token (capitals, wide forms). Where it has,
+        the text is cut at every letter, and what is a control token even so is left out.
+        """
+        text = text.replace(_CUT, "")
+
+        def pieces(cut: str) -> list[int]:
+            parts = encode(self.tokenizer, [part for part in written(cut).split(_CUT) if part])
+            return [i for ids in parts for i in ids]
+
+        ids = pieces(self._spelled.sub(lambda first: first[0] + _CUT, text))
+        around = encode(self.tokenizer, [written(_SENTINEL)])[0]
+        allowed = sum(i in self._control for i in around)
+        if self._control_free(ids, allowed):
+            return ids
+        letters = [letter for letter in text if self._control_free(encode(self.tokenizer, [letter])[0])]
+        return pieces(_CUT.join(letters))
 
     @cached_property
     def end_id(self) -> int:
@@ -70,7 +131,7 @@ class PromptFormat:
 
     def response_ids(self, text: str) -> list[int]:
         """Ids of a whole response that was not sampled: its text and its end."""
-        return [*encode(self.tokenizer, [text])[0], self.end_id]
+        return [*self.text_ids([text])[0], self.end_id]
 
     def turn_ids(self, turn: str, closed: bool) -> list[int]:
         """Ids that a further turn adds after a response.
@@ -81,13 +142,15 @@ class PromptFormat:
                 another stop token) the end is added here.
         """
         end = str(self.tokenizer.convert_ids_to_tokens(self.end_id))
-        after = self._after(_user(turn)) if self.chat else turn
         before, written, _ = self._written.partition(end)
-        if not written:  # text, or a template that writes no end
-            text = after if closed else end + after
-        else:
-            text = after[len(before + written) :] if closed else after
-        return encode(self.tokenizer, [text])[0]
+
+        def after(text: str) -> str:
+            whole = self._after(_user(text)) if self.chat else text
+            if not written:  # text, or a template that writes no end
+                return whole if closed else end + whole
+            return whole[len(before + written) :] if closed else whole
+
+        return self._ids(after, turn)
 
     @cached_property
     def _written(self) -> str:

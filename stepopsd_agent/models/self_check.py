@@ -14,7 +14,7 @@ from transformers import PretrainedConfig
 
 from stepopsd_agent.models.number_check import INSTEAD, first_line, number_problems
 from stepopsd_agent.models.policy import Policy
-from stepopsd_agent.models.prompt_format import PromptFormat
+from stepopsd_agent.models.prompt_format import PromptFormat, encode
 
 RESPONSES = (
     "<think>It may be there.</think><action>go to shelf 1</action>",
@@ -87,7 +87,7 @@ def end_problems(policy: Policy) -> list[str]:
     except (ValueError, IndexError, TemplateError) as error:
         return [str(error)] if isinstance(error, ValueError) else []  # a template's failures are told there
     written = str(tokenizer.convert_ids_to_tokens(end))
-    ids = policy.encode([written])[0]
+    ids = encode(tokenizer, [written])[0]
     if ids == [end]:
         return []
     return [
@@ -154,7 +154,7 @@ def text_problems(policy: Policy) -> list[str]:
         tag
         for text in RESPONSES
         for tag in re.findall(r"</?\w+>", text)
-        if tag not in policy.decode(policy.encode([text])[0])
+        if tag not in policy.decode(encode(policy.tokenizer, [text])[0])
     ]
     if lost:
         tags = ", ".join(dict.fromkeys(lost))
