@@ -14,6 +14,7 @@ from stepopsd_agent.cli.checks import UsageError, fresh_folder, settings_checked
 from stepopsd_agent.cli.common import check_config, describe, run_config
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.playing import add_agent_flag, play_sets
+from stepopsd_agent.cli.serving import REQUESTS, read_requests
 from stepopsd_agent.config import RunConfig, config_from_dict, config_to_dict
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic
@@ -22,7 +23,7 @@ from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, read_episodes
 
 HELP = "play the tasks of evaluation with a model or another agent; print success with intervals"
-USES = frozenset("seed device threads env model rollout eval".split())
+USES = frozenset("seed device threads env model rollout eval openai".split())
 
 
 FILE, SCHEMA = "evaluation.json", "stepopsd.evaluation/1"
@@ -68,7 +69,14 @@ def run(settings: Namespace) -> int:
     folder = None if out is None else out / "episodes"
     try:
         played = play_sets(
-            asked.agent, asked.config, sets, EVAL_SEED, folder, before=asked.before, checked=checked
+            asked.agent,
+            asked.config,
+            sets,
+            EVAL_SEED,
+            folder,
+            before=asked.before,
+            checked=checked,
+            requests=None if out is None else out / REQUESTS,
         )
     except (EnvironmentDownError, KeyboardInterrupt) as error:
         if out is None or not (out / FILE).exists():
@@ -109,7 +117,7 @@ def _header(asked: _Request) -> dict[str, Any]:
 
 def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[Episode]]) -> None:
     """Print the tables; write them beside the episodes."""
-    from stepopsd_agent.rollout import played_data, success_table, table_text
+    from stepopsd_agent.rollout import played_data, success_table, table_text, usage
 
     spec = get(asked.config.env.id)
     tables = {
@@ -129,6 +137,8 @@ def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[
         print(f"{table['errors']} more episodes ended in an error and are not counted{again}")
     if asked.out is not None:
         content = {**_header(asked), **table, **played_data(episodes), **environment_facts()}
+        if asked.agent == "openai":
+            content["usage"] = usage(read_requests(asked.out / REQUESTS))
         if len(sets) > 1:
             content["by_set"] = tables
         write_json_atomic(asked.out / FILE, content)

@@ -9,6 +9,7 @@ from pathlib import Path
 from stepopsd_agent.cli.checks import UsageError, checked_games
 from stepopsd_agent.cli.common import trained_policy
 from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.cli.serving import served_plays
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.rollout import Failures
 from stepopsd_agent.run import progress
@@ -28,7 +29,8 @@ def add_agent_flag(parser: Parser) -> None:
         default=argparse.SUPPRESS,
         metavar="NAME",
         help="who plays: model, random, expert, oracle, another agent that the environment has, sb3:FILE (a "
-        "model trained with stable-baselines3), or your own as module:Class (default: model)",
+        "model trained with stable-baselines3), openai (a served model, see --openai), or your own as "
+        "module:Class (default: model)",
     )
 
 
@@ -41,6 +43,7 @@ def play_sets(
     *,
     before: Sequence[Episode] = (),
     checked: Callable[[], None] = lambda: None,
+    requests: Path | None = None,
 ) -> list[list[Episode]]:
     """Let an agent play the first tasks of each set; every episode is on disk before the next one ends.
 
@@ -51,6 +54,7 @@ def play_sets(
         seed: of the first episode of each set.
         folder: where to record.
         before: records of an evaluation that was left; what they have is not played again.
+        requests: file for a row about each request to a served model.
         checked: called once agent and tasks are there, before anything is written.
     """
     failures, counts = Failures(), [one.count for one in sets]
@@ -64,7 +68,7 @@ def play_sets(
             failures.note(episode)
             bar.advance()
 
-        plays = _plays(name, config, sets, seed, keep, before, stack)
+        plays = _plays(name, config, sets, seed, keep, before, stack, requests)
         checked()
         writer = None if folder is None else stack.enter_context(EpisodeWriter(folder))
         done = sum(not episode.failed for episode in before)
@@ -80,6 +84,7 @@ def _plays(
     keep: Callable[[Episode], None],
     before: Sequence[Episode],
     stack: ExitStack,
+    requests: Path | None,
 ) -> list[PlaySet]:
     """Play each set with the agent of this name, made now; the stack closes what it opens."""
     from stepopsd_agent.rollout import OneAtATime, play_set, play_set_with
@@ -87,6 +92,8 @@ def _plays(
     if name == "model":
         policy = trained_policy(config)
         return [partial(play_set, policy, config, one, seed, keep, before=before) for one in sets]
+    if name == "openai":
+        return served_plays(config, sets, seed, keep, before, stack, requests)
     make = _maker(name, config)
     envs = [stack.enter_context(closing(make_plain_env(one.env))) for one in sets]
     agents = [OneAtATime(make(env)) for env in envs]
@@ -104,8 +111,8 @@ def _maker(name: str, config: RunConfig) -> MakeAgent:
     kind, colon, file = name.partition(":")
     if not colon:
         raise UsageError(
-            f"agent is {name!r}; {config.env.id} has model, {', '.join(players)}; others are sb3:FILE and "
-            "your own, module:Class"
+            f"agent is {name!r}; {config.env.id} has model, {', '.join(players)}; others are openai, "
+            "sb3:FILE and your own, module:Class"
         )
     if kind == "sb3":
         return lambda env: SB3Agent(user_path(file), config.eval.temperature)

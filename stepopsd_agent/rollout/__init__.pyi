@@ -1,3 +1,4 @@
+from .chat_client import ChatClient as ChatClient, Reply as Reply, ServedModelError as ServedModelError
 from .decoder import Decoder as Decoder, Sampled as Sampled
 from .demonstrations import (
     Demonstration as Demonstration,
@@ -40,6 +41,7 @@ from .playing import (
     play_agent as play_agent,
 )
 from .sampling import SamplingParams as SamplingParams
+from .served_model import Request as Request, ServedModel as ServedModel, usage as usage
 from .success import (
     joined as joined,
     played_data as played_data,

@@ -79,7 +79,9 @@ def test_own_agent_is_evaluated_and_recorded(
 
 
 @pytest.mark.parametrize("name", ["sb3_maskable_ppo", "sb3_dqn"])
-def test_sb3_examples_train_record_and_save(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sb3_examples_train_record_and_save(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """For a second; the model plays on the command line, and the training episodes replay."""
     for package in ("stable_baselines3", "sb3_contrib"):
         pytest.importorskip(package, reason="the extra sb3 is not installed")
