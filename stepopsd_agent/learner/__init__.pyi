@@ -15,6 +15,7 @@ from .optimizers import (
     averaged as averaged,
     learning_rate_factor as learning_rate_factor,
     make_optimizers as make_optimizers,
+    teacher_rows as teacher_rows,
 )
 from .recorded import (
     from_records as from_records,

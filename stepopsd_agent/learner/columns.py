@@ -118,7 +118,7 @@ def fill(
         scorer: settings of the forward passes; the default has temperature 1.
         hindsight: content and position of the hindsight block; the paper's settings when absent.
         teacher: weights of the teacher; None takes the policy's own, a live teacher.
-        teacher_rows: [N] bool, the rows to ask the teacher about, see `credit.teacher_rows`; in the others it
+        teacher_rows: [N] bool, the rows to ask the teacher about, see `teacher_rows`; in the others it
             is taken to agree with the student. None asks about all.
         reference: weights of the reference policy, which `ref_logprobs` needs: those before training.
         critic: predicts `value`.

@@ -1,4 +1,4 @@
-"""The optimizers of one model, and the mini-batches that they step over.
+"""The optimizers of one model, the mini-batches that they step over, and the rows these need not compute.
 
 AdamW, and Muon for the layers' matrices; both work on full-precision weights.
 
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.config import UpdateConfig
-from stepopsd_agent.credit import Credit
+from stepopsd_agent.credit import Credit, CreditMethod
+from stepopsd_agent.credit.grpo import step_scores
 from stepopsd_agent.models import Policy
 from stepopsd_agent.ops import losses
 
@@ -169,6 +171,22 @@ def mini_batches(batch: Batch, credit: Credit, count: int, seed: int | str) -> t
     parts = [torch.isin(episode, some).nonzero()[:, 0] for some in order.tensor_split(min(count, len(order)))]
     terms = tuple(replace(term, weights=len(parts) * term.weights) for term in credit.terms)
     return parts, replace(credit, terms=terms)
+
+
+def teacher_rows(method: CreditMethod, batch: Batch) -> Tensor | None:
+    """[N] bool, the rows whose teacher can change the method's credit; None where it may be any of them.
+
+    Of a method that claims `teacher_scales` these are the rows of groups in which returns differ, or what
+    single steps are charged.
+    """
+    if "teacher_scales" not in method.claims:
+        return None
+    group, groups = batch.group_of_step, int(batch.episodes.group_of_episode.max()) + 1
+    scores = step_scores(batch, batch.episodes.episode_return.detach())
+    differs = scores != ops.group_mean(scores, group, groups)[group]  # equal ones are their mean exactly
+    mixed = ops.group_count(group[differs], groups) > 0
+    row_step = batch.tokens.step_of_token.amax(1)  # a row is of one episode
+    return mixed[group[row_step]]
 
 
 def learned_from(

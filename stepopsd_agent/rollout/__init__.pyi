@@ -27,7 +27,6 @@ from .grouping import (
 from .language_model import (
     Backend as Backend,
     LanguageModel as LanguageModel,
-    action_tokens as action_tokens,
     rollout as rollout,
 )
 from .playing import (
@@ -40,7 +39,7 @@ from .playing import (
     play as play,
     play_agent as play_agent,
 )
-from .sampling import SamplingParams as SamplingParams
+from .sampling import SamplingParams as SamplingParams, action_tokens as action_tokens
 from .served_model import Request as Request, ServedModel as ServedModel, usage as usage
 from .success import (
     joined as joined,

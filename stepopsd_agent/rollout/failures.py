@@ -37,11 +37,14 @@ class Failures:
 
     A step that did something ends the row; an answer or an invalid action does not, as it asks nothing of
     what may have failed.
+
+    Attributes:
+        row: the episodes.
     """
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._row: list[Episode] = []
+        self.row: list[Episode] = []
 
     def note(self, episode: Episode) -> None:
         """Count a finished episode.
@@ -52,8 +55,8 @@ class Failures:
         *before, last = episode.steps[1:]
         done = before if last.error else [*before, last]
         if any(step.info["step"]["kind"] in ("act", "search") for step in done):
-            self._row.clear()
+            self.row.clear()
         if last.error:
-            self._row.append(episode)
-        if len(self._row) >= FAILURE_LIMIT:
-            raise EnvironmentDownError(tuple(self._row))
+            self.row.append(episode)
+        if len(self.row) >= FAILURE_LIMIT:
+            raise EnvironmentDownError(tuple(self.row))

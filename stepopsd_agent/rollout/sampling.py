@@ -1,14 +1,19 @@
-"""Sampling a response: parameters, noise that belongs to an attempt, choice of a token, where to stop."""
+"""Sampling a response: parameters, noise that belongs to an attempt, choice of a token, where to stop, and
+which of the sampled tokens are the action's.
+"""
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from stepopsd_agent.models import Policy
+from stepopsd_wrappers.parse_response import ResponseFormat, parse_response
 
 
 @dataclass(frozen=True)
@@ -133,3 +138,36 @@ class Stops:
             text = self._policy.decode([token])
             self._ending[token] = "\ufffd" in text or any(string[-1] in text for string in self._strings)
         return self._ending[token]
+
+
+def action_tokens(
+    policy: Policy, ids: Sequence[int], text: str, response_format: ResponseFormat
+) -> tuple[int, int]:
+    """Token range that covers the action's characters; the whole response in the plain format."""
+    if response_format == "plain":
+        return 0, len(ids)
+    span = parse_response(text, response_format).action_span
+    if span[0] == span[1]:  # no action in the response
+        return 0, 0
+    begun = partial(_begun_characters, policy, ids, policy.decode(ids))
+    # No shorter prefix begins more characters, so a few of them are decoded instead of all.
+    start = bisect_right(range(len(ids)), span[0], key=begun)
+    stop = min(len(ids), bisect_left(range(len(ids)), span[1], key=begun) + 1)
+    return start, max(start, stop)
+
+
+def _begun_characters(policy: Policy, ids: Sequence[int], text: str, last: int) -> int:
+    """How many characters of the text `ids` stand for have begun with the token of number `last`.
+
+    Bytes of a character that other tokens complete are decoded as one replacement character, and by some
+    tokenizers as one for every byte, those of complete neighbours included. So they count as one character
+    after the last prefix that the whole text begins with.
+    """
+    prefix = policy.decode(ids[: last + 1])
+    if text.startswith(prefix):
+        return len(prefix)
+    shorter = (policy.decode(ids[:end]) for end in range(last, -1, -1))
+    whole = next(decoded for decoded in shorter if text.startswith(decoded))
+    pairs = enumerate(zip(text, prefix, strict=False))
+    same = next((place for place, (one, other) in pairs if one != other), len(text))
+    return max(len(whole), same) + 1

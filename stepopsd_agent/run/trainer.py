@@ -15,7 +15,7 @@ from torch.distributed import ProcessGroup
 
 from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.credit import Credit, CreditMethod, audit_credit, linear_decay, scaled, teacher_rows
+from stepopsd_agent.credit import Credit, CreditMethod, audit_credit, linear_decay, scaled
 from stepopsd_agent.hindsight import gap_metrics
 from stepopsd_agent.learner import (
     Cost,
@@ -26,6 +26,7 @@ from stepopsd_agent.learner import (
     averaged,
     fill,
     learning_rate_factor,
+    teacher_rows,
 )
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import (
@@ -181,8 +182,13 @@ class Trainer:
             seed=self._noise,
             run=self.run,
             update=self.update,
-            on_episode=self.failures.note,
+            on_episode=self._watch,
         )
+
+    def _watch(self, episode: Episode) -> None:
+        """Give up where environments fail again and again; while none does there is nothing to count."""
+        if self.failures.row or episode.steps[-1].error:
+            self.failures.note(episode)
 
     @property
     def params(self) -> SamplingParams:

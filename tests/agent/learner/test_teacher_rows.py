@@ -7,7 +7,8 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit import CreditMethod, teacher_rows
+from stepopsd_agent.credit import CreditMethod
+from stepopsd_agent.learner import teacher_rows
 from tests.helpers.builders import Attempt, Layout, build, random_attempts, turn
 
 SCALING = [name for name in credit.names() if "teacher_scales" in credit.load(name).claims]
