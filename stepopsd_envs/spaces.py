@@ -46,6 +46,18 @@ class UnicodeText(Text):
         """False, since no array of fixed size can hold every string."""
         return False
 
+    @property
+    def spaces(self) -> NoReturn:
+        """Refuse: stable-baselines3 asks for the parts of a space before it makes arrays of its shape.
+
+        Raises:
+            CustomSpaceError: always.
+        """
+        raise CustomSpaceError(
+            "texts have no parts and no shape, so an algorithm that reads arrays cannot read them: wrap the "
+            "environment as EncodeText(AdmissibleActions(env)), both of stepopsd_wrappers.sb3"
+        )
+
     def __repr__(self) -> str:
         """Return the constructor call; the space has no parameters."""
         return "UnicodeText()"

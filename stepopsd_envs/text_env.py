@@ -14,8 +14,8 @@ holds everything that must be the same in every environment.
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
@@ -89,6 +89,14 @@ class TextEnv(gym.Env[str, str], ABC):
     @abstractmethod
     def _load(self, task_id: str, state: Any) -> None:
         """Set the simulator to a state from ``_save``; if this raises, nothing must have changed."""
+
+    @classmethod
+    def prepare(cls, steps: Sequence[tuple[Self, str]]) -> None:
+        """Do at once what the next steps of several environments would do one by one, such as searches.
+
+        Whoever steps several environments may call it right before, with the actions to come. It changes no
+        result and must not raise; here it does nothing.
+        """
 
     @property
     @abstractmethod

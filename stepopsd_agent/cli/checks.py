@@ -165,3 +165,11 @@ def fresh_folder(name: str | None, command: str) -> Path:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; choose another folder for --out")
     return out
+
+
+def fresh_file(name: str, flag: str) -> Path:
+    """The file to write, not made yet; one that is there is refused, so nothing is written over."""
+    out = user_path(name)
+    if out.exists():
+        raise UsageError(f"{out} is there already; name another file with {flag} OUT, or remove it")
+    return out

@@ -30,12 +30,17 @@ def config_of(settings: Namespace) -> RunConfig:
 def run_config(settings: Namespace) -> RunConfig:
     """The ``RunConfig`` among the parsed settings, checked, with the process set up for it."""
     config = config_of(settings)
+    check_config(config)
+    return config
+
+
+def check_config(config: RunConfig) -> None:
+    """Refuse settings that cannot be used here, and set the process up for the others."""
     check_numbers(config)
     check_environment(config)
     check_packages(config)
     check_device(config.device)
     use_threads(config.threads)
-    return config
 
 
 def load_run_policy(config: RunConfig) -> Policy:

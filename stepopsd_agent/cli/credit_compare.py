@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 from jsonargparse import Namespace
 
-from stepopsd_agent.cli.checks import UsageError, settings_checked
+from stepopsd_agent.cli.checks import UsageError, fresh_file, settings_checked
 from stepopsd_agent.cli.common import episode_folder, run_config, trained_policy
 from stepopsd_agent.run.files import write_bytes_atomic, write_json_atomic
 from stepopsd_envs.user_path import user_path
@@ -28,7 +27,9 @@ def compare(settings: Namespace) -> int:
     from stepopsd_agent.run import compare_records, environment_facts, progress
 
     config = run_config(settings)
-    json_file, picture = (_target(settings, name) for name in ("json", "picture"))
+    json_file, picture = (
+        fresh_file(settings[name], f"--{name}") if name in settings else None for name in ("json", "picture")
+    )
     named, by = settings.get("methods"), settings.get("group_by", "recorded")
     with settings_checked():
         try:
@@ -63,16 +64,6 @@ def compare(settings: Namespace) -> int:
         write_bytes_atomic(picture, draw_accuracy({name: found}, f"Credit accuracy, {name}"))
         print(f"drawn to {picture}")
     return 0
-
-
-def _target(settings: Namespace, name: str) -> Path | None:
-    """The file to write, if one is named; none is written over."""
-    if name not in settings:
-        return None
-    out = user_path(settings[name])
-    if out.exists():
-        raise UsageError(f"{out} is there already; name another file with --{name} OUT, or remove it")
-    return out
 
 
 def _heading(found: dict[str, Any], failed: int) -> str:

@@ -1,41 +1,125 @@
 """``stepopsd eval``."""
 
 import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 
-from stepopsd_agent.cli.checks import fresh_folder
-from stepopsd_agent.cli.common import describe, run_config
+from stepopsd_agent.cli.checks import UsageError, fresh_folder, settings_checked
+from stepopsd_agent.cli.common import check_config, describe, run_config
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.playing import add_agent_flag, play_sets
-from stepopsd_agent.config import config_to_dict
+from stepopsd_agent.cli.serving import REQUESTS, read_requests
+from stepopsd_agent.config import RunConfig, config_from_dict, config_to_dict
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic
-from stepopsd_agent.tasks import TaskSpec, evaluation_sets, get
+from stepopsd_agent.tasks import EvalSet, TaskSpec, evaluation_sets, get
+from stepopsd_envs.user_path import user_path
+from stepopsd_wrappers import Episode, read_episodes
 
 HELP = "play the tasks of evaluation with a model or another agent; print success with intervals"
-USES = frozenset("seed device threads env model rollout eval".split())
+USES = frozenset("seed device threads env model rollout eval openai".split())
+
+
+FILE, SCHEMA = "evaluation.json", "stepopsd.evaluation/1"
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What to evaluate, and where its records go."""
+
+    agent: str
+    config: RunConfig
+    out: Path | None
+    before: tuple[Episode, ...] = ()  # of an evaluation that was left
 
 
 def add_flags(parser: Parser) -> None:
     """The agent, and where results go."""
+    absent = argparse.SUPPRESS
+    parser.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="folder to write to")
     parser.add_argument(
-        "--out", type=str, default=argparse.SUPPRESS, metavar="FOLDER", help="folder to write to"
+        "--resume",
+        type=str,
+        default=absent,
+        metavar="FOLDER",
+        help="go on with the evaluation that was written to this folder: what it lacks is played, and what "
+        "ended in an error is played again",
     )
     add_agent_flag(parser)
 
 
 def run(settings: Namespace) -> int:
     """Play the evaluation tasks and print the table."""
-    from stepopsd_agent.rollout import EVAL_SEED, played_data, success_table, table_text
+    from stepopsd_agent.rollout import EVAL_SEED, EnvironmentDownError
 
+    asked = _resumed(user_path(settings.resume)) if "resume" in settings else _asked(settings)
+    out, sets = asked.out, evaluation_sets(asked.config)
+
+    def checked() -> None:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            write_json_atomic(out / FILE, _header(asked))
+
+    folder = None if out is None else out / "episodes"
+    try:
+        played = play_sets(
+            asked.agent,
+            asked.config,
+            sets,
+            EVAL_SEED,
+            folder,
+            before=asked.before,
+            checked=checked,
+            requests=None if out is None else out / REQUESTS,
+        )
+    except (EnvironmentDownError, KeyboardInterrupt) as error:
+        if out is None or not (out / FILE).exists():
+            raise
+        stopped = isinstance(error, KeyboardInterrupt)
+        problem = "stopped; what was written is kept: go on" if stopped else error
+        print(f"stepopsd: {problem} with: stepopsd eval --resume {out}", file=sys.stderr)
+        return 1
+    _report(asked, sets, played)
+    return 0
+
+
+def _asked(settings: Namespace) -> _Request:
     config = run_config(settings)
-    agent = settings.get("agent", "model")
     out = fresh_folder(settings.out, "eval") if "out" in settings else None
-    sets, folder = evaluation_sets(config), None if out is None else out / "episodes"
-    played = play_sets(agent, config, sets, EVAL_SEED, folder)
-    spec = get(config.env.id)
+    return _Request(settings.get("agent", "model"), config, out)
+
+
+def _resumed(out: Path) -> _Request:
+    """What an earlier evaluation was asked for, and the records it left."""
+    path = out / FILE
+    if not path.is_file():
+        raise UsageError(f"{out} has no {FILE}; --resume takes the --out of an earlier eval")
+    with settings_checked():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("schema") != SCHEMA:
+            raise UsageError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA!r}")
+        config = config_from_dict(content["config"])
+    check_config(config)
+    episodes = out / "episodes"
+    before = read_episodes(episodes) if any(episodes.glob("*.jsonl")) else ()
+    return _Request(content["agent"], config, out, tuple(before))
+
+
+def _header(asked: _Request) -> dict[str, Any]:
+    return {"schema": SCHEMA, "agent": asked.agent, "config": config_to_dict(asked.config)}
+
+
+def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[Episode]]) -> None:
+    """Print the tables; write them beside the episodes."""
+    from stepopsd_agent.rollout import played_data, success_table, table_text, usage
+
+    spec = get(asked.config.env.id)
     tables = {
         one.name: {**success_table(episodes, spec.measures), **played_data(episodes)}
         for one, episodes in zip(sets, played, strict=True)
@@ -47,17 +131,18 @@ def run(settings: Namespace) -> int:
     if len(sets) > 1:
         mean = sum(one["success"] for one in tables.values()) / len(tables)
         print(f"mean of the {len(tables)} sets: {mean:.1%}")
-    print(f"{agent} agent: {_figures(table, spec)}")
+    print(f"{asked.agent} agent: {_figures(table, spec)}")
     if table["errors"]:
-        print(f"{table['errors']} more episodes ended in an error of the environment and are not counted")
-    if out is not None:
-        facts = {"config": config_to_dict(config), **played_data(episodes), **environment_facts()}
-        content = {"schema": "stepopsd.evaluation/1", "agent": agent, **table, **facts}
+        again = "" if asked.out is None else f"; play them again with: stepopsd eval --resume {asked.out}"
+        print(f"{table['errors']} more episodes ended in an error and are not counted{again}")
+    if asked.out is not None:
+        content = {**_header(asked), **table, **played_data(episodes), **environment_facts()}
+        if asked.agent == "openai":
+            content["usage"] = usage(read_requests(asked.out / REQUESTS))
         if len(sets) > 1:
             content["by_set"] = tables
-        write_json_atomic(out / "evaluation.json", content)
-        print(f"written to {out}: evaluation.json, episodes/")
-    return 0
+        write_json_atomic(asked.out / FILE, content)
+        print(f"written to {asked.out}: {FILE}, episodes/")
 
 
 def _figures(table: dict[str, Any], spec: TaskSpec) -> str:

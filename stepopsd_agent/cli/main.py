@@ -13,6 +13,7 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli import (
     check_model,
+    compare,
     credit,
     data,
     evaluate,
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "warmstart": warmstart,
     "train": train,
     "eval": evaluate,
+    "compare": compare,
     "record": record,
     "replay": replay,
     "play": play,
@@ -51,7 +53,10 @@ BAD_INPUT = (
     "stepopsd_agent.cli.checks:UsageError",
     "stepopsd_agent.credit.base:MissingColumnError",
     "stepopsd_agent.models.policy:ModelFolderError",
+    "stepopsd_agent.rollout.chat_client:ServedModelError",
+    "stepopsd_agent.rollout.evaluation:OtherDataError",
     "stepopsd_agent.run.files.checkpoint:CheckpointError",
+    "stepopsd_agent.tasks.agents.own:AgentError",
     "stepopsd_envs.alfworld.errors:GameFileError",
     "stepopsd_envs.manifest:GamesNotFoundError",
     "stepopsd_envs.search_qa.retrieval.base:RetrieverError",
@@ -59,12 +64,13 @@ BAD_INPUT = (
     "stepopsd_wrappers:EpisodeFormatError",
     "stepopsd_wrappers:RecordingError",
     "stepopsd_wrappers:ReplayError",
+    "stepopsd_wrappers.sb3.saved:SavedModelError",
 )
 """Their messages tell the user what to do; all other errors are the program's and keep their trace."""
 
 STOPPED = (
     "builtins:FloatingPointError",
-    "stepopsd_agent.rollout.playing:EnvironmentDownError",
+    "stepopsd_agent.rollout.failures:EnvironmentDownError",
     "stepopsd_agent.run.run:Interrupted",
 )
 """The run ended before its end: by Ctrl-C, a gradient that was not finite, or an environment that is down."""
@@ -93,14 +99,16 @@ def parse(arguments: Sequence[str]) -> Namespace:
     if arguments[:1] == ["credit"] and arguments[1:2] in (["score"], ["compare"]):
         arguments = _with_the_run_s_config(arguments)
     settings = build_parser(*chosen(arguments)).parse_args(list(arguments))
-    if settings.command != "train" or settings["train"].get("resume") is None:
+    if settings[settings.command].get("resume") is None:
         return settings
-    run = user_path(settings["train"].resume)
     flags = [argument for argument in arguments if argument.startswith("--resume")]
     if len(arguments) > 1 + sum(2 if flag == "--resume" else 1 for flag in flags):
         raise SystemExit(
-            complain("--resume continues a run with the settings in its folder; leave out the other flags")
+            complain("--resume goes on with the settings in the folder it names; leave out the other flags")
         )
+    if settings.command != "train":
+        return settings
+    run = user_path(settings["train"].resume)
     if not (run / "config.yaml").is_file():
         problem = f"{run} is not a run folder: it has no config.yaml"
         raise SystemExit(complain(f"{problem}; --resume takes the --out of an earlier train"))

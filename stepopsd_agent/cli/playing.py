@@ -1,18 +1,24 @@
 """Playing sets of tasks with any agent, for the commands that do."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 from stepopsd_agent.cli.checks import UsageError, checked_games
 from stepopsd_agent.cli.common import trained_policy
 from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.cli.serving import served_plays
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.rollout import Failures, play_agent
+from stepopsd_agent.rollout import Failures
 from stepopsd_agent.run import progress
-from stepopsd_agent.tasks import EvalSet, get, make_plain_env, task_ids
+from stepopsd_agent.tasks import EvalSet, get, make_plain_env
+from stepopsd_agent.tasks.agents import MakeAgent, SB3Agent, load_agent
+from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, EpisodeWriter
+
+PlaySet = Callable[[], list[Episode]]
 
 
 def add_agent_flag(parser: Parser) -> None:
@@ -22,27 +28,39 @@ def add_agent_flag(parser: Parser) -> None:
         type=str,
         default=argparse.SUPPRESS,
         metavar="NAME",
-        help="who plays: model, random, expert, oracle, or another agent that the environment has "
-        "(default: model)",
+        help="who plays: model, random, expert, oracle, another agent that the environment has, sb3:FILE (a "
+        "model trained with stable-baselines3), openai (a served model, see --openai), or your own as "
+        "module:Class (default: model)",
     )
 
 
 def play_sets(
-    name: str, config: RunConfig, sets: Sequence[EvalSet], seed: int, folder: Path | None
+    name: str,
+    config: RunConfig,
+    sets: Sequence[EvalSet],
+    seed: int,
+    folder: Path | None,
+    *,
+    before: Sequence[Episode] = (),
+    checked: Callable[[], None] = lambda: None,
+    requests: Path | None = None,
 ) -> list[list[Episode]]:
-    """Let an agent play the first tasks of each set; every episode is on disk before the next one ends."""
-    from stepopsd_agent.rollout import chosen_tasks, play_set
+    """Let an agent play the first tasks of each set; every episode is on disk before the next one ends.
 
-    agents, failures = get(config.env.id).players, Failures()
-    counts = [one.count for one in sets]
+    Args:
+        name: of the agent.
+        config: the settings.
+        sets: what to play.
+        seed: of the first episode of each set.
+        folder: where to record.
+        before: records of an evaluation that was left; what they have is not played again.
+        requests: file for a row about each request to a served model.
+        checked: called once agent and tasks are there, before anything is written.
+    """
+    failures, counts = Failures(), [one.count for one in sets]
     total = None if None in counts else sum(count or 0 for count in counts)
-    if name != "model" and name not in agents:
-        raise UsageError(f"agent is {name!r}; {config.env.id} has model, {', '.join(agents)}")
     with ExitStack() as stack:
         stack.enter_context(checked_games(*(one.env for one in sets)))
-        policy = trained_policy(config) if name == "model" else None
-        writer = None if folder is None else stack.enter_context(EpisodeWriter(folder))
-        bar = stack.enter_context(progress(total, f"{name} agent playing", unit="episode"))
 
         def keep(episode: Episode) -> None:
             if writer is not None:
@@ -50,10 +68,52 @@ def play_sets(
             failures.note(episode)
             bar.advance()
 
-        def play(one: EvalSet) -> list[Episode]:
-            if policy is not None:
-                return play_set(policy, config, one, seed, keep)
-            with closing(make_plain_env(one.env)) as env:
-                return play_agent(agents[name](env), env, chosen_tasks(one, task_ids(env)), seed, keep)
+        plays = _plays(name, config, sets, seed, keep, before, stack, requests)
+        checked()
+        writer = None if folder is None else stack.enter_context(EpisodeWriter(folder))
+        done = sum(not episode.failed for episode in before)
+        bar = stack.enter_context(progress(total, f"{name} agent playing", unit="episode", completed=done))
+        return [play() for play in plays]
 
-        return [play(one) for one in sets]
+
+def _plays(
+    name: str,
+    config: RunConfig,
+    sets: Sequence[EvalSet],
+    seed: int,
+    keep: Callable[[Episode], None],
+    before: Sequence[Episode],
+    stack: ExitStack,
+    requests: Path | None,
+) -> list[PlaySet]:
+    """Play each set with the agent of this name, made now; the stack closes what it opens."""
+    from stepopsd_agent.rollout import OneAtATime, play_set, play_set_with
+
+    if name == "model":
+        policy = trained_policy(config)
+        return [partial(play_set, policy, config, one, seed, keep, before=before) for one in sets]
+    if name == "openai":
+        return served_plays(config, sets, seed, keep, before, stack, requests)
+    make = _maker(name, config)
+    envs = [stack.enter_context(closing(make_plain_env(one.env))) for one in sets]
+    agents = [OneAtATime(make(env)) for env in envs]
+    return [
+        partial(play_set_with, agent, [env], one, seed, keep, before)
+        for agent, env, one in zip(agents, envs, sets, strict=True)
+    ]
+
+
+def _maker(name: str, config: RunConfig) -> MakeAgent:
+    """Makes the agent of this name: one of the environment's, or the user's own."""
+    players = get(config.env.id).players
+    if name in players:
+        return players[name]
+    kind, colon, file = name.partition(":")
+    if not colon:
+        raise UsageError(
+            f"agent is {name!r}; {config.env.id} has model, {', '.join(players)}; others are openai, "
+            "sb3:FILE and your own, module:Class"
+        )
+    if kind == "sb3":
+        return lambda env: SB3Agent(user_path(file), config.eval.temperature)
+    return load_agent(name)

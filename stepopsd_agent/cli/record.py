@@ -8,10 +8,11 @@ from stepopsd_agent.cli.checks import UsageError, fresh_folder
 from stepopsd_agent.cli.common import run_config
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.playing import add_agent_flag, play_sets
+from stepopsd_agent.cli.serving import REQUESTS
 from stepopsd_agent.tasks import EvalSet
 
 HELP = "play tasks and keep the step-annotated episodes"
-USES = frozenset("seed device threads env model rollout eval".split())
+USES = frozenset("seed device threads env model rollout eval openai".split())
 
 
 def add_flags(parser: Parser) -> None:
@@ -29,7 +30,9 @@ def run(settings: Namespace) -> int:
     if count < 1:
         raise UsageError(f"episodes is {count}; give the number of episodes to record, 1 or more")
     agent = settings.get("agent", "model")
-    (episodes,) = play_sets(agent, config, [EvalSet("", config.env, count)], config.seed, out)
+    (episodes,) = play_sets(
+        agent, config, [EvalSet("", config.env, count)], config.seed, out, requests=out / REQUESTS
+    )
     won = sum(episode.success for episode in episodes)
     module = config.env.id.rpartition(":")[0]
     check = f"stepopsd replay {out}" + (f" --module {module}" if module else "")

@@ -26,3 +26,4 @@ from .run import (
     config_from_dict as config_from_dict,
     config_to_dict as config_to_dict,
 )
+from .serving import OpenAIConfig as OpenAIConfig

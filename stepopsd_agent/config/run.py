@@ -8,6 +8,7 @@ from stepopsd_agent.config.alarms import AlarmsConfig
 from stepopsd_agent.config.environment import EnvConfig, EvalConfig
 from stepopsd_agent.config.learning import CriticConfig, LearnerConfig, ScheduleConfig
 from stepopsd_agent.config.limits import at_least
+from stepopsd_agent.config.serving import OpenAIConfig
 
 Dtype = Literal["auto", "float32", "bfloat16", "float64"]
 """Type of a model's weights; "auto" is float32 on CPU and bfloat16 on CUDA."""
@@ -194,6 +195,7 @@ class RunConfig:
         alarms: thresholds and consequences.
         eval: evaluation on held-out games.
         warmstart: behaviour cloning (``stepopsd warmstart``).
+        openai: the served model that ``--agent openai`` asks.
     """
 
     seed: int = 0
@@ -211,6 +213,7 @@ class RunConfig:
     alarms: AlarmsConfig = field(default_factory=AlarmsConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     warmstart: WarmstartConfig = field(default_factory=WarmstartConfig)
+    openai: OpenAIConfig = field(default_factory=OpenAIConfig)
 
 
 def check_hindsight(config: HindsightConfig) -> None:

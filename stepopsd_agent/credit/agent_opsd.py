@@ -59,7 +59,9 @@ class AgentOPSD:
     paper: ClassVar[str] = "Wang et al. 2026, arXiv 2608.05987"
     needs: ClassVar[frozenset[str]] = LOGPROBS
     scheduled: ClassVar[frozenset[str]] = frozenset()
-    claims: ClassVar[frozenset[Claim]] = frozenset({"equal_returns_zero", "alone_zero", "base", "signs_kept"})
+    claims: ClassVar[frozenset[Claim]] = frozenset(
+        {"equal_returns_zero", "alone_zero", "base", "signs_kept", "teacher_scales"}
+    )
 
     def __post_init__(self) -> None:
         check_range("lambda_mix", self.lambda_mix, 0.0, 1.0)
@@ -82,10 +84,11 @@ class AgentOPSD:
         weight = (1 + self.alpha_clip * score).clamp(1 - self.alpha_clip, 1 + self.alpha_clip)
         weight = weight.to(base.advantages.dtype)
         advantages = mixed(base.advantages, ops.spread_steps(weight, step), self.lambda_mix)
+        weighed = base.advantages != 0
         metrics = {
-            "gap_abs": float(ops.masked_mean(gap(batch, batch.action_mask).abs(), batch.action_mask)),
-            "revision_abs": float(revision.abs().mean()),
-            "weight": float(weight.mean()),
+            "gap_abs": float(ops.masked_mean(gap(batch, batch.action_mask).abs(), weighed)),
+            "revision_abs": float(ops.masked_mean(revision.abs(), sign != 0)),
+            "weight": float(ops.masked_mean(weight, sign != 0)),
         }
         return Credit(advantages, metrics={**base.metrics, **metrics})
 

@@ -41,6 +41,9 @@ The claims:
   teacher that agrees with the student everywhere change an advantage.
 - `signs_kept`: no advantage of `grpo` changes its sign, and none changes by more than `lambda_mix` times
   `alpha_clip` of itself.
+- `teacher_scales`: the teacher's log-probabilities do nothing but multiply advantages of `grpo` within an
+  episode, and there is no further loss. In a group whose returns are equal and whose single steps are charged
+  nothing, neither credit nor metrics depend on them, so there no teacher is asked.
 
 The optional columns, and where they come from:
 
@@ -124,7 +127,7 @@ class MissingColumnError(ValueError):
     """A credit method needs a column that the batch does not have; the message says what can be done."""
 
 
-Claim = Literal["equal_returns_zero", "base", "signs_kept", "alone_zero"]
+Claim = Literal["equal_returns_zero", "base", "signs_kept", "alone_zero", "teacher_scales"]
 """A promise of a method beyond those that all keep; the module's text explains each one."""
 
 

@@ -45,7 +45,9 @@ class RLSD:
     paper: ClassVar[str] = "arXiv 2604.03128"
     needs: ClassVar[frozenset[str]] = LOGPROBS
     scheduled: ClassVar[frozenset[str]] = frozenset({"lambda_mix"})
-    claims: ClassVar[frozenset[Claim]] = frozenset({"equal_returns_zero", "alone_zero", "base", "signs_kept"})
+    claims: ClassVar[frozenset[Claim]] = frozenset(
+        {"equal_returns_zero", "alone_zero", "base", "signs_kept", "teacher_scales"}
+    )
 
     def __post_init__(self) -> None:
         check_range("lambda_mix", self.lambda_mix, 0.0, 1.0)
@@ -61,10 +63,11 @@ class RLSD:
         gaps = gap(batch, mask)
         raw = gap_weight(base.advantages, gaps, "exp")
         weight = raw.clamp(1 - self.alpha_clip, 1 + self.alpha_clip)
+        weighed = mask & (base.advantages != 0)
         metrics = {
-            "gap_abs": float(ops.masked_mean(gaps.abs(), mask)),
-            "weight": float(ops.masked_mean(weight, mask)),
-            "weight_clipped": float(ops.masked_mean((raw != weight).to(gaps.dtype), mask)),
+            "gap_abs": float(ops.masked_mean(gaps.abs(), weighed)),
+            "weight": float(ops.masked_mean(weight, weighed)),
+            "weight_clipped": float(ops.masked_mean((raw != weight).to(gaps.dtype), weighed)),
         }
         advantages = mixed(base.advantages, weight, self.lambda_mix)
         return Credit(advantages, metrics={**base.metrics, **metrics})

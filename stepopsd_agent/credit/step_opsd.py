@@ -81,7 +81,9 @@ class StepOPSD:
     paper: ClassVar[str] = "Zhang et al. 2026, arXiv 2605.27140"
     needs: ClassVar[frozenset[str]] = LOGPROBS
     scheduled: ClassVar[frozenset[str]] = frozenset({"lambda_mix"})
-    claims: ClassVar[frozenset[Claim]] = frozenset({"equal_returns_zero", "alone_zero", "base"})
+    claims: ClassVar[frozenset[Claim]] = frozenset(
+        {"equal_returns_zero", "alone_zero", "base", "teacher_scales"}
+    )
 
     def __post_init__(self) -> None:
         check_range("lambda_mix", self.lambda_mix, 0.0, 1.0)
@@ -108,10 +110,11 @@ class StepOPSD:
             sizes = _sizes(uneven, step_of_span, batch.num_steps, sums=self.step_norm == "equal_step_sum")
             coefficients = equal_step_coefficients(sizes, step_of_span, batch, self.coef_clip)
             shaped = torch.where(span, uneven * ops.spread_steps(coefficients, step_of_span), uneven)
+        weighed = span & (base.advantages != 0)
         metrics = {
-            "gap_abs": float(ops.masked_mean(gaps.abs(), span)),
-            "weight": float(ops.masked_mean(weight, span)),
-            "weight_clipped": float(ops.masked_mean((raw != weight).to(gaps.dtype), span)),
+            "gap_abs": float(ops.masked_mean(gaps.abs(), weighed)),
+            "weight": float(ops.masked_mean(weight, weighed)),
+            "weight_clipped": float(ops.masked_mean((raw != weight).to(gaps.dtype), weighed)),
             "step_spread_mixed": step_spread(uneven, step_of_span, batch),
             "step_spread": step_spread(shaped, step_of_span, batch),
         }

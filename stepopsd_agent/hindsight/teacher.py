@@ -96,12 +96,19 @@ def step_ranges(steps: Sequence[int]) -> Iterator[tuple[int, int]]:
             start = t
 
 
-def gap_metrics(batch: Batch) -> dict[str, float]:
-    """Mean |log p_teacher - log p_student| (nats) of each kind of token; empty without a teacher."""
+def gap_metrics(batch: Batch, rows: Tensor | None = None) -> dict[str, float]:
+    """Mean |log p_teacher - log p_student| (nats) of each kind of token; empty without a teacher.
+
+    Args:
+        batch: with the columns of both.
+        rows: [N] bool, the rows that the teacher was asked about; all of them when absent.
+    """
     teacher, student = batch.tokens.teacher_logprobs, batch.tokens.student_logprobs
-    if teacher is None or student is None:
+    if teacher is None or student is None or (rows is not None and not rows.any()):
         return {}
     gap = (teacher - student).abs()
+    asked = batch.action_mask if rows is None else batch.action_mask & rows[:, None]
     return {
-        f"signal/gap_{kind}": float(ops.masked_mean(gap, mask)) for kind, mask in kind_masks(batch).items()
+        f"signal/gap_{kind}": float(ops.masked_mean(gap, mask & asked))
+        for kind, mask in kind_masks(batch).items()
     }

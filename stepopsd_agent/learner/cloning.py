@@ -198,6 +198,7 @@ def clone(
         masters.publish()
         losses.append(float(loss.detach()))
         on_step(step, losses[-1])
+    masters.forget_gradients()
     return losses
 
 

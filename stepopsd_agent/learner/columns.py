@@ -6,7 +6,7 @@ field in `batch.batch` and its function here, ``fill_NAME(batch, sources)``, whi
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import gymnasium as gym
@@ -48,6 +48,7 @@ class Sources:
     scorer: Scorer
     hindsight: HindsightConfig
     teacher: Weights | None = None
+    teacher_rows: Tensor | None = None
     reference: Weights | None = None
     critic: Critic | None = None
     history: TaskHistory | None = None
@@ -74,6 +75,16 @@ class Sources:
         apart = untold_rows(batch, self.blocks, position) if self.gap else ()
         return batch_logprobs(self.scorer, batch, blocks, position, apart)
 
+    def asked_logprobs(self, batch: Batch, others: Tensor, blocks: Blocks = ()) -> Tensor:
+        """`logprobs` of the rows that the teacher is asked about, in passes of their own; else `others`."""
+        if self.teacher_rows is None:
+            return self.logprobs(batch, blocks)
+        rows, found = self.teacher_rows.nonzero()[:, 0], others.clone()
+        if len(rows):
+            some = replace(batch, tokens=batch.tokens.rows(rows), teacher_topk=None)
+            found[rows] = self.logprobs(some, blocks).to(found.dtype)
+        return found
+
     def weights(self, other: Weights | None) -> AbstractContextManager[None]:
         """Score with other weights for a while; None keeps the policy's."""
         return nullcontext() if other is None else self.policy.weights(other)
@@ -88,6 +99,7 @@ def fill(
     scorer: Scorer | None = None,
     hindsight: HindsightConfig | None = None,
     teacher: Weights | None = None,
+    teacher_rows: Tensor | None = None,
     reference: Weights | None = None,
     critic: Critic | None = None,
     history: TaskHistory | None = None,
@@ -106,6 +118,8 @@ def fill(
         scorer: settings of the forward passes; the default has temperature 1.
         hindsight: content and position of the hindsight block; the paper's settings when absent.
         teacher: weights of the teacher; None takes the policy's own, a live teacher.
+        teacher_rows: [N] bool, the rows to ask the teacher about, see `credit.teacher_rows`; in the others it
+            is taken to agree with the student. None asks about all.
         reference: weights of the reference policy, which `ref_logprobs` needs: those before training.
         critic: predicts `value`.
         history: knows the `past`; its `add` is to be called after every update.
@@ -130,6 +144,7 @@ def fill(
         scorer=scorer,
         hindsight=hindsight or HindsightConfig(),
         teacher=teacher,
+        teacher_rows=teacher_rows,
         reference=reference,
         critic=critic,
         history=history,
@@ -188,9 +203,10 @@ def fill_student_logprobs(batch: Batch, sources: Sources) -> Batch:
     Beside a teacher it is scored as the teacher is, in one more forward pass: what play recorded comes of
     another kernel and differs by rounding, in bfloat16 by as much as hindsight can make.
     """
-    if not sources.gap or sources.rescored:
-        return batch.with_columns(student_logprobs=batch.tokens.old_logprobs)
-    return batch.with_columns(student_logprobs=sources.logprobs(batch))
+    old = batch.tokens.old_logprobs
+    if not sources.gap or (sources.rescored and sources.teacher_rows is None):
+        return batch.with_columns(student_logprobs=old)
+    return batch.with_columns(student_logprobs=sources.asked_logprobs(batch, old))
 
 
 def fill_ref_logprobs(batch: Batch, sources: Sources) -> Batch:
@@ -209,9 +225,10 @@ def fill_ref_logprobs(batch: Batch, sources: Sources) -> Batch:
 
 def fill_teacher_logprobs(batch: Batch, sources: Sources) -> Batch:
     """The teacher scores every step behind its hindsight block."""
+    student = batch.tokens.student_logprobs
+    agreeing = batch.tokens.old_logprobs if student is None else student
     with sources.weights(sources.teacher):
-        scored = sources.logprobs(batch, sources.blocks)
-    return batch.with_columns(teacher_logprobs=scored)
+        return batch.with_columns(teacher_logprobs=sources.asked_logprobs(batch, agreeing, sources.blocks))
 
 
 def fill_teacher_topk(batch: Batch, sources: Sources) -> Batch:

@@ -89,6 +89,7 @@ class Critic:
             return {"value_skipped": 1.0}
         self.optimizer.step()
         self.masters.publish()
+        self.masters.forget_gradients()  # the next rollout needs the memory
         error, spread = sum(errors), float(targets.detach().var(correction=0))
         return {"value_loss": error, "explained_variance": 1 - error / spread if spread > 0 else 0.0}
 

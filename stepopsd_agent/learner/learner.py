@@ -18,6 +18,7 @@ from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner.distributed import check_same, own_share, sum_gradients, sum_values
 from stepopsd_agent.learner.optimizers import (
     MasterWeights,
+    learned_from,
     loss_weights,
     make_optimizers,
     mini_batches,
@@ -142,9 +143,10 @@ class Learner:
 
         Returns:
             Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
-            sampling policy, nats), grad_norm, and term_NAME for every further loss of the credit. Where
-            memory ran out also tokens_per_micro_batch, the halved budget; where the gradient of mini-batches
-            was not finite also skipped, their number: they changed no weight and count in no mean.
+            sampling policy, nats, of rows that have a gradient), grad_norm, and term_NAME for every further
+            loss of the credit. Where memory ran out also tokens_per_micro_batch, the halved budget; where the
+            gradient of mini-batches was not finite also skipped, their number: they changed no weight and
+            count in no mean.
 
         Raises:
             RuntimeError: a single row does not fit into memory, or the group's processes differ.
@@ -194,30 +196,34 @@ class Learner:
         for optimizer in self.optimizers:
             optimizer.step()
         self.masters.publish()
+        self.masters.forget_gradients()  # the next rollout needs the memory
         if self.group is not None:
             stats = sum_values(stats, self.group, self.policy.device)
+        if left_out := stats.pop("left_out"):
+            share = 1 - left_out / float(weights.sum())
+            stats["approx_kl"] = stats["approx_kl"] / share if share > 1e-6 else 0.0
         return {**stats, "grad_norm": float(norm)}
 
     def _accumulate(self, work: _MiniBatch, part: Tensor) -> dict[str, float]:
         """Gradients of the mini-batch's rows, in as many passes as the budget asks for."""
         mine = part if self.group is None else own_share(part, self.group)
+        sizes = {"weights": work.weights, "extents": work.extents}
+        mine, left_out = learned_from(mine, work.credit, self.config, **sizes, alone=self.group is None)
         terms = [f"term_{term.name}" for term in work.credit.terms]
         stats: dict[str, float] = {}
 
         def begin() -> None:
             self.masters.forget_gradients()  # a pass that failed half way may have left some
-            stats.update(dict.fromkeys(["loss", "kl", "clip_fraction", "approx_kl", *terms], 0.0))
+            names = ["loss", "kl", "clip_fraction", "approx_kl", *terms]
+            stats.update({**dict.fromkeys(names, 0.0), "left_out": left_out})
 
         def one_pass(chosen: list[int]) -> None:
             self._micro_loss(work.rows(mine[chosen]), stats).backward()  # type: ignore[no-untyped-call]
             self.masters.gather()
 
-        lengths, padded = (
-            work.extents[mine].tolist(),
-            self.policy.attention(self.config.attention) == "padded",
-        )
+        lengths, how = work.extents[mine].tolist(), self.policy.attention(self.config.attention)
         settled = all(optimizer.state for optimizer in self.optimizers)
-        in_parts(self.budget, lengths, one_pass, padded=padded, begin=begin, settled=settled)
+        in_parts(self.budget, lengths, one_pass, padded=how == "padded", begin=begin, settled=settled)
         return stats
 
     def _micro_loss(self, work: _MiniBatch, stats: dict[str, float]) -> Tensor:

@@ -171,6 +171,35 @@ def mini_batches(batch: Batch, credit: Credit, count: int, seed: int | str) -> t
     return parts, replace(credit, terms=terms)
 
 
+def learned_from(
+    rows: Tensor, credit: Credit, config: UpdateConfig, *, weights: Tensor, extents: Tensor, alone: bool
+) -> tuple[Tensor, float]:
+    """The rows that have to be computed, those with an advantage, a further loss or a KL term.
+
+    The gradient of the others is zero whatever the policy; the weights of the loss count them all the same.
+
+    Args:
+        rows: numbers of the rows [M] of a mini-batch, or of a process's share in it.
+        credit: of the whole batch.
+        config: of the update.
+        weights: [N, T] of the token losses.
+        extents: [N] how far each row of the batch is needed.
+        alone: no other process has rows. Then the shortest row stands for all where there is none to learn
+            from: the optimizer steps with gradients of zero, not without any.
+
+    Returns:
+        Their numbers, and the weight of the others' tokens.
+    """
+    some = (credit.advantages[rows] != 0).any(1) | bool(config.kl_coef)
+    for term in credit.terms:
+        some = some | (term.weights[rows] != 0).any(1)
+    some = some.to(rows.device)
+    left_out = float(weights[rows[~some]].sum())
+    if alone and not some.any():
+        some[extents[rows].argmin()] = True
+    return rows[some], left_out
+
+
 def loss_weights(batch: Batch, part: Tensor, config: UpdateConfig) -> Tensor:
     """[N, T] weights of the token losses of some rows, zero in the others; a sequence is an episode."""
     mask = torch.zeros_like(batch.action_mask)

@@ -171,31 +171,42 @@ class Policy(ScoringModel):
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Copy weights in; names and shapes must match."""
-        own = self._weights()
-        if own.keys() != state.keys():
-            raise ModelFolderError(
-                f"weights do not fit the model: differing names {sorted(own.keys() ^ state.keys())[:4]}"
-            )
+        own = self._fitting(state)
         with torch.no_grad():
             for name, p in own.items():
                 p.copy_(state[name])
 
+    def _fitting(self, state: dict[str, Tensor]) -> dict[str, torch.nn.Parameter]:
+        """The trained parameters, whose names and shapes are those of the weights."""
+        own = self._weights()
+        differing = own.keys() ^ state.keys() or {n for n, p in own.items() if p.shape != state[n].shape}
+        if differing:
+            raise ModelFolderError(
+                f"weights do not fit the model: differing names or shapes {sorted(differing)[:4]}"
+            )
+        return own
+
     @contextmanager
     def weights(self, state: dict[str, Tensor]) -> Iterator[None]:
-        """Score with other weights of the same network for a while, then put the current ones back.
+        """Score with other weights of the same network for a while, then go back to the current ones.
 
-        No weights at all stand for the model without its adapter.
+        The parameters point to the others meanwhile; the current ones stay where they are, uncopied. On
+        another device than the others' that takes one transfer of these. No weights at all stand for the
+        model without its adapter.
         """
         if self.adapted and not state:
             with switched_off(self.model):
                 yield
             return
-        current = self.state()
-        self.load_state(state)
+        own = self._fitting(state)
+        current = {name: p.data for name, p in own.items()}
         try:
+            for name, p in own.items():
+                p.data = state[name].to(p.device, p.dtype)
             yield
         finally:
-            self.load_state(current)
+            for name, p in own.items():
+                p.data = current[name]
 
     def save(self, folder: Path) -> None:
         """Write model and tokenizer as a folder that ``load_policy`` and transformers read (safetensors).

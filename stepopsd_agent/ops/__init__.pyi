@@ -1,5 +1,11 @@
 from . import distillation as distillation, losses as losses
-from .intervals import proportion as proportion
+from .intervals import proportion as proportion, wilson as wilson
+from .paired import (
+    bootstrap_difference as bootstrap_difference,
+    holm as holm,
+    newcombe as newcombe,
+    sign_test as sign_test,
+)
 from .reductions import (
     discounted_so_far as discounted_so_far,
     discounted_to_go as discounted_to_go,

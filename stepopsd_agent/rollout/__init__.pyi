@@ -1,3 +1,4 @@
+from .chat_client import ChatClient as ChatClient, Reply as Reply, ServedModelError as ServedModelError
 from .decoder import (
     FILLED_SHARE as FILLED_SHARE,
     OPEN_COLUMNS as OPEN_COLUMNS,
@@ -15,7 +16,10 @@ from .evaluation import (
     chosen_tasks as chosen_tasks,
     evaluate_policy as evaluate_policy,
     play_set as play_set,
+    play_set_with as play_set_with,
+    sampling_params as sampling_params,
 )
+from .failures import EnvironmentDownError as EnvironmentDownError, Failures as Failures
 from .grouping import (
     episode_metrics as episode_metrics,
     group_ids as group_ids,
@@ -34,13 +38,15 @@ from .language_model import (
 from .playing import (
     Attempt as Attempt,
     BatchAgent as BatchAgent,
-    EnvironmentDownError as EnvironmentDownError,
-    Failures as Failures,
+    OneAtATime as OneAtATime,
+    Response as Response,
+    Slot as Slot,
     begin as begin,
     play as play,
     play_agent as play_agent,
 )
 from .sampling import SamplingParams as SamplingParams
+from .served_model import Request as Request, ServedModel as ServedModel, usage as usage
 from .success import (
     joined as joined,
     played_data as played_data,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 
-from stepopsd_agent.rollout.playing import Attempt, Failures, begin, step_recorded
+from stepopsd_agent.rollout.failures import Failures
+from stepopsd_agent.rollout.playing import Attempt, begin, step_recorded
 from stepopsd_agent.tasks import spec_of
 from stepopsd_agent.tasks.agents import Expert
 from stepopsd_wrappers import Episode, ParseResponse, find_wrapper, recorder

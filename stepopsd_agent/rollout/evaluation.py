@@ -1,17 +1,25 @@
-"""Evaluation on fixed lists of tasks."""
+"""Evaluation on fixed lists of tasks, which can go on where it was left."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+
+import gymnasium as gym
 
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.language_model import Backend, rollout
-from stepopsd_agent.rollout.playing import Attempt, OnEpisode
+from stepopsd_agent.rollout.playing import Attempt, BatchAgent, OnEpisode, play
 from stepopsd_agent.rollout.sampling import SamplingParams
-from stepopsd_agent.tasks import EvalSet, evaluation_sets, make_stack, task_ids
-from stepopsd_wrappers import Episode
+from stepopsd_agent.tasks import EvalSet, data_identity, evaluation_sets, make_stack, task_ids
+from stepopsd_wrappers import Episode, env_spec, recorder
 
 EVAL_SEED = 1_000_000
+Envs = Sequence[gym.Env[str, str]]
+
+
+class OtherDataError(ValueError):
+    """An evaluation cannot go on here; the message says what it was begun with."""
 
 
 def evaluate_policy(
@@ -40,6 +48,7 @@ def play_set(
     seed: int,
     on_episode: OnEpisode | None = None,
     backend: Backend = rollout,
+    before: Sequence[Episode] = (),
 ) -> list[Episode]:
     """Play a set with the language model, at ``eval.temperature``.
 
@@ -50,23 +59,83 @@ def play_set(
         seed: of the first episode and of the sampling noise; the k-th episode uses seed + k.
         on_episode: called with each record as it finishes.
         backend: plays the attempts.
+        before: records of an evaluation that was left; what they have is not played again.
     """
     with ExitStack() as opened:
         envs = [opened.enter_context(closing(make_stack(tasks.env)))]
-        ids = task_ids(envs[0])
-        chosen = chosen_tasks(tasks, ids)
-        for _ in range(min(config.rollout.slots, len(chosen)) - 1):
+        count = len(chosen_tasks(tasks, task_ids(envs[0])))
+        for _ in range(min(config.rollout.slots, count) - 1):
             envs.append(opened.enter_context(closing(make_stack(tasks.env))))
-        params = SamplingParams(
-            temperature=config.eval.temperature,
-            max_tokens=config.rollout.max_tokens,
-            max_row_tokens=config.rollout.max_row_tokens,
-            stop=tuple(config.rollout.stop),
-        )
-        attempts = [
-            Attempt(task_id, seed=seed + k, group=k, member=k // len(ids)) for k, task_id in enumerate(chosen)
-        ]
-        return backend(policy, envs, attempts, params, seed=f"play {seed}", on_episode=on_episode)
+        params = sampling_params(config)
+
+        def played(attempts: Sequence[Attempt]) -> list[Episode]:
+            return backend(policy, envs, attempts, params, seed=f"play {seed}", on_episode=on_episode)
+
+        return _with_those_before(tasks, envs, seed, before, played)
+
+
+def play_set_with(
+    agent: BatchAgent,
+    envs: Envs,
+    tasks: EvalSet,
+    seed: int,
+    on_episode: OnEpisode | None = None,
+    before: Sequence[Episode] = (),
+) -> list[Episode]:
+    """Play a set with any agent; arguments as of `play` and `play_set`."""
+    return _with_those_before(
+        tasks, envs, seed, before, lambda attempts: play(agent, envs, attempts, on_episode=on_episode)
+    )
+
+
+def sampling_params(config: RunConfig) -> SamplingParams:
+    """How responses are sampled in evaluation."""
+    return SamplingParams(
+        temperature=config.eval.temperature,
+        max_tokens=config.rollout.max_tokens,
+        max_row_tokens=config.rollout.max_row_tokens,
+        stop=tuple(config.rollout.stop),
+    )
+
+
+def _with_those_before(
+    tasks: EvalSet,
+    envs: Envs,
+    seed: int,
+    before: Sequence[Episode],
+    played: Callable[[Sequence[Attempt]], list[Episode]],
+) -> list[Episode]:
+    """Records of a whole set, in its order: those there are without an error, and the others played.
+
+    Raises:
+        OtherDataError: those there are were played on other data, or by another engine.
+    """
+    ids = task_ids(envs[0])
+    attempts = [
+        Attempt(task_id, seed=seed + k, group=k, member=k // len(ids))
+        for k, task_id in enumerate(chosen_tasks(tasks, ids))
+    ]
+    spec, data = _text(env_spec(recorder(envs[0]).env)), data_identity(envs[0])
+    done = {
+        (episode.group, episode.task_id, episode.seed): episode
+        for episode in before
+        if not episode.failed and _text(episode.env_spec) == spec
+    }
+    for episode in done.values():
+        if {"fingerprint": episode.fingerprint, "engine_version": episode.engine_version} != data:
+            raise OtherDataError(
+                f"the episodes there are were played on data {episode.fingerprint} with engine "
+                f"{episode.engine_version!r}, but here they are {data['fingerprint']} and "
+                f"{data['engine_version']!r}: begin a new evaluation, or go on where the data are the same"
+            )
+    keys = [(attempt.group, attempt.task_id, attempt.seed) for attempt in attempts]
+    missing = [attempt for attempt, key in zip(attempts, keys, strict=True) if key not in done]
+    now = iter(played(missing))
+    return [done[key] if key in done else next(now) for key in keys]
+
+
+def _text(spec: object) -> str:
+    return json.dumps(spec, sort_keys=True)
 
 
 def chosen_tasks(tasks: EvalSet, ids: Sequence[str]) -> list[str]:

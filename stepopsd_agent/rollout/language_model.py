@@ -1,7 +1,9 @@
 """The policy as an agent: prompts continue rows of token ids, responses come with the tokens sampled."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -187,7 +189,25 @@ def action_tokens(
     span = parse_response(text, response_format).action_span
     if span[0] == span[1]:  # no action in the response
         return 0, 0
-    ends = [len(policy.decode(ids[: i + 1])) for i in range(len(ids))]
-    start = next((i for i, end in enumerate(ends) if end > span[0]), len(ids))
-    stop = next((i + 1 for i, end in enumerate(ends) if end >= span[1]), len(ids))
+    begun = partial(_begun_characters, policy, ids, policy.decode(ids))
+    # No shorter prefix begins more characters, so a few of them are decoded instead of all.
+    start = bisect_right(range(len(ids)), span[0], key=begun)
+    stop = min(len(ids), bisect_left(range(len(ids)), span[1], key=begun) + 1)
     return start, max(start, stop)
+
+
+def _begun_characters(policy: Policy, ids: Sequence[int], text: str, last: int) -> int:
+    """How many characters of the text `ids` stand for have begun with the token of number `last`.
+
+    Bytes of a character that other tokens complete are decoded as one replacement character, and by some
+    tokenizers as one for every byte, those of complete neighbours included. So they count as one character
+    after the last prefix that the whole text begins with.
+    """
+    prefix = policy.decode(ids[: last + 1])
+    if text.startswith(prefix):
+        return len(prefix)
+    shorter = (policy.decode(ids[:end]) for end in range(last, -1, -1))
+    whole = next(decoded for decoded in shorter if text.startswith(decoded))
+    pairs = enumerate(zip(text, prefix, strict=False))
+    same = next((place for place, (one, other) in pairs if one != other), len(text))
+    return max(len(whole), same) + 1

@@ -10,6 +10,8 @@ from typing import Any, Protocol, SupportsFloat
 
 import gymnasium as gym
 
+from stepopsd_agent.rollout.failures import error_text
+from stepopsd_agent.rollout.preparing import prepare_steps
 from stepopsd_agent.tasks.agents import Agent
 from stepopsd_wrappers import Episode, PromptSnapshot, StepTokens, recorder
 from stepopsd_wrappers.text_history import text_history
@@ -17,8 +19,6 @@ from stepopsd_wrappers.text_history import text_history
 StepResult = tuple[str, SupportsFloat, bool, bool, dict[str, Any]]
 """The return value of ``env.step``."""
 OnEpisode = Callable[[Episode], None]
-FAILURE_LIMIT = 20
-"""Failed episodes in a row after which a run gives up: a server that is gone stays gone."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,17 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Response:
-    """An agent's answer to an observation: its text, and the tokens where a language model sampled them."""
+    """An agent's answer to an observation.
+
+    Attributes:
+        text: the answer.
+        tokens: as sampled, where a language model answered.
+        error: what the agent raised instead of answering; the episode ends, and is recorded as failed.
+    """
 
     text: str
     tokens: StepTokens | None = None
+    error: str | None = None
 
 
 @dataclass
@@ -90,21 +97,38 @@ class BatchAgent(Protocol):
 
 
 class OneAtATime:
-    """An `Agent`, which plays one episode at a time, as a `BatchAgent` with a single place."""
+    """An `Agent`, which plays one episode at a time, as a `BatchAgent` with a single place.
+
+    What it raises ends the episode and stands in the record.
+    """
 
     def __init__(self, agent: Agent) -> None:
         """Wrap the agent."""
         self._agent = agent
+        self._broken: Response | None = None  # its reset raised
 
     def begin(self, place: int, slot: Slot) -> None:
         """Reset the agent."""
         if place:
             raise ValueError("an agent with reset and act plays one episode at a time; give one environment")
-        self._agent.reset(slot.attempt.seed, slot.observation, slot.info)
+        self._broken = None
+        try:
+            self._agent.reset(slot.attempt.seed, slot.observation, slot.info)
+        except Exception as error:
+            self._broken = Response("", error=error_text(error))
 
     def act(self, slots: Sequence[Slot]) -> list[Response]:
         """Ask the agent."""
-        return [Response(self._agent.act(slot.observation, slot.info)) for slot in slots]
+        return [self._broken or self._ask(slot) for slot in slots]
+
+    def _ask(self, slot: Slot) -> Response:
+        try:
+            text: object = self._agent.act(slot.observation, slot.info)
+        except Exception as error:
+            return Response("", error=error_text(error))
+        if isinstance(text, str):
+            return Response(text)
+        return Response("", error=f"TypeError: act returned {text!r:.80}, which is no text")
 
     def is_full(self, place: int, slot: Slot) -> bool:
         """Never."""
@@ -136,7 +160,11 @@ def play(
         finished: filled with the records by number of the attempt, for a caller that goes on after an error.
 
     Returns:
-        One episode per attempt or the agent gives no response for a place.
+        One episode per attempt; one that met an error of the environment, or of an agent that says so in its
+        `Response`, carries it in its last step.
+
+    Raises:
+        ValueError: there is no environment, or one twice; or the agent gives no response for a place.
     """
     different = len(set(map(id, envs)))
     if attempts and (not envs or different < len(envs)):
@@ -154,6 +182,8 @@ def play(
         responses = agent.act(slots)
         if len(responses) != len(slots):  # before any environment is stepped
             raise ValueError(f"act returned {len(responses)} responses for {len(slots)} places")
+        turns = zip(slots, responses, strict=True)
+        prepare_steps((slot.env, response.text) for slot, response in turns if response.error is None)
         kept = []
         for place, (slot, response) in enumerate(zip(slots, responses, strict=True)):
             if _respond(slot, response) or agent.is_full(place, slot):
@@ -235,6 +265,9 @@ def _begun(env: gym.Env[str, str], number: int, attempt: Attempt, run: str, upda
 
 def _respond(slot: Slot, response: Response) -> bool:
     """Give a response to the environment; True when the episode is over."""
+    if response.error is not None:
+        recorder(slot.env).fail(response.error)
+        return True
     if response.tokens is not None:
         recorder(slot.env).annotate(response.tokens)
     slot.turn += 1
@@ -251,45 +284,3 @@ def _finish(slot: Slot) -> Episode:
     record.close_episode()
     assert record.last_episode is not None  # the agent has acted at least once
     return record.last_episode
-
-
-class EnvironmentDownError(RuntimeError):
-    """The environment failed `FAILURE_LIMIT` times in a row; the message quotes the last error.
-
-    Attributes:
-        episodes: records of the attempts that failed.
-    """
-
-    def __init__(self, episodes: tuple[Episode, ...]) -> None:
-        super().__init__(
-            f"the environment failed {len(episodes)} times in a row, the last time with "
-            f"{episodes[-1].steps[-1].error}. Restore the service or data it needs, then go on"
-        )
-        self.episodes = episodes
-
-
-class Failures:
-    """Counts the episodes in a row that an error of the environment ended.
-
-    A step that did something ends the row; an answer or an invalid action does not, as it asks nothing of
-    what may have failed.
-    """
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._row: list[Episode] = []
-
-    def note(self, episode: Episode) -> None:
-        """Count a finished episode.
-
-        Raises:
-            EnvironmentDownError: it was the last one to put up with.
-        """
-        *before, last = episode.steps[1:]
-        done = before if last.error else [*before, last]
-        if any(step.info["step"]["kind"] in ("act", "search") for step in done):
-            self._row.clear()
-        if last.error:
-            self._row.append(episode)
-        if len(self._row) >= FAILURE_LIMIT:
-            raise EnvironmentDownError(tuple(self._row))

@@ -15,7 +15,7 @@ from torch.distributed import ProcessGroup
 
 from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.credit import Credit, CreditMethod, audit_credit, linear_decay, scaled
+from stepopsd_agent.credit import Credit, CreditMethod, audit_credit, linear_decay, scaled, teacher_rows
 from stepopsd_agent.hindsight import gap_metrics
 from stepopsd_agent.learner import (
     Cost,
@@ -43,6 +43,7 @@ from stepopsd_agent.rollout import (
 )
 from stepopsd_agent.run.alarms import AlarmState, repetition_metrics, update_alarms
 from stepopsd_agent.run.counters import Counters
+from stepopsd_agent.run.kept_weights import kept_weights
 from stepopsd_agent.tasks import data_identity, get, make_stack
 from stepopsd_wrappers import Episode
 
@@ -65,8 +66,9 @@ class Trainer:
         counters: consumption so far.
         failures: of the environments, in a row.
         alarms: what the alarms remember.
-        initial: weights at the start: the KL term's reference and ``teacher=initial``.
-        teacher: weights of a teacher that is stale or a moving average.
+        initial: weights at the start: the KL term's reference and ``teacher=initial``; None where the run
+            needs neither.
+        teacher: weights of a teacher that is stale or a moving average; None where the run has none.
         critic: where the credit method needs values, else None.
         history: of the tasks, where the credit method needs their past, else None.
         scorer: settings of the passes without gradient.
@@ -92,8 +94,10 @@ class Trainer:
         }
         if settings.lora.rank:
             self.policy.add_adapter(settings.lora, c.seed)
-        self.initial = self.policy.origin()
-        self.teacher = self.policy.state()
+        kept = kept_weights(c, self.method.needs)
+        self.initial = self.policy.origin() if "initial" in kept else None
+        self.teacher = self.policy.state() if "teacher" in kept else None
+        self._refreshed: int | None = None  # the update before which the stale teacher was taken
         self.scorer = Scorer(self.policy, temperature=c.rollout.temperature, **passes)
         self.learner = Learner(self.policy, group=self.group, reference=self.initial, **settings.of_update())
         self.critic = Critic(self.policy, c.critic, **passes) if "value" in self.method.needs else None
@@ -127,7 +131,7 @@ class Trainer:
             credit = self.assign(batch)
             metrics.update({f"credit/{name}": value for name, value in credit.metrics.items()})
             metrics["credit/schedule"] = self.schedule
-            metrics.update(gap_metrics(batch))
+            metrics.update(gap_metrics(batch, teacher_rows(self.method, batch)))
             how: dict[str, Any] = {"temperature": self.config.rollout.temperature, "rate": self.rate}
             learned = self.learner.update(batch, credit, **how, seed=self._noise)
             if self.critic is not None and credit.value_targets is not None:
@@ -218,6 +222,7 @@ class Trainer:
             scorer=self.scorer,
             hindsight=c.hindsight,
             teacher=self.teacher_weights(),
+            teacher_rows=teacher_rows(self.method, batch),
             reference=self.initial,
             critic=self.critic,
             history=self.history,
@@ -240,16 +245,18 @@ class Trainer:
     def _move_teacher(self) -> None:
         """Bring the kept teacher's weights to this update: a snapshot, or a moving average."""
         c = self.config.hindsight
+        if self.teacher is None:
+            return
         if c.teacher == "ema":
             self.teacher = averaged(self.teacher, self.policy.state(), c.ema_rate)
         elif self.update % c.refresh == 0:
-            self.teacher = self.policy.state()
+            self.teacher, self._refreshed = self.policy.state(), self.update
 
     def teacher_weights(self) -> dict[str, Tensor] | None:
         """The weights the hindsight teacher scores with; None for the policy's own."""
-        if self.config.hindsight.teacher == "live":
-            return None
-        return self.initial if self.config.hindsight.teacher == "initial" else self.teacher
+        if self.config.hindsight.teacher == "initial":
+            return self.initial
+        return None if self._refreshed == self.update else self.teacher
 
     @property
     def rate(self) -> float:

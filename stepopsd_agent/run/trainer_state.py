@@ -17,8 +17,8 @@ def trainer_tensors(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
     moments = {f"optimizer_{k}": optimizer_tensors(o)[0] for k, o in enumerate(learner.optimizers)}
     return {
         "model": trainer.policy.state(),
-        "teacher": trainer.teacher,
-        "initial": trainer.initial,
+        **({} if trainer.teacher is None else {"teacher": trainer.teacher}),
+        **({} if trainer.initial is None else {"initial": trainer.initial}),
         **({"masters": masters} if masters else {}),
         **moments,
         **({} if critic is None else critic.tensors()),
@@ -44,7 +44,7 @@ def restore_trainer(trainer: Trainer, tensors: dict[str, dict[str, Tensor]], sta
     """Continue from a checkpoint.
 
     Raises:
-        ValueError: the checkpoint belongs to another model or other optimizers.
+        ValueError: the checkpoint belongs to another model, other optimizers or another teacher.
     """
     learner = trainer.learner
     if len(state["optimizers"]) != len(learner.optimizers):
@@ -52,9 +52,16 @@ def restore_trainer(trainer: Trainer, tensors: dict[str, dict[str, Tensor]], sta
             f"it has {len(state['optimizers'])} optimizers, this run {len(learner.optimizers)}; resume with "
             "the learner.muon_lr of the run that wrote it"
         )
+    for name, kept in (("teacher", trainer.teacher), ("initial", trainer.initial)):
+        if kept is not None and name not in tensors:
+            raise ValueError(
+                f"it has no {name} weights, which this run needs; resume with the credit method, "
+                "learner.kl_coef and hindsight.teacher of the run that wrote it"
+            )
     trainer.policy.load_state(tensors["model"])
     learner.masters.restore(tensors.get("masters", {}))  # half-precision models have them
-    trainer.teacher, trainer.initial = tensors["teacher"], tensors["initial"]
+    trainer.teacher = None if trainer.teacher is None else tensors["teacher"]
+    trainer.initial = None if trainer.initial is None else tensors["initial"]
     learner.reference = trainer.initial
     for k, (optimizer, rest) in enumerate(zip(learner.optimizers, state["optimizers"], strict=True)):
         load_optimizer(optimizer, tensors[f"optimizer_{k}"], rest)

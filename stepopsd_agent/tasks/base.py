@@ -8,7 +8,7 @@ import gymnasium as gym
 
 from stepopsd_agent.config import EnvConfig, EvalConfig, at_least
 from stepopsd_agent.models import FindNames, numbered
-from stepopsd_agent.tasks.agents import Agent, ExpertAgent, RandomAgent
+from stepopsd_agent.tasks.agents import ExpertAgent, MakeAgent, RandomAgent
 from stepopsd_agent.tasks.agents.expert import MakeExpert
 from stepopsd_wrappers import Episode
 from stepopsd_wrappers.parse_response import ResponseFormat
@@ -93,9 +93,7 @@ class TaskSpec:
     evaluation: Evaluation = first_tasks
     prompted: Callable[[EnvConfig], dict[str, Any]] = lambda env: {}
     fixed: frozenset[str] = frozenset({"render_mode"})
-    agents: Mapping[str, Callable[[gym.Env[str, str]], Agent]] = field(
-        default_factory=lambda: {"random": lambda env: RandomAgent()}
-    )
+    agents: Mapping[str, MakeAgent] = field(default_factory=lambda: {"random": lambda env: RandomAgent()})
     expert: Callable[[gym.Env[str, str]], MakeExpert] | None = None
     plain: ResponseFormat = "plain"
     system: str = ""
@@ -125,7 +123,7 @@ class TaskSpec:
                 )
 
     @property
-    def players(self) -> Mapping[str, Callable[[gym.Env[str, str]], Agent]]:
+    def players(self) -> Mapping[str, MakeAgent]:
         """All agents by name: ``agents``, and the expert."""
         make = self.expert
         if make is None or "expert" in self.agents:

@@ -53,6 +53,7 @@ class AlfworldEnv(TextEnv):
     Raises:
         ValueError: an argument has a value that is not allowed; the message lists the allowed ones.
         GamesNotFoundError: there are no such games.
+        GameFileError: one of them is damaged, or cannot be played.
         DependencyNotInstalled: ``engine="textworld"`` without its packages.
     """
 

@@ -2,7 +2,8 @@
 
 A folder stands for the games that ALFWorld itself plays from it: games marked unsolvable and tasks with
 movable receptacles or sliced objects are left out, as in ALFWorld. A file given by name is always played. A
-folder is read once and indexed (``file_index.py``): ids, hashes and task types then need no parsing.
+folder is read once and indexed (``file_index.py``): ids, hashes and task types then need no parsing, and it
+is known which files are no games that can be played.
 """
 
 import os
@@ -11,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from stepopsd_envs.alfworld.game import TASK_TYPES, Game, GameFileError, load_game
+from stepopsd_envs.alfworld.release import is_published
 from stepopsd_envs.file_index import Advance, FileIndex, Reader, digest_of, index_files, index_folder
 from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, canonical
 
@@ -23,6 +25,7 @@ EXCLUDED = ("movable", "Sliced")
 CACHED_GAMES = 4_096  # for all environments of a process together; about 50 kB each
 TAIL = 4096  # bytes; the mark of an unsolvable game is in the last few hundred bytes of its file
 UNSOLVABLE = "unsolvable"  # note in place of the task type
+DAMAGED = "damaged "  # before the task type, of a file that is no game, or none that can be played
 HINT = 'get them with "stepopsd data alfworld --download", or play games="generated"'
 
 
@@ -53,7 +56,20 @@ def find_files(
 
 def task_type_of(file: TaskFile) -> str:
     """The task type: from the note in the index, else read from the file."""
-    return file.note if file.note in TASK_TYPES else load_file(file).task_type
+    known = file.note.removeprefix(DAMAGED)
+    return known if known in TASK_TYPES else load_file(file).task_type
+
+
+def require_playable(files: Sequence[TaskFile]) -> None:
+    """Raise GameFileError for the first file that is no game, or none that can be played; it counts all."""
+    damaged = [file for file in files if file.note.startswith(DAMAGED)]
+    if not damaged:
+        return
+    try:
+        load_file(damaged[0])
+    except GameFileError as error:
+        advice = f"{error.advice}. {len(damaged):,} of the {len(files):,} games cannot be played"
+        raise GameFileError(error.path, error.field, error.problem, advice) from error
 
 
 def load_file(file: TaskFile) -> Game:
@@ -135,18 +151,25 @@ def _task_id(path: str) -> str:
 
 
 def _note(path: str, content: bytes) -> str:
-    """The task type from the name of the task folder, else from the file; "" if the file is not a game."""
+    """The task type from the name of the task folder, else from the file; or why it is not to be played.
+
+    A file is tried unless its bytes are those of a published game.
+    """
     if b'"solvable": false' in content[-TAIL:]:
         return UNSOLVABLE
-    folders = _task_id(path).split("/")
+    task_id = _task_id(path)
+    folders = task_id.split("/")
     name = folders[-2].partition("-")[0] if len(folders) > 1 else ""
+    if name in TASK_TYPES and is_published(TaskFile(task_id, path, digest_of(content))):
+        return name
     try:
-        return name if name in TASK_TYPES else load_game(path).task_type
+        game = load_game(path)
     except GameFileError:
-        return ""  # the error is raised when the game is loaded
+        return DAMAGED + (name if name in TASK_TYPES else "")
+    return name if name in TASK_TYPES else game.task_type
 
 
-READER = Reader("alfworld/1", _note)
+READER = Reader("alfworld/2", _note)
 
 
 @lru_cache(maxsize=CACHED_GAMES)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from stepopsd_envs.alfworld.game import TASK_TYPES, Game
 from stepopsd_envs.alfworld.generator import SPLITS, TIERS, VERSIONS, generate_game, task_type_at
-from stepopsd_envs.alfworld.official import SUFFIX, find_files, load_file, task_type_of
+from stepopsd_envs.alfworld.official import SUFFIX, find_files, load_file, require_playable, task_type_of
 from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, fingerprint, fingerprint_files
 from stepopsd_envs.user_path import user_path
 
@@ -101,6 +101,7 @@ class FilePool:
                 f"num_games={num_games}, but there are only {len(kept)} games; give at most {len(kept)}"
             )
         self._files = kept[:num_games]
+        require_playable(self._files)  # now, and not when one is drawn hours later
         self._file_of = {file.task_id: file for file in files}
 
     @cached_property

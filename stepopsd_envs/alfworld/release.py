@@ -75,6 +75,12 @@ def check_split(split: str, games: Sequence[TaskFile]) -> SplitCheck:
     )
 
 
+def is_published(game: TaskFile) -> bool:
+    """Whether a game, to judge by its hash, is the published one of this id."""
+    digest = known_games().get(game.task_id.partition("/")[0], {}).get(id_hash(game))
+    return digest is not None and game.digest.startswith(digest)
+
+
 def id_hash(game: TaskFile) -> str:
     """Short hash of a task id, the key in ``known_games``; full ids would make the list 4 times as long."""
     return digest_of(game.task_id.encode())[:10]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from gymnasium.error import ResetNeeded
 
@@ -14,6 +14,7 @@ from stepopsd_envs.search_qa.questions import Question, QuestionsNotFoundError
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
 from stepopsd_envs.search_qa.scoring import exact_match, f1
 from stepopsd_envs.search_qa.sources import SYNTHETIC, Lease, given_passages, lend_library, load_questions
+from stepopsd_envs.search_qa.together import search_together
 from stepopsd_envs.step_info import text_hash
 from stepopsd_envs.text_env import Outcome, TextEnv
 
@@ -97,6 +98,7 @@ class SearchQAEnv(TextEnv):
         self._question: Question | None = None
         self._goal = ""  # the question as shown to the agent
         self._episode = _Episode()
+        self._prepared: tuple[str, list[Passage]] | None = None  # the query of the next step, and its result
         _ = self.engine_version  # opens the retriever, so that errors are raised now, not at the first search
 
     @property
@@ -148,7 +150,7 @@ class SearchQAEnv(TextEnv):
 
     def __getstate__(self) -> dict[str, Any]:
         """The state without the retriever, since a copy opens its own."""
-        return {**self.__dict__, "_lease": None}
+        return {**self.__dict__, "_lease": None, "_prepared": None}
 
     def _begin(self, options: Mapping[str, Any]) -> tuple[str, str]:
         if "question" in options:
@@ -163,11 +165,25 @@ class SearchQAEnv(TextEnv):
             question.question, self.max_turns, given, self._max_information
         )
 
-    def _act(self, action: str) -> Outcome:
+    @classmethod
+    def prepare(cls, steps: Sequence[tuple[Self, str]]) -> None:
+        """Ask the retriever all queries of these steps in one call."""
+        asking = [(env, query) for env, action in steps if (query := env._query(action)) is not None]
+        found = search_together([(env._searcher(), query, env.topk) for env, query in asking])
+        for (env, query), passages in zip(asking, found, strict=True):
+            env._prepared = None if passages is None else (query, passages)
+
+    def _query(self, action: str) -> str | None:
+        """What the action searches for; None if it is no search, or comes too late for one."""
         parsed = protocol.parse(action)
-        if parsed.kind == "search" and self._remaining > 1:
-            text = self._search(protocol.query_text(parsed.content))
-            return Outcome(self._with_notice(text), "search", 0.0, False)
+        return (
+            protocol.query_text(parsed.content) if parsed.kind == "search" and self._remaining > 1 else None
+        )
+
+    def _act(self, action: str) -> Outcome:
+        if (query := self._query(action)) is not None:
+            return Outcome(self._with_notice(self._search(query)), "search", 0.0, False)
+        parsed = protocol.parse(action)
         self._episode.show((), self.question)
         if parsed.kind == "answer":
             return self._answer(parsed.content)
@@ -175,7 +191,11 @@ class SearchQAEnv(TextEnv):
         return Outcome(self._with_notice(text), "invalid", 0.0, False)
 
     def _search(self, query: str) -> str:
-        passages = self._searcher().search([query], self.topk)[0][: self.topk]
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[0] == query:
+            passages = prepared[1][: self.topk]
+        else:
+            passages = self._searcher().search([query], self.topk)[0][: self.topk]
         self._episode.queries.append(query)  # after the search: a failure must leave the episode unchanged
         self._episode.show(passages, self.question)
         return protocol.information(passages, self._max_information)
@@ -221,7 +241,7 @@ class SearchQAEnv(TextEnv):
         self._ask(question, _Episode(**kept))
 
     def _ask(self, question: Question, episode: "_Episode") -> None:
-        self._question, self._episode = question, episode
+        self._question, self._episode, self._prepared = question, episode, None
         self._goal = protocol.shown(question.question)
 
     def _find(self, name: Any) -> Question:

@@ -50,3 +50,16 @@ def crowded(policy: Policy, most: int) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def gradients_of(*optimizers: torch.optim.Optimizer) -> dict[torch.nn.Parameter, torch.Tensor]:
+    """Filled at every step to come with the gradients that it takes; afterwards none are left to look at."""
+    found: dict[torch.nn.Parameter, torch.Tensor] = {}
+
+    def take(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        for group in optimizer.param_groups:
+            found.update({p: p.grad.clone() for p in group["params"] if p.grad is not None})
+
+    for optimizer in optimizers:
+        optimizer.register_step_pre_hook(take)
+    return found

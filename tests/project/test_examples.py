@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,39 @@ def test_custom_loop_updates_the_policy(
     exec(compile(code, "custom_loop.py", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and all("grad_norm" in line and "kl" in line for line in lines)
+
+
+def test_own_agent_is_evaluated_and_recorded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the commands of the example's first lines, in short, and by itself."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    out, flags = tmp_path / "out", ["--agent=own_agent:Wanderer", "--env.tier=tiny", "--env.step_limit=5"]
+    assert run("eval", *flags, "--eval.num_games=3", f"--out={out}") == 0
+    assert "own_agent:Wanderer agent: success" in capsys.readouterr().out
+    assert run("record", *flags, "--episodes=2", f"--out={tmp_path / 'records'}") == 0
+    assert run("replay", str(out)) == 0
+    runpy.run_path(str(EXAMPLES / "own_agent.py"), run_name="__main__")
+    assert "of 20 games" in capsys.readouterr().out
+    sys.modules.pop("own_agent", None)
+
+
+@pytest.mark.parametrize("name", ["sb3_maskable_ppo", "sb3_dqn"])
+def test_sb3_examples_train_record_and_save(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a second; the model plays on the command line, and the training episodes replay."""
+    for package in ("stable_baselines3", "sb3_contrib"):
+        pytest.importorskip(package, reason="the extra sb3 is not installed")
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    flags = ["--minutes=0.05", "--games=2", f"--out={tmp_path}", "--record"]
+    monkeypatch.setattr(sys, "argv", [name, *flags])
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    sys.modules.pop("sb3_maskable_ppo", None)
+    assert {row["success"] for row in json.loads((tmp_path / "curve.json").read_text())} <= {0.0, 0.5, 1.0}
+    flags = ["--env.tier=tiny", "--eval.num_games=2", "--env.step_limit=5"]
+    assert run("eval", f"--agent=sb3:{tmp_path / 'model.zip'}", *flags) == 0
+    assert run("replay", str(tmp_path)) == 0
 
 
 @pytest.fixture

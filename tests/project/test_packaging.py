@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 WRAPPERS = ROOT / "wrappers"
 ROOTS = {"stepopsd_envs": ROOT, "stepopsd_wrappers": WRAPPERS, "stepopsd_agent": ROOT, "benchmarks": ROOT}
 LAYERS = list(ROOTS)  # each may import itself and those before it
+OPTIONAL = {"wrappers/stepopsd_wrappers/sb3/policies.py": "sb3"}
+"""Modules that build on an optional package, and its extra; nothing imports them unasked."""
 LIGHT = {"stepopsd_envs", "gymnasium", "numpy"}  # what the environments may import when they are imported
 
 
@@ -112,14 +114,18 @@ def test_core_imports_what_it_requires() -> None:
     """What a core module imports at its top is the standard library or a core requirement."""
     config = setup_cfg()
     required = requirements(config["options"]["install_requires"]) - {"pyyaml"} | {"yaml"}
-    distributions = {name.replace("-", "_") for name in required}
-    wrong = [
-        f"{path.relative_to(ROOT)}:{line} imports {name}"
-        for layer in LAYERS[:-1]
-        for path, module in modules(layer)
-        for name, line in imported(run_at_import(module))
-        if name not in distributions | set(LAYERS) | sys.stdlib_module_names
-    ]
+    extras = config["options.extras_require"]
+    wrong = []
+    for layer in LAYERS[:-1]:
+        for path, module in modules(layer):
+            place = path.relative_to(ROOT).as_posix()
+            more = requirements(extras[OPTIONAL[place]]) if place in OPTIONAL else set()
+            allowed = {name.replace("-", "_") for name in required | more} | set(LAYERS)
+            wrong += [
+                f"{place}:{line} imports {name}"
+                for name, line in imported(run_at_import(module))
+                if name not in allowed | sys.stdlib_module_names
+            ]
     assert not wrong
 
 
@@ -137,9 +143,11 @@ def test_environments_import_gymnasium_and_numpy_only() -> None:
 def test_environments_and_wrappers_start_without_torch() -> None:
     """Making an environment in a fresh interpreter leaves torch and transformers out."""
     script = (
-        "import sys, gymnasium, stepopsd_envs, stepopsd_wrappers;"
-        "gymnasium.make('stepopsd/ALFWorld-v0').reset(seed=0);"
-        "print(sorted({'torch', 'transformers', 'matplotlib', 'rich'} & set(sys.modules)))"
+        "import sys, gymnasium, stepopsd_envs, stepopsd_wrappers, stepopsd_wrappers.sb3 as sb3;"
+        "env = gymnasium.make('stepopsd/ALFWorld-v0');"
+        "sb3.EncodeText(sb3.AdmissibleActions(env)).reset(seed=0);"
+        "heavy = {'torch', 'transformers', 'matplotlib', 'rich', 'stable_baselines3'};"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     path = {"PYTHONPATH": f"{ROOT}:{WRAPPERS}"}
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=path)

@@ -212,6 +212,8 @@ def test_record_episode_needs_a_reset_first() -> None:
     env = RecordEpisode(make_env().unwrapped)
     with pytest.raises(ResetNeeded, match="no episode is running"):
         env.step("help")
+    with pytest.raises(ResetNeeded, match="no episode is running"):
+        env.fail("TimeoutError: no answer")
 
 
 def test_record_episode_notices_steps_taken_behind_it() -> None:

@@ -4,7 +4,7 @@ from stepopsd_wrappers.episode import Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter, RecordingError
 from stepopsd_wrappers.parse_response import ParsedResponse, ParseResponse, parse_response
 from stepopsd_wrappers.plain_json import EpisodeFormatError
-from stepopsd_wrappers.record_episode import EpisodeSnapshot, RecordEpisode, find_wrapper, recorder
+from stepopsd_wrappers.record_episode import EpisodeSnapshot, RecordEpisode, env_spec, find_wrapper, recorder
 from stepopsd_wrappers.replay import ReplayError, ReplayReport, replay
 from stepopsd_wrappers.shards import read_episodes
 from stepopsd_wrappers.stack import make_text_env
@@ -26,6 +26,7 @@ __all__ = [
     "Step",
     "StepTokens",
     "TextHistory",
+    "env_spec",
     "find_wrapper",
     "make_text_env",
     "parse_response",

@@ -11,6 +11,8 @@ from typing import Any, Self
 from stepopsd_wrappers.plain_json import EpisodeFormatError, dump_line, load_line, plain_copy
 
 SCHEMA = "stepopsd.episode/1"
+AGENT_ERROR = "the agent raised "
+"""Begins the error of a step at which the agent raised; the environment's begin with a type."""
 
 _EPISODE_TYPES: dict[str, tuple[type, ...]] = {
     "schema": (str,),
@@ -97,7 +99,14 @@ class Step:
     """Info dict of the environment; its StepInfo has this step's position as index. Empty when it raised."""
     tokens: StepTokens | None = None
     error: str | None = None
-    """Type and text of the exception that the environment raised at this step."""
+    """Type and text of the exception that the environment raised at this step, or `AGENT_ERROR` and those of
+    the agent's, which then gave no response: the environment was not stepped."""
+
+    @property
+    def agent_error(self) -> str:
+        """Type and text of the exception that the agent raised; empty if it raised none."""
+        error = self.error or ""
+        return error.removeprefix(AGENT_ERROR) if error.startswith(AGENT_ERROR) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +156,12 @@ class Episode:
 
     @property
     def failed(self) -> bool:
-        """Whether an error of the environment ended it; an episode that was merely lost has not failed."""
+        """Whether an error of environment or agent ended it; one that was merely lost has not failed."""
         return self.steps[-1].error is not None
 
     @property
     def success(self) -> bool:
-        """Whether the goal was reached at the end; False when the environment raised."""
+        """Whether the goal was reached at the end; False when an error ended it."""
         return not self.failed and bool(self.steps[-1].info["won"])
 
     @property

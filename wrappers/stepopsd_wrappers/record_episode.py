@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from stepopsd_wrappers.episode import Episode, Step, StepTokens
+from stepopsd_wrappers.episode import AGENT_ERROR, Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
 from stepopsd_wrappers.order import require_order
 from stepopsd_wrappers.parse_response import ParseResponse
@@ -38,7 +38,8 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
     Put it around `ParseResponse` and inside `TextHistory`: there it sees the responses as given and the
     observations as the environment made them. A reset without a seed draws one, so every episode can be
     replayed. An episode cut short by reset or close is recorded as truncated. An episode in which the
-    environment raises is recorded with the error. An episode without any action is not recorded.
+    environment raises is recorded with the error, and so is one whose agent raised if `fail` is told. An
+    episode without any action is not recorded.
     """
 
     def __init__(
@@ -185,6 +186,13 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             self._steps[-1] = replace(self._steps[-1], truncated=True)
             self._finish(closed_early=True)
         self._steps = []
+
+    def fail(self, error: str) -> None:
+        """End the running episode with type and text of what the agent raised, instead of a step."""
+        if not self._steps:
+            raise gym.error.ResetNeeded("RecordEpisode: no episode is running; call reset() before fail()")
+        self._steps.append(Step("", "", "", 0.0, False, True, {}, error=f"{AGENT_ERROR}{error}"))
+        self._finish()
 
     def _finish(self, closed_early: bool = False) -> None:
         """Write the finished episode and call back; afterwards none is running, even if writing fails."""

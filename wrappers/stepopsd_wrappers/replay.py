@@ -87,6 +87,8 @@ def _compare(episode: Episode, env: gym.Env[str, str], any_engine: bool) -> Repl
     answer = Step(observation, "", "", 0.0, False, False, info)
     last = len(episode.steps) - 1
     for index, recorded in enumerate(episode.steps):
+        if recorded.agent_error:
+            break  # the last; the environment was not asked
         if index:
             answer = _answer(env, recorded)
         expected_truncated = recorded.truncated and not (index == last and episode.closed_early)

@@ -43,6 +43,7 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
             "credit": {"env", "model", "learner", "credit"},
             "plan": {"env", "model", "learner", "credit"},
             "check-model": set(),
+            "compare": set(),
             "data": set(),
             "index": set(),
             "serve-retriever": set(),
@@ -292,6 +293,6 @@ def test_cli_leaves_mistakes_of_the_program_their_trace(
     def broken(*arguments: object, **options: object) -> None:
         raise ValueError("a mistake of ours")
 
-    monkeypatch.setattr("stepopsd_agent.cli.playing.play_agent", broken)
+    monkeypatch.setattr("stepopsd_agent.rollout.play_set_with", broken)
     with pytest.raises(ValueError, match="a mistake of ours"):
         run("record", "--agent=random", *TINY, f"--out={tmp_path / 'out'}")

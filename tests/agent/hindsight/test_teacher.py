@@ -17,7 +17,7 @@ from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.ops import distillation
 from stepopsd_agent.run import Trainer
 from tests.agent.learner.test_learner import batch_for
-from tests.helpers.models import tiny
+from tests.helpers.models import gradients_of, tiny
 from tests.helpers.runs import run_config, taught
 
 BLOCKS = [[5, 6, 7], [], [8, 9], [11]]
@@ -143,8 +143,9 @@ def test_hindsight_of_single_steps_has_no_prefix() -> None:
 def gradient(policy: Policy, batch: Batch, credit_: Credit, **settings: Any) -> dict[str, torch.Tensor]:
     """Of one update that moves nothing."""
     learner = Learner(policy, lr=0.0, weight_decay=0.0, max_grad_norm=1e9, kl_coef=0.0, **settings)
+    found = gradients_of(*learner.optimizers)
     learner.update(batch, credit_)
-    return {name: p.grad.clone() for name, p in policy.model.named_parameters() if p.grad is not None}
+    return {name: found[p] for name, p in policy.model.named_parameters() if p in found}
 
 
 def informed_batch(policy: Policy, layout: str = "transcript", top_k: int = 0) -> Batch:

@@ -15,17 +15,22 @@ from stepopsd_agent.learner.distributed import UnequalBatchesError, own_share
 from tests.agent.learner.test_learner import batch_for, credit_for
 from tests.helpers.models import tiny
 
-ROWS = (6, 3)
+CASES = ((6, 0), (3, 0), (6, 4), (6, 6))
+"""Rows of the batch, and how many of them have no advantage."""
 SETTINGS: dict[str, Any] = {"lr": 1e-3, "kl_coef": 0.0, "mini_batches": 2, "weight_decay": 0.0}
 
 
-def updated(group: dist.ProcessGroup | None, rows: int) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+def updated(
+    group: dist.ProcessGroup | None, rows: int, flat: int
+) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     """Weights and figures after two updates on a batch that every process has."""
     policy = tiny("float64")
     batch = batch_for(policy, episodes=rows)
     learner = Learner(policy, group=group, **SETTINGS)
-    learner.update(batch, credit_for(batch))
-    stats = learner.update(batch, credit_for(batch))
+    credit = credit_for(batch)
+    learner.update(batch, credit)
+    credit.advantages[:flat] = 0
+    stats = learner.update(batch, credit)
     return policy.state(), stats
 
 
@@ -34,8 +39,8 @@ def worker(rank: int, file: str, out: "Queue[Any]") -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
     group = dist.new_group([0, 1])
-    for rows in ROWS:
-        state, stats = updated(group, rows)
+    for rows, flat in CASES:
+        state, stats = updated(group, rows, flat)
         if rank == 0:
             out.put(({name: weight.tolist() for name, weight in state.items()}, stats))
     dist.destroy_process_group()
@@ -43,18 +48,18 @@ def worker(rank: int, file: str, out: "Queue[Any]") -> None:
 
 @pytest.mark.skipif(not dist.is_available(), reason="PyTorch was built without torch.distributed")
 def test_two_processes_update_as_one(tmp_path: Path) -> None:
-    """Also where one of them has no row of a mini-batch."""
+    """Also where one of them has no row of a mini-batch, or none with an advantage."""
     context = multiprocessing.get_context("spawn")
     out: Queue[Any] = context.Queue()
     where = str(tmp_path / "meet")
     both = [context.Process(target=worker, args=(rank, where, out)) for rank in range(2)]
     for process in both:
         process.start()
-    found = [out.get(timeout=120) for _ in ROWS]
+    found = [out.get(timeout=120) for _ in CASES]
     for process in both:
         process.join(60)
-    for rows, (state, stats) in zip(ROWS, found, strict=True):
-        expected, alone = updated(None, rows)
+    for (rows, flat), (state, stats) in zip(CASES, found, strict=True):
+        expected, alone = updated(None, rows, flat)
         for name, weight in expected.items():
             mine = torch.tensor(state[name], dtype=weight.dtype)
             torch.testing.assert_close(mine, weight, atol=1e-9, rtol=0)

@@ -14,7 +14,7 @@ from stepopsd_agent.credit import Credit
 from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner import Learner
 from stepopsd_agent.models import Policy, Scorer
-from tests.helpers.models import DType, tiny
+from tests.helpers.models import DType, gradients_of, tiny
 
 STEP = {"reward": 0.0, "anchor": 0, "state": 0, "valid": True, "kind": 1}
 
@@ -68,9 +68,10 @@ def gradients(
         ref_logprobs=torch.where(batch.action_mask, batch.tokens.old_logprobs - 0.3, 0.0)
     )
     learner = Learner(policy, lr=0.0, weight_decay=0.0, max_grad_norm=1e9, kl_coef=0.1, **settings)
+    found = gradients_of(*learner.optimizers)
     learner.update(with_reference, credit or credit_for(batch))
-    found = {n: learner.masters.of(p).grad for n, p in policy.model.named_parameters() if p.requires_grad}
-    return {name: gradient.clone() for name, gradient in found.items() if gradient is not None}
+    named = [(n, learner.masters.of(p)) for n, p in policy.model.named_parameters() if p.requires_grad]
+    return {name: found[weight] for name, weight in named if weight in found}
 
 
 @pytest.mark.parametrize("aggregation", ["token-mean", "seq-mean-token-mean", "seq-mean-token-sum"])

@@ -21,7 +21,7 @@ from stepopsd_agent.rollout import (
     rollout,
     success_table,
 )
-from stepopsd_agent.rollout.playing import FAILURE_LIMIT
+from stepopsd_agent.rollout.failures import FAILURE_LIMIT
 from stepopsd_agent.run import Interrupted, Run, Trainer
 from stepopsd_agent.run.files import latest_checkpoint, load_checkpoint, read_rows
 from stepopsd_agent.tasks import get, make_plain_env, make_stack, task_ids

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stepopsd_agent.rollout import EnvironmentDownError, Failures
-from stepopsd_agent.rollout.playing import FAILURE_LIMIT
+from stepopsd_agent.rollout.failures import FAILURE_LIMIT
 from stepopsd_wrappers import Episode
 from tests.helpers.text_env import make_episode
 
@@ -36,6 +36,16 @@ def test_failures_in_a_row_are_too_many() -> None:
     with pytest.raises(EnvironmentDownError, match=r"20 times in a row.*the library is closed") as down:
         fail(failures, 1)
     assert len(down.value.episodes) == FAILURE_LIMIT == 20
+
+
+def test_failures_of_an_agent_say_so() -> None:
+    """Whoever failed has to be mended."""
+    failures = Failures()
+    with pytest.raises(
+        EnvironmentDownError, match=r"^the agent failed 20 times.*with TimeoutError: no answer\."
+    ):
+        for _ in range(FAILURE_LIMIT):
+            failures.note(episode("invalid", error="the agent raised TimeoutError: no answer"))
 
 
 @pytest.mark.parametrize("kind", ["search", "act"])

@@ -107,6 +107,49 @@ class Breaking(gym.Wrapper[str, str, str, str]):
         return self.env.step(action)
 
 
+class TimingOut(RandomAgent):
+    """Raises in the first reset, in the third episode's second act, and gives no text in the fourth."""
+
+    episode = 0
+
+    def reset(self, seed: int, observation: str, info: dict[str, Any]) -> None:
+        """Count the episodes."""
+        self.episode, self.turn = self.episode + 1, 0
+        if self.episode == 1:
+            raise ConnectionError("no server")
+        super().reset(seed, observation, info)
+
+    def act(self, observation: str, info: dict[str, Any]) -> Any:
+        """Raise when due."""
+        self.turn += 1
+        if (self.episode, self.turn) == (3, 2):
+            raise TimeoutError("no answer within 1 s")
+        return None if self.episode == 4 else super().act(observation, info)
+
+
+def test_play_keeps_an_error_of_the_agent_as_a_record() -> None:
+    """With the line that raised it; the other episodes are as ever, and all of them replay."""
+    env = make_plain_env(run_config(env={"num_games": 5, "step_limit": 6}).env)
+    episodes = play_agent(TimingOut(), env, task_ids(env), seed=0)
+    errors = [episode.steps[-1].agent_error.partition(" (test_playing.py, line ")[0] for episode in episodes]
+    assert errors == [
+        "ConnectionError: no server",
+        "",
+        "TimeoutError: no answer within 1 s",
+        "TypeError: act returned None, which is no text",
+        "",
+    ]
+    assert [episode.failed for episode in episodes] == [True, False, True, True, False]
+    assert [episode.num_steps for episode in episodes] == [1, 6, 2, 1, 6]
+    assert not any(episode.success for episode in episodes)
+    whole = play_agent(RandomAgent(), env, task_ids(env), seed=0)
+    assert [episodes[1], episodes[4]] == [whole[1], whole[4]]
+    assert episodes[2].steps[:2] == whole[2].steps[:2]
+    assert all(
+        replay(episode).equal and Episode.from_json(episode.to_json()) == episode for episode in episodes
+    )
+
+
 @pytest.mark.samples
 def test_play_keeps_an_error_of_the_environment_as_a_record() -> None:
     """The others go on, and so does the slot it happened in."""

@@ -113,6 +113,7 @@ class ReadsTheReference(GRPO):
 def test_train_keeps_its_kl_to_the_initial_weights_whatever_the_method_reads() -> None:
     """The figures and weights of plain GRPO; once the policy has moved, the KL is above zero."""
     one, other = (trainer(method, learner={"kl_coef": 0.1}) for method in (GRPO(), ReadsTheReference()))
+    assert one.initial is not None
     for learning in (one, other):
         learning.policy.load_state({name: 1.1 * weight for name, weight in one.initial.items()})
     metrics = [learning.step()[1] for learning in (one, other)]

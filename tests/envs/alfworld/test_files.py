@@ -124,7 +124,7 @@ def test_find_files_notes_what_is_in_the_files(tmp_path: Path) -> None:
     """The hash of the bytes and the task type, in a folder and by name."""
     path = make_game(tmp_path, text="some bytes")
     for files in (find_files(tmp_path), find_files(path)):
-        assert (files[0].digest, files[0].note) == (digest_of(b"some bytes"), "pick_and_place_simple")
+        assert (files[0].digest, files[0].note) == (digest_of(b"some bytes"), "damaged pick_and_place_simple")
 
 
 def test_find_files_shows_progress(tmp_path: Path) -> None:

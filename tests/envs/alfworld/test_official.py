@@ -1,5 +1,8 @@
 """The ALFWorld environment on games from files."""
 
+import json
+import re
+import shutil
 import time
 from pathlib import Path
 
@@ -10,7 +13,18 @@ from stepopsd_envs import file_index
 from stepopsd_envs.alfworld.game import TASK_TYPES, GameFileError
 from stepopsd_envs.manifest import GamesNotFoundError
 from stepopsd_envs.testing import check_text_env
+from tests.helpers.alfworld_games import small_game
 from tests.helpers.alfworld_play import make
+
+TASK = "pick_and_place_simple-Mug-None-Desk-301"
+
+
+def good_game(folder: Path) -> Path:
+    """A game that can be played, in a folder that tells its type."""
+    path = folder / TASK / "trial" / "game.tw-pddl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(small_game()))
+    return path
 
 
 def test_official_games_keep_the_contract(official_games: Path) -> None:
@@ -83,21 +97,41 @@ def test_num_games_beyond_what_was_found_is_refused(official_games: Path) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pddl_domain": 1}'], ids=repr)
-def test_reset_on_a_malformed_game_file_names_the_file(tmp_path: Path, text: str) -> None:
-    """One clear error, and other games can still be played."""
-    path = tmp_path / "task" / "trial" / "game.tw-pddl"
-    path.parent.mkdir(parents=True)
-    path.write_text(text)
-    env = make(games=tmp_path)
-    with pytest.raises(GameFileError, match=r"game\.tw-pddl"):
-        env.reset(seed=0)
+def test_a_malformed_game_file_is_named_before_any_game_is_played(tmp_path: Path, text: str) -> None:
+    """One clear error, whether or not the folder tells the type; games that are not asked for do no harm."""
+    good = good_game(tmp_path)
+    for folder in ("z_task", f"{TASK}9"):
+        path = tmp_path / folder / "trial" / "game.tw-pddl"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        with pytest.raises(GameFileError, match=r"game\.tw-pddl.*\. 1 of the 2 games cannot be played"):
+            make(games=tmp_path)
+        for env in (make(games=tmp_path, num_games=1), make(games=good)):
+            env.reset(seed=0)
+            with pytest.raises(GameFileError, match=r"game\.tw-pddl"):
+                env.reset(options={"game": str(path)})
+        path.unlink()
+
+
+def test_damaged_games_among_published_ones_are_counted(official_games: Path, tmp_path: Path) -> None:
+    """Cut off, emptied or changed inside; the published ones are known by their hashes."""
+    games = tmp_path / "valid_seen"
+    shutil.copytree(official_games / "valid_seen", games)
+    files = sorted(games.rglob("*.tw-pddl"))
+    make(games=games)
+    content = files[3].read_bytes()
+    files[3].write_bytes(content[: len(content) // 2])
+    files[40].write_bytes(b"")
+    files[99].write_bytes(files[99].read_bytes().replace(b"(:goal", b"(:gaol", 1))
+    message = rf"{re.escape(str(files[3]))}.*\. 3 of the 140 games cannot be played"
+    with pytest.raises(GameFileError, match=message):
+        make(games=games)
+    make(games=games, num_games=3)
 
 
 def test_reset_on_a_game_file_that_has_gone_says_so(tmp_path: Path) -> None:
     """Listed when the environment was made, deleted since."""
-    path = tmp_path / "task" / "trial" / "game.tw-pddl"
-    path.parent.mkdir(parents=True)
-    path.write_text("{}")
+    path = good_game(tmp_path)
     env = make(games=tmp_path)
     path.unlink()
     with pytest.raises(GamesNotFoundError, match="no longer exists"):
@@ -107,8 +141,8 @@ def test_reset_on_a_game_file_that_has_gone_says_so(tmp_path: Path) -> None:
 def test_old_official_games_keep_the_contract(old_official_games: Path) -> None:
     """Older wordings, too; games that cannot be played say so in one clear error."""
     for path in sorted(old_official_games.rglob("*.tw-pddl")):
-        env = gym.make("stepopsd/ALFWorld-v0", games=str(path))
         try:
+            env = gym.make("stepopsd/ALFWorld-v0", games=str(path))
             env.reset(seed=0)
         except GameFileError as problem:
             assert "game.tw-pddl" in str(problem)

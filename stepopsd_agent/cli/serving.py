@@ -1,0 +1,95 @@
+"""Playing sets of tasks with a served model."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stepopsd_agent.cli.checks import UsageError, settings_checked
+from stepopsd_agent.config import RunConfig
+from stepopsd_agent.tasks import EvalSet, make_stack, system_message
+from stepopsd_wrappers import Episode
+
+if TYPE_CHECKING:
+    from stepopsd_agent.rollout import ChatClient, Request
+
+REQUESTS = "requests.jsonl"
+
+
+def served_plays(
+    config: RunConfig,
+    sets: Sequence[EvalSet],
+    seed: int,
+    keep: Callable[[Episode], None],
+    before: Sequence[Episode],
+    stack: ExitStack,
+    requests: Path | None,
+) -> list[Callable[[], list[Episode]]]:
+    """Play each set with the served model; a row about each of its steps is written as it ends."""
+    from stepopsd_agent.rollout import ChatClient, ServedModel, play_set_with, sampling_params, usage
+
+    settings, costs = config.openai, list["Request"]()
+    with settings_checked():
+        client = ChatClient(
+            settings.url, deadline=settings.deadline, retries=settings.retries, backoff=settings.backoff
+        )
+    model = _model(client, settings.model)
+
+    def note(request: "Request") -> None:
+        costs.append(request)
+        if requests is not None:
+            with requests.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(request)) + "\n")
+
+    def report() -> None:
+        if costs:
+            parts = [f"{name.replace('_', ' ')} {value}" for name, value in usage(costs).items()]
+            print(f"{model} at {client.url}: {', '.join(parts)}", file=sys.stderr)
+
+    stack.callback(report)
+    plays = list[Callable[[], list[Episode]]]()
+    for one in sets:
+        agent = ServedModel(
+            client,
+            model,
+            sampling_params(config),
+            system=system_message(config),
+            on_request=note,
+            workers=settings.concurrency,
+        )
+        stack.callback(agent.close)
+        envs = [
+            stack.enter_context(closing(make_stack(one.env)))
+            for _ in range(min(settings.concurrency, one.count or settings.concurrency))
+        ]
+        plays.append(partial(play_set_with, agent, envs, one, seed, keep, before))
+    return plays
+
+
+def _model(client: "ChatClient", name: str | None) -> str:
+    """The name of the model; a server that is not there, or wants another key, is found out here."""
+    from stepopsd_agent.rollout import ServedModelError
+
+    try:
+        listed = client.models()
+    except ServedModelError as error:
+        if name is not None and "status 404" in str(error):  # a server that lists none
+            return name
+        raise
+    if name is None and len(listed) != 1:
+        raise UsageError(
+            f"{client.url} lists {len(listed)} models ({', '.join(listed[:9])}): give --openai.model"
+        )
+    return listed[0] if name is None else name
+
+
+def read_requests(path: Path) -> "list[Request]":
+    """The rows of a file of requests; none where there is no file."""
+    from stepopsd_agent.rollout import Request
+
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [Request(**json.loads(line)) for line in lines]

@@ -1,0 +1,167 @@
+"""A client for chat completions of any server with OpenAI's interface, by the standard library alone."""
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+"""Answers after which the same request may succeed."""
+MAX_BYTES = 2**24
+KEY = "OPENAI_API_KEY"
+
+Message = dict[str, str]
+
+
+class ServedModelError(Exception):
+    """A server gave no usable answer; the message says what it said, and never holds the key."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with its costs.
+
+    Attributes:
+        text: of the answer.
+        prompt_tokens: as the server counts them; -1 if it does not say.
+        completion_tokens: likewise.
+        tries: requests that it took.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    tries: int
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the key to another server."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> None:
+        """Follow none; the status becomes the error."""
+
+
+class ChatClient:
+    """Asks one server; several threads may ask at once."""
+
+    def __init__(self, url: str, *, deadline: float = 120.0, retries: int = 5, backoff: float = 0.5) -> None:
+        """Name the server; the key is the environment's, if it has one.
+
+        Args:
+            url: of the interface, such as http://localhost:8000/v1.
+            deadline: seconds for one answer, repetitions included.
+            retries: repetitions of a request that may succeed later.
+            backoff: seconds before the first of them, doubled before each further one.
+
+        Raises:
+            ValueError: the url is none of HTTP, or has a password in it.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"openai.url is {url!r}; give one such as http://localhost:8000/v1")
+        if parts.username or parts.password or parts.query:
+            raise ValueError(f"openai.url has a password or a query in it; put the key into {KEY} instead")
+        self.url = url.rstrip("/")
+        self.deadline, self.retries, self.backoff = deadline, retries, backoff
+        self._key = os.environ.get(KEY, "")
+        self._opener = urllib.request.build_opener(_NoRedirects)
+
+    def models(self) -> list[str]:
+        """Names of the models that the server lists.
+
+        Raises:
+            ServedModelError: there is no such server, or it says no.
+        """
+        try:
+            return [str(one["id"]) for one in self._ask("models", None)[0]["data"]]
+        except (KeyError, TypeError) as error:
+            raise ServedModelError(f"{self.url}/models lists no models") from error
+
+    def complete(self, model: str, messages: Sequence[Message], **options: Any) -> Reply:
+        """The model's next message.
+
+        Args:
+            model: its name.
+            messages: the conversation.
+            options: further fields of the request.
+
+        Raises:
+            ServedModelError: no usable answer, with all repetitions, before the deadline.
+        """
+        content, tries = self._ask(
+            "chat/completions", {"model": model, "messages": list(messages), **options}
+        )
+        try:
+            text = content["choices"][0]["message"]["content"] or ""
+            usage = content.get("usage") or {}
+            prompt, completion = (int(usage.get(f"{kind}_tokens", -1)) for kind in ("prompt", "completion"))
+            return Reply(str(text), prompt, completion, tries)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise ServedModelError(f"{self.url} answered without a message: {content!r:.200}") from error
+
+    def _ask(self, path: str, body: Mapping[str, Any] | None) -> tuple[Any, int]:
+        """What the server answers, and after how many tries."""
+        end, wait = time.monotonic() + self.deadline, self.backoff
+        for tries in range(1, self.retries + 2):
+            named: float | None = None
+            try:
+                return self._once(path, body, end), tries
+            except urllib.error.HTTPError as error:
+                problem = self._safe(f"status {error.code}: {_text_of(error)}")
+                if error.code not in BUSY:
+                    raise ServedModelError(f"{self.url}/{path} answered with {problem}") from None
+                named = _seconds(error.headers.get("Retry-After"))
+            except (OSError, HTTPException, ValueError) as error:
+                problem = self._safe(f"{type(error).__name__}: {error}")
+            pause = wait if named is None else named
+            if tries > self.retries or time.monotonic() + pause >= end:
+                break
+            time.sleep(pause)
+            wait *= 2
+        raise ServedModelError(f"{self.url}/{path} gave no answer in {tries} tries, the last time {problem}")
+
+    def _once(self, path: str, body: Mapping[str, Any] | None, end: float) -> Any:
+        headers = {"Content-Type": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/{path}", data, headers)
+        content = b""
+        with self._opener.open(request, timeout=max(0.001, end - time.monotonic())) as response:
+            while part := response.read1(2**16):
+                content += part
+                if time.monotonic() > end:  # the time-out is one of each part
+                    raise TimeoutError(f"no whole answer within {self.deadline:g} s")
+                if len(content) > MAX_BYTES:
+                    raise ValueError(f"an answer of more than {MAX_BYTES} bytes")
+        return json.loads(content)
+
+    def _safe(self, text: str) -> str:
+        """A text without the key, on one line; servers may quote what they were sent."""
+        return " ".join((text.replace(self._key, "***") if self._key else text).split())[:300]
+
+
+def _text_of(error: urllib.error.HTTPError) -> str:
+    try:
+        return error.read(2000).decode("utf-8", "replace")
+    except (OSError, HTTPException):
+        return error.reason
+
+
+def _seconds(header: str | None) -> float | None:
+    """The waiting time that a server names; dates are left aside."""
+    return float(header) if header is not None and header.strip().isdecimal() else None

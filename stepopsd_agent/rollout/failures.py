@@ -1,0 +1,59 @@
+"""Errors that end an episode: how they read in a record, and when there are too many of them."""
+
+import traceback
+from pathlib import Path
+
+from stepopsd_wrappers import Episode
+
+FAILURE_LIMIT = 20
+"""Failed episodes in a row after which a run gives up: a server that is gone stays gone."""
+
+
+def error_text(error: Exception) -> str:
+    """Type and text of an agent's exception, with the line that raised it."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+
+
+class EnvironmentDownError(RuntimeError):
+    """Environment or agent failed `FAILURE_LIMIT` times in a row; the message quotes the last error.
+
+    Attributes:
+        episodes: records of the attempts that failed.
+    """
+
+    def __init__(self, episodes: tuple[Episode, ...]) -> None:
+        last = episodes[-1].steps[-1]
+        who, error = ("agent", last.agent_error) if last.agent_error else ("environment", last.error)
+        super().__init__(
+            f"the {who} failed {len(episodes)} times in a row, the last time with {error}. Restore the "
+            "service or data it needs, then go on"
+        )
+        self.episodes = episodes
+
+
+class Failures:
+    """Counts the episodes in a row that an error of the environment, or of the agent, ended.
+
+    A step that did something ends the row; an answer or an invalid action does not, as it asks nothing of
+    what may have failed.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._row: list[Episode] = []
+
+    def note(self, episode: Episode) -> None:
+        """Count a finished episode.
+
+        Raises:
+            EnvironmentDownError: it was the last one to put up with.
+        """
+        *before, last = episode.steps[1:]
+        done = before if last.error else [*before, last]
+        if any(step.info["step"]["kind"] in ("act", "search") for step in done):
+            self._row.clear()
+        if last.error:
+            self._row.append(episode)
+        if len(self._row) >= FAILURE_LIMIT:
+            raise EnvironmentDownError(tuple(self._row))

@@ -1,0 +1,27 @@
+"""Which other weights of the policy's network a run keeps, in memory and in its checkpoints."""
+
+from collections.abc import Collection
+
+from stepopsd_agent.config import RunConfig
+
+_TAUGHT = {"teacher_logprobs", "teacher_topk"}
+
+
+def kept_weights(config: RunConfig, needs: Collection[str]) -> frozenset[str]:
+    """Names of the weights that a run cannot do without, of "initial" and "teacher".
+
+    Args:
+        config: of the run.
+        needs: columns that the credit method reads at any update.
+
+    Returns:
+        "initial" where there is a KL term or the teacher has these weights; "teacher" where a teacher is a
+        moving average, or a snapshot that is older than the policy at some update.
+    """
+    hindsight, taught = config.hindsight, not _TAUGHT.isdisjoint(needs)
+    kept = set()
+    if config.learner.kl_coef or "ref_logprobs" in needs or (taught and hindsight.teacher == "initial"):
+        kept.add("initial")
+    if taught and (hindsight.teacher == "ema" or (hindsight.teacher == "stale" and hindsight.refresh > 1)):
+        kept.add("teacher")
+    return frozenset(kept)

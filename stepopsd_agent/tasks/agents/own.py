@@ -1,0 +1,80 @@
+"""Agents from outside the package, by the "module:Class" that ``--agent`` takes."""
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import gymnasium as gym
+
+from stepopsd_agent.tasks.agents.base import Agent, MakeAgent
+
+_METHODS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "reset": ("reset(seed, observation, info)", (0, "", {})),
+    "act": ("act(observation, info)", ("", {})),
+}
+"""How each method is called, and arguments to try its signature with."""
+
+
+class AgentError(Exception):
+    """An agent cannot be made; the message says what is wrong with its module, its class or its methods."""
+
+
+def load_agent(entry: str) -> MakeAgent:
+    """A maker of the agents of a class, which needs neither a base class nor a registration.
+
+    The class is called with no arguments, or with the environment if its constructor needs an argument. The
+    maker raises `AgentError` where that fails, or the result lacks a method.
+
+    Args:
+        entry: "module:Class"; the module is imported as Python would, so its folder is on the path.
+
+    Raises:
+        AgentError: there is no such module or class, or importing it fails.
+    """
+    module, _, name = entry.partition(":")
+    if not module or not name:
+        raise AgentError(f"agent is {entry!r}; an agent of your own is named as module:Class")
+    try:
+        namespace = vars(import_module(module))
+    except ModuleNotFoundError as error:
+        hint = "put the folder it is in on PYTHONPATH" if module.startswith(str(error.name)) else "install it"
+        raise AgentError(f"agent is {entry!r}, but there is no module {error.name!r}: {hint}") from error
+    except Exception as error:
+        raise AgentError(f"agent is {entry!r}, but importing it raised {_short(error)}") from error
+    if name not in namespace:
+        near = get_close_matches(name, namespace, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AgentError(f"agent is {entry!r}, but the module has no {name!r}{hint}")
+    kind = namespace[name]
+    if not inspect.isclass(kind):
+        raise AgentError(f"agent is {entry!r}, which is {kind!r:.80}; give the name of a class")
+    return lambda env: _made(entry, kind, env)
+
+
+def _made(entry: str, kind: Any, env: gym.Env[str, str]) -> Agent:
+    try:
+        needed = any(map(_is_needed, inspect.signature(kind).parameters.values()))
+        agent = kind(env) if needed else kind()
+    except Exception as error:
+        raise AgentError(f"agent is {entry!r}, but making it raised {_short(error)}") from error
+    if not isinstance(agent, Agent):
+        lacking = " and ".join(call for name, (call, _) in _METHODS.items() if name not in dir(agent))
+        raise AgentError(f"agent is {entry!r}, which lacks the method {lacking}")
+    methods: list[Callable[..., Any]] = [agent.reset, agent.act]
+    for method, (call, arguments) in zip(methods, _METHODS.values(), strict=True):
+        try:
+            inspect.signature(method).bind(*arguments)
+        except TypeError as error:
+            raise AgentError(f"agent is {entry!r}, which cannot be called as {call}: {error}") from error
+    return agent
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    variable = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and not variable
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

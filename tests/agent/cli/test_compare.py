@@ -1,0 +1,148 @@
+"""``stepopsd compare``: evaluations of the same tasks, and what cannot be compared."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stepopsd_wrappers import Episode, EpisodeWriter
+from tests.helpers.command_line import refusal, run
+from tests.helpers.text_env import make_episode
+
+TINY = ["--env.tier=tiny", "--env.step_limit=8", "--eval.num_games=6"]
+
+
+def played(
+    task: int, won: bool, *, member: int = 0, failed: bool = False, kind: str = "", **other: object
+) -> Episode:
+    """One episode at a task; two types of task take turns."""
+    episode = make_episode(num_steps=1)
+    kind = kind or ("pick", "heat")[task % 2]
+    first, last = (replace(step, info={**step.info, "task_type": kind, "won": won}) for step in episode.steps)
+    if failed:
+        last = replace(last, error="ValueError: broken", info={})
+    changed = replace(episode, steps=(first, last), task_id=f"task {task}", update=0)
+    changed = replace(changed, group=task, member=member, seed=100 * member + task)
+    return replace(changed, **other)  # type: ignore[arg-type]
+
+
+def write(folder: Path, episodes: Sequence[Episode]) -> str:
+    """The folder's name."""
+    with EpisodeWriter(folder / "episodes") as writer:
+        for episode in episodes:
+            writer.append(episode)
+    return str(folder)
+
+
+def wins(folder: Path, outcomes: str, **other: object) -> str:
+    """A folder of one episode per task; "+" is a win and "-" a loss, "x" an error."""
+    found = [played(k, sign == "+", failed=sign == "x", **other) for k, sign in enumerate(outcomes)]  # type: ignore[arg-type]
+    return write(folder, found)
+
+
+def test_compare_pairs_the_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twelve tasks, nine better and one worse: p = 2 * (1 + 10) / 1024."""
+    a, b = wins(tmp_path / "a", "---------++-"), wins(tmp_path / "b", "+++++++++-+-")
+    out = tmp_path / "found.json"
+    assert run("compare", a, b, f"--json={out}") == 0
+    printed = capsys.readouterr().out
+    assert "better on 9 tasks, worse on 1, equal on 2; exact sign test p = 0.0215" in printed
+    assert f"more than noise: {b} is better" in printed and "+66.7 points, 95 % interval" in printed
+    found = json.loads(out.read_text())
+    one, (compared,) = found["folders"], found["compared"]
+    assert found["schema"] == "stepopsd.comparison/1" and "commit" in found
+    assert [folder["success"] for folder in one] == [2 / 12, 10 / 12]
+    assert compared["p"] == compared["p_holm"] == pytest.approx(22 / 1024)
+    assert compared["difference"] == pytest.approx(8 / 12) and compared["interval"] == "newcombe"
+    assert compared["ci95"][0] < 8 / 12 < compared["ci95"][1] and not compared["within_noise"]
+    kinds = compared["by_task_type"]
+    assert set(kinds) == {"pick", "heat"} and kinds["heat"]["worse"] == 1
+    assert sum(kind["better"] for kind in kinds.values()) == 9
+    # The other way round: the same with another sign.
+    assert run("compare", b, a) == 0
+    assert f"more than noise: {a} is worse" in capsys.readouterr().out
+
+
+def test_compare_says_within_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Five better and none worse is p = 1/16; what one comparison proves may not stand among two."""
+    a, b = wins(tmp_path / "a", "-----+++"), wins(tmp_path / "b", "++++++++")
+    assert run("compare", a, b) == 0
+    assert "p = 0.0625\nwithin noise: these tasks do not tell" in capsys.readouterr().out
+    six, few = wins(tmp_path / "six", "++++++++"), wins(tmp_path / "few", "------++")
+    assert run("compare", few, six) == 0
+    assert "p = 0.0312\nmore than noise" in capsys.readouterr().out
+    assert run("compare", few, six, a) == 0
+    assert "p = 0.0312, 0.0625 for 2 comparisons (Holm)\nwithin noise" in capsys.readouterr().out
+
+
+def test_compare_counts_tasks_where_each_was_played_often(tmp_path: Path) -> None:
+    """Four attempts at each of three tasks are three signs, not twelve."""
+    rows = {"a": "-", "b": "+"}
+    a, b = (
+        write(tmp_path / name, [played(task, sign == "+", member=m) for task in range(3) for m in range(4)])
+        for name, sign in rows.items()
+    )
+    out = tmp_path / "found.json"
+    assert run("compare", a, b, f"--json={out}") == 0
+    (found,) = json.loads(out.read_text())["compared"]
+    assert (found["n"], found["tasks"], found["better"], found["p"]) == (12, 3, 3, 0.25)
+    assert found["interval"] == "bootstrap over tasks" and found["within_noise"]
+
+
+def test_compare_leaves_out_what_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In either folder; an attempt made again after its error counts as it then went."""
+    a = write(
+        tmp_path / "a", [played(0, False, failed=True), played(0, True), played(1, True), played(2, False)]
+    )
+    b = wins(tmp_path / "b", "-x+")
+    assert run("compare", a, b) == 0
+    printed = capsys.readouterr().out
+    assert "1 pairs in which one ended in an error are left out" in printed
+    assert "better on 1 tasks, worse on 1, equal on 0" in printed
+
+
+def test_compare_notes_other_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Same tasks, another limit of steps: compared, and said."""
+    specs = [{"id": "a", "kwargs": {"step_limit": n, "data_root": str(n)}} for n in (30, 50)]
+    a, b = (wins(tmp_path / str(k), "+-", env_spec=spec) for k, spec in enumerate(specs))
+    assert run("compare", a, b) == 0
+    printed = capsys.readouterr().out
+    assert f"note: step_limit is 50, and 30 in {a}" in printed and "data_root" not in printed
+
+
+def test_compare_refuses_what_was_not_played_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each in one line that says what differs."""
+    a = wins(tmp_path / "a", "+-+-")
+    more = wins(tmp_path / "more", "+-+-++")
+    line = refusal(capsys, "compare", a, more)
+    assert "the tasks differ: 0 of 4 episodes are in" in line and "2 of 6 in" in line and "'task 4'" in line
+    data = wins(tmp_path / "data", "+-+-", fingerprint="another")
+    assert "the data differ, though the tasks have the same names" in refusal(capsys, "compare", a, data)
+    seeds = wins(tmp_path / "seeds", "+-+-", seed=7)
+    line = refusal(capsys, "compare", a, seeds)
+    assert (
+        "the seeds or the numbering of the episodes differ: task task 0, seed 0" in line and "seed 7" in line
+    )
+    twice = write(tmp_path / "twice", [played(0, True), played(0, False)])
+    assert "two records of task task 0" in refusal(capsys, "compare", a, twice)
+    failed = wins(tmp_path / "failed", "xxxx")
+    assert "no task ended without an error in both" in refusal(capsys, "compare", a, failed)
+    assert "two different folders or more" in refusal(capsys, "compare", a)
+    assert "two different folders or more" in refusal(capsys, "compare", a, a)
+    assert "holds no episodes" in refusal(capsys, "compare", a, str(tmp_path / "nowhere"))
+    other = wins(tmp_path / "other", "++++")
+    assert "is there already" in refusal(capsys, "compare", a, other, f"--json={a}")
+
+
+def test_compare_reads_what_eval_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Oracle against random play on generated games."""
+    for agent in ("random", "expert"):
+        assert run("eval", f"--agent={agent}", *TINY, f"--out={tmp_path / agent}") == 0
+    capsys.readouterr()
+    assert run("compare", str(tmp_path / "random"), str(tmp_path / "expert")) == 0
+    printed = capsys.readouterr().out
+    assert "worse on 0" in printed and "note:" not in printed

@@ -1,0 +1,106 @@
+"""``stepopsd eval`` with agents of one's own, and going on where an evaluation was left."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stepopsd_wrappers import read_episodes
+from tests.helpers.command_line import refusal, run
+
+TINY = ["--env.tier=tiny", "--env.step_limit=8", "--eval.num_games=6"]
+SOURCE = """
+import os
+from pathlib import Path
+
+class Waiting:
+    '''Waits for a file that says there is a server.'''
+
+    def __init__(self):
+        self.turns = 0
+
+    def reset(self, seed, observation, info):
+        self.seed = seed
+
+    def act(self, observation, info):
+        if self.seed % 2 and not Path(os.environ["SERVER_OF_A_TEST"]).exists():
+            raise TimeoutError("no answer within 1 s")
+        if self.seed % 4 == 2 and Path(os.environ["SERVER_OF_A_TEST"] + ".stop").exists():
+            raise KeyboardInterrupt
+        commands = info["admissible_commands"]
+        return commands[(self.seed + info["step"]["index"]) % len(commands)]
+
+class Down(Waiting):
+    def act(self, observation, info):
+        raise ConnectionError("connection refused")
+"""
+
+
+@pytest.fixture(autouse=True)
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that the agents wait for, not there yet; and their module, on the path."""
+    (tmp_path / "waiting_of_a_test.py").write_text(SOURCE, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("SERVER_OF_A_TEST", str(tmp_path / "server"))
+    return tmp_path / "server"
+
+
+def test_eval_goes_on_after_an_agent_s_errors_and_plays_them_again(
+    server: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was played stays; the result is that of an evaluation in which nothing failed."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert run("eval", "--agent=waiting_of_a_test:Waiting", *TINY, f"--out={out}") == 0
+    printed = capsys.readouterr().out
+    assert "3 more episodes ended in an error and are not counted" in printed
+    assert f"; play them again with: stepopsd eval --resume {out}\n" in printed
+    assert json.loads((out / "evaluation.json").read_text())["errors"] == 3
+    assert run("replay", str(out)) == 0
+    server.touch()
+    assert run("eval", f"--resume={out}") == 0
+    assert run("eval", "--agent=waiting_of_a_test:Waiting", *TINY, f"--out={whole}") == 0
+    resumed, at_once = (json.loads((folder / "evaluation.json").read_text()) for folder in (out, whole))
+    assert resumed == at_once and resumed["n"] == 6
+    episodes = list(read_episodes(out / "episodes"))
+    assert [episode.failed for episode in episodes].count(True) == 3 and len(episodes) == 9
+    assert run("eval", f"--resume={out}") == 0  # nothing is left to play
+    assert len(list(read_episodes(out / "episodes"))) == 9
+
+
+def test_eval_that_was_stopped_goes_on(
+    server: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By Ctrl-C, or by an agent that only fails; the message says how."""
+    out, stop = tmp_path / "out", tmp_path / "server.stop"
+    server.touch()
+    stop.touch()
+    assert run("eval", "--agent=waiting_of_a_test:Waiting", *TINY, f"--out={out}") == 1
+    assert (
+        f"stopped; what was written is kept: go on with: stepopsd eval --resume {out}"
+        in capsys.readouterr().err
+    )
+    assert len(list(read_episodes(out / "episodes"))) == 2
+    stop.unlink()
+    assert run("eval", f"--resume={out}") == 0
+    assert sorted(episode.group for episode in read_episodes(out / "episodes")) == list(range(6))
+    down = ["--agent=waiting_of_a_test:Down", "--env.tier=tiny", "--eval.num_games=30"]
+    assert run("eval", *down, f"--out={tmp_path / 'down'}") == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        "the agent failed 20 times in a row, the last time with ConnectionError: connection refused" in line
+    )
+    assert line.endswith(f"then go on with: stepopsd eval --resume {tmp_path / 'down'}")
+
+
+def test_eval_refuses_what_it_cannot_go_on_with(
+    server: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in one line; an agent that is not there is refused before anything is written."""
+    out = tmp_path / "out"
+    line = refusal(capsys, "eval", "--agent=nowhere_of_a_test:Agent", *TINY, f"--out={out}")
+    assert "there is no module 'nowhere_of_a_test'" in line and not out.exists()
+    assert "has no evaluation.json" in refusal(capsys, "eval", f"--resume={out}")
+    assert "leave out the other flags" in refusal(capsys, "eval", f"--resume={out}", "--seed=3")
+    assert run("eval", "--agent=random", *TINY, f"--out={out}") == 0
+    monkeypatch.setattr("stepopsd_envs.alfworld.versions.NATIVE_VERSION", 2)
+    assert "played on data" in refusal(capsys, "eval", f"--resume={out}").replace("\n", " ")

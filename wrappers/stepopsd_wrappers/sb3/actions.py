@@ -1,0 +1,84 @@
+"""Commands by number, for algorithms whose actions are numbers."""
+
+from typing import Any, SupportsFloat, SupportsInt
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Discrete
+from gymnasium.utils import RecordConstructorArgs
+from numpy.typing import NDArray
+
+
+class AdmissibleActions(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
+    """Takes the number of an admissible command instead of the command itself.
+
+    Action i is command i of ``info["admissible_commands"]``; beyond its end the list begins again, so that
+    every number is a command, also for algorithms without masks. Those with masks find `action_masks` (by
+    ``get_wrapper_attr``, or ``env_method`` of a vector environment), where each command is True once.
+    """
+
+    def __init__(self, env: gym.Env[str, str], max_actions: int = 64) -> None:
+        """Wrap `env`, or the recorder around it: a recorder inside records the commands.
+
+        Args:
+            env: a text environment that lists its admissible commands.
+            max_actions: size of the action space: the largest number of commands in any state.
+
+        Raises:
+            ValueError: `max_actions` is not positive.
+        """
+        if max_actions < 1:
+            raise ValueError(
+                f"max_actions is {max_actions}; give the largest number of commands in any state"
+            )
+        RecordConstructorArgs.__init__(self, max_actions=max_actions)
+        gym.Wrapper.__init__(self, env)
+        self.max_actions, self.action_space = max_actions, Discrete(max_actions)
+        self.commands: tuple[str, ...] = ()
+        """The admissible commands of the present state."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode.
+
+        Raises:
+            ValueError: the environment lists no commands, or more than `max_actions`.
+        """
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._list(info)
+        if not self.commands:
+            raise ValueError(
+                f"{self.unwrapped} lists no admissible commands, so they cannot be numbered: make ALFWorld "
+                "with admissible=True; Search-QA takes any text and needs an agent that writes"
+            )
+        return observation, info
+
+    def step(self, action: SupportsInt) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Give the command with this number.
+
+        Raises:
+            ValueError: the state that it leads to has more than `max_actions` commands.
+        """
+        observation, reward, terminated, truncated, info = self.env.step(self.command(action))
+        self._list(info)
+        return observation, reward, terminated, truncated, info
+
+    def command(self, action: SupportsInt) -> str:
+        """The command with this number."""
+        return self.commands[int(action) % len(self.commands)] if self.commands else ""
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """[max_actions], True once for each admissible command; where there is none, True for the first."""
+        mask = np.zeros(self.max_actions, dtype=np.bool_)
+        mask[: max(1, len(self.commands))] = True
+        return mask
+
+    def _list(self, info: dict[str, Any]) -> None:
+        commands, most = tuple(info.get("admissible_commands", ())), self.max_actions
+        if len(commands) > most:
+            raise ValueError(
+                f"{info['task_id']} has a state with {len(commands)} admissible commands, but max_actions is "
+                f"{most}: give AdmissibleActions(env, max_actions={2 * most})"
+            )
+        self.commands = commands
