@@ -1,5 +1,10 @@
 from .chat_client import ChatClient as ChatClient, Reply as Reply, ServedModelError as ServedModelError
-from .decoder import Decoder as Decoder, Sampled as Sampled
+from .decoder import (
+    FILLED_SHARE as FILLED_SHARE,
+    OPEN_COLUMNS as OPEN_COLUMNS,
+    Decoder as Decoder,
+    Sampled as Sampled,
+)
 from .demonstrations import (
     Demonstration as Demonstration,
     Turn as Turn,

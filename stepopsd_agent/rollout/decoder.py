@@ -14,6 +14,11 @@ from torch import Tensor
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.sampling import SamplingParams, Stops, choose
 
+OPEN_COLUMNS = 32
+"""Places of a cache whose holes are left open."""
+FILLED_SHARE = 0.7
+"""Share of the cache that the longest row fills at least before a turn, or its holes are closed."""
+
 
 @dataclass(frozen=True)
 class Sampled:
@@ -73,8 +78,26 @@ class Decoder:
         for i, row in enumerate(fed):  # padded on the left, so the last column is every row's last token
             ids[i, width - len(row) :] = torch.tensor(row)
             real[i, width - len(row) :] = True
-        logits = self._extend(ids.to(self.policy.device), real.to(self.policy.device))
+        logits = self._prefill(ids.to(self.policy.device), real.to(self.policy.device))
         return self._sample(logits, torch.from_numpy(uniforms).to(self.policy.device))
+
+    def _prefill(self, ids: Tensor, real: Tensor) -> Tensor:
+        """Run [B, Q] new tokens in passes of bounded size; return the logits after the last column.
+
+        A pass that does not fit into memory leaves no trace in the cache and is repeated in halves.
+        """
+        limits, (rows, width) = self.policy.play, ids.shape
+        while True:
+            size = min(max(1, limits.tokens // rows), width)
+            try:
+                logits = self._extend(ids[:, :size], real[:, :size], last=size == width)
+            except RuntimeError as error:
+                self.policy.crop(self.cache, self.valid.shape[1])
+                limits.halve_pass(error, rows * size, rows)
+                continue
+            if size == width:
+                return logits
+            ids, real, width = ids[:, size:], real[:, size:], width - size
 
     def _sample(self, logits: Tensor, uniforms: Tensor) -> list[Sampled]:
         out: list[tuple[list[int], list[float]]] = [([], []) for _ in self.pending]
@@ -92,8 +115,8 @@ class Decoder:
         self.pending = [[row[-1]] for row, _ in out]
         return [Sampled(tuple(ids), tuple(logprobs)) for ids, logprobs in out]
 
-    def _extend(self, ids: Tensor, real: Tensor) -> Tensor:
-        """Run [B, Q] new tokens (``real`` False: a hole) and return the logits after the last column."""
+    def _extend(self, ids: Tensor, real: Tensor, *, last: bool = True) -> Tensor:
+        """Run [B, Q] new tokens (``real`` False: a hole); return the last column's logits, or its states."""
         start = self.valid.sum(1, keepdim=True)
         positions = (start + real.long().cumsum(1) - 1).clamp_min(0)
         width = ids.shape[1]
@@ -105,14 +128,15 @@ class Decoder:
         )  # a hole looks at itself: no empty softmax
         past = self.valid[:, None, :].expand(-1, width, -1)
         mask = torch.cat([past, own], dim=2)[:, None]  # (B, 1, Q, L + Q)
-        logits = self.policy.next_logits(ids, positions, mask, self.cache)
+        run = self.policy.next_logits if last else self.policy.read
+        out = run(ids, positions, mask, self.cache)
         self.valid = torch.cat([self.valid, real], dim=1)
-        return logits
+        return out
 
     def _close_holes(self) -> None:
-        """Move the keys together once a third of the cache is holes or forgotten past."""
+        """Move the keys together once three in ten places are holes or forgotten past."""
         longest, width = int(self.valid.sum(1).max()), self.valid.shape[1]
-        if width <= 32 or longest > 0.7 * width:
+        if width <= OPEN_COLUMNS or longest > FILLED_SHARE * width:
             return
         order = torch.sort(self.valid.int(), dim=1, descending=True, stable=True).indices[
             :, :longest

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -11,6 +11,7 @@ from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.decoder import Decoder, Sampled
 from stepopsd_agent.rollout.playing import Attempt, OnEpisode, Response, Slot, play
 from stepopsd_agent.rollout.sampling import SamplingParams, action_tokens, noise
+from stepopsd_agent.rollout.shortening import shortened_ids
 from stepopsd_wrappers import Episode, ParseResponse, StepTokens, find_wrapper
 from stepopsd_wrappers.parse_response import ResponseFormat
 
@@ -41,9 +42,19 @@ def rollout(
 
     Returns:
         One episode per attempt; an episode that met an error of the environment carries it in its last step.
+        Where memory runs out, fewer are played side by side, and those that were running begin again.
     """
+    finished: dict[int, Episode] = {}
+    same: dict[str, Any] = {"run": run, "update": update, "on_episode": on_episode}
     agent = LanguageModel(policy, params or SamplingParams(), seed)
-    return play(agent, envs, attempts, run=run, update=update, on_episode=on_episode)
+    try:
+        return play(agent, envs[: policy.play.slots], attempts, **same, finished=finished)
+    except RuntimeError as error:
+        left = [attempt for number, attempt in enumerate(attempts) if number not in finished]
+        policy.play.halve_slots(error, min(len(envs), len(left), policy.play.slots or len(left)))
+    del agent  # and its cache
+    rest = iter(rollout(policy, envs, left, params, seed=seed, **same))
+    return [finished[n] if n in finished else next(rest) for n in range(len(attempts))]
 
 
 class Backend(Protocol):
@@ -136,9 +147,11 @@ class LanguageModel:
         row.new_row = not row.shown or not slot.observation.startswith(row.shown)
         if row.new_row:
             decoder.restart(place)
-            longest = self.max_row_tokens - self.params.max_tokens
             begun = () if row.shown else slot.attempt.row
-            row.added = list(begun) or form.first_ids(slot.observation)[-longest:]
+            row.added = list(begun) or form.first_ids(slot.observation)
+            room = self.max_row_tokens - self.params.max_tokens
+            if len(row.added) > room and not begun:
+                row.added = shortened_ids(self.policy, slot, room)
         else:
             row.added = form.turn_ids(slot.observation[len(row.shown) :], row.closed)
 

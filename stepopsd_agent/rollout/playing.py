@@ -146,6 +146,7 @@ def play(
     run: str = "",
     update: int = 0,
     on_episode: OnEpisode | None = None,
+    finished: dict[int, Episode] | None = None,
 ) -> list[Episode]:
     """Play every attempt once and return the records in the order of ``attempts``.
 
@@ -156,6 +157,7 @@ def play(
         run: run name for the records.
         update: update number for the records.
         on_episode: called with each record as it finishes (progress bars).
+        finished: filled with the records by number of the attempt, for a caller that goes on after an error.
 
     Returns:
         One episode per attempt; one that met an error of the environment, or of an agent that says so in its
@@ -168,7 +170,7 @@ def play(
     if attempts and (not envs or different < len(envs)):
         raise ValueError(f"envs has {different} different stacks at {len(envs)} places; give some, each once")
     queue = list(enumerate(attempts))[::-1]
-    done: dict[int, Episode] = {}
+    done: dict[int, Episode] = {} if finished is None else finished
 
     def start(place: int, env: gym.Env[str, str]) -> Slot:
         slot = _begun(env, *queue.pop(), run, update)

@@ -1,6 +1,4 @@
-"""Sampling a response: parameters, noise that belongs to an attempt, choice of a token, where to stop, and
-which of the sampled tokens are the action's.
-"""
+"""Sampling a response: parameters, noise of an attempt, choice of a token, where to stop, the action's tokens."""
 
 import hashlib
 from bisect import bisect_left, bisect_right

@@ -119,9 +119,12 @@ class Trainer:
         """
         times = [time.perf_counter()]
         self._move_teacher()
+        shortened = self.policy.play.shortened
         episodes = self.collect()
+        shortened = self.policy.play.shortened - shortened
         times.append(time.perf_counter())
         metrics = episode_metrics(episodes, self.measures, self.config.rollout) | repetition_metrics(episodes)
+        metrics["train/shortened_prompts"] = shortened
         chosen = self.chosen(episodes)
         if chosen:
             batch = self.score(chosen)

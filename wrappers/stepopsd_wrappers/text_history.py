@@ -1,6 +1,7 @@
 """Turn the observations of an environment into the prompt that a language model continues."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsFloat, cast
 
@@ -74,8 +75,9 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         parser = find_wrapper(env, ParseResponse)
         self._ask = _ASK["plain" if parser is None else parser.format]
         self._past: deque[tuple[str, str]] = deque(maxlen=steps)
-        self._observation = ""
-        self._prompt = ""
+        self._turns: list[tuple[str, str]] = []  # of the transcript: each response, and what came of it
+        self._opening = self._observation = self._prompt = ""
+        self._info: dict[str, Any] = {}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -84,8 +86,10 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         observation, info = self.env.reset(seed=seed, options=options)
         require_text(observation, self.env, "TextHistory")
         self._past.clear()
+        self._turns.clear()
         self._prompt = self._window(observation, info) if self.layout == "window" else observation + MARKER
-        self._observation = observation
+        self._opening = self._observation = observation
+        self._info = info
         return self._prompt, info
 
     def step(self, action: str) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
@@ -97,7 +101,8 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         else:
             response = action if isinstance(cast("object", action), str) else ""
             self._prompt += response + turn(observation)
-        self._observation = observation
+            self._turns.append((response, observation))
+        self._observation, self._info = observation, info
         return self._prompt, reward, terminated, truncated, info
 
     def snapshot(self) -> PromptSnapshot:
@@ -114,10 +119,93 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self._prompt, self._observation = snapshot.prompt, snapshot.observation
         self._past.clear()
         self._past.extend(snapshot.past)
+        first, *further = snapshot.episode.steps
+        self._opening = first.observation
+        self._turns = [(step.response, step.observation) for step in further]
+        self._info = (further or [first])[-1].info
         return self._prompt
+
+    def shortened(self, fits: Callable[[str], bool]) -> str:
+        """The latest prompt with as much of the history as there is room for.
+
+        The oldest steps go first. Where none is left and there is still no room, the newest observation loses
+        its middle, then the list of commands its end; the first observation of a transcript loses what stands
+        around the task. The task is never touched.
+
+        Args:
+            fits: tells of a prompt whether there is room for it.
+
+        Returns:
+            The longest prompt on that way that fits; the last one, the task almost alone, where none does.
+        """
+        if fits(self._prompt):
+            return self._prompt
+        prompt = self._prompt
+        for shorter, most in self._windows() if self.layout == "window" else self._transcripts():
+            low, high = 1, most  # the least to leave out lies between, if any is enough
+            while low < high:
+                middle = (low + high) // 2
+                low, high = (low, middle) if fits(shorter(middle)) else (middle + 1, high)
+            prompt = shorter(most) if low > most else shorter(low)
+            if fits(prompt):
+                break
+        return prompt
+
+    def _windows(self) -> list[tuple[Callable[[int], str], int]]:
+        """Ways to shorten a window, one after the other: a function of how much goes, and the most."""
+        past, seen, info = list(self._past), self._observation, self._info
+        commands = list(info.get("admissible_commands", ()))
+        nothing = _without_middle(seen, len(seen))
+
+        def duller(count: int) -> str:
+            return window(info["goal"], [], _without_middle(seen, count), info, self._ask)
+
+        def fewer(count: int) -> str:
+            kept = {**info, "admissible_commands": commands[: len(commands) - count]}
+            return window(info["goal"], [], nothing, kept, self._ask)
+
+        ways: list[tuple[Callable[[int], str], int]] = [
+            (lambda count: window(info["goal"], past[count:], seen, info, self._ask), len(past)),
+            (duller, len(seen)),
+            (fewer, len(commands)),
+        ]
+        return [way for way in ways if way[1]]
+
+    def _transcripts(self) -> list[tuple[Callable[[int], str], int]]:
+        """Ways to shorten a transcript; see `_windows`."""
+        turns, opening, seen = self._turns, self._opening, self._observation
+        goal = str(self._info.get("goal", ""))
+        before, task, after = opening.partition(goal) if goal else (opening, "", "")
+        if not task and goal:
+            before, task, after = "Your task: ", f"{goal}\n", opening
+
+        def late(count: int) -> str:
+            kept = "".join(said + turn(came) for said, came in turns[count:])
+            return f"{opening}\n[{count} earlier steps are left out]{MARKER}{kept}"
+
+        def last(count: int) -> str:
+            return f"{opening}\n[{len(turns)} earlier steps are left out]{turn(_without_middle(seen, count))}"
+
+        def core(count: int) -> str:
+            ends = _without_middle(before, min(count, len(before))) + task
+            ends += _without_middle(after, min(max(0, count - len(before)), len(after)))
+            return ends + (turn("...") if turns else MARKER)
+
+        ways: list[tuple[Callable[[int], str], int]] = [(core, len(before) + len(after))]
+        if turns:
+            ways = [(late, len(turns) - 1), (last, len(seen)), *ways]
+        return [way for way in ways if way[1]]
 
     def _window(self, observation: str, info: dict[str, Any]) -> str:
         return window(info["goal"], list(self._past), observation, info, self._ask)
+
+
+def _without_middle(text: str, count: int) -> str:
+    """A text without so many of its characters, which were in its middle."""
+    if not count:
+        return text
+    kept = len(text) - count
+    return f"{text[: kept - kept // 2]} ... {text[len(text) - kept // 2 :]}" if kept > 0 else "..."
 
 
 def turn(observation: str) -> str:

@@ -93,7 +93,8 @@ def wide_logits(head: torch.nn.Module, hidden: Tensor) -> Tensor:
         found: Tensor = torch.func.functional_call(head, wide, (hidden.float(),))
         return found
     product: Tensor = _WideProduct.apply(hidden, head.weight)  # type: ignore[no-untyped-call]
-    return product if head.bias is None else product + head.bias.float()
+    bias: Tensor | None = head.bias
+    return product if bias is None else product + bias.float()
 
 
 class _WideProduct(torch.autograd.Function):

@@ -38,12 +38,15 @@ def first_update(
     block = sum(map(block_tokens, blocks)) / max(1, len(blocks))
     lengths = played_lengths(chosen or episodes, block)
     planned = tokens_by_part(config, trainer.method.needs, lengths)
-    scored = sum(planned.get(name, 0) for name in ("old log-probs", "teacher", "reference"))
+    scored = sum(planned.get(name, 0) for name in ("old log-probs", "student", "teacher", "reference"))
     counted = trainer.counters
     found: dict[str, Any] = {
         "lengths": vars(lengths),
         "tokens": {
-            "generated": {"planned": planned["sampled"], "counted": counted.generated},
+            "generated": {
+                "planned": planned["sampled"] + planned.get("fresh attempts, sampled", 0),
+                "counted": counted.generated,
+            },
             "scored": {"planned": scored, "counted": counted.scored},
             "trained": {"planned": planned["update"], "counted": counted.trained},
         },
@@ -54,7 +57,7 @@ def first_update(
         parts = seconds_by_part(config, shape, trainer.method.needs, lengths, rates, weight.itemsize)
         found["time"] = compared_time(parts, seconds)
     if trainer.policy.device.type == "cuda":
-        memory = memory_by_part(config, shape, lengths, weight.itemsize)
+        memory = memory_by_part(config, shape, lengths, weight.itemsize, trainer.method.needs)
         found["memory"] = {"planned": memory["at most at once"], "peak": peak_memory(trainer)}
     return found
 

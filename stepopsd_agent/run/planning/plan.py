@@ -1,19 +1,26 @@
 """Memory on the device, tokens by part, and time of an update: arithmetic on shapes and settings.
 
 Every figure is an upper bound with the lengths it is given: an update whose episodes are as long, with a peer
-in every hindsight block and all passes full, takes that much.
+in every hindsight block and all passes full, takes that much. What is not in it: the libraries' own memory
+(CUDA's context, compiled kernels, fragments between allocations), and what a retriever holds.
 """
 
 from dataclasses import dataclass
 
 from stepopsd_agent.config import RunConfig
+from stepopsd_agent.models import PlayLimits
 from stepopsd_agent.models.packed import CHUNK_BYTES, START
+from stepopsd_agent.rollout import FILLED_SHARE, OPEN_COLUMNS
 from stepopsd_agent.run.planning.shapes import Shape
 
 SHARE_OF_RATE = 0.4
 """Share of the measured matmul rate that forward and backward passes are expected to reach."""
+_GAP = frozenset({"student_logprobs", "teacher_logprobs"})
+"""Columns whose difference is taken: the student is then scored as the teacher is."""
 _SAMPLING_BYTES = 40
 """Of one logit while a token is chosen: logits, log-probabilities and cumulative sums, some in float64."""
+_MASK_BYTES = 3
+"""Of one place of a mask beside its additive form: parts, whole and complement, as truth values."""
 _LOGIT_BYTES = 16
 """Of one logit in scoring with gradient: the output, its float32 copy, log-probabilities and gradient."""
 
@@ -64,13 +71,28 @@ def tokens_by_part(config: RunConfig, needs: frozenset[str], lengths: Lengths) -
     parts = {
         "sampled": sampled,
         "read while playing": rows - sampled,
+        **_fresh_tokens(config, needs, lengths),
         "old log-probs": rows if config.learner.rescore_old or cut else 0,
+        "student": rows if needs >= _GAP and not (config.learner.rescore_old or cut) else 0,
         "teacher": _teacher_tokens(config, needs, lengths),
         "reference": rows if config.learner.kl_coef else 0,
         "critic": 2 * rows if "value" in needs else 0,
         "update": rows,
     }
     return {name: round(count) for name, count in parts.items() if count}
+
+
+def _fresh_tokens(config: RunConfig, needs: frozenset[str], lengths: Lengths) -> dict[str, float]:
+    """Of fresh attempts from the state before every step; steps that share them make fewer."""
+    if "mc_value" not in needs:
+        return {}
+    attempts = config.rollout.tasks * config.rollout.group_size * config.rollout.mc_rollouts
+    turns = attempts * lengths.steps * (lengths.steps + 1) / 2
+    sampled = turns * lengths.response
+    read = attempts * lengths.steps * lengths.row - sampled  # each begins by reading what came before
+    if config.env.layout == "window":
+        read = turns * max(lengths.first, lengths.further)
+    return {"fresh attempts, sampled": sampled, "fresh attempts, read": read}
 
 
 def _teacher_tokens(config: RunConfig, needs: frozenset[str], lengths: Lengths) -> float:
@@ -93,10 +115,35 @@ def longest_row(config: RunConfig, shape: Shape, lengths: Lengths) -> float:
     return min(one, config.rollout.max_row_tokens, shape.positions)
 
 
+def cache_columns(config: RunConfig, shape: Shape, lengths: Lengths) -> float:
+    """Places of the key-value cache for each slot: the longest row, holes beside shorter turns, a new turn.
+
+    Holes are closed before a turn once they are three in ten. A turn is as wide as the longest prompt, which
+    is a first one where an episode begins beside others.
+    """
+    longest = longest_row(config, shape, lengths)
+    turn = min(longest, max(lengths.first, lengths.further) + lengths.response)
+    if config.env.layout == "window":  # every turn is a row of its own
+        return OPEN_COLUMNS + turn
+    return max(OPEN_COLUMNS, longest / FILLED_SHARE) + turn
+
+
 def memory_by_part(
-    config: RunConfig, shape: Shape, lengths: Lengths, bytes_per_weight: int
+    config: RunConfig,
+    shape: Shape,
+    lengths: Lengths,
+    bytes_per_weight: int,
+    needs: frozenset[str] = frozenset(),
 ) -> dict[str, int]:
-    """Bytes on the device, and last the most that is there at once: playing or updating."""
+    """Bytes on the device, and last the most that is there at once: playing, scoring or updating.
+
+    Args:
+        config: settings.
+        shape: of the model.
+        lengths: of rows.
+        bytes_per_weight: of the model.
+        needs: columns that the credit method reads.
+    """
     learner, device = config.learner, config.device.partition(":")[0]
     full = max(4, bytes_per_weight)  # adapters, and copies of half-precision weights, are float32
     copied = 0 if learner.lora.rank or bytes_per_weight == full else shape.trained
@@ -108,7 +155,13 @@ def memory_by_part(
     layer = shape.activations / shape.layers
     kept = kept_with_checkpointing(shape, bytes_per_weight) + layer
     places = min(one_pass, CHUNK_BYTES / (4 * shape.vocabulary))
-    cache = slots * row * shape.kv_width * shape.layers * bytes_per_weight
+    columns = cache_columns(config, shape, lengths)
+    cache = slots * columns * shape.kv_width * shape.layers * bytes_per_weight
+    # A layer's keys and values are copied as they grow, and written out for every head.
+    working = 1 / shape.layers + 2 * shape.attention_width / (shape.kv_width * shape.layers)
+    reading = min(PlayLimits().tokens, slots * max(lengths.first, lengths.further))
+    padded = learner.attention == "padded" and bool(needs & {"teacher_logprobs", "teacher_topk"})
+    wide = device == "cpu" and bytes_per_weight < 4
     parts = {
         "weights": shape.parameters * bytes_per_weight + (shape.trained * 4 if learner.lora.rank else 0),
         "full-precision copies": copied * full,
@@ -117,15 +170,44 @@ def memory_by_part(
         "optimizer": (2 * (shape.trained - matrices) + matrices) * full,
         "activations": one_pass * (kept if learner.gradient_checkpointing else shape.activations + layer),
         "logits of the update": places * shape.vocabulary * _LOGIT_BYTES,
-        "key-value cache": cache * (1 + 1 / shape.layers),
+        "output layer in float32": shape.head * 4 if wide else 0,
+        "critic": _critic(shape, bytes_per_weight) if "value" in needs else 0,
+        "gradients of the critic's pass": _critic_size(shape) * bytes_per_weight * (bytes_per_weight < full),
+        "activations of the critic": one_pass * (shape.activations + layer) if "value" in needs else 0,
+        "masks of the teacher": _masked(one_pass, row + lengths.block, bytes_per_weight) if padded else 0,
+        "key-value cache": cache * (1 + working),
+        "reading of prompts": reading * (layer + columns * (bytes_per_weight + _MASK_BYTES)),
         "logits of sampling": slots * shape.vocabulary * _SAMPLING_BYTES,
     }
-    always = ("weights", "full-precision copies", "gradients", "optimizer")
-    updating = ("gradients of a pass", "activations", "logits of the update")
-    playing = ("key-value cache", "logits of sampling")
-    most = [sum(parts[name] for name in names) for names in (always, updating, playing)]
+    if "value" not in needs:
+        parts["gradients of the critic's pass"] = 0
+    always = ("weights", "full-precision copies", "gradients", "optimizer", "critic")
+    phases = (
+        ("gradients of a pass", "activations", "logits of the update", "output layer in float32"),
+        ("gradients of the critic's pass", "activations of the critic"),
+        ("masks of the teacher", "logits of the update", "output layer in float32"),
+        ("key-value cache", "reading of prompts", "logits of sampling", "output layer in float32"),
+    )
+    most = [sum(parts[name] for name in names) for names in (always, *phases)]
     whole = {name: round(value) for name, value in parts.items() if value}
     return {**whole, "at most at once": round(most[0] + max(most[1:]))}
+
+
+def _critic_size(shape: Shape) -> int:
+    """Weights of a copy of the network without its output layer, and of a number per token."""
+    return shape.body + shape.head + shape.hidden + 1  # the embeddings are as large as the output layer
+
+
+def _critic(shape: Shape, bytes_per_weight: int) -> int:
+    """Bytes of the critic's weights, their full-precision copies, gradients and two moments."""
+    full = max(4, bytes_per_weight)
+    copies = full if bytes_per_weight < full else 0
+    return _critic_size(shape) * (bytes_per_weight + copies + 3 * full)
+
+
+def _masked(tokens: float, width: float, bytes_per_weight: int) -> float:
+    """Bytes of the dense masks of a pass over padded rows of this width."""
+    return max(tokens, width) * width * (bytes_per_weight + _MASK_BYTES)
 
 
 def kept_with_checkpointing(shape: Shape, bytes_per_weight: int) -> int:
@@ -138,6 +220,17 @@ def host_memory(config: RunConfig, shape: Shape, bytes_per_weight: int) -> int:
     if config.learner.lora.rank:
         return 2 * shape.trained * 4
     return 3 * shape.parameters * bytes_per_weight
+
+
+def checkpoint_memory(
+    config: RunConfig, shape: Shape, bytes_per_weight: int, needs: frozenset[str] = frozenset()
+) -> int:
+    """Bytes on the host while a checkpoint is written: weights and their copies, moments, the critic's."""
+    full = max(4, bytes_per_weight)
+    half = bytes_per_weight < full and not config.learner.lora.rank
+    each = (full if config.learner.lora.rank else bytes_per_weight) + full * half + 2 * full
+    critic = _critic_size(shape) * (bytes_per_weight + full * (bytes_per_weight < full) + 2 * full)
+    return shape.trained * each + (critic if "value" in needs else 0)
 
 
 def pass_flops(shape: Shape, tokens: float, scored: float, context: float) -> float:
@@ -180,9 +273,13 @@ def seconds_by_part(
 
     read = forward(tokens["read while playing"], 0)
     out = {"playing": read + max(decoding, forward(sampled, sampled))}
-    passes = {name: tokens.get(name, 0) for name in ("old log-probs", "teacher", "reference", "critic")}
-    for name, count in passes.items():
+    scoring = ("old log-probs", "student", "teacher", "reference", "critic")
+    for name, count in ((name, tokens.get(name, 0)) for name in scoring):
         if count:
             out[name] = forward(count, sampled)
+    if fresh := tokens.get("fresh attempts, sampled", 0):
+        again = decoding * fresh / sampled
+        read_again = forward(tokens["fresh attempts, read"], 0)
+        out["fresh attempts"] = read_again + max(again, forward(fresh, fresh))
     out["update"] = update_passes(config) * forward(tokens["update"], sampled)
     return out

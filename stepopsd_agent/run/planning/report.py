@@ -13,6 +13,7 @@ from stepopsd_agent.run.planning.plan import (
     SHARE_OF_RATE,
     Lengths,
     Rates,
+    checkpoint_memory,
     host_memory,
     memory_by_part,
     seconds_by_part,
@@ -76,9 +77,11 @@ def _model_line(p: _Planned) -> str:
 
 
 def _memory(p: _Planned) -> dict[str, str]:
-    found = memory_by_part(p.config, p.shape, p.lengths, p.weight.itemsize)
+    found = memory_by_part(p.config, p.shape, p.lengths, p.weight.itemsize, p.needs)
     host = host_memory(p.config, p.shape, p.weight.itemsize)
-    return {**{name: size(count) for name, count in found.items()}, "copies on the host": size(host)}
+    saved = checkpoint_memory(p.config, p.shape, p.weight.itemsize, p.needs)
+    rows = {**found, "copies on the host": host, "copies for a checkpoint, on the host": saved}
+    return {name: size(count) for name, count in rows.items()}
 
 
 def _tokens(p: _Planned) -> dict[str, str]:

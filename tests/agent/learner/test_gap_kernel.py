@@ -25,7 +25,7 @@ pytestmark = pytest.mark.samples
 def counted(policy: Policy) -> Iterator[list[int]]:
     """The tokens of every forward pass."""
     sizes: list[int] = []
-    embedding = policy.model.get_input_embeddings()  # type: ignore[no-untyped-call]
+    embedding = policy.model.get_input_embeddings()
     hook = embedding.register_forward_pre_hook(lambda module, given: sizes.append(given[0].numel()))
     try:
         yield sizes
@@ -132,7 +132,7 @@ def exact(policy: Policy, hidden: torch.Tensor) -> torch.Tensor:
 def test_output_layer_of_half_precision_is_float32(dtype: torch.dtype) -> None:
     """In scoring, for sampled tokens and whole distributions, with a bias, and in play."""
     policy = tiny()
-    policy.model.to(dtype)  # type: ignore[arg-type]
+    torch.nn.Module.to(policy.model, dtype)
     head = policy.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     with torch.inference_mode():
         head.weight.mul_(20)  # logits of the size that real models have: rounding them shows
@@ -161,15 +161,16 @@ def test_gradient_through_the_float32_product_is_that_of_the_layer() -> None:
     head = torch.nn.Linear(16, 30, bias=False, dtype=torch.bfloat16)
     states = torch.randn(12, 16, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
     found = []
-    for layer in (wide_logits, lambda head, hidden: head(hidden).float()):
+    for wide in (True, False):
         hidden = states.clone().requires_grad_()
         head.weight.grad = None
-        torch.log_softmax(layer(head, hidden), -1)[:, 3].sum().backward()
+        logits = wide_logits(head, hidden) if wide else head(hidden).float()
+        torch.log_softmax(logits, -1)[:, 3].sum().backward()  # type: ignore[no-untyped-call]
         assert hidden.grad is not None and head.weight.grad is not None
         found.append((hidden.grad.clone(), head.weight.grad.clone()))
-    for wide, plain in zip(*found, strict=True):
-        assert wide.dtype == torch.bfloat16
-        torch.testing.assert_close(wide, plain, atol=0.02, rtol=0.02)
+    for ours, plain in zip(*found, strict=True):
+        assert ours.dtype == torch.bfloat16
+        torch.testing.assert_close(ours, plain, atol=0.02, rtol=0.02)
 
 
 def test_adapter_on_the_output_layer_is_float32_too() -> None:

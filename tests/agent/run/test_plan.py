@@ -15,13 +15,21 @@ from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
 from stepopsd_agent.config import LoraConfig, ModelConfig, config_from_dict
 from stepopsd_agent.credit import Credit
-from stepopsd_agent.learner import Learner
+from stepopsd_agent.learner import Critic, Learner
 from stepopsd_agent.models import ModelFolderError, load_policy
+from stepopsd_agent.rollout import Decoder
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.planning import Lengths, expected_lengths, memory_by_part, model_shape
 from stepopsd_agent.run.planning.first_update import compared_time, first_update, in_words
 from stepopsd_agent.run.planning.lengths import _require_server, played_lengths
-from stepopsd_agent.run.planning.plan import Rates, kept_with_checkpointing, seconds_by_part, tokens_by_part
+from stepopsd_agent.run.planning.plan import (
+    Rates,
+    cache_columns,
+    checkpoint_memory,
+    kept_with_checkpointing,
+    seconds_by_part,
+    tokens_by_part,
+)
 from stepopsd_agent.run.planning.shapes import KNOWN
 from stepopsd_envs.search_qa.retrieval.base import RetrieverError
 from tests.agent.learner.test_learner import batch_for
@@ -149,13 +157,95 @@ def test_plan_by_hand() -> None:
     memory = memory_by_part(config, shape, lengths, 4)
     assert memory["weights"] == memory["gradients"] == shape.parameters * 4
     assert memory["optimizer"] == 2 * shape.parameters * 4
-    assert memory["key-value cache"] == round(2 * 33 * 2 * 64 * 2 * 4 * 1.5)  # one layer more while it grows
+    # Holes beside 33 tokens, and a turn; one layer of two is copied as it grows, and for both heads to read.
+    assert memory["key-value cache"] == round(2 * (33 / 0.7 + 15) * 128 * 2 * 4 * 2.5)
+    assert "critic" not in memory and "masks of the teacher" not in memory
+    window = replace(config, env=replace(config.env, layout="window"))
+    assert memory_by_part(window, shape, lengths, 4)["key-value cache"] == 2 * (32 + 15) * 128 * 2 * 4 * 2.5
     half = memory_by_part(config, shape, lengths, 2)
     assert half["full-precision copies"] == half["gradients"] == 2 * half["gradients of a pass"]
     assert half["optimizer"] == memory["optimizer"] == 4 * half["weights"]
     fast = seconds_by_part(config, shape, frozenset(), lengths, Rates(1e12, 1e12), 4)
     slow = seconds_by_part(config, shape, frozenset(), lengths, Rates(5e11, 5e11), 4)
     assert {name: 2 * value for name, value in fast.items()} == pytest.approx(slow)
+
+
+def test_plan_by_hand_of_columns_that_cost_passes() -> None:
+    """The student beside a teacher, fresh attempts from every state, the critic twice, dense masks."""
+    config = run_config(rollout={"tasks": 1, "group_size": 2, "mc_rollouts": 3})
+    lengths = Lengths(first=10, further=4, response=5, steps=3, block=6)
+    gap = frozenset({"student_logprobs", "teacher_logprobs"})
+    assert tokens_by_part(config, gap, lengths)["student"] == 66
+    rescored = replace(config, learner=replace(config.learner, rescore_old=True))
+    assert {"student", "old log-probs"} & set(tokens_by_part(rescored, gap, lengths)) == {"old log-probs"}
+    assert "student" not in tokens_by_part(config, frozenset({"student_logprobs"}), lengths)
+    fresh = tokens_by_part(config, frozenset({"mc_value"}), lengths)
+    assert fresh["fresh attempts, sampled"] == 2 * 3 * (3 + 2 + 1) * 5
+    assert fresh["fresh attempts, read"] == 2 * 3 * 3 * 33 - 180
+    window = replace(config, env=replace(config.env, layout="window"))
+    assert tokens_by_part(window, frozenset({"mc_value"}), lengths)["fresh attempts, read"] == 36 * 10
+    shape = model_shape(SMALL, NO_LORA, torch.float32)
+    for needs, part in [("mc_value", "fresh attempts"), ("value", "critic")]:
+        assert part in seconds_by_part(config, shape, frozenset({needs}), lengths, Rates(1e12, 1e12), 4)
+    padded = replace(config, learner=replace(config.learner, attention="padded"))
+    assert memory_by_part(padded, shape, lengths, 4, gap)["masks of the teacher"] == 66 * 39 * 7
+
+
+@pytest.mark.samples
+@pytest.mark.parametrize(("layout", "most"), [("transcript", 512), ("transcript", 160), ("window", 512)])
+def test_plan_of_the_cache_is_above_its_peak(layout: Any, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places and bytes at their most, where episodes begin beside longer ones; not far above."""
+    config = run_config(
+        env={"num_games": 3, "layout": layout},
+        rollout={"tasks": 3, "group_size": 2, "slots": 2, "max_row_tokens": most},
+    )
+    peaks, grown = [(0, 0)], Decoder._extend
+
+    def noted(self: Decoder, *given: Any, **more: Any) -> Tensor:
+        out = grown(self, *given, **more)
+        filled = [(layer.keys, layer.values) for layer in self.cache.layers]
+        size = sum(part.nbytes for both in filled for part in both if part is not None)
+        peaks.append((self.valid.shape[1], size))
+        return out
+
+    monkeypatch.setattr(Decoder, "_extend", noted)
+    policy = tiny()
+    episodes = play(policy, 2, config.env, max_tokens=config.rollout.max_tokens, max_row_tokens=most)
+    lengths = played_lengths(episodes, 0)
+    tokens = [step.tokens for e in episodes for step in e.steps[1:] if step.tokens is not None]
+    longest = replace(
+        lengths,
+        first=max(len(one.prompt_ids) for one in tokens),
+        response=max(len(one.sampled_ids) for one in tokens),
+        steps=max(e.num_steps for e in episodes),
+    )
+    shape = model_shape(replace(SMALL, vocab_size=len(policy.tokenizer)), NO_LORA, torch.float32)
+    columns = cache_columns(config, shape, longest)
+    most_columns, most_bytes = (max(found) for found in zip(*peaks, strict=True))
+    assert most_columns <= columns <= 3 * most_columns
+    assert most_bytes <= memory_by_part(config, shape, longest, 4)["key-value cache"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_plan_of_the_critic_and_checkpoint_is_what_they_hold(dtype: Any) -> None:
+    """Weights, full-precision copies, gradients and moments of a critic after an update."""
+    policy = tiny(dtype)
+    batch = batch_for(policy)
+    critic = Critic(policy)
+    critic.learn(batch, torch.ones(batch.num_steps))
+    held = [*critic.parameters, *(m for m in critic.masters.trained if m not in set(critic.parameters))]
+    sizes = sum(p.nbytes for p in held) + sum(p.nbytes for p in critic.masters.trained)  # as many gradients
+    moments = [v for one in critic.optimizer.state.values() for v in one.values() if v.ndim]
+    shape = model_shape(replace(SMALL, vocab_size=len(policy.tokenizer)), NO_LORA, policy.model.dtype)
+    lengths = Lengths(first=10, further=4, response=5, steps=3, block=0)
+    planned = memory_by_part(run_config(), shape, lengths, policy.model.dtype.itemsize, frozenset({"value"}))
+    assert planned["critic"] == sizes + sum(v.nbytes for v in moments)
+    saved = sum(t.nbytes for part in critic.tensors().values() for t in part.values() if t.ndim)
+    both = [
+        checkpoint_memory(run_config(), shape, policy.model.dtype.itemsize, needs)
+        for needs in (frozenset({"value"}), frozenset[str]())
+    ]
+    assert both[0] - both[1] == saved
 
 
 def test_expected_lengths_are_those_of_an_expert_within_its_rows() -> None:

@@ -1,0 +1,31 @@
+"""First prompts that have no room: their oldest history goes first, and the task never."""
+
+import warnings
+
+from stepopsd_agent.models import Policy
+from stepopsd_agent.rollout.playing import Slot
+from stepopsd_wrappers import find_wrapper
+from stepopsd_wrappers.text_history import TextHistory
+
+
+def shortened_ids(policy: Policy, slot: Slot, room: int) -> list[int]:
+    """Ids of the slot's prompt in at most ``room`` tokens; the policy counts it.
+
+    Where the task alone has no room, its middle is left out, with a warning.
+    """
+    form = policy.prompt_format
+    policy.play.shortened += 1
+    history = find_wrapper(slot.env, TextHistory)
+    text = slot.observation
+    if history is not None:
+        text = history.shortened(lambda prompt: len(form.first_ids(prompt)) <= room)
+    ids = form.first_ids(text)
+    if len(ids) <= room:
+        return ids
+    warnings.warn(
+        f"the task {slot.attempt.task_id!r} alone takes {len(ids)} tokens; a prompt may have {room}: its "
+        "middle is left out; raise rollout.max_row_tokens or lower rollout.max_tokens",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return [*ids[: room - room // 2], *ids[len(ids) - room // 2 :]]
