@@ -12,7 +12,7 @@ from .base import (
     linear_decay as linear_decay,
     scaled as scaled,
 )
-from .flat import teacher_rows as teacher_rows
+from .grpo import teacher_rows as teacher_rows
 from .registry import load as load, make as make, names as names, register as register
 from .state_graph import (
     Key as Key,
