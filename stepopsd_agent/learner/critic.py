@@ -1,6 +1,8 @@
 """A critic: a copy of the policy's network with one number per token for an output, read where steps begin.
 
 It is made only when a credit method needs values, and learns what that method's credit tells it to predict.
+It is trained as the policy is: the same weights of it (with an adapter, an adapter of its own), packed rows,
+recomputed layers, and rows shared by the processes of a group.
 """
 
 from collections.abc import Callable
@@ -8,12 +10,14 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from stepopsd_agent.batch import Batch, place_in_step
 from stepopsd_agent.config import Attention, CriticConfig
+from stepopsd_agent.learner.distributed import own_share, sum_gradients, sum_values
 from stepopsd_agent.learner.optimizer_state import load_optimizer, optimizer_tensors
 from stepopsd_agent.learner.optimizers import MasterWeights
-from stepopsd_agent.models import Policy
+from stepopsd_agent.models import Policy, recomputed_layers
 from stepopsd_agent.models.packed import TokenBudget, Tokens, in_parts, pack_rows, pack_states
 
 
@@ -21,11 +25,13 @@ class Critic:
     """Predicts, before every step, the sum of the rewards to come.
 
     Attributes:
-        body: a copy of the policy's network, without its output layer.
+        body: a copy of the policy's network, without its output layer; weights that are never trained, those
+            below an adapter, are the policy's.
         head: from the network's last state to the value; zero at first, so that all values are.
-        masters: full-precision copies of both, where they are in half precision.
+        masters: full-precision copies of what is trained of both, where it is in half precision.
         optimizer: AdamW over these.
         budget: tokens per pass of an update.
+        group: processes that share every update, each with the whole batch; None for this process alone.
     """
 
     def __init__(
@@ -35,18 +41,21 @@ class Critic:
         *,
         tokens_per_pass: Tokens = "auto",
         attention: Attention = "auto",
+        gradient_checkpointing: bool = False,
+        group: ProcessGroup | None = None,
     ) -> None:
         """Copy the policy's network as it is now; settings as in `CriticConfig` and `LearnerConfig`."""
         self.config, self.device = config or CriticConfig(), policy.device
         self.backend = policy.attention(attention)
         self.budget = TokenBudget(tokens_per_pass, policy.device)
-        self.body = deepcopy(policy.model.base_model)
+        self.group, self._recompute = group, gradient_checkpointing
+        network: torch.nn.Module = policy.model.base_model
+        frozen: dict[int, object] = {id(p): p for p in network.parameters() if not p.requires_grad}
+        self.body = deepcopy(network, frozen)
         self.head = torch.nn.Linear(policy.model.config.hidden_size, 1).to(policy.device, policy.model.dtype)
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
-        self.parameters = [*self.body.parameters(), *self.head.parameters()]
-        for parameter in self.parameters:
-            parameter.requires_grad_(True)
+        self.parameters = [weight for _, weight in self._named()]
         self.masters = MasterWeights(self.parameters)
         self.optimizer = torch.optim.AdamW(
             self.masters.trained, lr=self.config.lr, weight_decay=self.config.weight_decay
@@ -61,7 +70,7 @@ class Critic:
                 steps, values = self._read(batch, torch.tensor(rows, device=self.device))
                 out[steps] = values.float()
 
-        self._in_parts(batch, budget, one_pass, lambda: None)
+        self._in_parts(_lengths(batch), budget, one_pass, lambda: None)
         return out
 
     def learn(self, batch: Batch, targets: Tensor) -> dict[str, float]:
@@ -70,19 +79,24 @@ class Critic:
         Where the gradient is not finite no weight changes, and the result is ``value_skipped``, 1.
         """
         errors: list[float] = []
+        rows = torch.arange(batch.num_rows, device=self.device)
+        mine = rows if self.group is None else own_share(rows, self.group)
 
         def begin() -> None:
             errors.clear()
             self.masters.forget_gradients()
 
-        def one_pass(rows: list[int]) -> None:
-            steps, values = self._read(batch, torch.tensor(rows, device=self.device))
+        def one_pass(chosen: list[int]) -> None:
+            steps, values = self._read(batch, mine[chosen])
             loss = (values - targets[steps].detach()).square().sum() / batch.num_steps
             (loss / 2).backward()  # type: ignore[no-untyped-call]
             self.masters.gather()
             errors.append(float(loss.detach()))
 
-        self._in_parts(batch, self.budget, one_pass, begin)
+        with recomputed_layers(self.body, self._recompute):
+            self._in_parts(_lengths(batch)[mine], self.budget, one_pass, begin)
+        if self.group is not None:
+            sum_gradients(self.masters.trained, self.group)
         norm = torch.nn.utils.clip_grad_norm_(self.masters.trained, self.config.max_grad_norm)
         if not torch.isfinite(norm):
             self.masters.forget_gradients()
@@ -90,19 +104,21 @@ class Critic:
         self.optimizer.step()
         self.masters.publish()
         self.masters.forget_gradients()  # the next rollout needs the memory
-        error, spread = sum(errors), float(targets.detach().var(correction=0))
+        total = {"value_loss": sum(errors)}
+        if self.group is not None:
+            total = sum_values(total, self.group, self.device)
+        error, spread = total["value_loss"], float(targets.detach().var(correction=0))
         return {"value_loss": error, "explained_variance": 1 - error / spread if spread > 0 else 0.0}
 
     def _in_parts(
         self,
-        batch: Batch,
+        lengths: Tensor,
         budget: TokenBudget,
         work: Callable[[list[int]], None],
         begin: Callable[[], None],
     ) -> None:
-        lengths = batch.tokens.attention_mask.sum(1).tolist()
-        padded = self.backend == "padded"
-        in_parts(budget, lengths, work, padded=padded, begin=begin, settled=bool(self.optimizer.state))
+        how = {"padded": self.backend == "padded", "settled": bool(self.optimizer.state)}
+        in_parts(budget, lengths.tolist(), work, begin=begin, **how)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """The tensors of a checkpoint."""
@@ -139,8 +155,15 @@ class Critic:
         return tokens.step_of_token[begins], self.head(states)[:, 0].float()
 
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
-        return [*self.body.named_parameters(prefix="body"), *self.head.named_parameters(prefix="head")]
+        """What is trained."""
+        every = [*self.body.named_parameters(prefix="body"), *self.head.named_parameters(prefix="head")]
+        return [(name, weight) for name, weight in every if weight.requires_grad]
 
     def _weights(self) -> dict[str, Tensor]:
-        """A copy of all weights on the CPU."""
+        """A copy of these weights on the CPU."""
         return {name: weight.detach().cpu().clone() for name, weight in self._named()}
+
+
+def _lengths(batch: Batch) -> Tensor:
+    """[N] tokens of each row."""
+    return batch.tokens.attention_mask.sum(1)

@@ -5,7 +5,7 @@ are those of one forward pass per context.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
@@ -110,25 +110,34 @@ class ScoringModel:
             ~mask, torch.finfo(dtype).min
         )
 
-    @contextmanager
-    def recomputed_layers(self, on: bool) -> Iterator[None]:
+    def recomputed_layers(self, on: bool) -> AbstractContextManager[None]:
         """Let the backward pass compute each layer again, not keep what the forward one made."""
-        if not on:
-            yield
-            return
-        layers = [m for m in self.model.modules() if isinstance(m, GradientCheckpointingLayer)]
-        if not layers:
-            name = type(self.model).__name__
-            raise ValueError(f"{name} cannot recompute layers; set learner.gradient_checkpointing to false")
+        return recomputed_layers(self.model, on)
+
+
+@contextmanager
+def recomputed_layers(network: torch.nn.Module, on: bool) -> Iterator[None]:
+    """Let the backward pass through a network of transformers compute each layer again for a while.
+
+    Raises:
+        ValueError: it has no layers that can be computed again.
+    """
+    if not on:
+        yield
+        return
+    layers = [m for m in network.modules() if isinstance(m, GradientCheckpointingLayer)]
+    if not layers:
+        name = type(network).__name__
+        raise ValueError(f"{name} cannot recompute layers; set learner.gradient_checkpointing to false")
+    for layer in layers:
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]
+        layer.gradient_checkpointing = True
+        layer.training = True  # the layer's own flag, not its children's: dropout stays off
+    try:
+        yield
+    finally:
         for layer in layers:
-            layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]
-            layer.gradient_checkpointing = True
-            layer.training = True  # the layer's own flag, not its children's: dropout stays off
-        try:
-            yield
-        finally:
-            for layer in layers:
-                layer.gradient_checkpointing = layer.training = False
+            layer.gradient_checkpointing = layer.training = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Sampling a response: parameters, noise of an attempt, choice of a token, where to stop, the action's tokens."""
+"""Sampling a response: parameters, noise of an attempt, choice and end, and which tokens are the action's."""
 
 import hashlib
 from bisect import bisect_left, bisect_right

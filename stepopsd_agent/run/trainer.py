@@ -101,7 +101,8 @@ class Trainer:
         self._refreshed: int | None = None  # the update before which the stale teacher was taken
         self.scorer = Scorer(self.policy, temperature=c.rollout.temperature, **passes)
         self.learner = Learner(self.policy, group=self.group, reference=self.initial, **settings.of_update())
-        self.critic = Critic(self.policy, c.critic, **passes) if "value" in self.method.needs else None
+        how = {"gradient_checkpointing": settings.gradient_checkpointing, "group": self.group, **passes}
+        self.critic = Critic(self.policy, c.critic, **how) if "value" in self.method.needs else None
         self.history = TaskHistory(self.method.needs) if "past" in self.method.needs else None
         self.envs = [make_stack(c.env) for _ in range(c.rollout.slots)]
         self.measures, self.shaping = get(c.env.id).measures, c.rollout.of_batch()

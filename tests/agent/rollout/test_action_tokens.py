@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -49,8 +50,8 @@ def byte_fallback() -> Policy:
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     )
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>")
-    return Policy(tiny().model, wrapped)
+    settings_: Any = {"tokenizer_object": tokenizer, "eos_token": "</s>", "unk_token": "<unk>"}
+    return Policy(tiny().model, PreTrainedTokenizerFast(**settings_))  # type: ignore[no-untyped-call]
 
 
 def all_prefixes(policy: Policy, ids: Sequence[int], text: str) -> tuple[int, int]:
@@ -68,8 +69,8 @@ def sampled(text: str, seed: int) -> list[int]:
     """Ids of the text, some words cut into their bytes as a policy may sample them."""
     chance, ids = random.Random(seed), list[int]()
     for piece in POLICY.encode([text])[0]:
-        token = POLICY.tokenizer.convert_ids_to_tokens(piece)
-        split = [POLICY.tokenizer.convert_tokens_to_ids(letter) for letter in token]
+        token = str(POLICY.tokenizer.convert_ids_to_tokens(piece))
+        split: Any = [POLICY.tokenizer.convert_tokens_to_ids(letter) for letter in token]
         ids += split if chance.random() < 0.5 and None not in split else [piece]
     return ids
 
@@ -123,8 +124,11 @@ def test_action_tokens_take_few_decodings(monkeypatch: pytest.MonkeyPatch) -> No
     assert time.perf_counter() - began < slow / 5
     decoded = list[int]()
     plain = Policy.decode
-    monkeypatch.setattr(
-        Policy, "decode", lambda policy, some: decoded.append(len(some)) or plain(policy, some)
-    )
+
+    def counted(policy: Policy, some: Sequence[int]) -> str:
+        decoded.append(len(some))
+        return plain(policy, some)
+
+    monkeypatch.setattr(Policy, "decode", counted)
     action_tokens(POLICY, ids, text, "tags")
     assert len(ids) > 800 and len(decoded) < 40

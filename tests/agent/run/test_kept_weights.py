@@ -43,6 +43,7 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(w, second[name]) for name, w in first.items())
 
 
+@pytest.mark.samples
 @pytest.mark.parametrize("case", KEPT)
 def test_kept_weights_are_those_that_the_run_needs(case: str) -> None:
     """Neither reference nor teacher where nothing reads them."""
@@ -81,6 +82,7 @@ def test_kept_weights_are_enough_to_go_on_to_the_bit(case: str) -> None:
     assert same(whole.policy.state(), resumed.policy.state())
 
 
+@pytest.mark.samples
 def test_kept_weights_that_a_checkpoint_lacks_are_missed_by_name() -> None:
     """A run without a teacher cannot be continued by one that needs it; the other way round it can."""
     lean, full = trainer("grpo"), trainer("stale with KL")
