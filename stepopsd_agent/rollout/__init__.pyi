@@ -34,15 +34,14 @@ from .language_model import (
     LanguageModel as LanguageModel,
     rollout as rollout,
 )
+from .one_at_a_time import OneAtATime as OneAtATime, play_agent as play_agent
 from .playing import (
     Attempt as Attempt,
     BatchAgent as BatchAgent,
-    OneAtATime as OneAtATime,
     Response as Response,
     Slot as Slot,
     begin as begin,
     play as play,
-    play_agent as play_agent,
 )
 from .sampling import SamplingParams as SamplingParams, action_tokens as action_tokens
 from .served_model import Request as Request, ServedModel as ServedModel, usage as usage

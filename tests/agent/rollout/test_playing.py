@@ -8,7 +8,8 @@ import gymnasium as gym
 import pytest
 
 from stepopsd_agent.rollout import Attempt, play, play_agent, rollout
-from stepopsd_agent.rollout.playing import OneAtATime, Response, Slot
+from stepopsd_agent.rollout.one_at_a_time import OneAtATime
+from stepopsd_agent.rollout.playing import Response, Slot
 from stepopsd_agent.tasks import env_arguments, make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import RandomAgent
 from stepopsd_wrappers import Episode, TextHistory, make_text_env, replay

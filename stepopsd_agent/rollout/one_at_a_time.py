@@ -1,0 +1,72 @@
+"""Agents with reset and act, which play one episode at a time, on the road that all agents take."""
+
+from collections.abc import Sequence
+
+import gymnasium as gym
+
+from stepopsd_agent.rollout.failures import error_text
+from stepopsd_agent.rollout.playing import Attempt, OnEpisode, Response, Slot, play
+from stepopsd_agent.tasks.agents import Agent
+from stepopsd_wrappers import Episode
+
+
+class OneAtATime:
+    """An `Agent`, which plays one episode at a time, as a `BatchAgent` with a single place.
+
+    What it raises ends the episode and stands in the record.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        """Wrap the agent."""
+        self._agent = agent
+        self._broken: Response | None = None  # its reset raised
+
+    def begin(self, place: int, slot: Slot) -> None:
+        """Reset the agent."""
+        if place:
+            raise ValueError("an agent with reset and act plays one episode at a time; give one environment")
+        self._broken = None
+        try:
+            self._agent.reset(slot.attempt.seed, slot.observation, slot.info)
+        except Exception as error:
+            self._broken = Response("", error=error_text(error))
+
+    def act(self, slots: Sequence[Slot]) -> list[Response]:
+        """Ask the agent."""
+        return [self._broken or self._ask(slot) for slot in slots]
+
+    def _ask(self, slot: Slot) -> Response:
+        try:
+            text: object = self._agent.act(slot.observation, slot.info)
+        except Exception as error:
+            return Response("", error=error_text(error))
+        if isinstance(text, str):
+            return Response(text)
+        return Response("", error=f"TypeError: act returned {text!r:.80}, which is no text")
+
+    def is_full(self, place: int, slot: Slot) -> bool:
+        """Never."""
+        return False
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Nothing to remember."""
+
+
+def play_agent(
+    agent: Agent,
+    env: gym.Env[str, str],
+    task_ids: Sequence[str],
+    seed: int,
+    on_episode: OnEpisode | None = None,
+) -> list[Episode]:
+    """Let an agent play the tasks once each and return the records.
+
+    Args:
+        agent: anything with ``reset`` and ``act``.
+        env: a stack with `RecordEpisode`; without `TextHistory` for agents that read single observations.
+        task_ids: tasks in order.
+        seed: of the first episode; the k-th uses seed + k.
+        on_episode: called with each record as it finishes.
+    """
+    attempts = [Attempt(task_id, seed + k, group=k) for k, task_id in enumerate(task_ids)]
+    return play(OneAtATime(agent), [env], attempts, on_episode=on_episode)
