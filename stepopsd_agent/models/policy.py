@@ -135,12 +135,6 @@ class Policy(ScoringModel):
         ).last_hidden_state  # fmt: skip
         return states[:, -1]
 
-    def crop(self, cache: DynamicCache, length: int) -> None:
-        """Keep the first ``length`` keys alone: a pass that failed half way left more in some layers."""
-        for layer in cache.layers:
-            if layer.keys is not None and layer.values is not None:
-                layer.keys, layer.values = layer.keys[:, :, :length], layer.values[:, :, :length]
-
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text; one that spells a control token does not become it."""
         return self.prompt_format.text_ids(texts)

@@ -86,7 +86,7 @@ class PromptFormat:
     def _control_free(self, ids: Sequence[int], allowed: int = 0) -> bool:
         """Whether no more than so many ids are control tokens; that for unknown letters is none."""
         unknown = self.tokenizer.unk_token_id
-        return sum(i in self._control and i != unknown for i in ids) <= allowed
+        return bool(sum(i in self._control and i != unknown for i in ids) <= allowed)
 
     def _ids(self, written: Callable[[str], str], text: str) -> list[int]:
         """Ids of what is written around a text of others; control tokens come of what is around it alone.

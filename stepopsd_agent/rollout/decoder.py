@@ -6,10 +6,12 @@ the same tokens whatever its neighbours or the number of slots.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.sampling import SamplingParams, Stops, choose
@@ -92,7 +94,7 @@ class Decoder:
             try:
                 logits = self._extend(ids[:, :size], real[:, :size], last=size == width)
             except RuntimeError as error:
-                self.policy.crop(self.cache, self.valid.shape[1])
+                crop(self.cache, self.valid.shape[1])
                 limits.halve_pass(error, rows * size, rows)
                 continue
             if size == width:
@@ -143,3 +145,11 @@ class Decoder:
         ]  # real keys first
         self.policy.reorder_keys(self.cache, order)
         self.valid = self.valid.gather(1, order)
+
+
+def crop(cache: DynamicCache, length: int) -> None:
+    """Keep the first ``length`` keys alone: a pass that failed half way left more in some layers."""
+    layers: list[Any] = list(cache.layers)  # kinds without keys are refused when a model is loaded
+    for layer in layers:
+        if layer.keys is not None and layer.values is not None:
+            layer.keys, layer.values = layer.keys[:, :, :length], layer.values[:, :, :length]

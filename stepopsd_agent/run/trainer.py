@@ -67,8 +67,7 @@ class Trainer:
         counters: consumption so far.
         failures: of the environments, in a row.
         alarms: what the alarms remember.
-        initial: weights at the start: the KL term's reference and ``teacher=initial``; None where the run
-            needs neither.
+        initial: weights at the start, for the KL term and ``teacher=initial``; None where not needed.
         teacher: weights of a teacher that is stale or a moving average; None where the run has none.
         critic: where the credit method needs values, else None.
         history: of the tasks, where the credit method needs their past, else None.
@@ -189,8 +188,7 @@ class Trainer:
             on_episode=self._watch,
         )
 
-    def _watch(self, episode: Episode) -> None:
-        """Give up where environments fail again and again; while none does there is nothing to count."""
+    def _watch(self, episode: Episode) -> None:  # while nothing fails there is nothing to count
         if self.failures.row or episode.steps[-1].error:
             self.failures.note(episode)
 

@@ -163,7 +163,7 @@ def test_gradient_through_the_float32_product_is_that_of_the_layer() -> None:
     found = []
     for wide in (True, False):
         hidden = states.clone().requires_grad_()
-        head.weight.grad = None
+        head.zero_grad()
         logits = wide_logits(head, hidden) if wide else head(hidden).float()
         torch.log_softmax(logits, -1)[:, 3].sum().backward()  # type: ignore[no-untyped-call]
         assert hidden.grad is not None and head.weight.grad is not None

@@ -42,7 +42,7 @@ def tokenizer(template: str | None, end: str, *, normalizer: Any = None) -> PreT
         [AddedToken(name, special=True, normalized=normalizer is not None) for name in SPECIAL]
     )
     raw.add_tokens([AddedToken(name, special=False) for name in ORDINARY])
-    made = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=end, bos_token="<s>")
+    made: PreTrainedTokenizerBase = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=end, bos_token="<s>")  # type: ignore[no-untyped-call]
     made.chat_template = template
     return made
 
@@ -113,7 +113,7 @@ def test_words_of_the_vocabulary_are_no_control_tokens() -> None:
     words = ["[UNK]", "[EOS]", "look", "at", "[", "EOS", "]", *"look"]
     raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(dict.fromkeys(words))}, "[UNK]"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    made = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="[EOS]", unk_token="[UNK]")
+    made: Any = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="[EOS]", unk_token="[UNK]")  # type: ignore[no-untyped-call]
     form = make_format(made, "off")
     ids = form.text_ids(["look at [EOS] strange"])[0]
     assert made.eos_token_id not in ids and ids[:2] == encode(made, ["look at"])[0]

@@ -203,7 +203,8 @@ def test_plan_of_the_cache_is_above_its_peak(layout: Any, most: int, monkeypatch
 
     def noted(self: Decoder, *given: Any, **more: Any) -> Tensor:
         out = grown(self, *given, **more)
-        filled = [(layer.keys, layer.values) for layer in self.cache.layers]
+        layers: list[Any] = list(self.cache.layers)
+        filled = [(layer.keys, layer.values) for layer in layers]
         size = sum(part.nbytes for both in filled for part in both if part is not None)
         peaks.append((self.valid.shape[1], size))
         return out
