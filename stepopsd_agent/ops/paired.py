@@ -18,7 +18,7 @@ def sign_test(better: int, worse: int) -> float:
         raise ValueError(f"got {better} better and {worse} worse; need counts, 0 or more")
     n, fewer = better + worse, min(better, worse)
     tail = sum(math.comb(n, k) for k in range(fewer + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, 2 * tail / (1 << n))
 
 
 def newcombe(both: int, first: int, second: int, neither: int, z: float = 1.96) -> tuple[float, float]:
