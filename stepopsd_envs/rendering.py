@@ -15,7 +15,7 @@ def for_terminal(text: str, encoding: str = "utf-8") -> str:
     A number stays on the same line as the word before it: "drawer 2" is one name.
     """
     width = min(shutil.get_terminal_size().columns, WIDEST)
-    lines = [_wrapped(_printable(line), width) for line in text.split("\n")]
+    lines = [_wrapped(printable(line), width) for line in text.split("\n")]
     return "\n".join(lines).encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -30,7 +30,8 @@ def in_columns(entries: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
+    """The line with control characters, and others that show nothing, escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 

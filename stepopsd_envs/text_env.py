@@ -18,8 +18,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.error import ResetNeeded
+from numpy.typing import NDArray
 
+from stepopsd_envs.own_limit import OwnLimitEnv
+from stepopsd_envs.picture import picture
 from stepopsd_envs.rendering import for_terminal
 from stepopsd_envs.spaces import UnicodeText
 from stepopsd_envs.step_info import SCHEMA, Kind, StepInfo, text_hash
@@ -38,14 +42,14 @@ class Outcome(NamedTuple):
     terminated: bool
 
 
-class TextEnv(gym.Env[str, str], ABC):
+class TextEnv(OwnLimitEnv, ABC):
     """A deterministic text environment.
 
     ``terminated`` means that the task has ended, ``truncated`` that the step limit is reached. An episode won
     at its last step is terminated, not truncated. After either end, ``step`` raises ``ResetNeeded``.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi", "human"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's)
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "human", "rgb_array"], "render_fps": 4}  # noqa: RUF012 (Gymnasium's)
     task_option: ClassVar[str] = "task"  # key of the task id in reset(options=...)
 
     def __init__(self, *, step_limit: int, render_mode: str | None = None) -> None:
@@ -53,7 +57,7 @@ class TextEnv(gym.Env[str, str], ABC):
             raise ValueError(f"step_limit={step_limit!r}: give a positive number of steps")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(
-                f"render_mode={render_mode!r}: give None, {' or '.join(self.metadata['render_modes'])}"
+                f"render_mode={render_mode!r}: give None, {', '.join(self.metadata['render_modes'])}"
             )
         self.step_limit = step_limit
         self.render_mode = render_mode
@@ -204,10 +208,12 @@ class TextEnv(gym.Env[str, str], ABC):
         self._observation = snapshot["transcript"][step["observation_start"] : step["observation_end"]]
         self._step = step
 
-    def render(self) -> str | None:
-        """The last action and observation as text in mode ``ansi``, else None.
+    def render(self) -> Any:
+        """Show the episode, depending on the mode.
 
-        Mode ``human`` prints during ``reset`` and ``step``, as Gymnasium prescribes.
+        ``ansi`` gives the last action and observation as text, ``rgb_array`` the end of the transcript as a
+        picture, an array [height, width, 3] of 8 bits; ``human`` None, as it prints during ``reset`` and
+        ``step``. Gymnasium prescribes this.
 
         Raises:
             ResetNeeded: there was no reset yet.
@@ -215,7 +221,11 @@ class TextEnv(gym.Env[str, str], ABC):
         if self._step is None:
             raise ResetNeeded("render() before the first reset(): call reset() to begin an episode")
         if self.render_mode is None:
-            gym.logger.warn('render() needs a mode: gym.make(..., render_mode="ansi") or "human"')
+            gym.logger.warn(
+                'render() needs a mode: gym.make(..., render_mode="ansi"), "human" or "rgb_array"'
+            )
+        if self.render_mode == "rgb_array":
+            return self._picture()
         return self._last_exchange() if self.render_mode == "ansi" else None
 
     def _checked(self, options: dict[str, Any] | None) -> dict[str, Any]:
@@ -273,6 +283,17 @@ class TextEnv(gym.Env[str, str], ABC):
     def _last_exchange(self) -> str:
         assert self._step is not None
         return f"> {self._step['action']}\n{self._observation}" if self._step["index"] else self._observation
+
+    def _picture(self) -> NDArray[np.uint8]:
+        """The end of the transcript, with the task, the number of the step and the end below."""
+        assert self._step is not None
+        index, past = self._step["index"], self.transcript[: self._step["observation_start"]]
+        if index:
+            past = past[: self._step["action_start"] - len(PROMPT)]
+        won = bool(self._facts()["won"])
+        ended = "  won" if won else "  ended" if self._step["terminal"] or not self._remaining else ""
+        status = f"step {index} of {index + self._remaining}{ended}  {self._task_id}"
+        return picture(past, self._last_exchange(), status, won=won)
 
     def _show(self) -> None:
         """Print the last action and observation, wrapped, with step number and end of the episode."""

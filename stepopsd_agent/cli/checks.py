@@ -1,7 +1,8 @@
 """Checks before a command starts: bad input ends in one clear line and leaves nothing half made."""
 
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +17,8 @@ from stepopsd_agent.config import (
     check_hindsight,
     check_values,
 )
-from stepopsd_agent.rollout import Attempt, begin
-from stepopsd_agent.tasks import env_arguments, evaluation_sets, get, make_stack, task_ids
+from stepopsd_agent.rollout import Attempt, begin, chosen_tasks
+from stepopsd_agent.tasks import EvalSet, env_arguments, evaluation_sets, get, make_stack, task_ids
 from stepopsd_envs.user_path import user_path
 
 
@@ -138,17 +139,34 @@ def check_environment(config: RunConfig) -> None:
 
 
 @contextmanager
-def checked_games(*configs: EnvConfig) -> Iterator[None]:
+def checked_games(*games: EnvConfig | EvalSet) -> Iterator[None]:
     """Make each environment and begin its first task, so that missing or broken data are reported at once.
 
+    A set to evaluate that leaves tasks out is named, as its success is not that of a whole split.
     They stay open inside the `with`: what environments share, such as a retriever's server, is started once.
     """
     with ExitStack() as opened:
-        for config in configs:
+        for one in games:
             with settings_checked():
-                env = opened.enter_context(closing(make_stack(config)))
-            begin(env, Attempt(task_ids(env)[0], seed=0))
+                env = opened.enter_context(closing(make_stack(one.env if isinstance(one, EvalSet) else one)))
+                ids = task_ids(env)
+                first = _chosen(one, ids)[0] if isinstance(one, EvalSet) else ids[0]
+            begin(env, Attempt(first, seed=0))
         yield
+
+
+def _chosen(tasks: EvalSet, ids: Sequence[str]) -> list[str]:
+    """The tasks that will be played, with a notice where a set chooses some of its own."""
+    try:
+        chosen = chosen_tasks(tasks, ids)
+    except ValueError as error:
+        raise UsageError(f"evaluation on {tasks.name}: {error}") from error
+    if tasks.select is not None and len(chosen) < len(ids):
+        some = (
+            f"evaluation plays {len(chosen)} of the {len(ids)} tasks of {tasks.name}, evenly over task types"
+        )
+        print(f"stepopsd: notice: {some}; without a number it plays all", file=sys.stderr)
+    return chosen
 
 
 def fresh_folder(name: str | None, command: str) -> Path:

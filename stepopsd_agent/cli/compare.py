@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import UsageError, fresh_file
 from stepopsd_agent.cli.common import episode_folder
+from stepopsd_agent.cli.compare_text import comparison_text
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.ops import bootstrap_difference, holm, newcombe, proportion, sign_test
 from stepopsd_agent.run import environment_facts
@@ -95,7 +96,7 @@ def run(settings: Namespace) -> int:
     for entry, value in zip(compared, holm([entry["p"] for entry in compared]), strict=True):
         entry |= {"p_holm": value, "within_noise": value >= LEVEL}
     content = {"schema": SCHEMA, "folders": [_alone(one) for one in (first, *others)], "compared": compared}
-    print(_text(content))
+    print(comparison_text(content))
     if json_file is not None:
         write_json_atomic(json_file, {**content, **environment_facts()})
         print(f"written to {json_file}")
@@ -248,58 +249,3 @@ def _figures(pairs: dict[_Key, tuple[_Outcome, _Outcome]]) -> dict[str, Any]:
         "equal": len(tasks) - better - worse,
         "p": sign_test(better, worse),
     }
-
-
-def _text(content: dict[str, Any]) -> str:
-    """The tables and sentences."""
-    from stepopsd_agent.rollout import table_text
-
-    rows = {one["folder"]: one for one in content["folders"]}
-    parts = [table_text("folder", rows, "episodes")]
-    parts += [_comparison(one, len(content["compared"])) for one in content["compared"]]
-    if any((episode_folder(name).parent / "metrics.jsonl").is_file() for name in rows):
-        parts.append(
-            "note: a run folder keeps the episodes of training, of all its updates; for held-out tasks play "
-            "its model with: stepopsd eval --out FOLDER"
-        )
-    return "\n\n".join(parts)
-
-
-def _comparison(found: dict[str, Any], comparisons: int) -> str:
-    """One folder against the first: the sentence, then the task types."""
-    low, high = found["ci95"]
-    counts = f"better on {found['better']} tasks, worse on {found['worse']}, equal on {found['equal']}"
-    corrected = f", {found['p_holm']:.3g} for {comparisons} comparisons (Holm)" if comparisons > 1 else ""
-    word = "better" if found["better"] > found["worse"] else "worse"
-    noise = "within noise: these tasks do not tell which of the two is better"
-    verdict = noise if found["within_noise"] else f"more than noise: {found['folder']} is {word}"
-    lines = [
-        f"{found['folder']} against {found['against']}: {_points(found['difference'])} points, 95 % interval "
-        f"{_points(low)} to {_points(high)} ({found['interval']})",
-        f"{counts}; exact sign test p = {found['p']:.3g}{corrected}",
-        verdict,
-    ]
-    if found["left_out"]:
-        lines.append(f"{found['left_out']} pairs in which one ended in an error are left out")
-    for name, (one, two) in found["settings"].items():
-        lines.append(f"note: {name} is {two}, and {one} in {found['against']}")
-    if len(found["by_task_type"]) > 1:
-        lines += ["", *_by_type(found["by_task_type"])]
-    return "\n".join(lines)
-
-
-def _by_type(types: dict[str, dict[str, Any]]) -> list[str]:
-    width = max(map(len, ["task type", *types]))
-    lines = [f"{'task type':<{width}}  points      95 % interval  better  worse  equal  p (each by itself)"]
-    for name, row in types.items():
-        interval = f"{_points(row['ci95'][0])} to {_points(row['ci95'][1])}"
-        counts = f"{row['better']:>6}  {row['worse']:>5}  {row['equal']:>5}"
-        lines.append(
-            f"{name:<{width}}  {_points(row['difference']):>6}  {interval:>17}  {counts}  {row['p']:.3g}"
-        )
-    return lines
-
-
-def _points(share: float) -> str:
-    """Percentage points with their sign."""
-    return f"{100 * share:+.1f}"

@@ -60,7 +60,7 @@ def play_sets(
     failures, counts = Failures(), [one.count for one in sets]
     total = None if None in counts else sum(count or 0 for count in counts)
     with ExitStack() as stack:
-        stack.enter_context(checked_games(*(one.env for one in sets)))
+        stack.enter_context(checked_games(*sets))
 
         def keep(episode: Episode) -> None:
             if writer is not None:

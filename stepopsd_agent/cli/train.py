@@ -48,7 +48,7 @@ def run(settings: Namespace) -> int:
     check_alarms(config.alarms, name, method.scheduled)
     resumed: str | None = settings.get("resume")
     out = fresh_folder(settings.get("out"), "train") if resumed is None else user_path(resumed)
-    with checked_games(config.env, *(one.env for one in evaluation_sets(config))):
+    with checked_games(config.env, *evaluation_sets(config)):
         summary = _train(config, name, method, chosen, out, resumed is not None)
     unit = f"{get(config.env.id).unit}s"
     print(f" start: {describe(summary['start'], unit)}")

@@ -30,7 +30,7 @@ def run(settings: Namespace) -> int:
     """Clone the expert and evaluate the result."""
     config = run_config(settings)
     out = fresh_folder(settings.get("out"), "warmstart")
-    with checked_games(config.env, *(one.env for one in evaluation_sets(config))):
+    with checked_games(config.env, *evaluation_sets(config)):
         from stepopsd_agent.run import warmstart
 
         # Loaded first: a model that cannot be loaded is reported before the expert plays for minutes.

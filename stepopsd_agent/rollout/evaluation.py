@@ -31,8 +31,8 @@ def evaluate_policy(
 ) -> list[Episode]:
     """Play the evaluation tasks once each with the language model.
 
-    The tasks are the first of the canonical list of each set in ``eval`` (held-out ones where they are
-    generated), the same for every policy and seed; the sampling noise is the same too.
+    The tasks are those of each set in ``eval`` (held-out ones where they are generated), see `chosen_tasks`:
+    the same for every policy and seed; the sampling noise is the same too.
     """
     return [
         episode
@@ -139,9 +139,15 @@ def _text(spec: object) -> str:
 
 
 def chosen_tasks(tasks: EvalSet, ids: Sequence[str]) -> list[str]:
-    """The tasks of a set that are played, of all its ids."""
+    """The tasks of a set that are played, of all its ids.
+
+    Raises:
+        ValueError: the set cannot choose as many.
+    """
     if tasks.count is None or (not tasks.again and tasks.count > len(ids)):
         return list(ids)
+    if tasks.select is not None:
+        return tasks.select(ids, tasks.count)
     return first_tasks(ids, tasks.count)
 
 

@@ -1,6 +1,7 @@
 """ALFWorld for the learner: household games, official or generated."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,13 @@ from stepopsd_agent.models import numbered
 from stepopsd_agent.tasks.agents import ExpertAgent, OracleAgent, RandomAgent
 from stepopsd_agent.tasks.agents.expert import AlfworldExpert
 from stepopsd_agent.tasks.base import EvalSet, TaskSpec, World
+from stepopsd_agent.tasks.even_choice import evenly
+from stepopsd_envs.alfworld.game import TASK_TYPES
+from stepopsd_envs.alfworld.pools import GENERATED
 from stepopsd_wrappers import Episode
+
+GENERATED_GAMES = 100
+"""Generated games in an evaluation that does not say how many."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +24,16 @@ class HeldOutGames:
     """Games for evaluation.
 
     Attributes:
-        games: as env.games; "generated" uses the test houses.
-        num_games: games per evaluation, the first of the canonical list.
+        games: as env.games, or a list of splits, each of which gets its own table; "generated" uses the test
+            houses.
+        num_games: games per evaluation. Of generated games the first of the canonical list, 100 when absent,
+            in which the types take turns; of others as many of each type, always the same, or all when
+            absent.
         task_types: keep only these; when absent those of env.task_types.
     """
 
-    games: str = "generated"
-    num_games: int = at_least(1, 100)
+    games: list[str] | str = GENERATED
+    num_games: int | None = at_least(1, None)
     task_types: list[str] | None = None
 
 
@@ -33,14 +43,31 @@ def _prompted(env: EnvConfig) -> dict[str, Any]:
 
 
 def _evaluation(env: EnvConfig, held_out: HeldOutGames) -> list[EvalSet]:
-    """Test houses, or the games that are named."""
-    played = env.changed(
-        games=held_out.games,
-        split="test",
-        num_games=held_out.num_games,
-        task_types=held_out.task_types or env.arguments.get("task_types"),
-    )
-    return [EvalSet(held_out.games, played, held_out.num_games)]
+    """Test houses, or the games that are named; each name is a set by itself."""
+    names = [held_out.games] if isinstance(held_out.games, str) else held_out.games
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"eval.games is {names}; give different splits or folders, one at least")
+    types = held_out.task_types or env.arguments.get("task_types")
+    played = env.changed(split="test", num_games=None, task_types=types)
+    return [_set(name, played.changed(games=name), held_out.num_games) for name in names]
+
+
+def _set(name: str, env: EnvConfig, count: int | None) -> EvalSet:
+    """Generated games are endless and begin evenly; of others all are played unless a number is given."""
+    if name == GENERATED:
+        first = count or GENERATED_GAMES
+        return EvalSet(name, env.changed(num_games=first), first)
+    return EvalSet(name, env, count, select=_even_games)
+
+
+def _even_games(ids: Sequence[str], count: int) -> list[str]:
+    return evenly(ids, count, task_type_in)
+
+
+def task_type_in(task_id: str) -> str:
+    """The task type that an official id ``<split>/<type>-<things>/<trial>`` names; empty for other ids."""
+    words = (part.partition("-")[0] for part in task_id.split("/"))
+    return next((word for word in words if word in TASK_TYPES), "")
 
 
 _COMMAND = re.compile(

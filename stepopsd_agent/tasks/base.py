@@ -1,6 +1,6 @@
 """The description of an environment that the learner needs beside the ``info`` that every agent reads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -23,12 +23,14 @@ class EvalSet:
         env: the environment that plays it.
         count: episodes to play; None plays every task once.
         again: begin again where there are fewer tasks than that; otherwise play each of them once.
+        select: chooses that many of all task ids, or raises a ValueError; None takes the first.
     """
 
     name: str
     env: EnvConfig
     count: int | None
     again: bool = True
+    select: Callable[[Sequence[str], int], list[str]] | None = None
 
 
 @dataclass(frozen=True)

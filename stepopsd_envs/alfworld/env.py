@@ -45,7 +45,7 @@ class AlfworldEnv(TextEnv):
         domain_randomization: renumber the things of each kind in every episode, as a function of task and
             seed: "mug 1" and "mug 2" may swap names.
         step_limit: number of steps after which an episode is truncated.
-        render_mode: None, ``"ansi"`` or ``"human"``.
+        render_mode: None, ``"ansi"``, ``"human"`` or ``"rgb_array"``.
 
     ``reset(options={"game": ...})`` plays the game with this task id or path; without it a game is drawn from
     ``np_random``.

@@ -50,7 +50,7 @@ class SearchQAEnv(TextEnv):
         reward: ``"em"`` (exact match) or ``"f1"``, given at the answer; every other step has reward 0.0.
         max_information: maximum number of characters in the result of a search, including tags. If it is
             exceeded, passages are truncated at a common length; tags never are.
-        render_mode: None, ``"ansi"`` or ``"human"``.
+        render_mode: None, ``"ansi"``, ``"human"`` or ``"rgb_array"``.
 
     ``reset(options={"question": id})`` asks this question; without it a question is drawn from ``np_random``.
     If the retriever fails, ``step`` raises ``RetrieverError`` and leaves the episode unchanged.

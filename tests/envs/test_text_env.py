@@ -170,8 +170,8 @@ def test_constructor_refuses_a_bad_step_limit(limit: Any) -> None:
 
 def test_constructor_refuses_an_unknown_render_mode() -> None:
     """The message lists the modes."""
-    with pytest.raises(ValueError, match="ansi or human"):
-        Countdown(render_mode="rgb_array")
+    with pytest.raises(ValueError, match="ansi, human, rgb_array"):
+        Countdown(render_mode="rgb")
 
 
 def test_render_ansi_is_the_last_exchange() -> None:

@@ -83,7 +83,7 @@ def test_setup_cfg_installs_data_files_of_every_package() -> None:
 def test_setup_cfg_has_the_extras() -> None:
     """Every documented extra exists, and `all` takes all of them."""
     extras = setup_cfg()["options.extras_require"]
-    assert set(extras) == {"alfworld", "search", "lora", "sb3", "ray", "bench", "dev", "all"}
+    assert set(extras) == {"alfworld", "search", "lora", "sb3", "ray", "export", "bench", "dev", "all"}
     everything = extras["all"].strip().removeprefix("stepopsd[").removesuffix("]")
     assert set(everything.split(",")) == set(extras) - {"all"}
 

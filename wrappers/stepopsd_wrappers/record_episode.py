@@ -9,6 +9,7 @@ from typing import Any, SupportsFloat, TypeVar, cast
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
+from gymnasium.wrappers import TimeLimit
 
 from stepopsd_wrappers.episode import AGENT_ERROR, Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
@@ -235,7 +236,7 @@ def env_spec(env: gym.Env[str, str]) -> dict[str, Any]:
     if spec is None:
         return {"id": "", "kwargs": {}}
     kwargs = {name: _as_json(value) for name, value in spec.kwargs.items() if name != "render_mode"}
-    if spec.max_episode_steps is not None:
+    if find_wrapper(env, TimeLimit) is not None:  # not where the environment tells its own limit
         kwargs["max_episode_steps"] = spec.max_episode_steps
     return {"id": spec.id, "kwargs": plain_copy(kwargs, "env_spec.kwargs")}
 

@@ -104,3 +104,19 @@ def test_eval_refuses_what_it_cannot_go_on_with(
     assert run("eval", "--agent=random", *TINY, f"--out={out}") == 0
     monkeypatch.setattr("stepopsd_envs.alfworld.versions.NATIVE_VERSION", 2)
     assert "played on data" in refusal(capsys, "eval", f"--resume={out}").replace("\n", " ")
+
+
+def test_eval_says_what_it_leaves_out_of_a_split(
+    official_games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A part of a split is named as such and has all types; more than there is is refused."""
+    out = tmp_path / "out"
+    flags = ["eval", "--agent=random", f"--env.data_root={official_games}", "--env.step_limit=1"]
+    games = ["--eval.games=valid_seen", "--env.num_games=1"]
+    assert run(*flags, *games, "--eval.num_games=6", f"--out={out}") == 0
+    notice = "stepopsd: notice: evaluation plays 6 of the 140 tasks of valid_seen, evenly over task types"
+    assert notice in capsys.readouterr().err
+    assert len(json.loads((out / "evaluation.json").read_text())["by_task_type"]) == 6
+    line = refusal(capsys, *flags, *games, "--eval.num_games=141", f"--out={tmp_path / 'more'}")
+    assert "evaluation on valid_seen: 141 of 140 tasks are asked for; give at most 140" in line
+    assert not (tmp_path / "more").exists()

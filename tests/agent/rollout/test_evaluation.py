@@ -1,12 +1,16 @@
 """Evaluations that can be compared: the same held-out tasks, seeds and noise for every policy."""
 
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from stepopsd_agent.rollout import EVAL_SEED, evaluate_policy, play_set
+from stepopsd_agent.rollout import EVAL_SEED, chosen_tasks, evaluate_policy, play_set
 from stepopsd_agent.rollout.evaluation import first_tasks
-from stepopsd_agent.tasks import EvalSet, evaluation_sets, make_stack, task_ids
+from stepopsd_agent.tasks import EvalSet, evaluation_sets, evaluation_total, make_stack, task_ids
+from stepopsd_agent.tasks.alfworld import task_type_in
+from stepopsd_envs.alfworld.generator import task_type_at
 from stepopsd_wrappers import Episode
 from tests.helpers.models import tiny
 from tests.helpers.runs import draw_until, run_config, taught
@@ -32,7 +36,36 @@ def test_evaluation_never_plays_training_houses() -> None:
     assert not set(task_ids(make_stack(held_out.env))) & set(task_ids(make_stack(config.env)))
     (official,) = evaluation_sets(run_config(eval={"games": "valid_unseen"}))
     assert official.env.arguments["games"] == official.name == "valid_unseen"
-    assert official.env.arguments["num_games"] == official.count == config.eval.arguments["num_games"]
+    assert official.count == config.eval.arguments["num_games"]
+
+
+def test_evaluation_plays_whole_splits_unless_told_otherwise(official_games: Path) -> None:
+    """Neither the number of training games nor another split's cuts one; a sample is even, and nested."""
+    data = {"games": "train", "data_root": str(official_games), "num_games": 1}
+    config = run_config(env=data, eval={"games": ["valid_seen", "valid_unseen"], "num_games": None})
+    sets = evaluation_sets(config)
+    ids = [task_ids(make_stack(one.env)) for one in sets]
+    assert [one.name for one in sets] == ["valid_seen", "valid_unseen"] and [*map(len, ids)] == [140, 134]
+    assert [chosen_tasks(*pair) for pair in zip(sets, ids, strict=True)] == [list(one) for one in ids]
+    assert evaluation_total(config) is None
+    few, more = (chosen_tasks(replace(sets[0], count=count), ids[0]) for count in (12, 100))
+    assert set(Counter(map(task_type_in, few)).values()) == {2} and more[:12] == few
+    assert len(set(more)) == 100 and set(more) < set(ids[0])
+    with pytest.raises(ValueError, match="141 of 140 tasks are asked for"):
+        chosen_tasks(replace(sets[0], count=141), ids[0])
+
+
+def test_evaluation_on_generated_games_is_of_the_first() -> None:
+    """A hundred, or as many as are asked for; their types take turns already."""
+    (default,) = evaluation_sets(run_config(eval={"num_games": None}))
+    assert default.count == default.env.arguments["num_games"] == 100
+    (some,) = evaluation_sets(run_config(eval={"num_games": 12}))
+    ids = task_ids(make_stack(some.env))
+    assert chosen_tasks(some, ids) == list(ids) == [f"generated/tiny/test/{k}" for k in range(12)]
+    assert set(Counter(task_type_at("tiny", k) for k in range(12)).values()) == {2}
+    for names in ([], ["valid_seen", "valid_seen"]):
+        with pytest.raises(ValueError, match="give different splits or folders, one at least"):
+            evaluation_sets(run_config(eval={"games": names}))
 
 
 @pytest.mark.samples
