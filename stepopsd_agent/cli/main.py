@@ -23,6 +23,7 @@ from stepopsd_agent.cli import (
     replay,
     serve_retriever,
     train,
+    view,
     warmstart,
 )
 from stepopsd_agent.cli.config_file import use_loader
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "record": record,
     "replay": replay,
     "play": play,
+    "view": view,
     "credit": credit,
     "plan": plan,
     "check-model": check_model,

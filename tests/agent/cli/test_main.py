@@ -43,6 +43,7 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
             "credit": {"env", "model", "learner", "credit"},
             "plan": {"env", "model", "learner", "credit"},
             "check-model": set(),
+            "view": {"model"},
             "data": set(),
             "index": set(),
             "serve-retriever": set(),
