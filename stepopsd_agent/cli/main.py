@@ -25,6 +25,7 @@ from stepopsd_agent.cli import (
     replay,
     serve_retriever,
     train,
+    view,
     warmstart,
 )
 from stepopsd_agent.cli.config_file import use_loader
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "replay": replay,
     "export": export,
     "play": play,
+    "view": view,
     "credit": credit,
     "plan": plan,
     "check-model": check_model,

@@ -9,6 +9,7 @@ from .provenance import environment_facts as environment_facts
 from .run import Interrupted as Interrupted, Run as Run, run_training as run_training
 from .scored_records import (
     IN_TRAINING as IN_TRAINING,
+    Grouping as Grouping,
     score_records as score_records,
     with_tokens_of_text as with_tokens_of_text,
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import gymnasium as gym
+from torch import Tensor
 
 from stepopsd_agent.batch import Batch, audit, collate
 from stepopsd_agent.config import RunConfig
@@ -203,24 +204,35 @@ def credit_records(
 ) -> list[dict[str, Any]]:
     """One JSON-able record per episode: who it is, and for each of its steps the credit.
 
+    Where a teacher was asked, a step also has under `gap` its log-probabilities less the student's, by token.
+
     Args:
         episodes: what `batch` was collated from, in its order.
         batch: of these.
         credit: of the batch.
         method: name and fields of the method, for the record.
     """
-    values: list[list[float]] = [[] for _ in range(batch.num_steps)]
-    sampled = batch.action_mask
-    for step, value in zip(
-        batch.tokens.step_of_token[sampled].tolist(), credit.advantages[sampled].tolist(), strict=True
-    ):
-        values[step].append(value)
+    values = _by_step(batch, credit.advantages)
+    teacher, student = batch.tokens.teacher_logprobs, batch.tokens.student_logprobs
+    gaps = None if teacher is None or student is None else _by_step(batch, teacher - student)
     steps: list[list[dict[str, Any]]] = [[] for _ in episodes]
     owners = zip(batch.steps.episode_of_step.tolist(), batch.steps.index_in_episode.tolist(), strict=True)
-    for (number, index), own in zip(owners, values, strict=True):
+    for place, ((number, index), own) in enumerate(zip(owners, values, strict=True)):
         action = episodes[number].steps[index].action
-        steps[number].append({"index": index, "action": action, "credit": sum(own) / len(own), "tokens": own})
+        step = {"index": index, "action": action, "credit": sum(own) / len(own), "tokens": own}
+        steps[number].append(step if gaps is None else {**step, "gap": gaps[place]})
     return [_record(episode, found, method) for episode, found in zip(episodes, steps, strict=True)]
+
+
+def _by_step(batch: Batch, values: Tensor) -> list[list[float]]:
+    """The values [N, T] of the sampled tokens, step by step."""
+    found: list[list[float]] = [[] for _ in range(batch.num_steps)]
+    sampled = batch.action_mask
+    for step, value in zip(
+        batch.tokens.step_of_token[sampled].tolist(), values[sampled].tolist(), strict=True
+    ):
+        found[step].append(value)
+    return found
 
 
 def _record(episode: Episode, steps: list[dict[str, Any]], method: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ FLOORS = (
     ("rollout", "hindsight", "credit"),
     ("learner", "accuracy"),
     ("run",),
+    ("viewer",),
     ("cli",),
 )
 """From the ground up. A room imports rooms of lower floors, and neighbours as long as there is no circle."""

@@ -109,6 +109,7 @@ def test_credit_score_asks_a_model_what_a_teacher_thinks(
         assert all(
             abs(step["credit"] - sum(step["tokens"]) / len(step["tokens"])) < 1e-9 for step in one["steps"]
         )
+        assert all(len(step["gap"]) == len(step["tokens"]) for step in one["steps"])
     assert any(len({round(v, 9) for step in one["steps"] for v in step["tokens"]}) > 1 for one in scored)
 
 

@@ -42,7 +42,8 @@ def tokenizer(template: str | None, end: str, *, normalizer: Any = None) -> PreT
         [AddedToken(name, special=True, normalized=normalizer is not None) for name in SPECIAL]
     )
     raw.add_tokens([AddedToken(name, special=False) for name in ORDINARY])
-    made: PreTrainedTokenizerBase = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=end, bos_token="<s>")  # type: ignore[no-untyped-call]
+    kind: Any = PreTrainedTokenizerFast
+    made: PreTrainedTokenizerBase = kind(tokenizer_object=raw, eos_token=end, bos_token="<s>")
     made.chat_template = template
     return made
 
@@ -113,7 +114,8 @@ def test_words_of_the_vocabulary_are_no_control_tokens() -> None:
     words = ["[UNK]", "[EOS]", "look", "at", "[", "EOS", "]", *"look"]
     raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(dict.fromkeys(words))}, "[UNK]"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    made: Any = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="[EOS]", unk_token="[UNK]")  # type: ignore[no-untyped-call]
+    kind: Any = PreTrainedTokenizerFast
+    made = kind(tokenizer_object=raw, eos_token="[EOS]", unk_token="[UNK]")
     form = make_format(made, "off")
     ids = form.text_ids(["look at [EOS] strange"])[0]
     assert made.eos_token_id not in ids and ids[:2] == encode(made, ["look at"])[0]

@@ -1,0 +1,133 @@
+"""``stepopsd view``."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from stepopsd_agent.cli.checks import UsageError, settings_checked
+from stepopsd_agent.cli.common import load_run_policy
+from stepopsd_agent.cli.parser import Parser
+from stepopsd_envs.user_path import user_path
+
+if TYPE_CHECKING:
+    from stepopsd_agent.viewer import Source
+
+HELP = "make one HTML page of recorded episodes, or print them: transcripts, credit by step, curves, tables"
+USES: frozenset[str] = frozenset()
+
+
+def add_flags(parser: Parser) -> None:
+    """The folders, what to compute on them, and where the page goes."""
+    parser.usage = "stepopsd view RUN|FOLDER [...] (--out FILE | --text) [--method NAME [NAME]]"
+    parser.add_argument("folders", type=str, nargs="+", help="run folders, evaluations, folders of episodes")
+    parser.add_argument("--out", type=str, default=None, metavar="FILE", help="HTML file to write")
+    parser.add_argument("--text", action="store_true", help="print to the terminal instead")
+    parser.add_argument("--episode", type=int, default=None, metavar="N", help="with --text: its transcript")
+    parser.add_argument(
+        "--method",
+        type=str,
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="one or two credit methods to show side by side: a name, 'name field=value', module:name, or a "
+        "file that stepopsd credit score wrote",
+    )
+    parser.add_argument(
+        "--group_by",
+        choices=["recorded", "task"],
+        default="recorded",
+        help="compare attempts that were played as a group, or all attempts at a task (default: recorded)",
+    )
+    parser.add_argument(
+        "--model.path", type=str, default=None, help="model that reads hindsight, for methods"
+    )
+    parser.add_argument(
+        "--limit", type=int, default=2000, help="at most so many episodes of a folder (default: 2000)"
+    )
+
+
+def run(settings: Namespace) -> int:
+    """Write the page, or print."""
+    from stepopsd_agent.run.files import write_bytes_atomic
+    from stepopsd_agent.viewer import is_page, list_text, page, page_data, read_source, source_labels
+
+    _check(settings)
+    out = None if settings.text else user_path(settings.out)
+    if out is not None and out.exists() and not (out.is_file() and is_page(out)):
+        raise UsageError(f"{out} is there already and no page of stepopsd view; name another file with --out")
+    folders = [user_path(name) for name in settings.folders]
+    with settings_checked():
+        sources = [read_source(*pair) for pair in zip(folders, source_labels(folders), strict=True)]
+    methods = [str(user_path(name)) if name.endswith(".jsonl") else name for name in settings.method]
+    model = None if settings.model.path is None else user_path(settings.model.path)
+    _score(sources, methods, model, settings.group_by)
+    if out is None:
+        one = settings.episode is not None
+        print(_one(settings, sources, methods) if one else list_text(sources, settings.limit))
+        return 0
+    data = page_data(sources, methods, settings.limit, model)
+    text = page(data).encode()
+    write_bytes_atomic(out, text)
+    total = sum(len(source.shown) for source in sources)
+    count = len(data["episodes"])
+    left = "" if count == total else f" of {total} (--limit {settings.limit} a folder)"
+    print(f"{count} episodes{left}, {len(text) / 1e6:.1f} MB, written to {out}; open it in a browser")
+    return 0
+
+
+def _check(settings: Namespace) -> None:
+    if settings.text == (settings.out is not None):
+        raise UsageError("view needs either --out FILE, for a page, or --text, to print")
+    if len(settings.method) > 2:
+        raise UsageError(f"{len(settings.method)} methods are named; two can be seen side by side")
+    if settings.limit < 1:
+        raise UsageError(f"limit is {settings.limit}; show an episode or more")
+    if settings.episode is not None and not settings.text:
+        raise UsageError("episode chooses the transcript to print; add --text")
+
+
+def _score(sources: "Sequence[Source]", methods: Sequence[str], model: Path | None, by: str) -> None:
+    """Add the credit of every method to every folder that tells enough for it; a notice where it is not.
+
+    Raises:
+        UsageError: a method has credit in no folder.
+    """
+    from stepopsd_agent.credit import MissingColumnError
+    from stepopsd_agent.viewer import add_credit
+
+    problems: dict[tuple[str, str], str] = {}
+    for source in sources if methods else ():
+        with settings_checked():
+            config = source.config()
+        policy = None
+        if model is not None:
+            config = replace(config, model=replace(config.model, path=str(model)))
+            policy = load_run_policy(config)
+        for name in methods:
+            try:
+                with settings_checked():
+                    add_credit(source, name, policy, config, "task" if by == "task" else "recorded")
+            except UsageError as error:
+                if not isinstance(error.__cause__, MissingColumnError):
+                    raise
+                problems[source.label, name] = str(error)
+    for name in methods:
+        if not any(name in shown.credit for source in sources for shown in source.shown):
+            why = [problem for (_, method), problem in problems.items() if method == name]
+            raise UsageError(f"there is nothing to show of {name}: {[*why, 'no episode has it'][0]}")
+    for (label, name), problem in problems.items():
+        print(f"stepopsd: notice: {label}: {name} is left out: {problem}", file=sys.stderr)
+
+
+def _one(settings: Namespace, sources: "Sequence[Source]", methods: Sequence[str]) -> str:
+    """The transcript that is asked for."""
+    from stepopsd_agent.viewer import episode_text
+
+    shown = [one for source in sources for one in source.shown]
+    if not 0 <= settings.episode < len(shown):
+        raise UsageError(f"episode is {settings.episode}; the folders hold {len(shown)}, counted from 0")
+    return episode_text(shown[settings.episode], methods)

@@ -1,0 +1,183 @@
+"""Everything the page shows, as plain JSON: what `html` embeds and the script reads.
+
+Lists instead of objects where there are many, since a run has a hundred thousand steps; a step is
+``[observation, response, action, reward, valid, kind, distance, error]``, and of a credit that is the same
+for all tokens of a step only the step's is kept.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stepopsd_agent.rollout import success_table
+from stepopsd_agent.viewer.credits import names_on_the_page
+from stepopsd_agent.viewer.source import Shown, Source, StepCredit
+from stepopsd_agent.viewer.token_texts import token_texts
+from stepopsd_wrappers import Episode, Step
+
+VIEW_SCHEMA = "stepopsd.view/1"
+TIED = 1e-6
+"""Share of a step's largest credit below which the credits of its tokens are the same: a rounding error."""
+
+
+def page_data(
+    sources: Sequence[Source], methods: Sequence[str] = (), limit: int = 2000, model: Path | None = None
+) -> dict[str, Any]:
+    """The content of the page.
+
+    Args:
+        sources: the folders, with credit added.
+        methods: to show side by side, as they were given to `add_credit`.
+        limit: at most so many episodes of a folder, in whole groups, evenly over its groups.
+        model: folder of the model whose tokens the records hold; None looks into the run folder.
+    """
+    episodes = []
+    for number, source in enumerate(sources):
+        texts = token_texts(source, model)
+        for shown in thinned(source.shown, limit):
+            episodes.append(_episode(shown, number, methods, texts))
+    return {
+        "schema": VIEW_SCHEMA,
+        "methods": names_on_the_page(methods),
+        "sources": [_source(source, limit) for source in sources],
+        "episodes": episodes,
+    }
+
+
+def thinned(shown: Sequence[Shown], limit: int) -> list[Shown]:
+    """At most `limit` episodes, in whole groups that lie evenly among all; never none of some."""
+    if len(shown) <= limit:
+        return list(shown)
+    groups: dict[tuple[str, int, int], list[Shown]] = {}
+    for one in shown:
+        groups.setdefault(one.episode.group_key, []).append(one)
+    every = list(groups.values())
+    size = math.ceil(len(shown) / len(every))
+    count = max(1, limit // size)
+    chosen = [every[place * len(every) // count] for place in range(min(count, len(every)))]
+    return list(chain.from_iterable(chosen))[:limit]
+
+
+def _source(source: Source, limit: int) -> dict[str, Any]:
+    episodes = [one.episode for one in source.shown]
+    tables = {name: _table(table) for name, table in source.tables.items()}
+    if episodes:
+        tables["recorded episodes"] = _table(success_table(episodes))
+    return {
+        "label": source.label,
+        "method": source.method,
+        "episodes": len(episodes),
+        "shown": len(thinned(source.shown, limit)),
+        "tables": tables,
+        "curves": curves(source.rows),
+        "settings": yaml.safe_dump(source.settings, sort_keys=False) if source.settings else "",
+    }
+
+
+def _table(table: Mapping[str, Any]) -> list[list[Any]]:
+    """Rows of name, success, low, high, number, errors; all tasks first."""
+    rows = {"all": table, **(table.get("by_task_type") or {})}
+    return [
+        [name, row["success"], *row["ci95"], row["n"], row.get("errors", 0)]
+        for name, row in rows.items()
+        if row.get("ci95")
+    ]
+
+
+def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[Any]]]:
+    """Of every metric its points: update and value, and for a success also its interval."""
+    found: dict[str, list[list[Any]]] = {}
+    for row in rows:
+        update = row.get("update")
+        for name, value in row.items():
+            if isinstance(value, Mapping) and "success" in value:
+                low, high = value.get("ci95", (value["success"],) * 2)
+                found.setdefault(f"{name}/success", []).append([update, value["success"], low, high])
+            elif name != "update" and isinstance(value, int | float) and math.isfinite(value):
+                found.setdefault(name, []).append([update, short(value)])
+    return found
+
+
+def _episode(
+    shown: Shown, source: int, methods: Sequence[str], texts: Callable[[int], str] | None
+) -> dict[str, Any]:
+    episode = shown.episode
+    told = {**shown.credit}
+    return {
+        "source": source,
+        "update": episode.update,
+        "group": episode.group,
+        "member": episode.member,
+        "run": episode.run,
+        "task": episode.task_id,
+        "type": episode.task_type,
+        "seed": episode.seed,
+        "goal": str(episode.steps[0].info.get("goal", "")),
+        "outcome": shown.outcome,
+        "return": short(episode.episode_return),
+        "steps": [_step(step) for step in episode.steps],
+        "truth": None if shown.progress is None else [short(value) for value in shown.progress],
+        "credit": [[short(step.credit) for step in told[name]] if name in told else None for name in methods],
+        "tokens": _tokens(episode, [told.get(name) for name in methods], texts),
+    }
+
+
+def _step(step: Step) -> list[Any]:
+    told = step.info.get("step", {})
+    distance = step.info.get("optimal_distance", -1)
+    action = None if step.action == step.response else step.action
+    return [
+        step.observation,
+        step.response,
+        action,
+        short(step.reward),
+        bool(told.get("valid", True)),
+        str(told.get("kind", "")),
+        distance,
+        step.error,
+    ]
+
+
+def _tokens(
+    episode: Episode, credits: Sequence[list[StepCredit] | None], texts: Callable[[int], str] | None
+) -> list[dict[str, Any] | None] | None:
+    """The tokens of each step after the reset whose credit, or gap, is not the same for all of them."""
+    found: list[dict[str, Any] | None] = []
+    for index, step in enumerate(episode.steps[1:]):
+        here = [None if steps is None else steps[index] for steps in credits]
+        ids = () if step.tokens is None else step.tokens.sampled_ids
+        if step.tokens is None or not any(one is not None and _varies(one, len(ids)) for one in here):
+            found.append(None)
+            continue
+        gaps = next((one.gap for one in here if one is not None and one.gap is not None), None)
+        found.append(
+            {
+                "text": [f"#{token}" if texts is None else texts(token) for token in ids],
+                "logprob": [short(value) for value in step.tokens.logprobs],
+                "credit": [
+                    None if one is None or not _varies(one, len(ids)) else [short(v) for v in one.tokens]
+                    for one in here
+                ],
+                "gap": None if gaps is None else [short(value) for value in gaps],
+            }
+        )
+    return found if any(found) else None
+
+
+def _varies(one: StepCredit, count: int) -> bool:
+    """Whether the tokens of a step tell more than the step does."""
+    if len(one.tokens) != count or not count:
+        return False
+    spread = max(one.tokens) - min(one.tokens)
+    return one.gap is not None or spread > TIED * max(map(abs, one.tokens))
+
+
+def short(value: float) -> float | None:
+    """Four digits are enough to look at; what is no number is None."""
+    if not math.isfinite(value):
+        return None
+    return value if isinstance(value, int) else float(f"{value:.4g}")

@@ -1,0 +1,151 @@
+"""What is looked at: the folders that were named, with their episodes, metrics and tables."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stepopsd_agent.accuracy import progress
+from stepopsd_agent.config import RunConfig, config_from_dict
+from stepopsd_agent.run.files import read_rows
+from stepopsd_wrappers import Episode, read_episodes
+
+
+@dataclass(frozen=True)
+class StepCredit:
+    """What a method says of one step.
+
+    Attributes:
+        credit: mean over the step's tokens.
+        tokens: credit of each sampled token.
+        gap: log p_teacher - log p_student of each sampled token, in nats; None where it was not computed.
+    """
+
+    credit: float
+    tokens: tuple[float, ...]
+    gap: tuple[float, ...] | None = None
+
+
+@dataclass
+class Shown:
+    """An episode with what was computed of it.
+
+    Attributes:
+        episode: the record.
+        credit: of every step after the reset, by method; a method that said nothing of it is not there.
+    """
+
+    episode: Episode
+    credit: dict[str, list[StepCredit]] = field(default_factory=dict)
+
+    @cached_property
+    def progress(self) -> list[float] | None:
+        """By how much each step brought the goal nearer; None where the record does not tell."""
+        return None if self.episode.failed else progress(self.episode)
+
+    @property
+    def outcome(self) -> str:
+        """In one word: won, lost, left (before its end) or error."""
+        if self.episode.failed:
+            return "error"
+        if self.episode.success:
+            return "won"
+        return "left" if self.episode.closed_early else "lost"
+
+
+@dataclass
+class Source:
+    """A folder of episodes: a run, an evaluation, or the episodes alone.
+
+    Attributes:
+        path: the folder.
+        label: what it is called on the page.
+        shown: its episodes in their order.
+        rows: of metrics.jsonl; empty where there is none.
+        tables: success tables that the folder holds, by title.
+        settings: of the run or the evaluation; empty where the folder tells none.
+    """
+
+    path: Path
+    label: str
+    shown: list[Shown]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        """The credit method that it was trained with; empty where nothing was."""
+        chosen = self.settings.get("credit")
+        return str(chosen.get("method", "")) if isinstance(chosen, Mapping) else ""
+
+    def config(self) -> RunConfig:
+        """Its settings as a config, or the defaults.
+
+        Raises:
+            ValueError: it holds a setting that no field has.
+        """
+        return config_from_dict({name: value for name, value in self.settings.items() if name != "credit"})
+
+
+def read_source(folder: Path, label: str) -> Source:
+    """Read what a folder holds.
+
+    Raises:
+        OSError: there is no such folder, or no episode and no metrics in it.
+        ValueError: its settings or tables cannot be read.
+    """
+    inner = folder / "episodes"
+    episodes = inner if inner.is_dir() else folder
+    home = folder.parent if folder.name == "episodes" else folder
+    there = folder.is_file() or any(episodes.glob("episodes-*.jsonl"))
+    rows = read_rows(home / "metrics.jsonl") if (home / "metrics.jsonl").is_file() else []
+    if not there and not rows:
+        raise FileNotFoundError(
+            f"{folder} holds neither episodes nor metrics.jsonl: give the --out of train, record or eval"
+        )
+    shown = [Shown(episode) for episode in read_episodes(episodes)] if there else []
+    source = Source(folder, label, shown, rows)
+    config = home / "config.yaml"
+    if config.is_file():
+        try:
+            values = yaml.safe_load(config.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{config} is no YAML: {error}") from error
+        source.settings = values if isinstance(values, dict) else {}
+    for file, read in (("summary.json", _of_run), ("evaluation.json", _of_evaluation)):
+        if (home / file).is_file():
+            read(source, json.loads((home / file).read_text(encoding="utf-8")))
+    return source
+
+
+def _of_run(source: Source, summary: Mapping[str, Any]) -> None:
+    by_type = summary.get("by_task_type") or {}
+    for name, title in (("start", "held-out tasks before training"), ("final", "held-out tasks at the end")):
+        if summary.get(name):
+            source.tables[title] = {**summary[name], "by_task_type": by_type.get(name) or {}}
+
+
+def _of_evaluation(source: Source, content: Mapping[str, Any]) -> None:
+    source.settings = source.settings or dict(content.get("config") or {})
+    agent = content.get("agent", "model")
+    if "n" in content:  # one that was left has no figures yet
+        source.tables[f"evaluation, {agent} agent"] = dict(content)
+    for name, table in (content.get("by_set") or {}).items():
+        source.tables[f"evaluation, {agent} agent, {name}"] = dict(table)
+
+
+def source_labels(folders: Sequence[Path]) -> list[str]:
+    """Short names that tell the folders apart: as many last parts of each path as it takes."""
+    parts = [[part for part in path.parts if part != "episodes"] or ["episodes"] for path in folders]
+    found = []
+    for own in parts:
+        length = 2 if own[-1].isdigit() else 1
+        while length < len(own) and sum(other[-length:] == own[-length:] for other in parts) > 1:
+            length += 1
+        found.append("/".join(part for part in own[-length:] if part != "/"))
+    return found

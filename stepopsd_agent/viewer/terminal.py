@@ -1,0 +1,95 @@
+"""Episodes for a terminal: a list, and the transcript of one with its credit as bars. Plain text."""
+
+import re
+from collections.abc import Sequence
+
+from stepopsd_agent.rollout import success_table, table_text
+from stepopsd_agent.viewer.credits import names_on_the_page
+from stepopsd_agent.viewer.source import Shown, Source
+
+LONGEST = 4000
+"""Characters of one text that are printed; a terminal cannot be scrolled back for ever."""
+BAR = 8
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def list_text(sources: Sequence[Source], limit: int) -> str:
+    """Success, then a line for each episode; numbers are those that `episode_text` is asked by."""
+    lines, number = [], 0
+    for source in sources:
+        table = success_table([shown.episode for shown in source.shown])
+        rows = {safe(name)[:60]: row for name, row in table["by_task_type"].items()}
+        lines += [safe(source.label), table_text("task type", {**rows, "all": table}), ""]
+        lines.append(f"{'number':>6}  outcome  steps  return  {'update':>6}  {'group':>5}  goal")
+        for place, shown in enumerate(source.shown):
+            if place < limit:
+                lines.append(_line(shown, number + place))
+        number += len(source.shown)
+        if len(source.shown) > limit:
+            lines.append(f"... and {len(source.shown) - limit} more; --limit N shows more of them")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _line(shown: Shown, number: int) -> str:
+    episode = shown.episode
+    goal = safe(str(episode.steps[0].info.get("goal", "") or episode.task_id)).replace("\n", " ")[:60]
+    return (
+        f"{number:>6}  {shown.outcome:<7}  {episode.num_steps:>5}  {episode.episode_return:>6.2f}  "
+        f"{episode.update:>6}  {episode.group:>5}  {goal}"
+    )
+
+
+def episode_text(shown: Shown, methods: Sequence[str]) -> str:
+    """The transcript of an episode: each command with what is known about it, then the answer to it."""
+    episode = shown.episode
+    lines = [
+        f"{safe(episode.task_id)}, {safe(episode.task_type)}, seed {episode.seed}: {shown.outcome}, "
+        f"return {episode.episode_return:g}, {episode.num_steps} steps",
+        "",
+        safe(episode.steps[0].observation),
+    ]
+    largest = {name: _largest([step.credit for step in steps]) for name, steps in shown.credit.items()}
+    short_names = dict(zip(methods, names_on_the_page(methods), strict=True))
+    for index, step in enumerate(episode.steps[1:], start=1):
+        lines += ["", f"{index:>3} > {safe(step.action or step.response)}"]
+        if step.response.strip() != step.action:
+            lines.append(f"      response: {safe(step.response)}")
+        told = []
+        if not step.info.get("step", {}).get("valid", True):
+            told.append("invalid")
+        if step.reward:
+            told.append(f"reward {step.reward:g}")
+        if (distance := step.info.get("optimal_distance", -1)) != -1:
+            told.append("goal unreachable" if distance < 0 else f"{distance} to the goal")
+        if told:
+            lines.append(f"      {', '.join(told)}")
+        for name in methods:
+            if name in shown.credit:
+                value = shown.credit[name][index - 1].credit
+                lines.append(f"      {_bar(value, largest[name])} {value:+.3f}  {safe(short_names[name])}")
+        if methods and shown.progress is not None:
+            value = shown.progress[index - 1]
+            lines.append(f"      {_bar(value, _largest(shown.progress))} {value:+.3f}  truth")
+        lines.append(safe(step.observation))
+        if step.error is not None:
+            lines.append(f"      error: {safe(step.error)}")
+    return "\n".join(lines)
+
+
+def _largest(values: Sequence[float]) -> float:
+    return max(map(abs, values), default=0.0) or 1.0
+
+
+def _bar(value: float, largest: float) -> str:
+    """Blame to the left of the line, credit to the right."""
+    length = round(BAR * min(1.0, abs(value) / largest))
+    left, right = ("", "█" * length) if value >= 0 else ("█" * length, "")
+    return f"{left:>{BAR}}|{right:<{BAR}}"
+
+
+def safe(text: str) -> str:
+    """Text without what a terminal would obey: control characters are spelled out, and the end is cut."""
+    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]} ... ({len(text):,} characters)"
+    spelled = _CONTROL.sub(lambda found: f"<U+{ord(found[0]):04X}>", cut.replace("\t", "    "))
+    return spelled.encode("utf-8", "replace").decode()

@@ -1,0 +1,90 @@
+"""``stepopsd view``: a page or text of recorded episodes, with the credit of up to two methods."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.command_line import TINY, record, refusal, run
+
+
+@pytest.fixture(scope="module")
+def games(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four attempts of chance with known distances, read only by agreement."""
+    folder = tmp_path_factory.mktemp("view") / "games"
+    record(folder, "--agent=random", "--episodes=4", "--env.oracle=true", "--env.num_games=2")
+    return folder
+
+
+def data_of(path: Path) -> dict[str, Any]:
+    """What a page shows."""
+    pattern = r'<script id="data" type="application/json">(.*?)</script>'
+    (found,) = re.findall(pattern, path.read_text(encoding="utf-8"))
+    data: dict[str, Any] = json.loads(found)
+    return data
+
+
+def test_view_writes_a_page_with_two_methods_and_the_truth(
+    games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And writes it anew, but nothing else over."""
+    out = tmp_path / "view.html"
+    command = ["view", str(games), "--method", "path_gain gamma=0.5", "oracle", "--group_by=task"]
+    assert run(*command, f"--out={out}") == 0
+    assert capsys.readouterr().out.startswith("4 episodes, ")
+    data = data_of(out)
+    assert data["methods"] == ["path_gain gamma=0.5", "oracle"]
+    for episode in data["episodes"]:
+        lengths = {len(episode["truth"]), *map(len, episode["credit"])}
+        assert lengths == {len(episode["steps"]) - 1}
+    assert run(*command, f"--out={out}") == 0
+    out.write_text("mine")
+    assert "no page of stepopsd view" in refusal(capsys, *command, f"--out={out}")
+
+
+def test_view_reads_the_credit_that_was_scored_before(games: Path, tmp_path: Path) -> None:
+    """From the file of `credit score`, episode by episode."""
+    scored, out = tmp_path / "credit-oracle.jsonl", tmp_path / "view.html"
+    assert run("credit", "score", str(games), "--credit.method=oracle", *TINY, f"--out={scored}") == 0
+    assert run("view", str(games), "--method", str(scored), "oracle", f"--out={out}") == 0
+    data = data_of(out)
+    assert data["methods"] == ["oracle", "oracle"]
+    assert all(episode["credit"][0] == episode["credit"][1] for episode in data["episodes"])
+
+
+def test_view_prints_a_list_and_a_transcript(games: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--text`."""
+    capsys.readouterr()
+    assert run("view", str(games), "--text") == 0
+    assert len(re.findall(r"^ +\d  (won|lost) ", capsys.readouterr().out, re.MULTILINE)) == 4
+    assert run("view", str(games), "--text", "--episode=1", "--method=oracle") == 0
+    assert "  oracle\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ([], "either --out FILE"),
+        (["--text", "--out=x"], "either --out FILE"),
+        (["--text", "--method", "grpo", "gigpo", "rloo"], "3 methods are named"),
+        (["--text", "--method=gpro"], "gpro"),
+        (["--text", "--limit=0"], "limit is 0"),
+        (["--out=x", "--episode=0"], "add --text"),
+        (["--text", "--episode=4"], "hold 4, counted from 0"),
+        (["--text", "--method=turn_gae"], "which only a run can compute"),
+    ],
+)
+def test_view_refuses_in_one_line(
+    more: list[str], named: str, games: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Naming what can be done."""
+    assert named in refusal(capsys, "view", str(games), *more)
+
+
+def test_view_says_which_method_needs_a_model(games: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And how to give one; a folder without episodes is named."""
+    assert run("view", str(games), "--text", "--method=step_opsd") == 2
+    assert "give --model.path" in capsys.readouterr().err
+    assert "neither episodes nor metrics" in refusal(capsys, "view", str(games.parent), "--text")
