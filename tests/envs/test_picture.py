@@ -1,6 +1,7 @@
 """Pictures of transcripts, and Gymnasium's wrappers that take them."""
 
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -51,7 +52,8 @@ def test_render_gives_the_transcript_as_a_picture() -> None:
 def test_record_video_films_an_episode(tmp_path: Path) -> None:
     """With moviepy, as Gymnasium asks for."""
     pytest.importorskip("moviepy", reason="needs moviepy, which is not installed")
-    env = RecordVideo(gym.make(ALF, tier="tiny", step_limit=3, render_mode="rgb_array"), str(tmp_path))
+    plain = gym.make(ALF, tier="tiny", step_limit=3, render_mode="rgb_array")
+    env: Any = RecordVideo(plain, str(tmp_path))
     env.reset(seed=0)
     for _ in range(3):
         env.step("look")
@@ -62,7 +64,7 @@ def test_record_video_films_an_episode(tmp_path: Path) -> None:
 
 def test_the_step_limit_stands_in_the_spec() -> None:
     """Where wrappers look for it, without a TimeLimit; records name only a limit that was put around."""
-    env = gym.make(ALF, tier="tiny", step_limit=7)
+    env: Any = gym.make(ALF, tier="tiny", step_limit=7)
     assert (
         env.spec is not None and env.spec.max_episode_steps == 7 and gym.spec(ALF).max_episode_steps is None
     )
