@@ -17,7 +17,7 @@ class OwnLimitEnv(gym.Env[str, str]):
     _made_by: EnvSpec | None = None
 
     @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # an attribute in Gymnasium
+    def spec(self) -> EnvSpec | None:
         """The spec that ``gymnasium.make`` gave, with the step limit as ``max_episode_steps``.
 
         Wrappers such as ``TimeAwareObservation`` read it there.

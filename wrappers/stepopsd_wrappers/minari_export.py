@@ -51,7 +51,7 @@ def write_minari(episodes: Iterable[Episode], path: Path) -> int:
             f"a Minari data set takes minari and pyarrow ({error}): pip install 'stepopsd[export]'",
             name=error.name,
         ) from error
-    buffers, specs = [], {}
+    buffers, specs = list[Any](), dict[str, dict[str, Any]]()
     for episode in episodes:
         if episode.num_steps:
             buffers.append(EpisodeBuffer(id=len(buffers), **_fields(episode)))
