@@ -57,7 +57,7 @@ def test_record_video_films_an_episode(tmp_path: Path) -> None:
     env.reset(seed=0)
     for _ in range(3):
         env.step("look")
-    env.close()  # type: ignore[no-untyped-call]
+    env.close()
     (film,) = tmp_path.glob("*.mp4")
     assert film.stat().st_size > 1000
 
