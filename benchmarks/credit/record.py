@@ -1,6 +1,7 @@
 """Record the groups that the credit benchmark judges: policies at three stages, and their attempts.
 
     python -m benchmarks.credit.record --out DIR [--set small] [--short]
+    ALFWORLD_DATA=GAMES python -m benchmarks.credit.record --out DIR --set official
 
 A policy is warm-started and trained with GRPO; it is kept at the start, in the middle and at the end. At each
 stage it plays groups of eight attempts at tuning tasks and at test tasks that it was not trained on. What is
@@ -12,6 +13,7 @@ import argparse
 import hashlib
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,7 +36,7 @@ def start(root: Path, name: str, config: RunConfig) -> Path:
     """The folder of the policy at the start, which is made if it is missing."""
     begin = folder(root, name, "start")
     if not begin.exists():
-        warmstart(config, None, begin)
+        warmstart(replace(config, env=config.env.changed(**SETS[name].begins)), None, begin)
     return begin
 
 
@@ -92,7 +94,8 @@ def record(root: Path, name: str, short: bool) -> None:
     """All parts of one task set."""
     chosen = SETS[name]
     config = chosen.settings(short)
-    policies(root, name, config)
+    trained = chosen.policies or name
+    policies(root, trained, SETS[trained].settings(short))
     for stage in STAGES:
         for part in PARTS:
             out = folder(root, name, stage, part)

@@ -2,27 +2,32 @@
 
     python -m benchmarks.report.html OUT.html
 
-Made from ``benchmarks/results``: accuracy with intervals, heat maps of StepOPSD's knobs, learning curves;
-those that are not measured yet are left out. No script and nothing from the network.
+Made from ``benchmarks/results``: accuracy with intervals, teachers read by a larger model, the commands of
+one state, heat maps of StepOPSD's knobs, learning curves; those that are not measured yet are left out. Light
+or dark as the browser is. No script and nothing from the network.
 """
 
 import argparse
 import base64
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from benchmarks.credit.heat_maps import draw_heat_maps
-from benchmarks.report.credit import in_order
-from benchmarks.report.learning import draw_learning
+from benchmarks.report.credit import in_order, reader, within_state
+from benchmarks.report.learning import draw_learning, learning as learning_table
 from benchmarks.report.parts import Result, origin
 from stepopsd_agent.accuracy import LABELS, Measure, draw_accuracy
 from stepopsd_agent.run.files import write_bytes_atomic
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-SHOWN = ("auc_failed", "auc_won", "auc_unmixed", "r", "pushed_down", "pushed_up")
+SHOWN = ("auc_failed", "auc_won", "auc_harmful", "auc_unmixed", "r", "pushed_down", "pushed_up")
+MARKS = ((r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "em"), (r"`(.+?)`", "code"))
+"""What the pages use of Markdown inside a line, and its element."""
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -30,14 +35,21 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Which credit is right</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; padding: 0 1rem;
-  max-width: 72rem }}
-img {{ max-width: 100%; height: auto }}
-table {{ border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }}
-th, td {{ padding: 2px 10px; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd }}
-th:first-child, td:first-child {{ text-align: left }}
-.control {{ color: #777 }}
-.origin {{ color: #777; font-size: 12px }}
+:root {{ color-scheme: light dark; --page: #fff; --text: #222; --soft: #6a6a6a; --line: #ddd }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --page: #16181c; --text: #e4e4e4; --soft: #9a9a9a; --line: #383b42 }}
+}}
+body {{ font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page);
+  margin: 2rem auto; padding: 0 1rem; max-width: 72rem }}
+img {{ max-width: 100%; height: auto; background: #fff; border-radius: 4px }}
+table {{ border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto;
+  font-variant-numeric: tabular-nums }}
+th, td {{ padding: 2px 10px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line) }}
+th:first-child, td:first-child {{ text-align: left; position: sticky; left: 0; background: var(--page) }}
+code {{ font-size: 12px }}
+p {{ max-width: 52rem }}
+.control {{ color: var(--soft) }}
+.origin {{ color: var(--soft); font-size: 12px }}
 </style>
 </head>
 <body>
@@ -68,6 +80,27 @@ def table(found: Mapping[str, Any]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
+def from_markdown(lines: Sequence[str]) -> list[str]:
+    """The tables and paragraphs of a page: what these tables use of Markdown, no more."""
+    parts: list[str] = []
+    for is_table, block in groupby(lines, lambda line: line.startswith("|")):
+        if is_table:
+            head, _, *rows = [[inline(cell) for cell in line.strip("| ").split(" | ")] for line in block]
+            body = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
+            parts.append(f"<table><tr><th>{'</th><th>'.join(head)}</th></tr>{body}</table>")
+        else:
+            parts += [f"<p>{inline(line)}</p>" for line in block if line]
+    return parts
+
+
+def inline(text: str) -> str:
+    """One line or cell."""
+    text = escape(text.strip())
+    for pattern, element in MARKS:
+        text = re.sub(pattern, rf"<{element}>\1</{element}>", text)
+    return text
+
+
 def accuracy(result: Result) -> list[str]:
     """The picture of every task set, and a table for every stage."""
     parts = []
@@ -87,12 +120,14 @@ def knobs(result: Result) -> list[str]:
 
 
 def learning(result: Result) -> list[str]:
-    """The curves of every method, beside GRPO's."""
-    return [image(draw_learning(result), "learning curves")]
+    """The curves of every method, beside GRPO's, and their figures."""
+    return [image(draw_learning(result), "learning curves"), *from_markdown(learning_table(result))]
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Accuracy of all methods", "credit_accuracy*.json", accuracy),
+    ("Read by a larger model", "credit_reader.json", lambda result: from_markdown(reader(result))),
+    ("The commands of one state", "credit_qval.json", lambda result: from_markdown(within_state(result))),
     ("The two knobs of StepOPSD", "credit_two_knobs.json", knobs),
     ("Learning", "credit_learning*.json", learning),
 )
@@ -104,8 +139,10 @@ def page(results: Path = RESULTS) -> str:
     for title, pattern, write in SECTIONS:
         for path in sorted(results.glob(pattern)):
             result = json.loads(path.read_text(encoding="utf-8"))
-            parts += [f"<h2>{escape(title)}</h2>", *write(result)]
-            parts.append(f'<p class="origin">{escape(origin(result))}</p>')
+            section = [f"<h2>{escape(title)}</h2>", *write(result)]
+            if not any(inline(origin(result)) in part for part in section):
+                section.append(f'<p class="origin">{inline(origin(result))}</p>')
+            parts += section
     return PAGE.format(sections="\n".join(parts))
 
 

@@ -31,6 +31,7 @@ CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
     "accuracy_searchqa": partial(summary, task_set="searchqa"),
     "qval": within_state,
     "learning": learning,
+    "learning_few": learning,
 }
 """Tables of the page on credit, by the result's name behind ``credit_``."""
 SPEED = re.compile(r"(<!-- speed:.*?-->\n).*?(<!-- end of speed -->)", re.DOTALL)

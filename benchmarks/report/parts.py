@@ -7,7 +7,6 @@ Result = dict[str, Any]
 MOVED = {
     "benchmarks.demo": "benchmarks.runs.demo",
     "benchmarks.retrieval": "benchmarks.search_qa.retrieval",
-    "benchmarks.searchqa_demo": "benchmarks.runs.searchqa_demo",
 }
 """Modules by the name they had at the commit of a result; an entry goes when its result is made anew."""
 
