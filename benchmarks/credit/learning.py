@@ -1,6 +1,6 @@
 """Does credit that is right teach better? Methods and seeds under equal budgets, on one task set.
 
-    python -m benchmarks.credit.learning --recordings DIR --out RUNS [--set few] [--seeds 5] [--json OUT]
+    python -m benchmarks.credit.learning --recordings DIR --out RUNS [--set full] [--seeds 5] [--json OUT]
 
 Every run begins at the policy that `benchmarks.credit.record` keeps for the start of the set, which is made
 if it is missing; it plays as many attempts in as many updates, and is evaluated every few updates on the
@@ -8,8 +8,9 @@ same held-out tasks. A seed decides the order of tasks and the sampling. Runs th
 stopped ones go on, so the command can be given again; ``--jobs`` runs side by side with one thread each.
 ``--match_norms`` scales advantages to the size of GRPO's. The table has the area under the curve, the last
 success (never the best), the updates until ``--reach``, what was consumed, and, by rliable (Agarwal et al.
-2021), the interquartile mean over seeds and the chance that a run is better than one of GRPO.
-It needs the extra ``bench``.
+2021), the interquartile mean over seeds and the chance that a run is better than one of GRPO. The success
+of the attempts trained on is told beside it: tasks come once, so before an update they are as new to the
+policy as held-out ones, and they are many more. It needs the extra ``bench``.
 """
 
 import argparse
@@ -104,11 +105,19 @@ def reached(points: Sequence[tuple[int, float]], success: float) -> int | None:
     return next((update for update, found in points if found >= success), None)
 
 
+def trained_on(run: Path) -> list[float]:
+    """Success of the attempts of every update, as the policy before it played them."""
+    return [row["train/success"] for row in read_rows(run / "metrics.jsonl") if "train/success" in row]
+
+
 def row(options: argparse.Namespace, method: str) -> dict[str, Any]:
     """The figures of a method over its seeds."""
     runs = [run_folder(options, method, seed) for seed in range(options.seeds)]
     curves, summaries = [curve(run) for run in runs], [read(run / "summary.json") for run in runs]
+    attempts = [trained_on(run) for run in runs]
     return {
+        "trained_on": attempts,
+        "training": [float(np.mean(success)) for success in attempts],
         "updates": [update for update, _ in curves[0]],
         "curves": [[success for _, success in points] for points in curves],
         "area": [area(points) for points in curves],
@@ -120,11 +129,11 @@ def row(options: argparse.Namespace, method: str) -> dict[str, Any]:
     }
 
 
-def compared(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Interquartile mean of the area over seeds, and the chance to be better than GRPO, with intervals."""
+def compared(rows: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:
+    """Interquartile mean of a measure over seeds, and the chance to be better than GRPO, with intervals."""
     from rliable import library, metrics
 
-    scores = {name: np.array(one["area"])[:, None] for name, one in rows.items()}
+    scores = {name: np.array(one[measure])[:, None] for name, one in rows.items()}
     means, intervals = library.get_interval_estimates(
         scores, lambda found: np.array([metrics.aggregate_iqm(found)]), reps=2000
     )
@@ -167,26 +176,29 @@ def main() -> int:
     )
     parser.add_argument("--recordings", type=Path, required=True, help="folder of benchmarks.credit.record")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--set", choices=sorted(SETS), default="few", help="task set")
+    parser.add_argument("--set", choices=sorted(SETS), default="full", help="task set")
     parser.add_argument("--method", nargs="+", default=list(METHODS), help="names, with settings after them")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each method")
-    parser.add_argument("--updates", type=int, default=40, help="updates of each run")
+    parser.add_argument("--updates", type=int, default=30, help="updates of each run")
     parser.add_argument("--every", type=int, default=10, help="updates between evaluations")
     parser.add_argument("--tasks", type=int, default=100, help="held-out tasks of an evaluation")
-    parser.add_argument("--reach", type=float, default=0.45, help="success whose first update is noted")
+    parser.add_argument("--reach", type=float, default=0.65, help="success whose first update is noted")
     parser.add_argument("--match_norms", action="store_true", help="scale advantages to the size of GRPO's")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw the curves here")
     options = parser.parse_args()
     rows = trained(options)
-    figures = compared(rows)
+    figures, training = compared(rows, "area"), compared(rows, "training")
     for method in sorted(rows, key=lambda name: -figures[name]["iqm"]):
         low, high = figures[method]["ci95"]
         last = np.mean(rows[method]["last"])
-        print(f"{method:28} area {figures[method]['iqm']:.3f} [{low:.3f}, {high:.3f}], last {last:.3f}")
+        print(
+            f"{method:28} area {figures[method]['iqm']:.3f} [{low:.3f}, {high:.3f}], last {last:.3f}, "
+            f"training {training[method]['iqm']:.3f}"
+        )
     about = {"set": options.set, "matched": options.match_norms, "seeds": options.seeds}
-    result = {**about, "rows": rows, "compared": figures}
+    result = {**about, "rows": rows, "compared": figures, "compared_training": training}
     if options.picture is not None:
         write_bytes_atomic(options.picture, draw_learning(result))
     if options.json is not None:

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,7 +35,7 @@ def start(root: Path, name: str, config: RunConfig) -> Path:
     """The folder of the policy at the start, which is made if it is missing."""
     begin = folder(root, name, "start")
     if not begin.exists():
-        warmstart(config, None, begin)
+        warmstart(replace(config, env=config.env.changed(**SETS[name].begins)), None, begin)
     return begin
 
 

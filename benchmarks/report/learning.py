@@ -12,21 +12,20 @@ COLUMNS = 4
 
 def learning(result: Result) -> list[str]:
     """A row for every method, the largest area first."""
-    rows, figures = result["rows"], result["compared"]
+    rows, figures, training = result["rows"], result["compared"], result["compared_training"]
     lines = [
-        "| method | area under the curve | last | updates to reach | env steps | tokens | better than GRPO |",
-        "|---|---|---|---|---|---|---|",
+        "| method | area under the curve | better than GRPO | last | updates to reach "
+        "| success in training | better than GRPO | env steps | tokens |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in sorted(rows, key=lambda one: -figures[one]["iqm"]):
         row, figure = rows[name], figures[name]
         reached = [update for update in row["updates_to_reach"] if update is not None]
         until = f"{_mean(reached):.0f} ({len(reached)} of {len(row['last'])})" if reached else "never"
-        better = "-"
-        if "better_than_grpo" in figure:
-            better = f"{figure['better_than_grpo']:.2f} {_interval(figure['better_ci95'])}"
         lines.append(
-            f"| `{name}` | {figure['iqm']:.3f} {_interval(figure['ci95'])} | {_mean(row['last']):.2f} | "
-            f"{until} | {_mean(row['env_steps']):,.0f} | {_mean(row['tokens']):,.0f} | {better} |"
+            f"| `{name}` | {_with_interval(figure)} | {_better(figure)} | {_mean(row['last']):.2f} "
+            f"| {until} | {_with_interval(training[name])} | {_better(training[name])} | "
+            f"{_mean(row['env_steps']):,.0f} | {_mean(row['tokens']):,.0f} |"
         )
     kind = "advantages scaled to the size of GRPO's" if result["matched"] else "every method as it is"
     return [
@@ -34,8 +33,9 @@ def learning(result: Result) -> list[str]:
         "",
         f"Task set `{result['set']}`, {result['seeds']} seeds, {kind}. Area: interquartile mean over seeds "
         "of the mean held-out success over updates; last success: mean over seeds, never the best; updates "
-        "until the mark, and how many seeds reached it; interaction and processed tokens of one run; chance "
-        f"that a run is better than one of GRPO. Intervals of 95 %, bootstrap over seeds. {origin(result)}",
+        "until the mark, and how many seeds reached it; mean success of all attempts trained on, each at a "
+        "task new to the policy; chance that a run is better than one of GRPO; interaction and processed "
+        f"tokens of one run. Intervals of 95 %, bootstrap over seeds. {origin(result)}",
     ]
 
 
@@ -75,6 +75,17 @@ def _at_each(curves: list[list[float]]) -> list[float]:
 
 def _mean(values: Any) -> float:
     return float(sum(values) / len(values))
+
+
+def _with_interval(figure: Result) -> str:
+    return f"{figure['iqm']:.3f} {_interval(figure['ci95'])}"
+
+
+def _better(figure: Result) -> str:
+    """The chance to be better than GRPO; of GRPO itself nothing."""
+    if "better_than_grpo" not in figure:
+        return "-"
+    return f"{figure['better_than_grpo']:.2f} {_interval(figure['better_ci95'])}"
 
 
 def _interval(bounds: list[float]) -> str:

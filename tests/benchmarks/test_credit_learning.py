@@ -7,9 +7,11 @@ import pytest
 
 from benchmarks.credit import learning, record
 from benchmarks.credit.learning import area, reached
+from benchmarks.credit.sets import SETS, folder
 from benchmarks.report.learning import learning as table
 from benchmarks.report.pages import RESULTS
 from stepopsd_agent import credit, ops
+from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import registry
 from tests.helpers.builders import build, random_attempts
 
@@ -52,16 +54,39 @@ def test_the_table_has_a_row_for_every_method_and_says_what_was_reached() -> Non
             "grpo": {"iqm": 0.4, "ci95": [0.3, 0.5]},
             "own x=1": {"iqm": 0.6, "ci95": [0.5, 0.7], "better_than_grpo": 0.75, "better_ci95": [0.5, 1.0]},
         },
+        "compared_training": {
+            "grpo": {"iqm": 0.5, "ci95": [0.4, 0.6]},
+            "own x=1": {"iqm": 0.7, "ci95": [0.6, 0.8], "better_than_grpo": 1.0, "better_ci95": [1.0, 1.0]},
+        },
         "set": "few",
         "seeds": 2,
         "matched": False,
         **json.loads((RESULTS / "path_of_an_update.json").read_text()),
     }
     lines = table(result)
-    assert lines[2] == (
-        "| `own x=1` | 0.600 [0.50, 0.70] | 0.60 | 10 (1 of 2) | 2,000 | 20 | 0.75 [0.50, 1.00] |"
+    own, base = lines[2], lines[3]
+    assert own == (
+        "| `own x=1` | 0.600 [0.50, 0.70] | 0.75 [0.50, 1.00] | 0.60 | 10 (1 of 2) | "
+        "0.700 [0.60, 0.80] | 1.00 [1.00, 1.00] | 2,000 | 20 |"
     )
-    assert lines[3] == "| `grpo` | 0.400 [0.30, 0.50] | 0.60 | never | 2,000 | 20 | - |"
+    assert base == "| `grpo` | 0.400 [0.30, 0.50] | - | 0.60 | never | 0.500 [0.40, 0.60] | - | 2,000 | 20 |"
+
+
+def test_a_policy_may_begin_in_other_houses_than_it_is_trained_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warm start of `full` plays in small houses, its training in full ones; what is there is kept."""
+    config, seen = SETS["full"].settings(), list[RunConfig]()
+
+    def warmstart(told: RunConfig, _: object, out: Path) -> None:
+        seen.append(told)
+        out.mkdir(parents=True)
+
+    monkeypatch.setattr(record, "warmstart", warmstart)
+    for _ in range(2):
+        assert record.start(tmp_path, "full", config) == folder(tmp_path, "full", "start")
+    assert [told.env.arguments["tier"] for told in seen] == ["small"]
+    assert config.env.arguments["tier"] == "full" and seen[0].warmstart == config.warmstart
 
 
 @pytest.mark.slow
@@ -83,5 +108,7 @@ def test_curves_of_two_methods_are_compared(
     found = json.loads(result.read_text())
     assert found["rows"]["grpo"]["updates"] == [0, 1, 2]
     assert len(found["rows"]["path_gain idle_cost=0.5"]["curves"]) == 2
+    assert [len(success) for success in found["rows"]["grpo"]["trained_on"]] == [2, 2]
+    assert 0 <= found["compared_training"]["grpo"]["iqm"] <= 1
     assert 0 <= found["compared"]["path_gain idle_cost=0.5"]["better_than_grpo"] <= 1
     assert capsys.readouterr().err.count("done") == 4
