@@ -10,7 +10,8 @@ stopped ones go on, so the command can be given again; ``--jobs`` runs side by s
 success (never the best), the updates until ``--reach``, what was consumed, and, by rliable (Agarwal et al.
 2021), the interquartile mean over seeds and the chance that a run is better than one of GRPO. The success
 of the attempts trained on is told beside it: tasks come once, so before an update they are as new to the
-policy as held-out ones, and they are many more. It needs the extra ``bench``.
+policy as held-out ones, they are many more, and a seed gives every method the same. It needs the
+extra ``bench``.
 """
 
 import argparse
@@ -151,6 +152,26 @@ def compared(rows: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:
     return found
 
 
+def over_grpo(rows: dict[str, dict[str, Any]], repetitions: int = 2000) -> dict[str, Any]:
+    """Success in training less that of GRPO, which the same seed gave the same tasks, update by update.
+
+    The interval (95 %) is from a bootstrap over seeds and over the updates of each.
+    """
+    if "grpo" not in rows:
+        return {}
+    base, found = np.array(rows["grpo"]["trained_on"]), {}
+    for name in [name for name in rows if name != "grpo"]:
+        rng, more = np.random.default_rng(0), np.array(rows[name]["trained_on"]) - base
+        seeds, updates = more.shape
+        drawn = [
+            more[which[:, None], rng.integers(updates, size=more.shape)].mean()
+            for which in rng.integers(seeds, size=(repetitions, seeds))
+        ]
+        low, high = np.quantile(drawn, (0.025, 0.975))
+        found[name] = {"value": float(more.mean()), "ci95": [float(low), float(high)]}
+    return found
+
+
 def trained(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """The rows of all methods, after training what is missing."""
     options.out.mkdir(parents=True, exist_ok=True)
@@ -199,6 +220,7 @@ def main() -> int:
         )
     about = {"set": options.set, "matched": options.match_norms, "seeds": options.seeds}
     result = {**about, "rows": rows, "compared": figures, "compared_training": training}
+    result["over_grpo"] = over_grpo(rows)
     if options.picture is not None:
         write_bytes_atomic(options.picture, draw_learning(result))
     if options.json is not None:

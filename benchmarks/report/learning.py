@@ -15,7 +15,7 @@ def learning(result: Result) -> list[str]:
     rows, figures, training = result["rows"], result["compared"], result["compared_training"]
     lines = [
         "| method | area under the curve | better than GRPO | last | updates to reach "
-        "| success in training | better than GRPO | env steps | tokens |",
+        "| success in training | over GRPO at the same tasks | env steps | tokens |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in sorted(rows, key=lambda one: -figures[one]["iqm"]):
@@ -24,7 +24,7 @@ def learning(result: Result) -> list[str]:
         until = f"{_mean(reached):.0f} ({len(reached)} of {len(row['last'])})" if reached else "never"
         lines.append(
             f"| `{name}` | {_with_interval(figure)} | {_better(figure)} | {_mean(row['last']):.2f} "
-            f"| {until} | {_with_interval(training[name])} | {_better(training[name])} | "
+            f"| {until} | {_with_interval(training[name])} | {_over(result['over_grpo'].get(name))} | "
             f"{_mean(row['env_steps']):,.0f} | {_mean(row['tokens']):,.0f} |"
         )
     kind = "advantages scaled to the size of GRPO's" if result["matched"] else "every method as it is"
@@ -34,8 +34,9 @@ def learning(result: Result) -> list[str]:
         f"Task set `{result['set']}`, {result['seeds']} seeds, {kind}. Area: interquartile mean over seeds "
         "of the mean held-out success over updates; last success: mean over seeds, never the best; updates "
         "until the mark, and how many seeds reached it; mean success of all attempts trained on, each at a "
-        "task new to the policy; chance that a run is better than one of GRPO; interaction and processed "
-        f"tokens of one run. Intervals of 95 %, bootstrap over seeds. {origin(result)}",
+        "task new to the policy, and by how much it is above GRPO's, update by update at the same tasks; "
+        "interaction and processed tokens of one run; chance that a run is better than one of GRPO. "
+        f"Intervals of 95 %, bootstrap over seeds, in the difference also over updates. {origin(result)}",
     ]
 
 
@@ -86,6 +87,11 @@ def _better(figure: Result) -> str:
     if "better_than_grpo" not in figure:
         return "-"
     return f"{figure['better_than_grpo']:.2f} {_interval(figure['better_ci95'])}"
+
+
+def _over(more: Result | None) -> str:
+    """What a method has more than GRPO; of GRPO itself nothing."""
+    return "-" if more is None else f"{more['value']:+.3f} {_interval(more['ci95'])}"
 
 
 def _interval(bounds: list[float]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.credit import learning, record
-from benchmarks.credit.learning import area, reached
+from benchmarks.credit.learning import area, over_grpo, reached
 from benchmarks.credit.sets import SETS, folder
 from benchmarks.report.learning import learning as table
 from benchmarks.report.pages import RESULTS
@@ -25,6 +25,17 @@ def test_the_first_update_that_reaches_a_success_is_noted() -> None:
     """Or none."""
     points = [(0, 0.2), (10, 0.6), (30, 0.8)]
     assert reached(points, 0.6) == 10 and reached(points, 0.9) is None
+
+
+def test_success_in_training_is_compared_update_by_update() -> None:
+    """Where the difference is the same at every update of every seed, its interval is a point."""
+    rows = {"grpo": {"trained_on": [[0.1, 0.5], [0.3, 0.2]]}, "own": {"trained_on": [[0.3, 0.7], [0.5, 0.4]]}}
+    found = over_grpo(rows)["own"]
+    assert [found["value"], *found["ci95"]] == pytest.approx([0.2, 0.2, 0.2])
+    rows["own"]["trained_on"] = [[0.1, 0.5], [0.7, 0.6]]  # by 0 and by 0.4
+    found = over_grpo(rows)["own"]
+    assert found["value"] == pytest.approx(0.2) and found["ci95"] == pytest.approx([0, 0.4])
+    assert over_grpo({"own": rows["own"]}) == {}
 
 
 @pytest.mark.parametrize("inner", ["path_gain", "step_opsd step_norm=none", "gigpo", "dr_grpo"])
@@ -58,6 +69,7 @@ def test_the_table_has_a_row_for_every_method_and_says_what_was_reached() -> Non
             "grpo": {"iqm": 0.5, "ci95": [0.4, 0.6]},
             "own x=1": {"iqm": 0.7, "ci95": [0.6, 0.8], "better_than_grpo": 1.0, "better_ci95": [1.0, 1.0]},
         },
+        "over_grpo": {"own x=1": {"value": 0.2, "ci95": [-0.1, 0.3]}},
         "set": "few",
         "seeds": 2,
         "matched": False,
@@ -67,7 +79,7 @@ def test_the_table_has_a_row_for_every_method_and_says_what_was_reached() -> Non
     own, base = lines[2], lines[3]
     assert own == (
         "| `own x=1` | 0.600 [0.50, 0.70] | 0.75 [0.50, 1.00] | 0.60 | 10 (1 of 2) | "
-        "0.700 [0.60, 0.80] | 1.00 [1.00, 1.00] | 2,000 | 20 |"
+        "0.700 [0.60, 0.80] | +0.200 [-0.10, 0.30] | 2,000 | 20 |"
     )
     assert base == "| `grpo` | 0.400 [0.30, 0.50] | - | 0.60 | never | 0.500 [0.40, 0.60] | - | 2,000 | 20 |"
 
