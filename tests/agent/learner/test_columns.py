@@ -170,8 +170,9 @@ def test_fill_computes_what_is_needed_and_nothing_else() -> None:
     needs = {"student_logprobs", "teacher_logprobs", "ref_logprobs"}
     filled = fill(batch, episodes, needs, policy, teacher=other.state(), reference=other.state())
     blocks = hindsight_blocks(policy, HindsightConfig(), episodes)
-    assert filled.tokens.student_logprobs is batch.tokens.old_logprobs
-    assert filled.tokens.teacher_logprobs is not None and filled.tokens.ref_logprobs is not None
+    assert filled.tokens.student_logprobs is not None and filled.tokens.teacher_logprobs is not None
+    assert torch.equal(filled.tokens.student_logprobs, batch_logprobs(Scorer(policy), batch))
+    assert filled.tokens.ref_logprobs is not None
     assert torch.equal(filled.tokens.teacher_logprobs, batch_logprobs(scorer, batch, blocks))
     assert torch.equal(filled.tokens.ref_logprobs, batch_logprobs(scorer, batch))
     assert filled.teacher_topk is None and filled.episodes.informed is None and filled.steps.value is None

@@ -11,6 +11,7 @@ from stepopsd_agent import credit
 from stepopsd_agent.batch import collate
 from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.models.prompt_format import make_format
 from stepopsd_agent.rollout import SamplingParams
 from stepopsd_agent.rollout.sampling import Stops, choose, cut, noise
 from stepopsd_agent.run import Trainer
@@ -161,6 +162,7 @@ def test_stops_work_with_a_real_tokenizer(test_data: Path, tmp_path: Path, stop:
         archive.extractall(tmp_path, filter="data")
     policy = tiny()
     policy.tokenizer = AutoTokenizer.from_pretrained(tmp_path / "qwen3")
+    policy.prompt_format = make_format(policy.tokenizer, "off")
     for text in (f"<think>héllo</think>\n<search>who</search>{stop}\n\nmore", f"{stop}", f"a{stop}.b"):
         shown = stopped_at(policy, text, stop)
         before, found, _ = text.partition(stop)
