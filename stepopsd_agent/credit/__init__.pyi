@@ -12,6 +12,7 @@ from .base import (
     linear_decay as linear_decay,
     scaled as scaled,
 )
+from .grpo import step_scores as step_scores
 from .registry import load as load, make as make, names as names, register as register
 from .state_graph import (
     Key as Key,

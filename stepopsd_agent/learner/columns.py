@@ -75,14 +75,20 @@ class Sources:
         apart = untold_rows(batch, self.blocks, position) if self.gap else ()
         return batch_logprobs(self.scorer, batch, blocks, position, apart)
 
-    def asked_logprobs(self, batch: Batch, others: Tensor, blocks: Blocks = ()) -> Tensor:
-        """`logprobs` of the rows that the teacher is asked about, in passes of their own; else `others`."""
-        if self.teacher_rows is None:
+    def asked_logprobs(self, batch: Batch, others: Tensor | None = None, blocks: Blocks = ()) -> Tensor:
+        """`logprobs` with the rows that the teacher is asked about in passes of their own.
+
+        The other rows keep `others`; without any they are scored, too.
+        """
+        asked = self.teacher_rows
+        if asked is None or not self.gap:
             return self.logprobs(batch, blocks)
-        rows, found = self.teacher_rows.nonzero()[:, 0], others.clone()
-        if len(rows):
-            some = replace(batch, tokens=batch.tokens.rows(rows), teacher_topk=None)
-            found[rows] = self.logprobs(some, blocks).to(found.dtype)
+        found = (batch.tokens.old_logprobs if others is None else others).clone()
+        for chosen in (asked, ~asked) if others is None else (asked,):
+            if chosen.any():
+                rows = chosen.nonzero()[:, 0]
+                some = replace(batch, tokens=batch.tokens.rows(rows), teacher_topk=None)
+                found[rows] = self.logprobs(some, blocks).to(found.dtype)
         return found
 
     def weights(self, other: Weights | None) -> AbstractContextManager[None]:
@@ -155,7 +161,7 @@ def fill(
         rescored=rescore_old,
     )
     if rescore_old:
-        batch = batch.with_columns(old_logprobs=sources.logprobs(batch))
+        batch = batch.with_columns(old_logprobs=sources.asked_logprobs(batch))
     for name, spec in column_fields().items():
         if name in needs and "filled" in spec.metadata:
             if f"fill_{name}" not in globals():
@@ -204,7 +210,7 @@ def fill_student_logprobs(batch: Batch, sources: Sources) -> Batch:
     another kernel and differs by rounding, in bfloat16 by as much as hindsight can make.
     """
     old = batch.tokens.old_logprobs
-    if not sources.gap or (sources.rescored and sources.teacher_rows is None):
+    if not sources.gap or sources.rescored:
         return batch.with_columns(student_logprobs=old)
     return batch.with_columns(student_logprobs=sources.asked_logprobs(batch, old))
 

@@ -19,8 +19,7 @@ from torch.nn import Parameter
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.config import UpdateConfig
-from stepopsd_agent.credit import Credit, CreditMethod
-from stepopsd_agent.credit.grpo import step_scores
+from stepopsd_agent.credit import Credit, CreditMethod, step_scores
 from stepopsd_agent.models import Policy
 from stepopsd_agent.ops import losses
 

@@ -21,7 +21,7 @@ function heading(episode) {
     ["seed", episode.seed], ["return", plain(episode.return)], ["steps", episode.steps.length - 1],
   ];
   return el("header", { class: "heading" },
-    el("button", { type: "button", class: "back", onclick: () => { location.hash = "list"; } }, "‹ Episodes"),
+    el("button", { type: "button", class: "back", onclick: () => go("list") }, "‹ Episodes"),
     el("h2", { dir: "auto" }, el("span", { class: `badge ${episode.outcome}` }, episode.outcome),
       (episode.goal || episode.task).slice(0, 500)),
     el("dl", { class: "facts" }, facts.map(([name, value]) =>

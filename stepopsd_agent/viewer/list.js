@@ -114,5 +114,5 @@ function step(by) {
 }
 
 function choose(place) {
-  location.hash = `e${place}`;
+  go(`e${place}`);
 }

@@ -15,7 +15,17 @@ function show(tab) {
   if (tab === "episodes") drawRows();
 }
 
+let routed = null;
+
+// Shown at once: the event of a new address comes later than the next key of a quick hand.
+function go(name) {
+  location.hash = name;
+  route();
+}
+
 function route() {
+  if (location.hash === routed) return;
+  routed = location.hash;
   const place = /^#e(\d+)$/.exec(location.hash);
   if (place && data.episodes[Number(place[1])]) {
     show("episodes");
@@ -44,11 +54,10 @@ function nextOfGroup() {
 const ACTIONS = {
   j: () => step(1), ArrowDown: () => step(1), k: () => step(-1), ArrowUp: () => step(-1),
   ArrowRight: () => moveStep(1), ArrowLeft: () => moveStep(-1), g: nextOfGroup, t: toggleTheme,
-  "/": () => { location.hash = location.hash.startsWith("#e") && wide.matches ? location.hash : "list"; $("search").focus(); },
+  "/": () => { go(location.hash.startsWith("#e") && wide.matches ? location.hash : "list"); $("search").focus(); },
   "?": () => $("help").showModal(),
-  1: () => { location.hash = current ? `e${current.place}` : "list"; },
-  2: () => { location.hash = "curves"; }, 3: () => { location.hash = "tables"; },
-  Escape: () => { if (!wide.matches) location.hash = "list"; },
+  1: () => go(current ? `e${current.place}` : "list"), 2: () => go("curves"), 3: () => go("tables"),
+  Escape: () => { if (!wide.matches) go("list"); },
 };
 
 document.addEventListener("keydown", (event) => {
@@ -70,7 +79,7 @@ $("help-close").addEventListener("click", () => $("help").close());
 $("theme").addEventListener("click", toggleTheme);
 for (const button of $("tabs").children) {
   button.addEventListener("click", () => {
-    location.hash = button.dataset.tab === "episodes" ? (current && wide.matches ? `e${current.place}` : "list") : button.dataset.tab;
+    go(button.dataset.tab === "episodes" ? (current && wide.matches ? `e${current.place}` : "list") : button.dataset.tab);
   });
 }
 window.addEventListener("hashchange", route);

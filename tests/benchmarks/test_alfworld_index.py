@@ -1,19 +1,21 @@
 """The benchmark of the index of games."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.alfworld.index import main, measure, missed, report
+from tests.helpers.alfworld_games import small_game
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A split of files that are games as far as listing looks."""
+    """A split of one small game, many times."""
     for number in range(20):
         path = tmp_path / "train" / f"pick_two_obj_and_place-{number}" / "trial" / "game.tw-pddl"
         path.parent.mkdir(parents=True)
-        path.write_text("{}")
+        path.write_text(json.dumps(small_game()))
     return tmp_path
 
 

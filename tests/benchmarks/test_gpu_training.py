@@ -24,7 +24,7 @@ def test_gpu_training_runs_tiny(
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary["rows"]) == {"random agent", "warm start", "after grpo", "after step_opsd"}
     one, other = (summary["runs"][method]["tokens"] for method in ("grpo", "step_opsd"))
-    assert one["generated"] > 0 and other["scored"] > one["scored"]
+    assert one["generated"] > 0 and other["scored"] >= one["scored"]
     made = (out / "step_opsd" / "summary.json").stat().st_mtime_ns
     assert gpu_training.main() == 0
     assert (out / "step_opsd" / "summary.json").stat().st_mtime_ns == made

@@ -59,7 +59,8 @@ def test_without_further_rounds_nothing_is_left_out() -> None:
 @pytest.mark.parametrize("rate", [0.0, 0.25, 1.0])
 def test_an_ema_teacher_moves_a_share_of_the_way(rate: float) -> None:
     """Before each update; at 0 it stays, at 1 it is the present policy."""
-    one = trainer(hindsight={"teacher": "ema", "ema_rate": rate})
+    config = run_config(hindsight={"teacher": "ema", "ema_rate": rate})
+    one = Trainer(config, credit.make("step_opsd"), taught())
     start = one.policy.state()
     one.step()
     now = one.policy.state()
