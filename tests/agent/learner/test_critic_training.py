@@ -26,6 +26,7 @@ LR = CriticConfig(lr=1e-2)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_critic_of_an_adapted_policy_trains_an_adapter_of_its_own(dtype: DType) -> None:
     """The model below is the policy's, uncopied, and stays; checkpoints hold adapter and head."""
+    pytest.importorskip("peft", reason="the extra lora is not installed")
     policy = tiny(dtype)
     plain = sum(p.numel() for p in policy.model.parameters())
     policy.add_adapter(LoraConfig(rank=2), seed=0)
@@ -82,6 +83,7 @@ def test_critic_recomputes_layers_in_its_update_alone() -> None:
 @pytest.mark.samples
 def test_critic_of_a_run_has_the_settings_of_its_learner() -> None:
     """Recomputed layers, attention, and an adapter; its update works with them."""
+    pytest.importorskip("peft", reason="the extra lora is not installed")
     learner = {"gradient_checkpointing": True, "attention": "padded", "lora": {"rank": 2}, "kl_coef": 0.0}
     one = Trainer(run_config(learner=learner), credit.make("turn_gae"), taught())
     assert one.critic is not None and one.critic.backend == "padded" and one.critic.group is one.group
