@@ -2,6 +2,7 @@ from .auditing import (
     AuditError as AuditError,
     AuditReport as AuditReport,
     audit as audit,
+    check_episodes as check_episodes,
     name_some as name_some,
 )
 from .batch import (

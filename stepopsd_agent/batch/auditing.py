@@ -4,13 +4,16 @@ They catch, among others: a mask longer than the ids, an inverted mask, and anot
 mask. Every fault is reported at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from stepopsd_agent.batch.batch import KINDS, Batch
+from stepopsd_agent.batch.collating import sampled_steps
+from stepopsd_envs.step_info import hash_number
+from stepopsd_wrappers import Episode
 
 LOGPROB_TOLERANCE = 1e-4
 """A log-probability may exceed 0 by this much: rounding of a token that is nearly certain."""
@@ -172,3 +175,22 @@ def name_some(what: str, indices: Tensor) -> str:
     """Name the first few of several steps, rows or groups: "step 3, 7 and 12 more"."""
     shown = ", ".join(str(index) for index in indices[:5].tolist())
     return f"{what} {shown}" + (f" and {len(indices) - 5} more" if len(indices) > 5 else "")
+
+
+def check_episodes(batch: Batch, episodes: Sequence[Episode]) -> None:
+    """Compare what was sampled where: hindsight of one episode for the tokens of another would go unnoticed.
+
+    Raises:
+        ValueError: the episodes are not those of the batch, in its order.
+    """
+    sampled, states = list[int](), list[int]()
+    for episode in episodes:
+        for index, tokens in sampled_steps(episode):
+            sampled += tokens.sampled_ids
+            states.append(hash_number(episode.steps[index - 1].info["step"]["state"]))
+    given = batch.tokens.input_ids[batch.action_mask].tolist(), batch.steps.state.tolist()
+    if given != (sampled, states):
+        raise ValueError(
+            f"the {len(episodes)} episodes are not those of the batch, which has {batch.num_episodes}, "
+            "or not in its order: pass the list that collate got"
+        )

@@ -13,7 +13,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch, audit, column_fields, owner, sampled_steps
+from stepopsd_agent.batch import Batch, audit, check_episodes, column_fields, owner
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
 from stepopsd_agent.hindsight import Block, Blocks, batch_logprobs, batch_topk, hindsight_blocks, untold_rows
@@ -24,7 +24,6 @@ from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
 from stepopsd_agent.learner.recorded import known_past, with_text_keys
 from stepopsd_agent.learner.task_history import TaskHistory
 from stepopsd_agent.models import Policy, Scorer
-from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers import Episode
 
 Weights = dict[str, Tensor]
@@ -160,14 +159,19 @@ def fill(
         gap="teacher_logprobs" in needs,
         rescored=rescore_old,
     )
-    if rescore_old:
+    batch = _filled(batch, sources, needs)
+    audit(batch)
+    return batch
+
+
+def _filled(batch: Batch, sources: Sources, needs: Collection[str]) -> Batch:
+    if sources.rescored:
         batch = batch.with_columns(old_logprobs=sources.asked_logprobs(batch))
     for name, spec in column_fields().items():
         if name in needs and "filled" in spec.metadata:
             if f"fill_{name}" not in globals():
                 raise ValueError(f"column {name} is declared _filled, so {__name__} must have a fill_{name}")
             batch = globals()[f"fill_{name}"](batch, sources)
-    audit(batch)
     return batch
 
 
@@ -179,18 +183,7 @@ def _check(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) ->
     for name in sorted(needs):
         owner(name)
     check_recorded(batch, needs)
-    # Hindsight of one episode for the tokens of another would go unnoticed: compare what was sampled where.
-    sampled, states = list[int](), list[int]()
-    for episode in episodes:
-        for index, tokens in sampled_steps(episode):
-            sampled += tokens.sampled_ids
-            states.append(hash_number(episode.steps[index - 1].info["step"]["state"]))
-    given = batch.tokens.input_ids[batch.action_mask].tolist(), batch.steps.state.tolist()
-    if given != (sampled, states):
-        raise ValueError(
-            f"the {len(episodes)} episodes are not those of the batch, which has {batch.num_episodes}, "
-            "or not in its order: pass the list that collate got"
-        )
+    check_episodes(batch, episodes)
 
 
 def check_recorded(batch: Batch, needs: Collection[str]) -> None:

@@ -250,11 +250,9 @@ class Trainer:
     def _move_teacher(self) -> None:
         """Bring the kept teacher's weights to this update: a snapshot, or a moving average."""
         c = self.config.hindsight
-        if self.teacher is None:
-            return
-        if c.teacher == "ema":
+        if self.teacher is not None and c.teacher == "ema":
             self.teacher = averaged(self.teacher, self.policy.state(), c.ema_rate)
-        elif self.update % c.refresh == 0:
+        elif self.teacher is not None and self.update % c.refresh == 0:
             self.teacher, self._refreshed = self.policy.state(), self.update
 
     def teacher_weights(self) -> dict[str, Tensor] | None:

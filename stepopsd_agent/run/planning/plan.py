@@ -161,7 +161,7 @@ def memory_by_part(
     working = 1 / shape.layers + 2 * shape.attention_width / (shape.kv_width * shape.layers)
     reading = min(PlayLimits().tokens, slots * max(lengths.first, lengths.further))
     padded = learner.attention == "padded" and bool(needs & {"teacher_logprobs", "teacher_topk"})
-    wide = device == "cpu" and bytes_per_weight < 4
+    wide, halved = device == "cpu" and bytes_per_weight < 4, "value" in needs and bytes_per_weight < full
     parts = {
         "weights": shape.parameters * bytes_per_weight + (shape.trained * 4 if learner.lora.rank else 0),
         "full-precision copies": copied * full,
@@ -172,15 +172,13 @@ def memory_by_part(
         "logits of the update": places * shape.vocabulary * _LOGIT_BYTES,
         "output layer in float32": shape.head * 4 if wide else 0,
         "critic": _critic(shape, bytes_per_weight) if "value" in needs else 0,
-        "gradients of the critic's pass": _critic_size(shape) * bytes_per_weight * (bytes_per_weight < full),
+        "gradients of the critic's pass": _critic_size(shape) * bytes_per_weight if halved else 0,
         "activations of the critic": one_pass * (shape.activations + layer) if "value" in needs else 0,
         "masks of the teacher": _masked(one_pass, row + lengths.block, bytes_per_weight) if padded else 0,
         "key-value cache": cache * (1 + working),
         "reading of prompts": reading * (layer + columns * (bytes_per_weight + _MASK_BYTES)),
         "logits of sampling": slots * shape.vocabulary * _SAMPLING_BYTES,
     }
-    if "value" not in needs:
-        parts["gradients of the critic's pass"] = 0
     always = ("weights", "full-precision copies", "gradients", "optimizer", "critic")
     phases = (
         ("gradients of a pass", "activations", "logits of the update", "output layer in float32"),
