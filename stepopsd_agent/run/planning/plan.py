@@ -152,8 +152,7 @@ def memory_by_part(
     slots = min(config.rollout.slots, episodes)
     budget = START[device] if learner.tokens_per_micro_batch == "auto" else learner.tokens_per_micro_batch
     one_pass = min(max(budget, row), episodes * lengths.row)
-    layer = shape.activations / shape.layers
-    kept = kept_with_checkpointing(shape, bytes_per_weight) + layer
+    layer, kept = shape.activations / shape.layers, kept_with_checkpointing(shape, bytes_per_weight)
     places = min(one_pass, CHUNK_BYTES / (4 * shape.vocabulary))
     columns = cache_columns(config, shape, lengths)
     cache = slots * columns * shape.kv_width * shape.layers * bytes_per_weight
@@ -168,7 +167,7 @@ def memory_by_part(
         "gradients": shape.trained * full,
         "gradients of a pass": copied * bytes_per_weight,
         "optimizer": (2 * (shape.trained - matrices) + matrices) * full,
-        "activations": one_pass * (kept if learner.gradient_checkpointing else shape.activations + layer),
+        "activations": one_pass * (layer + (kept if learner.gradient_checkpointing else shape.activations)),
         "logits of the update": places * shape.vocabulary * _LOGIT_BYTES,
         "output layer in float32": shape.head * 4 if wide else 0,
         "critic": _critic(shape, bytes_per_weight) if "value" in needs else 0,
