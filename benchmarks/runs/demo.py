@@ -42,7 +42,7 @@ def run(out: Path, common: list[str], methods: Sequence[str]) -> None:
     """Warm start, a training for each method, random agent, in their folders; finished ones are kept."""
     if not (out / "warmstart" / "warmstart.json").exists():
         print("warm start", file=sys.stderr)
-        alone(command("warmstart", *common, "--threads", "2", "--out", str(out / "warmstart")))
+        alone(command("warmstart", *common, "--out", str(out / "warmstart")))
     pending = [method for method in methods if not (out / method / "summary.json").exists()]
     if pending:
         print(f"training with {', '.join(pending)}; two at a time", file=sys.stderr)

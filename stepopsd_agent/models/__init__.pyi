@@ -1,9 +1,9 @@
+from .loading import load_policy as load_policy, weight_type as weight_type
 from .play_limits import PlayLimits as PlayLimits
 from .policy import (
+    KeyValueCache as KeyValueCache,
     ModelFolderError as ModelFolderError,
     Policy as Policy,
-    load_policy as load_policy,
-    weight_type as weight_type,
 )
 from .prompt_format import PromptFormat as PromptFormat, make_format as make_format
 from .scoring import Scorer as Scorer, recomputed_layers as recomputed_layers

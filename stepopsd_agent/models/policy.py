@@ -1,38 +1,91 @@
-"""The policy: a causal language model with its tokenizer and prompt format.
+"""The policy: a causal language model with its tokenizer and prompt format, and the cache it plays with.
 
-A causal language model of transformers with full attention in every layer works: a local folder, a hub name,
-a GGUF file inside a folder, or the tiny Qwen3-shaped model of `tiny`. `self_check` finds out about others.
+A causal language model of transformers with full attention in every layer works, see `loading`, or the tiny
+Qwen3-shaped model of `tiny`. `self_check` finds out about others.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    DynamicCache,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as transformers_logging
 
-from stepopsd_agent.config import Chat, Dtype, LoraConfig
+from stepopsd_agent.config import LoraConfig
 from stepopsd_agent.models.lora import add_adapter, merged_weights, switched_off
 from stepopsd_agent.models.packed.logprobs import HALF, wide_logits
 from stepopsd_agent.models.play_limits import PlayLimits
 from stepopsd_agent.models.prompt_format import PromptFormat, make_format
 from stepopsd_agent.models.scoring import ScoringModel
 
+ROOM = 64
+"""Places that are added to a full key-value cache beyond those it needs."""
+
 
 class ModelFolderError(ValueError):
     """A model could not be loaded; the message names the folder and the next action."""
+
+
+class _CacheLayer(DynamicLayer):
+    """Keys and values of a layer, views of buffers with room: not all is copied for every token."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._buffers: tuple[Tensor, ...] = ()
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Append keys and values [B, H, Q, D]; return all there are."""
+        new = (key_states, value_states)
+        before = self.get_seq_length()
+        end = before + key_states.shape[2]
+        if not self._buffers or end > self._buffers[0].shape[2]:
+            self._buffers = tuple(one.new_empty(*one.shape[:2], end + ROOM, one.shape[3]) for one in new)
+            if self.keys is not None and self.values is not None:
+                for buffer, held in zip(self._buffers, (self.keys, self.values), strict=True):
+                    buffer[:, :, :before] = held
+        for buffer, one in zip(self._buffers, new, strict=True):
+            buffer[:, :, before:end] = one
+        self.is_initialized, self.dtype, self.device = True, key_states.dtype, key_states.device
+        self.keys, self.values = (buffer[:, :, :end] for buffer in self._buffers)
+        return self.keys, self.values
+
+    def apply(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Replace the keys and the values [B, H, K, D] by what ``change`` makes of them."""
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values, self._buffers = change(self.keys), change(self.values), ()
+
+
+class KeyValueCache(DynamicCache):
+    """A key-value cache whose rows can be dropped and whose keys can be moved."""
+
+    def __init__(self) -> None:
+        """Begin without rows."""
+        super().__init__()
+        self.layer_class_to_replicate = _CacheLayer
+
+    def _apply(self, change: Callable[[Tensor], Tensor]) -> None:
+        layers: list[Any] = list(self.layers)
+        for layer in layers:
+            layer.apply(change)
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Drop all rows but these."""
+        self._apply(lambda held: held[rows])
+
+    def keep_keys(self, order: Tensor) -> None:
+        """Keep the keys at ``order`` [B, K'] of each row, in that order."""
+        index = order[:, None, :, None]
+        self._apply(lambda held: held.gather(2, index.expand(-1, held.shape[1], -1, held.shape[3])))
+
+    def shorten(self, length: int) -> None:
+        """Keep the first ``length`` keys alone, of which a pass that failed half way left more."""
+        self._apply(lambda held: held[:, :, :length])
 
 
 class Policy(ScoringModel):
@@ -82,30 +135,7 @@ class Policy(ScoringModel):
         """The longest sequence the model was made for, in tokens."""
         return int(self.model.config.max_position_embeddings)
 
-    def new_cache(self) -> DynamicCache:
-        """An empty key-value cache."""
-        return DynamicCache()
-
-    def reorder_keys(self, cache: DynamicCache, order: Tensor) -> None:
-        """Keep the cached keys at ``order`` [B, K'] of each row, in that order.
-
-        Raises:
-            ModelFolderError: the model forgets old keys by itself (sliding windows, recurrent states), so
-                that its cache cannot be rearranged.
-        """
-        for layer in cache.layers:
-            if type(layer) is not DynamicLayer or layer.keys is None or layer.values is None:
-                raise ModelFolderError(
-                    f"{type(layer).__name__}: only models with full attention in every layer can act here; "
-                    "choose one such as Qwen3 or Llama"
-                )
-            index = order[:, None, :, None]
-            layer.keys = layer.keys.gather(2, index.expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3]))
-            layer.values = layer.values.gather(
-                2, index.expand(-1, layer.values.shape[1], -1, layer.values.shape[3])
-            )
-
-    def next_logits(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+    def next_logits(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: KeyValueCache) -> Tensor:
         """Extend the cache and return the logits after the last position.
 
         Args:
@@ -127,7 +157,7 @@ class Policy(ScoringModel):
         logits: Tensor = out.logits[:, -1]
         return logits
 
-    def read(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+    def read(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: KeyValueCache) -> Tensor:
         """Extend the cache as `next_logits` does; return the states [B, D] of the last position."""
         states: Tensor = self.model.base_model(
             input_ids=ids, position_ids=positions, attention_mask=self._attention_bias(mask),
@@ -210,96 +240,3 @@ class Policy(ScoringModel):
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.model.save_pretrained(folder, state_dict=merged_weights(self.model) if self.adapted else None)
         self.tokenizer.save_pretrained(folder)
-
-
-def load_policy(
-    path: str | os.PathLike[str],
-    *,
-    device: str = "cpu",
-    dtype: Dtype = "auto",
-    gguf_file: str | None = None,
-    chat: Chat = "auto",
-    system: str = "",
-    enable_thinking: bool = False,
-    checked: bool = True,
-) -> Policy:
-    """Load a model from a local folder, a hub name, or a GGUF file in a folder.
-
-    Args:
-        path: a folder with config.json, safetensors and tokenizer files, or a hub name.
-        device: "cpu", "cuda" or "cuda:N".
-        dtype: of the weights; "auto" is float32 on CPU and bfloat16 on CUDA.
-        gguf_file: name of a GGUF file inside ``path``.
-        chat: use the tokenizer's chat template: "auto" where it has one, "on" or "off".
-        system: system message of chats; "" for none. ``tasks.get(env_id).system`` has one for each
-            environment.
-        enable_thinking: passed to templates that know it (Qwen3).
-        checked: refuse a model that fails a check of `self_check`, which costs four short forward passes.
-
-    Raises:
-        ModelFolderError: the model or its tokenizer is missing or unreadable, or fails a check.
-        ValueError: ``chat`` is "on" and the tokenizer has no chat template.
-    """
-    path = os.path.expanduser(path)
-    _check_folder(path, gguf_file)
-    gguf = {"gguf_file": gguf_file} if gguf_file else {}
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would tear ours
-    # Imported here, since it needs the class above.
-    from stepopsd_agent.models.self_check import model_problems, window_problems
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, **gguf)
-        if checked and not gguf_file:  # before weights are fetched and read
-            _refuse(path, window_problems(AutoConfig.from_pretrained(path)))
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=weight_type(dtype, device), **gguf)
-    except ModelFolderError:
-        raise
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ModelFolderError(
-            f"{path}: not a loadable causal language model ({(str(error) or repr(error)).splitlines()[0]}). "
-            "--model.path takes a folder with config.json, safetensors and tokenizer files, or a hub name; "
-            "`stepopsd warmstart` makes such a folder"
-        ) from error
-    if gguf_file:
-        # The weights are plain now, yet transformers goes on taking the model for a quantised one and would
-        # refuse to save it.
-        model.hf_quantizer = None  # type: ignore[assignment]
-        del model.config.quantization_config
-    policy = Policy(model, tokenizer, device, make_format(tokenizer, chat, system, enable_thinking))
-    if checked:
-        _refuse(path, [problem for problems in model_problems(policy).values() for problem in problems])
-    return policy
-
-
-def _check_folder(path: str, gguf_file: str | None) -> None:
-    """Refuse a folder that is not there or has no tokenizer, before the hub is asked."""
-    if not os.path.isdir(path) and _names_a_folder(path):
-        raise ModelFolderError(
-            f"{path}: there is no such folder. --model.path takes a folder with config.json, safetensors and "
-            "tokenizer files, or a hub name like Qwen/Qwen3-1.7B; `stepopsd warmstart` makes such a folder"
-        )
-    if os.path.isdir(path) and not gguf_file and not any(Path(path).glob("tokenizer*")):
-        raise ModelFolderError(
-            f"{path}: no tokenizer in this model folder; expected tokenizer.json beside config.json. "
-            "Save it there with tokenizer.save_pretrained(folder), or give another --model.path"
-        )
-
-
-def _refuse(path: str, problems: Sequence[str]) -> None:
-    """Raise for the first two problems of a model, where it has any."""
-    if problems:
-        more = f". All {len(problems)}: stepopsd check-model {path}" if len(problems) > 2 else ""
-        raise ModelFolderError(f"{path}: {'. And '.join(problems[:2])}{more}")
-
-
-def _names_a_folder(path: str) -> bool:
-    """Whether this is no name on the hub: those are NAME or OWNER/NAME, and are looked up for a minute."""
-    owner, *names = path.split(os.sep)
-    return owner in ("", ".", "..") or len(names) > 1 or (bool(names) and os.path.isdir(owner))
-
-
-def weight_type(dtype: Dtype, device: str) -> torch.dtype:
-    """The torch type of the weights on a device."""
-    if dtype == "auto":
-        return torch.bfloat16 if device.startswith("cuda") else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[dtype]

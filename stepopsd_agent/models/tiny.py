@@ -6,7 +6,8 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from stepopsd_agent.config import ModelConfig
-from stepopsd_agent.models.policy import Policy, weight_type
+from stepopsd_agent.models.loading import weight_type
+from stepopsd_agent.models.policy import Policy
 from stepopsd_agent.models.prompt_format import make_format
 from stepopsd_agent.models.tiny_tokenizer import END, FindNames, numbered, train_tokenizer
 

@@ -6,14 +6,12 @@ the same tokens whatever its neighbours or the number of slots.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from stepopsd_agent.models import Policy
+from stepopsd_agent.models import KeyValueCache, Policy
 from stepopsd_agent.rollout.sampling import SamplingParams, Stops, choose
 
 OPEN_COLUMNS = 32
@@ -41,7 +39,7 @@ class Decoder:
         """Start ``slots`` empty rows; a response ends at a stop token, a stop string or ``max_tokens``."""
         self.policy, self.params = policy, params
         self.stops = Stops(policy, params.stop)
-        self.cache = policy.new_cache()
+        self.cache = KeyValueCache()
         self.valid = torch.zeros(
             slots, 0, dtype=torch.bool, device=policy.device
         )  # (B, L) True where a key is real
@@ -56,7 +54,7 @@ class Decoder:
         index = torch.tensor(list(rows), dtype=torch.long, device=self.policy.device)
         self.valid = self.valid[index]
         self.pending = [self.pending[i] for i in rows]
-        self.cache.batch_select_indices(index)
+        self.cache.keep_rows(index)
 
     def restart(self, row: int) -> None:
         """Forget what a row holds; its next prompt begins a new sequence."""
@@ -94,7 +92,7 @@ class Decoder:
             try:
                 logits = self._extend(ids[:, :size], real[:, :size], last=size == width)
             except RuntimeError as error:
-                crop(self.cache, self.valid.shape[1])
+                self.cache.shorten(self.valid.shape[1])
                 limits.halve_pass(error, rows * size, rows)
                 continue
             if size == width:
@@ -143,13 +141,5 @@ class Decoder:
         order = torch.sort(self.valid.int(), dim=1, descending=True, stable=True).indices[
             :, :longest
         ]  # real keys first
-        self.policy.reorder_keys(self.cache, order)
+        self.cache.keep_keys(order)
         self.valid = self.valid.gather(1, order)
-
-
-def crop(cache: DynamicCache, length: int) -> None:
-    """Keep the first ``length`` keys alone: a pass that failed half way left more in some layers."""
-    layers: list[Any] = list(cache.layers)  # kinds without keys are refused when a model is loaded
-    for layer in layers:
-        if layer.keys is not None and layer.values is not None:
-            layer.keys, layer.values = layer.keys[:, :, :length], layer.values[:, :, :length]

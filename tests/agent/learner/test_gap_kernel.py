@@ -11,7 +11,7 @@ import torch
 from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.learner import fill
-from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.models import KeyValueCache, Policy, Scorer
 from stepopsd_agent.models.packed import likeliest, sampled, wide_logits
 from stepopsd_wrappers import Episode
 from tests.agent.learner.test_columns import played
@@ -141,10 +141,10 @@ def test_output_layer_of_half_precision_is_float32(dtype: torch.dtype) -> None:
         ids = torch.arange(40)
         (some,) = policy.read_out(hidden, sampled(ids), 1.0)
         _, every = policy.read_out(hidden, likeliest(0), 1.0)
-        mask, cache = torch.ones(1, 1, 9, 9, dtype=torch.bool).tril(), policy.new_cache()
+        mask, cache = torch.ones(1, 1, 9, 9, dtype=torch.bool).tril(), KeyValueCache()
         row, positions = torch.arange(1, 10)[None], torch.arange(9)[None]
         logits = policy.next_logits(row, positions, mask, cache)
-        last = policy.read(row, positions, mask, policy.new_cache())
+        last = policy.read(row, positions, mask, KeyValueCache())
         biased = torch.nn.Linear(32, 7, dtype=dtype)
         product = biased.weight.double() @ hidden.double().t()
         torch.testing.assert_close(

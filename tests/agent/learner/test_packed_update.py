@@ -12,7 +12,7 @@ from stepopsd_agent.batch import TopK
 from stepopsd_agent.config import Attention, LoraConfig
 from stepopsd_agent.credit import DistributionTerm
 from stepopsd_agent.learner import Learner
-from stepopsd_agent.models import Policy
+from stepopsd_agent.models import KeyValueCache, Policy
 from stepopsd_agent.models.packed import logprobs as output_layer
 from stepopsd_agent.ops import distillation, losses
 from tests.agent.learner.test_learner import batch_for, credit_for, gradients
@@ -101,7 +101,7 @@ def test_learner_recomputes_layers_in_the_update_alone() -> None:
     assert len(counts) == 2  # forward, and once more for the backward pass
     hook.remove()
     assert not any(module.training for module in policy.model.modules())
-    cache, ids = policy.new_cache(), torch.ones(1, 3, dtype=torch.long)
+    cache, ids = KeyValueCache(), torch.ones(1, 3, dtype=torch.long)
     policy.next_logits(ids, torch.arange(3)[None], torch.ones(1, 1, 3, 3, dtype=torch.bool).tril(), cache)
     assert cache.get_seq_length() == 3
 

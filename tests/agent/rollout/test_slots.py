@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from torch import Tensor
-from transformers import DynamicCache
 
-from stepopsd_agent.models import Policy
+from stepopsd_agent.models import KeyValueCache, Policy
 from stepopsd_agent.rollout import Decoder, Sampled
 from stepopsd_wrappers import Episode
 from tests.agent.rollout.test_language_model import play, uneven
@@ -49,7 +48,7 @@ def test_the_cache_is_kept_over_the_turns_of_an_episode(monkeypatch: pytest.Monk
     """The network reads every token of an episode once, but for the last, from which nothing follows."""
     policy, read, extend = taught(), list[int](), Policy.next_logits
 
-    def counting(self: Policy, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+    def counting(self: Policy, ids: Tensor, positions: Tensor, mask: Tensor, cache: KeyValueCache) -> Tensor:
         read.append(ids.numel())
         return extend(self, ids, positions, mask, cache)
 

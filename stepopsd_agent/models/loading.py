@@ -1,0 +1,105 @@
+"""Loading a policy: from a model folder, a hub name, or a GGUF file inside a folder."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from stepopsd_agent.config import Chat, Dtype
+from stepopsd_agent.models.policy import ModelFolderError, Policy
+from stepopsd_agent.models.prompt_format import make_format
+from stepopsd_agent.models.self_check import model_problems, window_problems
+
+
+def load_policy(
+    path: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    dtype: Dtype = "auto",
+    gguf_file: str | None = None,
+    chat: Chat = "auto",
+    system: str = "",
+    enable_thinking: bool = False,
+    checked: bool = True,
+) -> Policy:
+    """Load a model from a local folder, a hub name, or a GGUF file in a folder.
+
+    Args:
+        path: a folder with config.json, safetensors and tokenizer files, or a hub name.
+        device: "cpu", "cuda" or "cuda:N".
+        dtype: of the weights; "auto" is float32 on CPU and bfloat16 on CUDA.
+        gguf_file: name of a GGUF file inside ``path``.
+        chat: use the tokenizer's chat template: "auto" where it has one, "on" or "off".
+        system: system message of chats; "" for none. ``tasks.get(env_id).system`` has one for each
+            environment.
+        enable_thinking: passed to templates that know it (Qwen3).
+        checked: refuse a model that fails a check of `self_check`, which costs four short forward passes.
+
+    Raises:
+        ModelFolderError: the model or its tokenizer is missing or unreadable, or fails a check.
+        ValueError: ``chat`` is "on" and the tokenizer has no chat template.
+    """
+    path = os.path.expanduser(path)
+    _check_folder(path, gguf_file)
+    gguf = {"gguf_file": gguf_file} if gguf_file else {}
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would tear ours
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **gguf)
+        if checked and not gguf_file:  # before weights are fetched and read
+            _refuse(path, window_problems(AutoConfig.from_pretrained(path)))
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=weight_type(dtype, device), **gguf)
+    except ModelFolderError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise ModelFolderError(
+            f"{path}: not a loadable causal language model ({(str(error) or repr(error)).splitlines()[0]}). "
+            "--model.path takes a folder with config.json, safetensors and tokenizer files, or a hub name; "
+            "`stepopsd warmstart` makes such a folder"
+        ) from error
+    if gguf_file:
+        # The weights are plain now, yet transformers goes on taking the model for a quantised one and would
+        # refuse to save it.
+        model.hf_quantizer = None  # type: ignore[assignment]
+        del model.config.quantization_config
+    policy = Policy(model, tokenizer, device, make_format(tokenizer, chat, system, enable_thinking))
+    if checked:
+        _refuse(path, [problem for problems in model_problems(policy).values() for problem in problems])
+    return policy
+
+
+def _check_folder(path: str, gguf_file: str | None) -> None:
+    """Refuse a folder that is not there or has no tokenizer, before the hub is asked."""
+    if not os.path.isdir(path) and _names_a_folder(path):
+        raise ModelFolderError(
+            f"{path}: there is no such folder. --model.path takes a folder with config.json, safetensors and "
+            "tokenizer files, or a hub name like Qwen/Qwen3-1.7B; `stepopsd warmstart` makes such a folder"
+        )
+    if os.path.isdir(path) and not gguf_file and not any(Path(path).glob("tokenizer*")):
+        raise ModelFolderError(
+            f"{path}: no tokenizer in this model folder; expected tokenizer.json beside config.json. "
+            "Save it there with tokenizer.save_pretrained(folder), or give another --model.path"
+        )
+
+
+def _refuse(path: str, problems: Sequence[str]) -> None:
+    """Raise for the first two problems of a model, where it has any."""
+    if problems:
+        more = f". All {len(problems)}: stepopsd check-model {path}" if len(problems) > 2 else ""
+        raise ModelFolderError(f"{path}: {'. And '.join(problems[:2])}{more}")
+
+
+def _names_a_folder(path: str) -> bool:
+    """Whether this is no name on the hub: those are NAME or OWNER/NAME, and are looked up for a minute."""
+    owner, *names = path.split(os.sep)
+    return owner in ("", ".", "..") or len(names) > 1 or (bool(names) and os.path.isdir(owner))
+
+
+def weight_type(dtype: Dtype, device: str) -> torch.dtype:
+    """The torch type of the weights on a device."""
+    if dtype == "auto":
+        return torch.bfloat16 if device.startswith("cuda") else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}[dtype]
