@@ -60,6 +60,7 @@ docs: $(STAMP) ## run every snippet of README.md and docs/, and check their link
 bench: $(STAMP) ## the benchmarks in short form; comparisons with real data need STEPOPSD_TEST_DATA
 	$(PY) -m benchmarks.runs.demo --short --out "$$(mktemp -d)"
 	$(PY) -m benchmarks.learner.rescore_cost --short
+	$(PY) -m benchmarks.learner.decode_speed --short
 	@if [ -z "$$STEPOPSD_TEST_DATA" ]; then \
 	  echo "STEPOPSD_TEST_DATA is not set: nothing to compare credit and games with"; exit 0; fi; set -ex; \
 	$(PY) -m benchmarks.learner.credit_golden "$$STEPOPSD_TEST_DATA/credit-golden.json"; \

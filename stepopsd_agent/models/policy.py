@@ -22,7 +22,7 @@ from stepopsd_agent.models.play_limits import PlayLimits
 from stepopsd_agent.models.prompt_format import PromptFormat, make_format
 from stepopsd_agent.models.scoring import ScoringModel
 
-ROOM = 64
+CACHE_ROOM = 64
 """Places that are added to a full key-value cache beyond those it needs."""
 
 
@@ -45,7 +45,9 @@ class _CacheLayer(DynamicLayer):
         before = self.get_seq_length()
         end = before + key_states.shape[2]
         if not self._buffers or end > self._buffers[0].shape[2]:
-            self._buffers = tuple(one.new_empty(*one.shape[:2], end + ROOM, one.shape[3]) for one in new)
+            self._buffers = tuple(
+                one.new_empty(*one.shape[:2], end + CACHE_ROOM, one.shape[3]) for one in new
+            )
             if self.keys is not None and self.values is not None:
                 for buffer, held in zip(self._buffers, (self.keys, self.values), strict=True):
                     buffer[:, :, :before] = held

@@ -8,7 +8,7 @@ in every hindsight block and all passes full, takes that much. What is not in it
 from dataclasses import dataclass
 
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.models import PlayLimits
+from stepopsd_agent.models import CACHE_ROOM, PlayLimits
 from stepopsd_agent.models.packed import CHUNK_BYTES, START
 from stepopsd_agent.rollout import FILLED_SHARE, OPEN_COLUMNS
 from stepopsd_agent.run.planning.shapes import Shape
@@ -155,8 +155,8 @@ def memory_by_part(
     layer, kept = shape.activations / shape.layers, kept_with_checkpointing(shape, bytes_per_weight)
     places = min(one_pass, CHUNK_BYTES / (4 * shape.vocabulary))
     columns = cache_columns(config, shape, lengths)
-    cache = slots * columns * shape.kv_width * shape.layers * bytes_per_weight
-    # A layer's keys and values are copied as they grow, and written out for every head.
+    cache = slots * (columns + CACHE_ROOM) * shape.kv_width * shape.layers * bytes_per_weight
+    # A layer's keys and values are copied when their room is full, and written out for every head.
     working = 1 / shape.layers + 2 * shape.attention_width / (shape.kv_width * shape.layers)
     reading = min(PlayLimits().tokens, slots * max(lengths.first, lengths.further))
     padded = learner.attention == "padded" and bool(needs & {"teacher_logprobs", "teacher_topk"})

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from stepopsd_agent.models import KeyValueCache
-from stepopsd_agent.models.policy import ROOM
+from stepopsd_agent.models import CACHE_ROOM, KeyValueCache
 
 LAYERS, HEADS, WIDTH = 2, 3, 4
 
@@ -54,7 +53,7 @@ def test_cache_holds_what_concatenation_holds_after_every_change() -> None:
         reference.append(new)
         assert reference.equals(cache)
 
-    for tokens in (5, 1, 1, ROOM, 1, 3 * ROOM, 1):
+    for tokens in (5, 1, 1, CACHE_ROOM, 1, 3 * CACHE_ROOM, 1):
         both(6, tokens)
     rows = torch.tensor([0, 2, 5])
     cache.keep_rows(rows)
@@ -76,7 +75,7 @@ def test_tokens_are_appended_without_copying_those_before() -> None:
     """The keys stay where they are in memory while tokens are appended."""
     cache, places = KeyValueCache(), set[int]()
     append(cache, drawn(2, 10))
-    for _ in range(3 * ROOM):
+    for _ in range(3 * CACHE_ROOM):
         append(cache, drawn(2, 1))
         places.add(next(iter(cache))[0].data_ptr())
     assert len(places) <= 4  # concatenation: as many as tokens, or nearly

@@ -16,7 +16,7 @@ from stepopsd_agent.cli.main import main
 from stepopsd_agent.config import LoraConfig, ModelConfig, config_from_dict
 from stepopsd_agent.credit import Credit
 from stepopsd_agent.learner import Critic, Learner
-from stepopsd_agent.models import ModelFolderError, load_policy
+from stepopsd_agent.models import CACHE_ROOM, ModelFolderError, load_policy
 from stepopsd_agent.rollout import Decoder
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.planning import Lengths, expected_lengths, memory_by_part, model_shape
@@ -162,11 +162,14 @@ def test_plan_by_hand() -> None:
     memory = memory_by_part(config, shape, lengths, 4)
     assert memory["weights"] == memory["gradients"] == shape.parameters * 4
     assert memory["optimizer"] == 2 * shape.parameters * 4
-    # Holes beside 33 tokens, and a turn; one layer of two is copied as it grows, and for both heads to read.
-    assert memory["key-value cache"] == round(2 * (33 / 0.7 + 15) * 128 * 2 * 4 * 2.5)
+    # Holes beside 33 tokens, a turn and room; one layer of two is copied as it grows, and for both heads.
+    assert memory["key-value cache"] == round(2 * (33 / 0.7 + 15 + CACHE_ROOM) * 128 * 2 * 4 * 2.5)
     assert "critic" not in memory and "masks of the teacher" not in memory
     window = replace(config, env=replace(config.env, layout="window"))
-    assert memory_by_part(window, shape, lengths, 4)["key-value cache"] == 2 * (32 + 15) * 128 * 2 * 4 * 2.5
+    assert (
+        memory_by_part(window, shape, lengths, 4)["key-value cache"]
+        == 2 * (32 + 15 + CACHE_ROOM) * 128 * 2 * 4 * 2.5
+    )
     half = memory_by_part(config, shape, lengths, 2)
     assert half["full-precision copies"] == half["gradients"] == 2 * half["gradients of a pass"]
     assert half["optimizer"] == memory["optimizer"] == 4 * half["weights"]
@@ -210,7 +213,8 @@ def test_plan_of_the_cache_is_above_its_peak(layout: Any, most: int, monkeypatch
         out = grown(self, *given, **more)
         layers: list[Any] = list(self.cache.layers)
         filled = [(layer.keys, layer.values) for layer in layers]
-        size = sum(part.nbytes for both in filled for part in both if part is not None)
+        storages = [part.untyped_storage() for both in filled for part in both if part is not None]
+        size = sum(storage.nbytes() for storage in storages)  # with the room for tokens to come
         peaks.append((self.valid.shape[1], size))
         return out
 
