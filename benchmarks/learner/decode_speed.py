@@ -46,7 +46,7 @@ Ids = list[list[int]]
 class Concatenated(KeyValueCache):
     """The cache of a decoder with layers of transformers, which copy what they hold for every token."""
 
-    class Layer(DynamicLayer):
+    class Layer(DynamicLayer):  # type: ignore[no-untyped-call]
         """One layer, changed from outside as the built-in one is."""
 
         def apply(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -93,7 +93,7 @@ def generated(policy: Policy, prompts: Prompts, response: int) -> Ids:
     """The same by ``generate``, with the whole conversation as the prompt of each turn."""
     whole: Ids = [[] for _ in prompts[0]]
     out: Ids = [[] for _ in prompts[0]]
-    settings = GenerationConfig(
+    settings = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False, min_new_tokens=response, max_new_tokens=response, pad_token_id=policy.pad_id
     )
     for turn in prompts:
