@@ -2,7 +2,7 @@
 
 It continues the model of a warm start, which takes a few minutes on two cores:
 
-    stepopsd warmstart --config configs/alfworld_quickstart.yaml --env.tier tiny --out runs/warm
+    stepopsd warmstart --config alfworld_quickstart --env.tier tiny --out runs/warm
     python examples/custom_loop.py
 """
 

@@ -10,13 +10,12 @@ from typing import Any, Literal
 
 import yaml
 
-from stepopsd_agent.config import RunConfig, config_from_dict
+from stepopsd_agent.config import RunConfig, config_from_dict, recipe
 
 Stage = Literal["start", "middle", "end"]
 Part = Literal["tuning", "test"]
 STAGES: tuple[Stage, ...] = ("start", "middle", "end")
 PARTS: tuple[Part, ...] = ("tuning", "test")
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class TaskSet:
     """A kind of tasks, the settings under which policies learn them, and the size of what is recorded.
 
     Attributes:
-        config: file of the settings.
+        config: recipe of the settings.
         env: changes to the environment's arguments.
         rollout: changes to how attempts are played.
         warmstart: changes to the warm start.
@@ -54,7 +53,7 @@ class TaskSet:
 
     def settings(self, short: bool = False) -> RunConfig:
         """The settings of warm start and training."""
-        config = config_from_dict(yaml.safe_load((CONFIGS / self.config).read_text(encoding="utf-8")))
+        config = config_from_dict(yaml.safe_load(recipe(self.config).read_text(encoding="utf-8")))
         config, changes = replace(config, **self.run), dict(self.warmstart)
         if short:
             changes |= {"demonstrations": 200, "novice_demonstrations": 0, "passes": 1}
@@ -74,7 +73,7 @@ class TaskSet:
 
 
 HOUSES: dict[str, Any] = {
-    "config": "alfworld_quickstart.yaml",
+    "config": "alfworld_quickstart",
     "warmstart": {
         "demonstrations": 6000,
         "passes": 3,
@@ -107,7 +106,7 @@ SETS: dict[str, TaskSet] = {
     "small": TaskSet(**HOUSES),
     "full": TaskSet(**MOVED),
     "official": TaskSet(
-        "alfworld_quickstart.yaml",
+        "alfworld_quickstart",
         env={"games": "valid_seen", "step_limit": 50},
         rollout=MOVED["rollout"],
         told=MOVED["told"],
@@ -115,7 +114,7 @@ SETS: dict[str, TaskSet] = {
         test={"games": "valid_unseen"},
         policies="full",
     ),
-    "searchqa": TaskSet("searchqa_quickstart.yaml", env={"task_types": None, "max_turns": 4}),
+    "searchqa": TaskSet("searchqa_quickstart", env={"task_types": None, "max_turns": 4}),
 }
 
 

@@ -3,7 +3,7 @@
     python -m benchmarks.learner.gpu_update [--json OUT] [--tokens 16384]
     python -m benchmarks.learner.gpu_update --tiny      # a tiny shape on the CPU, to try it out; no targets
 
-The benchmark uses the recipe configs/paper/alfworld_qwen3_1.7b.yaml with random weights in bfloat16, and as
+The benchmark uses the recipe paper/alfworld_qwen3_1.7b with random weights in bfloat16, and as
 many random episodes of 20 steps as one update of the recipe has. Prompts are as long as those of an expert's
 episodes, responses have 64 tokens. A first round on a few rows compiles and warms up.
 
@@ -29,7 +29,7 @@ from transformers import AutoModelForCausalLM
 from benchmarks.output import write_result
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, batch_from_lists
-from stepopsd_agent.config import ModelConfig, RunConfig, config_from_dict
+from stepopsd_agent.config import ModelConfig, RunConfig, config_from_dict, recipe
 from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner import Learner
 from stepopsd_agent.models import Policy, Scorer, tiny_policy, weight_type
@@ -46,7 +46,7 @@ from stepopsd_agent.run.planning import (
 )
 
 COMMAND = "python -m benchmarks.learner.gpu_update"
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "paper" / "alfworld_qwen3_1.7b.yaml"
+CONFIG = recipe("paper/alfworld_qwen3_1.7b")
 STEPS, RESPONSE = 20, 64
 SHARE, TEACHER, MEMORY = 0.4, 0.3, 0.1
 TINY = ModelConfig(hidden_size=64, num_layers=2, num_heads=2, head_dim=32, vocab_size=512)
@@ -61,7 +61,7 @@ class Bench:
     lengths: Lengths
 
 
-def recipe(tiny: bool, tokens: int) -> RunConfig:
+def settings(tiny: bool, tokens: int) -> RunConfig:
     """The published settings for one update; if ``tiny``, few short episodes on the CPU."""
     values = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     del values["credit"]
@@ -217,7 +217,7 @@ def main() -> int:
     if not arguments.tiny and not torch.cuda.is_available():
         print("gpu_update: no CUDA device here; --tiny tries the same on the CPU", file=sys.stderr)
         return 2
-    config = recipe(arguments.tiny, arguments.tokens)
+    config = settings(arguments.tiny, arguments.tokens)
     lengths, _ = expected_lengths(config, STEPS, RESPONSE)
     figures = measure(Bench(config, random_policy(config), lengths))
     if arguments.json:

@@ -16,7 +16,15 @@ from benchmarks.report import credit_methods
 from benchmarks.report.credit import accuracy, reader, summary, within_state
 from benchmarks.report.demo import credits, curves
 from benchmarks.report.knobs import knobs
-from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
+from benchmarks.report.learner import (
+    decoding,
+    endurance,
+    fixed_run,
+    gpu_update,
+    path_of_an_update,
+    rescoring,
+    updates,
+)
 from benchmarks.report.learning import learning
 from benchmarks.report.parts import Result, origin, rate
 
@@ -194,6 +202,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Which credit is right", "credit_accuracy*.json", accuracy),
     ("Credit beside the original code", "credit_golden.json", golden),
     ("Hindsight scoring with shared prefixes", "rescore_cost.json", rescoring),
+    ("The decoder", "decode_speed.json", decoding),
     ("Whole updates beside TRL", "update_speed.json", updates),
     ("Long runs and killed runs", "endurance.json", endurance),
     ("Files that an update runs through", "path_of_an_update.json", path_of_an_update),

@@ -5,7 +5,6 @@ from typing import Any
 
 Result = dict[str, Any]
 MOVED = {
-    "benchmarks.demo": "benchmarks.runs.demo",
     "benchmarks.retrieval": "benchmarks.search_qa.retrieval",
 }
 """Modules by the name they had at the commit of a result; an entry goes when its result is made anew."""

@@ -23,11 +23,12 @@ from typing import Any
 
 from benchmarks.runs.commands import alone, command, read, together, train_command
 from benchmarks.runs.demo_credit import credit_text
+from stepopsd_agent.config import recipe
 from stepopsd_agent.rollout import table_text
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import plot_curve, read_rows, write_json_atomic
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "alfworld_quickstart.yaml"
+CONFIG = recipe("alfworld_quickstart")
 PUBLISHED = ("step_opsd", "grpo")
 METHODS = ("path_gain", *PUBLISHED)
 RISE = 0.20

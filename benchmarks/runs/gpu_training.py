@@ -22,10 +22,11 @@ import torch
 from benchmarks.output import write_result
 from benchmarks.runs.commands import alone, command, read, train_command
 from benchmarks.runs.demo import PUBLISHED, SHORT
+from stepopsd_agent.config import recipe
 from stepopsd_agent.rollout import table_text
 
 COMMAND = "python -m benchmarks.runs.gpu_training"
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "alfworld_smollm2.yaml"
+CONFIG = recipe("alfworld_smollm2")
 TINY = [
     *SHORT, "--device", "cpu", "--threads", "1", "--env.games", "generated", "--eval.games", "generated",
     "--model.path", "tiny", "--warmstart.muon_lr", "0.02",

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runs.commands import alone, command, read, train_command
+from stepopsd_agent.config import recipe
 from stepopsd_agent.rollout import table_text
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "alfworld_official.yaml"
+CONFIG = recipe("alfworld_official")
 
 
 def run(out: Path, common: list[str]) -> None:

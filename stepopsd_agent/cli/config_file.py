@@ -1,7 +1,7 @@
 """Config files: YAML in which `off` is a word and an empty section stands for its defaults."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -9,7 +9,8 @@ from typing import Any, get_type_hints
 import yaml
 from jsonargparse import set_loader
 
-from stepopsd_agent.config import RunConfig
+from stepopsd_agent.config import RunConfig, recipe, recipe_names
+from stepopsd_envs.user_path import user_path
 
 MODE = "stepopsd_settings"
 """Name under which jsonargparse knows the loader of this file."""
@@ -41,6 +42,28 @@ def read_config(path: Path) -> dict[str, Any]:
         return _settings(yaml.load(path.read_bytes(), Loader=_Loader))
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path} is not a config file: {error}; correct it and try again") from error
+
+
+def named_files(arguments: Sequence[str]) -> list[str]:
+    """The arguments with a path in place of a recipe's name after ``--config``; a file of that name wins.
+
+    Raises:
+        ValueError: there is neither a file nor a recipe.
+    """
+    out = list(arguments)
+    for place, argument in enumerate(out):
+        flag, equals, value = argument.partition("=")
+        where = place if equals else place + 1
+        if flag != "--config" or where == len(out):
+            continue
+        name = value if equals else out[where]
+        if user_path(name).exists() or name.startswith("-"):
+            continue  # the parser says what else is wrong
+        if name not in recipe_names():
+            names = ", ".join(recipe_names())
+            raise ValueError(f"--config {name}: no such file, and no recipe; the recipes are {names}")
+        out[where] = f"--config={recipe(name)}" if equals else str(recipe(name))
+    return out
 
 
 def use_loader(left_out: Collection[str] = ()) -> None:

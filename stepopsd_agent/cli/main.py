@@ -14,6 +14,7 @@ from jsonargparse import Namespace
 from stepopsd_agent.cli import (
     check_model,
     compare,
+    config,
     credit,
     data,
     evaluate,
@@ -28,7 +29,7 @@ from stepopsd_agent.cli import (
     view,
     warmstart,
 )
-from stepopsd_agent.cli.config_file import use_loader
+from stepopsd_agent.cli.config_file import named_files, use_loader
 from stepopsd_agent.cli.parser import Command, Parser, chosen, command_parser, complain
 from stepopsd_envs.user_path import user_path
 
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Command] = {
     "view": view,
     "credit": credit,
     "plan": plan,
+    "config": config,
     "check-model": check_model,
     "data": data,
     "index": index,
@@ -100,6 +102,10 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """
     if arguments[:1] == ["plan"] and arguments[1:2] and not arguments[1].startswith("-"):
         arguments = ["plan", "--config", *arguments[1:]]
+    try:
+        arguments = named_files(arguments)
+    except ValueError as error:
+        raise SystemExit(complain(str(error))) from error
     if arguments[:1] == ["credit"] and arguments[1:2] in (["score"], ["compare"]):
         arguments = _with_the_run_s_config(arguments)
     settings = build_parser(*chosen(arguments)).parse_args(list(arguments))

@@ -10,6 +10,7 @@ from .learning import (
     UpdateConfig as UpdateConfig,
 )
 from .limits import at_least as at_least, check_values as check_values
+from .named import recipe as recipe, recipe_names as recipe_names
 from .run import (
     Chat as Chat,
     Dtype as Dtype,

@@ -30,7 +30,7 @@ def test_gpu_update_runs_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_gpu_update_counts_by_hand() -> None:
     """Two episodes: 30 + 2 * 20 + 3 * 6 tokens are trained on, and 4 more scored before each of 6 steps."""
-    config = gpu_update.recipe(tiny=True, tokens=64)
+    config = gpu_update.settings(tiny=True, tokens=64)
     policy = gpu_update.random_policy(config)
     before = policy.state()
     figures = gpu_update.measure(Bench(config, policy, LENGTHS))
@@ -61,7 +61,7 @@ def test_gpu_update_targets_can_be_missed() -> None:
 @pytest.mark.gpu
 def test_gpu_update_counts_memory_on_cuda() -> None:
     """A tiny shape there: the peak is known."""
-    config = gpu_update.recipe(tiny=True, tokens=64)
+    config = gpu_update.settings(tiny=True, tokens=64)
     config.device = "cuda"
     figures = gpu_update.measure(Bench(config, gpu_update.random_policy(config), LENGTHS))
     assert figures["memory_peak"] > 0

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from stepopsd_agent.cli.config_file import named_files
 from stepopsd_agent.cli.main import build_parser
 from stepopsd_agent.cli.parser import chosen
+from stepopsd_agent.config import recipe_names
 from tests.helpers.snippets import shortened
 
 ROOT = Path(__file__).parents[2]
@@ -94,8 +96,8 @@ def test_docs_modules_and_configs_exist(page: Path) -> None:
     paths = {module: ROOT / module.replace(".", "/") for module in used}
     scripts = {name: (path.with_suffix(".py"), path / "__main__.py") for name, path in paths.items()}
     assert not [name for name, files in scripts.items() if not any(file.is_file() for file in files)]
-    configs = {match[1] for line in lines if (match := re.search(r"--config[ =](configs/\S+)", line))}
-    assert not [config for config in configs if not (ROOT / config).is_file()]
+    configs = {match[1] for line in lines if (match := re.search(r"--config[ =](\S+)", line))}
+    assert not configs - set(recipe_names()) - {"RUN/config.yaml"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -105,4 +107,5 @@ def test_docs_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for line in commands(page):
         program, *arguments = shlex.split(line, comments=True) or [""]
         if program == "stepopsd":
+            arguments = named_files(arguments)
             build_parser(*chosen(arguments)).parse_args(arguments)  # exits where it finds a mistake

@@ -71,12 +71,15 @@ def test_setup_cfg_lists_every_package() -> None:
 
 def test_setup_cfg_installs_data_files_of_every_package() -> None:
     """Files beside the modules are of the kinds that package_data names; every layer is marked as typed."""
-    patterns = re.split(r"[,\s]+", setup_cfg()["options.package_data"]["*"].strip())
+    data = setup_cfg()["options.package_data"]
+    of_all = re.split(r"[,\s]+", data["*"].strip())
+    recipes = re.split(r"[,\s]+", data["stepopsd_agent.config"].strip())
     for layer in LAYERS[:-1]:
         folder = ROOTS[layer] / layer
         assert (folder / "py.typed").is_file(), f"{folder}/py.typed is missing: type checkers would ignore it"
         for path in folder.rglob("*"):
             if path.is_file() and path.suffix not in {".py", ".pyc"}:
+                patterns = recipes if path.suffix == ".yaml" else of_all
                 assert any(path.match(pattern) for pattern in patterns), f"{path} would not be installed"
 
 

@@ -9,11 +9,10 @@ import torch
 from stepopsd_agent import credit
 from stepopsd_agent.cli.common import config_of
 from stepopsd_agent.cli.main import parse
-from stepopsd_agent.config import RunConfig
+from stepopsd_agent.config import RunConfig, recipe, recipe_names
 from stepopsd_agent.run.planning.shapes import KNOWN
 
-FOLDER = Path(__file__).parents[2] / "configs" / "paper"
-RECIPES = sorted(FOLDER.glob("*.yaml"))
+RECIPES = [recipe(name) for name in recipe_names() if name.startswith("paper/")]
 STATED = {
     "env": {"layout", "response", "id", "games", "questions", "retriever"},
     "model": {"path", "chat"},

@@ -44,7 +44,7 @@ KNOWN: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True,
     },
 }
-"""Published configurations of the models in configs/paper, so that planning them asks no hub."""
+"""Published configurations of the models in the recipes of the paper, so that planning them asks no hub."""
 _PROBE = 128
 """Tokens of the pass that counts activations."""
 _ATTENTION = "stepopsd_plan"

@@ -44,6 +44,7 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
             "plan": {"env", "model", "learner", "credit"},
             "check-model": set(),
             "compare": set(),
+            "config": set(),
             "view": {"model"},
             "data": set(),
             "export": set(),
