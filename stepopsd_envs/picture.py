@@ -9,6 +9,7 @@ from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
 from stepopsd_envs.rendering import printable
+from stepopsd_envs.step_info import StepInfo
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -21,6 +22,29 @@ BACKGROUND, BAR = (22, 25, 31), (33, 38, 47)
 PAST, PAST_COMMAND = (139, 147, 160), (178, 145, 87)
 NEWEST, COMMAND = (232, 235, 240), (255, 190, 92)
 STATUS, SUCCESS = (154, 190, 255), (126, 211, 133)
+
+
+def episode_picture(
+    transcript: str, step: StepInfo, remaining: int, task_id: str, *, won: bool
+) -> NDArray[np.uint8]:
+    """The end of an episode's transcript, with the number of the step, the end and the task below.
+
+    Args:
+        transcript: of the episode so far, which ends with the observation of ``step``.
+        step: the last one.
+        remaining: steps until the limit.
+        task_id: told in the status line.
+        won: whether the episode is a success.
+
+    Returns:
+        [HEIGHT, WIDTH, 3], as `picture` draws it.
+    """
+    index = step["index"]
+    begun = step["action_start"] - len("> ") if index else 0
+    past = transcript[: begun - len("\n")] if index else ""
+    ended = "  won" if won else "  ended" if step["terminal"] or not remaining else ""
+    status = f"step {index} of {index + remaining}{ended}  {task_id}"
+    return picture(past, transcript[begun:], status, won=won)
 
 
 def picture(past: str, newest: str, status: str, *, won: bool = False) -> NDArray[np.uint8]:

@@ -18,12 +18,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.error import ResetNeeded
-from numpy.typing import NDArray
 
 from stepopsd_envs.own_limit import OwnLimitEnv
-from stepopsd_envs.picture import picture
+from stepopsd_envs.picture import episode_picture
 from stepopsd_envs.rendering import for_terminal
 from stepopsd_envs.spaces import UnicodeText
 from stepopsd_envs.step_info import SCHEMA, Kind, StepInfo, text_hash
@@ -225,7 +223,8 @@ class TextEnv(OwnLimitEnv, ABC):
                 'render() needs a mode: gym.make(..., render_mode="ansi"), "human" or "rgb_array"'
             )
         if self.render_mode == "rgb_array":
-            return self._picture()
+            won = bool(self._facts()["won"])
+            return episode_picture(self.transcript, self._step, self._remaining, self._task_id, won=won)
         return self._last_exchange() if self.render_mode == "ansi" else None
 
     def _checked(self, options: dict[str, Any] | None) -> dict[str, Any]:
@@ -283,17 +282,6 @@ class TextEnv(OwnLimitEnv, ABC):
     def _last_exchange(self) -> str:
         assert self._step is not None
         return f"> {self._step['action']}\n{self._observation}" if self._step["index"] else self._observation
-
-    def _picture(self) -> NDArray[np.uint8]:
-        """The end of the transcript, with the task, the number of the step and the end below."""
-        assert self._step is not None
-        index, past = self._step["index"], self.transcript[: self._step["observation_start"]]
-        if index:
-            past = past[: self._step["action_start"] - len(PROMPT)]
-        won = bool(self._facts()["won"])
-        ended = "  won" if won else "  ended" if self._step["terminal"] or not self._remaining else ""
-        status = f"step {index} of {index + self._remaining}{ended}  {self._task_id}"
-        return picture(past, self._last_exchange(), status, won=won)
 
     def _show(self) -> None:
         """Print the last action and observation, wrapped, with step number and end of the episode."""
