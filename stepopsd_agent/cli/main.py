@@ -17,6 +17,7 @@ from stepopsd_agent.cli import (
     config,
     credit,
     data,
+    doctor,
     evaluate,
     export,
     index,
@@ -48,6 +49,7 @@ COMMANDS: dict[str, Command] = {
     "config": config,
     "check-model": check_model,
     "data": data,
+    "doctor": doctor,
     "index": index,
     "serve-retriever": serve_retriever,
 }

@@ -45,6 +45,7 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
             "check-model": set(),
             "compare": set(),
             "config": set(),
+            "doctor": set(),
             "view": {"model"},
             "data": set(),
             "export": set(),

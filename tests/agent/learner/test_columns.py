@@ -1,7 +1,6 @@
 """Columns that take a model or an environment to fill."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from stepopsd_agent import credit
 from stepopsd_agent.batch import AuditError, Batch, collate
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
@@ -27,8 +25,6 @@ from stepopsd_agent.learner.gold_answers import OPEN, gold_answer_logprobs
 from stepopsd_agent.learner.monte_carlo import MonteCarlo
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import Attempt, rollout
-from stepopsd_agent.run import Trainer
-from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from stepopsd_agent.tasks import World, make_stack, task_ids, worlds_of
 from stepopsd_wrappers import Episode
 from tests.agent.learner.test_learner import batch_for
@@ -281,50 +277,6 @@ def test_fill_refuses_an_unknown_column_and_a_batch_that_contradicts_itself(
     with pytest.raises(MissingColumnError, match="needs optimal_distance"):
         fill(batch, episodes, {"optimal_distance"}, policy)
     assert {"optimal_distance", "last_distance"} <= recorded_columns()
-
-
-def trainer(name: str, **settings: Any) -> Trainer:
-    """A run of this method that has not begun."""
-    policy = taught()
-    rollout_settings = {"mc_rollouts": 1, "tasks": 1, **settings.pop("rollout", {})}
-    config = run_config(env={"oracle": True}, rollout=rollout_settings, **settings)
-    return Trainer(config, credit.make(name), policy)
-
-
-@pytest.mark.samples
-@pytest.mark.parametrize(
-    "name", [name for name in credit.names() if "gold_answer_logprob" not in credit.make(name).needs]
-)
-def test_every_method_trains(name: str) -> None:
-    """An update with what it needs filled in changes the weights, and its numbers are finite."""
-    one = trainer(name)
-    before = one.policy.state()
-    _, metrics, _ = one.step()
-    assert all(value == value and abs(value) < 1e6 for value in metrics.values())
-    assert any(not torch.equal(before[key], value) for key, value in one.policy.state().items())
-    assert one.counters.scored > 0 or one.config.learner.kl_coef == 0
-
-
-@pytest.mark.samples
-def test_a_run_with_a_critic_resumes_to_the_bit() -> None:
-    """Its weights and optimizer are part of the checkpoint."""
-    one, two = trainer("turn_gae"), trainer("turn_gae")
-    one.step()
-    restore_trainer(two, deepcopy(trainer_tensors(one)), deepcopy(trainer_state(one)))
-    (_, first, _), (_, second, _) = one.step(), two.step()
-    assert first == second and "update/value_loss" in first
-    assert one.critic is not None and two.critic is not None
-    for mine, theirs in zip(one.critic.parameters, two.critic.parameters, strict=True):
-        assert torch.equal(mine, theirs)
-
-
-@pytest.mark.samples
-def test_monte_carlo_attempts_are_counted() -> None:
-    """As tokens generated and environment steps taken."""
-    plain, vine = trainer("grpo"), trainer("vine")
-    plain.step(), vine.step()
-    assert vine.counters.generated > plain.counters.generated
-    assert vine.counters.env_steps > plain.counters.env_steps
 
 
 def test_batches_with_columns_put_in_keep_the_rest() -> None:

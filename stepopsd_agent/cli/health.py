@@ -1,0 +1,198 @@
+"""What this machine and installation are able to do: one finding a check, each with its remedy."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gymnasium.error import DependencyNotInstalled
+from packaging.requirements import Requirement
+
+from stepopsd_agent.cli.threads import allowed_threads
+from stepopsd_envs.alfworld.official import SPLITS, data_folder, locate
+from stepopsd_envs.manifest import GamesNotFoundError
+from stepopsd_envs.search_qa.retrieval.errors import RetrievalSetupError
+
+State = Literal["ok", "note", "missing"]
+GIB = 2**30
+LEAST_MEMORY, LEAST_DISK = 4, 2
+"""GiB free that the demonstration needs with room to spare; a real model needs more: `stepopsd plan`."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of a check.
+
+    Attributes:
+        name: what was looked at.
+        state: "ok"; "note", worth knowing; "missing", and what needs it cannot run.
+        found: what is there.
+        remedy: what to do where it is not as it should be.
+    """
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def install_command(extra: str) -> str:
+    """How to add the packages of an extra: from the checkout that this runs from, or an index."""
+    checkout = Path(__file__).parents[2]
+    if (checkout / "setup.cfg").is_file():
+        return f"pip install -e '{checkout}[{extra}]'"
+    return f"pip install 'stepopsd[{extra}]'"
+
+
+def requirements(extra: str | None) -> Iterator[Requirement]:
+    """Packages that the installed project declares for an extra, or for everybody."""
+    for text in importlib.metadata.requires("stepopsd") or ():
+        one = Requirement(text)
+        always = one.marker is None or one.marker.evaluate({"extra": ""})
+        asked = one.marker is not None and one.marker.evaluate({"extra": extra or ""})
+        if always == (extra is None) and (always or asked):
+            yield one
+
+
+def packages(name: str, extra: str | None, needed: bool) -> Finding:
+    """Whether the packages are there, in versions that fit."""
+    wrong = []
+    for one in requirements(extra):
+        try:
+            version = importlib.metadata.version(one.name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{one.name} is not installed")
+            continue
+        if not one.specifier.contains(version, prereleases=True):
+            wrong.append(f"{one.name} {version} is not {one.specifier}")
+    if not wrong:
+        return Finding(name, "ok", "all there")
+    remedy = install_command(extra) if extra else "pip install --upgrade stepopsd"
+    return Finding(name, "missing" if needed else "note", "; ".join(wrong), remedy)
+
+
+def python() -> Finding:
+    """The interpreter."""
+    version = platform.python_version()
+    if sys.version_info[:2] > (3, 13):
+        return Finding("Python", "note", f"{version}, newer than those tested", "use 3.11, 3.12 or 3.13")
+    return Finding("Python", "ok", version)
+
+
+def accelerator(needed: bool) -> Finding:
+    """PyTorch, and the GPU that it sees."""
+    import torch
+
+    if torch.cuda.is_available():
+        card = torch.cuda.get_device_properties(0)
+        what = f"{torch.cuda.device_count()} x {card.name}, {card.total_memory / GIB:.0f} GiB"
+        return Finding("GPU", "ok", f"{what}, PyTorch {torch.__version__}")
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
+    return Finding(
+        "GPU", "missing" if needed else "note", f"none that PyTorch {torch.__version__} ({built}) sees",
+        "tiny models train on the processor; for others install a CUDA build of PyTorch, see pytorch.org",
+    )  # fmt: skip
+
+
+def processors() -> Finding:
+    """Threads that a command takes."""
+    count, allowed = os.cpu_count() or 1, allowed_threads()
+    if allowed < count:
+        why = (
+            "OMP_NUM_THREADS" if os.environ.get("OMP_NUM_THREADS") else "a limit of the process or container"
+        )
+        return Finding("processors", "ok", f"{allowed} of {count} ({why})")
+    return Finding("processors", "ok", f"{count}")
+
+
+def memory() -> Finding:
+    """Main memory that is free, where the system tells."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return Finding("memory", "note", "this system does not tell how much is free")
+    free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024 / GIB
+    if free < LEAST_MEMORY:
+        remedy = "close other programs; stepopsd plan says what a run takes"
+        return Finding("memory", "note", f"{free:.1f} GiB free", remedy)
+    return Finding("memory", "ok", f"{free:.1f} GiB free")
+
+
+def disk(folder: Path) -> Finding:
+    """Space where runs are written."""
+    free = shutil.disk_usage(folder).free / GIB
+    if free < LEAST_DISK:
+        return Finding(f"disk ({folder})", "note", f"{free:.1f} GiB free", "choose another disk with --out")
+    return Finding(f"disk ({folder})", "ok", f"{free:.0f} GiB free")
+
+
+def games(needed: bool) -> Finding:
+    """The official games of ALFWorld."""
+    root, found = data_folder(None), []
+    for split in SPLITS:
+        try:
+            locate(split, root)
+        except GamesNotFoundError:
+            continue
+        found.append(split)
+    if found:
+        missing = [split for split in SPLITS if split not in found]
+        lacking = f", without {', '.join(missing)}" if missing else ""
+        return Finding(
+            "official games", "note" if missing else "ok", f"{', '.join(found)} in {root}{lacking}",
+            "stepopsd data alfworld --download" if missing else "",
+        )  # fmt: skip
+    return Finding(
+        "official games", "missing" if needed else "note", f"none in {root}",
+        "name their folder in ALFWORLD_DATA, or get them: stepopsd data alfworld --download; generated games "
+        "need nothing",
+    )  # fmt: skip
+
+
+def java(needed: bool) -> Finding:
+    """What Lucene runs on."""
+    from stepopsd_envs.search_qa.retrieval.java import find_java
+
+    try:
+        return Finding("Java", "ok", str(find_java().home))
+    except (DependencyNotInstalled, RetrievalSetupError) as error:
+        found, _, _ = str(error).removeprefix("Lucene needs ").partition(". ")
+        return Finding(
+            "Java", "missing" if needed else "note", f"Lucene needs {found}", install_command("search")
+        )
+
+
+PURPOSES: Mapping[str, tuple[str, ...]] = {
+    "train": (),
+    "gpu": ("GPU",),
+    "official": ("official games",),
+    "lucene": ("search", "Java"),
+    "dense": ("search",),
+    "lora": ("lora",),
+    "sb3": ("sb3",),
+    "export": ("export",),
+}
+"""What can be asked about, with the checks that it needs beside those that everything needs."""
+
+
+def examined(purpose: str, folder: Path) -> Sequence[Finding]:
+    """All findings, those that the purpose needs as "missing" where they are not there."""
+    needed = set(PURPOSES[purpose])
+    extras: Iterable[tuple[str, Callable[[bool], Finding]]] = [
+        (extra, lambda wanted, extra=extra: packages(f"extra {extra}", extra, wanted))
+        for extra in ("alfworld", "search", "lora", "sb3", "export")
+    ]
+    asked = [("GPU", accelerator), ("official games", games), ("Java", java), *extras]
+    return [
+        python(),
+        packages("packages", None, needed=True),
+        processors(),
+        memory(),
+        disk(folder),
+        *(check(name in needed) for name, check in asked),
+    ]

@@ -1,0 +1,84 @@
+"""Plans whose figures were worked out by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from stepopsd_agent.models import CACHE_ROOM
+from stepopsd_agent.run.planning import Lengths, memory_by_part, model_shape
+from stepopsd_agent.run.planning.first_update import compared_time, in_words
+from stepopsd_agent.run.planning.plan import (
+    Rates,
+    seconds_by_part,
+    tokens_by_part,
+)
+from tests.agent.run.test_plan import NO_LORA, SMALL
+from tests.helpers.runs import run_config
+
+
+def test_plan_sets_parts_of_the_time_beside_the_seconds_of_an_update() -> None:
+    """What is neither played nor learned is scored; a part that was not there took nothing."""
+    parts = {"playing": 2.0, "teacher": 0.5, "reference": 0.25, "update": 1.0}
+    found = compared_time(parts, {"rollout_s": 1.5, "score_s": 3.0})
+    assert found == {
+        "playing": {"planned": 2.0, "taken": 1.5},
+        "scoring": {"planned": 0.75, "taken": 3.0},
+        "update": {"planned": 1.0, "taken": 0.0},
+    }
+    said = in_words({"tokens": {}, "time": found})
+    assert said.endswith("; time 4.5 of 3.8 s at 40% of the measured rate")
+
+
+def test_plan_by_hand() -> None:
+    """Two episodes of three steps: 10 + 2 * 4 read, 3 * 5 sampled, a block of 6 before each step."""
+    config = run_config(
+        rollout={"tasks": 1, "group_size": 2}, learner={"kl_coef": 0.1}, hindsight={"position": "inline"}
+    )
+    lengths = Lengths(first=10, further=4, response=5, steps=3, block=6)
+    assert tokens_by_part(config, frozenset({"teacher_logprobs"}), lengths) == {
+        "sampled": 30,
+        "read while playing": 36,
+        "teacher": 2 * (33 + 3 * (6 + 5) - 5),
+        "reference": 66,
+        "update": 66,
+    }
+    shape = model_shape(SMALL, NO_LORA, torch.float32)
+    memory = memory_by_part(config, shape, lengths, 4)
+    assert memory["weights"] == memory["gradients"] == shape.parameters * 4
+    assert memory["optimizer"] == 2 * shape.parameters * 4
+    # Holes beside 33 tokens, a turn and room; one layer of two is copied as it grows, and for both heads.
+    assert memory["key-value cache"] == round(2 * (33 / 0.7 + 15 + CACHE_ROOM) * 128 * 2 * 4 * 2.5)
+    assert "critic" not in memory and "masks of the teacher" not in memory
+    window = replace(config, env=replace(config.env, layout="window"))
+    assert (
+        memory_by_part(window, shape, lengths, 4)["key-value cache"]
+        == 2 * (32 + 15 + CACHE_ROOM) * 128 * 2 * 4 * 2.5
+    )
+    half = memory_by_part(config, shape, lengths, 2)
+    assert half["full-precision copies"] == half["gradients"] == 2 * half["gradients of a pass"]
+    assert half["optimizer"] == memory["optimizer"] == 4 * half["weights"]
+    fast = seconds_by_part(config, shape, frozenset(), lengths, Rates(1e12, 1e12), 4)
+    slow = seconds_by_part(config, shape, frozenset(), lengths, Rates(5e11, 5e11), 4)
+    assert {name: 2 * value for name, value in fast.items()} == pytest.approx(slow)
+
+
+def test_plan_by_hand_of_columns_that_cost_passes() -> None:
+    """The student beside a teacher, fresh attempts from every state, the critic twice, dense masks."""
+    config = run_config(rollout={"tasks": 1, "group_size": 2, "mc_rollouts": 3})
+    lengths = Lengths(first=10, further=4, response=5, steps=3, block=6)
+    gap = frozenset({"student_logprobs", "teacher_logprobs"})
+    assert tokens_by_part(config, gap, lengths)["student"] == 66
+    rescored = replace(config, learner=replace(config.learner, rescore_old=True))
+    assert {"student", "old log-probs"} & set(tokens_by_part(rescored, gap, lengths)) == {"old log-probs"}
+    assert "student" not in tokens_by_part(config, frozenset({"student_logprobs"}), lengths)
+    fresh = tokens_by_part(config, frozenset({"mc_value"}), lengths)
+    assert fresh["fresh attempts, sampled"] == 2 * 3 * (3 + 2 + 1) * 5
+    assert fresh["fresh attempts, read"] == 2 * 3 * 3 * 33 - 180
+    window = replace(config, env=replace(config.env, layout="window"))
+    assert tokens_by_part(window, frozenset({"mc_value"}), lengths)["fresh attempts, read"] == 36 * 10
+    shape = model_shape(SMALL, NO_LORA, torch.float32)
+    for needs, part in [("mc_value", "fresh attempts"), ("value", "critic")]:
+        assert part in seconds_by_part(config, shape, frozenset({needs}), lengths, Rates(1e12, 1e12), 4)
+    padded = replace(config, learner=replace(config.learner, attention="padded"))
+    assert memory_by_part(padded, shape, lengths, 4, gap)["masks of the teacher"] == 66 * 39 * 7
