@@ -61,7 +61,8 @@ def requirements(extra: str | None) -> Iterator[Requirement]:
 
 def packages(name: str, extra: str | None, needed: bool) -> Finding:
     """Whether the packages are there, in versions that fit."""
-    wrong = []
+    known = importlib.metadata.metadata("stepopsd").get_all("Provides-Extra") or ()
+    wrong = [] if extra is None or extra in known else ["this installation is older than the extra"]
     for one in requirements(extra):
         try:
             version = importlib.metadata.version(one.name)
