@@ -59,8 +59,8 @@ def test_filter_replacements_are_attempts_of_their_own() -> None:
     def played(update: int) -> dict[int, list[Episode]]:
         one.update = update
         groups: dict[int, list[Episode]] = {}
-        for episode in one.collect():
-            groups.setdefault(episode.group, []).append(episode)
+        for record in one.collect():
+            groups.setdefault(record.group, []).append(record)
         assert list(groups) == sorted(groups)
         assert all([e.member for e in group] == [0, 1] for group in groups.values())
         assert len({group[0].seed for group in groups.values()}) == len(groups)
