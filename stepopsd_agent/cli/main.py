@@ -29,7 +29,7 @@ from stepopsd_agent.cli import (
     warmstart,
 )
 from stepopsd_agent.cli.config_file import use_loader
-from stepopsd_agent.cli.parser import Command, Parser, chosen, command_parser, complain
+from stepopsd_agent.cli.parser import Command, Parser, chosen, command_parser, complain, files_first
 from stepopsd_envs.user_path import user_path
 
 COMMANDS: dict[str, Command] = {
@@ -102,6 +102,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
         arguments = ["plan", "--config", *arguments[1:]]
     if arguments[:1] == ["credit"] and arguments[1:2] in (["score"], ["compare"]):
         arguments = _with_the_run_s_config(arguments)
+    arguments = files_first(arguments)
     settings = build_parser(*chosen(arguments)).parse_args(list(arguments))
     if settings[settings.command].get("resume") is None:
         return settings
