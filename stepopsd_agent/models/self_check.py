@@ -39,8 +39,8 @@ def window_problems(config: PretrainedConfig) -> list[str]:
     facts: dict[str, Any] = text.to_dict()
     if (switch := _switch_of_positions(facts)) is not None and switch < positions:
         return [
-            f"positions are longrope: a row longer than {switch} tokens changes those of all rows in its pass, "
-            f"so that log-probabilities would depend on other rows; {INSTEAD}"
+            f"positions are longrope: a row longer than {switch} tokens changes those of all rows in its "
+            f"pass, so that log-probabilities would depend on other rows; {INSTEAD}"
         ]
     layers = facts.get("layer_types") or facts.get("attention_layers") or ()
     other = sorted(set(layers) - {"full_attention", "global"})
