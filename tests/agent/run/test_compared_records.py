@@ -14,6 +14,7 @@ from stepopsd_agent.rollout import Attempt, rollout
 from stepopsd_agent.run import compare_records
 from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_wrappers import Episode
+from tests.agent.learner.test_gap_kernel import counted
 from tests.helpers.models import tiny
 from tests.helpers.runs import PARAMS, run_config
 
@@ -59,11 +60,15 @@ def test_compared_student_and_teacher_are_scored_in_the_same_passes() -> None:
     attempts = [Attempt(task, seed=0, member=member) for member in range(4)]
     episodes = [ended(e, e.member == 1) for e in rollout(policy, envs, attempts, PARAMS)]
     SEEN.clear()
-    found = compare_records(episodes, config, [LookingEntry("looking", "looking")], policy)
+    with counted(policy) as sizes:
+        found = compare_records(episodes, config, [LookingEntry("looking", "looking")], policy)
     (batch,) = SEEN
     teacher, student = batch.tokens.teacher_logprobs, batch.tokens.student_logprobs
     assert teacher is not None and student is not None
     of_row = batch.steps.episode_of_step[batch.tokens.step_of_token.amax(1)]
     gaps = (teacher - student).abs().amax(1)
     assert bool((gaps[of_row == 1] == 0).all()) and bool((gaps[of_row != 1] > 0).all())
+    (untold,) = (of_row == 1).nonzero()[:, 0].tolist()
+    length = int(batch.action_mask[untold].nonzero().max()) + 1
+    assert sizes.count(length) == 2  # a pass of its own, of the teacher and of the student beside it
     assert found["methods"]["looking"]["tokens"] > 0
