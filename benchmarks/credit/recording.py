@@ -88,7 +88,15 @@ class Recording:
         else:
             columns = [
                 _column(
-                    fill(batch, part, {name}, self.policy, scorer=scorer, hindsight=self.config.hindsight),
+                    fill(
+                        batch,
+                        part,
+                        {name},
+                        self.policy,
+                        scorer=scorer,
+                        hindsight=self.config.hindsight,
+                        rescore_old=name == "student_logprobs",  # by the kernel that scores the teacher
+                    ),
                     name,
                 )
                 for batch, part in zip(self.batches, self.parts, strict=True)

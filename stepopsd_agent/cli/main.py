@@ -31,7 +31,7 @@ from stepopsd_agent.cli import (
     warmstart,
 )
 from stepopsd_agent.cli.config_file import named_files, use_loader
-from stepopsd_agent.cli.parser import Command, Parser, chosen, command_parser, complain
+from stepopsd_agent.cli.parser import Command, Parser, chosen, command_parser, complain, files_first
 from stepopsd_envs.user_path import user_path
 
 COMMANDS: dict[str, Command] = {
@@ -110,6 +110,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
         raise SystemExit(complain(str(error))) from error
     if arguments[:1] == ["credit"] and arguments[1:2] in (["score"], ["compare"]):
         arguments = _with_the_run_s_config(arguments)
+    arguments = files_first(arguments)
     settings = build_parser(*chosen(arguments)).parse_args(list(arguments))
     if settings[settings.command].get("resume") is None:
         return settings

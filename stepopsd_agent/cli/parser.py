@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -114,22 +114,51 @@ def chosen(arguments: Sequence[str]) -> tuple[str, str, frozenset[str]]:
 
 
 def _fields_of_another(arguments: Sequence[str], method: str) -> frozenset[str]:
-    """Credit fields that only the method in the files has, where a flag names another one; with a notice."""
-    if "method" not in given(arguments, "credit", files=False):
-        return frozenset()
-    in_files = given(arguments, "credit", flags=False)
-    other = str(in_files.get("method", "step_opsd"))
-    try:
-        had = {spec.name for spec in fields(credit.load(other))}
-    except ValueError:  # its module may not be here; what it is called does not matter any more
-        had = set(in_files)
+    """Credit fields that files set for another method than a flag or a later file names; with a notice."""
     has = {spec.name for spec in fields(credit.load(method))}
-    left_out = sorted((in_files.keys() & had) - has)
-    if left_out and other != method:
-        names = ", ".join(f"credit.{name}" for name in left_out)
-        notice = f"{method} has no {names}, which the config file sets for {other}; left out"
-        print(f"stepopsd: notice: {notice}", file=sys.stderr)
-    return frozenset(left_out) if other != method else frozenset()
+    other, left_out = "step_opsd", dict[str, str]()
+    for path in _files(arguments):
+        in_file = _section_of_file(path, "credit")
+        other = str(in_file.get("method", other))
+        if other != method:
+            left_out |= dict.fromkeys((in_file.keys() & _had(other, in_file)) - has, other)
+    if not left_out:
+        return frozenset()
+    names = ", ".join(f"credit.{name}" for name in sorted(left_out))
+    others = " and ".join(sorted(set(left_out.values())))
+    notice = f"{method} has no {names}, which the config file sets for {others}; left out"
+    print(f"stepopsd: notice: {notice}", file=sys.stderr)
+    return frozenset(left_out)
+
+
+def _had(method: str, values: Mapping[str, Any]) -> Collection[str]:
+    """The fields of a method; those that a file gives it where its module is not here."""
+    try:
+        return {spec.name for spec in fields(credit.load(method))}
+    except ValueError:  # what it is called does not matter any more
+        return values.keys() - {"method"}
+
+
+def _files(arguments: Sequence[str]) -> list[Path]:
+    """The config files that are named, in order."""
+    pairs = zip(arguments, [*arguments, ""][1:], strict=True)
+    flags = [(argument.partition("="), following) for argument, following in pairs]
+    return [
+        user_path(value if equals else following)
+        for (flag, equals, value), following in flags
+        if flag == "--config"
+    ]
+
+
+def files_first(arguments: Sequence[str]) -> list[str]:
+    """The same with config files behind the command: flags win over files wherever they stand."""
+    command, *rest = arguments or [""]
+    files, flags = list[str](), list[str]()
+    follows = False
+    for argument in rest:
+        follows, of_file = argument == "--config", follows or argument.partition("=")[0] == "--config"
+        (files if of_file else flags).append(argument)
+    return [command, *files, *flags] if arguments else []
 
 
 def given(

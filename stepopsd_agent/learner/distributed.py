@@ -5,7 +5,9 @@ their batches differed, it would be a wrong gradient without an error, so they a
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import FunctionType
 
 import torch
 from torch import Tensor, distributed as dist
@@ -16,6 +18,8 @@ from stepopsd_agent.credit import Credit
 
 TOLERANCE = 1e-2
 """Differences that rounding on different devices may make in log-probabilities and advantages."""
+MEAN_TOLERANCE = 0.1
+"""The same, in the mean over tokens, of log-probabilities that every process scores: in passes of its own."""
 
 
 class UnequalBatchesError(RuntimeError):
@@ -27,12 +31,16 @@ def check_same(
 ) -> None:
     """Compare with the other processes: tokens, layout and settings exactly, numbers up to rounding.
 
+    Numbers are all that the update reads: log-probabilities, credit, what further losses compare with (a
+    teacher of other weights would go unseen elsewhere), and the weights.
+
     Raises:
         UnequalBatchesError: on every process, if two of them differ.
     """
     tokens, device = batch.tokens, batch.tokens.input_ids.device
-    digest = hashlib.blake2b(repr((settings, [term.name for term in credit.terms])).encode())
-    for column in (tokens.input_ids, tokens.step_of_token, batch.steps.episode_of_step):
+    terms = [(term.name, _spelled(term.function), len(term.inputs)) for term in credit.terms]
+    digest = hashlib.blake2b(repr((settings, terms)).encode())
+    for column in (tokens.input_ids, tokens.step_of_token, tokens.position_ids, batch.steps.episode_of_step):
         digest.update(repr(tuple(column.shape)).encode() + column.cpu().numpy().tobytes())
     number = int.from_bytes(digest.digest()[:6])  # 48 bits, which float64 holds exactly
     if _spread(torch.tensor([number], dtype=torch.float64, device=device), group):
@@ -42,18 +50,38 @@ def check_same(
         )
     columns = [tokens.old_logprobs, credit.advantages, *(term.weights for term in credit.terms)]
     sums = torch.stack([weight.detach().sum(dtype=torch.float64) for weight in weights])
-    if any(_spread(column, group) > TOLERANCE for column in [*columns, sums]):
+    if any([_spread(column, group) > TOLERANCE for column in [*columns, sums]]) or any(
+        [_spread(column, group, mean=True) > MEAN_TOLERANCE for column in _scored(batch, credit)]
+    ):
         raise UnequalBatchesError(
-            "the processes of the group have the same tokens but different log-probabilities, credit or "
-            "weights: begin with the same model, and compute credit from the same columns"
+            "the processes of the group have the same tokens but different log-probabilities, credit, "
+            "teachers, references or weights: begin with the same model, and compute credit from the same "
+            "columns"
         )
 
 
-def _spread(values: Tensor, group: ProcessGroup) -> float:
-    """The largest difference between two processes at any place."""
+def _scored(batch: Batch, credit: Credit) -> list[Tensor]:
+    """What every process has scored by itself and the loss compares with, at the action tokens."""
+    mask, reference, likely = batch.action_mask, batch.tokens.ref_logprobs, batch.teacher_topk
+    found = [] if reference is None else [reference[mask]]
+    found += [] if likely is None else [likely.logprobs[:, 0]]
+    return found + [column[mask] for term in credit.terms for column in term.inputs]
+
+
+def _spelled(function: Callable[..., Tensor]) -> str:
+    """The name of a loss, with the settings that read alike in every process."""
+    if isinstance(function, partial):
+        settings = {k: v for k, v in function.keywords.items() if isinstance(v, int | float | str)}
+        return f"{_spelled(function.func)} {sorted(settings.items())}"
+    return function.__qualname__ if isinstance(function, FunctionType) else type(function).__qualname__
+
+
+def _spread(values: Tensor, group: ProcessGroup, *, mean: bool = False) -> float:
+    """The largest difference between two processes at any place, or the mean over the places."""
     ends = torch.stack([values.detach().double(), -values.detach().double()])
     dist.all_reduce(ends, op=dist.ReduceOp.MAX, group=group)
-    return float(ends.sum(0).abs().max())
+    differences = ends.sum(0).abs()
+    return float(differences.mean() if mean else differences.max())
 
 
 def own_share(rows: Tensor, group: ProcessGroup) -> Tensor:

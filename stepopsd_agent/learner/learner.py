@@ -151,10 +151,10 @@ class Learner:
         Raises:
             RuntimeError: a single row does not fit into memory, or the group's processes differ.
         """
+        batch = self._with_reference(batch, temperature)
         if self.group is not None:
             same = (self.config, temperature, rate, seed)
             check_same(batch, credit, same, self.masters.trained, self.group)
-        batch = self._with_reference(batch, temperature)
         set_rates(self.optimizers, (self.config.lr, self.config.muon_lr), rate)
         parts, credit = mini_batches(batch, credit, self.config.mini_batches, seed)
         halvings = self.budget.halvings

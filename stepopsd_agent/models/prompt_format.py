@@ -31,6 +31,8 @@ _TAG = re.compile(r"</?(?:think|action|search|answer|information)>")
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text of our own, which may spell control tokens; none are added."""
     clean = [text.encode("utf-8", "replace").decode() for text in texts]
+    if not clean:  # a tokenizer refuses an empty list
+        return []
     return [list(row) for row in tokenizer(clean, add_special_tokens=False)["input_ids"]]
 
 

@@ -6,7 +6,7 @@ What the model computes is compared in `number_check`.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jinja2 import TemplateError
@@ -25,7 +25,10 @@ FIRST, REPLY, TURN = "first room", "look", "second room"
 
 
 def window_problems(config: PretrainedConfig) -> list[str]:
-    """Layers without full attention, and a missing longest length: facts that need no weights."""
+    """Layers without full attention, positions that other rows change, and a missing longest length.
+
+    All of these are facts that need no weights.
+    """
     text = config.get_text_config()
     positions = longest_row(config)
     if positions is None:
@@ -34,6 +37,11 @@ def window_problems(config: PretrainedConfig) -> list[str]:
             f"{INSTEAD}, or, where attention is full, add it to config.json: the tokens that a row may have"
         ]
     facts: dict[str, Any] = text.to_dict()
+    if (switch := _switch_of_positions(facts)) is not None and switch < positions:
+        return [
+            f"positions are longrope: a row longer than {switch} tokens changes those of all rows in its "
+            f"pass, so that log-probabilities would depend on other rows; {INSTEAD}"
+        ]
     layers = facts.get("layer_types") or facts.get("attention_layers") or ()
     other = sorted(set(layers) - {"full_attention", "global"})
     unknown = [kind for kind in other if kind != "sliding_attention"]
@@ -64,6 +72,15 @@ def longest_row(config: PretrainedConfig) -> int | None:
         return int(config.max_position_embeddings)
     except (AttributeError, TypeError):
         return None
+
+
+def _switch_of_positions(facts: Mapping[str, Any]) -> int | None:
+    """Up to which length longrope positions are those of short rows; None for another kind."""
+    rope = facts.get("rope_parameters") or facts.get("rope_scaling") or {}
+    if "longrope" not in (rope.get("rope_type"), rope.get("type")):
+        return None
+    length = rope.get("original_max_position_embeddings", facts.get("original_max_position_embeddings"))
+    return None if length is None else int(length)
 
 
 def vocabulary_problems(policy: Policy) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import gymnasium as gym
 import numpy as np
 
-from stepopsd_agent.config import PenaltyOn, RolloutConfig
+from stepopsd_agent.config import RolloutConfig
 from stepopsd_agent.rollout.playing import Attempt
 from stepopsd_wrappers import Episode
 
@@ -67,9 +67,14 @@ def whole_groups(episodes: Sequence[Episode]) -> list[Episode]:
     return [episode for episode in episodes if episode.group_key not in broken]
 
 
-def mixed_groups(episodes: Sequence[Episode]) -> list[Episode]:
-    """Episodes of the groups whose returns differ."""
-    returns = _returns(episodes)
+def mixed_groups(episodes: Sequence[Episode], shaping: RolloutConfig | None = None) -> list[Episode]:
+    """Episodes of the groups whose returns differ, as `collate` shapes them.
+
+    Args:
+        episodes: of any number of groups.
+        shaping: its penalty counts: a group may differ in nothing else, and is learned from all the same.
+    """
+    returns = _shaped_returns(episodes, shaping)
     return [episode for episode in episodes if len(returns[episode.group_key]) > 1]
 
 
@@ -78,10 +83,11 @@ def group_ids(episodes: Sequence[Episode]) -> list[int]:
     return sorted({episode.group for episode in episodes})
 
 
-def _returns(
-    episodes: Sequence[Episode], penalty: float = 0.0, on: PenaltyOn = "episode"
+def _shaped_returns(
+    episodes: Sequence[Episode], shaping: RolloutConfig | None
 ) -> dict[tuple[str, int, int], set[float]]:
     """The different returns in every group, less the penalty; those of its steps where it falls on them."""
+    penalty, on = (shaping.invalid_penalty, shaping.invalid_penalty_on) if shaping else (0.0, "episode")
     returns: dict[tuple[str, int, int], set[float]] = {}
     for episode in episodes:
         refused = [not step.info["step"]["valid"] for step in episode.steps[1:]] if penalty else [False]
@@ -107,9 +113,7 @@ def episode_metrics(
         shaping: its penalty decides which groups are mixed.
     """
     valid = valid_episodes(episodes)
-    returns = (
-        _returns(valid, shaping.invalid_penalty, shaping.invalid_penalty_on) if shaping else _returns(valid)
-    )
+    returns = _shaped_returns(valid, shaping)
     steps = [step for episode in valid for step in episode.steps[1:]]
     count = max(1, len(valid))
     return {

@@ -12,7 +12,7 @@ from stepopsd_agent.rollout.decoder import Decoder, Sampled
 from stepopsd_agent.rollout.playing import Attempt, OnEpisode, Response, Slot, play
 from stepopsd_agent.rollout.sampling import SamplingParams, action_tokens, noise
 from stepopsd_agent.rollout.shortening import shortened_ids
-from stepopsd_wrappers import Episode, ParseResponse, StepTokens, find_wrapper
+from stepopsd_wrappers import Episode, ParseResponse, StepTokens, find_wrapper, recorder
 from stepopsd_wrappers.parse_response import ResponseFormat
 
 
@@ -53,6 +53,8 @@ def rollout(
         left = [attempt for number, attempt in enumerate(attempts) if number not in finished]
         policy.play.halve_slots(error, min(len(envs), len(left), policy.play.slots or len(left)))
     del agent  # and its cache
+    for env in envs:
+        recorder(env).drop_episode()
     rest = iter(rollout(policy, envs, left, params, seed=seed, **same))
     return [finished[n] if n in finished else next(rest) for n in range(len(attempts))]
 

@@ -38,7 +38,20 @@ class _Records:
             check_recorded(batch, needs)
         filled = {name for name, spec in column_fields().items() if "filled" in spec.metadata}
         for name in sorted(filled.intersection(needs) - set(self.costs)):
-            self.fill({name}, name)
+            if name == "teacher_logprobs":
+                self._fill_gap()
+            else:
+                self.fill({name}, name)
+
+    def _fill_gap(self) -> None:
+        """Fill teacher and student in the same passes: elsewhere their gap would be rounding, too.
+
+        The student has been paid for already.
+        """
+        tokens, seconds = self.costs.get("student_logprobs", (0, 0.0))
+        self.fill({"student_logprobs", "teacher_logprobs"}, "teacher_logprobs", rescore_old=True)
+        both, took = self.costs["teacher_logprobs"]
+        self.costs["teacher_logprobs"] = both - tokens, max(0.0, took - seconds)
 
     def fill(self, columns: Collection[str], name: str, rescore_old: bool = False) -> None:
         """Fill columns and note the cost under a name."""

@@ -151,10 +151,10 @@ class Trainer:
 
     def collect(self) -> list[Episode]:
         """Play this update's groups; with ``rollout.max_rounds`` above 1 until enough of them are mixed."""
-        needed = self.config.rollout.tasks
-        episodes = self._play(0, needed)
-        for number in range(1, self.config.rollout.max_rounds):
-            missing = needed - len(group_ids(mixed_groups(whole_groups(episodes))))
+        shaping = self.config.rollout
+        episodes = self._play(0, shaping.tasks)
+        for number in range(1, shaping.max_rounds):
+            missing = shaping.tasks - len(group_ids(mixed_groups(whole_groups(episodes), shaping)))
             if missing <= 0:
                 break
             episodes += self._play(number, missing)
@@ -212,8 +212,8 @@ class Trainer:
 
     def chosen(self, episodes: Sequence[Episode]) -> list[Episode]:
         """The episodes to learn from: whole groups; where some are replaced, those whose returns differ."""
-        whole = whole_groups(episodes)
-        return whole if self.config.rollout.max_rounds == 1 else mixed_groups(whole)
+        whole, shaping = whole_groups(episodes), self.config.rollout
+        return whole if shaping.max_rounds == 1 else mixed_groups(whole, shaping)
 
     def score(self, episodes: Sequence[Episode]) -> Batch:
         """Records to an audited batch with the columns this update needs."""

@@ -188,6 +188,10 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             self._finish(closed_early=True)
         self._steps = []
 
+    def drop_episode(self) -> None:
+        """End the running episode, if there is one, without a record: it will be played again."""
+        self._steps = []
+
     def fail(self, error: str) -> None:
         """End the running episode with type and text of what the agent raised, instead of a step."""
         if not self._steps:

@@ -61,6 +61,19 @@ def _open_rows(path: Path, resume_at: int | None) -> BinaryIO:
         return path.open("ab")
 
 
+def _require_rows(path: Path, resume_at: int) -> None:
+    """Refuse to go on without the rows of earlier updates: a curve with a hole shows another run."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith(b"\n")]
+    there = {_update_of(line, number, path) for number, line in enumerate(whole, start=1)}
+    missing = sorted(set(range(resume_at + 1)) - there)
+    if missing:
+        raise CheckpointError(
+            f"{path} has no rows of {len(missing)} of the {resume_at + 1} updates so far, such as update "
+            f"{missing[0]}: put the file back, then resume; or begin a new run in another folder"
+        )
+
+
 def _update_of(line: bytes, number: int, path: Path) -> int:
     try:
         return int(json.loads(line)["update"])
@@ -83,7 +96,7 @@ class MetricsLog:
             this.
 
     Raises:
-        CheckpointError: A line of the old files is not a row.
+        CheckpointError: A line of the old files is not a row, or rows up to ``resume_at`` are missing.
     """
 
     def __init__(self, folder: Path | str, resume_at: int | None = None) -> None:
@@ -92,6 +105,8 @@ class MetricsLog:
         self._resume_at = resume_at
         self._metrics_path = self._folder / "metrics.jsonl"
         self._timing_path = self._folder / "timing.jsonl"
+        if resume_at is not None:
+            _require_rows(self._metrics_path, resume_at)
         self._metrics = _open_rows(self._metrics_path, resume_at)
         self._timing = _open_rows(self._timing_path, resume_at)
         self._events: SummaryWriter | None = None

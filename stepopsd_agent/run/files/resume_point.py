@@ -33,6 +33,9 @@ def _traces_of_updates(run: Path) -> list[str]:
     rows = run / "metrics.jsonl"
     if rows.is_file() and rows.read_bytes().count(b"\n") > 1:  # the first row is of the evaluation before
         traces.append(rows.name)
+    timing = run / "timing.jsonl"
+    if timing.is_file() and timing.stat().st_size:
+        traces.append(timing.name)
     if any(shard.stat().st_size for shard in (run / "episodes").glob("episodes-*.jsonl")):
         traces.append("episodes")
     return traces

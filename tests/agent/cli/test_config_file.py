@@ -153,3 +153,28 @@ def test_config_fields_of_no_method_are_refused(
     with pytest.raises(SystemExit):
         read(tmp_path, text, *flags)
     assert "da_mix" in capsys.readouterr().err
+
+
+def test_flags_win_over_config_files_wherever_they_stand(tmp_path: Path) -> None:
+    """Also before the file, and in either spelling."""
+    (tmp_path / "c.yaml").write_text(f"updates: 3\nseed: 5\n{PAPER}")
+    file = str(tmp_path / "c.yaml")
+    for before in (["--updates=7", "--credit.method=grpo"], ["--updates", "7", "--credit.method", "grpo"]):
+        for named in ([f"--config={file}"], ["--config", file]):
+            found = [parse(["train", *one])["train"] for one in ([*before, *named], [*named, *before])]
+            assert [(one.updates, one.seed, one.credit.method) for one in found] == [(7, 5, "grpo")] * 2
+
+
+def test_later_config_file_may_name_another_method(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fields that the one before it sets for its own method are left out, as with a flag."""
+    for name, text in (("paper", PAPER), ("base", "credit:\n  method: grpo\n")):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    paper, base = (f"--config={tmp_path / name}.yaml" for name in ("paper", "base"))
+    settings = parse(["train", paper, base])["train"]
+    assert settings.credit.method == "grpo" and settings.credit.std is False
+    assert (
+        "grpo has no credit.lambda_mix, which the config file sets for step_opsd" in capsys.readouterr().err
+    )
+    assert parse(["train", base, paper])["train"].credit.lambda_mix == 0.3

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from dataclasses import replace
+from functools import partial
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 import torch
 from torch import distributed as dist
 
+from stepopsd_agent.credit import LossTerm
 from stepopsd_agent.learner import Learner
 from stepopsd_agent.learner.distributed import UnequalBatchesError, own_share
+from stepopsd_agent.ops import distillation
 from tests.agent.learner.test_learner import batch_for, credit_for
 from tests.helpers.models import tiny
 
@@ -66,7 +69,10 @@ def test_two_processes_update_as_one(tmp_path: Path) -> None:
         assert stats == pytest.approx(alone, abs=1e-7)
 
 
-DIFFERENT = ("episodes", "rows", "advantages", "old_logprobs", "weights", "settings", "rate")
+DIFFERENT = (
+    *("episodes", "rows", "advantages", "old_logprobs", "weights", "settings", "rate"),
+    *("teacher", "loss", "ref_logprobs", "reference", "position_ids"),
+)
 
 
 def unequal(rank: int, group: dist.ProcessGroup, what: str) -> bool:
@@ -80,11 +86,23 @@ def unequal(rank: int, group: dist.ProcessGroup, what: str) -> bool:
         credit = replace(credit, advantages=-credit.advantages)
     if other and what == "old_logprobs":
         batch = batch.with_columns(old_logprobs=2 * batch.tokens.old_logprobs)
+    if what in ("teacher", "loss"):
+        teacher = batch.tokens.old_logprobs - float(other and what == "teacher")
+        gate = partial(distillation.gated_distillation, gate_beta=float(other and what == "loss"))
+        term = LossTerm("teacher", gate, credit.advantages.abs(), (teacher,))
+        credit = replace(credit, terms=(term,))
+    if what == "ref_logprobs":
+        batch = batch.with_columns(ref_logprobs=batch.tokens.old_logprobs - float(other))
+    if other and what == "position_ids":
+        batch = batch.with_columns(position_ids=batch.tokens.position_ids + 1)
     settings = {**SETTINGS, "clip_high": 0.3} if other and what == "settings" else SETTINGS
+    if what in ("ref_logprobs", "reference"):
+        settings = {**settings, "kl_coef": 0.1}
     before = policy.state()
+    reference = tiny("float64", seed=1).state() if other and what == "reference" else None
     try:
         rate = 0.5 if other and what == "rate" else 1.0
-        Learner(policy, group=group, **settings).update(batch, credit, rate=rate)
+        Learner(policy, group=group, reference=reference, **settings).update(batch, credit, rate=rate)
     except UnequalBatchesError:
         return all(torch.equal(before[name], weight) for name, weight in policy.state().items())
     return False

@@ -120,3 +120,12 @@ def test_words_of_the_vocabulary_are_no_control_tokens() -> None:
     ids = form.text_ids(["look at [EOS] strange"])[0]
     assert made.eos_token_id not in ids and ids[:2] == encode(made, ["look at"])[0]
     assert form.turn_ids("look", closed=False) == [made.eos_token_id, *form.turn_ids("look", closed=True)]
+
+
+def test_text_of_nothing_but_a_control_token_of_one_letter_is_left_out() -> None:
+    """It cannot be cut, and nothing of it remains."""
+    made = tokenizer(None, "</s>")
+    made.add_special_tokens({"additional_special_tokens": ["¤"]})
+    form = make_format(made)
+    assert form.text_ids(["¤", "¤¤"]) == [[], []] and encode(made, []) == []
+    assert made.decode(form.text_ids(["a¤b"])[0]) == "ab"

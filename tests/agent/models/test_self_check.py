@@ -11,8 +11,9 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from stepopsd_agent.models import ModelFolderError, Policy, load_policy, make_format
+from stepopsd_agent.models import ModelFolderError, Policy, Scorer, load_policy, make_format
 from stepopsd_agent.models.number_check import number_problems
+from stepopsd_agent.models.packed import Tree
 from stepopsd_agent.models.self_check import (
     end_problems,
     model_problems,
@@ -112,6 +113,29 @@ def test_window_problems_of_one_window_names_a_setting_that_works() -> None:
     assert problems(random_policy("MistralConfig", sliding_window=None, max_position_embeddings=64)) == []
     assert problems(random_policy("MistralConfig", sliding_window=64, max_position_embeddings=64)) == []
     assert window_problems(config("Qwen2Config", use_sliding_window=False, sliding_window=8)) == []
+
+
+@pytest.mark.parametrize("kind", ["Phi3Config", "LlamaConfig"])
+def test_window_problems_names_positions_that_depend_on_other_rows(kind: str) -> None:
+    """Longrope, as Phi-3 and Phi-4-mini have it: a row of 60 tokens is scored otherwise beside one of 100."""
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 8, "long_factor": [4.0] * 8}
+
+    def made(longest: int) -> transformers.PretrainedConfig:
+        switch = {"original_max_position_embeddings": 64}
+        outside = {**switch, "sliding_window": None} if kind == "Phi3Config" else {}
+        return config(kind, rope_parameters={**rope, **switch}, max_position_embeddings=longest, **outside)
+
+    (problem,) = window_problems(made(256))
+    assert "longer than 64 tokens" in problem and "choose a model like Qwen2.5" in problem
+    assert window_problems(made(64)) == []
+    long, short = (range(5, 5 + size) for size in (100, 60))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        policy = Policy(AutoModelForCausalLM.from_config(made(256)), tiny().tokenizer)  # type: ignore[no-untyped-call]
+    trees = [Tree(tuple(row), scored=tuple(range(1, len(row)))) for row in (long, short)]
+    both = Scorer(policy).logprobs(trees)[1][0]
+    ((alone, _),) = Scorer(policy).logprobs(trees[1:])
+    assert float((both - alone).abs().max()) > 0.1  # what the refusal spares
 
 
 @pytest.mark.parametrize("kind", ["BloomConfig", "MptConfig", "MambaConfig"])

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from stepopsd_agent import credit
-from stepopsd_agent.rollout import group_ids, mixed_groups, sampled_tokens
+from stepopsd_agent.rollout import episode_metrics, group_ids, mixed_groups, sampled_tokens
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.counters import Counters
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from stepopsd_wrappers import Episode
+from tests.agent.hindsight.test_prompt import episode
+from tests.agent.rollout.test_grouping import refused
 from tests.helpers.runs import draw_until, run_config, taught
 
 pytestmark = pytest.mark.samples
@@ -57,8 +59,8 @@ def test_filter_replacements_are_attempts_of_their_own() -> None:
     def played(update: int) -> dict[int, list[Episode]]:
         one.update = update
         groups: dict[int, list[Episode]] = {}
-        for episode in one.collect():
-            groups.setdefault(episode.group, []).append(episode)
+        for record in one.collect():
+            groups.setdefault(record.group, []).append(record)
         assert list(groups) == sorted(groups)
         assert all([e.member for e in group] == [0, 1] for group in groups.values())
         assert len({group[0].seed for group in groups.values()}) == len(groups)
@@ -69,13 +71,26 @@ def test_filter_replacements_are_attempts_of_their_own() -> None:
 
 def test_filter_stops_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no group ever differs, so many rounds are played, nothing is learned, and all was wasted."""
-    monkeypatch.setattr("stepopsd_agent.run.trainer.mixed_groups", lambda episodes: [])
+    monkeypatch.setattr("stepopsd_agent.run.trainer.mixed_groups", lambda episodes, shaping: [])
     one = trainer(max_rounds=3)
     episodes, metrics, _ = one.step()
     assert group_ids(episodes) == list(range(9))
     assert "update/loss" not in metrics
     assert one.counters.wasted == one.counters.generated == sampled_tokens(episodes) > 0
     assert one.update == 1
+
+
+@pytest.mark.parametrize(("settings", "kept"), [({}, 0), ({"invalid_penalty_on": "episode"}, 2)])
+def test_filter_knows_the_penalty_that_the_update_uses(settings: dict[str, Any], kept: int) -> None:
+    """A group that differs in nothing but refused steps is learned from, as the flat alarm counts it."""
+    lost = [refused(episode(0, member, False, ("look", "go")), *([1] * member)) for member in (0, 1)]
+    penalty = {"invalid_penalty": 0.1, **settings} if settings else {}
+    one = trainer(max_rounds=2, **penalty)
+    assert len(one.chosen(lost)) == kept
+    shaping = one.config.rollout
+    assert len(mixed_groups(lost, shaping)) == kept
+    assert episode_metrics(lost, (), shaping)["train/mixed_groups"] == kept / 2
+    one.close()
 
 
 def test_filter_counts_the_tokens_of_groups_it_leaves_out() -> None:

@@ -16,6 +16,7 @@ from stepopsd_agent.ops.intervals import wilson
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import plot_curve, read_rows, write_json_atomic
 from stepopsd_agent.run.files.atomic import naming
+from stepopsd_agent.run.files.checkpoint import CheckpointError
 from stepopsd_agent.run.files.metrics_log import MetricsLog
 
 
@@ -88,6 +89,21 @@ def test_metrics_log_resumed_equals_uninterrupted(tmp_path: Path, torn: bytes) -
     whole, killed = (tmp_path / name / "metrics.jsonl" for name in ("whole", "killed"))
     assert killed.read_bytes() == whole.read_bytes()
     assert [row["update"] for row in read_rows(tmp_path / "killed/timing.jsonl")] == list(range(6))
+
+
+@pytest.mark.parametrize("left", [None, [], [0, 2], [0, 1], [1, 2]])
+def test_metrics_log_does_not_go_on_without_its_rows(tmp_path: Path, left: list[int] | None) -> None:
+    """A file that was removed, emptied or cut is named, and stays as it is."""
+    write_run(tmp_path, range(4))
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.unlink()
+    if left is not None:
+        path.write_bytes(b"".join(lines[number] for number in left))
+    before = path.read_bytes() if path.exists() else None
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl has no rows of \d of the 3 updates so far"):
+        MetricsLog(tmp_path, resume_at=2)
+    assert (path.read_bytes() if path.exists() else None) == before
 
 
 def test_metrics_log_refuses_to_overwrite_an_earlier_run(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("left", ["metrics.jsonl", "episodes", "summary.json", "plan.json"])
+@pytest.mark.parametrize("left", ["metrics.jsonl", "timing.jsonl", "episodes", "summary.json", "plan.json"])
 def test_run_without_its_checkpoints_is_not_begun_again(
     whole: Path, tmp_path: Path, left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +112,8 @@ def test_run_without_its_checkpoints_is_not_begun_again(
     out = tmp_path / "run"
     shutil.copytree(whole, out)
     shutil.rmtree(out / "checkpoints")
-    for name in {"metrics.jsonl", "episodes", "summary.json", "plan.json", "curve.png"} - {left}:
+    traces = ("metrics.jsonl", "timing.jsonl", "episodes", "summary.json", "plan.json", "curve.png")
+    for name in set(traces) - {left}:
         shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
     before = files(out)
     assert main(["train", "--resume", str(out)]) == 2
