@@ -73,7 +73,7 @@ def served_plays(
 
 
 def _model(client: "ChatClient", name: str | None) -> str:
-    """The name of a model that the server has; a server that is not there, or wants a key, is found out here."""
+    """The name of a model that the server has; one that is not there, or wants a key, is found out here."""
     from stepopsd_agent.rollout import ServedModelError
 
     try:
