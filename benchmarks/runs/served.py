@@ -9,7 +9,7 @@ at once. When the share ``--kill_at`` of all steps is answered, the server gets 
 evaluation leaves is counted. Then the server is started again, ``stepopsd eval --resume`` ends the
 evaluation, and ``stepopsd replay`` plays every record again. With ``--whole`` a second evaluation is never
 interrupted, and its episodes are compared with those of the first, as decoding is greedy. The exit code is 1
-where an episode is missing, differs, or ended in an error. The folder is to be a fresh one, but for the model.
+where an episode is missing, differs, or ended in an error. The folder is to be new, but for the model in it.
 """
 
 import argparse
