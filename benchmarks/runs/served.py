@@ -60,14 +60,15 @@ def watched(arguments: list[str], server: TransformersServer, requests: Path, ki
     """Run an evaluation to its end; kill the server when so many steps are answered.
 
     Returns:
-        The largest number of requests that were under way at once.
+        The largest number of requests that were under way at once, in two looks one after the other.
 
     Raises:
         SystemExit: the evaluation failed by more than episodes without an answer.
     """
-    most, process = 0, subprocess.Popen(arguments)
+    most, before, process = 0, 0, subprocess.Popen(arguments)
     while process.poll() is None:
-        most = max(most, server.under_way())
+        now = server.under_way()
+        most, before = max(most, min(before, now)), now
         if kill_at is not None and requests.exists() and len(read_rows(requests)) >= kill_at:
             server.kill()
             kill_at = None
