@@ -24,6 +24,7 @@ from stepopsd_agent.cli import (
     record,
     replay,
     serve_retriever,
+    sweep,
     train,
     view,
     warmstart,
@@ -35,6 +36,7 @@ from stepopsd_envs.user_path import user_path
 COMMANDS: dict[str, Command] = {
     "warmstart": warmstart,
     "train": train,
+    "sweep": sweep,
     "eval": evaluate,
     "compare": compare,
     "record": record,
@@ -104,6 +106,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
         arguments = _with_the_run_s_config(arguments)
     settings = build_parser(*chosen(arguments)).parse_args(list(arguments))
     if settings[settings.command].get("resume") is None:
+        if settings.command == "sweep":
+            settings["sweep"]["trained"] = sweep.training_settings(settings["sweep"], arguments[1:], parse)
         return settings
     flags = [argument for argument in arguments if argument.startswith("--resume")]
     if len(arguments) > 1 + sum(2 if flag == "--resume" else 1 for flag in flags):
