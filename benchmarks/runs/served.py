@@ -30,6 +30,8 @@ from stepopsd_wrappers import Episode, read_episodes
 
 COMMAND = "python -m benchmarks.runs.served DATA_ROOT --out DIR"
 LOOK_EVERY_S = 0.05
+DEADLINE_S = 900
+"""Of a response. The server goes on with requests whose client has left, so an early end would slow the rest."""
 
 
 def served_model(out: Path, model: Path | None) -> Path:
@@ -49,6 +51,7 @@ def eval_command(options: argparse.Namespace, server: TransformersServer, out: P
         "eval",
         "--agent", "openai", "--openai.url", server.url, "--openai.model", server.model,
         "--openai.concurrency", str(options.concurrency), "--openai.retries", "1",
+        "--openai.deadline", str(DEADLINE_S),
         "--env.data_root", str(options.data_root), "--env.games", options.split,
         "--eval.games", options.split, "--eval.num_games", str(options.games),
         "--env.step_limit", str(options.step_limit), "--rollout.max_tokens", str(options.max_tokens),
@@ -170,8 +173,8 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=None, help="folder of another model")
     parser.add_argument("--split", default="valid_unseen", help="which games")
     parser.add_argument("--games", type=int, default=20, help="how many, evenly over task types")
-    parser.add_argument("--step_limit", type=int, default=10, help="steps of a game")
-    parser.add_argument("--max_tokens", type=int, default=16, help="longest response")
+    parser.add_argument("--step_limit", type=int, default=6, help="steps of a game")
+    parser.add_argument("--max_tokens", type=int, default=12, help="longest response")
     parser.add_argument("--concurrency", type=int, default=8, help="requests under way at once")
     parser.add_argument("--kill_at", type=float, default=0.5, help="share of the steps before the kill")
     parser.add_argument("--whole", action="store_true", help="also play without a kill, and compare")
