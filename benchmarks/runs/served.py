@@ -31,7 +31,7 @@ from stepopsd_wrappers import Episode, read_episodes
 COMMAND = "python -m benchmarks.runs.served DATA_ROOT --out DIR"
 LOOK_EVERY_S = 0.05
 DEADLINE_S = 900
-"""Of a response. The server goes on with requests whose client has left, so an early end would slow the rest."""
+"""Of a response. The server goes on with requests whose client has left, which would slow the others."""
 
 
 def served_model(out: Path, model: Path | None) -> Path:
