@@ -62,6 +62,7 @@ BAD_INPUT = (
     "stepopsd_agent.rollout.chat_client:ServedModelError",
     "stepopsd_agent.rollout.evaluation:OtherDataError",
     "stepopsd_agent.run.files.checkpoint:CheckpointError",
+    "stepopsd_agent.run.files.tracking:TrackingError",
     "stepopsd_agent.tasks.agents.own:AgentError",
     "stepopsd_envs.alfworld.errors:GameFileError",
     "stepopsd_envs.manifest:GamesNotFoundError",

@@ -20,8 +20,8 @@ from stepopsd_envs.user_path import user_path
 
 HELP = "train a policy with GRPO and a credit method, or continue a run with --resume RUN"
 USES = frozenset(
-    "seed device threads updates checkpoint_every env model rollout eval hindsight schedule learner critic "
-    "alarms credit".split()
+    "seed device threads updates checkpoint_every tracking env model rollout eval hindsight schedule learner "
+    "critic alarms credit".split()
 )
 
 
