@@ -59,7 +59,7 @@ class Terminal:
 
 
 def test_human_plays_leaves_and_goes_on(tmp_path: Path) -> None:
-    """Commands by number and by text, the history, a wrong number; after leaving, what is missing is played."""
+    """Commands by number and text, the history, a wrong number; after leaving, what is missing is played."""
     out = tmp_path / "out"
     terminal = Terminal("eval", *GAMES, f"--out={out}")
     shown = terminal.read_until("> ")
