@@ -16,7 +16,15 @@ from benchmarks.report import credit_methods
 from benchmarks.report.credit import accuracy, reader, summary, within_state
 from benchmarks.report.demo import credits, curves
 from benchmarks.report.knobs import knobs
-from benchmarks.report.learner import endurance, fixed_run, gpu_update, path_of_an_update, rescoring, updates
+from benchmarks.report.learner import (
+    endurance,
+    fixed_run,
+    gpu_update,
+    path_of_an_update,
+    rescoring,
+    served,
+    updates,
+)
 from benchmarks.report.learning import learning
 from benchmarks.report.parts import Result, origin, rate
 
@@ -196,6 +204,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Hindsight scoring with shared prefixes", "rescore_cost.json", rescoring),
     ("Whole updates beside TRL", "update_speed.json", updates),
     ("Long runs and killed runs", "endurance.json", endurance),
+    ("A served model whose server is killed", "served.json", served),
     ("Files that an update runs through", "path_of_an_update.json", path_of_an_update),
     ("The same runs before and after a change", "fixed_run.json", fixed_run),
     ("The update on a GPU", "gpu_update.json", gpu_update),
