@@ -23,7 +23,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "stepopsd_agent", *arguments],
             cwd=ROOT,
-            env={**environment(), "TERM": "xterm", "COLUMNS": "100"},
+            env={**environment(), "TERM": "dumb", "COLUMNS": "100"},
             stdin=inner,
             stdout=inner,
             stderr=inner,
@@ -83,7 +83,7 @@ def test_human_plays_leaves_and_goes_on(tmp_path: Path) -> None:
 
     terminal = Terminal("eval", f"--resume={out}")
     for command in ("look", "inventory"):
-        terminal.read_until("\n> ")
+        terminal.read_until("> ")
         terminal.type(command)
     terminal.read_until("human agent: success 0.0% of 2 games")
     assert terminal.finish() == 0

@@ -82,6 +82,7 @@ def test_tracking_by_none_writes_rows_alone(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "timing.jsonl"}
 
 
+@pytest.mark.filterwarnings("error:.*is left out from here on:UserWarning")
 def test_tracking_by_wandb_works_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both sittings of a run have its id and its name; numbers stand at their update; no key is anywhere."""
     pytest.importorskip("wandb")
