@@ -15,11 +15,8 @@ extra ``bench``.
 """
 
 import argparse
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,7 @@ from benchmarks.output import write_result
 from benchmarks.report.learning import draw_learning
 from benchmarks.runs.commands import read
 from stepopsd_agent.config import config_to_dict
+from stepopsd_agent.run import Job, area, curve, is_finished, run_jobs
 from stepopsd_agent.run.files import read_rows, write_bytes_atomic
 
 METHODS = (
@@ -68,37 +66,28 @@ def run_folder(options: argparse.Namespace, method: str, seed: int) -> Path:
     return Path(options.out, options.set, kind, name, str(seed))
 
 
-def train(options: argparse.Namespace, method: str, seed: int) -> None:
-    """One run to its end.
+def train_all(options: argparse.Namespace, pairs: Sequence[tuple[str, int]]) -> None:
+    """The runs that are not finished to their ends, some at once; one that fails stops no other.
 
     Raises:
-        SystemExit: it failed; its log tells why.
+        SystemExit: some failed; the log of each tells why.
     """
-    out = run_folder(options, method, seed)
-    if (out / "summary.json").exists():
-        return
-    log = out.with_suffix(".log")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb"}
-    with log.open("a", encoding="utf-8") as file:
-        code = subprocess.run(
-            train_command(options, method, seed), env=environment, stdout=file, stderr=file, check=False
-        ).returncode
-    if code:
-        raise SystemExit(f"{method}, seed {seed}: exit code {code}; see {log}")
-    print(f"{method}, seed {seed}: done", file=sys.stderr)
+    failed = list[str]()
 
+    def ended(job: Job, code: int) -> None:
+        print(f"{job.name}: " + (f"exit code {code}; see {job.log}" if code else "done"), file=sys.stderr)
+        failed.extend([job.name] if code else [])
 
-def curve(run: Path) -> list[tuple[int, float]]:
-    """Updates and held-out success of a run."""
-    rows = read_rows(run / "metrics.jsonl")
-    return [(row["update"], row["eval"]["success"]) for row in rows if "eval" in row]
-
-
-def area(points: Sequence[tuple[int, float]]) -> float:
-    """Mean success over the updates: the area under the curve by the trapezoid rule, over its width."""
-    updates, success = (np.array(column, dtype=float) for column in zip(*points, strict=True))
-    return float(np.trapezoid(success, updates) / (updates[-1] - updates[0]))
+    jobs = list[Job]()
+    for method, seed in pairs:
+        out = run_folder(options, method, seed)
+        if not is_finished(out):
+            command = train_command(options, method, seed)
+            log = out.with_suffix(".log")
+            jobs.append(Job(f"{method}, seed {seed}", command, log, {"OMP_NUM_THREADS": "1"}))
+    run_jobs(jobs, options.jobs, ended)
+    if failed:
+        raise SystemExit(f"{len(failed)} runs failed: {'; '.join(failed)}")
 
 
 def reached(points: Sequence[tuple[int, float]], success: float) -> int | None:
@@ -183,8 +172,7 @@ def trained(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     del settings["warmstart"]
     write_bytes_atomic(options.out / f"{options.set}.yaml", yaml.safe_dump(settings).encode())
     pairs = [(method, seed) for seed in range(options.seeds) for method in options.method]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda pair: train(options, *pair), pairs))
+    train_all(options, pairs)
     return {method: row(options, method) for method in options.method}
 
 

@@ -81,6 +81,20 @@ def endurance(result: Result) -> list[str]:
     ]
 
 
+def served(result: Result) -> list[str]:
+    """A served model whose server is killed."""
+    left, resumed, usage = result["left"], result["resumed"], result["usage"]
+    return [
+        f"SmolLM2-135M-Instruct behind `transformers serve` plays {result['games']} games of "
+        f"{result['step_limit']} steps, up to {result['most_under_way']} requests under way. SIGKILL of the "
+        f"server after {result['killed_after_steps']} steps: {left['whole']} games whole, {left['failed']} "
+        f"recorded as failed, {left['not_begun']} not begun. Resumed: {resumed['whole']} whole, "
+        f"{resumed['errors']} errors, {resumed['kept']} of the {left['whole']} as they were; "
+        f"{usage['prompt_tokens']:,} prompt and {usage['completion_tokens']:,} response tokens in "
+        f"{result['wall_s'] / 60:.1f} minutes. {origin(result)}"
+    ]
+
+
 def gpu_update(result: Result) -> list[str]:
     """A published shape on a card."""
     memory = "not counted" if result["memory_of_plan"] is None else f"{result['memory_of_plan']:.1%}"

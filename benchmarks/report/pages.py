@@ -23,6 +23,7 @@ from benchmarks.report.learner import (
     gpu_update,
     path_of_an_update,
     rescoring,
+    served,
     updates,
 )
 from benchmarks.report.learning import learning
@@ -205,6 +206,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("The decoder", "decode_speed.json", decoding),
     ("Whole updates beside TRL", "update_speed.json", updates),
     ("Long runs and killed runs", "endurance.json", endurance),
+    ("A served model whose server is killed", "served.json", served),
     ("Files that an update runs through", "path_of_an_update.json", path_of_an_update),
     ("The same runs before and after a change", "fixed_run.json", fixed_run),
     ("The update on a GPU", "gpu_update.json", gpu_update),

@@ -16,6 +16,7 @@ from stepopsd_agent.config import (
     RunConfig,
     check_hindsight,
     check_values,
+    chosen_trackers,
 )
 from stepopsd_agent.rollout import Attempt, begin, chosen_tasks
 from stepopsd_agent.tasks import EvalSet, env_arguments, evaluation_sets, get, make_stack, task_ids
@@ -124,6 +125,9 @@ def check_packages(config: RunConfig) -> None:
     if config.model.gguf_file is not None:
         chosen = f"model.gguf_file is {config.model.gguf_file!r}"
         needed += [(chosen, package, "give a folder of safetensors") for package in ("gguf", "accelerate")]
+    with settings_checked():
+        for tracker in set(chosen_trackers(config.tracking)) - {"tensorboard"}:
+            needed.append((f"tracking names {tracker}", tracker, "leave it out"))
     for chosen, package, instead in needed:
         if find_spec(package) is None:
             raise UsageError(f"{chosen}, which needs {package}: pip install {package}, or {instead}")

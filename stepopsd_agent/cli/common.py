@@ -62,13 +62,18 @@ def load_run_policy(config: RunConfig) -> Policy:
 
 def trained_policy(config: RunConfig) -> Policy:
     """The model to play or to train further; the name of a fresh one is refused."""
+    refuse_fresh(config)
+    return load_run_policy(config)
+
+
+def refuse_fresh(config: RunConfig) -> None:
+    """Refuse the name of a fresh model, which has nothing that could be played or trained further."""
     if config.model.path == "tiny":
         raise UsageError(
             "model.path is 'tiny', a fresh model that knows no commands; make one that does with: "
             "stepopsd warmstart --out FOLDER, then give --model.path FOLDER; or give --model.path a "
             "pretrained model (a folder, or its name on the hub), which needs no warm start"
         )
-    return load_run_policy(config)
 
 
 def episode_folder(path: str) -> Path:

@@ -26,6 +26,7 @@ from stepopsd_agent.cli import (
     record,
     replay,
     serve_retriever,
+    sweep,
     train,
     view,
     warmstart,
@@ -37,6 +38,7 @@ from stepopsd_envs.user_path import user_path
 COMMANDS: dict[str, Command] = {
     "warmstart": warmstart,
     "train": train,
+    "sweep": sweep,
     "eval": evaluate,
     "compare": compare,
     "record": record,
@@ -64,6 +66,7 @@ BAD_INPUT = (
     "stepopsd_agent.rollout.chat_client:ServedModelError",
     "stepopsd_agent.rollout.evaluation:OtherDataError",
     "stepopsd_agent.run.files.checkpoint:CheckpointError",
+    "stepopsd_agent.run.files.tracking:TrackingError",
     "stepopsd_agent.tasks.agents.own:AgentError",
     "stepopsd_envs.alfworld.errors:GameFileError",
     "stepopsd_envs.manifest:GamesNotFoundError",
@@ -113,6 +116,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     arguments = files_first(arguments)
     settings = build_parser(*chosen(arguments)).parse_args(list(arguments))
     if settings[settings.command].get("resume") is None:
+        if settings.command == "sweep":
+            settings["sweep"]["trained"] = sweep.training_settings(settings["sweep"], arguments[1:], parse)
         return settings
     flags = [argument for argument in arguments if argument.startswith("--resume")]
     if len(arguments) > 1 + sum(2 if flag == "--resume" else 1 for flag in flags):

@@ -1,6 +1,7 @@
 """Playing sets of tasks with any agent, for the commands that do."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -8,16 +9,18 @@ from pathlib import Path
 
 from stepopsd_agent.cli.checks import UsageError, checked_games
 from stepopsd_agent.cli.common import trained_policy
+from stepopsd_agent.cli.human import HumanAgent, show_end
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.serving import served_plays
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.rollout import Failures
-from stepopsd_agent.run import progress
+from stepopsd_agent.run import PlainProgress, progress
 from stepopsd_agent.tasks import EvalSet, get, make_plain_env
 from stepopsd_agent.tasks.agents import MakeAgent, SB3Agent, load_agent
 from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, EpisodeWriter
 
+HUMAN = "human"
 PlaySet = Callable[[], list[Episode]]
 
 
@@ -29,8 +32,8 @@ def add_agent_flag(parser: Parser) -> None:
         default=argparse.SUPPRESS,
         metavar="NAME",
         help="who plays: model, random, expert, oracle, another agent that the environment has, sb3:FILE (a "
-        "model trained with stable-baselines3), openai (a served model, see --openai), or your own as "
-        "module:Class (default: model)",
+        "model trained with stable-baselines3), openai (a served model, see --openai), human (you at the "
+        "keyboard), or your own as module:Class (default: model)",
     )
 
 
@@ -65,6 +68,8 @@ def play_sets(
         def keep(episode: Episode) -> None:
             if writer is not None:
                 writer.append(episode)
+            if name == HUMAN:
+                show_end(episode)
             failures.note(episode)
             bar.advance()
 
@@ -72,7 +77,14 @@ def play_sets(
         checked()
         writer = None if folder is None else stack.enter_context(EpisodeWriter(folder))
         done = sum(not episode.failed for episode in before)
-        bar = stack.enter_context(progress(total, f"{name} agent playing", unit="episode", completed=done))
+        title = f"{name} agent playing"
+        bar = (
+            PlainProgress(
+                total, title, "episode", done, sys.stderr
+            )  # a bar would be drawn over what is typed
+            if name == HUMAN
+            else stack.enter_context(progress(total, title, unit="episode", completed=done))
+        )
         return [play() for play in plays]
 
 
@@ -105,6 +117,8 @@ def _plays(
 
 def _maker(name: str, config: RunConfig) -> MakeAgent:
     """Makes the agent of this name: one of the environment's, or the user's own."""
+    if name == HUMAN:
+        return lambda env: HumanAgent()
     players = get(config.env.id).players
     if name in players:
         return players[name]
@@ -112,7 +126,7 @@ def _maker(name: str, config: RunConfig) -> MakeAgent:
     if not colon:
         raise UsageError(
             f"agent is {name!r}; {config.env.id} has model, {', '.join(players)}; others are openai, "
-            "sb3:FILE and your own, module:Class"
+            "human, sb3:FILE and your own, module:Class"
         )
     if kind == "sb3":
         return lambda env: SB3Agent(user_path(file), config.eval.temperature)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stepopsd_agent.rollout import ChatClient, Request
 
 REQUESTS = "requests.jsonl"
+REFUSED = (401, 403)
+"""Statuses about the key."""
 
 
 def served_plays(
@@ -71,19 +73,23 @@ def served_plays(
 
 
 def _model(client: "ChatClient", name: str | None) -> str:
-    """The name of the model; a server that is not there, or wants another key, is found out here."""
+    """The name of a model that the server has; one that is not there, or wants a key, is found out here."""
     from stepopsd_agent.rollout import ServedModelError
 
     try:
         listed = client.models()
     except ServedModelError as error:
-        if name is not None and "status 404" in str(error):  # a server that lists none
-            return name
-        raise
+        if error.status is None or error.status in REFUSED:
+            raise
+        if name is None:
+            raise UsageError(f"{error}; name the model with --openai.model") from error
+        listed = []  # of a server that has none to list, as `transformers serve FOLDER`
     if name is None and len(listed) != 1:
         raise UsageError(
             f"{client.url} lists {len(listed)} models ({', '.join(listed[:9])}): give --openai.model"
         )
+    if name is not None and name not in listed:  # which not all servers list, so it is asked for a word
+        client.complete(name, [{"role": "user", "content": "Hello"}], max_tokens=1)
     return listed[0] if name is None else name
 
 

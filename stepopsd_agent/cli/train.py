@@ -20,8 +20,8 @@ from stepopsd_envs.user_path import user_path
 
 HELP = "train a policy with GRPO and a credit method, or continue a run with --resume RUN"
 USES = frozenset(
-    "seed device threads updates checkpoint_every env model rollout eval hindsight schedule learner critic "
-    "alarms credit".split()
+    "seed device threads updates checkpoint_every tracking env model rollout eval hindsight schedule learner "
+    "critic alarms credit".split()
 )
 
 
@@ -40,12 +40,7 @@ def add_flags(parser: Parser) -> None:
 
 def run(settings: Namespace) -> int:
     """Train, or continue the run in the folder ``settings.resume``, whose config the settings then are."""
-    config = run_config(settings)
-    chosen = settings.credit.as_dict()
-    name = chosen.pop("method")
-    with settings_checked():
-        method = credit.make(name, **chosen)
-    check_alarms(config.alarms, name, method.scheduled)
+    config, name, method, chosen = checked_settings(settings)
     resumed: str | None = settings.get("resume")
     out = fresh_folder(settings.get("out"), "train") if resumed is None else user_path(resumed)
     with checked_games(config.env, *evaluation_sets(config)):
@@ -55,6 +50,23 @@ def run(settings: Namespace) -> int:
     print(f" final: {describe(summary['final'], unit)}")
     print(f"run folder: {out} (summary.json, curve.png, episodes/; tensorboard --logdir {out})")
     return 0
+
+
+def checked_settings(settings: Namespace) -> tuple[RunConfig, str, CreditMethod, dict[str, Any]]:
+    """The settings of a run; the credit method's name, the method, and its fields; all of it checked."""
+    config = run_config(settings)
+    chosen = settings.credit.as_dict()
+    name = chosen.pop("method")
+    with settings_checked():
+        method = credit.make(name, **chosen)
+    check_alarms(config.alarms, name, method.scheduled)
+    return config, name, method, chosen
+
+
+def saved_settings(config: RunConfig, name: str, fields: dict[str, Any]) -> bytes:
+    """A run's settings as a config file."""
+    content = {**config_to_dict(config), "credit": {"method": name, **fields}}
+    return yaml.safe_dump(content, sort_keys=False).encode()
 
 
 def _train(
@@ -70,13 +82,9 @@ def _train(
     own = replace(config, model=replace(config.model, path=str(start), gguf_file=None))
     policy = load_run_policy(own) if begun else trained_policy(config)
     if not resumed:
-        _write_config(out, {**config_to_dict(config), "credit": {"method": name, **fields}})
+        out.mkdir(parents=True, exist_ok=True)
+        # The first file of a run folder: a folder that has it can be continued.
+        write_bytes_atomic(out / "config.yaml", saved_settings(config, name, fields))
     if not begun:
         save_model(policy, start)
     return run_training(config, name, method, policy, out)
-
-
-def _write_config(out: Path, saved: dict[str, Any]) -> None:
-    """The first file of a run folder: a folder that has it can be continued."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomic(out / "config.yaml", yaml.safe_dump(saved, sort_keys=False).encode())

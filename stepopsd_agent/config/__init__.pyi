@@ -28,3 +28,4 @@ from .run import (
     config_to_dict as config_to_dict,
 )
 from .serving import OpenAIConfig as OpenAIConfig
+from .tracking import TRACKERS as TRACKERS, chosen_trackers as chosen_trackers

@@ -185,6 +185,8 @@ class RunConfig:
         threads: CPU threads of PyTorch, at most as many as the process may use (OMP_NUM_THREADS, else its
             processors); 0: all of them. Equal results need equal threads.
         checkpoint_every: updates between two checkpoints.
+        tracking: where training shows its metrics beside the run folder's files: one or more of tensorboard,
+            wandb and trackio, with commas between; or none.
         env: the games.
         model: the language model.
         rollout: how episodes are collected.
@@ -203,6 +205,7 @@ class RunConfig:
     device: str = "cpu"
     threads: int = at_least(0, 0)
     checkpoint_every: int = at_least(1, 5)
+    tracking: str = "tensorboard"
     env: EnvConfig = field(default_factory=EnvConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)

@@ -1,6 +1,7 @@
-"""Confidence intervals of proportions."""
+"""Confidence intervals of proportions and means."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -25,3 +26,36 @@ def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
 def proportion(successes: int, n: int) -> dict[str, Any]:
     """Return the `{success, n, ci95}` entry that summaries and evaluation rows hold."""
     return {"success": successes / n if n else 0.0, "n": n, "ci95": list(wilson(successes, n))}
+
+
+_T = (
+    12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139,
+    2.200985, 2.178813, 2.160369, 2.144787, 2.131450, 2.119905, 2.109816, 2.100922, 2.093024, 2.085963,
+)  # fmt: skip
+"""97.5 % quantiles of Student's t for 1 to 20 degrees of freedom."""
+
+
+def student_t(freedom: int) -> float:
+    """97.5 % quantile of Student's t; beyond the table by Cornish and Fisher's expansion, right to 1e-4."""
+    if freedom < 1:
+        raise ValueError(f"got {freedom} degrees of freedom; need 1 or more")
+    if freedom <= len(_T):
+        return _T[freedom - 1]
+    z, square = 1.959964, 1.959964**2
+    first, second = square + 1, 5 * square**2 + 16 * square + 3
+    third = 3 * square**3 + 19 * square**2 + 17 * square - 15
+    return z * (1 + first / (4 * freedom) + second / (96 * freedom**2) + third / (384 * freedom**3))
+
+
+def mean_interval(values: Sequence[float]) -> dict[str, Any]:
+    """Mean of independent values with Student's 95 % interval, as `{mean, n, ci95}`.
+
+    A single value tells nothing about others: its interval is None. So are mean and interval of none.
+    """
+    n = len(values)
+    mean = math.fsum(values) / n if n else None
+    if mean is None or n < 2:
+        return {"mean": mean, "n": n, "ci95": None}
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    half = student_t(n - 1) * deviation / math.sqrt(n)
+    return {"mean": mean, "n": n, "ci95": [mean - half, mean + half]}

@@ -5,7 +5,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
@@ -20,7 +20,15 @@ Message = dict[str, str]
 
 
 class ServedModelError(Exception):
-    """A server gave no usable answer; the message says what it said, and never holds the key."""
+    """A server gave no usable answer; the message says what it said, and never holds the key.
+
+    Attributes:
+        status: of the last answer; None if there was none, or it was no refusal.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,8 @@ class ChatClient:
             ServedModelError: there is no such server, or it says no.
         """
         try:
-            return [str(one["id"]) for one in self._ask("models", None)[0]["data"]]
+            # A server that cannot list its models says 500, and will say so again.
+            return [str(one["id"]) for one in self._ask("models", None, BUSY - {500})[0]["data"]]
         except (KeyError, TypeError) as error:
             raise ServedModelError(f"{self.url}/models lists no models") from error
 
@@ -113,17 +122,20 @@ class ChatClient:
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise ServedModelError(f"{self.url} answered without a message: {content!r:.200}") from error
 
-    def _ask(self, path: str, body: Mapping[str, Any] | None) -> tuple[Any, int]:
-        """What the server answers, and after how many tries."""
+    def _ask(
+        self, path: str, body: Mapping[str, Any] | None, busy: Collection[int] = BUSY
+    ) -> tuple[Any, int]:
+        """What the server answers, and after how many tries; it is asked again where it was busy."""
         end, wait = time.monotonic() + self.deadline, self.backoff
         for tries in range(1, self.retries + 2):
-            named: float | None = None
+            named, status = None, None
             try:
                 return self._once(path, body, end), tries
             except urllib.error.HTTPError as error:
                 problem = self._safe(f"status {error.code}: {_text_of(error)}")
-                if error.code not in BUSY:
-                    raise ServedModelError(f"{self.url}/{path} answered with {problem}") from None
+                status = error.code
+                if status not in busy:
+                    raise ServedModelError(f"{self.url}/{path} answered with {problem}", status) from None
                 named = _seconds(error.headers.get("Retry-After"))
             except (OSError, HTTPException, ValueError) as error:
                 problem = self._safe(f"{type(error).__name__}: {error}")
@@ -132,7 +144,9 @@ class ChatClient:
                 break
             time.sleep(pause)
             wait *= 2
-        raise ServedModelError(f"{self.url}/{path} gave no answer in {tries} tries, the last time {problem}")
+        raise ServedModelError(
+            f"{self.url}/{path} gave no answer in {tries} tries, the last time {problem}", status
+        )
 
     def _once(self, path: str, body: Mapping[str, Any] | None, end: float) -> Any:
         headers = {"Content-Type": "application/json"}

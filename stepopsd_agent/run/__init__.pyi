@@ -4,7 +4,8 @@ from .compared_records import (
     replayed_distances as replayed_distances,
     tells_progress as tells_progress,
 )
-from .display import Progress as Progress, progress as progress
+from .display import PlainProgress as PlainProgress, Progress as Progress, progress as progress
+from .jobs import Job as Job, last_words as last_words, run_jobs as run_jobs
 from .provenance import environment_facts as environment_facts
 from .run import Interrupted as Interrupted, Run as Run, run_training as run_training
 from .scored_records import (
@@ -12,6 +13,18 @@ from .scored_records import (
     Grouping as Grouping,
     score_records as score_records,
     with_tokens_of_text as with_tokens_of_text,
+)
+from .sweep import (
+    SweepRun as SweepRun,
+    area as area,
+    curve as curve,
+    is_finished as is_finished,
+    label as label,
+    rows_text as rows_text,
+    run_folder as run_folder,
+    sweep_rows as sweep_rows,
+    sweep_runs as sweep_runs,
+    training_job as training_job,
 )
 from .trainer import Trainer as Trainer
 from .warm_start import warmstart as warmstart

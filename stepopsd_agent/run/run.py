@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stepopsd_agent.config import RunConfig
+from stepopsd_agent.config import RunConfig, chosen_trackers, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import EnvironmentDownError, evaluate_policy, joined, success_table
@@ -96,7 +96,8 @@ class Run:
             opened.callback(self.trainer.close)
             self.writer = EpisodeWriter(self.out / "episodes", position=position)
             opened.callback(self.writer.close)
-            self.log = MetricsLog(self.out, resume_at=rows)
+            config = self.trainer.config
+            self.log = MetricsLog(self.out, rows, chosen_trackers(config.tracking), config_to_dict(config))
             opened.callback(self.log.close)
             self._opened = opened.pop_all()
 

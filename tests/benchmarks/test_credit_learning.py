@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.credit import learning, record
-from benchmarks.credit.learning import area, over_grpo, reached
+from benchmarks.credit.learning import over_grpo, reached
 from benchmarks.credit.sets import SETS, folder
 from benchmarks.report.learning import learning as table
 from benchmarks.report.pages import RESULTS
 from stepopsd_agent import credit, ops
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import registry
+from stepopsd_agent.run import area
 from tests.helpers.builders import build, random_attempts
 
 

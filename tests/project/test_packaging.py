@@ -84,11 +84,14 @@ def test_setup_cfg_installs_data_files_of_every_package() -> None:
 
 
 def test_setup_cfg_has_the_extras() -> None:
-    """Every documented extra exists, and `all` takes all of them."""
+    """Every documented extra exists, and `all` takes all that can be installed together."""
     extras = setup_cfg()["options.extras_require"]
-    assert set(extras) == {"alfworld", "search", "lora", "sb3", "ray", "export", "bench", "dev", "all"}
+    assert set(extras) == {"alfworld", "search", "lora", "sb3", "ray", "export", "bench", "dev", "all"} | {
+        "wandb",
+        "trackio",
+    }
     everything = extras["all"].strip().removeprefix("stepopsd[").removesuffix("]")
-    assert set(everything.split(",")) == set(extras) - {"all"}
+    assert set(everything.split(",")) == set(extras) - {"all", "trackio"}  # it wants an older Pillow
 
 
 def test_constraints_pin_core_and_development_requirements() -> None:

@@ -4,6 +4,6 @@ from .checkpoint import (
     load_checkpoint as load_checkpoint,
     save_checkpoint as save_checkpoint,
 )
-from .curve import plot_curve as plot_curve
+from .curve import plot_curve as plot_curve, plot_curves as plot_curves
 from .metrics_log import read_rows as read_rows
 from .model_folder import save_model as save_model

@@ -3,9 +3,13 @@
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stepopsd_agent.run.files.atomic import write_bytes_atomic
 from stepopsd_agent.run.files.metrics_log import Row, read_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def plot_curve(
@@ -41,6 +45,38 @@ def plot_curve(
             axes.plot([update, update], entry["ci95"], color=colour, marker="_")
     axes.grid(alpha=0.3)
     axes.legend(loc="best", fontsize="small")
+    _write(figure, out_png)
+
+
+def plot_curves(
+    curves: Mapping[str, Sequence[Sequence[tuple[int, float]]]], out_png: Path | str, *, title: str
+) -> None:
+    """Draw the evaluations of several runs of each kind: every run thin, the mean of a kind thick.
+
+    Args:
+        curves: Label to the runs' updates and success. The mean is over the updates that all runs have.
+        out_png: The picture; replaced atomically.
+        title: Text above the picture.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="updates", ylabel="success", ylim=(-0.02, 1.02), title=title)
+    styles = ("-", "--", ":", "-.")  # for more kinds than colours
+    for number, (label, runs) in enumerate(curves.items()):
+        colour, style = f"C{number % 10}", styles[number // 10 % len(styles)]
+        for points in runs:
+            axes.plot(*_columns(points), color=colour, linestyle=style, alpha=0.35, lw=0.8)
+        success = [dict(points) for points in runs]
+        shared = sorted(set[int].intersection(*(set(one) for one in success)))
+        means = [sum(one[update] for one in success) / len(success) for update in shared]
+        axes.plot(shared, means, color=colour, linestyle=style, marker="o", label=f"{label} ({len(runs)})")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best", fontsize="small")
+    _write(figure, out_png)
+
+
+def _write(figure: "Figure", out_png: Path | str) -> None:
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     write_bytes_atomic(out_png, picture.getvalue())

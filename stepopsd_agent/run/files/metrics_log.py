@@ -10,13 +10,11 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from stepopsd_agent.run.files.atomic import naming, write_bytes_atomic
 from stepopsd_agent.run.files.checkpoint import CheckpointError
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from stepopsd_agent.run.files.tracking import TrackedRun, Trackers
 
 Row = dict[str, Any]
 
@@ -85,7 +83,7 @@ def _update_of(line: bytes, number: int, path: Path) -> int:
 
 
 class MetricsLog:
-    """The rows of a run: `metrics.jsonl`, `timing.jsonl` and TensorBoard events, all in `folder`.
+    """The rows of a run: `metrics.jsonl` and `timing.jsonl` in `folder`, and what its trackers show.
 
     Write every row of an update before its checkpoint is saved: then resuming at that checkpoint (`resume_at`
     is its number of updates) drops exactly the rows that will be written again.
@@ -94,22 +92,30 @@ class MetricsLog:
         folder: The run folder; made if absent.
         resume_at: None starts new files and refuses old ones. A number keeps rows whose `update` is at most
             this.
+        tracking: Names of trackers.
+        settings: Of the run, for trackers that show them.
 
     Raises:
         CheckpointError: A line of the old files is not a row, or rows up to ``resume_at`` are missing.
+        TrackingError: A tracker cannot begin.
     """
 
-    def __init__(self, folder: Path | str, resume_at: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        resume_at: int | None = None,
+        tracking: tuple[str, ...] = ("tensorboard",),
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self._folder = Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._resume_at = resume_at
         self._metrics_path = self._folder / "metrics.jsonl"
         self._timing_path = self._folder / "timing.jsonl"
         if resume_at is not None:
             _require_rows(self._metrics_path, resume_at)
         self._metrics = _open_rows(self._metrics_path, resume_at)
         self._timing = _open_rows(self._timing_path, resume_at)
-        self._events: SummaryWriter | None = None
+        self._trackers = Trackers(tracking, TrackedRun(self._folder, settings or {}, resume_at))
 
     def write(self, update: int, metrics: Mapping[str, Any], timing: Mapping[str, Any] | None = None) -> None:
         """Append one row and see it on disk.
@@ -122,8 +128,7 @@ class MetricsLog:
         self._put(self._metrics, self._metrics_path, update, metrics)
         if timing is not None:
             self._put(self._timing, self._timing_path, update, timing)
-        for tag, value in _scalars({**metrics, "timing": timing or {}}):
-            self._tensorboard().add_scalar(tag, value, global_step=update)
+        self._trackers.log(dict(_scalars({**metrics, "timing": timing or {}})), update)
 
     @staticmethod
     def _put(file: BinaryIO, path: Path, update: int, values: Mapping[str, Any]) -> None:
@@ -134,22 +139,11 @@ class MetricsLog:
             file.flush()
             os.fsync(file.fileno())
 
-    def _tensorboard(self) -> "SummaryWriter":
-        """Make the event writer at the first row: importing it costs a second that `--help` need not pay."""
-        if self._events is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            # purge_step hides events that a killed run wrote after its last checkpoint.
-            purge = None if self._resume_at is None else self._resume_at + 1
-            self._events = SummaryWriter(str(self._folder / "tensorboard"), purge_step=purge)
-        return self._events
-
     def close(self) -> None:
         """Close the files; rows already written are on disk without it."""
         self._metrics.close()
         self._timing.close()
-        if self._events is not None:
-            self._events.close()
+        self._trackers.close()
 
     def __enter__(self) -> Self:
         return self

@@ -115,6 +115,10 @@ def test_served_model_is_refused_before_anything_is_written(
         line = refusal(capsys, *flags, f"--openai.url={server.url}")
         assert "lists 2 models (one, two): give --openai.model" in line
     assert "gave no answer in 3 tries" in refusal(capsys, *flags, f"--openai.url={server.url}")
+    with chat_server(lambda body, number: (404, f"no {body['model']} here")) as server:  # it lists another
+        line = refusal(capsys, *flags, f"--openai.url={server.url}", "--openai.model=big")
+        assert "answered with status 404" in line and "no big here" in line
+        assert [body["max_tokens"] for body in server.requests] == [1]
     line = refusal(capsys, *flags, "--openai.url=http://user:pass@localhost/v1")
     assert "put the key into OPENAI_API_KEY" in line and "pass@" not in line
     assert "give one such as" in refusal(capsys, *flags, "--openai.url=localhost:8000")

@@ -1,0 +1,72 @@
+"""A person as an agent: ``--agent human``."""
+
+from typing import Any
+
+from stepopsd_agent.cli.keyboard import ask, completes, show, show_list, use_keyboard
+from stepopsd_wrappers import Episode
+
+QUIT, HISTORY, LIST = ":quit", ":history", "?"
+"""Words that are no action of any environment."""
+
+
+class HumanAgent:
+    """Shows what any agent is shown, and asks for actions at the keyboard; an `Agent`."""
+
+    def __init__(self) -> None:
+        use_keyboard()
+        self._told: list[tuple[str, str]] = []
+        self._asked: str | None = None
+
+    def reset(self, seed: int, observation: str, info: dict[str, Any]) -> None:
+        """Begin an episode."""
+        self._told, self._asked = [], None
+        tab = ", the tab key completes them" if completes() else ""
+        listed = f"a number or its text gives a command, {LIST} lists them{tab}; " if _commands(info) else ""
+        show(f"\n{'=' * 40}\n{observation}\n\n({listed}{HISTORY} shows the episode so far, {QUIT} leaves)")
+        self._list(info)
+
+    def act(self, observation: str, info: dict[str, Any]) -> str:
+        """The next action.
+
+        Raises:
+            KeyboardInterrupt: the person leaves.
+        """
+        if self._asked is not None:
+            self._told.append((self._asked, observation))
+            valid = info.get("step", {}).get("valid", True)
+            show(f"\n{observation}" + ("" if valid else "\n(that was no possible command)"))
+            self._list(info)
+        self._asked = self._action(_commands(info), info)
+        return self._asked
+
+    def _action(self, commands: list[str], info: dict[str, Any]) -> str:
+        while True:
+            show(f"\n[{info.get('goal', '')}]")
+            line = ask(commands)
+            if line is None or line == QUIT:
+                raise KeyboardInterrupt
+            if line == HISTORY:
+                show("\n".join(f"> {action}\n{answer}" for action, answer in self._told) or "(nothing yet)")
+            elif line == LIST and commands:
+                self._list(info)
+            elif commands and line.isdecimal():
+                if 1 <= int(line) <= len(commands):
+                    return commands[int(line) - 1]
+                show(f"there is no command {line}; give a number from 1 to {len(commands)}")
+            elif line:
+                return line
+
+    def _list(self, info: dict[str, Any]) -> None:
+        show_list([f"{number}: {command}" for number, command in enumerate(_commands(info), start=1)])
+
+
+def show_end(episode: Episode) -> None:
+    """How an episode ended: the answer to the last action, which no agent is asked about any more."""
+    last = episode.steps[-1]
+    outcome = f"an error ended it: {last.error}" if last.error else "won" if episode.success else "not won"
+    show(f"\n{last.observation}\n({outcome}, {episode.num_steps} steps)")
+
+
+def _commands(info: dict[str, Any]) -> list[str]:
+    """The admissible commands; empty where the environment takes any text."""
+    return list(info.get("admissible_commands", []))

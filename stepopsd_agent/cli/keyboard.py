@@ -1,0 +1,64 @@
+"""A person at the keyboard: lines are asked for and texts shown, on a terminal or through a pipe."""
+
+import io
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from stepopsd_envs.rendering import for_terminal, in_columns
+
+
+def use_keyboard() -> None:
+    """Read on through bytes that are no text: they are no reason to end a game."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+
+
+def ask(commands: Sequence[str]) -> str | None:
+    """The next line, None at the end of input; a question mark from a pipe is shown, as if it were typed."""
+    _complete(commands)
+    try:
+        line = input("> ").strip()
+    except EOFError:
+        print()
+        return None
+    if line == "?" and not sys.stdin.isatty():
+        print(line)
+    return line
+
+
+def show(text: str) -> None:
+    """Print a text of the environment."""
+    print(for_terminal(text, sys.stdout.encoding or "utf-8"), flush=True)
+
+
+def show_list(entries: Sequence[str]) -> None:
+    """Print entries in columns on a terminal, else one a line."""
+    lines = list(entries)
+    print(in_columns(lines) if sys.stdout.isatty() else "\n".join(lines), flush=True)
+
+
+def completes() -> bool:
+    """Whether the tab key completes commands."""
+    return _readline() is not None
+
+
+def _complete(commands: Sequence[str]) -> None:
+    """Let the tab key complete commands and the arrow keys bring them back, where the terminal can."""
+    readline = _readline()
+    if readline is None:
+        return
+    readline.set_completer_delims("")  # a command is more than its last word
+    readline.set_completer(lambda text, number: [*(c for c in commands if c.startswith(text)), None][number])
+    readline.parse_and_bind("tab: complete")
+
+
+def _readline() -> ModuleType | None:
+    """Not every Python has it; and importing it is enough to change what ``input`` does."""
+    if not sys.stdin.isatty():
+        return None
+    try:
+        import readline
+    except ImportError:
+        return None
+    return readline

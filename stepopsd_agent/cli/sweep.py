@@ -1,0 +1,274 @@
+"""``stepopsd sweep``: every combination of some settings with several seeds, one process a core."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr
+from dataclasses import asdict, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from stepopsd_agent.cli import train
+from stepopsd_agent.cli.checks import UsageError, fresh_folder
+from stepopsd_agent.cli.common import refuse_fresh
+from stepopsd_agent.cli.parser import Parser, complain
+from stepopsd_agent.cli.threads import allowed_threads
+from stepopsd_agent.run import (
+    Job,
+    SweepRun,
+    environment_facts,
+    is_finished,
+    label,
+    last_words,
+    progress,
+    rows_text,
+    run_folder,
+    run_jobs,
+    sweep_rows,
+    sweep_runs,
+    training_job,
+)
+from stepopsd_agent.run.files import plot_curves, write_bytes_atomic, write_json_atomic
+from stepopsd_envs.user_path import user_path
+
+HELP = "train every combination of some settings with several seeds; compare them in a table and a picture"
+USES = train.USES
+FILE, SCHEMA, PICTURE = "sweep.json", "stepopsd.sweep/1", "curves.png"
+SEEDS = 3
+OWN = ("--grid", "--seeds", "--jobs", "--out", "--seed")
+"""Flags that the runs do not get."""
+EXAMPLE = (
+    "stepopsd sweep --config FILE --model.path FOLDER --grid credit.method=grpo,step_opsd "
+    "--grid learner.lr=1e-4,3e-4 --seeds 3 --jobs 2 --out FOLDER"
+)
+USAGE = "stepopsd sweep [--config FILE] [--SETTING VALUE ...] --grid SETTING=VALUE,... --out FOLDER"
+OPEN, CLOSE = "[{(", ")}]"
+
+
+def add_flags(parser: Parser) -> None:
+    """What to combine, and how much of it at once."""
+    absent = argparse.SUPPRESS
+    parser.usage = f"{USAGE}\n\nexample: {EXAMPLE}"
+    parser.add_argument(
+        "--grid",
+        action="append",
+        type=str,
+        default=absent,
+        metavar="SETTING=VALUE,VALUE",
+        help="a setting of train and its values; given several times, every combination is trained. Values "
+        "are those of flags: lists stand in brackets, as in eval.games=[valid_seen],[valid_unseen]",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=absent,
+        help=f"runs of each combination; they have the seeds from --seed on (default: {SEEDS})",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=absent,
+        help="runs at once, each with one thread, or as many as --threads says (default: one a processor; "
+        "1 on a GPU)",
+    )
+    parser.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="folder to write to")
+    parser.add_argument(
+        "--resume",
+        type=str,
+        default=absent,
+        metavar="FOLDER",
+        help="go on with the sweep in this folder: finished runs are kept, others go on; takes no other flag",
+    )
+
+
+def run(settings: Namespace) -> int:
+    """Train what is missing, then print the table; 1 where a run is not finished."""
+    if "resume" in settings:
+        out = user_path(settings.resume)
+        content = _read(out)
+    else:
+        out, content = _begun(settings)
+    runs = [SweepRun(**one) for one in content["runs"]]
+    missing = [one for one in runs if not is_finished(run_folder(out, one))]
+    failed = dict[str, int]()
+    with progress(len(runs), "sweep", unit="run", completed=len(runs) - len(missing)) as bar:
+
+        def ended(job: Job, code: int) -> None:
+            if code:
+                failed[job.name] = code
+                bar.say(f"{job.name}: exit code {code}, {last_words(job.log)} (see {job.log})")
+            bar.advance()
+
+        jobs = [_job(out, one, content["threads"]) for one in missing]
+        try:
+            run_jobs(jobs, content["jobs"], ended)
+        except KeyboardInterrupt:
+            print(f"stepopsd: stopped; go on with: stepopsd sweep --resume {out}", file=sys.stderr)
+            return 1
+    _report(out, content, runs)
+    if failed:
+        print(
+            f"stepopsd: {len(failed)} of {len(runs)} runs failed; mend what their logs in {out / 'logs'} "
+            f"tell, then: stepopsd sweep --resume {out}",
+            file=sys.stderr,
+        )
+    return 1 if failed else 0
+
+
+def training_settings(
+    settings: Namespace, arguments: Sequence[str], parse: Callable[[Sequence[str]], Namespace]
+) -> list[Namespace]:
+    """The settings of each run, as ``train`` would understand them.
+
+    Args:
+        settings: of the sweep.
+        arguments: of the sweep, as they were given.
+        parse: reads the arguments of a command.
+
+    Raises:
+        SystemExit: after one line that names a combination that cannot be trained, or a flag that is wrong.
+    """
+    try:
+        grid, seeds = _grid(settings.get("grid", [])), _seeds(settings)
+    except UsageError as error:
+        raise SystemExit(complain(str(error))) from error
+    common, found = _of_the_runs(arguments), list[Namespace]()
+    for one in sweep_runs(grid, seeds):
+        flags = [*common, *(f"--{key}={value}" for key, value in one.settings.items()), f"--seed={one.seed}"]
+        said = StringIO()
+        try:
+            with redirect_stderr(said):
+                found.append(parse(["train", *flags])["train"])
+        except SystemExit as ended:
+            problem = (
+                said.getvalue().replace("stepopsd: error: ", "").replace(" (see stepopsd train --help)", "")
+            )
+            raise SystemExit(complain(f"{label(one.settings)}: {problem}")) from ended
+    return found
+
+
+def _of_the_runs(arguments: Sequence[str]) -> list[str]:
+    """The arguments without those of the sweep alone."""
+    kept, skip = list[str](), False
+    for argument in arguments:
+        flag, equals, _ = argument.partition("=")
+        if not skip and flag not in OWN:
+            kept.append(argument)
+        skip = not skip and flag in OWN and not equals
+    return kept
+
+
+def _grid(given: Sequence[str]) -> dict[str, list[str]]:
+    """Settings and their values."""
+    grid = dict[str, list[str]]()
+    for one in given:
+        key, equals, values = one.partition("=")
+        key = key.removeprefix("--")
+        chosen = [value for value in split(values) if value]
+        if not key or not equals or not chosen:
+            raise UsageError(f"grid is {one!r}; give a setting and its values, as in learner.lr=1e-4,3e-4")
+        if key in ("seed", "threads", "out"):
+            raise UsageError(
+                f"grid is {one!r}, but {key} is no setting to compare: use --{key}{'s' * (key == 'seed')}"
+            )
+        if key in grid:
+            raise UsageError(
+                f"grid has {key} twice; give all its values at once: {key}={','.join([*grid[key], values])}"
+            )
+        if len(set(chosen)) < len(chosen):
+            raise UsageError(f"grid is {one!r}, which has a value twice; every run would be made twice")
+        grid[key] = chosen
+    if not grid:
+        raise UsageError(f"a sweep needs settings to combine, for example: {EXAMPLE}")
+    return grid
+
+
+def split(values: str) -> list[str]:
+    """Values between commas; a comma inside brackets or quotes is part of its value."""
+    parts, depth, quote = [""], 0, ""
+    for letter in values:
+        if quote or letter in "'\"":
+            quote = "" if letter == quote else quote or letter
+        depth += (letter in OPEN) - (letter in CLOSE) if not quote else 0
+        if letter == "," and not quote and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def _seeds(settings: Namespace) -> list[int]:
+    count = settings.get("seeds", SEEDS)
+    if count < 1:
+        raise UsageError(f"seeds is {count}; give the number of runs of each combination, 1 or more")
+    return list(range(settings.seed, settings.seed + count))
+
+
+def _begun(settings: Namespace) -> tuple[Path, dict[str, Any]]:
+    """Check every combination, then write the files that the runs begin with."""
+    out = fresh_folder(settings.get("out"), "sweep")
+    grid = _grid(settings.grid)
+    runs, files, threads = sweep_runs(grid, _seeds(settings)), list[bytes](), settings.threads or 1
+    for one, trained in zip(runs, settings.trained, strict=True):
+        try:
+            trained.threads = threads
+            config, name, _, fields = train.checked_settings(trained)
+            refuse_fresh(config)
+        except UsageError as error:
+            raise UsageError(f"{label(one.settings)}: {error}") from error
+        files.append(train.saved_settings(replace(config, threads=threads), name, fields))
+    on_gpu = any(trained.device != "cpu" for trained in settings.trained)
+    jobs = settings.get("jobs", 1 if on_gpu else max(1, allowed_threads() // threads))
+    if jobs < 1:
+        raise UsageError(f"jobs is {jobs}; give the number of runs at once, 1 or more")
+    (out / "configs").mkdir(parents=True)
+    for one, file in zip(runs, files, strict=True):
+        write_bytes_atomic(_config_file(out, one), file)
+    content = {
+        "schema": SCHEMA,
+        "grid": grid,
+        "jobs": jobs,
+        "threads": threads,
+        "runs": [asdict(one) for one in runs],
+    }
+    write_json_atomic(out / FILE, content)
+    return out, content
+
+
+def _read(out: Path) -> dict[str, Any]:
+    path = out / FILE
+    if not path.is_file():
+        raise UsageError(f"{out} has no {FILE}; --resume takes the --out of an earlier sweep")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged ({error}); begin a new sweep") from error
+    if content.get("schema") != SCHEMA:
+        raise UsageError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA!r}")
+    return content
+
+
+def _config_file(out: Path, one: SweepRun) -> Path:
+    return out / "configs" / f"{one.name}.yaml"
+
+
+def _job(out: Path, one: SweepRun, threads: int) -> Job:
+    return training_job(
+        run_folder(out, one), _config_file(out, one), out / "logs" / f"{one.name}.log", threads
+    )
+
+
+def _report(out: Path, content: Mapping[str, Any], runs: Sequence[SweepRun]) -> None:
+    """Print the table; write it beside the runs, with the picture."""
+    rows = sweep_rows(out, runs)
+    print(rows_text(rows))
+    print("success at the end and area under the curve: means over seeds, Student's interval over seeds")
+    write_json_atomic(out / FILE, {**content, "rows": rows, **environment_facts()})
+    curves = {label(row["settings"]): row["curves"] for row in rows if row["curves"]}
+    if curves:
+        plot_curves(curves, out / PICTURE, title="Success at evaluation by update: runs and their mean")
+    print(f"sweep folder: {out} ({FILE}{f', {PICTURE}' if curves else ''}, runs/, logs/)")

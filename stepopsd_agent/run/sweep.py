@@ -1,0 +1,164 @@
+"""A sweep: every combination of some settings is trained with several seeds, and the runs are compared.
+
+The unit is a run. One that has a summary is finished and kept; another is continued, or begun.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stepopsd_agent.ops import mean_interval
+from stepopsd_agent.run.files.metrics_log import read_rows
+from stepopsd_agent.run.jobs import Job
+
+LONGEST_NAME = 120
+"""Characters of a run's name, below what file systems take."""
+Curve = list[tuple[int, float]]
+"""Updates done and held-out success."""
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One run of a sweep.
+
+    Attributes:
+        name: of its folder; no two of a sweep have the same.
+        settings: those that the sweep changes, as they were given.
+        seed: of the run.
+    """
+
+    name: str
+    settings: dict[str, str]
+    seed: int
+
+
+def combinations(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Every choice of one value for each setting; the last setting changes fastest."""
+    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+
+
+def label(settings: Mapping[str, str], between: str = ", ") -> str:
+    """A combination in words: settings by the last part of their names, where that is enough, and values."""
+    short = [key.rpartition(".")[2] for key in settings]
+    keys = [one if short.count(one) == 1 else key for one, key in zip(short, settings, strict=True)]
+    return between.join(f"{key}={value}" for key, value in zip(keys, settings.values(), strict=True))
+
+
+def sweep_runs(grid: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> list[SweepRun]:
+    """All runs, seed by seed, so that a sweep that is stopped early has seen every combination."""
+    cells = combinations(grid)
+    names = [re.sub(r"[^\w.=,+-]+", "_", label(cell, ",")) for cell in cells]
+    if len(set(names)) < len(names) or max(map(len, names)) > LONGEST_NAME:
+        names = [f"combination{number}" for number in range(len(cells))]
+    return [
+        SweepRun(f"{name},seed={seed}".lstrip(","), cell, seed)
+        for seed in seeds
+        for name, cell in zip(names, cells, strict=True)
+    ]
+
+
+def run_folder(out: Path, run: SweepRun) -> Path:
+    """Where a run lies."""
+    return out / "runs" / run.name
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has come to its end, or an alarm stopped it: it has been evaluated then."""
+    return (folder / "summary.json").is_file()
+
+
+def training_job(folder: Path, config: Path, log: Path, threads: int = 1) -> Job:
+    """The command that begins a run, or goes on with one that was stopped.
+
+    Args:
+        folder: of the run.
+        config: settings to begin with.
+        log: for what it prints.
+        threads: of the process.
+    """
+    begin = [sys.executable, "-m", "stepopsd_agent", "train"]
+    if (folder / "config.yaml").exists():
+        arguments = ["--resume", str(folder)]
+    else:
+        arguments = ["--config", str(config), "--out", str(folder)]
+    return Job(folder.name, [*begin, *arguments], log, {"OMP_NUM_THREADS": str(threads)})
+
+
+def curve(run: Path) -> Curve:
+    """The evaluations of a run."""
+    rows = read_rows(run / "metrics.jsonl")
+    return [(row["update"], row["eval"]["success"]) for row in rows if "eval" in row]
+
+
+def area(points: Curve) -> float:
+    """Mean success over the updates: the area under the curve by the trapezoid rule, over its width."""
+    updates, success = (np.array(column, dtype=float) for column in zip(*points, strict=True))
+    if updates[-1] == updates[0]:
+        return float(success[-1])
+    return float(np.trapezoid(success, updates) / (updates[-1] - updates[0]))
+
+
+def sweep_rows(out: Path, runs: Sequence[SweepRun]) -> list[dict[str, Any]]:
+    """A row for each combination: what its finished runs reached, and the names of the others.
+
+    ``success`` is of the last evaluation, never the best, and ``area`` under the curve; both with the mean
+    over seeds and Student's 95 % interval, which tells how another seed would do, not other tasks.
+    """
+    cells: dict[str, list[SweepRun]] = {}
+    for run in runs:
+        cells.setdefault(json.dumps(run.settings), []).append(run)
+    return [_row(out, cell) for cell in cells.values()]
+
+
+def _row(out: Path, runs: Sequence[SweepRun]) -> dict[str, Any]:
+    done = [run for run in runs if is_finished(run_folder(out, run))]
+    curves = [curve(run_folder(out, run)) for run in done]
+    last, areas = [points[-1][1] for points in curves], [area(points) for points in curves]
+    return {
+        "settings": runs[0].settings,
+        "seeds": [run.seed for run in done],
+        "success": {**mean_interval(last), "values": last},
+        "area": {**mean_interval(areas), "values": areas},
+        "curves": curves,
+        "unfinished": [run.name for run in runs if run not in done],
+    }
+
+
+def rows_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table of a sweep, a line each, the best last success first; rows without a finished run last."""
+    order = sorted(rows, key=lambda row: -(row["success"]["mean"] if row["seeds"] else -1.0))
+    names = [label(row["settings"]) or "as configured" for row in order]
+    width = max(len("settings"), *map(len, names))
+    broken = any(row["unfinished"] for row in rows)
+    lines = [f"{'settings':<{width}}  success    95 % interval   area  seeds{'  unfinished' * broken}"]
+    for name, row in zip(names, order, strict=True):
+        count = f"  {len(row['unfinished']):>10}" if broken else ""
+        success, under = _percent(row["success"]["mean"]), _number(row["area"]["mean"])
+        interval = _between(row["success"]["ci95"])
+        lines.append(
+            f"{name:<{width}}  {success:>7}  {interval:>15}  {under:>5}  {len(row['seeds']):>5}{count}"
+        )
+    return "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _between(bounds: Sequence[float] | None) -> str:
+    """An interval of a success rate: what lies beyond 0 and 1 cannot be."""
+    if bounds is None:
+        return "-"
+    low, high = (min(1.0, max(0.0, bound)) for bound in bounds)
+    return f"{low:.1%} to {high:.1%}"
