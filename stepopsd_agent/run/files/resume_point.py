@@ -33,6 +33,6 @@ def _traces_of_updates(run: Path) -> list[str]:
     rows = run / "metrics.jsonl"
     if rows.is_file() and rows.read_bytes().count(b"\n") > 1:  # the first row is of the evaluation before
         traces.append(rows.name)
-    if any(shard.stat().st_size for shard in (run / "episodes").glob("episodes-*.jsonl")):
+    if any(shard.stat().st_size for shard in (run / "episodes").glob("episodes-*.jsonl*")):
         traces.append("episodes")
     return traces
