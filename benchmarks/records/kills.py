@@ -1,6 +1,6 @@
 """The recorder, killed at random moments.
 
-``python -m benchmarks.records.kills [--json OUT] [--kills 50] [--seed 0]`` lets a process play random commands
+``python -m benchmarks.records.kills [--json OUT] [--kills N] [--seed S]`` lets a process play random commands
 in a vector environment of generated games and record them in small shards that are packed when they are full.
 It is killed with SIGKILL at a random moment, and another process goes on in the same folder, and so on.
 
