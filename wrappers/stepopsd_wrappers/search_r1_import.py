@@ -71,8 +71,8 @@ def _steps(row: Mapping[str, Any], prompt: str) -> tuple[Step, ...]:
     facts, golden, score = _facts(row, prompt), _golden(row), _score(row)
     if golden is None and score is None:
         raise ValueError(
-            f"nothing says whether the answer is right; {fields_of(row)}; give the right answers as a list in "
-            f"{_any_of(ANSWERS)}, or a number in {_any_of(SCORES)}"
+            f"nothing says whether the answer is right; {fields_of(row)}; give the right answers as a list "
+            f"in {_any_of(ANSWERS)}, or a number in {_any_of(SCORES)}"
         )
     episode_id = text_hash(f"{facts['task_id']}\n0")
     transcript, seen = Transcript(), [prompt]
