@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from stepopsd_wrappers.chat_export import messages_of, sft_rows, write_jsonl
 from tests.helpers.models import tiny
 from tests.wrappers.test_export import package, played
@@ -32,9 +30,3 @@ def test_sft_chats_are_prepared_by_trl_s_trainer(tmp_path: Path) -> None:
     ]
     assert [list(row["input_ids"]) for row in trainer.train_dataset] == [list(ids) for ids in expected]
     assert len({len(ids) for ids in expected}) == 3
-
-
-def test_without_trl_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A skip names the package."""
-    with pytest.raises(pytest.skip.Exception, match="needs no_such_package"):
-        package("no_such_package")

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from stepopsd_wrappers.plain_json import EpisodeFormatError
 
@@ -43,7 +43,7 @@ def open_shard(path: Path) -> Iterator[IO[bytes]]:
     """
     try:
         with gzip.open(path, "rb") if is_packed(path) else open(path, "rb") as file:
-            yield file
+            yield cast(IO[bytes], file)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise EpisodeFormatError(
             f"{path} is damaged ({error}); restore it from a copy, or move it and all later shards away"
