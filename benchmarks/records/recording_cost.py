@@ -35,7 +35,7 @@ from stepopsd_wrappers import EpisodeWriter, ParseResponse, RecordEpisode, TextH
 
 COMMAND = "python -m benchmarks.records.recording_cost"
 STEPS, SHARE = 100_000, 0.10
-GAMES = {"tier": "tiny", "step_limit": 50}
+GAMES: dict[str, Any] = {"tier": "tiny", "step_limit": 50}
 Env = gym.Env[str, str]
 Recorder = Callable[[Env, Path], AbstractContextManager[Env]]
 
@@ -172,7 +172,7 @@ class Timed(gym.Wrapper[str, str, str, str]):
 
 def share_of_rollout(tasks: int, demonstrations: int) -> dict[str, Any]:
     """Seconds of a rollout of the demonstration's model, and of recording within it."""
-    config = demo_config(GAMES["step_limit"])  # type: ignore[arg-type]
+    config = demo_config(GAMES["step_limit"])
     policy = demo_policy(config, demonstrations)
     params = SamplingParams(temperature=1.0, max_tokens=config.rollout.max_tokens)
     clock = Clock()
