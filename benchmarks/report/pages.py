@@ -28,6 +28,7 @@ from benchmarks.report.learner import (
 )
 from benchmarks.report.learning import learning
 from benchmarks.report.parts import Result, origin, rate
+from benchmarks.report.records import kills, recording
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, README = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
@@ -207,6 +208,8 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Whole updates beside TRL", "update_speed.json", updates),
     ("Long runs and killed runs", "endurance.json", endurance),
     ("A served model whose server is killed", "served.json", served),
+    ("What recording costs", "recording_cost.json", recording),
+    ("The recorder, killed", "record_kills.json", kills),
     ("Files that an update runs through", "path_of_an_update.json", path_of_an_update),
     ("The same runs before and after a change", "fixed_run.json", fixed_run),
     ("The update on a GPU", "gpu_update.json", gpu_update),

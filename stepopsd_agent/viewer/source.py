@@ -102,7 +102,7 @@ def read_source(folder: Path, label: str) -> Source:
     inner = folder / "episodes"
     episodes = inner if inner.is_dir() else folder
     home = folder.parent if folder.name == "episodes" else folder
-    there = folder.is_file() or any(episodes.glob("episodes-*.jsonl"))
+    there = folder.is_file() or any(episodes.glob("episodes-*.jsonl*"))
     rows = read_rows(home / "metrics.jsonl") if (home / "metrics.jsonl").is_file() else []
     if not there and not rows:
         raise FileNotFoundError(

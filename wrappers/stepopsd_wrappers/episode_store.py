@@ -14,11 +14,13 @@ from weakref import WeakValueDictionary
 
 from stepopsd_wrappers.episode import Episode
 from stepopsd_wrappers.plain_json import EpisodeFormatError
+from stepopsd_wrappers.shard_compression import is_packed, pack, shard_name, unpack
 from stepopsd_wrappers.shards import (
     MANIFEST,
     ClosedShard,
     ShardState,
     read_manifest,
+    remove_shard,
     scan,
     shard_path,
     shard_paths,
@@ -43,8 +45,8 @@ class EpisodeWriter:
     """Appends episodes to a folder, one line each, in numbered shards.
 
     Each line is written by one call. If the call fails, the shard is truncated to its previous length. When a
-    shard is full, and at `close`, it is listed in `manifest.json` with its SHA-256. Only one writer may
-    have a folder at a time, in this process or another; several recorders may share it.
+    shard is full, and at `close`, it is listed in `manifest.json` with its SHA-256, and packed if asked to.
+    Only one writer may have a folder at a time, in this process or another; several recorders may share it.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class EpisodeWriter:
         shard_size: int = SHARD_SIZE,
         *,
         fsync: bool = False,
+        compress: bool = False,
     ) -> None:
         """Open `folder` for appending; create it if it does not exist.
 
@@ -63,6 +66,7 @@ class EpisodeWriter:
                 after the last whole episode and removes an unfinished last line with a warning.
             shard_size: in bytes; a shard is closed before it would exceed this size.
             fsync: wait after every episode until it is on disk, so that it also survives a power cut.
+            compress: pack shards with gzip when they are closed; the last one is unpacked to go on.
 
         Raises:
             RecordingError: the folder cannot be written, or another writer has it.
@@ -72,7 +76,7 @@ class EpisodeWriter:
         _check_position(position)
         self.folder = Path(os.path.expanduser(folder))
         self._shard_size = shard_size
-        self._fsync = fsync
+        self._fsync, self._compress = fsync, compress
         with _recording(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.folder / LOCK)
@@ -92,8 +96,10 @@ class EpisodeWriter:
                 f"{path}, the shard to append to, is missing; resume from an older position, or record into "
                 "a new folder"
             )
-        path.touch()
-        self._state = scan(path, None if position is None else position["offset"])
+        if not paths:
+            path.touch()
+        current = paths[self._index] if paths else path
+        self._state = scan(current, None if position is None else position["offset"])
         self._closed = _closed_shards(self.folder, paths[: self._index])
         if position is not None and self.position()["episodes"] != position["episodes"]:
             raise EpisodeFormatError(
@@ -108,7 +114,8 @@ class EpisodeWriter:
         if self._closed != read_manifest(self.folder):
             write_manifest(self.folder, self._closed)
         for shard in reversed(later):
-            shard.unlink()
+            remove_shard(shard)
+        unpack(path)
         self._file: FileIO = open(path, "ab", buffering=0)
         excess = path.stat().st_size - self._state.size
         self._file.truncate(self._state.size)
@@ -146,7 +153,9 @@ class EpisodeWriter:
         self._list_as_closed()
         next_file = open(shard_path(self.folder, self._index + 1), "ab", buffering=0)
         self._file.close()
+        full = self._path
         self._file, self._index, self._state = next_file, self._index + 1, ShardState()
+        self._pack(full)
 
     def _list_as_closed(self) -> None:
         os.fsync(self._file.fileno())
@@ -154,6 +163,16 @@ class EpisodeWriter:
         with _recording(self.folder / MANIFEST):
             write_manifest(self.folder, [*self._closed, entry])
         self._closed.append(entry)
+
+    def _pack(self, path: Path) -> None:
+        """Pack a closed shard if asked to; it is as good as it is, so no error may cost an episode."""
+        if self._compress:
+            try:
+                pack(path)
+            except OSError as error:
+                warnings.warn(
+                    f"{path} stays unpacked: {error.strerror or error}", RuntimeWarning, stacklevel=4
+                )
 
     def position(self) -> dict[str, int]:
         """Return the position of the next episode in JSON types, for `EpisodeWriter(folder, position)`."""
@@ -173,6 +192,9 @@ class EpisodeWriter:
             with _recording(self.folder):
                 if self._state.episodes:
                     self._list_as_closed()
+            self._file.close()
+            if self._state.episodes:
+                self._pack(self._path)
         finally:
             self._file.close()
             self._lock.close()
@@ -240,9 +262,9 @@ def _write(file: FileIO, line: bytes) -> None:
 def _closed_shards(folder: Path, paths: list[Path]) -> list[ClosedShard]:
     """Return the manifest's entries for `paths`; a missing entry is computed from the shard."""
     listed = {entry.file: entry for entry in read_manifest(folder)}
-    entries = [listed.get(path.name) or scan(path).closed(path.name) for path in paths]
+    entries = [listed.get(shard_name(path)) or scan(path).closed(shard_name(path)) for path in paths]
     for path, entry in zip(paths, entries, strict=True):
-        if path.stat().st_size != entry.bytes:
+        if not is_packed(path) and path.stat().st_size != entry.bytes:
             raise EpisodeFormatError(
                 f"{path} has {path.stat().st_size} bytes, but the manifest says {entry.bytes}: it was "
                 "changed after it was closed; restore it, or record into a new folder"

@@ -16,6 +16,7 @@ from stepopsd_wrappers.episode_store import EpisodeWriter
 from stepopsd_wrappers.order import require_order
 from stepopsd_wrappers.parse_response import ParseResponse
 from stepopsd_wrappers.plain_json import plain_copy
+from stepopsd_wrappers.spec_record import spec_record
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,17 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
                 the generator anew. None takes entropy from the system.
 
         Raises:
+            TypeError: `env` is a vector environment.
             ValueError: both `folder` and `writer` are given, or `env` has a wrapper that belongs outside.
             RecordingError: `folder` cannot be written, or another writer has it, in this process or another.
         """
         if folder is not None and writer is not None:
             raise ValueError("RecordEpisode got both folder and writer; give only one of the two")
+        if isinstance(cast("object", env), gym.vector.VectorEnv):
+            raise TypeError(
+                "RecordEpisode records one environment, but got a vector of them: wrap it with "
+                "stepopsd_wrappers.vector.RecordEpisode"
+            )
         require_order(env, "RecordEpisode")
         # Gymnasium rebuilds the wrapper from its spec, which can hold a path but no open file or callback.
         target = folder if writer is None else writer.folder
@@ -171,15 +178,8 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             self.close_episode()
 
     def _add(self, step: Step) -> None:
-        """Append a step with a copy of its info, since the caller may change the original."""
-        index = _step_info(step.info)["index"]
-        if index != len(self._steps):
-            raise RuntimeError(
-                f"RecordEpisode: the environment is at step {index}, but {len(self._steps)} steps were "
-                "recorded: it was stepped or restored without the recorder; call reset(), and use another "
-                "environment for experiments"
-            )
-        self._steps.append(replace(step, info=plain_copy(step.info, "info")))
+        """Append a step."""
+        self._steps.append(checked_step(step, len(self._steps)))
 
     def close_episode(self) -> None:
         """End the running episode, if there is one, and record it as truncated."""
@@ -236,20 +236,25 @@ def env_spec(env: gym.Env[str, str]) -> dict[str, Any]:
     Raises:
         EpisodeFormatError: an argument is not of a JSON type.
     """
-    spec = env.spec
-    if spec is None:
-        return {"id": "", "kwargs": {}}
-    kwargs = {name: _as_json(value) for name, value in spec.kwargs.items() if name != "render_mode"}
-    if find_wrapper(env, TimeLimit) is not None:  # not where the environment tells its own limit
-        kwargs["max_episode_steps"] = spec.max_episode_steps
-    return {"id": spec.id, "kwargs": plain_copy(kwargs, "env_spec.kwargs")}
+    return spec_record(env.spec, find_wrapper(env, TimeLimit) is not None)
 
 
-def _as_json(value: object) -> object:
-    """Return paths as strings and tuples as lists; environments accept both."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
+def checked_step(step: Step, position: int) -> Step:
+    """Return `step` with a copy of its info, since the caller may change the original.
+
+    Raises:
+        KeyError: the info has no StepInfo.
+        RuntimeError: the environment is not at step `position`.
+        EpisodeFormatError: the info holds what JSON cannot.
+    """
+    index = _step_info(step.info)["index"]
+    if index != position:
+        raise RuntimeError(
+            f"RecordEpisode: the environment is at step {index}, but {position} steps were recorded: it was "
+            "stepped or restored without the recorder; call reset(), and use another environment for "
+            "experiments"
+        )
+    return replace(step, info=plain_copy(step.info, "info"))
 
 
 def _step_info(info: dict[str, Any]) -> dict[str, Any]:

@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING
 
 from stepopsd_wrappers.episode import Episode
 from stepopsd_wrappers.plain_json import EpisodeFormatError
+from stepopsd_wrappers.shard_compression import open_shard, packed_path, shard_name
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = "stepopsd.manifest/1"
-_SHARD = re.compile(r"episodes-(\d{5,})\.jsonl")
+_SHARD = re.compile(r"episodes-(\d{5,})\.jsonl(\.gz)?")
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedShard:
-    """Entry of the manifest: name, number of episodes, size in bytes and SHA-256 of a closed shard."""
+    """Entry of the manifest: name, number of episodes, size in bytes and SHA-256 of a closed shard.
+
+    They are those of its lines, so they stay when the shard is packed.
+    """
 
     file: str
     episodes: int
@@ -59,12 +63,15 @@ def shard_path(folder: Path, index: int) -> Path:
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """Return the shards of `folder` in order.
+    """Return the shards of `folder` in order; of one that is there twice, the file that is not packed.
 
     Raises:
         EpisodeFormatError: a shard between the first and the last is missing.
     """
-    shards = {int(match[1]): path for path in folder.iterdir() if (match := _SHARD.fullmatch(path.name))}
+    matches = sorted(
+        (m for path in folder.iterdir() if (m := _SHARD.fullmatch(path.name))), key=_packed_first
+    )
+    shards = {int(match[1]): folder / match[0] for match in matches}
     for index in range(len(shards)):
         if index not in shards:
             raise EpisodeFormatError(
@@ -72,6 +79,16 @@ def shard_paths(folder: Path) -> list[Path]:
                 "the later ones away"
             )
     return [shards[index] for index in sorted(shards)]
+
+
+def _packed_first(match: re.Match[str]) -> bool:
+    return match[2] is None
+
+
+def remove_shard(path: Path) -> None:
+    """Remove a shard, packed or not."""
+    packed_path(path.with_name(shard_name(path))).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def read_manifest(folder: Path) -> list[ClosedShard]:
@@ -119,7 +136,7 @@ def scan(path: Path, end: int | None = None) -> ShardState:
         EpisodeFormatError: no line of the shard ends at byte `end`.
     """
     state = ShardState()
-    with open(path, "rb") as file:
+    with open_shard(path) as file:
         line = file.readline()
         while line and (end is None or state.size + len(line) <= end):
             following = file.readline()
@@ -172,8 +189,8 @@ def read_episodes(path: str | os.PathLike[str]) -> Iterator[Episode]:
 def _episodes_of(paths: list[Path], closed: dict[str, ClosedShard]) -> Iterator[Episode]:
     for path in paths:
         state = yield from _episodes_in(path, path == paths[-1])
-        entry = closed.get(path.name)
-        if entry is not None and entry != state.closed(path.name):
+        entry = closed.get(shard_name(path))
+        if entry is not None and entry != state.closed(shard_name(path)):
             raise EpisodeFormatError(
                 f"{path}: SHA-256 differs from the one in {MANIFEST}; restore the file, or delete {MANIFEST} "
                 "if you changed the episodes on purpose"
@@ -182,7 +199,7 @@ def _episodes_of(paths: list[Path], closed: dict[str, ClosedShard]) -> Iterator[
 
 def _episodes_in(path: Path, last_shard: bool) -> Generator[Episode, None, ShardState]:
     state = ShardState()
-    with open(path, "rb") as file:
+    with open_shard(path) as file:
         line = file.readline()
         while line:
             following = file.readline()

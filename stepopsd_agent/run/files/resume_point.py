@@ -36,6 +36,6 @@ def _traces_of_updates(run: Path) -> list[str]:
     timing = run / "timing.jsonl"
     if timing.is_file() and timing.stat().st_size:
         traces.append(timing.name)
-    if any(shard.stat().st_size for shard in (run / "episodes").glob("episodes-*.jsonl")):
+    if any(shard.stat().st_size for shard in (run / "episodes").glob("episodes-*.jsonl*")):
         traces.append("episodes")
     return traces

@@ -50,6 +50,7 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
             "data": set(),
             "export": set(),
             "index": set(),
+            "import": set(),
             "serve-retriever": set(),
         }[command]
     )

@@ -1,0 +1,1 @@
+"""Measurements of records: what a kill leaves, and what recording costs."""

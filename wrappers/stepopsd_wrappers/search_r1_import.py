@@ -1,0 +1,223 @@
+"""Transcripts in the style of Search-R1 as episodes: one text, cut where the environment answered.
+
+A row holds the prompt, and in one text what the model wrote and what came back in
+``<information>...</information>``. The text is cut as the environment Search-QA cuts an episode: each piece
+of the model is a response, with the kind that the environment's own parser finds, and what follows up to the
+next piece, blanks included, is the observation. Search-R1's note on an invalid action is one, too.
+
+What the file does not say is absent: there are no tokens and log-probabilities, no ids of passages, and an
+episode cannot be replayed. Rows with the same prompt are members of one group. ``state`` is the hash of the
+observations so far.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stepopsd_envs.search_qa.json_lines import fields_of, read_rows
+from stepopsd_envs.search_qa.protocol import parse
+from stepopsd_envs.search_qa.scoring import exact_match, f1
+from stepopsd_envs.step_info import SCHEMA, text_hash
+from stepopsd_envs.text_env import PROMPT
+from stepopsd_envs.transcript import Transcript
+from stepopsd_wrappers.episode import Episode, Step
+
+ENGINE = "search-r1 transcript"
+PROMPTS = ("prompt", "input", "question")
+RESPONSES = ("response", "output", "completion", "responses")
+ANSWERS = ("golden_answers", "gts", "ground_truth", "reward_model", "target")
+SCORES = ("score", "reward", "em")
+IDS = ("id", "task_id", "index")
+
+_OBSERVATION = re.compile(
+    r"\s*<information>.*?</information>\s*|\s*My previous action is invalid\..*?Let me try again\.\s*",
+    re.DOTALL,
+)
+_QUESTION = re.compile(r"Question:\s*(.+?)\s*(?:\n|<\||$)")
+
+
+def read_search_r1(path: Path) -> Iterator[Episode]:
+    """The episodes of a file of JSON lines, which may be packed (.gz, .xz).
+
+    Raises:
+        ValueError: a row lacks what an episode needs; the message names file, line and keys.
+    """
+    source = _hash_of(path) if path.is_file() else ""
+    groups: dict[str, int] = {}
+    members: Counter[int] = Counter()
+    for where, row in read_rows(path):
+        try:
+            prompt = _prompt(row)
+            group = groups.setdefault(prompt, len(groups))
+            steps = _steps(row, prompt)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+        members[group] += 1
+        task_id = steps[0].info["task_id"]
+        nothing = {"id": "", "kwargs": {}}
+        member = members[group] - 1
+        yield Episode("", 0, group, member, task_id, 0, nothing, source, steps, engine_version=ENGINE)
+
+
+def _steps(row: Mapping[str, Any], prompt: str) -> tuple[Step, ...]:
+    """The reset, and a step for each piece of the model."""
+    text = _text(_first(row, RESPONSES))
+    if text is None:
+        raise ValueError(f"there is no text of the model; {fields_of(row)}; give {_any_of(RESPONSES)}")
+    pieces = cut(text.removeprefix(prompt))
+    facts, golden, score = _facts(row, prompt), _golden(row), _score(row)
+    if golden is None and score is None:
+        raise ValueError(
+            f"nothing says whether the answer is right; {fields_of(row)}; give the right answers as a list "
+            f"in {_any_of(ANSWERS)}, or a number in {_any_of(SCORES)}"
+        )
+    episode_id = text_hash(f"{facts['task_id']}\n0")
+    transcript, seen = Transcript(), [prompt]
+    span = transcript.add(prompt)
+    info = _info(facts, episode_id, 0, "reset", "", (0, 0), span, seen)
+    steps = [Step(prompt, "", "", 0.0, False, False, info)]
+    for index, (response, observation) in enumerate(pieces, start=1):
+        parsed = parse(response)
+        last, answered = index == len(pieces), parsed.kind == "answer"
+        if answered and (not last or observation.strip()):
+            raise ValueError(f"the text goes on with {observation.strip()[:40]!r} after an answer was given")
+        if answered:
+            facts |= _judged(parsed.content, golden, score)
+        facts["search_count"] += parsed.kind == "search"
+        start, _ = transcript.add(f"{PROMPT}{response}\n")
+        said = start + len(PROMPT), start + len(PROMPT) + len(response)
+        span = transcript.add(observation)
+        seen.append(observation)
+        reward = 0.0 if not last else score if score is not None else facts["em"]
+        info = _info(facts, episode_id, index, parsed.kind, response, said, span, seen)
+        steps.append(Step(observation, response, response, reward, answered, last and not answered, info))
+    return tuple(steps)
+
+
+def cut(text: str) -> list[tuple[str, str]]:
+    """Responses, each with the observation that follows it; together they are the text.
+
+    Raises:
+        ValueError: the model wrote nothing, or the text begins with an observation.
+    """
+    pieces: list[tuple[str, str]] = []
+    position = 0
+    for match in _OBSERVATION.finditer(text):
+        pieces.append((text[position : match.start()], match[0]))
+        position = match.end()
+    if text[position:].strip() or not pieces:
+        pieces.append((text[position:], ""))
+    if not all(response.strip() for response, _ in pieces):
+        raise ValueError("there is an observation, or nothing at all, where the model should have written")
+    return pieces
+
+
+def _info(
+    facts: Mapping[str, Any],
+    episode_id: str,
+    index: int,
+    kind: str,
+    action: str,
+    said: tuple[int, int],
+    span: tuple[int, int],
+    seen: list[str],
+) -> dict[str, Any]:
+    """The info of a step, with the `StepInfo` of the environments here."""
+    step = {
+        "schema": SCHEMA,
+        "episode_id": episode_id,
+        "index": index,
+        "kind": kind,
+        "action": action,
+        "valid": kind != "invalid",
+        "action_start": said[0],
+        "action_end": said[1],
+        "observation_start": span[0],
+        "observation_end": span[1],
+        "anchor": text_hash(seen[-1]),
+        "state": text_hash(repr(seen)),
+        "terminal": kind == "answer",
+    }
+    return {"step": step, **facts}
+
+
+def _facts(row: Mapping[str, Any], prompt: str) -> dict[str, Any]:
+    """What is known of the task, before anything is answered."""
+    found = _QUESTION.findall(prompt)
+    question = row.get("question") if isinstance(row.get("question"), str) else None
+    goal = question or (found[-1] if found else prompt)
+    name = _first(row, IDS)
+    source = row.get("data_source")
+    return {
+        "won": False,
+        "task_type": source if isinstance(source, str) and source else "search_qa",
+        "task_id": str(name) if isinstance(name, str | int) and str(name) else text_hash(goal),
+        "goal": goal,
+        "em": 0.0,
+        "f1": 0.0,
+        "search_count": 0,
+    }
+
+
+def _judged(answer: str, golden: list[str] | None, score: float | None) -> dict[str, Any]:
+    """Whether the answer is right: by the right answers if they are given, else by the score."""
+    if golden is None:
+        return {"won": score == 1.0}
+    exact = exact_match(answer, golden)
+    return {"won": exact == 1.0, "em": exact, "f1": f1(answer, golden)}
+
+
+def _prompt(row: Mapping[str, Any]) -> str:
+    """The prompt as one text; of a chat, its messages below each other."""
+    text = _text(_first(row, PROMPTS))
+    if not text:
+        raise ValueError(f"there is no prompt; {fields_of(row)}; give {_any_of(PROMPTS)}")
+    return text
+
+
+def _text(value: object) -> str | None:
+    """A text as it is, of a chat its messages, of a list of one text that one."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        contents = [one.get("content") for one in value]
+        return "\n".join(contents) if all(isinstance(content, str) for content in contents) else None
+    return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else None
+
+
+def _golden(row: Mapping[str, Any]) -> list[str] | None:
+    """The right answers, also in verl's nesting ``reward_model: {ground_truth: {target: [...]}}``."""
+    value = _first(row, ANSWERS)
+    while isinstance(value, dict):
+        value = _first(value, ("ground_truth", "target"))
+    answers = [value] if isinstance(value, str) else value
+    if answers is None:
+        return None
+    if not isinstance(answers, list) or not answers or not all(isinstance(one, str) for one in answers):
+        raise ValueError(f"the right answers are {value!r:.60}; give a text, or a list of texts")
+    return answers
+
+
+def _score(row: Mapping[str, Any]) -> float | None:
+    value = _first(row, SCORES)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"the score is {value!r:.60}; give a number")
+    return float(value)
+
+
+def _first(row: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    return next((row[key] for key in keys if row.get(key) is not None), None)
+
+
+def _any_of(keys: tuple[str, ...]) -> str:
+    return f"{', '.join(map(repr, keys[:-1]))} or {keys[-1]!r}"
+
+
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,0 +1,35 @@
+"""How the environment of an episode is made again, as plain data."""
+
+import os
+from typing import Any
+
+from gymnasium.envs.registration import EnvSpec
+
+from stepopsd_wrappers.plain_json import plain_copy
+
+
+def spec_record(spec: EnvSpec | None, time_limit: bool) -> dict[str, Any]:
+    """Return the `id` and `kwargs` with which `gymnasium.make` makes an environment, without its render mode.
+
+    Both are empty for an environment that was made without `gymnasium.make`.
+
+    Args:
+        spec: of the environment.
+        time_limit: whether the wrapper `TimeLimit` ends its episodes, and not the environment itself.
+
+    Raises:
+        EpisodeFormatError: an argument is not of a JSON type.
+    """
+    if spec is None:
+        return {"id": "", "kwargs": {}}
+    kwargs = {name: _as_json(value) for name, value in spec.kwargs.items() if name != "render_mode"}
+    if time_limit:
+        kwargs["max_episode_steps"] = spec.max_episode_steps
+    return {"id": spec.id, "kwargs": plain_copy(kwargs, "env_spec.kwargs")}
+
+
+def _as_json(value: object) -> object:
+    """Return paths as strings and tuples as lists; environments accept both."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
