@@ -1,4 +1,5 @@
 from .actions import AdmissibleActions as AdmissibleActions
+from .distance_reward import DistanceReward as DistanceReward
 from .encode_text import EncodeText as EncodeText, TextFeatures as TextFeatures
 from .encoders import (
     CachedEncoder as CachedEncoder,
