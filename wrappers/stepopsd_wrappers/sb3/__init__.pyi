@@ -9,6 +9,7 @@ from .encoders import (
     make_encoder as make_encoder,
 )
 from .features import EpisodeFeatures as EpisodeFeatures
+from .held_out import HeldOutTasks as HeldOutTasks
 from .policies import (
     CandidatePolicy as CandidatePolicy,
     CandidateQPolicy as CandidateQPolicy,
