@@ -50,7 +50,7 @@ def make_model(envs: VecEnv, seed: int) -> DQN:
     return DQN(
         CandidateQPolicy,
         envs,
-        learning_rate=1e-3,
+        learning_rate=lambda left: 1e-4 + 9e-4 * left,  # from 1e-3 down to 1e-4
         buffer_size=20_000,
         learning_starts=2_000,
         batch_size=64,

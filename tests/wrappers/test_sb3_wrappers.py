@@ -47,7 +47,7 @@ def test_admissible_actions_numbers_commands_and_begins_the_list_again() -> None
 
 def test_admissible_actions_says_what_does_not_fit() -> None:
     """Too few numbers, no list, no number at all."""
-    with pytest.raises(ValueError, match="max_actions is 5: give AdmissibleActions"):
+    with pytest.raises(ValueError, match="max_actions is 5: give max_actions=10"):
         games(5).reset(seed=0)
     with pytest.raises(ValueError, match="lists no admissible commands"):
         games(admissible=False).reset(seed=0)

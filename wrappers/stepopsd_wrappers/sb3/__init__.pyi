@@ -17,3 +17,4 @@ from .policies import (
 )
 from .saved import SavedModelError as SavedModelError, load_scorer as load_scorer
 from .scorer import CandidateScorer as CandidateScorer
+from .vec_env import TextVecEnv as TextVecEnv
