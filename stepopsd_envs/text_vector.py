@@ -87,7 +87,7 @@ class TextVectorEnv(SyncTexts):
         given.pop("reset_mask", None)
         columns = {name: self._per_env(f"options[{name!r}]", value) for name, value in given.items()}
         infos: Infos = [None] * self.num_envs
-        for i in np.flatnonzero(chosen):
+        for i in np.flatnonzero(chosen).tolist():
             env_options = {name: column[i] for name, column in columns.items() if column[i] is not None}
             self._texts[i], infos[i] = self._begin(i, seed=seeds[i], options=env_options)
             self._over[i] = False
@@ -125,10 +125,14 @@ class TextVectorEnv(SyncTexts):
         text, info = self.envs[index].reset(**kwargs)
         return str(text), info
 
-    def _prepare(self, actions: Sequence[str]) -> None:
+    def _prepare(self, actions: Sequence[object]) -> None:
         """Let the environments that will play one of these do together what they can."""
-        playing = zip(self.envs, actions, self._over.tolist(), strict=True)
-        self.env_type.prepare([(env, a) for env, a, over in playing if isinstance(a, str) and not over])  # type: ignore[misc]  # all are of this type
+        steps: list[tuple[Any, str]] = [
+            (env, action)
+            for env, action, over in zip(self.envs, actions, self._over.tolist(), strict=True)
+            if isinstance(action, str) and not over
+        ]
+        self.env_type.prepare(steps)
 
     def _per_env(self, name: str, value: Any) -> list[Any]:
         """One value for each environment."""

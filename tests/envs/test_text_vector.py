@@ -58,7 +58,7 @@ def types(value: Any) -> Any:
 @pytest.mark.parametrize("steps", [None, 2, 3], ids="max_episode_steps={}".format)
 def test_text_vector_equals_gymnasiums_loop(env_id: str, mode: AutoresetMode, steps: int | None) -> None:
     """To the type, with the limit of the environment and with a smaller one."""
-    limit = {} if steps is None else {"max_episode_steps": steps}
+    limit: dict[str, Any] = {} if steps is None else {"max_episode_steps": steps}
     one, other = make(env_id, mode, **limit), make(env_id, mode, sync=True, **limit)
     assert isinstance(one, TextVectorEnv) and one.metadata["autoreset_mode"] is mode
     calls = 0

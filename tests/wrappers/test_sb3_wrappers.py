@@ -170,7 +170,7 @@ def test_distance_reward_pays_every_command_nearer_and_nothing_at_the_step_limit
     _, info = env.reset(seed=5)
     distance = info["optimal_distance"]
     base: Any = env.unwrapped
-    rewards = [env.step(command)[1] for command in base.oracle.plan()]
+    rewards = [float(env.step(command)[1]) for command in base.oracle.plan()]
     assert np.allclose(rewards, [0.1] * (distance - 1) + [1.1])
 
     tiny["step_limit"] = 2
@@ -212,4 +212,4 @@ def test_distance_reward_counts_a_lost_goal_as_far_away() -> None:
     env = DistanceReward(Told(make_env()), scale=0.5)
     env.reset(seed=0)
     own = -0.1
-    assert np.allclose([env.step("help")[1] for _ in range(2)], [own - 0.5 * (100 - 3), own])
+    assert np.allclose([float(env.step("help")[1]) for _ in range(2)], [own - 0.5 * (100 - 3), own])
