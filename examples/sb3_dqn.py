@@ -58,7 +58,7 @@ def make_model(envs: VecEnv, seed: int) -> DQN:
         gradient_steps=2,
         gamma=0.6,
         target_update_interval=1_000,
-        exploration_fraction=0.11,
+        exploration_fraction=0.15,
         exploration_final_eps=0.1,
         seed=seed,
     )
@@ -66,8 +66,8 @@ def make_model(envs: VecEnv, seed: int) -> DQN:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=90_000, help="of training, in all games together")
-    parser.add_argument("--every", type=int, default=10_000, help="steps between tests")
+    parser.add_argument("--steps", type=int, default=60_000, help="of training, in all games together")
+    parser.add_argument("--every", type=int, default=15_000, help="steps between tests")
     parser.add_argument("--games", type=int, default=100, help="held-out games in a test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder for model.zip and curve.json")

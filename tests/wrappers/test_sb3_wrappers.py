@@ -209,7 +209,7 @@ def test_distance_reward_counts_a_lost_goal_as_far_away() -> None:
             *values, info = super().step(action)
             return *values, {**info, "optimal_distance": next(self.distances)}
 
-    env = DistanceReward(Told(make_env()), scale=0.5)
+    env = DistanceReward(Told(make_env()), scale=0.5, lost=50)
     env.reset(seed=0)
     own = -0.1
-    assert np.allclose([float(env.step("help")[1]) for _ in range(2)], [own - 0.5 * (100 - 3), own])
+    assert np.allclose([float(env.step("help")[1]) for _ in range(2)], [own - 0.5 * (50 - 3), own])

@@ -5,9 +5,6 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-UNWINNABLE_DISTANCE = 100
-"""What counts as the distance where the task can no longer be completed; the environments say -2 there."""
-
 
 class DistanceReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Adds ``scale`` for every command by which the way to the goal became shorter.
@@ -15,20 +12,22 @@ class DistanceReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     It is the potential-based shaping of Ng, Harada and Russell (1999) by ``info["optimal_distance"]``, as
     ALFWorld's reward "optimal_distance" is, but for one thing: that one pays the potential back where the
     step limit ends an episode, because whole episodes are summed there. The algorithms of stable-baselines3
-    go on there with the value of the last state; what is paid back would be noise, up to ten times the
-    reward of a good command, on whatever was done last.
+    go on there with the value of the last state; what is paid back would be noise, ten times the reward of a
+    good command and more, on whatever was done last.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], scale: float = 0.1) -> None:
+    def __init__(self, env: gym.Env[Any, Any], scale: float = 0.1, lost: int = 20) -> None:
         """Wrap `env`.
 
         Args:
             env: tells the distance: ``gym.make("stepopsd/ALFWorld-v0", oracle=True)``.
             scale: reward of coming nearer by one command.
+            lost: what counts as the distance where the task can no longer be completed. Some commands lose
+                it unforeseeably; where that costs much, an algorithm unlearns the good ones like them.
         """
-        RecordConstructorArgs.__init__(self, scale=scale)
+        RecordConstructorArgs.__init__(self, scale=scale, lost=lost)
         gym.Wrapper.__init__(self, env)
-        self.scale = scale
+        self.scale, self.lost = scale, lost
         self._distance = 0
 
     def reset(
@@ -57,4 +56,4 @@ class DistanceReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
                 f"{self.unwrapped} does not tell the distance to its goal: make ALFWorld with oracle=True; "
                 "other environments have to give info['optimal_distance']"
             )
-        return UNWINNABLE_DISTANCE if distance < 0 else int(distance)
+        return self.lost if distance < 0 else int(distance)
