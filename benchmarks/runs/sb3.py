@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from benchmarks.output import write_result
@@ -62,6 +63,20 @@ def beside(games: int) -> dict[str, dict[str, Any]]:
     return {name: {key: table[key] for key in ("success", "n", "ci95")} for name, table in tables.items()}
 
 
+def at_the_limit(games: int) -> dict[str, float]:
+    """What the reward "optimal_distance" pays random play of training games where the step limit ends it.
+
+    This is why the examples take `DistanceReward`: algorithms that go on with the value of the last state
+    read it as the merit of the last command. ``lost``: the share that could no longer be won.
+    """
+    arguments = {"tier": "tiny", "num_games": games, "reward": "optimal_distance", "oracle": True}
+    env = make_plain_env(EnvConfig(arguments=arguments))
+    ends = [episode.steps[-1] for episode in play_agent(RandomAgent(), env, task_ids(env), seed=0)]
+    paid = [end.reward for end in ends if end.truncated]
+    lost = [end.info["optimal_distance"] < 0 for end in ends if end.truncated]
+    return {"n": len(paid), "mean": mean(paid), "max": max(paid), "lost": mean(lost)}
+
+
 def in_time(curve: Curve, minutes: float = MINUTES) -> dict[str, float]:
     """The last test within so many minutes of processor time."""
     return [row for row in curve if row["seconds"] <= 60 * minutes][-1]
@@ -109,7 +124,8 @@ def main() -> int:
     seeds = [int(seed) for seed in options.seeds.split(",")]
     more = [f"--games={options.games}"]
     more += [] if options.steps is None else [f"--steps={options.steps}"]
-    result = summarise(train(options.out, seeds, more), beside(options.games))
+    curves = train(options.out, seeds, more)
+    result = {**summarise(curves, beside(options.games)), "paid_at_the_limit": at_the_limit(options.games)}
     if options.json is not None:
         changed = [f"--seeds {options.seeds}", *(flag.replace("=", " ") for flag in more)]
         write_result(options.json, result, f"python -m benchmarks.runs.sb3 {' '.join(changed)}")

@@ -49,6 +49,12 @@ def test_references_play_the_held_out_games() -> None:
     assert {row["n"] for row in rows.values()} == {3}
 
 
+def test_reward_of_whole_episodes_pays_back_at_the_limit() -> None:
+    """The distance that is left, a tenth a command: several times the reward of a good command."""
+    paid = sb3.at_the_limit(12)
+    assert 0.3 < paid["mean"] <= paid["max"] and 0 < paid["n"] <= 12 and 0 <= paid["lost"] < 1
+
+
 def test_finished_runs_are_read_and_not_trained_again(tmp_path: Path) -> None:
     """Neither needs stable-baselines3 then; an unfinished one does not count as finished."""
     for name in sb3.ALGORITHMS:
@@ -65,6 +71,7 @@ def test_finished_runs_are_read_and_not_trained_again(tmp_path: Path) -> None:
 def test_page_and_picture_show_every_run() -> None:
     """With the time it took."""
     result = sb3.summarise({"DQN": {"0": curve((0, 0.0), (9, 0.5)), "1": curve((0, 0.0))}}, REFERENCES)
+    result["paid_at_the_limit"] = {"n": 9, "mean": 0.8, "max": 10.0, "lost": 0.1}
     facts = {"cpu": "a processor", "cores": 2, "gpu": "none"}
     packages = {"torch": "2", "transformers": "5"}
     made = {"command": "python -m benchmarks.runs.sb3", "commit": "0" * 40, "python": "3.11"}

@@ -22,8 +22,9 @@ class DistanceReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         Args:
             env: tells the distance: ``gym.make("stepopsd/ALFWorld-v0", oracle=True)``.
             scale: reward of coming nearer by one command.
-            lost: what counts as the distance where the task can no longer be completed. Some commands lose
-                it unforeseeably; where that costs much, an algorithm unlearns the good ones like them.
+            lost: what counts as the distance where the task can no longer be completed, as after taking
+                something that can be put down nowhere. Few commands do that; where it costs much, what they
+                teach outweighs what the many good commands like them earn.
         """
         RecordConstructorArgs.__init__(self, scale=scale, lost=lost)
         gym.Wrapper.__init__(self, env)
