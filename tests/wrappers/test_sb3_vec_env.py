@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode
 
 import stepopsd_envs  # noqa: F401  # registers the environments
 from stepopsd_wrappers.sb3 import AdmissibleActions, EncodeText
@@ -27,6 +28,19 @@ def in_process(**settings: Any) -> Any:
 
     envs = gym.make_vec(ENV_ID, SIZE, autoreset_mode="SameStep", **{**TINY, **settings})
     return TextVecEnv(envs, MOST, "hashing:16")
+
+
+def of_gymnasium(kind: str, **settings: Any) -> Any:
+    """Each kind of ``gymnasium.make_vec``."""
+    from stepopsd_wrappers.sb3 import TextVecEnv
+
+    if kind == "vector_entry_point":
+        return in_process(**settings)
+    vector: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    if kind == "async":
+        vector["shared_memory"] = False
+    made: Any = gym.make_vec(ENV_ID, SIZE, vectorization_mode=kind, vector_kwargs=vector, **TINY, **settings)
+    return TextVecEnv(made, MOST, "hashing:16")
 
 
 def vec_env(kind: str) -> Any:
@@ -61,11 +75,12 @@ def test_masks_are_found_through_vector_environments(kind: str) -> None:
     envs.close()
 
 
-def test_in_process_equals_one_after_the_other() -> None:
+@pytest.mark.parametrize("kind", ["vector_entry_point", "sync", "async"])
+def test_text_vec_env_equals_one_after_the_other(kind: str) -> None:
     """Vectors, rewards, ends, last vectors and masks, over several episodes."""
     from stable_baselines3.common.vec_env import DummyVecEnv
 
-    one, other = in_process(), DummyVecEnv([encoded for _ in range(SIZE)])
+    one, other = of_gymnasium(kind), DummyVecEnv([encoded for _ in range(SIZE)])
     assert (one.observation_space, one.action_space) == (other.observation_space, other.action_space)
     for envs in (one, other):
         envs.seed(5)
@@ -85,6 +100,27 @@ def test_in_process_equals_one_after_the_other() -> None:
             ends += last[0] is not None
             assert mine == theirs
     assert ends == 9
+    one.close()
+
+
+def test_text_vec_env_gives_pictures_and_takes_one_option_for_all() -> None:
+    """As recorders of videos ask for them; the option reaches Gymnasium's own vector environments, too."""
+    for kind in ("vector_entry_point", "sync"):
+        envs = of_gymnasium(kind, render_mode="rgb_array")
+        envs.set_options({"game": "generated/tiny/test/3"})
+        envs.reset()
+        assert [info["task_id"] for info in envs.reset_infos] == ["generated/tiny/test/3"] * SIZE
+        assert envs.render_mode == "rgb_array" and len(envs.get_images()) == SIZE
+        assert envs.render().ndim == 3 and envs.get_attr("step_limit") == [4] * SIZE
+
+
+def test_text_vec_env_says_that_other_processes_are_not_asked() -> None:
+    """Masks are known here, other attributes are there."""
+    envs = of_gymnasium("async")
+    assert envs.has_attr("action_masks") and not envs.has_attr("step_limit")
+    with pytest.raises(AttributeError, match=r"ask them by envs\.call"):
+        envs.get_attr("step_limit")
+    envs.close()
 
 
 def test_in_process_takes_options_and_attributes() -> None:

@@ -1,4 +1,4 @@
-"""An in-process vector environment for the algorithms of stable-baselines3 (extra ``sb3``)."""
+"""Vector environments of Gymnasium for the algorithms of stable-baselines3 (extra ``sb3``)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from gymnasium.spaces import Discrete
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from stepopsd_envs import unbatch_info
@@ -23,7 +23,10 @@ except ImportError as error:
 
 
 class TextVecEnv(VecEnv):
-    """What ``DummyVecEnv`` of ``EncodeText(AdmissibleActions(env))`` gives, for ``gymnasium.make_vec``."""
+    """What ``DummyVecEnv`` of ``EncodeText(AdmissibleActions(env))`` gives, for ``gymnasium.make_vec``.
+
+    The environments may stand in other processes: only texts go there, one encoder here serves all of them.
+    """
 
     def __init__(
         self,
@@ -59,8 +62,10 @@ class TextVecEnv(VecEnv):
 
     def reset(self) -> Vectors:
         """Begin an episode in each environment, with the seeds and options given before."""
-        names = {name for options in self._options for name in options}
+        first, names = self._options[0], {name for options in self._options for name in options}
         options = {name: [given.get(name) for given in self._options] for name in names}
+        if all(given == first for given in self._options):  # Gymnasium's own know no lists
+            options = first
         texts, infos = self.envs.reset(seed=self._seeds, options=options)
         self._reset_seeds()
         self._reset_options()
@@ -99,7 +104,13 @@ class TextVecEnv(VecEnv):
         """An attribute of each environment; `action_masks` is its method."""
         if attr_name == "action_masks":
             return [lambda i=i: self.action_masks(i) for i in self._get_indices(indices)]
-        return [getattr(env, attr_name) for env in self._chosen(indices)]
+        if attr_name == "render_mode":
+            return [self.envs.render_mode for _ in self._get_indices(indices)]
+        return [env.get_wrapper_attr(attr_name) for env in self._chosen(indices)]
+
+    def get_images(self) -> Sequence[Any]:
+        """One picture of each environment, with ``render_mode="rgb_array"``."""
+        return list(self.envs.render() or [])
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set an attribute of each environment."""
@@ -117,8 +128,9 @@ class TextVecEnv(VecEnv):
         return [False for _ in self._get_indices(indices)]
 
     def _chosen(self, indices: Any) -> Sequence[Any]:
-        envs: Any = self.envs
-        return [envs.envs[i] for i in self._get_indices(indices)]
+        if not isinstance(self.envs, SyncVectorEnv):
+            raise AttributeError("the environments stand in other processes: ask them by envs.call(NAME)")
+        return [self.envs.envs[i] for i in self._get_indices(indices)]
 
     def _begin(self, index: int, text: str, info: dict[str, Any]) -> Vectors:
         self.reset_infos[index] = info
