@@ -14,4 +14,8 @@ gym.register(
     entry_point="stepopsd_envs.alfworld.env:AlfworldEnv",
     vector_entry_point="stepopsd_envs.alfworld.vector:AlfworldVectorEnv",
 )
-gym.register(id="stepopsd/SearchQA-v0", entry_point="stepopsd_envs.search_qa.env:SearchQAEnv")
+gym.register(
+    id="stepopsd/SearchQA-v0",
+    entry_point="stepopsd_envs.search_qa.env:SearchQAEnv",
+    vector_entry_point="stepopsd_envs.search_qa.vector:SearchQAVectorEnv",
+)

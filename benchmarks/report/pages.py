@@ -29,10 +29,12 @@ from benchmarks.report.learner import (
 from benchmarks.report.learning import learning
 from benchmarks.report.parts import Result, origin, rate
 from benchmarks.report.records import kills, recording
+from benchmarks.report.stable_baselines import stable_baselines
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, README = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 CREDIT = ROOT / "docs" / "credit-benchmark.md"
+SB3 = ROOT / "docs" / "stable-baselines3.md"
 CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
     "accuracy": summary,
     "variants": summary,
@@ -213,6 +215,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Files that an update runs through", "path_of_an_update.json", path_of_an_update),
     ("The same runs before and after a change", "fixed_run.json", fixed_run),
     ("The update on a GPU", "gpu_update.json", gpu_update),
+    ("Algorithms of stable-baselines3", "sb3_learning.json", stable_baselines),
     ("SmolLM2-135M-Instruct on the official games", "gpu_training*.json", comparison),
 )
 
@@ -241,18 +244,28 @@ def readme() -> str:
     return SPEED.sub(lambda found: f"{found[1]}{table}\n{found[2]}", README.read_text(encoding="utf-8"))
 
 
+def with_table(text: str, name: str, result: str, write: Callable[[Result], list[str]]) -> str:
+    """A page with the newest table between the marks of this name; as it is without such a result."""
+    path = RESULTS / f"{result}.json"
+    if not path.exists():
+        return text
+    table = "\n".join(write(json.loads(path.read_text(encoding="utf-8"))))
+    begin, end = f"<!-- {name}: made by python -m benchmarks.report -->\n", f"<!-- end of {name} -->"
+    head, _, rest = text.partition(begin)
+    return f"{head}{begin}{table}\n{end}{rest.partition(end)[2]}"
+
+
 def credit_page() -> str:
     """docs/credit-benchmark.md with the newest tables."""
     text = CREDIT.read_text(encoding="utf-8")
     for name, write in CREDIT_TABLES.items():
-        path = RESULTS / f"credit_{name}.json"
-        if path.exists():
-            table = "\n".join(write(json.loads(path.read_text(encoding="utf-8"))))
-            begin = f"<!-- credit {name}: made by python -m benchmarks.report -->\n"
-            end = f"<!-- end of credit {name} -->"
-            head, _, rest = text.partition(begin)
-            text = f"{head}{begin}{table}\n{end}{rest.partition(end)[2]}"
+        text = with_table(text, f"credit {name}", f"credit_{name}", write)
     return text
+
+
+def sb3_page() -> str:
+    """docs/stable-baselines3.md with the newest table."""
+    return with_table(SB3.read_text(encoding="utf-8"), "learning", "sb3_learning", stable_baselines)
 
 
 def main() -> int:
@@ -260,7 +273,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Make the pages of results and of credit methods.")
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
     pages = {PAGE: page(), README: readme(), credit_methods.PAGE: credit_methods.page()}
-    pages[CREDIT] = credit_page()
+    pages |= {CREDIT: credit_page(), SB3: sb3_page()}
     if parser.parse_args().check:
         same = all(path.exists() and path.read_text(encoding="utf-8") == text for path, text in pages.items())
         print("the pages are up to date" if same else "run python -m benchmarks.report", file=sys.stderr)

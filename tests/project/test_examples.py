@@ -82,15 +82,18 @@ def test_own_agent_is_evaluated_and_recorded(
 def test_sb3_examples_train_record_and_save(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a second; the model plays on the command line, and the training episodes replay."""
+    """For some steps; the model plays on the command line, and the training episodes replay."""
     for package in ("stable_baselines3", "sb3_contrib"):
         pytest.importorskip(package, reason="the extra sb3 is not installed")
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    flags = ["--minutes=0.05", "--games=2", f"--out={tmp_path}", "--record"]
+    flags = ["--steps=2100", "--every=1500", "--games=2", f"--out={tmp_path}", "--record"]
     monkeypatch.setattr(sys, "argv", [name, *flags])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
-    sys.modules.pop("sb3_maskable_ppo", None)
-    assert {row["success"] for row in json.loads((tmp_path / "curve.json").read_text())} <= {0.0, 0.5, 1.0}
+    rows = json.loads((tmp_path / "curve.json").read_text(encoding="utf-8"))
+    steps = [row["steps"] for row in rows]
+    assert (
+        steps[0] == 0 and 1500 <= steps[1] < 1510 and 2100 <= steps[-1] < 3100 and steps == sorted(set(steps))
+    )
+    assert {row["success"] for row in rows} <= {0.0, 0.5, 1.0} and {row["tasks"] for row in rows} == {2}
     flags = ["--env.tier=tiny", "--eval.num_games=2", "--env.step_limit=5"]
     assert run("eval", f"--agent=sb3:{tmp_path / 'model.zip'}", *flags) == 0
     assert run("replay", str(tmp_path)) == 0

@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 WRAPPERS = ROOT / "wrappers"
 ROOTS = {"stepopsd_envs": ROOT, "stepopsd_wrappers": WRAPPERS, "stepopsd_agent": ROOT, "benchmarks": ROOT}
 LAYERS = list(ROOTS)  # each may import itself and those before it
-OPTIONAL = {"wrappers/stepopsd_wrappers/sb3/policies.py": "sb3"}
+OPTIONAL = {
+    f"wrappers/stepopsd_wrappers/sb3/{name}.py": "sb3" for name in ("held_out", "policies", "vec_env")
+}
 """Modules that build on an optional package, and its extra; nothing imports them unasked."""
 LIGHT = {"stepopsd_envs", "gymnasium", "numpy"}  # what the environments may import when they are imported
 

@@ -56,12 +56,12 @@ def algorithm(name: str, env: Any, **more: Any) -> Any:
 
 
 def test_plain_algorithms_name_the_wrapper_that_is_missing() -> None:
-    """In one sentence, on the bare environment and with half of the wrappers."""
+    """In one sentence, on the bare environment, by its id, and with half of the wrappers."""
     skip_without_sb3()
     from stable_baselines3 import PPO
 
     bare = gym.make("stepopsd/ALFWorld-v0", tier="tiny")
-    for env in (bare, AdmissibleActions(bare)):
+    for env in (bare, AdmissibleActions(bare), "stepopsd/ALFWorld-v0", "stepopsd/SearchQA-v0"):
         with pytest.raises(CustomSpaceError, match=r"wrap the environment as EncodeText\(AdmissibleActions"):
             PPO("MlpPolicy", env)
     with pytest.raises(TypeError, match="reads the observations of EncodeText"):

@@ -15,6 +15,7 @@ from stepopsd_wrappers import RecordEpisode, replay
 from stepopsd_wrappers.sb3 import (
     AdmissibleActions,
     CachedEncoder,
+    DistanceReward,
     EncodeText,
     HashingEncoder,
     make_encoder,
@@ -46,7 +47,7 @@ def test_admissible_actions_numbers_commands_and_begins_the_list_again() -> None
 
 def test_admissible_actions_says_what_does_not_fit() -> None:
     """Too few numbers, no list, no number at all."""
-    with pytest.raises(ValueError, match="max_actions is 5: give AdmissibleActions"):
+    with pytest.raises(ValueError, match="max_actions is 5: give max_actions=10"):
         games(5).reset(seed=0)
     with pytest.raises(ValueError, match="lists no admissible commands"):
         games(admissible=False).reset(seed=0)
@@ -160,3 +161,55 @@ def test_text_space_names_the_wrapper_where_arrays_are_wanted() -> None:
     """Where stable-baselines3 asks for its parts."""
     with pytest.raises(CustomSpaceError, match=r"EncodeText\(AdmissibleActions\(env\)\)"):
         hasattr(UnicodeText(), "spaces")
+
+
+def test_distance_reward_pays_every_command_nearer_and_nothing_at_the_step_limit() -> None:
+    """The optimal plan pays 0.1 a command and 1 for winning; ALFWorld's own reward pays back at the limit."""
+    tiny: dict[str, Any] = {"tier": "tiny", "step_limit": 30}
+    env = DistanceReward(gym.make("stepopsd/ALFWorld-v0", oracle=True, **tiny))
+    _, info = env.reset(seed=5)
+    distance = info["optimal_distance"]
+    base: Any = env.unwrapped
+    rewards = [float(env.step(command)[1]) for command in base.oracle.plan()]
+    assert np.allclose(rewards, [0.1] * (distance - 1) + [1.1])
+
+    tiny["step_limit"] = 2
+    waiting = [
+        DistanceReward(gym.make("stepopsd/ALFWorld-v0", oracle=True, **tiny)),
+        gym.make("stepopsd/ALFWorld-v0", reward="optimal_distance", **tiny),
+    ]
+    paid = []
+    for each in waiting:
+        each.reset(seed=5)
+        paid.append([float(each.step("look")[1]) for _ in range(2)])
+    assert np.allclose(paid, [[0.0, 0.0], [0.0, 0.1 * distance]])
+
+
+def test_distance_reward_needs_an_environment_that_tells_the_distance() -> None:
+    """The error says how to make one."""
+    with pytest.raises(ValueError, match="make ALFWorld with oracle=True"):
+        DistanceReward(gym.make("stepopsd/ALFWorld-v0", tier="tiny")).reset(seed=0)
+    with pytest.raises(ValueError, match=r"info\['optimal_distance'\]"):
+        DistanceReward(make_env()).reset(seed=0)
+
+
+def test_distance_reward_counts_a_lost_goal_as_far_away() -> None:
+    """-2 is no distance: losing the goal for good must not look like coming nearer."""
+
+    class Told(gym.Wrapper[str, Any, str, Any]):
+        """Says so at its third call."""
+
+        distances = iter([3, -2, -2])
+
+        def reset(self, **kwargs: Any) -> tuple[str, dict[str, Any]]:
+            observation, info = super().reset(**kwargs)
+            return observation, {**info, "optimal_distance": next(self.distances)}
+
+        def step(self, action: str) -> Any:
+            *values, info = super().step(action)
+            return *values, {**info, "optimal_distance": next(self.distances)}
+
+    env = DistanceReward(Told(make_env()), scale=0.5, lost=50)
+    env.reset(seed=0)
+    own = -0.1
+    assert np.allclose([float(env.step("help")[1]) for _ in range(2)], [own - 0.5 * (50 - 3), own])

@@ -9,6 +9,60 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 
+class CommandNumbers:
+    """The admissible commands of an environment's present state, by number."""
+
+    def __init__(self, max_actions: int) -> None:
+        """Begin without commands.
+
+        Raises:
+            ValueError: `max_actions` is not positive.
+        """
+        if max_actions < 1:
+            raise ValueError(
+                f"max_actions is {max_actions}; give the largest number of commands in any state"
+            )
+        self.max_actions = max_actions
+        self.commands: tuple[str, ...] = ()
+
+    def begin(self, info: dict[str, Any]) -> None:
+        """Take the commands of the first state.
+
+        Raises:
+            ValueError: it lists none, or more than `max_actions`.
+        """
+        self.go_on(info)
+        if not self.commands:
+            raise ValueError(
+                f"{info['task_id']} lists no admissible commands, so they cannot be numbered: make "
+                "ALFWorld with admissible=True; Search-QA takes any text and needs an agent that writes"
+            )
+
+    def go_on(self, info: dict[str, Any]) -> None:
+        """Take the commands of the next state, of which there may be none.
+
+        Raises:
+            ValueError: it lists more than `max_actions`.
+        """
+        commands, most = tuple(info.get("admissible_commands", ())), self.max_actions
+        if len(commands) > most:
+            raise ValueError(
+                f"{info['task_id']} has a state with {len(commands)} admissible commands, but max_actions is "
+                f"{most}: give max_actions={2 * most}"
+            )
+        self.commands = commands
+
+    def command(self, action: SupportsInt) -> str:
+        """The command with this number."""
+        return self.commands[int(action) % len(self.commands)] if self.commands else ""
+
+    def mask(self) -> NDArray[np.bool_]:
+        """[max_actions], True once for each admissible command; where there is none, True for the first."""
+        mask = np.zeros(self.max_actions, dtype=np.bool_)
+        mask[: max(1, len(self.commands))] = True
+        return mask
+
+
 class AdmissibleActions(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
     """Takes the number of an admissible command instead of the command itself.
 
@@ -27,15 +81,15 @@ class AdmissibleActions(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
         Raises:
             ValueError: `max_actions` is not positive.
         """
-        if max_actions < 1:
-            raise ValueError(
-                f"max_actions is {max_actions}; give the largest number of commands in any state"
-            )
+        self._numbers = CommandNumbers(max_actions)
         RecordConstructorArgs.__init__(self, max_actions=max_actions)
         gym.Wrapper.__init__(self, env)
         self.max_actions, self.action_space = max_actions, Discrete(max_actions)
-        self.commands: tuple[str, ...] = ()
+
+    @property
+    def commands(self) -> tuple[str, ...]:
         """The admissible commands of the present state."""
+        return self._numbers.commands
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -46,12 +100,7 @@ class AdmissibleActions(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
             ValueError: the environment lists no commands, or more than `max_actions`.
         """
         observation, info = self.env.reset(seed=seed, options=options)
-        self._list(info)
-        if not self.commands:
-            raise ValueError(
-                f"{self.unwrapped} lists no admissible commands, so they cannot be numbered: make ALFWorld "
-                "with admissible=True; Search-QA takes any text and needs an agent that writes"
-            )
+        self._numbers.begin(info)
         return observation, info
 
     def step(self, action: SupportsInt) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
@@ -61,24 +110,13 @@ class AdmissibleActions(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
             ValueError: the state that it leads to has more than `max_actions` commands.
         """
         observation, reward, terminated, truncated, info = self.env.step(self.command(action))
-        self._list(info)
+        self._numbers.go_on(info)
         return observation, reward, terminated, truncated, info
 
     def command(self, action: SupportsInt) -> str:
         """The command with this number."""
-        return self.commands[int(action) % len(self.commands)] if self.commands else ""
+        return self._numbers.command(action)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """[max_actions], True once for each admissible command; where there is none, True for the first."""
-        mask = np.zeros(self.max_actions, dtype=np.bool_)
-        mask[: max(1, len(self.commands))] = True
-        return mask
-
-    def _list(self, info: dict[str, Any]) -> None:
-        commands, most = tuple(info.get("admissible_commands", ())), self.max_actions
-        if len(commands) > most:
-            raise ValueError(
-                f"{info['task_id']} has a state with {len(commands)} admissible commands, but max_actions is "
-                f"{most}: give AdmissibleActions(env, max_actions={2 * most})"
-            )
-        self.commands = commands
+        return self._numbers.mask()

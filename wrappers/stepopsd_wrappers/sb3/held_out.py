@@ -1,0 +1,85 @@
+"""Tests on held-out tasks while an algorithm of stable-baselines3 trains (extra ``sb3``)."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.error import DependencyNotInstalled
+
+try:
+    from stable_baselines3.common.callbacks import BaseCallback
+except ImportError as error:
+    raise DependencyNotInstalled(
+        "HeldOutTasks needs stable-baselines3: pip install 'stepopsd[sb3]'"
+    ) from error
+
+
+class HeldOutTasks(BaseCallback):
+    """Saves the model every so many steps, plays each task of an environment with it, and keeps the curve.
+
+    ``OUT/model.zip`` is the newest model, ``OUT/curve.json`` a list of ``{steps, seconds, success, tasks}``:
+    steps and processor time of training so far, those of the tests not counted, and the share of tasks that
+    end with ``info["won"]``. The first test is before training, the last one after it.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], out: Path, every: int) -> None:
+        """Choose the tests.
+
+        Args:
+            env: wrapped as those for training; its ``task_ids`` are the tasks.
+            out: folder; it is made.
+            every: steps between tests.
+
+        Raises:
+            ValueError: `every` is not positive.
+        """
+        if every < 1:
+            raise ValueError(f"every is {every}; give the steps between two tests, 1 or more")
+        super().__init__()
+        self.env, self.out, self.every = env, out, every
+        self.tasks: tuple[str, ...] = tuple(env.get_wrapper_attr("task_ids"))
+        self.option: str = env.get_wrapper_attr("task_option")
+        self.rows: list[dict[str, float]] = []
+
+    def _on_training_start(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.began, self.next = time.process_time(), self.num_timesteps
+        self._on_step()
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self.next:
+            self.next += self.every
+            self._test()
+        return True
+
+    def _on_training_end(self) -> None:
+        if self.rows[-1]["steps"] < self.num_timesteps:
+            self._test()
+
+    def _test(self) -> None:
+        paused = time.process_time()
+        self.model.save(self.out / "model.zip")
+        won = [self._wins(place, task) for place, task in enumerate(self.tasks)]
+        row = {
+            "steps": self.num_timesteps,
+            "seconds": round(paused - self.began, 1),
+            "success": sum(won) / len(won),
+            "tasks": len(won),
+        }
+        self.rows.append(row)
+        (self.out / "curve.json").write_text(json.dumps(self.rows, indent=1), encoding="utf-8")
+        won_share = f"won {row['success']:.1%} of {len(won)} held-out tasks"
+        print(f"{row['steps']:>8} steps, {row['seconds']:>6.1f} s: {won_share}", flush=True)
+        self.began += time.process_time() - paused
+
+    def _wins(self, seed: int, task: str) -> bool:
+        """Whether the best commands win; numbers beyond them mean them again, so masks change nothing."""
+        vector, info = self.env.reset(seed=seed, options={self.option: task})
+        over = False
+        while not over:
+            action, _ = self.model.predict(vector, deterministic=True)
+            vector, _, terminated, truncated, info = self.env.step(action)
+            over = terminated or truncated
+        return bool(info["won"])
