@@ -4,10 +4,6 @@ from importlib.util import find_spec
 from typing import Any
 
 Result = dict[str, Any]
-MOVED = {
-    "benchmarks.retrieval": "benchmarks.search_qa.retrieval",
-}
-"""Modules by the name they had at the commit of a result; an entry goes when its result is made anew."""
 
 
 def module_of(result: Result) -> str:
@@ -33,10 +29,9 @@ def origin(result: Result) -> str:
     """The command, commit and machine of a result."""
     hardware, packages = result["hardware"], result["packages"]
     gpu = "" if hardware["gpu"] == "none" else f", {hardware['gpu']}"
-    module, commit = module_of(result), result["commit"][:12]
-    moved = f" (today `python -m {MOVED[module]}`)" if module in MOVED else ""
+    commit = result["commit"][:12]
     return (
-        f"`{result['command']}`{moved}, commit {commit}, {hardware['cpu']}, "
+        f"`{result['command']}`, commit {commit}, {hardware['cpu']}, "
         f"{hardware['cores']} cores{gpu}, Python {result['python']}, torch {packages['torch']}, "
         f"transformers {packages['transformers']}."
     )

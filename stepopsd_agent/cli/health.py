@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -185,7 +186,7 @@ def examined(purpose: str, folder: Path) -> Sequence[Finding]:
     """All findings, those that the purpose needs as "missing" where they are not there."""
     needed = set(PURPOSES[purpose])
     extras: Iterable[tuple[str, Callable[[bool], Finding]]] = [
-        (extra, lambda wanted, extra=extra: packages(f"extra {extra}", extra, wanted))
+        (extra, partial(packages, f"extra {extra}", extra))
         for extra in ("alfworld", "search", "lora", "sb3", "export")
     ]
     asked = [("GPU", accelerator), ("official games", games), ("Java", java), *extras]

@@ -3,7 +3,7 @@
 import json
 
 from benchmarks.report import credit_methods, pages as report
-from benchmarks.report.parts import MOVED, exists, module_of
+from benchmarks.report.parts import exists, module_of
 
 
 def test_page_is_made_from_the_results() -> None:
@@ -35,5 +35,4 @@ def test_results_name_a_module_that_can_be_run() -> None:
     """Under its own name, or the one it has today; names that no result has are not kept."""
     files = sorted((report.ROOT / "benchmarks" / "results").glob("*.json"))
     modules = {module_of(json.loads(file.read_text(encoding="utf-8"))) for file in files}
-    assert {module for module in modules if not exists(module)} == set(MOVED)
-    assert all(exists(module) for module in MOVED.values())
+    assert not {module for module in modules if not exists(module)}

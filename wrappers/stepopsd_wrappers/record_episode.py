@@ -259,10 +259,7 @@ def checked_step(step: Step, position: int) -> Step:
 
 def _step_info(info: dict[str, Any]) -> dict[str, Any]:
     if "step" not in info:
-        raise KeyError(
-            "info has no 'step'; RecordEpisode needs a text environment with StepInfo, such as "
-            "stepopsd/ALFWorld-v0"
-        )
+        raise KeyError("info has no 'step'; RecordEpisode needs an environment such as stepopsd/ALFWorld-v0")
     return dict(info["step"])
 
 

@@ -288,16 +288,3 @@ def test_cli_names_the_broken_config_of_a_run(
     (tmp_path / "config.yaml").write_text(text)
     line = refusal(capsys, "train", "--resume", str(tmp_path))
     assert "gamez" in line or str(tmp_path / "config.yaml") in line
-
-
-def test_cli_leaves_mistakes_of_the_program_their_trace(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A ValueError that is nobody's input is not dressed up as one."""
-
-    def broken(*arguments: object, **options: object) -> None:
-        raise ValueError("a mistake of ours")
-
-    monkeypatch.setattr("stepopsd_agent.rollout.play_set_with", broken)
-    with pytest.raises(ValueError, match="a mistake of ours"):
-        run("record", "--agent=random", *TINY, f"--out={tmp_path / 'out'}")
