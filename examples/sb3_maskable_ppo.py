@@ -61,8 +61,8 @@ def make_model(envs: VecEnv, seed: int) -> MaskablePPO:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200_000, help="of training, in all games together")
-    parser.add_argument("--every", type=int, default=50_000, help="steps between tests")
+    parser.add_argument("--steps", type=int, default=500_000, help="of training, in all games together")
+    parser.add_argument("--every", type=int, default=100_000, help="steps between tests")
     parser.add_argument("--games", type=int, default=100, help="held-out games in a test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder for model.zip and curve.json")

@@ -1,6 +1,6 @@
 """MaskablePPO and DQN of stable-baselines3 on generated games, beside the random agent and the oracle.
 
-    python -m benchmarks.runs.sb3 --out runs/sb3 [--seeds 0,1] [--json FILE] [--picture FILE]
+    python -m benchmarks.runs.sb3 --out runs/sb3 [--seeds 0,1] [--algorithms DQN] [--json OUT] [--picture OUT]
 
 Runs the examples ``sb3_maskable_ppo.py`` and ``sb3_dqn.py`` as they are, one after the other on one core:
 ``tiny`` games of training houses, tested on others. What is finished in ``--out`` is not run again. The exit
@@ -34,20 +34,24 @@ MINUTES, POINTS = 10.0, 0.3
 Curve = list[dict[str, float]]
 
 
-def train(out: Path, seeds: Sequence[int], more: Sequence[str]) -> dict[str, dict[str, Curve]]:
+def train(
+    out: Path, seeds: Sequence[int], more: Sequence[str], algorithms: Sequence[str] = tuple(ALGORITHMS)
+) -> dict[str, dict[str, Curve]]:
     """The learning curve of each algorithm and seed; those that are finished are read.
 
     Args:
         out: folder; each run has a folder below it, with ``finished`` when it ended.
         seeds: of the runs.
         more: further arguments of the examples.
+        algorithms: which to train.
     """
     curves: dict[str, dict[str, Curve]] = {}
     for seed in seeds:
-        for name, example in ALGORITHMS.items():
+        for name in algorithms:
             folder = out / f"{name}-{seed}"
             if not (folder / "finished").exists():
-                arguments = [str(EXAMPLES / f"{example}.py"), f"--seed={seed}", f"--out={folder}", *more]
+                example = str(EXAMPLES / f"{ALGORITHMS[name]}.py")
+                arguments = [example, f"--seed={seed}", f"--out={folder}", *more]
                 together({name: [sys.executable, *arguments]})
                 (folder / "finished").touch()
             curve = json.loads((folder / "curve.json").read_text(encoding="utf-8"))
@@ -116,6 +120,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/sb3"), help="folder of the runs")
     parser.add_argument("--seeds", default="0", help="of the runs, separated by commas")
+    parser.add_argument("--algorithms", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
     parser.add_argument("--games", type=int, default=100, help="held-out games of each test")
     parser.add_argument("--steps", type=int, default=None, help="of training; as the examples without it")
     parser.add_argument("--json", type=Path, default=None, help="write the result here")
@@ -124,11 +129,13 @@ def main() -> int:
     seeds = [int(seed) for seed in options.seeds.split(",")]
     more = [f"--games={options.games}"]
     more += [] if options.steps is None else [f"--steps={options.steps}"]
-    curves = train(options.out, seeds, more)
+    curves = train(options.out, seeds, more, options.algorithms)
     result = {**summarise(curves, beside(options.games)), "paid_at_the_limit": at_the_limit(options.games)}
     if options.json is not None:
-        changed = [f"--seeds {options.seeds}", *(flag.replace("=", " ") for flag in more)]
-        write_result(options.json, result, f"python -m benchmarks.runs.sb3 {' '.join(changed)}")
+        flags = [f"--seeds {options.seeds}", *(flag.replace("=", " ") for flag in more)]
+        if options.algorithms != list(ALGORITHMS):
+            flags.append(f"--algorithms {' '.join(options.algorithms)}")
+        write_result(options.json, result, f"python -m benchmarks.runs.sb3 {' '.join(flags)}")
     if options.picture is not None:
         write_bytes_atomic(options.picture, draw_curves(result))
     print(table_text("agent", result["rows"]))

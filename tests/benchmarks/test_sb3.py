@@ -66,6 +66,7 @@ def test_finished_runs_are_read_and_not_trained_again(tmp_path: Path) -> None:
     assert {name: runs["4"][-1]["success"] for name, runs in curves.items()} == dict.fromkeys(
         sb3.ALGORITHMS, 0.5
     )
+    assert list(sb3.train(tmp_path, [4], [], ["DQN"])) == ["DQN"]
 
 
 def test_page_and_picture_show_every_run() -> None:
