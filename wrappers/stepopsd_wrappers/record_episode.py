@@ -67,19 +67,18 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             TypeError: `env` is a vector environment.
             ValueError: both `folder` and `writer` are given, or `env` has a wrapper that belongs outside.
             RecordingError: `folder` cannot be written, or another writer has it, in this process or another.
+            EpisodeFormatError: an argument of the environment is not of a JSON type.
         """
         if folder is not None and writer is not None:
             raise ValueError("RecordEpisode got both folder and writer; give only one of the two")
         if isinstance(cast("object", env), gym.vector.VectorEnv):
-            raise TypeError(
-                "RecordEpisode records one environment, but got a vector of them: wrap it with "
-                "stepopsd_wrappers.vector.RecordEpisode"
-            )
+            raise TypeError("got a vector environment: wrap it with stepopsd_wrappers.vector.RecordEpisode")
         require_order(env, "RecordEpisode")
         # Gymnasium rebuilds the wrapper from its spec, which can hold a path but no open file or callback.
         target = folder if writer is None else writer.folder
         RecordConstructorArgs.__init__(self, folder=None if target is None else os.fspath(target), seed=seed)
         gym.Wrapper.__init__(self, env)
+        self._env_spec = env_spec(env)
         self.last_episode: Episode | None = None
         self._own_writer = None if folder is None else EpisodeWriter(folder)
         self._writer = writer or self._own_writer
@@ -210,7 +209,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             member=member,
             task_id=steps[0].info["task_id"],
             seed=self._seed,
-            env_spec=env_spec(self.env),
+            env_spec=plain_copy(self._env_spec, "env_spec"),
             fingerprint=self.env.get_wrapper_attr("fingerprint"),
             engine_version=self.env.get_wrapper_attr("engine_version"),
             steps=steps,
