@@ -107,7 +107,7 @@ def _resumed(out: Path) -> _Request:
         config = config_from_dict(content["config"])
     check_config(config)
     episodes = out / "episodes"
-    before = read_episodes(episodes) if any(episodes.glob("*.jsonl")) else ()
+    before = read_episodes(episodes) if any(episodes.glob("*.jsonl*")) else ()
     return _Request(content["agent"], config, out, tuple(before))
 
 

@@ -11,8 +11,9 @@ from stepopsd_agent.cli.checks import UsageError, checked_games
 from stepopsd_agent.cli.common import trained_policy
 from stepopsd_agent.cli.human import HumanAgent, show_end
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_agent.cli.serving import served_plays
+from stepopsd_agent.cli.serving import Asked, served_plays
 from stepopsd_agent.config import RunConfig
+from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import Failures
 from stepopsd_agent.run import PlainProgress, progress
 from stepopsd_agent.tasks import EvalSet, get, make_plain_env
@@ -73,7 +74,7 @@ def play_sets(
             failures.note(episode)
             bar.advance()
 
-        plays = _plays(name, config, sets, seed, keep, before, stack, requests)
+        plays = _plays(name, Asked(config, sets, seed, keep, before, requests, stack))
         checked()
         writer = None if folder is None else stack.enter_context(EpisodeWriter(folder))
         done = sum(not episode.failed for episode in before)
@@ -88,31 +89,34 @@ def play_sets(
         return [play() for play in plays]
 
 
-def _plays(
-    name: str,
-    config: RunConfig,
-    sets: Sequence[EvalSet],
-    seed: int,
-    keep: Callable[[Episode], None],
-    before: Sequence[Episode],
-    stack: ExitStack,
-    requests: Path | None,
-) -> list[PlaySet]:
-    """Play each set with the agent of this name, made now; the stack closes what it opens."""
+def _plays(name: str, asked: Asked) -> list[PlaySet]:
+    """Play each set with the agent of this name, made now."""
     from stepopsd_agent.rollout import OneAtATime, play_set, play_set_with
 
+    config, how = asked.config, (asked.seed, asked.keep)
     if name == "model":
         policy = trained_policy(config)
-        return [partial(play_set, policy, config, one, seed, keep, before=before) for one in sets]
+        asked.stack.callback(_tell_shortened, policy, config)
+        return [partial(play_set, policy, config, one, *how, before=asked.before) for one in asked.sets]
     if name == "openai":
-        return served_plays(config, sets, seed, keep, before, stack, requests)
+        return served_plays(asked)
     make = _maker(name, config)
-    envs = [stack.enter_context(closing(make_plain_env(one.env))) for one in sets]
+    envs = [asked.stack.enter_context(closing(make_plain_env(one.env))) for one in asked.sets]
     agents = [OneAtATime(make(env)) for env in envs]
     return [
-        partial(play_set_with, agent, [env], one, seed, keep, before)
-        for agent, env, one in zip(agents, envs, sets, strict=True)
+        partial(play_set_with, agent, [env], one, *how, asked.before)
+        for agent, env, one in zip(agents, envs, asked.sets, strict=True)
     ]
+
+
+def _tell_shortened(policy: Policy, config: RunConfig) -> None:
+    """Say how many prompts lost history: the model did not see what it seems to have seen."""
+    if policy.play.shortened:
+        print(
+            f"stepopsd: notice: {policy.play.shortened} prompts had no room in rollout.max_row_tokens, which "
+            f"is {config.rollout.max_row_tokens}, and lost their oldest history",
+            file=sys.stderr,
+        )
 
 
 def _maker(name: str, config: RunConfig) -> MakeAgent:

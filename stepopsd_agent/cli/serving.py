@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,19 +22,34 @@ REFUSED = (401, 403)
 """Statuses about the key."""
 
 
-def served_plays(
-    config: RunConfig,
-    sets: Sequence[EvalSet],
-    seed: int,
-    keep: Callable[[Episode], None],
-    before: Sequence[Episode],
-    stack: ExitStack,
-    requests: Path | None,
-) -> list[Callable[[], list[Episode]]]:
+@dataclass(frozen=True)
+class Asked:
+    """What is to be played, and where it goes.
+
+    Attributes:
+        config: the settings.
+        sets: what to play.
+        seed: of the first episode of each set.
+        keep: called with every episode as it finishes.
+        before: records of an evaluation that was left; what they have is not played again.
+        requests: file for a row about each request to a served model.
+        stack: closes what is opened.
+    """
+
+    config: RunConfig
+    sets: Sequence[EvalSet]
+    seed: int
+    keep: Callable[[Episode], None]
+    before: Sequence[Episode]
+    requests: Path | None
+    stack: ExitStack
+
+
+def served_plays(asked: Asked) -> list[Callable[[], list[Episode]]]:
     """Play each set with the served model; a row about each of its steps is written as it ends."""
     from stepopsd_agent.rollout import ChatClient, ServedModel, play_set_with, sampling_params, usage
 
-    settings, costs = config.openai, list["Request"]()
+    config, stack, settings, costs = asked.config, asked.stack, asked.config.openai, list["Request"]()
     with settings_checked():
         client = ChatClient(
             settings.url, deadline=settings.deadline, retries=settings.retries, backoff=settings.backoff
@@ -43,8 +58,8 @@ def served_plays(
 
     def note(request: "Request") -> None:
         costs.append(request)
-        if requests is not None:
-            with requests.open("a", encoding="utf-8") as file:
+        if asked.requests is not None:
+            with asked.requests.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(request)) + "\n")
 
     def report() -> None:
@@ -54,7 +69,7 @@ def served_plays(
 
     stack.callback(report)
     plays = list[Callable[[], list[Episode]]]()
-    for one in sets:
+    for one in asked.sets:
         agent = ServedModel(
             client,
             model,
@@ -68,7 +83,7 @@ def served_plays(
             stack.enter_context(closing(make_stack(one.env)))
             for _ in range(min(settings.concurrency, one.count or settings.concurrency))
         ]
-        plays.append(partial(play_set_with, agent, envs, one, seed, keep, before))
+        plays.append(partial(play_set_with, agent, envs, one, asked.seed, asked.keep, asked.before))
     return plays
 
 
