@@ -88,13 +88,19 @@ def test_a_stack_has_no_snapshot_before_an_episode_or_without_its_wrappers() -> 
 
 
 @pytest.mark.parametrize("inner", [Autoreset, TextHistory])
-@pytest.mark.parametrize("outer", [RecordEpisode, TextHistory])
+@pytest.mark.parametrize("outer", [RecordEpisode, TextHistory, ParseResponse])
 def test_wrappers_in_the_wrong_order_name_the_right_one(outer: Any, inner: Any) -> None:
     """The recorder would take two episodes for one, or prompts for observations."""
     with pytest.raises(ValueError, match=rf"{outer.__name__} is around {inner.__name__}, which .*order"):
         outer(inner(make_env()))
     with pytest.raises(ValueError, match="belongs outside"):
-        outer(ParseResponse(inner(make_env())))
+        outer(gym.wrappers.OrderEnforcing(inner(make_env())))
+
+
+def test_recorder_inside_the_parser_is_refused() -> None:
+    """It would keep commands, and the tokens of responses beside them."""
+    with pytest.raises(ValueError, match=r"ParseResponse is around RecordEpisode, which belongs outside"):
+        ParseResponse(RecordEpisode(make_env()))
 
 
 def test_autoreset_around_a_recorder_records_every_episode() -> None:

@@ -7,17 +7,19 @@ from gymnasium.wrappers import Autoreset
 
 
 def require_order(env: gym.Env[Any, Any], wrapper: str) -> None:
-    """Refuse to put `RecordEpisode` or `TextHistory` around what belongs outside of them.
+    """Refuse to put one of the project's wrappers around what belongs outside of it.
 
-    `Autoreset` begins episodes of its own, and the prompts of `TextHistory` are no observations.
+    `Autoreset` begins episodes of its own, the prompts of `TextHistory` are no observations, and inside
+    `ParseResponse` a recorder would see commands in place of responses.
 
     Raises:
         ValueError: `env` has such a wrapper.
     """
-    from stepopsd_wrappers.record_episode import find_wrapper  # both need this module
+    from stepopsd_wrappers.record_episode import RecordEpisode, find_wrapper  # they need this module
     from stepopsd_wrappers.text_history import TextHistory
 
-    for kind in (Autoreset, TextHistory):
+    outside = (Autoreset, TextHistory, *([RecordEpisode] if wrapper == "ParseResponse" else []))
+    for kind in outside:
         if find_wrapper(env, kind) is not None:
             name = kind.__name__
             raise ValueError(

@@ -8,6 +8,7 @@ import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
 from stepopsd_envs.search_qa import protocol
+from stepopsd_wrappers.order import require_order
 
 ResponseFormat = Literal["tags", "plain", "search"]
 FORMATS: tuple[ResponseFormat, ...] = ("tags", "plain", "search")
@@ -99,9 +100,10 @@ class ParseResponse(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             format: "tags", "plain" or "search", see `parse_response`.
 
         Raises:
-            ValueError: `format` is not one of `FORMATS`.
+            ValueError: `format` is not one of `FORMATS`, or `env` has a wrapper that belongs outside.
         """
         check_format(format)
+        require_order(env, "ParseResponse")
         RecordConstructorArgs.__init__(self, format=format)
         gym.Wrapper.__init__(self, env)
         self.format: ResponseFormat = format
