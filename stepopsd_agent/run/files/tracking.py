@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from stepopsd_agent.run.files.atomic import write_json_atomic
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 PROJECT = "stepopsd"
 IDS = "tracking.json"
@@ -52,21 +55,25 @@ class TrackedRun:
 
 
 class _TensorBoard:
-    """Event files in ``tensorboard/``."""
+    """Event files in ``tensorboard/``; a run that has nothing left to do makes none."""
 
     def __init__(self, run: TrackedRun) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        # purge_step hides events that a killed run wrote after its last checkpoint.
-        purge = None if run.resume_at is None else run.resume_at + 1
-        self._events = SummaryWriter(str(run.folder / "tensorboard"), purge_step=purge)
+        self._run = run
+        self._events: SummaryWriter | None = None
 
     def log(self, scalars: Mapping[str, float], update: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        if self._events is None:
+            # purge_step hides events that a killed run wrote after its last checkpoint.
+            purge = None if self._run.resume_at is None else self._run.resume_at + 1
+            self._events = SummaryWriter(str(self._run.folder / "tensorboard"), purge_step=purge)
         for tag, value in scalars.items():
             self._events.add_scalar(tag, value, global_step=update)
 
     def close(self) -> None:
-        self._events.close()
+        if self._events is not None:
+            self._events.close()
 
 
 class _WandB:
