@@ -14,18 +14,18 @@ USES: frozenset[str] = frozenset()
 
 def add_flags(parser: Parser) -> None:
     """What to do, with which recipe."""
-    parser.usage = "stepopsd config list | show NAME | copy NAME [--to FILE]"
+    parser.usage = "stepopsd config list | show NAME | copy NAME [--out FILE]"
     parser.add_argument("action", choices=["list", "show", "copy"], help="what to do")
     parser.add_argument("name", nargs="?", choices=recipe_names(), help="of a recipe", metavar="NAME")
     parser.add_argument(
-        "--to", type=str, metavar="FILE", help="where the copy goes (default: its own name, in this folder)"
+        "--out", type=str, metavar="FILE", help="copy: where it goes (default: its own name, in this folder)"
     )
 
 
 def run(settings: Namespace) -> int:
     """Print or copy."""
-    if settings.to is not None and settings.action != "copy":
-        raise UsageError(f"--to names the copy of a recipe; {settings.action} makes none, so leave it out")
+    if settings.out is not None and settings.action != "copy":
+        raise UsageError(f"--out names the copy of a recipe; {settings.action} makes none, so leave it out")
     if settings.action == "list":
         if settings.name is not None:
             raise UsageError("list takes no name; to see one recipe: stepopsd config show NAME")
@@ -38,9 +38,9 @@ def run(settings: Namespace) -> int:
     if settings.action == "show":
         print(recipe(settings.name).read_text(encoding="utf-8"), end="")
         return 0
-    path = user_path(settings.to or recipe(settings.name).name)
+    path = user_path(settings.out or recipe(settings.name).name)
     if path.exists():
-        raise UsageError(f"{path} is there already; remove it, or name another file with --to")
+        raise UsageError(f"{path} is there already; remove it, or name another file with --out")
     write_bytes_atomic(path, recipe(settings.name).read_bytes())
     print(f"{path}: change what you like, then give it to --config")
     return 0

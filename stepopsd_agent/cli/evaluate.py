@@ -86,7 +86,7 @@ def run(settings: Namespace) -> int:
         print(f"stepopsd: {problem} with: stepopsd eval --resume {out}", file=sys.stderr)
         return 1
     _report(asked, sets, played)
-    return 0
+    return 0 if any(not episode.failed for one in played for episode in one) else 1
 
 
 def _asked(settings: Namespace) -> _Request:
@@ -135,6 +135,8 @@ def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[
     if table["errors"]:
         again = "" if asked.out is None else f"; play them again with: stepopsd eval --resume {asked.out}"
         print(f"{table['errors']} more episodes ended in an error and are not counted{again}")
+        last = next(episode for episode in reversed(episodes) if episode.failed)
+        print(f"the last of them, {last.task_id}: {str(last.steps[-1].error).strip().splitlines()[-1]}")
     if asked.out is not None:
         content = {**_header(asked), **table, **played_data(episodes), **environment_facts()}
         if asked.agent == "openai":

@@ -49,7 +49,9 @@ class HumanAgent:
                 show("\n".join(f"> {action}\n{answer}" for action, answer in self._told) or "(nothing yet)")
             elif line == LIST and commands:
                 self._list(info)
-            elif commands and line.isdecimal():
+            elif line.startswith(":"):
+                show(f"there is no {line}; {HISTORY} shows the episode so far, {QUIT} leaves")
+            elif commands and line.removeprefix("-").isdecimal():
                 if 1 <= int(line) <= len(commands):
                     return commands[int(line) - 1]
                 show(f"there is no command {line}; give a number from 1 to {len(commands)}")

@@ -10,9 +10,9 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import checked_games, fresh_folder, settings_checked
 from stepopsd_agent.cli.common import config_of, describe, load_run_policy, run_config
-from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.cli.parser import Parser, given
 from stepopsd_agent.cli.train import USES as TRAIN
-from stepopsd_agent.config import config_to_dict
+from stepopsd_agent.config import EnvConfig, config_to_dict
 from stepopsd_agent.tasks import evaluation_sets, get
 
 HELP = "clone an exploring expert into a model, so that training has something to improve"
@@ -47,13 +47,15 @@ def train_command(settings: Namespace, model: Path) -> str:
     from stepopsd_agent.cli.main import parse  # which lists this command
 
     files = [f"--config={path}" for path in settings.get("config") or []]
-    of_files = config_to_dict(config_of(parse(["train", *files, f"--env.id={settings.env.id}"])["train"]))
-    given = config_to_dict(config_of(settings))
-    given["model"]["path"] = of_files["model"]["path"] = ""
+    named = given(files, "env").get("id", EnvConfig().id)
+    env_id = [] if named == settings.env.id else [f"--env.id={settings.env.id}"]
+    of_files = config_to_dict(config_of(parse(["train", *files, *env_id])["train"]))
+    wanted = config_to_dict(config_of(settings))
+    wanted["model"]["path"] = of_files["model"]["path"] = ""
     flags = [
-        flag for name in sorted(given.keys() & TRAIN) for flag in _flags(name, given[name], of_files[name])
+        flag for name in sorted(wanted.keys() & TRAIN) for flag in _flags(name, wanted[name], of_files[name])
     ]
-    command = ["stepopsd", "train", *files, *flags, f"--model.path={model}"]
+    command = ["stepopsd", "train", *files, *env_id, *flags, f"--model.path={model}"]
     return f"{shlex.join(command)} --out RUN"
 
 

@@ -213,3 +213,11 @@ def test_record_episode_of_a_vector_env_loses_nothing(tmp_path: Path) -> None:
             envs.step(["help"] * 3)
         envs.close()
     assert len(list(read_episodes(tmp_path / "two"))) == 6
+
+
+def test_recording_to_a_file_asks_for_a_folder(tmp_path: Path) -> None:
+    """Free space would not help."""
+    (tmp_path / "mine.py").write_text("x = 1\n", encoding="utf-8")
+    with pytest.raises(RecordingError, match=r"mine\.py is a file; name a folder to record to"):
+        EpisodeWriter(tmp_path / "mine.py")
+    assert (tmp_path / "mine.py").read_text(encoding="utf-8") == "x = 1\n"

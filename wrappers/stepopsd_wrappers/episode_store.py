@@ -215,6 +215,8 @@ def _recording(path: Path) -> Iterator[None]:
     """Turn an `OSError` into a `RecordingError` that says what to do."""
     try:
         yield
+    except FileExistsError as error:
+        raise RecordingError(f"{path} is a file; name a folder to record to") from error
     except OSError as error:
         raise RecordingError(
             f"cannot record to {error.filename or path}: {error.strerror or error}. Everything recorded "

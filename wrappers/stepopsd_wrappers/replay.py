@@ -56,8 +56,8 @@ def replay(
         return _compare(episode, env, any_engine)
     if not episode.env_spec["id"]:
         raise ReplayError(
-            "the episode was recorded from an environment made without gymnasium.make; pass it or an "
-            "equal one as env"
+            "the record does not say how to make its environment: it was imported, or recorded from one "
+            "made without gymnasium.make; in Python pass an equal one as env"
         )
     made: gym.Env[str, str] = gym.make(episode.env_spec["id"], **episode.env_spec["kwargs"])
     try:

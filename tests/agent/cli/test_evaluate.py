@@ -54,6 +54,7 @@ def test_eval_goes_on_after_an_agent_s_errors_and_plays_them_again(
     printed = capsys.readouterr().out
     assert "3 more episodes ended in an error and are not counted" in printed
     assert f"; play them again with: stepopsd eval --resume {out}\n" in printed
+    assert "TimeoutError: no answer within 1 s" in printed.splitlines()[-2]
     assert json.loads((out / "evaluation.json").read_text())["errors"] == 3
     assert run("replay", str(out)) == 0
     server.touch()
@@ -120,3 +121,11 @@ def test_eval_says_what_it_leaves_out_of_a_split(
     line = refusal(capsys, *flags, *games, "--eval.num_games=141", f"--out={tmp_path / 'more'}")
     assert "evaluation on valid_seen: 141 of 140 tasks are asked for; give at most 140" in line
     assert not (tmp_path / "more").exists()
+
+
+def test_eval_in_which_nothing_was_played_says_why_and_ends_with_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No success can be told of no episode; the agent's own error is what its author needs."""
+    assert run("eval", "--agent=waiting_of_a_test:Down", *TINY) == 1
+    assert "ConnectionError: connection refused" in capsys.readouterr().out

@@ -67,6 +67,10 @@ def test_human_plays_leaves_and_goes_on(tmp_path: Path) -> None:
     assert "1: go to " in shown
     terminal.type("999")
     assert "there is no command 999; give a number from 1 to " in terminal.read_until("> ")
+    terminal.type("-1")
+    assert "there is no command -1" in terminal.read_until("> ")
+    terminal.type(":help")
+    assert "there is no :help; :history shows" in terminal.read_until("> ")
     terminal.type("1")
     terminal.read_until("You arrive at ")
     terminal.read_until("> ")

@@ -58,10 +58,10 @@ def test_list_has_every_recipe_with_its_purpose(capsys: pytest.CaptureFixture[st
 def test_copy_is_the_recipe_and_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A second copy is refused, and the first is as it was."""
     path = tmp_path / "mine.yaml"
-    assert main(["config", "copy", "searchqa_quickstart", "--to", str(path)]) == 0
+    assert main(["config", "copy", "searchqa_quickstart", "--out", str(path)]) == 0
     assert path.read_bytes() == recipe("searchqa_quickstart").read_bytes()
     path.write_text("updates: 1\n", encoding="utf-8")
-    assert main(["config", "copy", "searchqa_quickstart", "--to", str(path)]) == 2
+    assert main(["config", "copy", "searchqa_quickstart", "--out", str(path)]) == 2
     assert "is there already" in capsys.readouterr().err and path.read_text() == "updates: 1\n"
     assert main(["config", "show", "searchqa_quickstart"]) == 0
     assert capsys.readouterr().out == recipe("searchqa_quickstart").read_text(encoding="utf-8")
@@ -72,7 +72,7 @@ def test_copy_is_the_recipe_and_never_overwrites(tmp_path: Path, capsys: pytest.
     [
         (["show"], "which recipe?"),
         (["list", "alfworld_quickstart"], "list takes no name"),
-        (["show", "alfworld_quickstart", "--to", "x.yaml"], "leave it out"),
+        (["show", "alfworld_quickstart", "--out", "x.yaml"], "leave it out"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -32,3 +32,15 @@ def test_train_command_of_a_warm_start_has_its_settings(tmp_path: Path, flags: l
     for name in trained.keys() - {"warmstart"}:
         assert trained[name] == wanted[name]
     assert len(words) == 6 + sum("warmstart" not in flag and "model.path" not in flag for flag in flags)
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_train_command_names_an_environment_that_its_files_do_not(tmp_path: Path, in_file: bool) -> None:
+    """Without it the model would be trained on another one, and nothing would say so."""
+    file = tmp_path / "c.yaml"
+    file.write_text("env:\n  id: stepopsd/SearchQA-v0\n" if in_file else "seed: 3\n")
+    flags = [] if in_file else ["--env.id=stepopsd/SearchQA-v0"]
+    settings = parse(["warmstart", "--config", str(file), *flags, "--out=x"])["warmstart"]
+    words = shlex.split(train_command(settings, tmp_path / "model"))
+    assert ("--env.id=stepopsd/SearchQA-v0" in words) == (not in_file)
+    assert config_of(parse(words[1:])["train"]).env.id == "stepopsd/SearchQA-v0"
