@@ -67,7 +67,7 @@ def test_transformers_server_is_killed_and_the_evaluation_goes_on(
     rows = [json.loads(line) for line in (whole / "requests.jsonl").read_text().splitlines()]
     assert len(rows) == 48 and all(0 < row["completion_tokens"] <= 4 for row in rows)
     assert all(row["prompt_tokens"] > 50 and row["tries"] == 1 for row in rows)
-    killing = kill_after(15, server, out / "requests.jsonl")
+    killing = kill_after(30, server, out / "requests.jsonl")  # three at a time take eight steps each
     assert run(*named, f"--out={out}") == 0
     killing.join()
     failed = [episode for episode in read_episodes(out / "episodes") if episode.failed]
