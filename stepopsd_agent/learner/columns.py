@@ -144,21 +144,11 @@ def fill(
     if scorer.model is not policy:
         raise ValueError("scorer holds another policy: make it of the one that is passed, Scorer(policy)")
     sources = Sources(
-        policy=policy,
-        episodes=episodes,
-        scorer=scorer,
-        hindsight=hindsight or HindsightConfig(),
-        teacher=teacher,
-        teacher_rows=teacher_rows,
-        reference=reference,
-        critic=critic,
-        history=history,
-        envs=envs,
-        fresh=fresh or FreshAttempts(),
-        cost=cost or Cost(),
-        gap="teacher_logprobs" in needs,
-        rescored=rescore_old,
-    )
+        policy=policy, episodes=episodes, scorer=scorer, hindsight=hindsight or HindsightConfig(),
+        teacher=teacher, teacher_rows=teacher_rows, reference=reference, critic=critic, history=history,
+        envs=envs, fresh=fresh or FreshAttempts(), cost=cost or Cost(),
+        gap="teacher_logprobs" in needs, rescored=rescore_old,
+    )  # fmt: skip
     batch = _filled(batch, sources, needs)
     audit(batch)
     return batch
