@@ -19,7 +19,7 @@ class ChatServer:
         url: of the interface.
         requests: bodies of the chat completions.
         headers: headers of all requests.
-        most: largest number of requests that were under way at once.
+        most: largest number of requests that waited for their answer at once.
         answer: can be replaced.
     """
 
@@ -44,10 +44,11 @@ class ChatServer:
                     outer._now += 1
                     outer.most = max(outer.most, outer._now)
                 try:
-                    self._reply(outer.answer(body, number))
+                    said = outer.answer(body, number)
                 finally:
-                    with outer._lock:
+                    with outer._lock:  # before the client can read the reply and ask again
                         outer._now -= 1
+                self._reply(said)
 
             def _reply(self, said: "str | tuple[int, str]") -> None:
                 if isinstance(said, tuple):
