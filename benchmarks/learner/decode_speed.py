@@ -32,8 +32,8 @@ from benchmarks.credit.reader import load_reader
 from benchmarks.output import write_result
 from benchmarks.runs.demo_episodes import demo_config
 from stepopsd_agent.hindsight import hindsight_words
-from stepopsd_agent.models import KeyValueCache, Policy, tiny_policy
-from stepopsd_agent.rollout import Decoder, SamplingParams, demonstrate, pieces
+from stepopsd_agent.models import Policy, tiny_policy
+from stepopsd_agent.rollout import Decoder, KeyValueCache, SamplingParams, demonstrate, pieces
 from stepopsd_agent.tasks import make_stack, task_ids
 
 COMMAND = "python -m benchmarks.learner.decode_speed"
@@ -46,18 +46,10 @@ Ids = list[list[int]]
 class Concatenated(KeyValueCache):
     """The cache of a decoder with layers of transformers, which copy what they hold for every token."""
 
-    class Layer(DynamicLayer):  # type: ignore[no-untyped-call]
-        """One layer, changed from outside as the built-in one is."""
-
-        def apply(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-            """Replace keys and values by what ``change`` makes of them."""
-            if self.keys is not None and self.values is not None:
-                self.keys, self.values = change(self.keys), change(self.values)
-
     def __init__(self) -> None:
         """Begin without rows."""
         super().__init__()
-        self.layer_class_to_replicate = self.Layer
+        self.layer_class_to_replicate = DynamicLayer
 
 
 def conversations(policy: Policy, rows: int, turns: int, seed: int) -> Prompts:

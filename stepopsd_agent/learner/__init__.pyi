@@ -8,6 +8,7 @@ from .critic import Critic as Critic
 from .gold_answers import told_answers as told_answers
 from .inferred_ways import commands_of_group as commands_of_group
 from .learner import Learner as Learner
+from .mini_batches import teacher_rows as teacher_rows
 from .monte_carlo import FreshAttempts as FreshAttempts, monte_carlo_values as monte_carlo_values
 from .optimizer_state import load_optimizer as load_optimizer, optimizer_tensors as optimizer_tensors
 from .optimizers import (
@@ -15,7 +16,6 @@ from .optimizers import (
     averaged as averaged,
     learning_rate_factor as learning_rate_factor,
     make_optimizers as make_optimizers,
-    teacher_rows as teacher_rows,
 )
 from .recorded import (
     from_records as from_records,

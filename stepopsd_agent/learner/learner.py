@@ -16,14 +16,8 @@ from stepopsd_agent.config import UpdateConfig, check_values
 from stepopsd_agent.credit import Credit, DistributionTerm
 from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner.distributed import check_same, own_share, sum_gradients, sum_values
-from stepopsd_agent.learner.optimizers import (
-    MasterWeights,
-    learned_from,
-    loss_weights,
-    make_optimizers,
-    mini_batches,
-    set_rates,
-)
+from stepopsd_agent.learner.mini_batches import learned_from, loss_weights, mini_batches
+from stepopsd_agent.learner.optimizers import MasterWeights, make_optimizers, set_rates
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.packed import LogprobReader, TokenBudget, in_parts, pack_rows
 from stepopsd_agent.ops import losses

@@ -1,8 +1,6 @@
 from .loading import load_policy as load_policy, weight_type as weight_type
 from .play_limits import PlayLimits as PlayLimits
 from .policy import (
-    CACHE_ROOM as CACHE_ROOM,
-    KeyValueCache as KeyValueCache,
     ModelFolderError as ModelFolderError,
     Policy as Policy,
 )

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from stepopsd_agent.config import Attention
 from stepopsd_agent.models.packed.attention import NAME
 from stepopsd_agent.models.packed.packing import Branch, Tree
-from stepopsd_agent.models.policy import KeyValueCache, Policy
+from stepopsd_agent.models.policy import Policy
 from stepopsd_agent.models.scoring import Scorer
 
 ROW, SHARED = 12, 6
@@ -116,7 +116,7 @@ def _play_error(policy: Policy, rows: Sequence[Sequence[int]], own: Tensor) -> f
     """The largest difference (nats) where the decoder's way is taken.
 
     Prompts of different lengths are padded on the left and read at once; one more token of each row follows,
-    by the cache, after its keys were rearranged.
+    by the cache.
     """
     device, longest = policy.device, max(PROMPTS)
     ids = torch.full((2, longest), rows[0][0], dtype=torch.long, device=device)
@@ -127,10 +127,9 @@ def _play_error(policy: Policy, rows: Sequence[Sequence[int]], own: Tensor) -> f
     sizes = torch.tensor(PROMPTS, device=device)[:, None]
     every = torch.ones(longest, longest, dtype=torch.bool, device=device)
     mask = (every.tril() & real[:, None]) | torch.eye(longest, dtype=torch.bool, device=device)
-    cache = KeyValueCache()
+    cache = DynamicCache()
     with torch.inference_mode():
         logits = [policy.next_logits(ids, (real.long().cumsum(1) - 1).clamp_min(0), mask[:, None], cache)]
-        cache.keep_keys(torch.arange(longest, device=device).expand(2, -1))
         new = torch.tensor([[row[size]] for row, size in zip(rows, PROMPTS, strict=True)], device=device)
         seen = torch.cat([real, torch.ones_like(real[:, :1])], dim=1)
         logits.append(policy.next_logits(new, sizes, seen[:, None, None], cache))

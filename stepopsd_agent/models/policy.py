@@ -1,18 +1,16 @@
-"""The policy: a causal language model with its tokenizer and prompt format, and the cache it plays with.
+"""The policy: a causal language model with its tokenizer and prompt format.
 
 A causal language model of transformers with full attention in every layer works, see `loading`, or the tiny
 Qwen3-shaped model of `tiny`. `self_check` finds out about others.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as transformers_logging
 
 from stepopsd_agent.config import LoraConfig
@@ -22,72 +20,9 @@ from stepopsd_agent.models.play_limits import PlayLimits
 from stepopsd_agent.models.prompt_format import PromptFormat, make_format
 from stepopsd_agent.models.scoring import ScoringModel
 
-CACHE_ROOM = 64
-"""Places that are added to a full key-value cache beyond those it needs."""
-
 
 class ModelFolderError(ValueError):
     """A model could not be loaded; the message names the folder and the next action."""
-
-
-class _CacheLayer(DynamicLayer):
-    """Keys and values of a layer, views of buffers with room: not all is copied for every token."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._buffers: tuple[Tensor, ...] = ()
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Append keys and values [B, H, Q, D]; return all there are."""
-        new = (key_states, value_states)
-        before = self.get_seq_length()
-        end = before + key_states.shape[2]
-        if not self._buffers or end > self._buffers[0].shape[2]:
-            self._buffers = tuple(
-                one.new_empty(*one.shape[:2], end + CACHE_ROOM, one.shape[3]) for one in new
-            )
-            if self.keys is not None and self.values is not None:
-                for buffer, held in zip(self._buffers, (self.keys, self.values), strict=True):
-                    buffer[:, :, :before] = held
-        for buffer, one in zip(self._buffers, new, strict=True):
-            buffer[:, :, before:end] = one
-        self.is_initialized, self.dtype, self.device = True, key_states.dtype, key_states.device
-        self.keys, self.values = (buffer[:, :, :end] for buffer in self._buffers)
-        return self.keys, self.values
-
-    def apply(self, change: Callable[[Tensor], Tensor]) -> None:
-        """Replace the keys and the values [B, H, K, D] by what ``change`` makes of them."""
-        if self.keys is not None and self.values is not None:
-            self.keys, self.values, self._buffers = change(self.keys), change(self.values), ()
-
-
-class KeyValueCache(DynamicCache):
-    """A key-value cache whose rows can be dropped and whose keys can be moved."""
-
-    def __init__(self) -> None:
-        """Begin without rows."""
-        super().__init__()
-        self.layer_class_to_replicate = _CacheLayer
-
-    def _apply(self, change: Callable[[Tensor], Tensor]) -> None:
-        layers: list[Any] = list(self.layers)
-        for layer in layers:
-            layer.apply(change)
-
-    def keep_rows(self, rows: Tensor) -> None:
-        """Drop all rows but these."""
-        self._apply(lambda held: held[rows])
-
-    def keep_keys(self, order: Tensor) -> None:
-        """Keep the keys at ``order`` [B, K'] of each row, in that order."""
-        index = order[:, None, :, None]
-        self._apply(lambda held: held.gather(2, index.expand(-1, held.shape[1], -1, held.shape[3])))
-
-    def shorten(self, length: int) -> None:
-        """Keep the first ``length`` keys alone, of which a pass that failed half way left more."""
-        self._apply(lambda held: held[:, :, :length])
 
 
 class Policy(ScoringModel):
@@ -137,7 +72,7 @@ class Policy(ScoringModel):
         """The longest sequence the model was made for, in tokens."""
         return int(self.model.config.max_position_embeddings)
 
-    def next_logits(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: KeyValueCache) -> Tensor:
+    def next_logits(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
         """Extend the cache and return the logits after the last position.
 
         Args:
@@ -159,7 +94,7 @@ class Policy(ScoringModel):
         logits: Tensor = out.logits[:, -1]
         return logits
 
-    def read(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: KeyValueCache) -> Tensor:
+    def read(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
         """Extend the cache as `next_logits` does; return the states [B, D] of the last position."""
         states: Tensor = self.model.base_model(
             input_ids=ids, position_ids=positions, attention_mask=self._attention_bias(mask),

@@ -1,8 +1,10 @@
 from .chat_client import ChatClient as ChatClient, Reply as Reply, ServedModelError as ServedModelError
 from .decoder import (
+    CACHE_ROOM as CACHE_ROOM,
     FILLED_SHARE as FILLED_SHARE,
     OPEN_COLUMNS as OPEN_COLUMNS,
     Decoder as Decoder,
+    KeyValueCache as KeyValueCache,
     Sampled as Sampled,
 )
 from .demonstrations import (

@@ -1,23 +1,64 @@
-"""Batched decoding whose key-value cache lives as long as the episodes.
+"""Batched decoding, with a key-value cache that lives as long as the episodes.
 
 Sampling noise belongs to (seed, task, member, turn, position), never to the batch, so the same attempt draws
 the same tokens whatever its neighbours or the number of slots.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
-from stepopsd_agent.models import KeyValueCache, Policy
+from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.sampling import SamplingParams, Stops, choose
 
+CACHE_ROOM = 64
+"""Places that are added to a full key-value cache beyond those it needs."""
 OPEN_COLUMNS = 32
 """Places of a cache whose holes are left open."""
 FILLED_SHARE = 0.7
 """Share of the cache that the longest row fills at least before a turn, or its holes are closed."""
+
+
+class _CacheLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """Keys and values [B, H, K, D] of a layer: views of buffers with room, so few tokens cause a copy."""
+
+    buffers: tuple[Tensor, ...] = ()
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Append keys and values; return all there are."""
+        new, before = (key_states, value_states), self.get_seq_length()
+        end = before + key_states.shape[2]
+        if not self.buffers or end > self.buffers[0].shape[2]:
+            self.buffers = tuple(x.new_empty(*x.shape[:2], end + CACHE_ROOM, x.shape[3]) for x in new)
+            if self.keys is not None and self.values is not None:
+                for buffer, held in zip(self.buffers, (self.keys, self.values), strict=True):
+                    buffer[:, :, :before] = held
+        for buffer, one in zip(self.buffers, new, strict=True):
+            buffer[:, :, before:end] = one
+        self.is_initialized, self.dtype, self.device = True, key_states.dtype, key_states.device
+        self.keys, self.values = (buffer[:, :, :end] for buffer in self.buffers)
+        return self.keys, self.values
+
+
+class KeyValueCache(DynamicCache):
+    """The keys and values of all layers."""
+
+    def __init__(self) -> None:
+        """Begin without rows."""
+        super().__init__()
+        self.layer_class_to_replicate = _CacheLayer
+
+    def change(self, how: Callable[[Tensor], Tensor]) -> None:
+        """Replace the keys and the values [B, H, K, D] of every layer by what ``how`` makes of them."""
+        layers: list[Any] = list(self.layers)
+        for layer in (layer for layer in layers if layer.keys is not None):
+            layer.keys, layer.values, layer.buffers = how(layer.keys), how(layer.values), ()
 
 
 @dataclass(frozen=True)
@@ -37,12 +78,10 @@ class Decoder:
 
     def __init__(self, policy: Policy, slots: int, params: SamplingParams) -> None:
         """Start ``slots`` empty rows; a response ends at a stop token, a stop string or ``max_tokens``."""
-        self.policy, self.params = policy, params
-        self.stops = Stops(policy, params.stop)
+        self.policy, self.params, self.stops = policy, params, Stops(policy, params.stop)
         self.cache = KeyValueCache()
-        self.valid = torch.zeros(
-            slots, 0, dtype=torch.bool, device=policy.device
-        )  # (B, L) True where a key is real
+        # (B, L) True where a key is real
+        self.valid = torch.zeros(slots, 0, dtype=torch.bool, device=policy.device)
         self.pending: list[list[int]] = [[] for _ in range(slots)]  # sampled last, not yet in the cache
 
     def lengths(self) -> list[int]:
@@ -54,7 +93,7 @@ class Decoder:
         index = torch.tensor(list(rows), dtype=torch.long, device=self.policy.device)
         self.valid = self.valid[index]
         self.pending = [self.pending[i] for i in rows]
-        self.cache.keep_rows(index)
+        self.cache.change(lambda held: held[index])
 
     def restart(self, row: int) -> None:
         """Forget what a row holds; its next prompt begins a new sequence."""
@@ -92,7 +131,8 @@ class Decoder:
             try:
                 logits = self._extend(ids[:, :size], real[:, :size], last=size == width)
             except RuntimeError as error:
-                self.cache.shorten(self.valid.shape[1])
+                whole = self.valid.shape[1]
+                self.cache.change(lambda held: held[:, :, :whole])  # noqa: B023
                 limits.halve_pass(error, rows * size, rows)
                 continue
             if size == width:
@@ -120,12 +160,9 @@ class Decoder:
         start = self.valid.sum(1, keepdim=True)
         positions = (start + real.long().cumsum(1) - 1).clamp_min(0)
         width = ids.shape[1]
-        own = (
-            torch.ones(width, width, dtype=torch.bool, device=ids.device).tril() & real[:, None, :]
-        )  # (B, Q, Q)
-        own |= torch.eye(
-            width, dtype=torch.bool, device=ids.device
-        )  # a hole looks at itself: no empty softmax
+        every = torch.ones(width, width, dtype=torch.bool, device=ids.device)
+        own = every.tril() & real[:, None, :]  # (B, Q, Q)
+        own |= torch.eye(width, dtype=torch.bool, device=ids.device)  # a hole sees itself: no empty softmax
         past = self.valid[:, None, :].expand(-1, width, -1)
         mask = torch.cat([past, own], dim=2)[:, None]  # (B, 1, Q, L + Q)
         run = self.policy.next_logits if last else self.policy.read
@@ -138,8 +175,8 @@ class Decoder:
         longest, width = int(self.valid.sum(1).max()), self.valid.shape[1]
         if width <= OPEN_COLUMNS or longest > FILLED_SHARE * width:
             return
-        order = torch.sort(self.valid.int(), dim=1, descending=True, stable=True).indices[
-            :, :longest
-        ]  # real keys first
-        self.cache.keep_keys(order)
+        real_first = torch.sort(self.valid.int(), dim=1, descending=True, stable=True).indices
+        order = real_first[:, :longest]
+        at = order[:, None, :, None]
+        self.cache.change(lambda held: held.gather(2, at.expand(-1, held.shape[1], -1, held.shape[3])))
         self.valid = self.valid.gather(1, order)

@@ -1,7 +1,6 @@
-"""Alarms: pure functions from an update's metrics and the state before to the alarms raised now; and signals.
+"""Alarms: pure functions from an update's metrics and the state before to the alarms raised now.
 
-Most metrics that they watch are measured elsewhere; repetition, which nothing else reads, is measured here.
-
+The metrics come from the update, but for repetition, which nothing else reads: it is measured here.
 The state goes through checkpoints, so a run that is continued raises the same alarms.
 """
 
@@ -30,8 +29,6 @@ MEANING = {
     "kl": "KL",
     "skipped": "share of updates with a gradient that was not finite",
 }
-NGRAM = 4
-"""Length of the sequences of tokens among which repetition is looked for."""
 
 
 @dataclass(frozen=True)

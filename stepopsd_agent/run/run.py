@@ -14,14 +14,10 @@ from stepopsd_agent.config import RunConfig, chosen_trackers, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import EnvironmentDownError, evaluate_policy, joined, success_table
-from stepopsd_agent.run.alarms import stopping
+from stepopsd_agent.run.alarms import AlarmState, repetition_metrics, stopping, update_alarms
 from stepopsd_agent.run.display import Progress, progress
 from stepopsd_agent.run.files.atomic import write_json_atomic
-from stepopsd_agent.run.files.checkpoint import (
-    CheckpointError,
-    load_checkpoint,
-    save_checkpoint,
-)
+from stepopsd_agent.run.files.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from stepopsd_agent.run.files.curve import plot_curve
 from stepopsd_agent.run.files.metrics_log import MetricsLog
 from stepopsd_agent.run.files.model_folder import save_model
@@ -65,6 +61,7 @@ class Run:
         trainer: what trains.
         out: the run folder.
         data: the games it trains on, those it is evaluated on, and the engine that plays them.
+        alarms: what the alarms remember.
         evaluations: tables by the number of updates done (as text, since they go through JSON).
         spent_s: wall time of earlier sittings.
         written: the update whose row was written last.
@@ -72,6 +69,7 @@ class Run:
 
     trainer: Trainer
     out: Path
+    alarms: AlarmState = field(default_factory=AlarmState)
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
     spent_s: float = 0.0
     written: int = BEFORE_ANY_UPDATE
@@ -89,6 +87,7 @@ class Run:
                 restore_trainer(self.trainer, tensors, state["trainer"])
             except ValueError as error:
                 raise CheckpointError(f"checkpoint {path} does not fit this run: {error}") from error
+            self.alarms = AlarmState.from_json(state["alarms"])
             self.evaluations, self.spent_s = state["evaluations"], state["wall_s"]
             position, rows = state["episodes"], self.trainer.update
         self.written = rows
@@ -144,6 +143,7 @@ class Run:
             "update": self.trainer.update,
             "trainer": trainer_state(self.trainer),
             "data": self.data,
+            "alarms": self.alarms.to_json(),
             "evaluations": self.evaluations,
             "wall_s": self.wall_s,
             "episodes": self.writer.position(),
@@ -198,7 +198,7 @@ class Run:
 
     def _heed_alarms(self) -> None:
         """Stop where an alarm asks for it, with a checkpoint."""
-        alarm = stopping(self.trainer.alarms, self.trainer.config.alarms)
+        alarm = stopping(self.alarms, self.trainer.config.alarms)
         if alarm is None:
             return
         if self.trainer.update == alarm.update and self.trainer.update % self.trainer.config.checkpoint_every:
@@ -212,14 +212,16 @@ class Run:
         """One update with its records and its row; returns how it went in a few words."""
         trainer, config = self.trainer, self.trainer.config
         episodes, metrics, seconds = trainer.step()
-        row: dict[str, Any] = dict(metrics)
+        row: dict[str, Any] = {**metrics, **repetition_metrics(episodes)}
         if trainer.update == 1:
             compared = first_update(trainer, episodes, seconds)
             write_json_atomic(self.out / "plan.json", compared)
             bar.say(in_words(compared))
         for episode in episodes:
             self.writer.append(episode)
-        raised = [alarm for alarm in trainer.alarms.raised if alarm.update == trainer.update]
+        self.alarms = update_alarms(self.alarms, row, trainer.update, config.alarms)
+        trainer.factor = self.alarms.factor
+        raised = [alarm for alarm in self.alarms.raised if alarm.update == trainer.update]
         for alarm in raised:
             bar.say(f"update {trainer.update}: alarm, {alarm}")
         if raised:
@@ -288,7 +290,7 @@ def summarise(run: Run, method_name: str) -> dict[str, Any]:
         "by_task_type": {"start": first["by_task_type"], "final": last["by_task_type"]},
         "env_steps": counters["env_steps"],
         "errors": counters["errors"],
-        "alarms": [{"update": alarm.update, "alarm": str(alarm)} for alarm in run.trainer.alarms.raised],
+        "alarms": [{"update": alarm.update, "alarm": str(alarm)} for alarm in run.alarms.raised],
         "tokens": {k: counters[k] for k in ("generated", "scored", "trained", "wasted")},
         "wall_s": round(run.wall_s, 1),
         **run.data,

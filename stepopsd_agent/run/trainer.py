@@ -42,7 +42,6 @@ from stepopsd_agent.rollout import (
     valid_episodes,
     whole_groups,
 )
-from stepopsd_agent.run.alarms import AlarmState, repetition_metrics, update_alarms
 from stepopsd_agent.run.counters import Counters
 from stepopsd_agent.run.kept_weights import kept_weights
 from stepopsd_agent.tasks import data_identity, get, make_stack
@@ -66,7 +65,7 @@ class Trainer:
         update: number of the next update.
         counters: consumption so far.
         failures: of the environments, in a row.
-        alarms: what the alarms remember.
+        factor: of the credit method's scheduled fields, lowered by a run's alarms.
         initial: weights at the start, for the KL term and ``teacher=initial``; None where not needed.
         teacher: weights of a teacher that is stale or a moving average; None where the run has none.
         critic: where the credit method needs values, else None.
@@ -83,7 +82,7 @@ class Trainer:
     update: int = 0
     counters: Counters = field(default_factory=Counters)
     failures: Failures = field(default_factory=Failures)
-    alarms: AlarmState = field(default_factory=AlarmState)
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         """Take the initial weights as reference and first teacher, and open the environments."""
@@ -123,7 +122,7 @@ class Trainer:
         episodes = self.collect()
         shortened = self.policy.play.shortened - shortened
         times.append(time.perf_counter())
-        metrics = episode_metrics(episodes, self.measures, self.config.rollout) | repetition_metrics(episodes)
+        metrics = episode_metrics(episodes, self.measures, self.config.rollout)
         metrics["train/shortened_prompts"] = shortened
         chosen = self.chosen(episodes)
         if chosen:
@@ -145,7 +144,6 @@ class Trainer:
             times.append(time.perf_counter())
         self._count_episodes(episodes, chosen)
         self.update += 1
-        self.alarms = update_alarms(self.alarms, metrics, self.update, self.config.alarms)
         seconds = [end - start for start, end in pairwise(times)]
         return episodes, metrics, dict(zip(("rollout_s", "score_s", "update_s"), seconds, strict=False))
 
@@ -173,10 +171,8 @@ class Trainer:
             revisit_share=0.0 if number else c.revisit_share,
             revisit_after=c.revisit_after,
         )
-        attempts = [
-            replace(attempt, group=attempt.group + number * c.tasks)
-            for attempt in drawn[: count * c.group_size]
-        ]
+        taken = drawn[: count * c.group_size]
+        attempts = [replace(attempt, group=attempt.group + number * c.tasks) for attempt in taken]
         return self.backend(
             self.policy,
             self.envs,
@@ -270,12 +266,8 @@ class Trainer:
     @property
     def schedule(self) -> float:
         """Factor of the scheduled fields at this update, after what alarms took off."""
-        schedule, factor = self.config.schedule, self.alarms.factor
-        return (
-            factor * linear_decay(self.update, schedule.decay_updates)
-            if schedule.kind == "linear"
-            else factor
-        )
+        c = self.config.schedule
+        return self.factor * (linear_decay(self.update, c.decay_updates) if c.kind == "linear" else 1.0)
 
     @property
     def needs(self) -> frozenset[str]:

@@ -5,7 +5,6 @@ from typing import Any
 from torch import Tensor
 
 from stepopsd_agent.learner import load_optimizer, optimizer_tensors
-from stepopsd_agent.run.alarms import AlarmState
 from stepopsd_agent.run.counters import Counters
 from stepopsd_agent.run.trainer import Trainer
 
@@ -32,7 +31,7 @@ def trainer_state(trainer: Trainer) -> dict[str, Any]:
     return {
         "update": trainer.update,
         "counters": vars(trainer.counters),
-        "alarms": trainer.alarms.to_json(),
+        "factor": trainer.factor,
         "optimizers": [optimizer_tensors(o)[1] for o in trainer.learner.optimizers],
         "critic": {} if critic is None else critic.state(),
         "history": {} if trainer.history is None else trainer.history.state(),
@@ -71,5 +70,5 @@ def restore_trainer(trainer: Trainer, tensors: dict[str, dict[str, Tensor]], sta
         trainer.history.restore(tensors, state["history"])
     learner.budget.tokens = state["budgets"]["update"]
     trainer.scorer.budget.tokens = state["budgets"]["scoring"]
-    trainer.alarms = AlarmState.from_json(state["alarms"])
-    trainer.update, trainer.counters = state["update"], Counters(**state["counters"])
+    trainer.factor, trainer.update = state["factor"], state["update"]
+    trainer.counters = Counters(**state["counters"])

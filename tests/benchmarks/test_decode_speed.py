@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.learner import decode_speed
-from stepopsd_agent.models import KeyValueCache
+from stepopsd_agent.rollout import KeyValueCache
 from tests.helpers.models import tiny
 
 

@@ -8,9 +8,9 @@ in every hindsight block and all passes full, takes that much. What is not in it
 from dataclasses import dataclass
 
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.models import CACHE_ROOM, PlayLimits
+from stepopsd_agent.models import PlayLimits
 from stepopsd_agent.models.packed import CHUNK_BYTES, START
-from stepopsd_agent.rollout import FILLED_SHARE, OPEN_COLUMNS
+from stepopsd_agent.rollout import CACHE_ROOM, FILLED_SHARE, OPEN_COLUMNS
 from stepopsd_agent.run.planning.shapes import Shape
 
 SHARE_OF_RATE = 0.4

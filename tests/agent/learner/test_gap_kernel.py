@@ -11,8 +11,9 @@ import torch
 from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.learner import fill
-from stepopsd_agent.models import KeyValueCache, Policy, Scorer
+from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.packed import likeliest, sampled, wide_logits
+from stepopsd_agent.rollout import KeyValueCache
 from stepopsd_wrappers import Episode
 from tests.agent.learner.test_columns import played
 from tests.helpers.models import DType, tiny

@@ -9,7 +9,7 @@ import torch
 from stepopsd_agent.config import Aggregation
 from stepopsd_agent.credit import LossTerm
 from stepopsd_agent.learner import Learner
-from stepopsd_agent.learner.optimizers import mini_batches
+from stepopsd_agent.learner.mini_batches import mini_batches
 from stepopsd_agent.ops import losses
 from tests.agent.learner.test_learner import batch_for, credit_for, gradients
 from tests.helpers.builders import padded

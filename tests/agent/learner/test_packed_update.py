@@ -12,9 +12,10 @@ from stepopsd_agent.batch import TopK
 from stepopsd_agent.config import Attention, LoraConfig
 from stepopsd_agent.credit import DistributionTerm
 from stepopsd_agent.learner import Learner
-from stepopsd_agent.models import KeyValueCache, Policy
+from stepopsd_agent.models import Policy
 from stepopsd_agent.models.packed import logprobs as output_layer
 from stepopsd_agent.ops import distillation, losses
+from stepopsd_agent.rollout import KeyValueCache
 from tests.agent.learner.test_learner import batch_for, credit_for, gradients
 from tests.helpers.models import crowded, tiny
 

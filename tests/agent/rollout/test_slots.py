@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from stepopsd_agent.models import KeyValueCache, Policy
-from stepopsd_agent.rollout import Decoder, Sampled
+from stepopsd_agent.models import Policy
+from stepopsd_agent.rollout import Decoder, KeyValueCache, Sampled
 from stepopsd_wrappers import Episode
 from tests.agent.rollout.test_language_model import play, uneven
 from tests.helpers.runs import draw_until, taught

@@ -1,26 +1,23 @@
 """Alarms: what raises them, what follows, and that a continued run raises the same."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
-from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
 from stepopsd_agent.config import AlarmConfig, AlarmsConfig
-from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.alarms import AlarmState, repetition_metrics, stopping, update_alarms
 from stepopsd_agent.run.files import read_rows
 from stepopsd_agent.run.files.checkpoint import latest_checkpoint
-from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from tests.agent.batch.test_batch import episode, tokens
 from tests.helpers.command_line import refusal
-from tests.helpers.runs import run_config, taught, train_arguments
+from tests.helpers.runs import train_arguments
 
 CALM = {
     "signal/gap_act": 0.5,
@@ -132,17 +129,23 @@ def test_stopping_heeds_the_settings_of_now() -> None:
 
 
 @pytest.mark.samples
-def test_train_alarm_lowers_what_a_schedule_scales() -> None:
-    """From the update after the one that raised it, and a restored run knows."""
-    settings: dict[str, Any] = {
-        "alarms": {"window": 2, "clip": {"at": -1.0, "do": "lower"}},
-        "schedule": {"kind": "constant"},
-    }
-    one = Trainer(run_config(**settings), credit.make("step_opsd"), taught())
-    assert [one.step()[1]["credit/schedule"] for _ in range(3)] == [1.0, 1.0, 0.5]
-    other = Trainer(run_config(**settings), credit.make("step_opsd"), taught())
-    restore_trainer(other, trainer_tensors(one), json.loads(json.dumps(trainer_state(one))))
-    assert other.alarms == one.alarms and other.schedule == 0.5
+def test_run_alarm_lowers_what_a_schedule_scales(taught_model: Path, tmp_path: Path) -> None:
+    """From the update after the one that raised it; a continued run remembers what was raised and lowered."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    flags = ["--alarms.window=2", "--alarms.clip.at=-1", "--alarms.clip.do=lower"]
+    assert main(train_arguments(taught_model, whole, *flags, "--schedule.kind=constant")) == 0
+    rows = read_rows(whole / "metrics.jsonl")[1:]
+    lowered = [row["credit/schedule"] for row in rows]
+    assert lowered == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+
+    shutil.copytree(whole, cut)
+    for checkpoint in (cut / "checkpoints").glob("checkpoint-*"):
+        if int(checkpoint.name.rsplit("-", 1)[1]) > 4:
+            shutil.rmtree(checkpoint)
+    assert main(["train", "--resume", str(cut)]) == 0
+    assert read_rows(cut / "metrics.jsonl")[1:] == rows
+    again, before = (json.loads((run / "summary.json").read_text())["alarms"] for run in (cut, whole))
+    assert again == before and sum("lowered" in one["alarm"] for one in again) == 3
 
 
 @pytest.mark.samples

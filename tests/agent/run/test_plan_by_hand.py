@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stepopsd_agent.models import CACHE_ROOM
+from stepopsd_agent.rollout import CACHE_ROOM
 from stepopsd_agent.run.planning import Lengths, memory_by_part, model_shape
 from stepopsd_agent.run.planning.first_update import compared_time, in_words
 from stepopsd_agent.run.planning.plan import (

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from stepopsd_agent.models import CACHE_ROOM, KeyValueCache
+from stepopsd_agent.rollout import CACHE_ROOM, KeyValueCache
 
 LAYERS, HEADS, WIDTH = 2, 3, 4
 
@@ -56,16 +56,16 @@ def test_cache_holds_what_concatenation_holds_after_every_change() -> None:
     for tokens in (5, 1, 1, CACHE_ROOM, 1, 3 * CACHE_ROOM, 1):
         both(6, tokens)
     rows = torch.tensor([0, 2, 5])
-    cache.keep_rows(rows)
+    cache.change(lambda held: held[rows])
     reference.held = [(k[rows], v[rows]) for k, v in reference.held]
     both(3, 1)
     order = torch.stack([torch.randperm(cache.get_seq_length())[:20] for _ in range(3)])
-    cache.keep_keys(order)
     picked = order[:, None, :, None].expand(-1, HEADS, -1, WIDTH)
+    cache.change(lambda held: held.gather(2, picked))
     reference.held = [(k.gather(2, picked), v.gather(2, picked)) for k, v in reference.held]
     for _ in range(3):
         both(3, 1)
-    cache.shorten(7)
+    cache.change(lambda held: held[:, :, :7])
     reference.held = [(k[:, :, :7], v[:, :, :7]) for k, v in reference.held]
     both(3, 2)
 
@@ -90,13 +90,12 @@ def test_a_pass_that_failed_half_way_leaves_no_trace() -> None:
     reference.append(first)
     keys, values = drawn(2, 3)[0]
     cache.update(keys, values, 0)  # and not layer 1
-    cache.shorten(4)
+    cache.change(lambda held: held[:, :, :4])
     assert reference.equals(cache)
 
 
 def test_empty_cache_can_be_changed() -> None:
     """Before the first pass there is nothing to change."""
     cache = KeyValueCache()
-    cache.keep_rows(torch.tensor([0]))
-    cache.shorten(0)
+    cache.change(lambda held: held[:1])
     assert cache.get_seq_length() == 0

@@ -1,0 +1,93 @@
+"""The mini-batches of an update: their rows, the weights of the rows in the loss, and which need no pass."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stepopsd_agent import ops
+from stepopsd_agent.batch import Batch
+from stepopsd_agent.config import UpdateConfig
+from stepopsd_agent.credit import Credit, CreditMethod, step_scores
+from stepopsd_agent.ops import losses
+
+
+def mini_batches(batch: Batch, credit: Credit, count: int, seed: int | str) -> tuple[list[Tensor], Credit]:
+    """The rows of each mini-batch, and the credit with its further losses scaled for them.
+
+    A mini-batch is the rows of some episodes, drawn without regard to their groups; several rows of one
+    episode stay together, so that rows of episodes and rows of steps make the same mini-batches.
+
+    Further losses are normalised over the whole batch, of which a mini-batch is one part: times the number
+    of parts their gradients are, in the mean over the parts, those of the whole batch.
+
+    Args:
+        batch: the whole batch.
+        credit: of it.
+        count: of mini-batches; fewer where there are fewer episodes.
+        seed: names the order of the episodes; with one mini-batch there is none.
+    """
+    episode = batch.steps.episode_of_step[batch.tokens.step_of_token.amax(1)].cpu()
+    order = torch.arange(batch.num_episodes)
+    if count > 1:
+        digest = hashlib.blake2b(f"{seed}|mini-batches".encode(), digest_size=16).digest()
+        noise = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+        order = order[torch.from_numpy(noise.random(len(order)).argsort(kind="stable"))]
+    parts = [torch.isin(episode, some).nonzero()[:, 0] for some in order.tensor_split(min(count, len(order)))]
+    terms = tuple(replace(term, weights=len(parts) * term.weights) for term in credit.terms)
+    return parts, replace(credit, terms=terms)
+
+
+def teacher_rows(method: CreditMethod, batch: Batch) -> Tensor | None:
+    """[N] bool, the rows whose teacher can change the method's credit; None where it may be any of them.
+
+    Of a method that claims `teacher_scales` these are the rows of groups in which returns differ, or what
+    single steps are charged.
+    """
+    if "teacher_scales" not in method.claims:
+        return None
+    group, groups = batch.group_of_step, int(batch.episodes.group_of_episode.max()) + 1
+    scores = step_scores(batch, batch.episodes.episode_return.detach())
+    differs = scores != ops.group_mean(scores, group, groups)[group]  # equal ones are their mean exactly
+    mixed = ops.group_count(group[differs], groups) > 0
+    row_step = batch.tokens.step_of_token.amax(1)  # a row is of one episode
+    return mixed[group[row_step]]
+
+
+def learned_from(
+    rows: Tensor, credit: Credit, config: UpdateConfig, *, weights: Tensor, extents: Tensor, alone: bool
+) -> tuple[Tensor, float]:
+    """The rows that have to be computed, those with an advantage, a further loss or a KL term.
+
+    The gradient of the others is zero whatever the policy; the weights of the loss count them all the same.
+
+    Args:
+        rows: numbers of the rows [M] of a mini-batch, or of a process's share in it.
+        credit: of the whole batch.
+        config: of the update.
+        weights: [N, T] of the token losses.
+        extents: [N] how far each row of the batch is needed.
+        alone: no other process has rows. Then the shortest row stands for all where there is none to learn
+            from: the optimizer steps with gradients of zero, not without any.
+
+    Returns:
+        Their numbers, and the weight of the others' tokens.
+    """
+    some = (credit.advantages[rows] != 0).any(1) | bool(config.kl_coef)
+    for term in credit.terms:
+        some = some | (term.weights[rows] != 0).any(1)
+    some = some.to(rows.device)
+    left_out = float(weights[rows[~some]].sum())
+    if alone and not some.any():
+        some[extents[rows].argmin()] = True
+    return rows[some], left_out
+
+
+def loss_weights(batch: Batch, part: Tensor, config: UpdateConfig) -> Tensor:
+    """[N, T] weights of the token losses of some rows, zero in the others; a sequence is an episode."""
+    mask = torch.zeros_like(batch.action_mask)
+    mask[part] = batch.action_mask[part]
+    episode = batch.steps.episode_of_step[batch.tokens.step_of_token.clamp_min(0)]
+    return losses.token_weights(mask, config.aggregation, sequence_of_token=episode, horizon=config.horizon)
