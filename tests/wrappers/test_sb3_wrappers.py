@@ -58,7 +58,7 @@ def test_admissible_actions_says_what_does_not_fit() -> None:
 
 
 def test_admissible_actions_tell_success_apart_from_the_record() -> None:
-    """``is_success`` is what ``won`` is, at every step; the recorded info stays as the environment gave it."""
+    """``is_success`` is what ``won`` is, at every step; the record's info has it not."""
     recorded = RecordEpisode(make_env(step_limit=50))
     env = AdmissibleActions(recorded, 6)
     env.reset(seed=0)
