@@ -28,7 +28,7 @@ def proportion(successes: int, n: int) -> dict[str, Any]:
     return {"success": successes / n if n else 0.0, "n": n, "ci95": list(wilson(successes, n))}
 
 
-def clustered_proportion(outcomes: Mapping[str, Sequence[bool]]) -> dict[str, Any]:
+def clustered_proportion(outcomes: Mapping[Any, Sequence[bool]]) -> dict[str, Any]:
     """`proportion` of attempts that may repeat a task, as `{success, n, tasks, ci95}`.
 
     Attempts at one task are alike, so n of them tell less than n tasks do. The interval is Wilson's at the
