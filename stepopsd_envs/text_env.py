@@ -12,6 +12,7 @@ A subclass defines how a task begins, what an action does and which facts the in
 holds everything that must be the same in every environment.
 """
 
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -233,6 +234,10 @@ class TextEnv(OwnLimitEnv, ABC):
         unknown = sorted(map(str, options.keys() - allowed))
         if unknown or ("snapshot" in options and len(options) > 1):
             raise ValueError(f"reset(options={options!r:.200}): give one of {sorted(allowed)}")
+        task = options.get(self.task_option, "")
+        if not isinstance(task, str | os.PathLike):
+            problem = f"options[{self.task_option!r}] is {task!r:.80}, of type {type(task).__name__}"
+            raise TypeError(f"{problem}: give a str, the id of a task, one of env.unwrapped.task_ids")
         return options
 
     def _start(self, seed: int | None, options: Mapping[str, Any]) -> None:

@@ -88,4 +88,5 @@ def describe(table: dict[str, Any], unit: str = "games") -> str:
     low, high = table["ci95"]
     errors = f"; {table['errors']} more ended in an error" if table.get("errors") else ""
     interval = f"95 % interval {low:.1%} to {high:.1%}"
-    return f"success {table['success']:.1%} of {table['n']} {unit} ({interval}){errors}"
+    count = f"{table['n']} attempts at {table['tasks']}" if "tasks" in table else f"{table['n']}"
+    return f"success {table['success']:.1%} of {count} {unit} ({interval}){errors}"

@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from stepopsd_agent.cli.checks import UsageError, fresh_file
 from stepopsd_agent.cli.common import episode_folder
 from stepopsd_agent.cli.compare_text import comparison_text
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_agent.ops import bootstrap_difference, holm, newcombe, proportion, sign_test
+from stepopsd_agent.ops import bootstrap_difference, clustered_proportion, holm, newcombe, sign_test
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic
 from stepopsd_wrappers import Episode, read_episodes
@@ -180,18 +180,24 @@ def _such(names: Sequence[str]) -> str:
 
 def _alone(results: _Results) -> dict[str, Any]:
     """Success of one folder with its Wilson interval, in all and by task type."""
-    valid = [one for one in results.played.values() if not one.failed]
-    types = sorted({one.task_type for one in valid})
+    valid = {key: one for key, one in results.played.items() if not one.failed}
+    types = sorted({one.task_type for one in valid.values()})
     return {
         "folder": results.name,
         **_success(valid),
         "errors": len(results.played) - len(valid),
-        "by_task_type": {name: _success([one for one in valid if one.task_type == name]) for name in types},
+        "by_task_type": {
+            name: _success({key: one for key, one in valid.items() if one.task_type == name})
+            for name in types
+        },
     }
 
 
-def _success(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
-    return proportion(sum(one.success for one in outcomes), len(outcomes))
+def _success(outcomes: Mapping[_Key, _Outcome]) -> dict[str, Any]:
+    by_task: dict[tuple[str, str], list[bool]] = {}
+    for key, one in outcomes.items():
+        by_task.setdefault((key.fingerprint, key.task_id), []).append(one.success)
+    return clustered_proportion(by_task)
 
 
 def _compared(first: _Results, other: _Results) -> dict[str, Any]:

@@ -10,7 +10,8 @@ def comparison_text(content: dict[str, Any]) -> str:
     from stepopsd_agent.rollout import table_text
 
     rows = {one["folder"]: one for one in content["folders"]}
-    parts = [table_text("folder", rows, "episodes")]
+    again = any("tasks" in row for row in rows.values())
+    parts = [table_text("folder", rows, "tasks" if again else "episodes")]
     parts += [_comparison(one, len(content["compared"])) for one in content["compared"]]
     if any((episode_folder(name).parent / "metrics.jsonl").is_file() for name in rows):
         parts.append(

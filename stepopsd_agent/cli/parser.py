@@ -1,6 +1,7 @@
 """From command modules and settings to one parser; which environment and credit method decide the flags."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
@@ -11,13 +12,14 @@ from jsonargparse import ArgumentParser, Namespace
 
 from stepopsd_agent import credit
 from stepopsd_agent.cli.config_file import MODE, read_config
-from stepopsd_agent.cli.wording import worded
+from stepopsd_agent.cli.wording import lacking, worded
 from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.tasks import env_section, eval_section
 from stepopsd_envs.user_path import user_path
 
 _SECTIONS = frozenset(spec.name for spec in fields(RunConfig)) | {"credit"}
 """The settings by their first name."""
+_MISSING = re.compile(r"the following arguments are required: (?P<keys>(?P<command>[\w-]+)\..+)")
 
 
 class Command(Protocol):
@@ -47,6 +49,13 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and exit with 2."""
+        missing = _MISSING.fullmatch(message)
+        commands = self._subcommands_action.choices if missing and self._subcommands_action else {}
+        if missing and missing["command"] in commands:
+            command = commands[missing["command"]]
+            keys = [key.partition(".")[2] for key in missing["keys"].split(", ")]
+            name = f"stepopsd {missing['command']}"
+            raise SystemExit(complain(f"{name} needs {lacking(keys, command._actions)} (see {name} --help)"))
         message = worded(message, {one.dest: getattr(one, "_typehint", one.type) for one in self._actions})
         raise SystemExit(complain(f"{message} (see {self.prog.replace('[options] ', '')} --help)"))
 

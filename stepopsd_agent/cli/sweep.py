@@ -266,7 +266,10 @@ def _report(out: Path, content: Mapping[str, Any], runs: Sequence[SweepRun]) -> 
     """Print the table; write it beside the runs, with the picture."""
     rows = sweep_rows(out, runs)
     print(rows_text(rows))
-    print("success at the end and area under the curve: means over seeds, Student's interval over seeds")
+    print(
+        "success at the end and area under the curve: means over seeds; the interval is Student's over "
+        "seeds, and - where fewer than two seeds, or only equal ones, cannot tell it"
+    )
     write_json_atomic(out / FILE, {**content, "rows": rows, **environment_facts()})
     curves = {label(row["settings"]): row["curves"] for row in rows if row["curves"]}
     if curves:

@@ -118,9 +118,12 @@ def _score(sources: "Sequence[Source]", methods: Sequence[str], model: Path | No
     for name in methods:
         if not any(name in shown.credit for source in sources for shown in source.shown):
             why = [problem for (_, method), problem in problems.items() if method == name]
-            raise UsageError(f"there is nothing to show of {name}: {[*why, 'no episode has it'][0]}")
-    for (label, name), problem in problems.items():
-        print(f"stepopsd: notice: {label}: {name} is left out: {problem}", file=sys.stderr)
+            raise UsageError([*why, f"no episode has credit of {name}"][0])
+    folders: dict[str, list[str]] = {}
+    for (label, _), problem in problems.items():
+        folders.setdefault(problem, []).append(label)
+    for problem, labels in folders.items():
+        print(f"stepopsd: notice: left out in {', '.join(labels)}: {problem}", file=sys.stderr)
 
 
 def _one(settings: Namespace, sources: "Sequence[Source]", methods: Sequence[str]) -> str:

@@ -1,6 +1,8 @@
 """What a setting may be, in words, for the error about a value that is none of it."""
 
 import re
+from argparse import Action
+from collections.abc import Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -33,6 +35,23 @@ def allowed(annotation: Any) -> str:
     if origin in (list, tuple):
         return f'a list, such as "{_EXAMPLES.get(arguments[0], "[...]") if arguments else "[...]"}"'
     return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def lacking(keys: Sequence[str], flags: Sequence[Action]) -> str:
+    """What a command line without these has to give: names as they are typed, with all that is allowed.
+
+    Args:
+        keys: of the arguments that are missing.
+        flags: those of the command.
+    """
+    return ", ".join(_typed(one) for one in flags if one.dest in keys)
+
+
+def _typed(flag: Action) -> str:
+    choices = _joined([str(one) for one in flag.choices]) if flag.choices else ""
+    if not flag.option_strings:
+        return f"{flag.dest} ({choices})" if choices else flag.dest
+    return f"{flag.option_strings[0]} {f'({choices})' if choices else flag.metavar or flag.dest.upper()}"
 
 
 def _joined(choices: list[str]) -> str:

@@ -1,5 +1,10 @@
 from . import distillation as distillation, losses as losses
-from .intervals import mean_interval as mean_interval, proportion as proportion, wilson as wilson
+from .intervals import (
+    clustered_proportion as clustered_proportion,
+    mean_interval as mean_interval,
+    proportion as proportion,
+    wilson as wilson,
+)
 from .paired import (
     bootstrap_difference as bootstrap_difference,
     holm as holm,

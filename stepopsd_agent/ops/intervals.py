@@ -1,15 +1,15 @@
 """Confidence intervals of proportions and means."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
     """Wilson's score interval of a proportion; 95 % at the default `z`.
 
     Unlike the normal interval it stays within [0, 1] and has a width at 0 and at n successes. For n = 0 it is
-    (0, 1): nothing is known.
+    (0, 1): nothing is known. Counts may be fractions: effective numbers of attempts.
     """
     if not 0 <= successes <= n:
         raise ValueError(f"got {successes} successes of {n}; need 0 <= successes <= n")
@@ -26,6 +26,35 @@ def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
 def proportion(successes: int, n: int) -> dict[str, Any]:
     """Return the `{success, n, ci95}` entry that summaries and evaluation rows hold."""
     return {"success": successes / n if n else 0.0, "n": n, "ci95": list(wilson(successes, n))}
+
+
+def clustered_proportion(outcomes: Mapping[Any, Sequence[bool]]) -> dict[str, Any]:
+    """`proportion` of attempts that may repeat a task, as `{success, n, tasks, ci95}`.
+
+    Attempts at one task are alike, so n of them tell less than n tasks do. The interval is Wilson's at the
+    effective number of attempts, which is n over the design effect: the variance of the rate between tasks,
+    by the linearised ratio estimator (Cochran, Sampling Techniques, 1977, section 3.12), over that of
+    independent attempts. A design effect below 1 counts as 1, and the normal quantile gives way to Student's
+    with tasks - 1 degrees of freedom (Korn and Graubard, Survey Methodology 24, 1998, who do so for the
+    interval of Clopper and Pearson; Dean and Pagano, J. of Survey Statistics and Methodology 3, 2015, for
+    Wilson's). Where every attempt is won, or none, the attempts do not tell how alike they are: there, and
+    where there is one task, the number of tasks is the number that counts.
+
+    Args:
+        outcomes: of the attempts at each task, one or more. Where each was played once the answer is that of
+            `proportion`, to the bit, without ``tasks``.
+    """
+    won, sizes = [sum(one) for one in outcomes.values()], [len(one) for one in outcomes.values()]
+    total, n, tasks = sum(won), sum(sizes), len(sizes)
+    if tasks == n:
+        return proportion(total, n)
+    p, effective, z = total / n, float(tasks), 1.96
+    if tasks > 1 and 0 < total < n:
+        z, alone = student_t(tasks - 1), p * (1 - p) / n
+        squares = math.fsum((one - p * size) ** 2 for one, size in zip(won, sizes, strict=True))
+        clustered = squares * tasks / (tasks - 1) / n**2
+        effective = n / max(1.0, clustered / alone)
+    return {"success": p, "n": n, "tasks": tasks, "ci95": list(wilson(p * effective, effective, z))}
 
 
 _T = (

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepopsd_agent.ops import proportion
+from stepopsd_agent.ops import clustered_proportion
 from stepopsd_agent.rollout.grouping import valid_episodes
 from stepopsd_envs.manifest import fingerprint
 from stepopsd_wrappers import Episode
@@ -13,7 +13,8 @@ from stepopsd_wrappers import Episode
 def success_table(episodes: Sequence[Episode], measures: Sequence[str] = ()) -> dict[str, Any]:
     """Success rate with its Wilson 95 % interval, in all and by task type.
 
-    Episodes that ended in an error are counted under ``errors`` and nowhere else, also by task type.
+    Episodes that ended in an error are counted under ``errors`` and nowhere else, also by task type. Where
+    tasks were played again, ``tasks`` counts them, and the interval is that of `clustered_proportion`.
 
     Args:
         episodes: finished ones.
@@ -24,21 +25,29 @@ def success_table(episodes: Sequence[Episode], measures: Sequence[str] = ()) -> 
         ci95, errors}``, and with measures ``means: {measure: mean}``.
     """
     valid = valid_episodes(episodes)
-    by_type: dict[str, list[bool]] = defaultdict(list)
+    by_type: dict[str, list[Episode]] = defaultdict(list)
     broken = Counter(episode.task_type for episode in episodes if episode.failed)
     for episode in valid:
-        by_type[episode.task_type].append(episode.success)
+        by_type[episode.task_type].append(episode)
     table = {
-        **proportion(sum(e.success for e in valid), len(valid)),
+        **_proportion(valid),
         "mean_steps": sum(e.num_steps for e in valid) / max(1, len(valid)),
         "errors": len(episodes) - len(valid),
         "by_task_type": {
-            name: proportion(sum(by_type[name]), len(by_type[name])) | {"errors": broken[name]}
+            name: _proportion(by_type[name]) | {"errors": broken[name]}
             for name in sorted(by_type.keys() | broken.keys())
         },
     }
     means = {name: sum(e.steps[-1].info[name] for e in valid) / max(1, len(valid)) for name in measures}
     return {**table, "means": means} if measures else table
+
+
+def _proportion(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Success of some episodes, by task: tasks of two sets may have the same name."""
+    outcomes: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    for episode in episodes:
+        outcomes[episode.fingerprint, episode.task_id].append(episode.success)
+    return clustered_proportion(outcomes)
 
 
 def played_data(episodes: Sequence[Episode]) -> dict[str, str]:
@@ -55,14 +64,22 @@ def joined(fingerprints: Sequence[str]) -> str:
 def table_text(title: str, rows: Mapping[str, Mapping[str, Any]], unit: str = "games") -> str:
     """Rows of success with their intervals, aligned, one line each below a heading.
 
-    A last column counts the episodes that ended in an error, if there are any: they are no part of the rest.
+    Where tasks were played more than once, attempts and tasks have a column each. A last column counts the
+    episodes that ended in an error, if there are any: they are no part of the rest.
     """
-    width, last = max(map(len, [title, *rows])), max(len(unit), 5)
-    errors = {name: row.get("errors", 0) for name, row in rows.items()}
-    some = any(errors.values())
-    lines = [f"{title:<{width}}  success    95 % interval  {unit:>{last}}{'  errors' * some}"]
-    for name, row in rows.items():
+    width = max(map(len, [title, *rows]))
+    counts = {unit: [row.get("tasks", row["n"]) for row in rows.values()]}
+    if any("tasks" in row for row in rows.values()):
+        counts = {"attempts": [row["n"] for row in rows.values()], **counts}
+    errors = [row.get("errors", 0) for row in rows.values()]
+    if any(errors):
+        counts["errors"] = errors
+    columns = [
+        [f"{one:>{max(len(name), 5)}}" for one in (name, *numbers)] for name, numbers in counts.items()
+    ]
+    heading, *ends = ["  ".join(cells) for cells in zip(*columns, strict=True)]
+    lines = [f"{title:<{width}}  success    95 % interval  {heading}"]
+    for (name, row), end in zip(rows.items(), ends, strict=True):
         low, high = row["ci95"]
-        interval, failed = f"{low:.1%} to {high:.1%}", f"  {errors[name]:>6}" if some else ""
-        lines.append(f"{name:<{width}}  {row['success']:>7.1%}  {interval:>15}  {row['n']:>{last}}{failed}")
+        lines.append(f"{name:<{width}}  {row['success']:>7.1%}  {f'{low:.1%} to {high:.1%}':>15}  {end}")
     return "\n".join(lines)

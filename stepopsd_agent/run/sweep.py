@@ -109,7 +109,8 @@ def sweep_rows(out: Path, runs: Sequence[SweepRun]) -> list[dict[str, Any]]:
     """A row for each combination: what its finished runs reached, and the names of the others.
 
     ``success`` is of the last evaluation, never the best, and ``area`` under the curve; both with the mean
-    over seeds and Student's 95 % interval, which tells how another seed would do, not other tasks.
+    over seeds, lowest and highest, and Student's 95 % interval, which tells how another seed would do, not
+    other tasks. Runs that end alike do not tell how seeds differ: their interval is None, as that of one run.
     """
     cells: dict[str, list[SweepRun]] = {}
     for run in runs:
@@ -124,11 +125,19 @@ def _row(out: Path, runs: Sequence[SweepRun]) -> dict[str, Any]:
     return {
         "settings": runs[0].settings,
         "seeds": [run.seed for run in done],
-        "success": {**mean_interval(last), "values": last},
-        "area": {**mean_interval(areas), "values": areas},
+        "success": _over_seeds(last),
+        "area": _over_seeds(areas),
         "curves": curves,
         "unfinished": [run.name for run in runs if run not in done],
     }
+
+
+def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, interval and range. Where all are equal, Student's interval would have no width."""
+    found = mean_interval(values)
+    if len(set(values)) == 1:
+        found["ci95"] = None
+    return {**found, "range": [min(values), max(values)] if values else None, "values": list(values)}
 
 
 def rows_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -137,14 +146,14 @@ def rows_text(rows: Sequence[Mapping[str, Any]]) -> str:
     names = [label(row["settings"]) or "as configured" for row in order]
     width = max(len("settings"), *map(len, names))
     broken = any(row["unfinished"] for row in rows)
-    lines = [f"{'settings':<{width}}  success    95 % interval   area  seeds{'  unfinished' * broken}"]
+    heading = "success    95 % interval  lowest, highest   area  seeds"
+    lines = [f"{'settings':<{width}}  {heading}{'  unfinished' * broken}"]
     for name, row in zip(names, order, strict=True):
         count = f"  {len(row['unfinished']):>10}" if broken else ""
         success, under = _percent(row["success"]["mean"]), _number(row["area"]["mean"])
-        interval = _between(row["success"]["ci95"])
-        lines.append(
-            f"{name:<{width}}  {success:>7}  {interval:>15}  {under:>5}  {len(row['seeds']):>5}{count}"
-        )
+        interval, ends = _between(row["success"]["ci95"]), _between(row["success"]["range"])
+        figures = f"{success:>7}  {interval:>15}  {ends:>15}  {under:>5}  {len(row['seeds']):>5}"
+        lines.append(f"{name:<{width}}  {figures}{count}")
     return "\n".join(lines)
 
 

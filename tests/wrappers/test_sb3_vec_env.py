@@ -1,5 +1,6 @@
 """Vector environments for stable-baselines3: its own two, and the in-process one of this project."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -101,6 +102,22 @@ def test_text_vec_env_equals_one_after_the_other(kind: str) -> None:
             assert mine == theirs
     assert ends == 9
     one.close()
+
+
+@pytest.mark.parametrize("kind", ["one after the other", "in process"])
+def test_eval_callback_and_monitor_count_success(kind: str, tmp_path: Path) -> None:
+    """A success is one to stable-baselines3, too: its own callback counts every episode that it plays."""
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.callbacks import EvalCallback
+    from stable_baselines3.common.vec_env import VecMonitor
+
+    monitored = VecMonitor(vec_env(kind), str(tmp_path / "monitor.csv"), info_keywords=("is_success",))
+    count = EvalCallback(monitored, n_eval_episodes=6, eval_freq=16, log_path=str(tmp_path), verbose=0)
+    PPO("MlpPolicy", vec_env(kind), n_steps=16, batch_size=16, n_epochs=1, seed=0).learn(16, callback=count)
+    counted = np.load(tmp_path / "evaluations.npz")["successes"]
+    assert counted.shape == (1, 6)
+    rows = (tmp_path / "monitor.csv").read_text().splitlines()[2:]
+    assert [row.split(",")[-1] == "True" for row in rows[:6]] == counted[0].tolist()
 
 
 def test_text_vec_env_gives_pictures_and_takes_one_option_for_all() -> None:

@@ -57,6 +57,23 @@ def test_admissible_actions_says_what_does_not_fit() -> None:
         games(0)
 
 
+def test_admissible_actions_tell_success_apart_from_the_record() -> None:
+    """``is_success`` is what ``won`` is, at every step; the record's info has it not."""
+    recorded = RecordEpisode(make_env(step_limit=50))
+    env = AdmissibleActions(recorded, 6)
+    env.reset(seed=0)
+    told, over = list[bool](), False
+    while not over:
+        commands = env.commands
+        number = commands.index("open door" if "open door" in commands else "go right")
+        _, _, terminated, truncated, info = env.step(number)
+        told.append(info["is_success"])
+        over = bool(terminated or truncated)
+    assert told == [False] * (len(told) - 1) + [True] and info["won"]
+    episode = recorded.last_episode
+    assert episode is not None and all("is_success" not in step.info for step in episode.steps)
+
+
 def test_encode_text_keeps_gymnasium_s_contract() -> None:
     """By its own checker; spaces survive pickling; the order of the wrappers is checked."""
     env = EncodeText(games(step_limit=5), "hashing:16")

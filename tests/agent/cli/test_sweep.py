@@ -70,11 +70,28 @@ def test_sweep_rows_are_means_over_finished_runs(tmp_path: Path) -> None:
     assert first["area"]["values"] == pytest.approx([(0.2 + 0.4) / 2, (0.2 + 0.5) / 2])
     assert second["success"]["ci95"] is None and second["unfinished"] == ["lr=2,seed=1"]
     assert rows_text([second, first]).splitlines() == [
-        "settings  success    95 % interval   area  seeds  unfinished",
-        "lr=1        60.0%   0.0% to 100.0%  0.325      2           0",
-        "lr=2        10.0%                -  0.200      1           1",
+        "settings  success    95 % interval  lowest, highest   area  seeds  unfinished",
+        "lr=1        60.0%   0.0% to 100.0%   50.0% to 70.0%  0.325      2           0",
+        "lr=2        10.0%                -   10.0% to 10.0%  0.200      1           1",
     ]
     assert area([(0, 0.25)]) == 0.25
+
+
+def test_sweep_has_no_interval_where_all_runs_end_alike(tmp_path: Path) -> None:
+    """Six runs at 0 % do not make it sure that a seventh is; their range says what was seen."""
+    runs = sweep_runs({"learner.lr": ["1"]}, range(6))
+    for one in runs:
+        folder = tmp_path / "runs" / one.name
+        with MetricsLog(folder) as log:
+            log.write(0, {"eval": {"success": 0.0}})
+        (folder / "summary.json").touch()
+    (row,) = sweep_rows(tmp_path, runs)
+    assert (row["success"]["mean"], row["success"]["ci95"], row["success"]["range"]) == (
+        0.0,
+        None,
+        [0.0, 0.0],
+    )
+    assert rows_text([row]).splitlines()[1].split()[:6] == ["lr=1", "0.0%", "-", "0.0%", "to", "0.0%"]
 
 
 def test_sweep_refuses_what_cannot_be_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

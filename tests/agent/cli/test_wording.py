@@ -21,6 +21,22 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["import", "x", "--out=y"], "stepopsd import needs --from (search-r1) (see stepopsd import --help)"),
+        (["import", "x"], "stepopsd import needs --from (search-r1), --out FOLDER (see"),
+        (["export", "x", "--out=y"], "stepopsd export needs --to (sft, "),
+        (["replay"], "stepopsd replay needs episodes (see stepopsd replay --help)"),
+    ],
+)
+def test_a_missing_argument_is_named_with_its_choices(
+    given: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command's own help, as it is typed."""
+    assert said in refusal(capsys, *given)
+
+
 @pytest.mark.parametrize("flag", CASES)
 def test_a_value_of_the_wrong_type_is_answered_by_what_is_allowed(
     flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -1,21 +1,26 @@
 """Tables of success: rates with their intervals, in all and by task type, and how they are printed."""
 
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
+from stepopsd_agent.cli.common import describe
 from stepopsd_agent.ops.intervals import wilson
 from stepopsd_agent.rollout import success_table, table_text
 from stepopsd_wrappers import Episode
 from tests.helpers.text_env import make_episode
 
+_NUMBERS = count()
 
-def outcome(task_type: str, won: bool, error: str | None = None) -> Episode:
-    """A record of two steps."""
+
+def outcome(task_type: str, won: bool, error: str | None = None, task_id: str = "") -> Episode:
+    """A record of two steps; of a task of its own where none is named."""
     episode = make_episode(num_steps=2)
     info: dict[str, Any] = {**episode.steps[0].info, "task_type": task_type}
     first, middle, last = episode.steps
     last = replace(last, error=error, info={} if error else {**info, "won": won})
-    return replace(episode, steps=(replace(first, info=info), middle, last))
+    name = task_id or f"task/{next(_NUMBERS)}"
+    return replace(episode, task_id=name, steps=(replace(first, info=info), middle, last))
 
 
 def test_success_table_counts_by_type_and_leaves_errors_out() -> None:
@@ -65,3 +70,18 @@ def test_table_text_is_aligned() -> None:
         "short                 50.0%   15.0% to 85.0%      4",
         "a much longer name   100.0%  99.6% to 100.0%   1000",
     ]
+
+
+def test_success_of_repeated_tasks_counts_both_and_is_less_certain() -> None:
+    """100 attempts at 4 tasks, of which two are always won, tell of 4 tasks and not of 100."""
+    episodes = [outcome("pick", k % 4 < 2, task_id=f"task/{k % 4}") for k in range(100)]
+    table = success_table(episodes)
+    assert (table["success"], table["n"], table["tasks"]) == (0.5, 100, 4)
+    low, high = table["ci95"]
+    assert low < wilson(2, 4)[0] and high > wilson(2, 4)[1]
+    heading, line = table_text("task type", {"all": table}).splitlines()
+    assert heading.endswith("attempts  games") and line.split()[-2:] == ["100", "4"]
+    assert describe(table).startswith("success 50.0% of 100 attempts at 4 games (95 % interval ")
+    once = success_table(episodes[:4])
+    assert "tasks" not in once and tuple(once["ci95"]) == wilson(2, 4)
+    assert describe(once).startswith("success 50.0% of 4 games (")

@@ -203,6 +203,21 @@ def test_reset_refuses_what_does_not_fit(reset: dict[str, Any], message: str) ->
         make_vec().reset(**reset)
 
 
+@pytest.mark.parametrize(
+    ("env_id", "option"), [("stepopsd/ALFWorld-v0", "game"), ("stepopsd/SearchQA-v0", "question")]
+)
+@pytest.mark.parametrize(("task", "kind"), [(3, "int"), (b"x", "bytes"), (["x", 3], "int")], ids=str)
+def test_reset_names_the_option_whose_type_is_wrong(env_id: str, option: str, task: Any, kind: str) -> None:
+    """Alone and in a vector, for both environments: the option, what it got, what it takes."""
+    wanted = rf"options\['{option}'\] is .*, of type {kind}: give a str, the id of a task"
+    envs = gym.make_vec(env_id, 2)
+    known = envs.unwrapped.envs[0].unwrapped.task_ids[0]  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match=wanted):
+        envs.reset(options={option: [known, 3] if isinstance(task, list) else task})
+    with pytest.raises(TypeError, match=wanted.replace(kind, type(task).__name__)):
+        gym.make(env_id).reset(options={option: task})
+
+
 def test_constructor_refuses_what_the_environment_does() -> None:
     """No argument is swallowed."""
     with pytest.raises(ValueError, match="num_envs=0"):

@@ -190,8 +190,10 @@ def test_reset_draws_and_names_questions(tmp_path: Path) -> None:
     assert env.task_ids == ("q1",)
     assert {env.reset(seed=seed)[1]["task_id"] for seed in range(5)} == {"q1"}
     assert env.reset(options={"question": "q3"})[1]["goal"] == "How long is the Wend?"
-    for name in ("q9", 3, None):
-        with pytest.raises(QuestionsNotFoundError, match="is not among the 3 of"):
+    with pytest.raises(QuestionsNotFoundError, match="is not among the 3 of"):
+        env.reset(options={"question": "q9"})
+    for name in (3, None):
+        with pytest.raises(TypeError, match=r"options\['question'\] is .*: give a str"):
             env.reset(options={"question": name})
     with pytest.raises(ValueError, match="'question'"):
         env.reset(options={"game": "q1"})

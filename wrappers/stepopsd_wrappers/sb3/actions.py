@@ -9,6 +9,14 @@ from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
 
+def with_success(info: dict[str, Any]) -> dict[str, Any]:
+    """The info with ``is_success``, by which stable-baselines3 counts; unchanged where no task can be won.
+
+    It stands in every step's info, since a limit of time outside may end the episode at any of them.
+    """
+    return {**info, "is_success": bool(info["won"])} if "won" in info else info
+
+
 class CommandNumbers:
     """The admissible commands of an environment's present state, by number."""
 
@@ -68,7 +76,8 @@ class AdmissibleActions(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
 
     Action i is command i of ``info["admissible_commands"]``; beyond its end the list begins again, so that
     every number is a command, also for algorithms without masks. Those with masks find `action_masks` (by
-    ``get_wrapper_attr``, or ``env_method`` of a vector environment), where each command is True once.
+    ``get_wrapper_attr``, or ``env_method`` of a vector environment), where each command is True once. The
+    info of a step has ``is_success``, which ``Monitor`` and ``EvalCallback`` of stable-baselines3 read.
     """
 
     def __init__(self, env: gym.Env[str, str], max_actions: int = 64) -> None:
@@ -111,7 +120,7 @@ class AdmissibleActions(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
         """
         observation, reward, terminated, truncated, info = self.env.step(self.command(action))
         self._numbers.go_on(info)
-        return observation, reward, terminated, truncated, info
+        return observation, reward, terminated, truncated, with_success(info)
 
     def command(self, action: SupportsInt) -> str:
         """The command with this number."""

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from stepopsd_envs import unbatch_info
-from stepopsd_wrappers.sb3.actions import CommandNumbers
+from stepopsd_wrappers.sb3.actions import CommandNumbers, with_success
 from stepopsd_wrappers.sb3.encode_text import TextFeatures
 from stepopsd_wrappers.sb3.encoders import CachedEncoder, Encoder, Vectors, make_encoder
 from stepopsd_wrappers.sb3.features import EpisodeFeatures
@@ -89,7 +89,7 @@ class TextVecEnv(VecEnv):
             else:
                 vectors.append(self._go_on(i, command, texts[i], info))
             info["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
-            infos.append(info)
+            infos.append(with_success(info))
         return np.stack(vectors), rewards.astype(np.float32), terminated | truncated, infos
 
     def action_masks(self, index: int) -> NDArray[np.bool_]:
