@@ -68,7 +68,7 @@ def test_view_prints_a_list_and_a_transcript(games: Path, capsys: pytest.Capture
     [
         ([], "either --out FILE"),
         (["--text", "--out=x"], "either --out FILE"),
-        (["--text", "--method", "grpo", "gigpo", "rloo"], "3 methods are named"),
+        (["--text", "--method", "grpo", "gigpo", "rloo"], "--method got 3 methods"),
         (["--text", "--method=gpro"], "gpro"),
         (["--text", "--limit=0"], "limit is 0"),
         (["--out=x", "--episode=0"], "add --text"),
