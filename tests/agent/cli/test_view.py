@@ -72,7 +72,7 @@ def test_view_prints_a_list_and_a_transcript(games: Path, capsys: pytest.Capture
         (["--text", "--method=gpro"], "gpro"),
         (["--text", "--limit=0"], "limit is 0"),
         (["--out=x", "--episode=0"], "add --text"),
-        (["--text", "--episode=4"], "hold 4, counted from 0"),
+        (["--text", "--episode=4"], "give a number below 4, counted from 0"),
         (["--text", "--method=turn_gae"], "which only a run can compute"),
     ],
 )

@@ -10,10 +10,10 @@ class DistanceReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Adds ``scale`` times the decrease of the distance to the goal, in commands, to the reward of each step.
 
     This is the potential-based shaping of Ng, Harada and Russell (1999) by ``info["optimal_distance"]``. In
-    one point it differs from ALFWorld's reward "optimal_distance", which is made for sums over whole episodes:
+    one point it differs from ALFWorld's reward "optimal_distance", which is for sums over whole episodes:
     that one sets the potential to zero when the step limit truncates an episode, and so pays the remaining
-    distance back. The algorithms of stable-baselines3 bootstrap there from the value of the last state, so the
-    payment, on average several times the reward of a good command, would be noise on the last action.
+    distance back. The algorithms of stable-baselines3 bootstrap there from the value of the last state, so
+    the payment, on average several times the reward of a good command, would be noise on the last action.
     """
 
     def __init__(self, env: gym.Env[Any, Any], scale: float = 0.1, lost: int = 20) -> None:
