@@ -1,4 +1,4 @@
-"""``stepopsd config``: the recipes that come with the package, listed, shown, or copied to be changed."""
+"""``stepopsd config``: list, show or copy the recipes of the package."""
 
 from jsonargparse import Namespace
 
@@ -8,24 +8,24 @@ from stepopsd_agent.config import recipe, recipe_names
 from stepopsd_agent.run.files import write_bytes_atomic
 from stepopsd_envs.user_path import user_path
 
-HELP = "list, show or copy the recipes, config files that --config takes by name"
+HELP = "list, show or copy the recipes: config files of the package that --config takes by name"
 USES: frozenset[str] = frozenset()
 
 
 def add_flags(parser: Parser) -> None:
-    """What to do, with which recipe."""
+    """The action, and the recipe."""
     parser.usage = "stepopsd config list | show NAME | copy NAME [--out FILE]"
     parser.add_argument("action", choices=["list", "show", "copy"], help="what to do")
-    parser.add_argument("name", nargs="?", choices=recipe_names(), help="of a recipe", metavar="NAME")
+    parser.add_argument("name", nargs="?", choices=recipe_names(), help="name of a recipe", metavar="NAME")
     parser.add_argument(
-        "--out", type=str, metavar="FILE", help="copy: where it goes (default: its own name, in this folder)"
+        "--out", type=str, metavar="FILE", help="copy: file to write (default: the recipe's name)"
     )
 
 
 def run(settings: Namespace) -> int:
-    """Print or copy."""
+    """List, print or copy."""
     if settings.out is not None and settings.action != "copy":
-        raise UsageError(f"--out names the copy of a recipe; {settings.action} makes none, so leave it out")
+        raise UsageError(f"--out is for copy alone; leave it out with {settings.action}")
     if settings.action == "list":
         if settings.name is not None:
             raise UsageError("list takes no name; to see one recipe: stepopsd config show NAME")
@@ -34,7 +34,7 @@ def run(settings: Namespace) -> int:
         return 0
     if settings.name is None:
         names = ", ".join(recipe_names())
-        raise UsageError(f"which recipe? stepopsd config {settings.action} NAME, with one of {names}")
+        raise UsageError(f"{settings.action} needs the name of a recipe; give one of {names}")
     if settings.action == "show":
         print(recipe(settings.name).read_text(encoding="utf-8"), end="")
         return 0
@@ -42,7 +42,7 @@ def run(settings: Namespace) -> int:
     if path.exists():
         raise UsageError(f"{path} is there already; remove it, or name another file with --out")
     write_bytes_atomic(path, recipe(settings.name).read_bytes())
-    print(f"{path}: change what you like, then give it to --config")
+    print(f"written to {path}; edit it, and pass it with --config {path}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""``stepopsd doctor``: can this machine and installation do what you have in mind, and if not, what to do."""
+"""``stepopsd doctor``: check whether machine and installation have what a purpose needs."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from jsonargparse import Namespace
 from stepopsd_agent.cli.health import PURPOSES, examined
 from stepopsd_agent.cli.parser import Parser
 
-HELP = "look at packages, processor, GPU, memory, Java and games, and say how to mend what is missing"
+HELP = "check packages, processor, GPU, memory, Java and games, and say how to get what is missing"
 USES: frozenset[str] = frozenset()
 
 
 def add_flags(parser: Parser) -> None:
-    """What it is asked for."""
+    """The purpose, and the folder for runs."""
     parser.description = (
         f"{parser.description} Exit code 0: the purpose has all that it needs; 1: something is missing."
     )
@@ -28,7 +28,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(settings: Namespace) -> int:
-    """Print each finding with its remedy; 1 where the purpose lacks something."""
+    """Print each finding with its remedy; return 1 if the purpose lacks something."""
     folder = Path(settings.out).expanduser().absolute()
     while not folder.exists():
         folder = folder.parent
@@ -40,7 +40,7 @@ def run(settings: Namespace) -> int:
             print(f"{'':<8} {'':<{width}}  -> {one.remedy}")
     missing = [one.name for one in findings if one.state == "missing"]
     if missing:
-        print(f"{settings.purpose}: not yet, for want of {', '.join(missing)}")
+        print(f"{settings.purpose}: not possible yet; missing: {', '.join(missing)}")
         return 1
     print(f"{settings.purpose}: this machine has what it needs")
     return 0

@@ -1,4 +1,4 @@
-"""What this machine and installation are able to do: one finding a check, each with its remedy."""
+"""Checks of this machine and installation; each gives one finding, with a remedy."""
 
 import importlib.metadata
 import os
@@ -22,18 +22,18 @@ from stepopsd_envs.search_qa.retrieval.errors import RetrievalSetupError
 State = Literal["ok", "note", "missing"]
 GIB = 2**30
 LEAST_MEMORY, LEAST_DISK = 4, 2
-"""GiB free that the demonstration needs with room to spare; a real model needs more: `stepopsd plan`."""
+"""GiB that should be free for the demonstration; `stepopsd plan` computes what a real model needs."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of a check.
+    """The result of a check.
 
     Attributes:
-        name: what was looked at.
-        state: "ok"; "note", worth knowing; "missing", and what needs it cannot run.
-        found: what is there.
-        remedy: what to do where it is not as it should be.
+        name: what was checked.
+        state: "ok"; "note" if something is missing that the purpose does not need; "missing" if it needs it.
+        found: what the check found.
+        remedy: what to do if the state is not "ok".
     """
 
     name: str
@@ -43,7 +43,7 @@ class Finding:
 
 
 def install_command(extra: str) -> str:
-    """How to add the packages of an extra: from the checkout that this runs from, or an index."""
+    """Return the command that installs an extra: from this checkout, or else from the package index."""
     checkout = Path(__file__).parents[2]
     if (checkout / "setup.cfg").is_file():
         return f"pip install -e '{checkout}[{extra}]'"
@@ -51,7 +51,7 @@ def install_command(extra: str) -> str:
 
 
 def requirements(extra: str | None) -> Iterator[Requirement]:
-    """Packages that the installed project declares for an extra, or for everybody."""
+    """Yield the requirements of an extra, or for None those that every installation has."""
     for text in importlib.metadata.requires("stepopsd") or ():
         one = Requirement(text)
         always = one.marker is None or one.marker.evaluate({"extra": ""})
@@ -61,9 +61,9 @@ def requirements(extra: str | None) -> Iterator[Requirement]:
 
 
 def packages(name: str, extra: str | None, needed: bool) -> Finding:
-    """Whether the packages are there, in versions that fit."""
+    """Check that required packages are installed in allowed versions."""
     known = importlib.metadata.metadata("stepopsd").get_all("Provides-Extra") or ()
-    wrong = [] if extra is None or extra in known else ["this installation is older than the extra"]
+    wrong = [] if extra is None or extra in known else ["this installation does not know the extra yet"]
     for one in requirements(extra):
         try:
             version = importlib.metadata.version(one.name)
@@ -73,21 +73,23 @@ def packages(name: str, extra: str | None, needed: bool) -> Finding:
         if not one.specifier.contains(version, prereleases=True):
             wrong.append(f"{one.name} {version} is not {one.specifier}")
     if not wrong:
-        return Finding(name, "ok", "all there")
+        return Finding(name, "ok", "installed")
     remedy = install_command(extra) if extra else "pip install --upgrade stepopsd"
     return Finding(name, "missing" if needed else "note", "; ".join(wrong), remedy)
 
 
 def python() -> Finding:
-    """The interpreter."""
+    """Check the version of Python."""
     version = platform.python_version()
     if sys.version_info[:2] > (3, 13):
-        return Finding("Python", "note", f"{version}, newer than those tested", "use 3.11, 3.12 or 3.13")
+        return Finding(
+            "Python", "note", f"{version}, newer than any tested version", "use 3.11, 3.12 or 3.13"
+        )
     return Finding("Python", "ok", version)
 
 
 def accelerator(needed: bool) -> Finding:
-    """PyTorch, and the GPU that it sees."""
+    """Check PyTorch and the GPU that it sees."""
     import torch
 
     if torch.cuda.is_available():
@@ -96,13 +98,13 @@ def accelerator(needed: bool) -> Finding:
         return Finding("GPU", "ok", f"{what}, PyTorch {torch.__version__}")
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
     return Finding(
-        "GPU", "missing" if needed else "note", f"none that PyTorch {torch.__version__} ({built}) sees",
+        "GPU", "missing" if needed else "note", f"PyTorch {torch.__version__} ({built}) sees none",
         "tiny models train on the processor; for others install a CUDA build of PyTorch, see pytorch.org",
     )  # fmt: skip
 
 
 def processors() -> Finding:
-    """Threads that a command takes."""
+    """Count the CPU threads that a command uses."""
     count, allowed = os.cpu_count() or 1, allowed_threads()
     if allowed < count:
         why = (
@@ -113,20 +115,20 @@ def processors() -> Finding:
 
 
 def memory() -> Finding:
-    """Main memory that is free, where the system tells."""
+    """Check the free main memory, where the system reports it."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
-        return Finding("memory", "note", "this system does not tell how much is free")
+        return Finding("memory", "note", "this system does not report how much is free")
     free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024 / GIB
     if free < LEAST_MEMORY:
-        remedy = "close other programs; stepopsd plan says what a run takes"
+        remedy = "close other programs; stepopsd plan says how much a run needs"
         return Finding("memory", "note", f"{free:.1f} GiB free", remedy)
     return Finding("memory", "ok", f"{free:.1f} GiB free")
 
 
 def disk(folder: Path) -> Finding:
-    """Space where runs are written."""
+    """Check the free space of the disk to which runs are written."""
     free = shutil.disk_usage(folder).free / GIB
     if free < LEAST_DISK:
         return Finding(f"disk ({folder})", "note", f"{free:.1f} GiB free", "choose another disk with --out")
@@ -134,7 +136,7 @@ def disk(folder: Path) -> Finding:
 
 
 def games(needed: bool) -> Finding:
-    """The official games of ALFWorld."""
+    """Find the official games of ALFWorld."""
     root, found = data_folder(None), []
     for split in SPLITS:
         try:
@@ -151,13 +153,13 @@ def games(needed: bool) -> Finding:
         )  # fmt: skip
     return Finding(
         "official games", "missing" if needed else "note", f"none in {root}",
-        "name their folder in ALFWORLD_DATA, or get them: stepopsd data alfworld --download; generated games "
-        "need nothing",
+        "set ALFWORLD_DATA to their folder, or download them: stepopsd data alfworld --download; generated "
+        "games need no download",
     )  # fmt: skip
 
 
 def java(needed: bool) -> Finding:
-    """What Lucene runs on."""
+    """Find a Java for Lucene."""
     from stepopsd_envs.search_qa.retrieval.java import find_java
 
     try:
@@ -179,11 +181,11 @@ PURPOSES: Mapping[str, tuple[str, ...]] = {
     "sb3": ("sb3",),
     "export": ("export",),
 }
-"""What can be asked about, with the checks that it needs beside those that everything needs."""
+"""Purposes, with the checks that each needs in addition to those for every purpose."""
 
 
 def examined(purpose: str, folder: Path) -> Sequence[Finding]:
-    """All findings, those that the purpose needs as "missing" where they are not there."""
+    """Run all checks; what the purpose needs and is not there is "missing", anything else a "note"."""
     needed = set(PURPOSES[purpose])
     extras: Iterable[tuple[str, Callable[[bool], Finding]]] = [
         (extra, partial(packages, f"extra {extra}", extra))

@@ -6,22 +6,22 @@ from stepopsd_agent.cli.keyboard import ask, completes, show, show_list, use_key
 from stepopsd_wrappers import Episode
 
 QUIT, HISTORY, LIST = ":quit", ":history", "?"
-"""Words that are no action of any environment."""
+"""Inputs for the player, which are not passed to the environment."""
 
 
 class HumanAgent:
-    """Shows what any agent is shown, and asks for actions at the keyboard; an `Agent`."""
+    """An `Agent` that shows a person what any agent is shown, and reads actions from the keyboard."""
 
     def __init__(self) -> None:
         use_keyboard()
-        self._told: list[tuple[str, str]] = []
-        self._asked: str | None = None
+        self._history: list[tuple[str, str]] = []
+        self._action_given: str | None = None
 
     def reset(self, seed: int, observation: str, info: dict[str, Any]) -> None:
         """Begin an episode."""
-        self._told, self._asked = [], None
+        self._history, self._action_given = [], None
         tab = ", the tab key completes them" if completes() else ""
-        listed = f"a number or its text gives a command, {LIST} lists them{tab}; " if _commands(info) else ""
+        listed = f"type a command or its number, {LIST} lists them{tab}; " if _commands(info) else ""
         show(f"\n{'=' * 40}\n{observation}\n\n({listed}{HISTORY} shows the episode so far, {QUIT} leaves)")
         self._list(info)
 
@@ -31,13 +31,13 @@ class HumanAgent:
         Raises:
             KeyboardInterrupt: the person leaves.
         """
-        if self._asked is not None:
-            self._told.append((self._asked, observation))
+        if self._action_given is not None:
+            self._history.append((self._action_given, observation))
             valid = info.get("step", {}).get("valid", True)
-            show(f"\n{observation}" + ("" if valid else "\n(that was no possible command)"))
+            show(f"\n{observation}" + ("" if valid else "\n(that command is not possible here)"))
             self._list(info)
-        self._asked = self._action(_commands(info), info)
-        return self._asked
+        self._action_given = self._action(_commands(info), info)
+        return self._action_given
 
     def _action(self, commands: list[str], info: dict[str, Any]) -> str:
         while True:
@@ -46,7 +46,9 @@ class HumanAgent:
             if line is None or line == QUIT:
                 raise KeyboardInterrupt
             if line == HISTORY:
-                show("\n".join(f"> {action}\n{answer}" for action, answer in self._told) or "(nothing yet)")
+                show(
+                    "\n".join(f"> {action}\n{answer}" for action, answer in self._history) or "(nothing yet)"
+                )
             elif line == LIST and commands:
                 self._list(info)
             elif line.startswith(":"):
@@ -63,12 +65,12 @@ class HumanAgent:
 
 
 def show_end(episode: Episode) -> None:
-    """How an episode ended: the answer to the last action, which no agent is asked about any more."""
+    """Show the last observation, after which no agent acts any more, and how the episode ended."""
     last = episode.steps[-1]
-    outcome = f"an error ended it: {last.error}" if last.error else "won" if episode.success else "not won"
+    outcome = f"ended by an error: {last.error}" if last.error else "won" if episode.success else "not won"
     show(f"\n{last.observation}\n({outcome}, {episode.num_steps} steps)")
 
 
 def _commands(info: dict[str, Any]) -> list[str]:
-    """The admissible commands; empty where the environment takes any text."""
+    """Return the admissible commands; an empty list where the environment takes any text."""
     return list(info.get("admissible_commands", []))

@@ -1,4 +1,4 @@
-"""``stepopsd import``: transcripts of other projects as recorded episodes."""
+"""``stepopsd import``: convert transcripts of other projects to recorded episodes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, EpisodeWriter
 from stepopsd_wrappers.search_r1_import import read_search_r1
 
-HELP = "make recorded episodes of another project's transcripts"
+HELP = "convert another project's transcripts to recorded episodes"
 USES: frozenset[str] = frozenset()
 
 _READERS: dict[str, Callable[[Path], Iterator[Episode]]] = {"search-r1": read_search_r1}
@@ -25,19 +25,19 @@ def add_flags(parser: Parser) -> None:
         choices=[*_READERS],
         required=True,
         help="search-r1: JSON lines with prompt, response (<think>, <search>, <information>, <answer>) and "
-        "golden_answers, plain or packed",
+        "golden_answers, plain or compressed (.gz, .xz)",
     )
     parser.add_argument("--out", type=str, required=True, metavar="FOLDER", help="folder to write to")
 
 
 def run(settings: Namespace) -> int:
-    """Read everything once before anything is written, so that a bad line leaves nothing half made."""
+    """Read the whole file before writing, so that a bad line leaves no incomplete folder."""
     out, path = fresh_folder(settings.out, "import"), user_path(settings.file)
     read = _READERS[settings["from"]]
     with settings_checked():
         count = sum(1 for _ in read(path))
         if not count:
-            raise UsageError(f"{path} holds no transcripts")
+            raise UsageError(f"{path} holds no transcripts; give a file with one JSON object per line")
         groups, won = set(), 0
         with EpisodeWriter(out) as writer:
             for episode in read(path):

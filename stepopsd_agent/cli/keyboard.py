@@ -1,4 +1,4 @@
-"""A person at the keyboard: lines are asked for and texts shown, on a terminal or through a pipe."""
+"""Input from a person and output to one, on a terminal or through a pipe."""
 
 import io
 import sys
@@ -9,13 +9,13 @@ from stepopsd_envs.rendering import for_terminal, in_columns
 
 
 def use_keyboard() -> None:
-    """Read on through bytes that are no text: they are no reason to end a game."""
+    """Replace bytes that cannot be decoded, so that they do not end a game."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
 
 
 def ask(commands: Sequence[str]) -> str | None:
-    """The next line, None at the end of input; a question mark from a pipe is shown, as if it were typed."""
+    """Return the next line, or None at the end of input; a question mark from a pipe is echoed."""
     _complete(commands)
     try:
         line = input("> ").strip()
@@ -33,18 +33,18 @@ def show(text: str) -> None:
 
 
 def show_list(entries: Sequence[str]) -> None:
-    """Print entries in columns on a terminal, else one a line."""
+    """Print entries in columns on a terminal, else one per line."""
     lines = list(entries)
     print(in_columns(lines) if sys.stdout.isatty() else "\n".join(lines), flush=True)
 
 
 def completes() -> bool:
-    """Whether the tab key completes commands."""
+    """Return whether the tab key completes commands."""
     return _readline() is not None
 
 
 def _complete(commands: Sequence[str]) -> None:
-    """Let the tab key complete commands and the arrow keys bring them back, where the terminal can."""
+    """Let the tab key complete commands and the arrow keys recall them, if readline is available."""
     readline = _readline()
     if readline is None:
         return
@@ -54,7 +54,7 @@ def _complete(commands: Sequence[str]) -> None:
 
 
 def _readline() -> ModuleType | None:
-    """Not every Python has it; and importing it is enough to change what ``input`` does."""
+    """Import readline, which changes ``input``; None for a pipe, or a Python without it."""
     if not sys.stdin.isatty():
         return None
     try:

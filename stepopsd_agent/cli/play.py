@@ -46,7 +46,7 @@ def run(settings: Namespace) -> int:
 
 
 def _play(env: gym.Env[str, str], info: Info, step_limit: int) -> tuple[bool, Info]:
-    """Ask and answer until the game or the input ends: whether it was the game, and the last info."""
+    """Play until the game or the input ends; return whether the game ended, and the last info."""
     over = False
     while not over:
         show(f"\n{_status(info, step_limit)}")
@@ -71,7 +71,7 @@ def _status(info: Info, step_limit: int) -> str:
     """The task and the steps left, shown before each prompt so that neither scrolls away."""
     left = step_limit - info["step"]["index"]
     listed = ", ? lists them" if _commands(info) else ""
-    hint = "" if info["step"]["valid"] else f"; that was no possible command{listed}"
+    hint = "" if info["step"]["valid"] else f"; that command is not possible here{listed}"
     return f"[{info['goal']} {_count(left, 'step')} left{hint}]"
 
 
@@ -80,5 +80,5 @@ def _count(number: int, what: str) -> str:
 
 
 def _answer(exchange: str) -> str:
-    """The exchange without its first line, the command, where that is on the screen already."""
+    """Return the exchange, without the command where the person has typed it on the terminal."""
     return exchange.partition("\n")[2] if sys.stdin.isatty() else exchange.removeprefix("> ")

@@ -1,4 +1,4 @@
-"""Playing sets of tasks with any agent, for the commands that do."""
+"""Play sets of tasks with any agent, for the commands that have ``--agent``."""
 
 import argparse
 import sys
@@ -57,7 +57,7 @@ def play_sets(
         sets: what to play.
         seed: of the first episode of each set.
         folder: where to record.
-        before: records of an evaluation that was left; what they have is not played again.
+        before: records of an interrupted evaluation; their tasks are not played again.
         requests: file for a row about each request to a served model.
         checked: called once agent and tasks are there, before anything is written.
     """

@@ -1,4 +1,4 @@
-"""Playing sets of tasks with a served model."""
+"""Play sets of tasks with a served model."""
 
 import json
 import sys
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 REQUESTS = "requests.jsonl"
 REFUSED = (401, 403)
-"""Statuses about the key."""
+"""HTTP statuses of a missing or wrong key."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be played, and where it goes.
+    """The sets to play, and what is done with the episodes.
 
     Attributes:
         config: the settings.
         sets: what to play.
         seed: of the first episode of each set.
         keep: called with every episode as it finishes.
-        before: records of an evaluation that was left; what they have is not played again.
-        requests: file for a row about each request to a served model.
-        stack: closes what is opened.
+        before: records of an interrupted evaluation; their tasks are not played again.
+        requests: file to which a row about each request to a served model is appended.
+        stack: closes environments and agents.
     """
 
     config: RunConfig
@@ -46,7 +46,7 @@ class Asked:
 
 
 def served_plays(asked: Asked) -> list[Callable[[], list[Episode]]]:
-    """Play each set with the served model; a row about each of its steps is written as it ends."""
+    """Return a function per set that plays it with the served model, and logs the cost of each step."""
     from stepopsd_agent.rollout import ChatClient, ServedModel, play_set_with, sampling_params, usage
 
     config, stack, settings, costs = asked.config, asked.stack, asked.config.openai, list["Request"]()
@@ -88,7 +88,7 @@ def served_plays(asked: Asked) -> list[Callable[[], list[Episode]]]:
 
 
 def _model(client: "ChatClient", name: str | None) -> str:
-    """The name of a model that the server has; one that is not there, or wants a key, is found out here."""
+    """Return the name of the model; fail here if the server is not there, refuses the key or lacks it."""
     from stepopsd_agent.rollout import ServedModelError
 
     try:
@@ -98,18 +98,18 @@ def _model(client: "ChatClient", name: str | None) -> str:
             raise
         if name is None:
             raise UsageError(f"{error}; name the model with --openai.model") from error
-        listed = []  # of a server that has none to list, as `transformers serve FOLDER`
+        listed = []  # `transformers serve FOLDER` cannot list its model
     if name is None and len(listed) != 1:
         raise UsageError(
-            f"{client.url} lists {len(listed)} models ({', '.join(listed[:9])}): give --openai.model"
+            f"{client.url} lists {len(listed)} models ({', '.join(listed[:9])}); name one with --openai.model"
         )
-    if name is not None and name not in listed:  # which not all servers list, so it is asked for a word
+    if name is not None and name not in listed:  # some servers have models that they do not list
         client.complete(name, [{"role": "user", "content": "Hello"}], max_tokens=1)
     return listed[0] if name is None else name
 
 
 def read_requests(path: Path) -> "list[Request]":
-    """The rows of a file of requests; none where there is no file."""
+    """Read the rows of a file of requests; an empty list if there is no file."""
     from stepopsd_agent.rollout import Request
 
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []

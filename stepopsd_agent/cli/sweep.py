@@ -1,4 +1,4 @@
-"""``stepopsd sweep``: every combination of some settings with several seeds, one process a core."""
+"""``stepopsd sweep``: train every combination of some settings with several seeds, in parallel."""
 
 import argparse
 import json
@@ -40,7 +40,7 @@ USES = train.USES
 FILE, SCHEMA, PICTURE = "sweep.json", "stepopsd.sweep/1", "curves.png"
 SEEDS = 3
 OWN = ("--grid", "--seeds", "--jobs", "--out", "--seed")
-"""Flags that the runs do not get."""
+"""Flags of the sweep itself, which are not passed on to its runs."""
 EXAMPLE = (
     "stepopsd sweep --config FILE --model.path FOLDER --grid credit.method=grpo,step_opsd "
     "--grid learner.lr=1e-4,3e-4 --seeds 3 --jobs 2 --out FOLDER"
@@ -50,7 +50,7 @@ OPEN, CLOSE = "[{(", ")}]"
 
 
 def add_flags(parser: Parser) -> None:
-    """What to combine, and how much of it at once."""
+    """The settings to combine, the seeds, and how many runs go in parallel."""
     absent = argparse.SUPPRESS
     parser.usage = f"{USAGE}\n\nexample: {EXAMPLE}"
     parser.add_argument(
@@ -59,21 +59,21 @@ def add_flags(parser: Parser) -> None:
         type=str,
         default=absent,
         metavar="SETTING=VALUE,VALUE",
-        help="a setting of train and its values; given several times, every combination is trained. Values "
-        "are those of flags: lists stand in brackets, as in eval.games=[valid_seen],[valid_unseen]",
+        help="a setting of train and the values to try; repeat the flag to train every combination. A value "
+        "that is a list stands in brackets: eval.games=[valid_seen],[valid_unseen]",
     )
     parser.add_argument(
         "--seeds",
         type=int,
         default=absent,
-        help=f"runs of each combination; they have the seeds from --seed on (default: {SEEDS})",
+        help=f"runs per combination, with consecutive seeds from --seed on (default: {SEEDS})",
     )
     parser.add_argument(
         "--jobs",
         type=int,
         default=absent,
-        help="runs at once, each with one thread, or as many as --threads says (default: one a processor; "
-        "1 on a GPU)",
+        help="runs in parallel, each with one thread or the number in --threads (default: as many as the "
+        "processors allow; 1 on a GPU)",
     )
     parser.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="folder to write to")
     parser.add_argument(
@@ -81,12 +81,12 @@ def add_flags(parser: Parser) -> None:
         type=str,
         default=absent,
         metavar="FOLDER",
-        help="go on with the sweep in this folder: finished runs are kept, others go on; takes no other flag",
+        help="continue the sweep in this folder: finished runs are kept, others resumed; takes no other flag",
     )
 
 
 def run(settings: Namespace) -> int:
-    """Train what is missing, then print the table; 1 where a run is not finished."""
+    """Train the runs that are not finished, then print the table; return 1 if a run failed."""
     if "resume" in settings:
         out = user_path(settings.resume)
         content = _read(out)
@@ -112,8 +112,8 @@ def run(settings: Namespace) -> int:
     _report(out, content, runs)
     if failed:
         print(
-            f"stepopsd: {len(failed)} of {len(runs)} runs failed; mend what their logs in {out / 'logs'} "
-            f"tell, then: stepopsd sweep --resume {out}",
+            f"stepopsd: {len(failed)} of {len(runs)} runs failed; correct what their logs in "
+            f"{out / 'logs'} report, then: stepopsd sweep --resume {out}",
             file=sys.stderr,
         )
     return 1 if failed else 0
@@ -122,15 +122,15 @@ def run(settings: Namespace) -> int:
 def training_settings(
     settings: Namespace, arguments: Sequence[str], parse: Callable[[Sequence[str]], Namespace]
 ) -> list[Namespace]:
-    """The settings of each run, as ``train`` would understand them.
+    """Return the settings of each run, as ``train`` parses them.
 
     Args:
-        settings: of the sweep.
-        arguments: of the sweep, as they were given.
-        parse: reads the arguments of a command.
+        settings: parsed settings of the sweep.
+        arguments: command line of the sweep, without the command's name.
+        parse: parses a command line that begins with the command's name.
 
     Raises:
-        SystemExit: after one line that names a combination that cannot be trained, or a flag that is wrong.
+        SystemExit: a flag is wrong, or a combination cannot be trained; one line on stderr names it.
     """
     try:
         grid, seeds = _grid(settings.get("grid", [])), _seeds(settings)
@@ -152,7 +152,7 @@ def training_settings(
 
 
 def _of_the_runs(arguments: Sequence[str]) -> list[str]:
-    """The arguments without those of the sweep alone."""
+    """Return the arguments without the flags in `OWN` and their values."""
     kept, skip = list[str](), False
     for argument in arguments:
         flag, equals, _ = argument.partition("=")
@@ -163,7 +163,7 @@ def _of_the_runs(arguments: Sequence[str]) -> list[str]:
 
 
 def _grid(given: Sequence[str]) -> dict[str, list[str]]:
-    """Settings and their values."""
+    """Parse ``--grid``: the values to try, by setting."""
     grid = dict[str, list[str]]()
     for one in given:
         key, equals, values = one.partition("=")
@@ -173,22 +173,22 @@ def _grid(given: Sequence[str]) -> dict[str, list[str]]:
             raise UsageError(f"grid is {one!r}; give a setting and its values, as in learner.lr=1e-4,3e-4")
         if key in ("seed", "threads", "out"):
             raise UsageError(
-                f"grid is {one!r}, but {key} is no setting to compare: use --{key}{'s' * (key == 'seed')}"
+                f"grid is {one!r}, but a grid cannot vary {key}: use --{key}{'s' * (key == 'seed')}"
             )
         if key in grid:
             raise UsageError(
                 f"grid has {key} twice; give all its values at once: {key}={','.join([*grid[key], values])}"
             )
         if len(set(chosen)) < len(chosen):
-            raise UsageError(f"grid is {one!r}, which has a value twice; every run would be made twice")
+            raise UsageError(f"grid is {one!r}, which has a value twice; give every value once")
         grid[key] = chosen
     if not grid:
-        raise UsageError(f"a sweep needs settings to combine, for example: {EXAMPLE}")
+        raise UsageError(f"a sweep needs at least one --grid SETTING=VALUE,VALUE, for example: {EXAMPLE}")
     return grid
 
 
 def split(values: str) -> list[str]:
-    """Values between commas; a comma inside brackets or quotes is part of its value."""
+    """Split at commas; a comma inside brackets or quotes is part of its value."""
     parts, depth, quote = [""], 0, ""
     for letter in values:
         if quote or letter in "'\"":
@@ -209,7 +209,7 @@ def _seeds(settings: Namespace) -> list[int]:
 
 
 def _begun(settings: Namespace) -> tuple[Path, dict[str, Any]]:
-    """Check every combination, then write the files that the runs begin with."""
+    """Check every combination, then write ``sweep.json`` and the config file of each run."""
     out = fresh_folder(settings.get("out"), "sweep")
     grid = _grid(settings.grid)
     runs, files, threads = sweep_runs(grid, _seeds(settings)), list[bytes](), settings.threads or 1
@@ -263,12 +263,13 @@ def _job(out: Path, one: SweepRun, threads: int) -> Job:
 
 
 def _report(out: Path, content: Mapping[str, Any], runs: Sequence[SweepRun]) -> None:
-    """Print the table; write it beside the runs, with the picture."""
+    """Print the table, and write table and picture to the sweep folder."""
     rows = sweep_rows(out, runs)
     print(rows_text(rows))
     print(
-        "success at the end and area under the curve: means over seeds; the interval is Student's over "
-        "seeds, and - where fewer than two seeds, or only equal ones, cannot tell it"
+        "success: at the last evaluation; area: under the curve of success; both are means over seeds. The "
+        "interval is Student's 95 % interval of success over seeds; - where it cannot be told: fewer than two "
+        "seeds, or all of them alike"
     )
     write_json_atomic(out / FILE, {**content, "rows": rows, **environment_facts()})
     curves = {label(row["settings"]): row["curves"] for row in rows if row["curves"]}

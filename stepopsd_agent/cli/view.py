@@ -1,4 +1,4 @@
-"""``stepopsd view``."""
+"""``stepopsd view``: recorded episodes as an HTML page, or printed."""
 
 import sys
 from collections.abc import Sequence
@@ -21,12 +21,14 @@ USES: frozenset[str] = frozenset()
 
 
 def add_flags(parser: Parser) -> None:
-    """The folders, what to compute on them, and where the page goes."""
+    """The folders, the credit methods, and the file to write."""
     parser.usage = "stepopsd view RUN|FOLDER [...] (--out FILE | --text) [--method NAME [NAME]]"
     parser.add_argument("folders", type=str, nargs="+", help="run folders, evaluations, folders of episodes")
     parser.add_argument("--out", type=str, default=None, metavar="FILE", help="HTML file to write")
     parser.add_argument("--text", action="store_true", help="print to the terminal instead")
-    parser.add_argument("--episode", type=int, default=None, metavar="N", help="with --text: its transcript")
+    parser.add_argument(
+        "--episode", type=int, default=None, metavar="N", help="with --text: print episode N (from 0)"
+    )
     parser.add_argument(
         "--method",
         type=str,
@@ -43,10 +45,10 @@ def add_flags(parser: Parser) -> None:
         help="compare attempts that were played as a group, or all attempts at a task (default: recorded)",
     )
     parser.add_argument(
-        "--model.path", type=str, default=None, help="model that reads hindsight, for methods"
+        "--model.path", type=str, default=None, help="model for methods that need teacher log-probabilities"
     )
     parser.add_argument(
-        "--limit", type=int, default=2000, help="at most so many episodes of a folder (default: 2000)"
+        "--limit", type=int, default=2000, help="most episodes to show per folder (default: 2000)"
     )
 
 
@@ -83,18 +85,18 @@ def _check(settings: Namespace) -> None:
     if settings.text == (settings.out is not None):
         raise UsageError("view needs either --out FILE, for a page, or --text, to print")
     if len(settings.method) > 2:
-        raise UsageError(f"{len(settings.method)} methods are named; two can be seen side by side")
+        raise UsageError(f"--method got {len(settings.method)} methods; give one or two")
     if settings.limit < 1:
-        raise UsageError(f"limit is {settings.limit}; show an episode or more")
+        raise UsageError(f"limit is {settings.limit}; give 1 or more")
     if settings.episode is not None and not settings.text:
-        raise UsageError("episode chooses the transcript to print; add --text")
+        raise UsageError("--episode chooses the transcript to print; add --text")
 
 
 def _score(sources: "Sequence[Source]", methods: Sequence[str], model: Path | None, by: str) -> None:
-    """Add the credit of every method to every folder that tells enough for it; a notice where it is not.
+    """Compute every method's credit on every folder; print a notice for a folder that lacks what it needs.
 
     Raises:
-        UsageError: a method has credit in no folder.
+        UsageError: a method can be computed on none of the folders.
     """
     from stepopsd_agent.credit import MissingColumnError
     from stepopsd_agent.viewer import add_credit
@@ -118,19 +120,19 @@ def _score(sources: "Sequence[Source]", methods: Sequence[str], model: Path | No
     for name in methods:
         if not any(name in shown.credit for source in sources for shown in source.shown):
             why = [problem for (_, method), problem in problems.items() if method == name]
-            raise UsageError([*why, f"no episode has credit of {name}"][0])
-    folders: dict[str, list[str]] = {}
-    for (label, _), problem in problems.items():
-        folders.setdefault(problem, []).append(label)
-    for problem, labels in folders.items():
-        print(f"stepopsd: notice: left out in {', '.join(labels)}: {problem}", file=sys.stderr)
+            raise UsageError(f"no credit of {name} to show: {[*why, 'no episode has any'][0]}")
+    folders: dict[tuple[str, str], list[str]] = {}
+    for (label, name), problem in problems.items():
+        folders.setdefault((name, problem), []).append(label)
+    for (name, problem), labels in folders.items():
+        print(f"stepopsd: notice: {name} is left out in {', '.join(labels)}: {problem}", file=sys.stderr)
 
 
 def _one(settings: Namespace, sources: "Sequence[Source]", methods: Sequence[str]) -> str:
-    """The transcript that is asked for."""
+    """Return the transcript of the episode that ``--episode`` names."""
     from stepopsd_agent.viewer import episode_text
 
     shown = [one for source in sources for one in source.shown]
     if not 0 <= settings.episode < len(shown):
-        raise UsageError(f"episode is {settings.episode}; the folders hold {len(shown)}, counted from 0")
+        raise UsageError(f"episode is {settings.episode}; give a number below {len(shown)}, counted from 0")
     return episode_text(shown[settings.episode], methods)

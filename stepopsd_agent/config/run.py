@@ -186,7 +186,7 @@ class RunConfig:
             processors); 0: all of them. Equal results need equal threads.
         checkpoint_every: updates between two checkpoints.
         tracking: where training shows its metrics beside the run folder's files: one or more of tensorboard,
-            wandb and trackio, with commas between; or none.
+            wandb and trackio, separated by commas; or none.
         env: the games.
         model: the language model.
         rollout: how episodes are collected.

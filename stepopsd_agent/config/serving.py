@@ -1,4 +1,4 @@
-"""A model behind a server with OpenAI's interface: the section ``openai`` of the settings."""
+"""Settings of a model on a server with OpenAI's chat API: the section ``openai``."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ from stepopsd_agent.config.limits import at_least
 
 @dataclass
 class OpenAIConfig:
-    """The served model that ``--agent openai`` asks. Its key is read from OPENAI_API_KEY, and never written.
+    """The served model of ``--agent openai``. Its key is read from OPENAI_API_KEY and never recorded.
 
     Attributes:
-        url: of the interface, such as http://localhost:8000/v1.
-        model: name of the model; when absent the one that the server lists.
-        concurrency: requests under way at once, each of another episode.
-        deadline: seconds for one response, its repetitions included.
-        retries: repetitions of a request that timed out, or met a server that is busy or broken.
-        backoff: seconds before the first repetition, doubled before each further one; a server that names a
-            time is given it.
+        url: base URL of the API, such as http://localhost:8000/v1.
+        model: name of the model; if absent, the only one that the server lists.
+        concurrency: episodes played in parallel, each with one request at a time.
+        deadline: seconds for one response, retries included.
+        retries: how often a request is repeated that timed out, was refused, or met a busy or failing server.
+        backoff: seconds before the first retry, doubled for each further one; a ``Retry-After`` of the server
+            replaces it.
     """
 
     url: str = "http://localhost:8000/v1"

@@ -1,17 +1,17 @@
-"""Where metrics are shown, beside the files of the run folder."""
+"""The setting ``tracking``: experiment trackers that show the metrics of a run."""
 
 TRACKERS = ("tensorboard", "wandb", "trackio")
-"""What the setting ``tracking`` may name."""
+"""Names that the setting ``tracking`` may hold."""
 
 
 def chosen_trackers(text: str) -> tuple[str, ...]:
-    """The trackers that a setting names, in its order; none for "none".
+    """Return the trackers that a setting names, in its order; an empty tuple for "none".
 
     Args:
-        text: names with commas between them.
+        text: names separated by commas, or "none".
 
     Raises:
-        ValueError: a name is unknown, or stands twice.
+        ValueError: a name is unknown, or given twice.
     """
     names = [name.strip() for name in text.split(",")]
     if names == ["none"]:
@@ -20,6 +20,6 @@ def chosen_trackers(text: str) -> tuple[str, ...]:
         if name not in TRACKERS or names.count(name) > 1:
             problem = f"names {name!r} twice" if name in TRACKERS else f"is {text!r}"
             raise ValueError(
-                f"tracking {problem}; give one or more of {', '.join(TRACKERS)}, with commas between, or none"
+                f"tracking {problem}; give one or more of {', '.join(TRACKERS)}, separated by commas, or none"
             )
     return tuple(names)

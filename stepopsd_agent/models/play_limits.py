@@ -1,4 +1,4 @@
-"""How much a policy plays at once, which is halved where memory runs out; prompts that were shortened."""
+"""Limits of a policy's play, halved when memory runs out, and the count of shortened prompts."""
 
 import warnings
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from stepopsd_agent.models.packed.token_budget import out_of_memory
 
 @dataclass
 class PlayLimits:
-    """Limits of play on one device; they stay for the rest of the run.
+    """Limits of play on one device; once lowered, they stay so for the rest of the run.
 
     Attributes:
-        tokens: new tokens, of all rows together, that one forward pass reads; halved where memory runs out.
-        slots: most episodes side by side; None for as many as there are environments.
-        shortened: prompts that had no room and lost history, so far.
+        tokens: most new tokens, over all rows, in one forward pass; halved when memory runs out.
+        slots: most episodes played in parallel; None for one per environment.
+        shortened: number of prompts so far that were too long and lost history.
     """
 
     tokens: int = 8192
@@ -21,10 +21,10 @@ class PlayLimits:
     shortened: int = 0
 
     def halve_pass(self, error: RuntimeError, tokens: int, rows: int) -> None:
-        """Halve the passes after one of so many tokens in so many rows ran out of memory, and warn.
+        """Halve `tokens` after a pass of this size ran out of memory, and warn.
 
         Raises:
-            RuntimeError: the error itself where memory is not the matter, or a pass has one token a row.
+            RuntimeError: `error`, if it is about something else or the pass had one token per row.
         """
         if not out_of_memory(error) or tokens <= rows:
             raise error
@@ -35,11 +35,11 @@ class PlayLimits:
         )
 
     def halve_slots(self, error: RuntimeError, slots: int) -> None:
-        """Halve the episodes side by side after so many ran out of memory, and warn.
+        """Halve `slots` after this many parallel episodes ran out of memory, and warn.
 
         Raises:
-            RuntimeError: the error itself where memory is not the matter; or there was one episode, and the
-                message says what can be done.
+            RuntimeError: `error`, if it is about something else; or one episode alone does not fit, and the
+                message says what to change.
         """
         if not out_of_memory(error):
             raise error

@@ -1,4 +1,4 @@
-"""Checks of a loaded model: what play and scoring take for granted, put to the test on the model itself.
+"""Checks of a loaded model: test on the model itself what play and scoring assume.
 
 Each check is a function from a policy to its problems, one sentence each: what was found, what is allowed,
 and what to change. `load_policy` refuses a model with problems; `stepopsd check-model` prints all of them.
@@ -25,9 +25,9 @@ FIRST, REPLY, TURN = "first room", "look", "second room"
 
 
 def window_problems(config: PretrainedConfig) -> list[str]:
-    """Layers without full attention, positions that other rows change, and a missing longest length.
+    """Check the configuration, without the weights.
 
-    All of these are facts that need no weights.
+    Every layer needs full attention, positions must not depend on other rows, and the longest row is known.
     """
     text = config.get_text_config()
     positions = longest_row(config)
@@ -75,7 +75,7 @@ def longest_row(config: PretrainedConfig) -> int | None:
 
 
 def _switch_of_positions(facts: Mapping[str, Any]) -> int | None:
-    """Up to which length longrope positions are those of short rows; None for another kind."""
+    """Return the length, in tokens, above which longrope changes all positions; None for other kinds."""
     rope = facts.get("rope_parameters") or facts.get("rope_scaling") or {}
     if "longrope" not in (rope.get("rope_type"), rope.get("type")):
         return None
@@ -84,7 +84,7 @@ def _switch_of_positions(facts: Mapping[str, Any]) -> int | None:
 
 
 def vocabulary_problems(policy: Policy) -> list[str]:
-    """Every token needs a row of the embeddings."""
+    """Check that every token of the tokenizer has a row in the embeddings."""
     rows = int(policy.model.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
     without = [token for token, number in policy.tokenizer.get_vocab().items() if number >= rows]
     if not without:
@@ -97,12 +97,14 @@ def vocabulary_problems(policy: Policy) -> list[str]:
 
 
 def end_problems(policy: Policy) -> list[str]:
-    """A response needs an end, which is one token also where it is written as text."""
+    """Check that the token that ends a response is also one token when its text is encoded."""
     prompt_format, tokenizer = policy.prompt_format, policy.tokenizer
     try:
         end = prompt_format.end_id
     except (ValueError, IndexError, TemplateError) as error:
-        return [str(error)] if isinstance(error, ValueError) else []  # a template's failures are told there
+        return (
+            [str(error)] if isinstance(error, ValueError) else []
+        )  # template_problems reports those of the template
     written = str(tokenizer.convert_ids_to_tokens(end))
     ids = encode(tokenizer, [written])[0]
     if ids == [end]:
@@ -115,7 +117,7 @@ def end_problems(policy: Policy) -> list[str]:
 
 
 def template_problems(policy: Policy) -> list[str]:
-    """Two turns through the chat template: system message, prompts, and one end after the response."""
+    """Check two turns of the chat template: system message, prompts, one end after the response."""
     prompt_format = policy.prompt_format
     if not prompt_format.chat:
         return []
@@ -136,7 +138,7 @@ def template_problems(policy: Policy) -> list[str]:
 
 
 def _second_turn(policy: Policy) -> list[str]:
-    """Problems of what is added after a response."""
+    """Check what the chat template adds after a response."""
     prompt_format = policy.prompt_format
     try:
         end = str(policy.tokenizer.convert_ids_to_tokens(prompt_format.end_id))
@@ -148,7 +150,7 @@ def _second_turn(policy: Policy) -> list[str]:
         ]
     except TemplateError as error:
         return [f"the chat template fails in the second turn ({first_line(error)}); set model.chat to off"]
-    except ValueError:  # no end at all: told by its own check
+    except ValueError:  # no end at all: end_problems reports it
         return []
     counts = [text.partition(TURN)[0].count(end) for text in texts]
     if any(text.count(TURN) != 1 for text in texts):
@@ -156,7 +158,7 @@ def _second_turn(policy: Policy) -> list[str]:
     if counts != [0, 1]:
         return [
             f"the chat template writes {end!r} {counts[1]} times after a response, and {counts[0]} times "
-            "after one that ended with it, in place of 1 and 0; set model.chat to off, or mend the template"
+            "after one that ended with it, not 1 and 0; set model.chat to off, or correct the template"
         ]
     system = prompt_format.system.strip()
     if system and system in texts[0]:
@@ -165,7 +167,7 @@ def _second_turn(policy: Policy) -> list[str]:
 
 
 def text_problems(policy: Policy) -> list[str]:
-    """Tags of responses, and texts that follow one another, through encode and decode."""
+    """Check that response tags and consecutive texts survive encode and decode."""
     problems = []
     lost = [
         tag
@@ -200,11 +202,11 @@ CHECKS: dict[str, Callable[[Policy], list[str]]] = {
     "two turns through the chat template": template_problems,
     "response tags and texts through encode and decode": text_problems,
 }
-"""What is checked, in words, and the check."""
+"""Every check by the sentence that describes it."""
 
 
 def model_problems(policy: Policy) -> dict[str, list[str]]:
-    """The problems of a policy by check, in the order of `CHECKS`; no problems: an empty list."""
+    """Return the problems of a policy by check, in the order of `CHECKS`; an empty list means none."""
     return {name: check(policy) for name, check in CHECKS.items()}
 
 

@@ -1,4 +1,4 @@
-"""Evaluation on fixed lists of tasks, which can go on where it was left."""
+"""Evaluation on fixed lists of tasks, which can be resumed."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Envs = Sequence[gym.Env[str, str]]
 
 
 class OtherDataError(ValueError):
-    """An evaluation cannot go on here; the message says what it was begun with."""
+    """An evaluation cannot be resumed, because data or engine differ; the message names both."""
 
 
 def evaluate_policy(
@@ -59,7 +59,7 @@ def play_set(
         seed: of the first episode and of the sampling noise; the k-th episode uses seed + k.
         on_episode: called with each record as it finishes.
         backend: plays the attempts.
-        before: records of an evaluation that was left; what they have is not played again.
+        before: records of an interrupted evaluation; their tasks are not played again.
     """
     with ExitStack() as opened:
         envs = [opened.enter_context(closing(make_stack(tasks.env)))]
@@ -89,7 +89,7 @@ def play_set_with(
 
 
 def sampling_params(config: RunConfig) -> SamplingParams:
-    """How responses are sampled in evaluation."""
+    """Return the sampling parameters of evaluation."""
     return SamplingParams(
         temperature=config.eval.temperature,
         max_tokens=config.rollout.max_tokens,
@@ -105,10 +105,10 @@ def _with_those_before(
     before: Sequence[Episode],
     played: Callable[[Sequence[Attempt]], list[Episode]],
 ) -> list[Episode]:
-    """Records of a whole set, in its order: those there are without an error, and the others played.
+    """Play the tasks that `before` lacks or has with an error; return the records of the whole set in order.
 
     Raises:
-        OtherDataError: those there are were played on other data, or by another engine.
+        OtherDataError: `before` was played on other data, or by another engine.
     """
     ids = task_ids(envs[0])
     attempts = [
@@ -124,9 +124,9 @@ def _with_those_before(
     for episode in done.values():
         if {"fingerprint": episode.fingerprint, "engine_version": episode.engine_version} != data:
             raise OtherDataError(
-                f"the episodes there are were played on data {episode.fingerprint} with engine "
+                f"the recorded episodes were played on data {episode.fingerprint} with engine "
                 f"{episode.engine_version!r}, but here they are {data['fingerprint']} and "
-                f"{data['engine_version']!r}: begin a new evaluation, or go on where the data are the same"
+                f"{data['engine_version']!r}: begin a new evaluation, or resume with the same data"
             )
     keys = [(attempt.group, attempt.task_id, attempt.seed) for attempt in attempts]
     missing = [attempt for attempt, key in zip(attempts, keys, strict=True) if key not in done]
@@ -139,10 +139,10 @@ def _text(spec: object) -> str:
 
 
 def chosen_tasks(tasks: EvalSet, ids: Sequence[str]) -> list[str]:
-    """The tasks of a set that are played, of all its ids.
+    """Choose the tasks of a set that are played, from all its ids.
 
     Raises:
-        ValueError: the set cannot choose as many.
+        ValueError: the set has fewer tasks than were asked for.
     """
     if tasks.count is None or (not tasks.again and tasks.count > len(ids)):
         return list(ids)
@@ -152,5 +152,5 @@ def chosen_tasks(tasks: EvalSet, ids: Sequence[str]) -> list[str]:
 
 
 def first_tasks(ids: Sequence[str], count: int) -> list[str]:
-    """The first ids; the list begins again where it is too short."""
+    """Return the first `count` ids, cycling through the list where it is shorter."""
     return [ids[k % len(ids)] for k in range(count)]

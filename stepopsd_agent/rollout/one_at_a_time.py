@@ -1,4 +1,4 @@
-"""Agents with reset and act, which play one episode at a time, on the road that all agents take."""
+"""Play agents with ``reset`` and ``act``, one episode at a time, by the same loop as batch agents."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from stepopsd_wrappers import Episode
 
 
 class OneAtATime:
-    """An `Agent`, which plays one episode at a time, as a `BatchAgent` with a single place.
+    """Wraps an `Agent` as a `BatchAgent` that plays one episode at a time.
 
-    What it raises ends the episode and stands in the record.
+    An exception of the agent ends the episode and is recorded as its error.
     """
 
     def __init__(self, agent: Agent) -> None:
@@ -42,14 +42,14 @@ class OneAtATime:
             return Response("", error=error_text(error))
         if isinstance(text, str):
             return Response(text)
-        return Response("", error=f"TypeError: act returned {text!r:.80}, which is no text")
+        return Response("", error=f"TypeError: act returned {text!r:.80}; return the action as a str")
 
     def is_full(self, place: int, slot: Slot) -> bool:
-        """Never."""
+        """Return False; an agent has no longest row."""
         return False
 
     def keep(self, places: Sequence[int]) -> None:
-        """Nothing to remember."""
+        """Do nothing; the agent keeps its own state."""
 
 
 def play_agent(

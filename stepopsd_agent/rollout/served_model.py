@@ -1,4 +1,4 @@
-"""A model behind a server as an agent: each episode is a conversation, and several go on at once."""
+"""A served model as an agent: each episode is a conversation, and several are played in parallel."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,18 +16,18 @@ from stepopsd_wrappers import MARKER
 
 @dataclass(frozen=True)
 class Request:
-    """What one step of an episode cost.
+    """The cost of one step of an episode.
 
     Attributes:
-        task_id: of the attempt.
-        seed: of the attempt.
-        group: of the attempt.
-        member: of the attempt.
-        step: number of the step that it answers.
-        prompt_tokens: as the server counts them; -1 if it does not say, or gave no answer.
-        completion_tokens: likewise.
-        seconds: until the answer was there, repetitions included.
-        tries: requests that it took; 0 if there was no answer.
+        task_id: task of the attempt.
+        seed: seed of the attempt.
+        group: group of the attempt.
+        member: number of the attempt in its group.
+        step: number of the step, counted from 1.
+        prompt_tokens: tokens of the prompt as counted by the server; -1 if unknown.
+        completion_tokens: tokens of the response as counted by the server; -1 if unknown.
+        seconds: time until the answer arrived, retries included.
+        tries: requests that were sent; 0 if none was answered.
     """
 
     task_id: str
@@ -50,11 +50,11 @@ class _Talk:
 
 
 class ServedModel:
-    """Plays several episodes side by side with a served model; a `BatchAgent`.
+    """A `BatchAgent` that plays several episodes in parallel with a served model.
 
-    The stacks are those of a language model, from ``make_text_env``. A prompt that extends what the model was
-    shown becomes its next message; another one, as of the window layout, begins the conversation anew. A step
-    without an answer ends its episode, which is recorded as failed.
+    The environments come from ``make_text_env``, as for a language model. If a prompt continues the
+    conversation, its new part is sent as the next message; otherwise, as in the window layout, a new
+    conversation begins. A step without an answer ends its episode, which is recorded as failed.
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class ServedModel:
         on_request: Callable[[Request], None] = lambda request: None,
         workers: int = 8,
     ) -> None:
-        """Begin without episodes.
+        """Create the agent.
 
         Args:
-            client: asks the server.
-            model: its name there.
-            params: temperature, longest response and stop strings; the server does not read the others.
-            system: the first message; none if empty.
-            on_request: told the cost of every step.
-            workers: requests under way at once.
+            client: client of the server.
+            model: name of the model on the server.
+            params: sampling parameters; only temperature, max_tokens and stop are sent.
+            system: system message; none if empty.
+            on_request: called with the cost of every step.
+            workers: most requests at a time.
         """
         self._client, self._model, self._params, self._system = client, model, params, system
         self._on_request = on_request
@@ -83,26 +83,26 @@ class ServedModel:
         self._talks: list[_Talk] = []
 
     def close(self) -> None:
-        """Drop what has not been asked yet."""
+        """Cancel requests that have not been sent."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def begin(self, place: int, slot: Slot) -> None:
-        """Give the place a fresh conversation."""
+        """Begin a new conversation for this episode."""
         self._talks[place : place + 1] = [_Talk()]
 
     def act(self, slots: Sequence[Slot]) -> list[Response]:
-        """Ask for all places at once."""
+        """Request a response for every running episode, in parallel."""
         asked = list(self._pool.map(self._answer, self._talks, slots))
         for _, request in asked:
             self._on_request(request)
         return [response for response, _ in asked]
 
     def is_full(self, place: int, slot: Slot) -> bool:
-        """Never; a server that finds a conversation too long says so."""
+        """Return False; the server itself refuses a conversation that is too long."""
         return False
 
     def keep(self, places: Sequence[int]) -> None:
-        """Drop the other places' conversations."""
+        """Keep the conversations of these places alone."""
         self._talks = [self._talks[place] for place in places]
 
     def _answer(self, talk: _Talk, slot: Slot) -> tuple[Response, Request]:
@@ -121,7 +121,7 @@ class ServedModel:
         return Response(reply.text, error=error), request
 
     def _extend(self, talk: _Talk, prompt: str) -> None:
-        """Add the prompt, or what is new of it, as the user's message."""
+        """Append the new part of the prompt as a message of the user."""
         if not talk.shown or not prompt.startswith(talk.shown):
             talk.shown = ""
             talk.messages = [{"role": "system", "content": self._system}] if self._system else []
@@ -137,7 +137,7 @@ class ServedModel:
 
 
 def usage(requests: Sequence[Request]) -> dict[str, Any]:
-    """Sums over requests, and how long they took; None where a server counts no tokens."""
+    """Sum up requests: counts, tokens (None if the server counts none) and seconds."""
     seconds = [request.seconds for request in requests]
     counted = [r for r in requests if r.prompt_tokens >= 0 and r.completion_tokens >= 0]
     return {

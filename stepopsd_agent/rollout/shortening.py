@@ -1,4 +1,4 @@
-"""First prompts that have no room: their oldest history goes first, and the task never."""
+"""Shorten prompts that exceed the room for a row: the oldest history is dropped first."""
 
 import warnings
 
@@ -9,9 +9,9 @@ from stepopsd_wrappers.text_history import TextHistory
 
 
 def shortened_ids(policy: Policy, slot: Slot, room: int) -> list[int]:
-    """Ids of the slot's prompt in at most ``room`` tokens; the policy counts it.
+    """Return the ids of the slot's prompt, shortened to ``room`` tokens, and count it in ``policy.play``.
 
-    Where the task alone has no room, its middle is left out, with a warning.
+    If even the task alone is too long, its middle is dropped, with a warning.
     """
     form = policy.prompt_format
     policy.play.shortened += 1
@@ -23,8 +23,8 @@ def shortened_ids(policy: Policy, slot: Slot, room: int) -> list[int]:
     if len(ids) <= room:
         return ids
     warnings.warn(
-        f"the task {slot.attempt.task_id!r} alone takes {len(ids)} tokens; a prompt may have {room}: its "
-        "middle is left out; raise rollout.max_row_tokens or lower rollout.max_tokens",
+        f"the task {slot.attempt.task_id!r} alone takes {len(ids)} tokens; a prompt may have {room}, so "
+        "its middle is left out; raise rollout.max_row_tokens or lower rollout.max_tokens",
         RuntimeWarning,
         stacklevel=2,
     )

@@ -1,4 +1,4 @@
-"""Commands side by side, each with a log of its own: one that fails stops no other."""
+"""Run commands in parallel, each with its own log; a command that fails does not stop the others."""
 
 import os
 import signal
@@ -10,18 +10,18 @@ from pathlib import Path
 
 LOOK_EVERY_S = 0.1
 LAST_LINES = 20
-"""Lines of a log among which the reason of a failure is looked for."""
+"""Lines at the end of a log that are searched for the reason of a failure."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A command.
+    """A command to run.
 
     Attributes:
-        name: in messages.
+        name: name in messages.
         command: program and arguments.
-        log: file that its output is added to.
-        environment: variables to change.
+        log: file to which stdout and stderr are appended.
+        environment: variables to set in addition to those of this process.
     """
 
     name: str
@@ -31,17 +31,18 @@ class Job:
 
 
 def run_jobs(jobs: Sequence[Job], at_once: int, on_end: Callable[[Job, int], None]) -> None:
-    """Run all of them, so many at once, the next as soon as one has ended.
+    """Run all jobs, at most `at_once` of them in parallel.
 
-    Ctrl-C is handed on to those that run, each time it is given, and they are waited for; no other is begun.
+    Every Ctrl-C is passed on to the running jobs. After the first one no further job is started, and the
+    running jobs are waited for.
 
     Args:
-        jobs: in the order in which they begin.
-        at_once: how many processes.
-        on_end: called with each job and its exit code, in the order in which they end.
+        jobs: jobs, started in this order.
+        at_once: largest number of parallel processes.
+        on_end: called with each job and its exit code when it ends.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; all jobs that were begun have ended.
+        KeyboardInterrupt: Ctrl-C was pressed; no job is running any more.
     """
     waiting, running, stopped = list(jobs), list[tuple[Job, subprocess.Popen[bytes]]](), False
     while running or (waiting and not stopped):
@@ -63,7 +64,7 @@ def run_jobs(jobs: Sequence[Job], at_once: int, on_end: Callable[[Job, int], Non
 
 def _begin(job: Job) -> "subprocess.Popen[bytes]":
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    # Progress bars of several would overwrite each other; with a dumb terminal there are plain lines instead.
+    # A dumb terminal gets plain lines of progress, which a log can hold, instead of a bar.
     environment = {**os.environ, "TERM": "dumb", **job.environment}
     with job.log.open("ab") as log:
         return subprocess.Popen(
@@ -72,12 +73,12 @@ def _begin(job: Job) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            process_group=0,  # the terminal's Ctrl-C would reach it beside the one that is handed on
+            process_group=0,  # else the terminal would send it Ctrl-C a second time
         )
 
 
 def last_words(log: Path) -> str:
-    """The line of a log that tells why its command failed: its last error, else its last line."""
+    """Return the line of a log that says why its command failed: its last error, else its last line."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 2**16))
         lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]

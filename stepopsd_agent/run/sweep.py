@@ -1,6 +1,6 @@
 """A sweep: every combination of some settings is trained with several seeds, and the runs are compared.
 
-The unit is a run. One that has a summary is finished and kept; another is continued, or begun.
+A run with a ``summary.json`` is finished. To resume a sweep is to continue or begin all other runs.
 """
 
 import json
@@ -19,9 +19,9 @@ from stepopsd_agent.run.files.metrics_log import read_rows
 from stepopsd_agent.run.jobs import Job
 
 LONGEST_NAME = 120
-"""Characters of a run's name, below what file systems take."""
+"""Characters of a run's name; file systems allow 255 bytes."""
 Curve = list[tuple[int, float]]
-"""Updates done and held-out success."""
+"""Pairs (updates done, success at evaluation as a share from 0 to 1)."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class SweepRun:
     """One run of a sweep.
 
     Attributes:
-        name: of its folder; no two of a sweep have the same.
-        settings: those that the sweep changes, as they were given.
-        seed: of the run.
+        name: name of its folder, unique in the sweep.
+        settings: value of each setting in the grid, as given on the command line.
+        seed: seed of the run.
     """
 
     name: str
@@ -40,19 +40,19 @@ class SweepRun:
 
 
 def combinations(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """Every choice of one value for each setting; the last setting changes fastest."""
+    """Return every combination of one value per setting; the last setting changes fastest."""
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
 def label(settings: Mapping[str, str], between: str = ", ") -> str:
-    """A combination in words: settings by the last part of their names, where that is enough, and values."""
+    """Format a combination as name=value pairs; ``learner.lr`` becomes ``lr`` unless that is ambiguous."""
     short = [key.rpartition(".")[2] for key in settings]
     keys = [one if short.count(one) == 1 else key for one, key in zip(short, settings, strict=True)]
     return between.join(f"{key}={value}" for key, value in zip(keys, settings.values(), strict=True))
 
 
 def sweep_runs(grid: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> list[SweepRun]:
-    """All runs, seed by seed, so that a sweep that is stopped early has seen every combination."""
+    """Return all runs, ordered by seed, so that a sweep stopped early has tried every combination."""
     cells = combinations(grid)
     names = [re.sub(r"[^\w.=,+-]+", "_", label(cell, ",")) for cell in cells]
     if len(set(names)) < len(names) or max(map(len, names)) > LONGEST_NAME:
@@ -65,23 +65,23 @@ def sweep_runs(grid: Mapping[str, Sequence[str]], seeds: Sequence[int]) -> list[
 
 
 def run_folder(out: Path, run: SweepRun) -> Path:
-    """Where a run lies."""
+    """Return the folder of a run."""
     return out / "runs" / run.name
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run has come to its end, or an alarm stopped it: it has been evaluated then."""
+    """Return whether a run has ended, by itself or by an alarm; its last evaluation is done then."""
     return (folder / "summary.json").is_file()
 
 
 def training_job(folder: Path, config: Path, log: Path, threads: int = 1) -> Job:
-    """The command that begins a run, or goes on with one that was stopped.
+    """Return the command that begins a run, or resumes it if its folder has a ``config.yaml``.
 
     Args:
-        folder: of the run.
-        config: settings to begin with.
-        log: for what it prints.
-        threads: of the process.
+        folder: run folder.
+        config: config file of a run that has not begun.
+        log: file for the output of the command.
+        threads: CPU threads of the process.
     """
     begin = [sys.executable, "-m", "stepopsd_agent", "train"]
     if (folder / "config.yaml").exists():
@@ -92,13 +92,13 @@ def training_job(folder: Path, config: Path, log: Path, threads: int = 1) -> Job
 
 
 def curve(run: Path) -> Curve:
-    """The evaluations of a run."""
+    """Read the evaluations of a run from its ``metrics.jsonl``."""
     rows = read_rows(run / "metrics.jsonl")
     return [(row["update"], row["eval"]["success"]) for row in rows if "eval" in row]
 
 
 def area(points: Curve) -> float:
-    """Mean success over the updates: the area under the curve by the trapezoid rule, over its width."""
+    """Return the mean success over the updates: trapezoidal area under the curve, divided by its width."""
     updates, success = (np.array(column, dtype=float) for column in zip(*points, strict=True))
     if updates[-1] == updates[0]:
         return float(success[-1])
@@ -106,11 +106,12 @@ def area(points: Curve) -> float:
 
 
 def sweep_rows(out: Path, runs: Sequence[SweepRun]) -> list[dict[str, Any]]:
-    """A row for each combination: what its finished runs reached, and the names of the others.
+    """Return a row per combination: results of its finished runs, and the names of the unfinished ones.
 
-    ``success`` is of the last evaluation, never the best, and ``area`` under the curve; both with the mean
-    over seeds, lowest and highest, and Student's 95 % interval, which tells how another seed would do, not
-    other tasks. Runs that end alike do not tell how seeds differ: their interval is None, as that of one run.
+    ``success`` is that of the last evaluation, never the best one; ``area`` is the area under the curve. Both
+    have the mean over seeds, the lowest and the highest, and Student's 95 % interval of that mean. The
+    interval covers the variation between seeds on these tasks, not the variation between tasks. It is None
+    where runs end alike, since they do not show how seeds differ, and where there is only one run.
     """
     cells: dict[str, list[SweepRun]] = {}
     for run in runs:
@@ -141,7 +142,7 @@ def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
 
 
 def rows_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The table of a sweep, a line each, the best last success first; rows without a finished run last."""
+    """Format the table of a sweep, sorted by falling success; rows without a finished run come last."""
     order = sorted(rows, key=lambda row: -(row["success"]["mean"] if row["seeds"] else -1.0))
     names = [label(row["settings"]) or "as configured" for row in order]
     width = max(len("settings"), *map(len, names))
@@ -166,7 +167,7 @@ def _number(value: float | None) -> str:
 
 
 def _between(bounds: Sequence[float] | None) -> str:
-    """An interval of a success rate: what lies beyond 0 and 1 cannot be."""
+    """Format an interval of a success rate, clipped to [0, 1]."""
     if bounds is None:
         return "-"
     low, high = (min(1.0, max(0.0, bound)) for bound in bounds)

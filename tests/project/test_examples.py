@@ -45,7 +45,7 @@ def loop(text: str) -> str:
 def test_custom_loop_of_the_readme_is_the_example() -> None:
     """One loop at two places."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    readme = readme[readme.index("## A loop of one's own") :]
+    readme = readme[readme.index("## Your own training loop") :]
     assert loop(readme) == loop((EXAMPLES / "custom_loop.py").read_text(encoding="utf-8"))
 
 

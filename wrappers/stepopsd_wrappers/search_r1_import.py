@@ -1,12 +1,12 @@
-"""Transcripts in the style of Search-R1 as episodes: one text, cut where the environment answered.
+"""Read transcripts in Search-R1's format as episodes.
 
-A row holds the prompt, and in one text what the model wrote and what came back in
-``<information>...</information>``. The text is cut as the environment Search-QA cuts an episode: each piece
-of the model is a response, with the kind that the environment's own parser finds, and what follows up to the
-next piece, blanks included, is the observation. Search-R1's note on an invalid action is one, too.
+A row holds the prompt and one text with the model's responses and the search results, which stand in
+``<information>...</information>``. The text is split into the steps that Search-QA would record: text of the
+model is a response, and its kind is found by the environment's own parser; search results, with the blanks
+around them, are an observation, and so is Search-R1's note on an invalid action.
 
-What the file does not say is absent: there are no tokens and log-probabilities, no ids of passages, and an
-episode cannot be replayed. Rows with the same prompt are members of one group. ``state`` is the hash of the
+The records have no tokens, log-probabilities or passage ids, since the file has none, and they cannot be
+replayed. Rows with the same prompt are members of one group. ``state`` is the hash of the
 observations so far.
 """
 
@@ -40,7 +40,7 @@ _QUESTION = re.compile(r"Question:\s*(.+?)\s*(?:\n|<\||$)")
 
 
 def read_search_r1(path: Path) -> Iterator[Episode]:
-    """The episodes of a file of JSON lines, which may be packed (.gz, .xz).
+    """Yield the episodes of a file of JSON lines, which may be compressed (.gz, .xz).
 
     Raises:
         ValueError: a row lacks what an episode needs; the message names file, line and keys.
@@ -63,10 +63,10 @@ def read_search_r1(path: Path) -> Iterator[Episode]:
 
 
 def _steps(row: Mapping[str, Any], prompt: str) -> tuple[Step, ...]:
-    """The reset, and a step for each piece of the model."""
+    """Return the reset, and a step for each response of the model."""
     text = _text(_first(row, RESPONSES))
     if text is None:
-        raise ValueError(f"there is no text of the model; {fields_of(row)}; give {_any_of(RESPONSES)}")
+        raise ValueError(f"the row has no text of the model; {fields_of(row)}; give {_any_of(RESPONSES)}")
     pieces = cut(text.removeprefix(prompt))
     facts, golden, score = _facts(row, prompt), _golden(row), _score(row)
     if golden is None and score is None:
@@ -98,7 +98,7 @@ def _steps(row: Mapping[str, Any], prompt: str) -> tuple[Step, ...]:
 
 
 def cut(text: str) -> list[tuple[str, str]]:
-    """Responses, each with the observation that follows it; together they are the text.
+    """Split a text into pairs (response, observation that follows it), which together are the text.
 
     Raises:
         ValueError: the model wrote nothing, or the text begins with an observation.
@@ -125,7 +125,7 @@ def _info(
     span: tuple[int, int],
     seen: list[str],
 ) -> dict[str, Any]:
-    """The info of a step, with the `StepInfo` of the environments here."""
+    """Return the info of a step, with a `StepInfo` like that of the environments."""
     step = {
         "schema": SCHEMA,
         "episode_id": episode_id,
@@ -145,7 +145,7 @@ def _info(
 
 
 def _facts(row: Mapping[str, Any], prompt: str) -> dict[str, Any]:
-    """What is known of the task, before anything is answered."""
+    """Return the facts of the task before an answer is given."""
     found = _QUESTION.findall(prompt)
     question = row.get("question") if isinstance(row.get("question"), str) else None
     goal = question or (found[-1] if found else prompt)
@@ -163,7 +163,7 @@ def _facts(row: Mapping[str, Any], prompt: str) -> dict[str, Any]:
 
 
 def _judged(answer: str, golden: list[str] | None, score: float | None) -> dict[str, Any]:
-    """Whether the answer is right: by the right answers if they are given, else by the score."""
+    """Judge the answer: by the right answers if they are given, else by the score."""
     if golden is None:
         return {"won": score == 1.0}
     exact = exact_match(answer, golden)
@@ -171,15 +171,15 @@ def _judged(answer: str, golden: list[str] | None, score: float | None) -> dict[
 
 
 def _prompt(row: Mapping[str, Any]) -> str:
-    """The prompt as one text; of a chat, its messages below each other."""
+    """Return the prompt as one text; the messages of a chat are joined by newlines."""
     text = _text(_first(row, PROMPTS))
     if not text:
-        raise ValueError(f"there is no prompt; {fields_of(row)}; give {_any_of(PROMPTS)}")
+        raise ValueError(f"the row has no prompt; {fields_of(row)}; give {_any_of(PROMPTS)}")
     return text
 
 
 def _text(value: object) -> str | None:
-    """A text as it is, of a chat its messages, of a list of one text that one."""
+    """Return a text, the joined messages of a chat, or the only text of a list; else None."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
@@ -189,7 +189,7 @@ def _text(value: object) -> str | None:
 
 
 def _golden(row: Mapping[str, Any]) -> list[str] | None:
-    """The right answers, also in verl's nesting ``reward_model: {ground_truth: {target: [...]}}``."""
+    """Return the right answers, also of verl's ``reward_model: {ground_truth: {target: [...]}}``."""
     value = _first(row, ANSWERS)
     while isinstance(value, dict):
         value = _first(value, ("ground_truth", "target"))

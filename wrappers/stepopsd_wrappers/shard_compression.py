@@ -1,7 +1,7 @@
-"""Shards packed with gzip, which every Python 3.11 can write and read; zstd is in the library from 3.14 on.
+"""Compress shards with gzip, which the standard library of Python 3.11 has; zstd comes with 3.14.
 
-A shard is on disk as it is, packed, or for a moment as both, which then say the same: the packed file is
-whole before the plain one goes, and the plain one is whole before the packed one goes.
+A shard is on disk as a plain file, as a packed one, or for a moment as both: the old file is removed only
+after the new one is complete, so a process killed in between loses nothing.
 """
 
 import gzip
@@ -20,23 +20,23 @@ LEVEL = 6
 
 
 def packed_path(path: Path) -> Path:
-    """The packed file of the shard `path`."""
+    """Return the path of the packed file of the shard `path`."""
     return path.with_name(path.name + PACKED)
 
 
 def shard_name(path: Path) -> str:
-    """The name of a shard, packed or not, as the manifest has it."""
+    """Return the name of a shard in the manifest, which is that of the plain file."""
     return path.name.removesuffix(PACKED)
 
 
 def is_packed(path: Path) -> bool:
-    """Whether the file is a packed one."""
+    """Return whether `path` is a packed file."""
     return path.name.endswith(PACKED)
 
 
 @contextmanager
 def open_shard(path: Path) -> Iterator[IO[bytes]]:
-    """Open a shard, packed or not, to read its lines.
+    """Open a plain or packed shard for reading.
 
     Raises:
         EpisodeFormatError: a packed file is damaged.
@@ -51,16 +51,20 @@ def open_shard(path: Path) -> Iterator[IO[bytes]]:
 
 
 def pack(path: Path) -> None:
-    """Put the packed file in the place of the plain one; without room for it, the plain one stays."""
+    """Replace the plain file by a packed one.
+
+    Raises:
+        OSError: it cannot be written; the plain file stays.
+    """
     with _whole(packed_path(path)) as target, open(path, "rb") as source:
-        # Neither name nor time: equal shards give equal files.
+        # Without name and time, so that equal shards give equal files.
         with gzip.GzipFile("", "wb", LEVEL, target, mtime=0) as packed:
             shutil.copyfileobj(source, packed, 2**20)
     path.unlink()
 
 
 def unpack(path: Path) -> None:
-    """Put the plain file in the place of the packed one, if there is one."""
+    """Replace the packed file, if there is one, by a plain one."""
     packed = packed_path(path)
     if packed.exists() and not path.exists():
         with _whole(path) as target, open_shard(packed) as source:
@@ -70,7 +74,7 @@ def unpack(path: Path) -> None:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name when it is whole and on disk; after an error nothing is left."""
+    """Write a temporary file and rename it to `path` once it is on disk; an error removes it."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open(temporary, "wb") as file:

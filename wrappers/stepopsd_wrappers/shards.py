@@ -29,7 +29,7 @@ _SHARD = re.compile(r"episodes-(\d{5,})\.jsonl(\.gz)?")
 class ClosedShard:
     """Entry of the manifest: name, number of episodes, size in bytes and SHA-256 of a closed shard.
 
-    They are those of its lines, so they stay when the shard is packed.
+    Size and hash are those of the plain file, also if the shard is packed.
     """
 
     file: str
@@ -63,7 +63,7 @@ def shard_path(folder: Path, index: int) -> Path:
 
 
 def shard_paths(folder: Path) -> list[Path]:
-    """Return the shards of `folder` in order; of one that is there twice, the file that is not packed.
+    """Return the shards of `folder` in order; if one is there plain and packed, the plain file.
 
     Raises:
         EpisodeFormatError: a shard between the first and the last is missing.

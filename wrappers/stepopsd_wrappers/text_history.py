@@ -126,17 +126,17 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         return self._prompt
 
     def shortened(self, fits: Callable[[str], bool]) -> str:
-        """The latest prompt with as much of the history as there is room for.
+        """Return the latest prompt with as much of the history as fits.
 
-        The oldest steps go first. Where none is left and there is still no room, the newest observation loses
-        its middle, then the list of commands its end; the first observation of a transcript loses what stands
-        around the task. The task is never touched.
+        The oldest steps are dropped first. If the prompt is still too long without any, the middle of the
+        newest observation is dropped, then the end of the list of commands; of a transcript's first
+        observation, the text around the task. The task is never shortened.
 
         Args:
-            fits: tells of a prompt whether there is room for it.
+            fits: returns whether a prompt is short enough.
 
         Returns:
-            The longest prompt on that way that fits; the last one, the task almost alone, where none does.
+            The longest such prompt that fits; the shortest one, little more than the task, if none does.
         """
         if fits(self._prompt):
             return self._prompt
@@ -152,7 +152,7 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         return prompt
 
     def _windows(self) -> list[tuple[Callable[[int], str], int]]:
-        """Ways to shorten a window, one after the other: a function of how much goes, and the most."""
+        """Return the stages of shortening a window: a function of how much is dropped, and its maximum."""
         past, seen, info = list(self._past), self._observation, self._info
         commands = list(info.get("admissible_commands", ()))
         nothing = _without_middle(seen, len(seen))
@@ -172,7 +172,7 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         return [way for way in ways if way[1]]
 
     def _transcripts(self) -> list[tuple[Callable[[int], str], int]]:
-        """Ways to shorten a transcript; see `_windows`."""
+        """Return the stages of shortening a transcript; see `_windows`."""
         turns, opening, seen = self._turns, self._opening, self._observation
         goal = str(self._info.get("goal", ""))
         before, task, after = opening.partition(goal) if goal else (opening, "", "")
@@ -201,7 +201,7 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
 
 
 def _without_middle(text: str, count: int) -> str:
-    """A text without so many of its characters, which were in its middle."""
+    """Return a text without `count` characters of its middle, which an ellipsis replaces."""
     if not count:
         return text
     kept = len(text) - count

@@ -1,6 +1,6 @@
-"""The recorder of vector environments.
+"""Record episodes of vector environments.
 
-As in Gymnasium, whose `wrappers.vector` has a class of the same name for each wrapper of both kinds.
+The class has the same name as the wrapper of single environments, as in Gymnasium's `wrappers.vector`.
 """
 
 import os
@@ -25,7 +25,7 @@ Flags = NDArray[np.bool_]
 Texts = tuple[str, ...]
 Identity = tuple[str, int, int, int]
 _OF_MAKE_VEC = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers", "autoreset_mode")
-"""Arguments in the spec of a vector environment that those within it do not take."""
+"""Arguments in the spec of a vector environment that its single environments do not take."""
 
 if TYPE_CHECKING:
     VectorTexts = VectorWrapper[Texts, Sequence[str], Texts, Sequence[str], Any]
@@ -34,14 +34,14 @@ else:
 
 
 class RecordEpisode(VectorTexts):
-    """Records the episodes of all environments of a vector in one folder, each when it ends.
+    """Records the episodes of a vector environment in one folder; an episode is written when it ends.
 
-    The records are those that `stepopsd_wrappers.RecordEpisode` makes of each environment alone. Whether an
-    environment was stepped or reset is read from its answer, so every autoreset mode is recorded. An episode
-    that begins without a seed has the one that the environment drew, its `episode_seed`.
+    The records equal those of `stepopsd_wrappers.RecordEpisode` around each single environment. Every
+    autoreset mode works, since the infos tell whether an environment was stepped or reset. An episode that
+    is reset without a seed is recorded with the seed that the environment drew, its `episode_seed`.
 
-    Wrappers such as `ParseResponse` stand within, around each environment; nothing may change observations.
-    When a step raises, nobody knows what the other environments did: all running episodes are closed early.
+    Put wrappers such as `ParseResponse` around the single environments; none may change observations. If a
+    step raises, the state of the other environments is unknown, so all running episodes are closed early.
     """
 
     def __init__(
@@ -56,15 +56,15 @@ class RecordEpisode(VectorTexts):
 
         Args:
             env: of text environments with `info["step"]`, `fingerprint`, `engine_version`, `episode_seed`.
-            folder: folder to write to; None keeps only `last_episodes`.
-            writer: used instead of `folder`; several recorders may share it, and none of them closes it.
+            folder: folder to write to; if None, only `last_episodes` are kept.
+            writer: used instead of `folder`; recorders can share it and do not close it.
             on_episode: called with every finished episode after it was written.
 
         Raises:
-            TypeError: `env` is no vector environment that can ask its environments.
+            TypeError: `env` is neither a `SyncVectorEnv` nor an `AsyncVectorEnv`.
             ValueError: both `folder` and `writer` are given.
-            AttributeError: the environments do not tell their seeds.
-            RecordingError: `folder` cannot be written, or another writer has it, in this process or another.
+            AttributeError: the environments lack `episode_seed`, `fingerprint` or `engine_version`.
+            RecordingError: `folder` cannot be written, or another writer has it open.
         """
         if folder is not None and writer is not None:
             raise ValueError("RecordEpisode got both folder and writer; give only one of the two")
@@ -86,11 +86,11 @@ class RecordEpisode(VectorTexts):
         self._tokens: Sequence[StepTokens | None] = [None] * count
 
     def identify(self, slot: int, run: str = "", update: int = 0, group: int = 0, member: int = 0) -> None:
-        """Set the identity of the next episode of environment `slot`; others get the next group each."""
+        """Set the identity of the next episode of environment `slot`; by default each gets a new group."""
         self._next[slot] = (run, update, group, member)
 
     def annotate(self, tokens: Sequence[StepTokens | None]) -> None:
-        """Attach the tokens of the responses that the next `step` will take, one or None per environment."""
+        """Attach the tokens of the next `step`'s responses: one entry per environment, None for no tokens."""
         if len(tokens) != self.num_envs:
             raise ValueError(f"annotate got {len(tokens)} entries; give {self.num_envs}, one per environment")
         self._tokens = list(tokens)
@@ -147,7 +147,7 @@ class RecordEpisode(VectorTexts):
 
     def close(self, **kwargs: Any) -> None:
         """Record the running episodes as truncated; close the environments and the files opened here."""
-        with ExitStack() as stack:  # a full disk must not keep the rest open
+        with ExitStack() as stack:  # everything is closed even if the disk is full
             stack.callback(self.env.close, **kwargs)
             if self._own_writer is not None:
                 stack.callback(self._own_writer.close)
@@ -165,7 +165,7 @@ class RecordEpisode(VectorTexts):
         self._write(ended)
 
     def _begin(self, answers: dict[int, tuple[str, dict[str, Any]]]) -> None:
-        """Begin an episode with each of these answers to a reset, by environment."""
+        """Begin an episode in each of these environments, with the observation and info of its reset."""
         seeds = self._asked.get_attr("episode_seed") if answers else ()
         for slot, (text, info) in answers.items():
             run, update, group, _ = self._identity
@@ -175,7 +175,7 @@ class RecordEpisode(VectorTexts):
             self._add(slot, Step(text, "", "", 0.0, False, False, info))
 
     def _add(self, slot: int, step: Step) -> None:
-        """Append a step whose observation is the environment's own."""
+        """Append a step; refuse an observation that a wrapper has changed."""
         step = checked_step(step, len(self._steps[slot]))
         told = step.info["step"]
         length = told["observation_end"] - told["observation_start"]
@@ -188,7 +188,7 @@ class RecordEpisode(VectorTexts):
         self._steps[slot].append(step)
 
     def _end(self, slot: int, closed_early: bool = False) -> Episode:
-        """Return the episode of an environment, which has none afterwards."""
+        """Return the running episode of an environment, and end it."""
         steps, self._steps[slot] = tuple(self._steps[slot]), []
         run, update, group, member = self._identities[slot]
         return Episode(
@@ -206,7 +206,7 @@ class RecordEpisode(VectorTexts):
         )
 
     def _write(self, ended: Sequence[tuple[int, Episode]]) -> None:
-        """Write finished episodes and call back; an error of one does not keep the others from it."""
+        """Write finished episodes and call `on_episode`; an error in one does not stop the others."""
         with ExitStack() as stack:
             for slot, episode in reversed(ended):
                 stack.callback(self._write_one, slot, episode)
@@ -220,12 +220,12 @@ class RecordEpisode(VectorTexts):
 
 
 def _index(info: dict[str, Any]) -> int:
-    """The number of the step; not 0 where the environment tells none, which `checked_step` refuses."""
+    """Return the index of the step, or -1 without a StepInfo, which `checked_step` refuses."""
     return int(info["step"]["index"]) if "step" in info else -1
 
 
 def _asked(env: VectorEnv[Any, Any, Any]) -> SyncVectorEnv[Any, Any] | AsyncVectorEnv[Any, Any]:
-    """The vector environment within wrappers, whose environments tell their seeds."""
+    """Return the unwrapped vector environment; check its type and the attributes of its environments."""
     inner = env.unwrapped if isinstance(cast("object", env), VectorEnv) else env
     if not isinstance(inner, SyncVectorEnv | AsyncVectorEnv):
         raise TypeError(
@@ -244,7 +244,7 @@ def _asked(env: VectorEnv[Any, Any, Any]) -> SyncVectorEnv[Any, Any] | AsyncVect
 
 
 def _specs(env: SyncVectorEnv[Any, Any] | AsyncVectorEnv[Any, Any]) -> list[dict[str, Any]]:
-    """For each environment how it is made alone."""
+    """Return the spec of each single environment."""
     limited = env.call("has_wrapper_attr", "_max_episode_steps")
     common = copy(env.spec)
     if common is not None:

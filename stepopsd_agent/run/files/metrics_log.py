@@ -97,7 +97,7 @@ class MetricsLog:
 
     Raises:
         CheckpointError: A line of the old files is not a row, or rows up to ``resume_at`` are missing.
-        TrackingError: A tracker cannot begin.
+        TrackingError: A tracker cannot be started.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Trackers of experiments: what a row of metrics is shown in, beside the files of the run folder.
+"""Experiment trackers, which show the metrics of a run: TensorBoard, Weights & Biases and Trackio.
 
-Keys and addresses are the tracker's own business: it reads them from its environment variables. It is given
-numbers and the settings of the run, none of which holds a key.
+A tracker reads its keys and addresses from its own environment variables. It is passed the metrics and the
+settings of the run, and neither holds a key.
 """
 
 import json
@@ -22,31 +22,32 @@ if TYPE_CHECKING:
 
 PROJECT = "stepopsd"
 IDS = "tracking.json"
-"""File of a run folder by which trackers know a run that is continued."""
+"""File of a run folder with the run's id in each tracker, so that a resumed run keeps its id."""
 
 
 class TrackingError(Exception):
-    """A tracker cannot begin; the message says why, and what to do."""
+    """A tracker cannot be started; the message says why, and what to do."""
 
 
 class Tracker(Protocol):
-    """Shows the numbers of a run."""
+    """Shows the metrics of one run."""
 
     def log(self, scalars: Mapping[str, float], update: int) -> None:
-        """Show numbers of a finished update."""
+        """Log the metrics of a finished update."""
 
     def close(self) -> None:
-        """See all of them stored."""
+        """Store everything that was logged, and end."""
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run, for a tracker that begins or continues it.
+    """The run that a tracker shows.
 
     Attributes:
-        folder: of the run; its name is that of the run.
-        settings: of the run.
-        resume_at: rows after this update are written again; None or below 0 for a run that begins.
+        folder: run folder; its name is the name of the run.
+        settings: settings of the run.
+        resume_at: update of the checkpoint from which a run is resumed; rows after it are logged again.
+            None or negative for a new run.
     """
 
     folder: Path
@@ -55,7 +56,7 @@ class TrackedRun:
 
 
 class _TensorBoard:
-    """Event files in ``tensorboard/``; a run that has nothing left to do makes none."""
+    """Event files in ``tensorboard/``, created with the first row that is logged."""
 
     def __init__(self, run: TrackedRun) -> None:
         self._run = run
@@ -77,7 +78,7 @@ class _TensorBoard:
 
 
 class _WandB:
-    """Weights & Biases; offline runs lie in ``wandb/``. Rows made again keep their step, and are ignored."""
+    """Weights & Biases, offline in ``wandb/``; it ignores rows of updates that it already has."""
 
     def __init__(self, run: TrackedRun) -> None:
         import wandb
@@ -103,14 +104,14 @@ class _WandB:
 
 
 class _Trackio:
-    """Trackio; its local database is where TRACKIO_DIR says, and ``trackio show`` opens it."""
+    """Trackio, with its local database in the folder TRACKIO_DIR; ``trackio show`` opens it."""
 
     def __init__(self, run: TrackedRun) -> None:
         import trackio
 
         known = (run.folder / IDS).exists() and "trackio" in json.loads((run.folder / IDS).read_text())
         name = f"{run.folder.name}-{_id_of(run.folder, 'trackio')}"
-        with redirect_stdout(sys.stderr):  # a command's result stays clean
+        with redirect_stdout(sys.stderr):  # stdout is for the result of the command
             self._run = trackio.init(
                 project=os.environ.get("TRACKIO_PROJECT", PROJECT),
                 name=name,
@@ -137,13 +138,13 @@ _MAKERS: dict[str, Callable[[TrackedRun], Tracker]] = {
 
 
 class Trackers:
-    """Several of them. One that fails later on is left out, with a warning: the run is worth more."""
+    """Several trackers. One that fails during the run is dropped with a warning; training continues."""
 
     def __init__(self, names: tuple[str, ...], run: TrackedRun) -> None:
-        """Begin.
+        """Start the trackers with these names.
 
         Raises:
-            TrackingError: one cannot begin.
+            TrackingError: a tracker cannot be started.
         """
         self._open = dict[str, Tracker]()
         for name in names:
@@ -153,17 +154,17 @@ class Trackers:
                 self.close()
                 others = ",".join(one for one in names if one != name) or "none"
                 raise TrackingError(
-                    f"{name} cannot begin: {_safe(error)}. Mend that, set its variables for "
-                    f"working offline (WANDB_MODE=offline), or leave it out with --tracking {others}"
+                    f"{name} cannot be started: {_safe(error)}. Correct that, let it work offline by its "
+                    f"variables (WANDB_MODE=offline), or leave it out with --tracking {others}"
                 ) from error
 
     def log(self, scalars: Mapping[str, float], update: int) -> None:
-        """Show numbers of a finished update in all of them."""
+        """Log the metrics of a finished update in every tracker."""
         for name in list(self._open):
             self._try(name, lambda tracker: tracker.log(scalars, update))
 
     def close(self) -> None:
-        """See all numbers stored."""
+        """Close every tracker."""
         for name in list(self._open):
             self._try(name, lambda tracker: tracker.close())
         self._open.clear()
@@ -173,11 +174,11 @@ class Trackers:
             act(self._open[name])
         except Exception as error:
             del self._open[name]
-            warnings.warn(f"{name} failed and is left out from here on: {_safe(error)}", stacklevel=3)
+            warnings.warn(f"{name} failed and gets no further metrics: {_safe(error)}", stacklevel=3)
 
 
 def _safe(error: Exception) -> str:
-    """An error without keys, and addresses that may hold some: trackers quote their variables."""
+    """Return an error's text without the values of variables that may hold keys; trackers quote them."""
     text = f"{type(error).__name__}: {error}"
     for name, value in os.environ.items():
         if value and name.endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_URL")):
@@ -186,7 +187,7 @@ def _safe(error: Exception) -> str:
 
 
 def _id_of(folder: Path, name: str) -> str:
-    """The id under which a tracker knows the run in a folder, made when it is first asked for."""
+    """Return the id of the run in a tracker; the first call draws it and writes it to the run folder."""
     path = folder / IDS
     ids: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if name not in ids:

@@ -39,7 +39,7 @@ def test_doctor_names_packages_that_are_absent_or_too_old(
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
     assert "safetensors is not installed" in text and "numpy 1.20.0 is not >=1.26" in text
-    assert "train: not yet, for want of packages" in text
+    assert "train: not possible yet; missing: packages" in text
 
 
 def test_doctor_asks_for_an_extra_only_where_the_purpose_needs_it(

@@ -88,8 +88,8 @@ def test_import_cut_loses_no_character() -> None:
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ({"response": LAST}, "there is no prompt; the keys are 'response'; give 'prompt'"),
-        ({"prompt": PROMPT}, "there is no text of the model"),
+        ({"response": LAST}, "the row has no prompt; the keys are 'response'; give 'prompt'"),
+        ({"prompt": PROMPT}, "the row has no text of the model"),
         ({"prompt": PROMPT, "response": LAST}, "nothing says whether the answer is right"),
         ({**RIGHT, "golden_answers": [1]}, "give a text, or a list of texts"),
         ({**RIGHT, "score": "good"}, "the score is 'good'; give a number"),

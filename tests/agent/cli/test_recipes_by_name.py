@@ -70,7 +70,7 @@ def test_copy_is_the_recipe_and_never_overwrites(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["show"], "which recipe?"),
+        (["show"], "show needs the name of a recipe"),
         (["list", "alfworld_quickstart"], "list takes no name"),
         (["show", "alfworld_quickstart", "--out", "x.yaml"], "leave it out"),
     ],

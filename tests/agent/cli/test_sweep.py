@@ -104,7 +104,7 @@ def test_sweep_refuses_what_cannot_be_trained(tmp_path: Path, capsys: pytest.Cap
         assert not out.exists()
         return line
 
-    assert "needs settings to combine" in said()
+    assert "needs at least one --grid" in said()
     assert "give a setting and its values" in said("--grid=learner.lr")
     assert "use --seeds" in said("--grid=seed=1,2")
     assert "lr twice" in said("--grid=learner.lr=1", "--grid", "learner.lr=2")

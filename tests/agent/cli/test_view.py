@@ -68,11 +68,11 @@ def test_view_prints_a_list_and_a_transcript(games: Path, capsys: pytest.Capture
     [
         ([], "either --out FILE"),
         (["--text", "--out=x"], "either --out FILE"),
-        (["--text", "--method", "grpo", "gigpo", "rloo"], "3 methods are named"),
+        (["--text", "--method", "grpo", "gigpo", "rloo"], "--method got 3 methods"),
         (["--text", "--method=gpro"], "gpro"),
         (["--text", "--limit=0"], "limit is 0"),
         (["--out=x", "--episode=0"], "add --text"),
-        (["--text", "--episode=4"], "hold 4, counted from 0"),
+        (["--text", "--episode=4"], "give a number below 4, counted from 0"),
         (["--text", "--method=turn_gae"], "which only a run can compute"),
     ],
 )

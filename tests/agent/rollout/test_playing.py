@@ -137,7 +137,7 @@ def test_play_keeps_an_error_of_the_agent_as_a_record() -> None:
         "ConnectionError: no server",
         "",
         "TimeoutError: no answer within 1 s",
-        "TypeError: act returned None, which is no text",
+        "TypeError: act returned None; return the action as a str",
         "",
     ]
     assert [episode.failed for episode in episodes] == [True, False, True, True, False]

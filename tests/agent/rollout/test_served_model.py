@@ -113,7 +113,7 @@ def test_served_model_is_refused_before_anything_is_written(
     with chat_server(walk, models=("one", "two")) as server:
         flags = ["eval", "--agent=openai", *TINY, *QUICK, f"--out={out}"]
         line = refusal(capsys, *flags, f"--openai.url={server.url}")
-        assert "lists 2 models (one, two): give --openai.model" in line
+        assert "lists 2 models (one, two); name one with --openai.model" in line
     assert "gave no answer in 3 tries" in refusal(capsys, *flags, f"--openai.url={server.url}")
     with chat_server(lambda body, number: (404, f"no {body['model']} here")) as server:  # it lists another
         line = refusal(capsys, *flags, f"--openai.url={server.url}", "--openai.model=big")

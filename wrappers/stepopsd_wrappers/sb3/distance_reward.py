@@ -1,4 +1,4 @@
-"""A reward for coming nearer to the goal, for algorithms that go on counting where the step limit cuts."""
+"""A reward for approaching the goal, for algorithms that bootstrap where the step limit truncates."""
 
 from typing import Any, SupportsFloat
 
@@ -7,24 +7,24 @@ from gymnasium.utils import RecordConstructorArgs
 
 
 class DistanceReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Adds ``scale`` for every command by which the way to the goal became shorter.
+    """Adds ``scale`` times the decrease of the distance to the goal, in commands, to the reward of each step.
 
-    It is the potential-based shaping of Ng, Harada and Russell (1999) by ``info["optimal_distance"]``, as
-    ALFWorld's reward "optimal_distance" is, but for one thing: that one pays the potential back where the
-    step limit ends an episode, because whole episodes are summed there. The algorithms of stable-baselines3
-    go on there with the value of the last state; what is paid back would be noise, ten times the reward of a
-    good command and more, on whatever was done last.
+    This is the potential-based shaping of Ng, Harada and Russell (1999) by ``info["optimal_distance"]``. In
+    one point it differs from ALFWorld's reward "optimal_distance", which is for sums over whole episodes:
+    that one sets the potential to zero when the step limit truncates an episode, and so pays the remaining
+    distance back. The algorithms of stable-baselines3 bootstrap there from the value of the last state, so
+    the payment, on average several times the reward of a good command, would be noise on the last action.
     """
 
     def __init__(self, env: gym.Env[Any, Any], scale: float = 0.1, lost: int = 20) -> None:
         """Wrap `env`.
 
         Args:
-            env: tells the distance: ``gym.make("stepopsd/ALFWorld-v0", oracle=True)``.
-            scale: reward of coming nearer by one command.
-            lost: what counts as the distance where the task can no longer be completed, as after taking
-                something that can be put down nowhere. Few commands do that; where it costs much, what they
-                teach outweighs what the many good commands like them earn.
+            env: reports the distance: ``gym.make("stepopsd/ALFWorld-v0", oracle=True)``.
+            scale: reward for each command by which the distance decreases.
+            lost: distance, in commands, of a state from which the task can no longer be completed, such as
+                after taking something that cannot be put down anywhere. Few commands lead there; if it is
+                large, their penalty outweighs the reward of the many good commands that resemble them.
         """
         RecordConstructorArgs.__init__(self, scale=scale, lost=lost)
         gym.Wrapper.__init__(self, env)
@@ -37,14 +37,14 @@ class DistanceReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         """Begin an episode.
 
         Raises:
-            ValueError: the environment does not tell the distance.
+            ValueError: the infos have no distance.
         """
         observation, info = self.env.reset(seed=seed, options=options)
         self._distance = self._told(info)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Play one action; the reward is that of `env` and the distance gained."""
+        """Step; the reward is that of `env` plus the shaping."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         before, self._distance = self._distance, self._told(info)
         gained = self.scale * (before - self._distance)
@@ -54,7 +54,7 @@ class DistanceReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         distance = info.get("optimal_distance", -1)
         if distance == -1:
             raise ValueError(
-                f"{self.unwrapped} does not tell the distance to its goal: make ALFWorld with oracle=True; "
-                "other environments have to give info['optimal_distance']"
+                f"{self.unwrapped} gives no distance to the goal: make ALFWorld with oracle=True; other "
+                "environments need info['optimal_distance']"
             )
         return self.lost if distance < 0 else int(distance)

@@ -17,19 +17,19 @@ except ImportError as error:
 
 
 class HeldOutTasks(BaseCallback):
-    """Saves the model every so many steps, plays each task of an environment with it, and keeps the curve.
+    """Saves the model every ``every`` steps, plays each task of an environment with it, and writes the curve.
 
     ``OUT/model.zip`` is the newest model, ``OUT/curve.json`` a list of ``{steps, seconds, success, tasks}``:
-    steps and processor time of training so far, those of the tests not counted, and the share of tasks that
-    end with ``info["won"]``. The first test is before training, the last one after it.
+    steps and processor time (s) of training so far, tests not included, and the share of tasks that end with
+    ``info["won"]``. The first test is before training, the last one after it.
     """
 
     def __init__(self, env: gym.Env[Any, Any], out: Path, every: int) -> None:
-        """Choose the tests.
+        """Create the callback.
 
         Args:
-            env: wrapped as those for training; its ``task_ids`` are the tasks.
-            out: folder; it is made.
+            env: environment with the wrappers of training; each of its ``task_ids`` is played.
+            out: folder to write to; created if it does not exist.
             every: steps between tests.
 
         Raises:
@@ -75,7 +75,7 @@ class HeldOutTasks(BaseCallback):
         self.began += time.process_time() - paused
 
     def _wins(self, seed: int, task: str) -> bool:
-        """Whether the best commands win; numbers beyond them mean them again, so masks change nothing."""
+        """Return whether the model wins; every number is a command, so no mask is needed."""
         vector, info = self.env.reset(seed=seed, options={self.option: task})
         over = False
         while not over:

@@ -23,9 +23,10 @@ except ImportError as error:
 
 
 class TextVecEnv(VecEnv):
-    """What ``DummyVecEnv`` of ``EncodeText(AdmissibleActions(env))`` gives, for ``gymnasium.make_vec``.
+    """A ``VecEnv`` of stable-baselines3 around a vector environment of ``gymnasium.make_vec``.
 
-    The environments may stand in other processes: only texts go there, one encoder here serves all of them.
+    It gives the same values as a ``DummyVecEnv`` of ``EncodeText(AdmissibleActions(env))``. The environments
+    may run in other processes; one encoder in this process serves all of them.
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class TextVecEnv(VecEnv):
         return np.stack([self._begin(i, texts[i], unbatch_info(infos, i)) for i in range(self.num_envs)])
 
     def step_async(self, actions: NDArray[np.int64]) -> None:
-        """Note the commands with these numbers."""
+        """Choose the command of each environment by its number, for the next `step_wait`."""
         self._commands = [numbers.command(a) for numbers, a in zip(self._numbers, actions, strict=True)]
 
     def step_wait(self) -> tuple[Vectors, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        """Give them; what ends is reset, and its last vector stands in its info."""
+        """Step all environments; one that ends is reset, and ``terminal_observation`` is in its info."""
         texts, rewards, terminated, truncated, batched = self.envs.step(self._commands)
         vectors, infos = [], []
         for i, command in enumerate(self._commands):
@@ -124,7 +125,7 @@ class TextVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None
     ) -> list[bool]:
-        """False: there is nothing around the single environments."""
+        """Return False: no single environment is wrapped."""
         return [False for _ in self._get_indices(indices)]
 
     def _chosen(self, indices: Any) -> Sequence[Any]:
