@@ -268,8 +268,8 @@ def _report(out: Path, content: Mapping[str, Any], runs: Sequence[SweepRun]) -> 
     print(rows_text(rows))
     print(
         "success: at the last evaluation; area: under the curve of success; both are means over seeds. The "
-        "interval is Student's 95 % interval of success over seeds; - where it cannot be told: fewer than two "
-        "seeds, or all of them alike"
+        "interval is Student's 95 % interval of success over seeds, and - where it cannot be known: fewer "
+        "than two seeds, or equal ones"
     )
     write_json_atomic(out / FILE, {**content, "rows": rows, **environment_facts()})
     curves = {label(row["settings"]): row["curves"] for row in rows if row["curves"]}
