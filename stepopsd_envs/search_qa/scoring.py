@@ -1,9 +1,9 @@
 """Scores of an answer: exact match and F1 after the normalisation of SQuAD.
 
-``exact_match`` equals Search-R1's score of the text inside the answer tags, with one exception. As there, only
-ASCII punctuation is removed: curly quotation marks and accents count. The exception: of a golden answer such as
-"The The" or "!!!" the normalisation leaves nothing, so that in Search-R1 a blank answer, or any article, is
-correct. Here such a golden answer is compared with its articles, or else with its punctuation.
+``exact_match`` equals Search-R1's score of the text inside the answer tags, with one exception. As there,
+only ASCII punctuation is removed: curly quotation marks and accents count. The exception: of a golden answer
+such as "The The" or "!!!" the normalisation leaves nothing, so that in Search-R1 a blank answer, or any
+article, is correct. Here such a golden answer is compared with its articles, or else with its punctuation.
 """
 
 import re
