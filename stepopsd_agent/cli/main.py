@@ -33,7 +33,15 @@ from stepopsd_agent.cli import (
     warmstart,
 )
 from stepopsd_agent.cli.config_file import named_files, use_loader
-from stepopsd_agent.cli.parser import Command, Parser, chosen, command_parser, complain, files_first
+from stepopsd_agent.cli.parser import (
+    Command,
+    Parser,
+    chosen,
+    command_parser,
+    complain,
+    files_first,
+    words_first,
+)
 from stepopsd_envs.user_path import user_path
 
 COMMANDS: dict[str, Command] = {
@@ -107,6 +115,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     Raises:
         SystemExit: after one line that names what is wrong.
     """
+    if arguments[:1] in (["credit"], ["config"], ["plan"], ["index"]):
+        arguments = words_first(arguments, COMMANDS[arguments[0]])
     if arguments[:1] == ["plan"] and arguments[1:2] and not arguments[1].startswith("-"):
         arguments = ["plan", "--config", *arguments[1:]]
     try:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol
 from jsonargparse import ArgumentParser, Namespace
 
 from stepopsd_agent import credit
-from stepopsd_agent.cli.config_file import MODE, read_config
+from stepopsd_agent.cli.config_file import MODE, read_config, use_loader
 from stepopsd_agent.cli.wording import lacking, worded
 from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.tasks import env_section, eval_section
@@ -168,6 +168,44 @@ def files_first(arguments: Sequence[str]) -> list[str]:
         follows, of_file = argument == "--config", follows or argument.partition("=")[0] == "--config"
         (files if of_file else flags).append(argument)
     return [command, *files, *flags] if arguments else []
+
+
+def words_first(arguments: Sequence[str], command: Command) -> list[str]:
+    """The same with what is no flag's in front, where argparse takes it: it may be written behind flags.
+
+    argparse gives a word that may be left out, such as a folder, no second chance behind a flag.
+
+    Args:
+        arguments: the command and all that follows.
+        command: the module, whose flags say how many values they take; a setting takes one.
+    """
+    use_loader()
+    own = Parser()
+    command.add_flags(own)
+    takes = {flag: action.nargs for action in own._actions for flag in action.option_strings}
+    takes["--print_config"] = 0  # its value, if any, stands behind "="
+    name, *rest = arguments
+    words, flags, free = list[str](), list[str](), 0.0  # values that the last flag may still take
+    for argument in rest:
+        if argument.startswith("-") and not (free and _is_number(argument)):
+            flag, equals, _ = argument.partition("=")
+            nargs = takes.get(flag)
+            free = 0 if equals or nargs == 0 else float("inf") if nargs == "+" else 1
+            flags.append(argument)
+        elif free:
+            free -= 1
+            flags.append(argument)
+        else:
+            words.append(argument)
+    return [name, *words, *flags]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def given(

@@ -120,12 +120,12 @@ def _score(sources: "Sequence[Source]", methods: Sequence[str], model: Path | No
     for name in methods:
         if not any(name in shown.credit for source in sources for shown in source.shown):
             why = [problem for (_, method), problem in problems.items() if method == name]
-            raise UsageError(f"no credit of {name} to show: {[*why, 'no episode has any'][0]}")
-    folders: dict[tuple[str, str], list[str]] = {}
-    for (label, name), problem in problems.items():
-        folders.setdefault((name, problem), []).append(label)
-    for (name, problem), labels in folders.items():
-        print(f"stepopsd: notice: {name} is left out in {', '.join(labels)}: {problem}", file=sys.stderr)
+            raise UsageError([*why, f"no episode has credit of {name}"][0])  # a problem names the method
+    folders: dict[str, list[str]] = {}
+    for (label, _), problem in problems.items():
+        folders.setdefault(problem, []).append(label)
+    for problem, labels in folders.items():
+        print(f"stepopsd: notice: left out in {', '.join(labels)}: {problem}", file=sys.stderr)
 
 
 def _one(settings: Namespace, sources: "Sequence[Source]", methods: Sequence[str]) -> str:

@@ -17,8 +17,7 @@ from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import CreditMethod, MissingColumnError
 from stepopsd_agent.learner import check_recorded, fill, from_records, recorded_columns
 from stepopsd_agent.models import Policy, Scorer
-from stepopsd_agent.run.scored_records import IN_TRAINING, Grouping, grouped, with_some_tokens
-from stepopsd_agent.tasks import make_stack
+from stepopsd_agent.run.scored_records import IN_TRAINING, Grouping, envs_to_ask, grouped, with_some_tokens
 from stepopsd_wrappers import Episode
 
 
@@ -66,7 +65,7 @@ class _Records:
                 temperature=self.config.rollout.temperature,
                 attention=self.config.learner.attention,
             )
-            envs = [make_stack(self.config.env)] if "gold_answer_logprob" in columns else []
+            envs = envs_to_ask(self.parts[0], self.config, columns)
             self.batches = [
                 fill(
                     batch.to(self.policy.device),

@@ -6,7 +6,7 @@ that model (training goes on ids as they were sampled, and never sees these).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -69,11 +69,9 @@ def score_records(
         ValueError: some episodes have tokens and others have none, or a column cannot be computed.
     """
     episodes = with_some_tokens(episodes, config, policy)
-    gold = "gold_answer_logprob" in method.needs
-    gold |= config.hindsight.mode == "gold" and bool(_TOLD & method.needs)
-    envs = [make_stack(config.env)] if gold else []
     histories = defaultdict[str, TaskHistory](lambda: TaskHistory(method.needs))
     records, alone, terms = [], 0, set[str]()
+    envs = envs_to_ask(episodes, config, method.needs)
     for part in grouped(episodes, by):
         batch = collate(
             part,
@@ -89,6 +87,22 @@ def score_records(
         terms |= {term.name for term in result.terms}
         alone += int((batch.episodes.group_of_episode.bincount() == 1).sum())
     return ScoredRecords(records, alone, tuple(sorted(terms)))
+
+
+def envs_to_ask(
+    episodes: Sequence[Episode], config: RunConfig, columns: Collection[str]
+) -> list[gym.Env[str, str]]:
+    """The environment that was played, where columns need its gold answers; otherwise none.
+
+    It is made as the records say, whatever the settings: their tasks are unknown to another one.
+    """
+    told = config.hindsight.mode == "gold" and bool(_TOLD.intersection(columns))
+    if "gold_answer_logprob" not in columns and not told:
+        return []
+    spec = episodes[0].env_spec
+    if not spec["id"]:
+        return [make_stack(config.env)]
+    return [gym.make(spec["id"], disable_env_checker=True, **spec["kwargs"])]
 
 
 def _filled(

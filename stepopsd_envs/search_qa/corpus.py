@@ -114,8 +114,9 @@ def passage_of(row: Any) -> Passage:
     title = _line(title or "")
     if key == "contents":
         quoted, rest = split_contents(text)
-        if not title or _line(quoted) == title:  # contents with a title of its own, beside `title`
-            title, text = title or _line(quoted), rest
+        inner = _line(quoted)  # of contents with a title of its own, beside `title`
+        if not title or title == inner or (inner and title == f'"{inner}"'):
+            title, text = title if title == inner else inner, rest
     return Passage(encodable(name), encodable(title), encodable(text))
 
 

@@ -34,6 +34,8 @@ class Plan(Protocol):
 
     calls: int
     """Layers that have used it; none, where a model does not hand it on to its layers."""
+    longest: int
+    """The most tokens that any token sees, itself among them: a window as long cuts nothing."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
         """[1, H, T, D] outputs of queries [1, H, T, D] over keys and values [1, H', T, D]."""
@@ -59,15 +61,17 @@ def attend(
     """The attention of every layer; without a plan, transformers' own scaled dot-product attention.
 
     Raises:
-        ValueError: the model attends in a way that packs do not know.
+        ValueError: the model attends in a way that packs do not know, or its window would cut a row.
     """
     if plan is None:
         out, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **settings
         )
         return out, None
+    window = settings.pop("sliding_window", None)
+    used = {"sliding_window": None if window is None or window >= plan.longest else window, **settings}
     for unknown in ("sliding_window", "softcap", "s_aux", "position_bias"):
-        if settings.get(unknown) is not None:
+        if used.get(unknown) is not None:
             raise ValueError(
                 f"the model's attention uses {unknown}, which packed rows do not support; "
                 "set learner.attention to padded"
@@ -119,7 +123,7 @@ class Segments:
 
     def __init__(self, pieces: Sequence[Piece], like: Tensor) -> None:
         """Group the pieces and lay out the masks of groups that branch."""
-        self.calls = 0
+        self.calls, self.longest = 0, _longest(pieces)
         scoring = not torch.is_grad_enabled() and like.device.type == "cpu"
         self.dtype = torch.float64 if scoring and like.dtype == torch.float32 else like.dtype
         like = like.new_empty(0, dtype=self.dtype)
@@ -157,6 +161,11 @@ class Segments:
         return torch.cat(out, dim=2).to(query.dtype)
 
 
+def _longest(pieces: Sequence[Piece]) -> int:
+    """Tokens that the last token of some piece sees, the most of all pieces."""
+    return max(piece.sight + piece.length for piece in pieces)
+
+
 def _runs(pieces: Sequence[Piece]) -> list[list[int]]:
     """Numbers of the pieces that are handled together."""
     runs: list[list[int]] = []
@@ -190,7 +199,7 @@ class Flex:
 
     def __init__(self, pieces: Sequence[Piece], device: torch.device) -> None:
         """Find the blocks."""
-        self.calls = 0
+        self.calls, self.longest = 0, _longest(pieces)
         self.mask = block_mask(pieces, device)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:

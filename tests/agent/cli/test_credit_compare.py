@@ -90,6 +90,22 @@ def test_credit_compare_with_a_model_judges_teachers(tmp_path: Path) -> None:
     assert "student's log-probability" in found["controls"] and "igpo" in found["left_out"]
 
 
+@pytest.mark.samples
+def test_credit_of_searches_reads_hindsight_of_gold_answers(tmp_path: Path) -> None:
+    """They are those of the environment in the records, which no setting has to name."""
+    model, folder, result = tmp_path / "model", tmp_path / "searches", tmp_path / "found.json"
+    taught().save(model)
+    searches = ["--env.id=stepopsd/SearchQA-v0", "--env.num_questions=2", "--env.max_turns=3"]
+    assert run("record", "--agent=random", "--episodes=4", "--out", str(folder), *searches) == 0
+    settings = ["--rollout.max_tokens=12", "--rollout.max_row_tokens=2048", f"--model.path={model}"]
+    settings += ["--hindsight.mode=gold", "--group_by=task"]
+    chosen = ["--methods", "step_opsd", "igpo", f"--json={result}"]
+    assert run("credit", "compare", str(folder), *settings, *chosen) == 0
+    found = json.loads(result.read_text())
+    assert {"step_opsd", "igpo"} <= set(found["methods"]) and not found["left_out"]
+    assert run("credit", "score", str(folder), *settings, "--credit.method=step_opsd") == 0
+
+
 def test_credit_compare_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In one line that says what to do instead."""
     folder = tmp_path / "games"

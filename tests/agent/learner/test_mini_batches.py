@@ -6,10 +6,10 @@ from typing import get_args
 import pytest
 import torch
 
-from stepopsd_agent.config import Aggregation
+from stepopsd_agent.config import Aggregation, UpdateConfig
 from stepopsd_agent.credit import LossTerm
 from stepopsd_agent.learner import Learner
-from stepopsd_agent.learner.mini_batches import mini_batches
+from stepopsd_agent.learner.mini_batches import loss_weights, mini_batches
 from stepopsd_agent.ops import losses
 from tests.agent.learner.test_learner import batch_for, credit_for, gradients
 from tests.helpers.builders import padded
@@ -53,6 +53,17 @@ def test_the_constant_of_the_norm_is_a_setting() -> None:
     one, half = (gradients(policy, batch, aggregation=name, horizon=size) for size in (64, 32))
     for weight in one:
         torch.testing.assert_close(half[weight], 2 * one[weight])
+
+
+def test_the_constant_of_the_norm_is_used_as_it_is() -> None:
+    """Each token weighs 1 / (episodes * constant), in rows of episodes and in rows of steps."""
+    for layout in ("transcript", "window"):
+        batch = batch_for(tiny(), layout, episodes=5)
+        config = UpdateConfig(aggregation="seq-mean-token-sum-norm", horizon=64)
+        weights = loss_weights(batch, torch.arange(len(batch.action_mask)), config)
+        expected = torch.where(batch.action_mask, 1 / (5 * 64), 0.0)  # 1/320
+        torch.testing.assert_close(weights, expected, rtol=1e-6, atol=0)
+    assert UpdateConfig().horizon == 4096
 
 
 def test_mini_batches_mix_groups_by_a_keyed_permutation() -> None:

@@ -222,6 +222,31 @@ def test_losses_refuse_bad_settings_and_shapes() -> None:
         losses.k3_kl(one, two)
 
 
+def test_dr_grpo_loss_and_gradient_match_hand_worked_values() -> None:
+    """Liu et al. 2025 (arXiv 2503.20783): 1/G of the sum over episodes of 1/L of the sum over tokens.
+
+    L is a constant, here 5: neither the 4 tokens of a row nor the 1 and 3 of the episodes.
+    """
+    mask = torch.tensor([[True, False, False, False], [False, True, True, True]])
+    advantages = torch.tensor([[0.5], [-0.5]], dtype=torch.float64).expand(
+        2, 4
+    )  # returns 1, 0 less their mean
+    old = torch.full((2, 4), -1.0, dtype=torch.float64)
+    ratios = torch.tensor([[1.1, 9, 9, 9], [9, 1.0, 0.5, 1.5]], dtype=torch.float64)
+    new = (old + ratios.log()).requires_grad_()
+    weights = losses.token_weights(mask, "seq-mean-token-sum-norm", horizon=5)
+    loss = (weights * losses.ppo_clip(new, old, advantages)).sum()
+    # first episode:  -0.5 * 1.1 = -0.55
+    # second: 0.5 * 1 + max(0.5 * 0.5, 0.5 * 0.8) + 0.5 * 1.5 = 0.5 + 0.4 + 0.75 = 1.65
+    # 1/2 * (-0.55 + 1.65) / 5 = 0.11
+    assert loss.item() == pytest.approx(0.11, rel=1e-6)
+    torch.autograd.backward(loss)
+    # of a token: -A r / (2 * 5), 0 where it is clipped: -0.055; 0.05, 0, 0.075
+    expected = torch.tensor([[-0.055, 0, 0, 0], [0, 0.05, 0, 0.075]], dtype=torch.float64)
+    assert new.grad is not None
+    torch.testing.assert_close(new.grad, expected, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_losses_agree_between_cuda_and_cpu(aggregation: Aggregation) -> None:

@@ -34,7 +34,15 @@ def test_normalize_answer_as_squad_does(text: str, normal: str) -> None:
         ("the  Paris.", ["London", "paris"], 1.0),
         ("Paris, France", ["Paris"], 0.0),
         ("", ["Paris"], 0.0),
-        ("the", ["a"], 1.0),  # nothing is left of either
+        ("the", ["a"], 0.0),  # the normalisation leaves nothing of either: articles count
+        ("", ["The The"], 0.0),
+        ("?", ["A"], 0.0),
+        ("the the.", ["The The"], 1.0),
+        ("The", ["The The"], 0.0),
+        ("a", ["Vitamin A", "A"], 1.0),
+        ("", ["!!!"], 0.0),
+        ("the", ["!!!"], 0.0),
+        ("!!!", ["!!!"], 1.0),
         ("1,874", ["1874"], 1.0),
         ("Paris", [], 0.0),
     ],
@@ -54,7 +62,10 @@ def test_exact_match_with_any_golden_answer(prediction: str, golden: list[str], 
         ("no", ["no no"], 2 / 3),
         ("Ada", ["Zora", "Ada Brenk", "Ada"], 1.0),  # the best of them
         ("Zora", ["Ada"], 0.0),
-        ("the", ["an"], 1.0),
+        ("the", ["an"], 0.0),
+        ("", ["The The"], 0.0),
+        ("the", ["The The"], 2 / 3),  # precision 1, recall 1/2
+        ("", ["!!!"], 0.0),
         ("", ["Ada"], 0.0),
         ("Ada", [], 0.0),
     ],
