@@ -1,5 +1,7 @@
 """Models with sliding windows that cut no row."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from tests.agent.models.test_self_check import problems, random_policy
 )
 def test_models_whose_window_never_cuts_a_row_are_scored_in_packs(kind: str) -> None:
     """They pass the check, and a row as long as the window, with a branch, has the model's own numbers."""
-    pattern = {"sliding_window_pattern": 2} if kind == "Exaone4Config" else {}
+    pattern: dict[str, Any] = {"sliding_window_pattern": 2} if kind == "Exaone4Config" else {}
     policy = random_policy(kind, sliding_window=24, max_position_embeddings=24, **pattern)
     assert problems(policy) == []
     row, branch = tuple(range(5, 29)), Branch(10, (40, 41), tuple(range(50, 62)))
