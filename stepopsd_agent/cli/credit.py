@@ -29,7 +29,7 @@ def add_flags(parser: Parser) -> None:
     )
     parser.add_argument("--out", type=str, default=absent, metavar="FILE", help="score: file to write to")
     parser.add_argument(
-        "--methods",
+        "--method",
         type=str,
         nargs="+",
         default=absent,
@@ -52,6 +52,8 @@ def run(settings: Namespace) -> int:
         return 0
     if settings.get("episodes") is None:
         flag = " --credit.method NAME" if settings.action == "score" else ""
+        if settings.get("method"):  # takes every word behind it, a folder as well
+            flag = f" --method {' '.join(settings.method)}"
         command = f"credit {settings.action}"
         raise UsageError(f"{command} needs the episodes: stepopsd {command} FOLDER{flag}")
     return score(settings) if settings.action == "score" else compare(settings)

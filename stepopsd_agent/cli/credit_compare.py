@@ -30,7 +30,7 @@ def compare(settings: Namespace) -> int:
     json_file, picture = (
         fresh_file(settings[name], f"--{name}") if name in settings else None for name in ("json", "picture")
     )
-    named, by = settings.get("methods"), settings.get("group_by", "recorded")
+    named, by = settings.get("method"), settings.get("group_by", "recorded")
     with settings_checked():
         try:
             methods = entries(named)

@@ -22,6 +22,7 @@ from stepopsd_envs.alfworld.official import (
     task_type_of,
 )
 from stepopsd_envs.alfworld.release import PUBLISHED, SplitCheck, check_split
+from stepopsd_envs.extras import install_command
 from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, canonical, fingerprint_files
 from stepopsd_envs.user_path import user_path
 
@@ -138,7 +139,7 @@ def _download(root: Path) -> None:
     program = str(here) if here.exists() else shutil.which(PROGRAM)
     if program is None:
         raise UsageError(
-            f"{PROGRAM}, which fills {root}, is not installed: pip install 'stepopsd[alfworld]', then run "
+            f"{PROGRAM}, which fills {root}, is not installed: {install_command('alfworld')}, then run "
             f"this again; {BY_HAND}"
         )
     code = subprocess.run([program, "--data-dir", str(root)]).returncode

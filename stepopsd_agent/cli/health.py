@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 from stepopsd_agent.cli.threads import allowed_threads
 from stepopsd_envs.alfworld.official import SPLITS, data_folder, locate
+from stepopsd_envs.extras import install_command
 from stepopsd_envs.manifest import GamesNotFoundError
 from stepopsd_envs.search_qa.retrieval.errors import RetrievalSetupError
 
@@ -40,14 +41,6 @@ class Finding:
     state: State
     found: str
     remedy: str = ""
-
-
-def install_command(extra: str) -> str:
-    """Return the command that installs an extra: from this checkout, or else from the package index."""
-    checkout = Path(__file__).parents[2]
-    if (checkout / "setup.cfg").is_file():
-        return f"pip install -e '{checkout}[{extra}]'"
-    return f"pip install 'stepopsd[{extra}]'"
 
 
 def requirements(extra: str | None) -> Iterator[Requirement]:

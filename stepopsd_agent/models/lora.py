@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent.config import LoraConfig
+from stepopsd_envs.extras import install_command
 
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -86,6 +87,6 @@ def _peft() -> Any:
     except ImportError as error:
         raise ImportError(
             "learner.lora.rank > 0 trains an adapter, which needs peft; install it with: "
-            "pip install 'stepopsd[lora]', or set learner.lora.rank to 0"
+            f"{install_command('lora')}, or set learner.lora.rank to 0"
         ) from error
     return peft

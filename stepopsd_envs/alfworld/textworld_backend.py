@@ -24,6 +24,7 @@ from stepopsd_envs.alfworld.export import export_game
 from stepopsd_envs.alfworld.model import Game
 from stepopsd_envs.alfworld.renumbering import renamed
 from stepopsd_envs.alfworld.world import EngineState, mask, state_hash
+from stepopsd_envs.extras import install_command
 
 _STATES = {"clean": "isclean", "hot": "ishot", "cool": "iscool", "sliced": "issliced", "toggled": "istoggled"}
 
@@ -133,7 +134,7 @@ def require_textworld() -> tuple[Any, Any, Any]:
     except ImportError as error:
         raise DependencyNotInstalled(
             f'engine="textworld" plays on the original packages, which cannot be imported ({error}): '
-            "pip install 'stepopsd[alfworld]', or use engine=\"native\", which gives the same answers"
+            f'{install_command("alfworld")}, or use engine="native", which gives the same answers'
         ) from error
     return AlfredDemangler, PddlEnv, EnvInfos
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stepopsd_envs.disk_cache import read_cached, write_cached
+from stepopsd_envs.extras import install_command
 from stepopsd_envs.search_qa.json_lines import ID_KEYS
 from stepopsd_envs.search_qa.questions import (
     Question,
@@ -162,6 +163,6 @@ def _datasets() -> Any:
     except ImportError as problem:
         raise ImportError(
             "data sets of the Hugging Face Hub and Parquet files need the package datasets: "
-            "pip install 'stepopsd[search]'; JSONL files need nothing"
+            f"{install_command('search')}; JSONL files need nothing"
         ) from problem
     return datasets

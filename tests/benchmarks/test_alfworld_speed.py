@@ -10,6 +10,7 @@ from benchmarks.alfworld import speed as env_speed, speed_parts
 from benchmarks.alfworld.speed import TARGETS, beside_textworld, index, main, part, table
 from stepopsd_envs.alfworld.export import export_game
 from stepopsd_envs.alfworld.generator import generate_game
+from stepopsd_envs.extras import install_command
 
 GOOD = {target.key: target.limit for target in TARGETS}
 
@@ -70,7 +71,7 @@ def test_ratio_is_not_given_without_textworld(
     """What is missing is named, and how to get it."""
     monkeypatch.setenv("PYTHONPATH", "")
     figures = beside_textworld(plays, 1, str(Path(sys.base_prefix) / "bin" / "python3"))
-    assert set(figures) == {"textworld"} and "stepopsd[alfworld]" in figures["textworld"]
+    assert set(figures) == {"textworld"} and install_command("alfworld") in figures["textworld"]
     with pytest.raises(ValueError, match="--textworld-python /no/such/python cannot be started"):
         beside_textworld(plays, 1, "/no/such/python")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from stepopsd_envs.extras import install_command
 from stepopsd_wrappers.episode import Episode
 
 _NAME = re.compile(r"[-\w]+-v\d+")
@@ -48,7 +49,7 @@ def write_minari(episodes: Iterable[Episode], path: Path) -> int:
         from minari.data_collector import EpisodeBuffer
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"a Minari data set takes minari and pyarrow ({error}): pip install 'stepopsd[export]'",
+            f"a Minari data set takes minari and pyarrow ({error}): {install_command('export')}",
             name=error.name,
         ) from error
     buffers: list[Any] = []

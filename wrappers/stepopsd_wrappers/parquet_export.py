@@ -10,6 +10,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stepopsd_envs.extras import install_command
 from stepopsd_wrappers.episode import Episode, Step, StepTokens
 from stepopsd_wrappers.plain_json import EpisodeFormatError
 
@@ -79,7 +80,7 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow.parquet
     except ImportError as error:
         raise ModuleNotFoundError(
-            "Parquet takes pyarrow, which is not installed: pip install 'stepopsd[export]'", name="pyarrow"
+            f"Parquet takes pyarrow, which is not installed: {install_command('export')}", name="pyarrow"
         ) from error
     return pyarrow, pyarrow.parquet
 

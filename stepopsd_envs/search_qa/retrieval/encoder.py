@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
+from stepopsd_envs.extras import install_command
 from stepopsd_envs.search_qa.corpus import encodable
 from stepopsd_envs.search_qa.retrieval.errors import ModelNotFoundError
 from stepopsd_envs.user_path import user_path
@@ -112,7 +113,7 @@ def _load(name: str, device: str) -> Any:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise DependencyNotInstalled(
-            "dense retrieval needs sentence-transformers: pip install 'stepopsd[search]'"
+            f"dense retrieval needs sentence-transformers: {install_command('search')}"
         ) from error
     try:
         return SentenceTransformer(_place(name), device=device)

@@ -16,8 +16,10 @@ from typing import Any
 
 from gymnasium.error import DependencyNotInstalled
 
+from stepopsd_envs.extras import install_command
+
 NEEDED = 21
-INSTALL = "pip install 'stepopsd[search]'"
+INSTALL = install_command("search")
 # Lucene's limit of words in a query; a query of `wire.MAX_QUERY_CHARS` characters cannot have more.
 MOST_CLAUSES = 4096
 

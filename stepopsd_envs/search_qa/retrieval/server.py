@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from gymnasium.error import DependencyNotInstalled
 
+from stepopsd_envs.extras import install_command
 from stepopsd_envs.search_qa.retrieval.app import Limits, make_app
 from stepopsd_envs.search_qa.retrieval.base import Retriever
 from stepopsd_envs.search_qa.retrieval.index import cached_index, open_index, require_corpus
@@ -178,7 +179,7 @@ def _require_packages() -> None:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise DependencyNotInstalled(
-            "the server needs fastapi and uvicorn: pip install 'stepopsd[search]'"
+            f"the server needs fastapi and uvicorn: {install_command('search')}"
         ) from error
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
+from stepopsd_envs.extras import install_command
+
 Vectors = NDArray[np.float32]
 Matrix = NDArray[np.float16]
 Nearest = Callable[[Vectors, int], tuple[Vectors, NDArray[np.int64]]]
@@ -88,5 +90,5 @@ def _faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise DependencyNotInstalled("dense retrieval needs FAISS: pip install 'stepopsd[search]'") from error
+        raise DependencyNotInstalled(f"dense retrieval needs FAISS: {install_command('search')}") from error
     return faiss

@@ -48,7 +48,7 @@ def test_credit_compare_takes_a_method_from_outside(
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
     (tmp_path / "someones_compared.py").write_text(METHOD.replace("benchmarked", "compared"))
     monkeypatch.syspath_prepend(str(tmp_path))
-    named = ["--methods", "someones_compared:accepted_steps", "path_gain idle_cost=0.3"]
+    named = ["--method", "someones_compared:accepted_steps", "path_gain idle_cost=0.3"]
     assert "tell no distance to the goal" in (
         message := refusal(capsys, "credit", "compare", str(folder), *named)
     )
@@ -69,7 +69,7 @@ def test_distances_by_replay_are_those_of_the_recorder(tmp_path: Path) -> None:
     for told in ("true", "false"):
         folder, result = tmp_path / told, tmp_path / f"{told}.json"
         record(folder, *GAMES, f"--env.oracle={told}")
-        arguments = ["--methods", "path_gain", "grpo", "--replay", f"--json={result}"]
+        arguments = ["--method", "path_gain", "grpo", "--replay", f"--json={result}"]
         assert run("credit", "compare", str(folder), *arguments) == 0
         results.append(json.loads(result.read_text()))
     kept = [{name: {**row, "cpu_s": 0} for name, row in one["methods"].items()} for one in results]
@@ -83,7 +83,7 @@ def test_credit_compare_with_a_model_judges_teachers(tmp_path: Path) -> None:
     taught().save(model)
     record(folder, *GAMES, "--env.oracle=true")
     settings = ["--rollout.max_tokens=12", f"--model.path={model}", "--hindsight.max_peer_tokens=48"]
-    chosen = ["--methods", "step_opsd", "graph_hca", "igpo", "--group_by=task", f"--json={result}"]
+    chosen = ["--method", "step_opsd", "graph_hca", "igpo", "--group_by=task", f"--json={result}"]
     assert run("credit", "compare", str(folder), *TINY, *settings, *chosen) == 0
     found = json.loads(result.read_text())
     assert found["methods"]["step_opsd"]["tokens"] > 0 == found["methods"]["graph_hca, text keys"]["tokens"]
@@ -99,7 +99,7 @@ def test_credit_of_searches_reads_hindsight_of_gold_answers(tmp_path: Path) -> N
     assert run("record", "--agent=random", "--episodes=4", "--out", str(folder), *searches) == 0
     settings = ["--rollout.max_tokens=12", "--rollout.max_row_tokens=2048", f"--model.path={model}"]
     settings += ["--hindsight.mode=gold", "--group_by=task"]
-    chosen = ["--methods", "step_opsd", "igpo", f"--json={result}"]
+    chosen = ["--method", "step_opsd", "igpo", f"--json={result}"]
     assert run("credit", "compare", str(folder), *settings, *chosen) == 0
     found = json.loads(result.read_text())
     assert {"step_opsd", "igpo"} <= set(found["methods"]) and not found["left_out"]
@@ -113,10 +113,10 @@ def test_credit_compare_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest
     refused = {
         (): "credit compare needs the episodes: stepopsd credit compare FOLDER",
         (str(tmp_path / "nowhere"),): "holds no episodes",
-        (str(folder), "--methods", "gpro"): "no credit method 'gpro'",
-        (str(folder), "--methods", "grpo gama=1"): "has no field gama",
-        (str(folder), "--methods", "grpo std"): "write field=value",
-        (str(folder), "--methods", "turn_gae"): "turn_gae: needs value, which only a run can compute",
+        (str(folder), "--method", "gpro"): "no credit method 'gpro'",
+        (str(folder), "--method", "grpo gama=1"): "has no field gama",
+        (str(folder), "--method", "grpo std"): "write field=value",
+        (str(folder), "--method", "turn_gae"): "turn_gae: needs value, which only a run can compute",
     }
     for arguments, message in refused.items():
         capsys.readouterr()

@@ -11,6 +11,7 @@ from stepopsd_agent.cli.main import main
 from stepopsd_envs.alfworld import release
 from stepopsd_envs.alfworld.official import find_files
 from stepopsd_envs.alfworld.release import id_hash
+from stepopsd_envs.extras import install_command
 from stepopsd_envs.manifest import fingerprint_files
 
 TASKS = ("pick_and_place_simple-Mug-None-Desk-301", "look_at_obj_in_light-Book-None-DeskLamp-302")
@@ -143,7 +144,7 @@ def test_data_without_the_downloader_names_the_extra(
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert run("--download") == 2
     error = capsys.readouterr().err
-    assert "pip install 'stepopsd[alfworld]'" in error and "json_2.1.2_tw-pddl.zip" in error
+    assert install_command("alfworld") in error and "json_2.1.2_tw-pddl.zip" in error
 
 
 def test_data_takes_no_other_dataset(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from stepopsd_agent.cli import health
 from stepopsd_agent.cli.main import main
+from stepopsd_envs.extras import install_command
 
 
 def without(missing: dict[str, str | None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,8 +51,8 @@ def test_doctor_asks_for_an_extra_only_where_the_purpose_needs_it(
     assert main(["doctor"]) == 0
     assert main(["doctor", "--for", "export"]) == 1
     text = capsys.readouterr().out
-    assert "minari is not installed" in text and health.install_command("export") in text
-    assert "export]'" in health.install_command("export")
+    assert "minari is not installed" in text and install_command("export") in text
+    assert "export]'" in install_command("export")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stepopsd_envs.extras import install_command
 from stepopsd_wrappers import Episode, EpisodeWriter
 from tests.helpers.command_line import refusal, run
 from tests.helpers.text_env import make_episode
@@ -56,7 +57,7 @@ def test_export_refuses_what_it_cannot_do(
     assert "parquet has no messages" in refusal(capsys, *arguments, "--to=parquet", "--system=Play.")
     assert "end it in a version" in refusal(capsys, *arguments, "--to=minari")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "pip install 'stepopsd[export]'" in refusal(capsys, *arguments, "--to=parquet")
+    assert install_command("export") in refusal(capsys, *arguments, "--to=parquet")
     with EpisodeWriter(tmp_path / "lost") as writer:
         writer.append(make_episode(0))
     line = refusal(capsys, "export", str(tmp_path / "lost"), "--to=sft", "--won", f"--out={out}")

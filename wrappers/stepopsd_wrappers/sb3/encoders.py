@@ -10,6 +10,8 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
+from stepopsd_envs.extras import install_command
+
 Vectors = NDArray[np.float32]
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 CACHE_SIZE = 50_000
@@ -96,7 +98,7 @@ class SentenceEncoder:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise DependencyNotInstalled(
-                f"encoder {model!r} needs sentence-transformers: pip install 'stepopsd[search]', or take the "
+                f"encoder {model!r} needs sentence-transformers: {install_command('search')}, or take the "
                 'encoder "hashing"'
             ) from error
         self._name, self._model = model, SentenceTransformer(model, device=device)

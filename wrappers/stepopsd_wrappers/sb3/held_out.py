@@ -8,12 +8,12 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.error import DependencyNotInstalled
 
+from stepopsd_envs.extras import install_command
+
 try:
     from stable_baselines3.common.callbacks import BaseCallback
 except ImportError as error:
-    raise DependencyNotInstalled(
-        "HeldOutTasks needs stable-baselines3: pip install 'stepopsd[sb3]'"
-    ) from error
+    raise DependencyNotInstalled(f"HeldOutTasks needs stable-baselines3: {install_command('sb3')}") from error
 
 
 class HeldOutTasks(BaseCallback):

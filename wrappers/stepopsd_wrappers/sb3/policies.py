@@ -10,6 +10,7 @@ import torch
 from gymnasium.error import DependencyNotInstalled
 from torch import Tensor, nn
 
+from stepopsd_envs.extras import install_command
 from stepopsd_wrappers.sb3.encode_text import TextFeatures
 from stepopsd_wrappers.sb3.scorer import CandidateScorer
 
@@ -19,7 +20,7 @@ try:
     from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 except ImportError as error:
     raise DependencyNotInstalled(
-        "the policies of stepopsd_wrappers.sb3 need stable-baselines3: pip install 'stepopsd[sb3]'"
+        f"the policies of stepopsd_wrappers.sb3 need stable-baselines3: {install_command('sb3')}"
     ) from error
 
 

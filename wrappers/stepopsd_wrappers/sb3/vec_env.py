@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from stepopsd_envs import unbatch_info
+from stepopsd_envs.extras import install_command
 from stepopsd_wrappers.sb3.actions import CommandNumbers, with_success
 from stepopsd_wrappers.sb3.encode_text import TextFeatures
 from stepopsd_wrappers.sb3.encoders import CachedEncoder, Encoder, Vectors, make_encoder
@@ -19,7 +20,7 @@ from stepopsd_wrappers.sb3.features import EpisodeFeatures
 try:
     from stable_baselines3.common.vec_env import VecEnv
 except ImportError as error:
-    raise DependencyNotInstalled("TextVecEnv needs stable-baselines3: pip install 'stepopsd[sb3]'") from error
+    raise DependencyNotInstalled(f"TextVecEnv needs stable-baselines3: {install_command('sb3')}") from error
 
 
 class TextVecEnv(VecEnv):
