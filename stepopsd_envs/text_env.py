@@ -108,10 +108,7 @@ class TextEnv(OwnLimitEnv, ABC):
 
     @property
     def engine_version(self) -> str:
-        """Name and version of the engine that answers the actions; part of every record.
-
-        Empty if the engine never changes.
-        """
+        """Name and version of the engine that answers the actions, for records; empty if it never changes."""
         return ""
 
     @property
@@ -234,11 +231,14 @@ class TextEnv(OwnLimitEnv, ABC):
         unknown = sorted(map(str, options.keys() - allowed))
         if unknown or ("snapshot" in options and len(options) > 1):
             raise ValueError(f"reset(options={options!r:.200}): give one of {sorted(allowed)}")
-        task = options.get(self.task_option, "")
-        if not isinstance(task, str | os.PathLike):
-            problem = f"options[{self.task_option!r}] is {task!r:.80}, of type {type(task).__name__}"
-            raise TypeError(f"{problem}: give a str, the id of a task, one of env.unwrapped.task_ids")
         return options
+
+    def _task_named(self, options: Mapping[str, Any]) -> str:
+        """The task in the options, of an environment whose tasks are named by text alone."""
+        if isinstance(task := options[self.task_option], str | os.PathLike):
+            return os.fspath(task)
+        problem = f"options[{self.task_option!r}] is {task!r:.80}, of type {type(task).__name__}"
+        raise TypeError(f"{problem}: give a str, the id of a task, one of env.unwrapped.task_ids")
 
     def _start(self, seed: int | None, options: Mapping[str, Any]) -> None:
         self._next_seed = seed

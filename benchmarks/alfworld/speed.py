@@ -29,11 +29,12 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks.output import write_result
+from stepopsd_envs.extras import install_command
 
 ROOT = Path(__file__).parents[2]
 MISSING = 3  # exit code of speed_textworld without the packages
 GET_TEXTWORLD = (
-    "pip install 'stepopsd[alfworld]', or name a Python that has alfworld and textworld[pddl] with "
+    f"{install_command('alfworld')}, or name a Python that has alfworld and textworld[pddl] with "
     "--textworld-python"
 )
 

@@ -1,11 +1,12 @@
-"""The recorder, killed at random moments.
+"""Whether episodes are lost when a recording process is killed at random moments.
 
-``python -m benchmarks.records.kills [--json OUT] [--kills N] [--seed S]`` lets a process play random commands
-in a vector environment of generated games and record them in small shards that are packed when they are full.
-It is killed with SIGKILL at a random moment, and another process goes on in the same folder, and so on.
+``python -m benchmarks.records.kills [--json OUT] [--kills N] [--seed S]`` starts a process that plays random
+commands in a vector environment of generated games and records them in small shards, which are compressed
+once they are full. The process is killed with SIGKILL at a random moment, and the next one continues in the
+same folder.
 
-After each kill the folder must hold, in this order, what it held before, every episode whose writing had
-returned, at most the one episode that was being written, and nothing else. Each new episode is replayed.
+After each kill the folder must hold, in this order, the episodes from before, every episode whose write call
+had returned, at most the one episode that was being written, and nothing else. Each new episode is replayed.
 """
 
 import argparse
@@ -36,15 +37,15 @@ LONGEST = 0.4  # seconds of recording until the kill, at most
 BEGUN, WRITTEN = b"-", b"+"
 
 
-class TellingWriter(EpisodeWriter):
-    """Tells a pipe which episode it begins to write, and when that has returned."""
+class LoggedWriter(EpisodeWriter):
+    """Reports to a pipe which episode it begins to write, and when the write call has returned."""
 
     def __init__(self, folder: Path, pipe: int) -> None:
         super().__init__(folder, shard_size=SHARD_SIZE, compress=True)
         self._pipe = pipe
 
     def append(self, episode: Episode) -> None:
-        """Tell, write, tell."""
+        """Report the beginning, write, report the end."""
         name = fingerprint(episode).encode("ascii")
         os.write(self._pipe, BEGUN + name + b"\n")
         super().append(episode)
@@ -52,8 +53,8 @@ class TellingWriter(EpisodeWriter):
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a killed process told: the episodes it had written, and the one it had begun to write, if any."""
+class Writes:
+    """Reports of a killed process: episodes it had written, and the one it had begun to write, if any."""
 
     written: list[str]
     begun: list[str]
@@ -68,7 +69,7 @@ def play_for_ever(folder: Path, pipe: int, seed: int) -> None:
     """Play and record until killed."""
     warnings.simplefilter("ignore", RuntimeWarning)  # of the unfinished line that the last kill left
     rng = np.random.default_rng(seed)
-    writer = TellingWriter(folder, pipe)
+    writer = LoggedWriter(folder, pipe)
     games = gym.make_vec("stepopsd/ALFWorld-v0", 2, tier="tiny", step_limit=12)
     envs = RecordEpisode(games, writer=writer)
     _, infos = envs.reset(seed=seed)
@@ -77,8 +78,8 @@ def play_for_ever(folder: Path, pipe: int, seed: int) -> None:
         _, *_, infos = envs.step([offered[int(rng.integers(len(offered)))] for offered in commands])
 
 
-def killed(folder: Path, seed: int, seconds: float) -> Told:
-    """Let a process record, kill it so many seconds after its first episode, and return what it told."""
+def killed(folder: Path, seed: int, seconds: float) -> Writes:
+    """Let a process record, kill it this many seconds after its first report, and return its reports."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -89,19 +90,19 @@ def killed(folder: Path, seed: int, seconds: float) -> Told:
             traceback.print_exc()
             os.kill(os.getpid(), signal.SIGABRT)
     os.close(writing)
-    told = os.read(reading, 1)
+    reports = os.read(reading, 1)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     while part := os.read(reading, 65536):
-        told += part
+        reports += part
     os.close(reading)
     _, status = os.waitpid(child, 0)
     if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
         raise RuntimeError(f"the recording process ended by itself with status {status}")
-    lines = told.split(b"\n")[:-1]  # a kill may leave half a line
+    lines = reports.split(b"\n")[:-1]  # a kill may leave half a line
     written = [line[1:].decode() for line in lines if line[:1] == WRITTEN]
     begun = [line[1:].decode() for line in lines if line[:1] == BEGUN]
-    return Told(written, begun[len(written) :])
+    return Writes(written, begun[len(written) :])
 
 
 def found(folder: Path) -> list[Episode]:
@@ -117,13 +118,13 @@ def kill_often(folder: Path, kills: int, seed: int, longest: float = LONGEST) ->
     before: list[str] = []
     missing = foreign = differing = unfinished = being_written = 0
     for number in range(kills):
-        told = killed(folder, seed + number, rng.uniform(0, longest))
+        writes = killed(folder, seed + number, rng.uniform(0, longest))
         episodes = found(folder)
         names = [fingerprint(episode) for episode in episodes]
-        expected = before + told.written
-        with_last = expected + told.begun[:1]
-        being_written += bool(told.begun) and names == with_last
-        unfinished += bool(told.begun) and names == expected
+        expected = before + writes.written
+        with_last = expected + writes.begun[:1]
+        being_written += bool(writes.begun) and names == with_last
+        unfinished += bool(writes.begun) and names == expected
         if names not in (expected, with_last):
             missing += len(set(expected) - set(names))
             foreign += len(set(names) - set(with_last)) or 1
@@ -142,13 +143,15 @@ def kill_often(folder: Path, kills: int, seed: int, longest: float = LONGEST) ->
 
 
 def reached(figures: dict[str, Any]) -> bool:
-    """Whether nothing is lost, nothing is there that was not written, and every replay is equal."""
+    """Whether nothing is missing, nothing else is there, and every replay gives the same episode."""
     return not (figures["missing"] or figures["foreign"] or figures["replays_that_differ"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, measure, print."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="The recorder, killed at random moments.")
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description="Kill a recording process at random moments and count lost episodes."
+    )
     parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,14 +1,15 @@
-"""Speed and size of records, beside Minari's own collector, and recording's share of a rollout.
+"""Time and disk space that recording takes, compared with Minari's collector, and its share of a rollout.
 
 ``python -m benchmarks.records.recording_cost [--json OUT] [--steps N]`` plays the same random commands in the
-same generated games, once without a recorder and once with each of these: `RecordEpisode`, the same with
-packed shards, and Minari's `DataCollector` (arrow format) without infos, which is its default, and with them.
-Minari's infos hold arrays of one shape, and those of these environments lists of any length: it is given them
-as one text of JSON per step. Then a tiny language model, briefly cloned, plays groups of attempts as in
-training, and the time that passes in the recorder alone is measured. Minari's collector takes the extra
-``create`` of minari and, for its arrow format, pyarrow.
+same generated games, once without a recorder and once with each of these: `RecordEpisode`, `RecordEpisode`
+with compressed shards, and Minari's `DataCollector` (arrow format) without infos (its default) and with them.
+Minari stores infos as arrays of one shape, but these environments report lists of any length, so it gets each
+step's info as one JSON string. Then a tiny language model, briefly cloned, plays groups of attempts as in
+training, and the time spent in the recorder alone is measured. Minari's collector needs minari's extra
+``create`` and, for the arrow format, pyarrow.
 
-Target: recording takes under 10 % of that rollout. Seconds are of CPU, as other work may share the machine.
+Target: recording takes under 10 % of that rollout. Times are CPU seconds, because other work may share the
+machine.
 """
 
 import argparse
@@ -41,7 +42,7 @@ Recorder = Callable[[Env, Path], AbstractContextManager[Env]]
 
 
 def play(env: Env, steps: int) -> int:
-    """Play so many steps of random commands, the same in every call; return the number of episodes."""
+    """Play this many steps of random commands, the same in every call; return the number of episodes."""
     rng, played, episodes = np.random.default_rng(0), 0, 0
     while played < steps:
         _, info = env.reset(seed=episodes)
@@ -70,7 +71,7 @@ def ours(env: Env, folder: Path, compress: bool = False) -> Iterator[Env]:
 
 @contextmanager
 def packed(env: Env, folder: Path) -> Iterator[Env]:
-    """`RecordEpisode`, the shards packed."""
+    """`RecordEpisode` with compressed shards."""
     with ours(env, folder, compress=True) as recorded:
         yield recorded
 
@@ -81,8 +82,8 @@ def minari_collector(env: Env, folder: Path, infos: bool = False) -> Iterator[En
     from minari import DataCollector, StepDataCallback
 
     class InfoAsText(StepDataCallback):  # type: ignore[misc]
-        def __call__(self, env: Env, **told: Any) -> Any:
-            data = super().__call__(env, **told)
+        def __call__(self, env: Env, **given: Any) -> Any:
+            data = super().__call__(env, **given)
             return {**data, "info": {"json": json.dumps(data["info"])}}
 
     text = gym.spaces.Text(1_000_000, min_length=0, charset="".join(map(chr, range(9, 127))))
@@ -122,7 +123,7 @@ RECORDERS: dict[str, Recorder] = {
 
 
 def measured(recorder: Recorder, steps: int) -> dict[str, Any]:
-    """Seconds of CPU and bytes on disk for so many steps."""
+    """CPU seconds and bytes on disk for this many steps."""
     env: Env = gym.make("stepopsd/ALFWorld-v0", disable_env_checker=True, **GAMES)
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of Minari: no author, no address, ...
@@ -139,7 +140,7 @@ def measured(recorder: Recorder, steps: int) -> dict[str, Any]:
 
 @dataclass
 class Clock:
-    """Seconds of CPU spent in an environment with the recorder, and in the one within."""
+    """CPU seconds spent in the environment with the recorder around it, and in the one without."""
 
     around: float = 0.0
     within: float = 0.0

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from stepopsd_agent import credit
 from stepopsd_agent.cli.config_file import MODE, read_config, use_loader
-from stepopsd_agent.cli.wording import lacking, worded
+from stepopsd_agent.cli.wording import HelpFormatter, lacking, worded
 from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.tasks import env_section, eval_section
 from stepopsd_envs.user_path import user_path
@@ -45,7 +45,7 @@ class Parser(ArgumentParser):
     """A parser of settings whose errors are one line, without a list of a hundred flags."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(parser_mode=MODE, **options)
+        super().__init__(parser_mode=MODE, formatter_class=HelpFormatter, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and exit with 2."""

@@ -1,4 +1,4 @@
-"""What a setting may be, in words, for the error about a value that is none of it."""
+"""What a setting may be, in words: in errors about a value that is none of it, and in help."""
 
 import re
 from argparse import Action
@@ -6,9 +6,29 @@ from collections.abc import Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from jsonargparse import DefaultHelpFormatter
+
 _PROBLEM = re.compile(r'Parser key "(?P<key>[^"]+)":.*?(?:Got|Given) value: (?P<value>.*)$', re.DOTALL)
+_CHOICE = re.compile(r"type: (?:Literal)?[\[{](?P<choices>[^\[\]{}]*)[\]}]")
+_TOLD_DEFAULT = re.compile(r"(\(default: .+\).*?)(?:, default: [^()]*\)| \(default: [^()]*\))$", re.DOTALL)
 _EXAMPLES = {str: "[first, second]", int: "[1, 2]", float: "[0.5, 2]"}
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
+
+
+class HelpFormatter(DefaultHelpFormatter):
+    """Help without type annotations of Python, without defaults that are nothing, each default once."""
+
+    def _expand_help(self, action: Action) -> str:
+        return plain_help(str(super()._expand_help(action)))
+
+
+def plain_help(text: str) -> str:
+    """The help of one flag as jsonargparse makes it, in plain words."""
+    text = _CHOICE.sub(lambda found: "one of " + found["choices"].replace("'", ""), text)
+    text = text.replace(", default: null)", ")").removesuffix(" (default: null)")
+    return _TOLD_DEFAULT.sub(
+        lambda found: found[1] + (")" if found[1].count("(") > found[1].count(")") else ""), text
+    )
 
 
 def worded(message: str, types: dict[str, Any]) -> str:

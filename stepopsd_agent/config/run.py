@@ -176,7 +176,7 @@ class WarmstartConfig:
 
 @dataclass
 class RunConfig:
-    """One run, whole; the same file serves every command.
+    """Settings of a whole run; one file serves every command.
 
     Attributes:
         seed: everything random follows from it.

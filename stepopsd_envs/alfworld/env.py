@@ -1,6 +1,5 @@
 """``stepopsd/ALFWorld-v0``: household tasks in text, on official or generated games."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -126,7 +125,7 @@ class AlfworldEnv(TextEnv):
 
     def _begin(self, options: Mapping[str, Any]) -> tuple[str, str]:
         if "game" in options:
-            name = os.fspath(options["game"])
+            name = self._task_named(options)
         else:
             name = self.task_ids[int(self.np_random.integers(len(self.task_ids)))]
         numbering = self._coming_seed() if self._domain_randomization else None

@@ -154,7 +154,7 @@ class SearchQAEnv(TextEnv):
 
     def _begin(self, options: Mapping[str, Any]) -> tuple[str, str]:
         if "question" in options:
-            name = options["question"]
+            name = self._task_named(options)
         else:
             name = self.task_ids[int(self.np_random.integers(len(self.task_ids)))]
         question = self._find(name)

@@ -133,7 +133,7 @@ def test_own_environment_has_worlds_of_what_can_still_be_right() -> None:
     spec, found = registry.get(GUESS), []
     env = RecordEpisode(gym.make("own/GuessNumber-v0", highest=7, step_limit=3))
     for guesses in ((4, 6), (6, 4)):
-        env.reset(seed=0, options={"number": "5"})
+        env.reset(seed=0, options={"number": 5})
         for guess in (*guesses, 5):
             env.step(f"guess {guess}")
         assert env.last_episode is not None

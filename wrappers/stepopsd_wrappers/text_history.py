@@ -157,17 +157,17 @@ class TextHistory(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         commands = list(info.get("admissible_commands", ()))
         nothing = _without_middle(seen, len(seen))
 
-        def duller(count: int) -> str:
+        def shorter_observation(count: int) -> str:
             return window(info["goal"], [], _without_middle(seen, count), info, self._ask)
 
-        def fewer(count: int) -> str:
+        def fewer_commands(count: int) -> str:
             kept = {**info, "admissible_commands": commands[: len(commands) - count]}
             return window(info["goal"], [], nothing, kept, self._ask)
 
         ways: list[tuple[Callable[[int], str], int]] = [
             (lambda count: window(info["goal"], past[count:], seen, info, self._ask), len(past)),
-            (duller, len(seen)),
-            (fewer, len(commands)),
+            (shorter_observation, len(seen)),
+            (fewer_commands, len(commands)),
         ]
         return [way for way in ways if way[1]]
 

@@ -53,7 +53,7 @@ def test_export_refuses_what_it_cannot_do(
     """In one line each, and no file is left."""
     out = tmp_path / "out"
     arguments = ["export", str(folder), f"--out={out}"]
-    assert "are required: export.to" in refusal(capsys, *arguments)
+    assert "stepopsd export needs --to (sft, parquet" in refusal(capsys, *arguments)
     assert "parquet has no messages" in refusal(capsys, *arguments, "--to=parquet", "--system=Play.")
     assert "end it in a version" in refusal(capsys, *arguments, "--to=minari")
     monkeypatch.setitem(sys.modules, "pyarrow", None)

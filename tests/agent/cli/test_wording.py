@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stepopsd_agent.cli import checks
+from stepopsd_agent.cli.wording import plain_help
 from tests.helpers.command_line import refusal
 
 CASES = {
@@ -81,3 +82,23 @@ def test_a_package_that_is_missing_is_named_before_anything_is_written(
     said = refusal(capsys, "train", "--out", str(tmp_path / "run"), flag)
     assert f"needs {package}: pip install {package}, or " in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "plain"),
+    [
+        ("a model (type: str, default: null)", "a model (type: str)"),
+        (
+            "file (default: the recipe's name) (type: str, default: null)",
+            "file (default: the recipe's name) (type: str)",
+        ),
+        ("where (default: here) (type: str, default: .)", "where (default: here) (type: str)"),
+        ("kind (default: auto) (default: auto)", "kind (default: auto)"),
+        ("kind (type: Literal['a', 'b'], default: a)", "kind (one of a, b, default: a)"),
+        ("rate (type: float, default: 0.25)", "rate (type: float, default: 0.25)"),
+        ("rate, see (3) (type: float, default: 0.25)", "rate, see (3) (type: float, default: 0.25)"),
+    ],
+)
+def test_help_is_plain(made: str, plain: str) -> None:
+    """No default that is nothing, no default twice, choices without Python's notation."""
+    assert plain_help(made) == plain

@@ -1,5 +1,6 @@
 """Adapters: what trains, what stays, what is written."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from stepopsd_agent.config import LoraConfig
 from stepopsd_agent.models import Policy, load_policy
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.trainer_state import trainer_tensors
+from stepopsd_envs.extras import install_command
 from tests.helpers.models import tiny
 from tests.helpers.runs import run_config, stepopsd, taught, train_arguments
 
@@ -53,7 +55,7 @@ def trainer(**settings: Any) -> Trainer:
 def test_without_peft_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """And how to do without."""
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ImportError, match=r"pip install 'stepopsd\[lora\]'") as raised:
+    with pytest.raises(ImportError, match=re.escape(install_command("lora"))) as raised:
         tiny().add_adapter(LoraConfig(4), seed=0)
     assert raised.value.__cause__ is not None
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from stepopsd_envs.alfworld.generator import generate_game
 from stepopsd_envs.alfworld.official import find_files
 from stepopsd_envs.alfworld.renumbering import new_names, renamed
 from stepopsd_envs.alfworld.textworld_backend import TextworldEngine
+from stepopsd_envs.extras import install_command
 from stepopsd_envs.testing import check_text_env
 from tests.helpers.alfworld_games import kitchen
 from tests.helpers.alfworld_play import make
@@ -65,7 +67,9 @@ def test_engine_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setitem(sys.modules, name, None)  # importing it fails
     for module in [module for module in sys.modules if module.startswith(f"{name}.")]:
         monkeypatch.delitem(sys.modules, module)
-    with pytest.raises(DependencyNotInstalled, match=r"stepopsd\[alfworld\].*engine=.native") as caught:
+    with pytest.raises(
+        DependencyNotInstalled, match=re.escape(install_command("alfworld")) + ".*engine=.native"
+    ) as caught:
         make(engine="textworld")
     assert isinstance(caught.value.__cause__, ImportError)
 

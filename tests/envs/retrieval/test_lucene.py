@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from gymnasium.error import DependencyNotInstalled
 
+from stepopsd_envs.extras import install_command
 from stepopsd_envs.search_qa.retrieval import java, lucene_index
 from stepopsd_envs.search_qa.retrieval.base import Retriever
 from stepopsd_envs.search_qa.retrieval.errors import IndexFolderError, IndexingError
@@ -64,7 +66,7 @@ def test_java_that_is_too_old_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(DependencyNotInstalled, match=r"Java 21 or newer") as error:
         find_java()
     assert f"{old} (Java 17)" in str(error.value) and "none (no Java)" in str(error.value)
-    with pytest.raises(DependencyNotInstalled, match=r"pip install 'stepopsd\[search\]'"):
+    with pytest.raises(DependencyNotInstalled, match=re.escape(install_command("search"))):
         find_jar()
 
 

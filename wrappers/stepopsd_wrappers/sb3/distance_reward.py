@@ -40,17 +40,17 @@ class DistanceReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             ValueError: the infos have no distance.
         """
         observation, info = self.env.reset(seed=seed, options=options)
-        self._distance = self._told(info)
+        self._distance = self._distance_from(info)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step; the reward is that of `env` plus the shaping."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        before, self._distance = self._distance, self._told(info)
+        before, self._distance = self._distance, self._distance_from(info)
         gained = self.scale * (before - self._distance)
         return observation, float(reward) + gained, terminated, truncated, info
 
-    def _told(self, info: dict[str, Any]) -> int:
+    def _distance_from(self, info: dict[str, Any]) -> int:
         distance = info.get("optimal_distance", -1)
         if distance == -1:
             raise ValueError(
