@@ -4,11 +4,12 @@
     python examples/sb3_dqn.py --out runs/dqn
     stepopsd eval --agent sb3:runs/dqn/model.zip --env.tier tiny
 
-It trains on generated training houses and is tested on houses it has not seen. DQN knows no masks, and needs
-none: numbers beyond the admissible commands mean them again, so exploring at random explores commands alone.
-The reward in training tells every step whether it came nearer to the goal; the test counts games won. As that
-reward comes at once, a low discount is enough, and what tells a good command from a bad one is then large
-beside the values themselves. ``--record`` keeps every training episode in ``OUT/episodes``.
+It trains on generated training houses and is tested on houses it has not seen. DQN does not support masks and
+needs none here: action numbers wrap around the admissible commands, so random exploration never draws an
+inadmissible one. The training reward says at every step whether it came nearer to the goal; the test counts
+games won. Because that reward is immediate, a low discount factor is enough, and it keeps the differences
+between commands large in comparison with the values. ``--record`` keeps every training episode in
+``OUT/episodes``.
 """
 
 import argparse

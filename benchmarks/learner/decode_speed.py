@@ -1,15 +1,15 @@
-"""Tokens per second of the built-in decoder, beside what it would otherwise be.
+"""Tokens per second of the built-in decoder, compared with two other ways of decoding conversations.
 
 ``python -m benchmarks.learner.decode_speed [--model tiny smollm2] [--json OUT] [--short]`` holds
 conversations side by side, each of several turns: a prompt of 15 to 30 tokens, then a response of fixed
-length, so that all ways do the same work. They take turns, and a ratio is the median over rounds:
+length, so that all three do the same work. They run in turns, and a ratio is the median over rounds:
 
 - built-in: `Decoder`, whose cache lives as long as the conversations and grows in place;
 - concatenated: the same decoder, appending to the cache as transformers' own does, by copying all of it;
 - generate: ``transformers.generate``, which begins every turn by reading the conversation again.
 
-At temperature 0 all three draw the same tokens, and the share that is equal is told (a tie of two likeliest
-tokens may be decided by rounding). Random tokens serve as prompts: speed does not depend on them.
+At temperature 0 all three draw the same tokens, and the share of equal tokens is printed (rounding may decide
+a tie between the two likeliest tokens). Random tokens serve as prompts: speed does not depend on them.
 Target: 2 times the concatenated cache.
 """
 

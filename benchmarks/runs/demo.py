@@ -2,14 +2,14 @@
 
     python -m benchmarks.runs.demo --out runs/demo [--seed 0] [--short]
 
-The warm start clones an expert whose mistakes are never imitated, so what the training adds is no mistake
-unlearned. PathGain (of this project), StepOPSD and GRPO train from it, two at a time, and are evaluated every
-ten updates on the same 100 held-out houses; the random agent stands beside them. At the end the three methods
-give credit to the same attempts of the warm start (`benchmarks.runs.demo_credit`). The result is printed, and
-in ``summary.json``, ``curve.png`` and ``episode.png``.
+The warm start clones an expert, leaving out its mistakes, so training has no cloned mistakes to unlearn.
+PathGain (of this project), StepOPSD and GRPO train from it, two at a time, and are evaluated every ten
+updates on the same 100 held-out houses; the random agent is evaluated for comparison. At the end the three
+methods assign credit to the same attempts of the warm start (`benchmarks.runs.demo_credit`). The result is
+printed and written to ``summary.json``, ``curve.png`` and ``episode.png``.
 
 The exit code is 1 if the target is missed: the best of the three ends at least 20 points above the warm
-start, and all three were evaluated at the same updates. Which of them is the best is no part of it. A stopped
+start, and all three were evaluated at the same updates. The target does not say which one. A stopped
 demonstration resumes when the same command is given again.
 """
 

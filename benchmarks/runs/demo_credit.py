@@ -2,16 +2,16 @@
 
     python -m benchmarks.runs.demo_credit RUN [METHOD ...]
 
-The warm start of the run folder plays groups of attempts at houses that nobody trained on, told by the
-simulator how far the goal is. Every method gives credit to these same attempts, with the settings it was
-trained with, and is judged as in the credit benchmark (docs/credit-benchmark.md): AUC, the chance that a step
+The warm start of the run folder plays groups of attempts at houses that were not trained on, and the
+simulator reports the distance to the goal at every step. Every method assigns credit to these same attempts,
+with the settings it was trained with, and is judged as in the credit benchmark (docs/credit-benchmark.md): AUC, the chance that a step
 which brings the goal nearer has more credit than another step of its episode, in lost and in won episodes of
 groups with both; the share of forward steps with negative credit, and of harmful ones with positive.
 
-One episode is shown step by step, chosen by this rule: of the lost episodes that have a forward step, in
-groups with both outcomes, the one on which the methods differ most. They differ by the distance between the
-highest and the lowest credit of a step, each method's less its mean in the episode, in the mean over the
-steps; of equals the first is taken. Who is right is no part of the rule.
+One episode is shown step by step: among the lost episodes that have a forward step, in groups with both
+outcomes, the one on which the methods differ most. The difference is, averaged over the steps, the distance
+between the highest and the lowest credit of a step after each method's mean in the episode was subtracted;
+of equal ones the first is taken. Which method is right plays no part in the choice.
 
 GRPO gives all steps of an episode the same credit. So does StepOPSD with the paper's normaliser: it moves
 credit between the tokens of a step. Both have an AUC of 0.5 by construction.
