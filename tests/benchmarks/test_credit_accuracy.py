@@ -69,7 +69,7 @@ def test_a_recording_is_judged_from_beginning_to_page(
     monkeypatch.syspath_prepend(str(tmp_path))
     assert call(monkeypatch, accuracy, *small, "--method", "someones_benchmarked:accepted_steps") == 0
     line = next(one for one in capsys.readouterr().out.splitlines() if "accepted_steps" in one)
-    assert f"{found['controls']['step accepted']['auc_unmixed']['value']:.3f} [" in line
+    assert f"{found['controls']['step accepted']['auc_harmful']['value']:.3f} [" in line
     reader = ("--reader", str(out / "small" / "start" / "model"), "--groups", "2", "--json", str(result))
     assert call(monkeypatch, accuracy, *small, *reader) == 0
     read = json.loads(result.read_text())
