@@ -20,10 +20,10 @@ Message = dict[str, str]
 
 
 class ServedModelError(Exception):
-    """A server gave no usable answer; the message says what it said, and never holds the key.
+    """A server gave no usable answer; the message quotes what it answered, and never the API key.
 
     Attributes:
-        status: of the last answer; None if there was none, or it was no refusal.
+        status: HTTP status of the last answer; None if there was none, or it was not an error.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
