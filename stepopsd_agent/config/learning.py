@@ -58,9 +58,9 @@ class UpdateConfig:
     muon_lr: float = 0.0
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    dual_clip: float = 3.0
+    clip_low: float = at_least(0, 0.2)
+    clip_high: float = at_least(0, 0.2)
+    dual_clip: float = at_least(1, 3.0)
     kl_coef: float = at_least(0, 0.01)
     aggregation: Aggregation = "token-mean"
     horizon: int = at_least(1, 4096)

@@ -34,10 +34,10 @@ def groups(
         revisit_share: share of the groups, rounded, from 0 to 1; none before update ``revisit_after``.
         revisit_after: updates between two visits, at least 1.
     """
+    if min(count, size) < 1:
+        raise ValueError(f"count {count}, size {size}: give 1 or more of both")
     if not (0 <= revisit_share <= 1 <= revisit_after):
-        raise ValueError(
-            f"revisit_share {revisit_share}, revisit_after {revisit_after}: give 0 to 1, 1 or more"
-        )
+        raise ValueError(f"revisit_share {revisit_share}, revisit_after {revisit_after}: give 0 to 1, >= 1")
     ids: tuple[str, ...] = tuple(env.get_wrapper_attr("task_ids"))
     again, attempts = round(revisit_share * count), list[Attempt]()
     for group in range(count):

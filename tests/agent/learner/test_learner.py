@@ -177,6 +177,9 @@ def test_learner_refuses_a_setting_that_it_does_not_read(name: str, value: Any, 
         ("attention", "fast", "attention is 'fast'; allowed are auto"),
         ("mini_batches", 0, "mini_batches is 0; the smallest value is 1"),
         ("lr", -1.0, "lr is -1.0; the smallest value is 0"),
+        ("lr", "fast", "lr is 'fast'; give a number"),
+        ("clip_low", -0.1, "clip_low is -0.1; the smallest value is 0"),
+        ("dual_clip", 0.5, "dual_clip is 0.5; the smallest value is 1"),
     ],
 )
 def test_learner_refuses_values_when_it_is_made(name: str, value: Any, message: str) -> None:

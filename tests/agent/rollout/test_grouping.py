@@ -149,3 +149,11 @@ def test_mixed_groups_of_the_metrics_are_those_with_something_to_learn() -> None
         shaping = run_config(rollout={"invalid_penalty": 0.1, "invalid_penalty_on": on}).rollout
         assert episode_metrics(lost, (), shaping)["train/mixed_groups"] == 1.0
         assert episode_metrics(both, (), shaping)["train/mixed_groups"] == of_equals
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 2), (-1, 2), (2, 0)])
+def test_groups_without_attempts_are_refused(count: int, size: int) -> None:
+    """Nothing would be played."""
+    env = make_plain_env(run_config().env)
+    with pytest.raises(ValueError, match=f"count {count}, size {size}: give 1 or more"):
+        groups(env, count=count, size=size, seed=0)
