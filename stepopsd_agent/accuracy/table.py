@@ -47,7 +47,7 @@ def controls(
     """
     rows = {}
     for name in CONTROLS:
-        if not all(_told(name, batch) for batch in batches):
+        if not all(_is_recorded(name, batch) for batch in batches):
             continue
         per_step = [control_credit(name, batch) for batch in batches]
         rows[name] = row(split(batches, per_step), truth)
@@ -59,7 +59,7 @@ def controls(
     return rows
 
 
-def _told(control: str, batch: Batch) -> bool:
+def _is_recorded(control: str, batch: Batch) -> bool:
     if control == "step changed the world":
         return batch.steps.next_state is not None
     return control != "student's log-probability" or bool((batch.tokens.old_logprobs != 0).any())

@@ -35,12 +35,12 @@ def _column(dtype: torch.dtype) -> Any:
 
 def _read(dtype: torch.dtype, read: Callable[..., Any], *, optional: bool = False) -> Any:
     """A column read off the records: a step's from the one before and its own, an episode's from its own."""
-    metadata = {"dtype": dtype, "read": read}
-    return field(default=None, metadata=metadata) if optional else field(metadata=metadata)
+    default: Any = {"default": None} if optional else {}
+    return field(metadata={"dtype": dtype, "read": read}, **default)
 
 
-def _told(dtype: torch.dtype, remedy: str, read: Callable[..., Any]) -> Any:
-    """A column that some environments tell: None or -1 is "not told"; the remedy says what to do then."""
+def _info(dtype: torch.dtype, remedy: str, read: Callable[..., Any]) -> Any:
+    """A column of the infos that some environments report, others as None or -1, with a remedy for these."""
     return field(default=None, metadata={"dtype": dtype, "read": read, "remedy": remedy})
 
 
@@ -127,11 +127,11 @@ class Steps:
     """A critic's estimate, before the step, of the rewards from it on."""
     mc_value: Tensor | None = _filled(torch.float32)
     """Mean sum of the rewards of fresh attempts that begin where the step was chosen."""
-    optimal_distance: Tensor | None = _told(
+    optimal_distance: Tensor | None = _info(
         torch.int64, _DISTANCE, lambda before, step: before.info.get("optimal_distance")
     )
     """Fewest actions to the goal before the step; -2 where it cannot be reached."""
-    gold_seen: Tensor | None = _told(torch.float32, _GOLD, lambda before, step: step.info.get("gold_seen"))
+    gold_seen: Tensor | None = _info(torch.float32, _GOLD, lambda before, step: step.info.get("gold_seen"))
     """Share of the gold evidence seen once the step is done."""
     gold_answer_logprob: Tensor | None = _filled(torch.float32)
     """Mean log-probability per token of the gold answer, if it were given instead of the step."""
@@ -147,11 +147,11 @@ class Episodes:
     success: Tensor = _read(torch.bool, lambda episode: episode.success)
     num_steps: Tensor | None = _read(torch.int64, lambda episode: episode.num_steps, optional=True)
     """Interactions of the record, those without sampled tokens included."""
-    last_distance: Tensor | None = _told(
+    last_distance: Tensor | None = _info(
         torch.int64, _DISTANCE, lambda episode: episode.steps[-1].info.get("optimal_distance")
     )
     """`Steps.optimal_distance` after the last step."""
-    first_gold_seen: Tensor | None = _told(
+    first_gold_seen: Tensor | None = _info(
         torch.float32, _GOLD, lambda episode: episode.steps[0].info.get("gold_seen")
     )
     """`Steps.gold_seen` before the first step."""

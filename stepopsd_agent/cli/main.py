@@ -77,7 +77,7 @@ BAD_INPUT = (
     "stepopsd_agent.rollout.evaluation:OtherDataError",
     "stepopsd_agent.run.files.checkpoint:CheckpointError",
     "stepopsd_agent.run.files.tracking:TrackingError",
-    "stepopsd_agent.tasks.agents.own:AgentError",
+    "stepopsd_agent.tasks.agents.custom:AgentError",
     "stepopsd_envs.alfworld.errors:GameFileError",
     "stepopsd_envs.manifest:GamesNotFoundError",
     "stepopsd_envs.search_qa.retrieval.base:RetrieverError",
@@ -115,6 +115,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     Raises:
         SystemExit: after one line that names what is wrong.
     """
+    # Each may go without its last word, so argparse would not take it behind a flag.
     if arguments[:1] in (["credit"], ["config"], ["plan"], ["index"]):
         arguments = words_first(arguments, COMMANDS[arguments[0]])
     if arguments[:1] == ["plan"] and arguments[1:2] and not arguments[1].startswith("-"):

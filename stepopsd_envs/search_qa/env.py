@@ -161,9 +161,8 @@ class SearchQAEnv(TextEnv):
         given = given_passages(*self._names, question.given)
         self._ask(question, _Episode())
         self._episode.show(given, question)
-        return question.id, protocol.opening_text(
-            question.question, self.max_turns, given, self._max_information
-        )
+        text = protocol.opening_text(question.question, self.max_turns, given, self._max_information)
+        return question.id, text
 
     @classmethod
     def prepare(cls, steps: Sequence[tuple[Self, str]]) -> None:

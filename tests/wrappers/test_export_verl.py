@@ -9,7 +9,7 @@ from stepopsd_wrappers.chat_export import verl_rows, write_jsonl
 from tests.helpers.text_env import make_episode
 
 for package in ("verl", "omegaconf", "datasets"):
-    pytest.importorskip(package, reason="verl is not installed")
+    pytest.importorskip(package, reason=f"{package}, which verl's data set needs, is not installed")
 
 
 class _Tokenizer:
