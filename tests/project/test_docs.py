@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stepopsd_agent.cli.arguments import chosen
 from stepopsd_agent.cli.config_file import named_files
 from stepopsd_agent.cli.main import build_parser
-from stepopsd_agent.cli.parser import chosen
 from stepopsd_agent.config import recipe_names
 from tests.helpers.snippets import shortened
 

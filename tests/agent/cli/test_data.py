@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stepopsd_agent.cli import data
+from stepopsd_agent.cli.commands import data
 from stepopsd_agent.cli.main import main
 from stepopsd_envs.alfworld import release
 from stepopsd_envs.alfworld.official import find_files

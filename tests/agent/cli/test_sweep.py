@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stepopsd_agent.cli.sweep import split
+from stepopsd_agent.cli.commands.sweep import split
 from stepopsd_agent.run import SweepRun, area, label, rows_text, sweep_rows, sweep_runs
 from stepopsd_agent.run.files import save_model
 from stepopsd_agent.run.files.metrics_log import MetricsLog

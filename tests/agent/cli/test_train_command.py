@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from stepopsd_agent.cli.commands.warmstart import train_command
 from stepopsd_agent.cli.common import config_of
 from stepopsd_agent.cli.main import parse
-from stepopsd_agent.cli.warmstart import train_command
 from stepopsd_agent.config import config_to_dict
 
 

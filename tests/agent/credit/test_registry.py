@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stepopsd_agent import credit
-from stepopsd_agent.cli.credit import listing
+from stepopsd_agent.cli.commands.credit import listing
 from stepopsd_agent.credit import registry, scaled
 from stepopsd_agent.credit.step_opsd import StepOPSD
 

@@ -1,6 +1,7 @@
 """``stepopsd train``."""
 
 import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from jsonargparse import Namespace
 from stepopsd_agent import credit
 from stepopsd_agent.cli.checks import check_alarms, checked_games, fresh_folder, settings_checked
 from stepopsd_agent.cli.common import describe, load_run_policy, run_config, trained_policy
-from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.config import RunConfig, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.run.files import write_bytes_atomic
@@ -36,6 +37,21 @@ def add_flags(parser: Parser) -> None:
         metavar="RUN",
         help="continue this run folder with its own config; takes no other flag",
     )
+
+
+def complete(
+    settings: Namespace, arguments: Sequence[str], parse: Callable[[Sequence[str]], Namespace]
+) -> Namespace:
+    """The settings of the run that is continued are those in its folder."""
+    if settings.get("resume") is None:
+        return settings
+    folder = user_path(settings.resume)
+    if not (folder / "config.yaml").is_file():
+        problem = f"{folder} is not a run folder: it has no config.yaml"
+        raise SystemExit(complain(f"{problem}; --resume takes the --out of an earlier train"))
+    saved: Namespace = parse(["train", "--config", str(folder / "config.yaml")])["train"]
+    saved["resume"] = str(folder)
+    return saved
 
 
 def run(settings: Namespace) -> int:

@@ -1,6 +1,7 @@
 """``stepopsd plan``."""
 
 import argparse
+from collections.abc import Sequence
 
 from jsonargparse import Namespace
 
@@ -21,6 +22,13 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("--bandwidth", type=float, default=absent, help="its memory's speed, in GB/s")
     parser.add_argument("--steps", type=float, default=absent, help="steps per episode to assume")
     parser.add_argument("--response_tokens", type=float, default=absent, help="tokens per response likewise")
+
+
+def prepare(arguments: Sequence[str]) -> Sequence[str]:
+    """``plan FILE`` is short for ``plan --config FILE``."""
+    if arguments[1:2] and not arguments[1].startswith("-"):
+        return ["plan", "--config", *arguments[1:]]
+    return arguments
 
 
 def run(settings: Namespace) -> int:

@@ -12,8 +12,8 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from stepopsd_agent.cli import train
 from stepopsd_agent.cli.checks import UsageError, fresh_folder
+from stepopsd_agent.cli.commands import train
 from stepopsd_agent.cli.common import refuse_fresh
 from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.cli.threads import allowed_threads
@@ -83,6 +83,15 @@ def add_flags(parser: Parser) -> None:
         metavar="FOLDER",
         help="continue the sweep in this folder: finished runs are kept, others resumed; takes no other flag",
     )
+
+
+def complete(
+    settings: Namespace, arguments: Sequence[str], parse: Callable[[Sequence[str]], Namespace]
+) -> Namespace:
+    """Add the settings of every run, so that all are checked before the first begins."""
+    if settings.get("resume") is None:
+        settings["trained"] = training_settings(settings, arguments, parse)
+    return settings
 
 
 def run(settings: Namespace) -> int:

@@ -1,6 +1,7 @@
 """``stepopsd credit list``, ``stepopsd credit score`` and ``stepopsd credit compare``."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields
 
 from jsonargparse import Namespace
@@ -10,6 +11,7 @@ from stepopsd_agent.cli.checks import UsageError
 from stepopsd_agent.cli.credit_compare import compare
 from stepopsd_agent.cli.credit_score import score
 from stepopsd_agent.cli.parser import Parser
+from stepopsd_envs.user_path import user_path
 
 HELP = "list the credit methods, compute one on recorded episodes of any agent, or compare them there"
 USES = frozenset("seed device threads env model rollout hindsight learner credit".split())
@@ -43,6 +45,19 @@ def add_flags(parser: Parser) -> None:
         action="store_true",
         help="compare: play the recorded commands again where the records tell no distance to the goal",
     )
+
+
+def prepare(arguments: Sequence[str]) -> Sequence[str]:
+    """``score RUN`` and ``compare RUN`` read the run's own settings, unless a file is named."""
+    if arguments[1:2] not in (["score"], ["compare"]) or arguments[2:3] == [] or arguments[2].startswith("-"):
+        return arguments
+    if any(argument.partition("=")[0] == "--config" for argument in arguments):
+        return arguments
+    folder = user_path(arguments[2])
+    for of_run in (folder, folder.parent):  # the run, or its episodes
+        if (of_run / "config.yaml").is_file() and (of_run / "episodes").is_dir():
+            return ["credit", "--config", str(of_run / "config.yaml"), *arguments[1:]]
+    return arguments
 
 
 def run(settings: Namespace) -> int:

@@ -8,10 +8,11 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from stepopsd_agent.cli.arguments import given
 from stepopsd_agent.cli.checks import checked_games, fresh_folder, settings_checked
+from stepopsd_agent.cli.commands.train import USES as TRAIN
 from stepopsd_agent.cli.common import config_of, describe, load_run_policy, run_config
-from stepopsd_agent.cli.parser import Parser, given
-from stepopsd_agent.cli.train import USES as TRAIN
+from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.config import EnvConfig, config_to_dict
 from stepopsd_agent.tasks import evaluation_sets, get
 

@@ -1,0 +1,77 @@
+"""Which errors are the user's, and what becomes of them: one line and an exit code."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from stepopsd_agent.cli.parser import complain
+
+BAD_INPUT = (
+    "builtins:OSError",
+    "gymnasium.error:DependencyNotInstalled",
+    "stepopsd_agent.cli.checks:UsageError",
+    "stepopsd_agent.credit.base:MissingColumnError",
+    "stepopsd_agent.models.policy:ModelFolderError",
+    "stepopsd_agent.rollout.chat_client:ServedModelError",
+    "stepopsd_agent.rollout.evaluation:OtherDataError",
+    "stepopsd_agent.run.files.checkpoint:CheckpointError",
+    "stepopsd_agent.run.files.tracking:TrackingError",
+    "stepopsd_agent.tasks.agents.custom:AgentError",
+    "stepopsd_envs.alfworld.errors:GameFileError",
+    "stepopsd_envs.manifest:GamesNotFoundError",
+    "stepopsd_envs.search_qa.retrieval.base:RetrieverError",
+    "stepopsd_envs.search_qa.retrieval.errors:RetrievalSetupError",
+    "stepopsd_wrappers:EpisodeFormatError",
+    "stepopsd_wrappers:RecordingError",
+    "stepopsd_wrappers:ReplayError",
+    "stepopsd_wrappers.sb3.saved:SavedModelError",
+)
+"""Their messages tell the user what to do."""
+
+STOPPED = (
+    "builtins:FloatingPointError",
+    "stepopsd_agent.rollout.failures:EnvironmentDownError",
+    "stepopsd_agent.run.run:Interrupted",
+)
+"""The run ended before its end: by Ctrl-C, a gradient that was not finite, or an environment that is down."""
+
+
+def exit_code(run: Callable[[], int]) -> int:
+    """Run, and turn the user's errors into one line and their exit code; the program's keep their trace."""
+    try:
+        return run()
+    except Exception as error:
+        if _is_one_of(error, BAD_INPUT):
+            return complain(_message(error))
+        if _is_one_of(error, STOPPED):
+            print(f"stepopsd: {error}", file=sys.stderr)
+            return 1
+        raise
+
+
+def _is_one_of(error: Exception, entries: Sequence[str]) -> bool:
+    """Whether the error is of one of these classes; a module that is not loaded yet cannot have raised it."""
+    for entry in entries:
+        module, _, name = entry.partition(":")
+        if module in sys.modules and isinstance(error, getattr(sys.modules[module], name)):
+            return True
+    return False
+
+
+def _message(error: BaseException) -> str:
+    """The error's text; the system's errors put their number first, which tells nobody anything."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as one line; where in the code it came from helps no user."""
+    print(f"stepopsd: warning: {' '.join(str(message).split())}", file=sys.stderr)
