@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.credit.sets import SETS, Part, Stage, folder
 from stepopsd_agent import credit
-from stepopsd_agent.batch import Batch, collate, column_fields, owner
+from stepopsd_agent.batch import Batch, collate, column_fields
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.learner import Critic, fill
 from stepopsd_agent.models import Policy, Scorer, load_policy
@@ -87,18 +87,15 @@ class Recording:
             columns = self._values(scorer)
         else:
             columns = [
-                _column(
-                    fill(
-                        batch,
-                        part,
-                        {name},
-                        self.policy,
-                        scorer=scorer,
-                        hindsight=self.config.hindsight,
-                        rescore_old=name == "student_logprobs",  # by the kernel that scores the teacher
-                    ),
-                    name,
-                )
+                fill(
+                    batch,
+                    part,
+                    {name},
+                    self.policy,
+                    scorer=scorer,
+                    hindsight=self.config.hindsight,
+                    rescore_old=name == "student_logprobs",  # by the kernel that scores the teacher
+                ).column(name)
                 for batch, part in zip(self.batches, self.parts, strict=True)
             ]
         return columns, Cost(scorer.budget.take(), time.process_time() - began)
@@ -119,12 +116,6 @@ class Recording:
             for number in range(half, len(self.batches), 2):
                 values[number] = critic.values(self.batches[number], scorer.budget)
         return values
-
-
-def _column(batch: Batch, name: str) -> Tensor:
-    table = owner(name)
-    column: Tensor = getattr(getattr(batch, table) if table else batch, name)
-    return column
 
 
 def load_recording(root: Path, name: str, stage: Stage, part: Part, most: int | None = None) -> Recording:

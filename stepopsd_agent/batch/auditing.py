@@ -111,9 +111,10 @@ def _token_problems(batch: Batch) -> Iterator[str]:
     for name, values in (
         ("steps.reward", batch.steps.reward),
         ("episode_return", batch.episodes.episode_return),
+        *((f"own[{name!r}]", column) for name, column in batch.own.items()),
     ):
         if not values.isfinite().all():
-            yield f"{name} is not finite at {(~values.isfinite()).nonzero().flatten().tolist()[:5]}"
+            yield f"{name} is not finite at {(~values.isfinite()).nonzero().squeeze(1).tolist()[:5]}"
 
 
 def _span_problems(batch: Batch) -> Iterator[str]:

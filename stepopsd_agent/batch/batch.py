@@ -5,18 +5,20 @@ nothing that reads a batch can tell. `step_of_token` is the one owner of "which 
 sample, and at which step": the action mask is derived from it, so mask and segmentation cannot disagree.
 
 A column is declared once, in its field: type, meaning, and either how it is read off the records (`collate`
-does that) or that `learner.columns.fill` computes it. None: not computed, which is not the same as zero.
+does that) or that `learner.columns.fill` computes it; or, in any file, by `declaring.register_column`. None:
+not computed, which is not the same as zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from stepopsd_agent.batch.declaring import OWN, collated, filled, read, reported
 from stepopsd_agent.batch.parts import Past, TopK, Ways
 from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers.episode import Step
@@ -26,27 +28,6 @@ KINDS = ("reset", "act", "search", "answer", "invalid")
 
 _DISTANCE = "set env.oracle to true (stepopsd/ALFWorld-v0)"
 _GOLD = "choose an environment that knows gold passages (stepopsd/SearchQA-v0)"
-
-
-def _column(dtype: torch.dtype) -> Any:
-    """A column that links the tables or belongs to the tokens; `collate` makes it."""
-    return field(metadata={"dtype": dtype})
-
-
-def _read(dtype: torch.dtype, read: Callable[..., Any], *, optional: bool = False) -> Any:
-    """A column read off the records: a step's from the one before and its own, an episode's from its own."""
-    default: Any = {"default": None} if optional else {}
-    return field(metadata={"dtype": dtype, "read": read}, **default)
-
-
-def _info(dtype: torch.dtype, remedy: str, read: Callable[..., Any]) -> Any:
-    """A column of the infos that some environments report, others as None or -1, with a remedy for these."""
-    return field(default=None, metadata={"dtype": dtype, "read": read, "remedy": remedy})
-
-
-def _filled(dtype: torch.dtype | None) -> Any:
-    """A column that `learner.columns.fill` computes, by its function ``fill_`` and the column's name."""
-    return field(default=None, metadata={"dtype": dtype, "filled": True})
 
 
 def _key(step: Step, name: str) -> int:
@@ -71,19 +52,19 @@ class Tokens:
     A log-probability at position t belongs to the token `input_ids[:, t]`.
     """
 
-    input_ids: Tensor = _column(torch.int64)
-    attention_mask: Tensor = _column(torch.bool)
+    input_ids: Tensor = collated(torch.int64)
+    attention_mask: Tensor = collated(torch.bool)
     """True where there is a token, False at padding."""
-    position_ids: Tensor = _column(torch.int64)
-    step_of_token: Tensor = _column(torch.int64)
+    position_ids: Tensor = collated(torch.int64)
+    step_of_token: Tensor = collated(torch.int64)
     """Row of the steps table that sampled the token, -1 where the policy did not act."""
-    old_logprobs: Tensor = _column(torch.float32)
+    old_logprobs: Tensor = collated(torch.float32)
     """Under the policy that sampled; 0 where the policy did not act."""
-    student_logprobs: Tensor | None = _filled(torch.float32)
+    student_logprobs: Tensor | None = filled(torch.float32)
     """Under the policy before the update, without hindsight."""
-    teacher_logprobs: Tensor | None = _filled(torch.float32)
+    teacher_logprobs: Tensor | None = filled(torch.float32)
     """Under the teacher, in the hindsight-enriched contexts."""
-    ref_logprobs: Tensor | None = _filled(torch.float32)
+    ref_logprobs: Tensor | None = filled(torch.float32)
     """Under the reference policy, the anchor of the KL term."""
 
     def rows(self, index: slice | Tensor | tuple[Tensor, slice]) -> Tokens:
@@ -95,45 +76,43 @@ class Tokens:
 class Steps:
     """One row per interaction that the policy chose; columns [S], sorted by (episode, index)."""
 
-    episode_of_step: Tensor = _column(torch.int64)
-    index_in_episode: Tensor = _column(torch.int64)
+    episode_of_step: Tensor = collated(torch.int64)
+    index_in_episode: Tensor = collated(torch.int64)
     """Place of the step in its episode, growing by at least one; 1 is an episode's first action."""
-    reward: Tensor = _read(torch.float32, lambda before, step: step.reward)
-    anchor: Tensor = _read(torch.int64, lambda before, step: _key(before, "anchor"))
+    reward: Tensor = read(torch.float32, lambda before, step: step.reward)
+    anchor: Tensor = read(torch.int64, lambda before, step: _key(before, "anchor"))
     """Hash of the observation the step acted on."""
-    state: Tensor = _read(torch.int64, lambda before, step: _key(before, "state"))
+    state: Tensor = read(torch.int64, lambda before, step: _key(before, "state"))
     """Hash of the simulator state the step acted on."""
-    valid: Tensor = _read(torch.bool, lambda before, step: step.info["step"]["valid"])
+    valid: Tensor = read(torch.bool, lambda before, step: step.info["step"]["valid"])
     """True where the environment accepted the action."""
-    kind: Tensor = _read(torch.int64, lambda before, step: _kind(step))
+    kind: Tensor = read(torch.int64, lambda before, step: _kind(step))
     """Position in `KINDS`."""
-    next_anchor: Tensor | None = _read(torch.int64, lambda before, step: _key(step, "anchor"), optional=True)
+    next_anchor: Tensor | None = read(torch.int64, lambda before, step: _key(step, "anchor"), optional=True)
     """Hash of the observation that the step led to."""
-    next_state: Tensor | None = _read(torch.int64, lambda before, step: _key(step, "state"), optional=True)
+    next_state: Tensor | None = read(torch.int64, lambda before, step: _key(step, "state"), optional=True)
     """Hash of the simulator state that the step led to."""
     penalty: Tensor | None = field(default=None, metadata={"dtype": torch.float32, "shaped": True})
     """Taken off the score of the step alone, and off its `reward`; None where the episode's return has it."""
-    text_key: Tensor | None = _filled(torch.int64)
+    text_key: Tensor | None = filled(torch.int64)
     """Hash of what the episode's texts tell about the world before the step, as the task spec reads them."""
-    next_text_key: Tensor | None = _filled(torch.int64)
+    next_text_key: Tensor | None = filled(torch.int64)
     """The same after the step."""
-    action_start: Tensor | None = _read(
-        torch.int64, lambda before, step: _action_span(step)[0], optional=True
-    )
+    action_start: Tensor | None = read(torch.int64, lambda before, step: _action_span(step)[0], optional=True)
     """First token of the action, counted from the step's first sampled token."""
-    action_end: Tensor | None = _read(torch.int64, lambda before, step: _action_span(step)[1], optional=True)
+    action_end: Tensor | None = read(torch.int64, lambda before, step: _action_span(step)[1], optional=True)
     """One past the last token of the action, counted likewise."""
-    value: Tensor | None = _filled(torch.float32)
+    value: Tensor | None = filled(torch.float32)
     """A critic's estimate, before the step, of the rewards from it on."""
-    mc_value: Tensor | None = _filled(torch.float32)
+    mc_value: Tensor | None = filled(torch.float32)
     """Mean sum of the rewards of fresh attempts that begin where the step was chosen."""
-    optimal_distance: Tensor | None = _info(
+    optimal_distance: Tensor | None = reported(
         torch.int64, _DISTANCE, lambda before, step: before.info.get("optimal_distance")
     )
     """Fewest actions to the goal before the step; -2 where it cannot be reached."""
-    gold_seen: Tensor | None = _info(torch.float32, _GOLD, lambda before, step: step.info.get("gold_seen"))
+    gold_seen: Tensor | None = reported(torch.float32, _GOLD, lambda before, step: step.info.get("gold_seen"))
     """Share of the gold evidence seen once the step is done."""
-    gold_answer_logprob: Tensor | None = _filled(torch.float32)
+    gold_answer_logprob: Tensor | None = filled(torch.float32)
     """Mean log-probability per token of the gold answer, if it were given instead of the step."""
 
 
@@ -141,21 +120,21 @@ class Steps:
 class Episodes:
     """One row per episode; columns [E]."""
 
-    group_of_episode: Tensor = _column(torch.int64)
+    group_of_episode: Tensor = collated(torch.int64)
     """Episodes of one group played the same task; groups are numbered 0 to G-1."""
-    episode_return: Tensor = _read(torch.float32, lambda episode: episode.episode_return)
-    success: Tensor = _read(torch.bool, lambda episode: episode.success)
-    num_steps: Tensor | None = _read(torch.int64, lambda episode: episode.num_steps, optional=True)
+    episode_return: Tensor = read(torch.float32, lambda episode: episode.episode_return)
+    success: Tensor = read(torch.bool, lambda episode: episode.success)
+    num_steps: Tensor | None = read(torch.int64, lambda episode: episode.num_steps, optional=True)
     """Interactions of the record, those without sampled tokens included."""
-    last_distance: Tensor | None = _info(
+    last_distance: Tensor | None = reported(
         torch.int64, _DISTANCE, lambda episode: episode.steps[-1].info.get("optimal_distance")
     )
     """`Steps.optimal_distance` after the last step."""
-    first_gold_seen: Tensor | None = _info(
+    first_gold_seen: Tensor | None = reported(
         torch.float32, _GOLD, lambda episode: episode.steps[0].info.get("gold_seen")
     )
     """`Steps.gold_seen` before the first step."""
-    informed: Tensor | None = _filled(torch.bool)
+    informed: Tensor | None = filled(torch.bool)
     """True where the teacher has read something that the student has not."""
 
 
@@ -170,18 +149,33 @@ class Batch:
     tokens: Tokens
     steps: Steps
     episodes: Episodes
-    teacher_topk: TopK | None = _filled(None)
+    teacher_topk: TopK | None = filled(None)
     """The teacher's likeliest tokens at every action token."""
-    ways: Ways | None = _filled(None)
+    ways: Ways | None = filled(None)
     """Ways between worlds that nobody walked."""
-    past: Past | None = _filled(None)
+    past: Past | None = filled(None)
     """What is kept of earlier updates' attempts at the same tasks."""
+    own: Mapping[str, Tensor] = field(default_factory=dict)
+    """Columns that are declared elsewhere, by `register_column`."""
 
     def __post_init__(self) -> None:
         """Refuse columns of the wrong shape or type, naming the column."""
-        _check_columns("tokens", self.tokens, self.tokens.input_ids.shape, 2)
-        _check_columns("steps", self.steps, self.steps.episode_of_step.shape, 1)
-        _check_columns("episodes", self.episodes, self.episodes.group_of_episode.shape, 1)
+        first = {
+            "tokens": self.tokens.input_ids,
+            "steps": self.steps.episode_of_step,
+            "episodes": self.episodes.group_of_episode,
+        }
+        for table, link in first.items():
+            if link.dim() != (dims := 2 if table == "tokens" else 1):
+                raise ValueError(
+                    f"{table} columns have {dims} dimension(s), the first has {tuple(link.shape)}"
+                )
+            types = {spec.name: spec.metadata["dtype"] for spec in fields(getattr(self, table))}
+            for name, column in columns(getattr(self, table)):
+                _check_column(f"{table}.{name}", column, types[name], link)
+        for name, column in self.own.items():
+            spec = column_fields()[name].metadata
+            _check_column(f"own[{name!r}]", column, spec["dtype"], first[spec["table"]])
         places, sampled = self.teacher_topk, int(self.action_mask.sum())
         if places is not None and len(places.ids) != sampled:
             raise ValueError(f"teacher_topk has {len(places.ids)} places for {sampled} action tokens")
@@ -224,13 +218,19 @@ class Batch:
             ValueError: no table has such a column, or it has the wrong shape.
             TypeError: it has the wrong type.
         """
-        changed: dict[str, dict[str, Any]] = {"tokens": {}, "steps": {}, "episodes": {}, "": {}}
+        changed: dict[str, dict[str, Any]] = {}
         for name, column in given.items():
-            changed[owner(name)][name] = column
-        tables = {
-            table: replace(getattr(self, table), **new) for table, new in changed.items() if table and new
-        }
-        return replace(self, **tables, **changed[""])
+            changed.setdefault(owner(name), {})[name] = column
+        of_batch, own = changed.pop("", {}), {**self.own, **changed.pop("own", {})}
+        tables = {table: replace(getattr(self, table), **new) for table, new in changed.items()}
+        return replace(self, **tables, **of_batch, own=own)
+
+    def column(self, name: str) -> Any:
+        """The column of this name, whichever table has it; None where it is not computed."""
+        table = owner(name)
+        return (
+            self.own.get(name) if table == "own" else getattr(getattr(self, table) if table else self, name)
+        )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Batch:
         """A batch on another device, or with its floating columns in another floating type."""
@@ -241,22 +241,24 @@ class Batch:
             None if self.teacher_topk is None else self.teacher_topk.to(device, dtype),
             None if self.ways is None else self.ways.to(device),
             None if self.past is None else self.past.to(device, dtype),
+            {name: _on(column, device, dtype) for name, column in self.own.items()},
         )
 
 
 def column_fields() -> dict[str, Field[Any]]:
     """The declaration of every column, by its name; metadata has its type and where its values come from."""
-    return {
-        spec.name: spec for kind in (Tokens, Steps, Episodes, Batch) for spec in fields(kind) if spec.metadata
-    }
+    tables = (Tokens, Steps, Episodes, Batch)
+    return {spec.name: spec for kind in tables for spec in fields(kind) if spec.metadata} | OWN
 
 
 def owner(name: str) -> str:
-    """The table of a batch that has a column of this name; "" for a column of the batch itself.
+    """The table of a batch that has a column of this name; "" for the batch itself, "own" for its `own`.
 
     Raises:
         ValueError: there is no such column.
     """
+    if name in OWN:
+        return "own"
     for table, kind in (("tokens", Tokens), ("steps", Steps), ("episodes", Episodes), ("", Batch)):
         if any(spec.name == name and spec.metadata for spec in fields(kind)):
             return table
@@ -273,28 +275,19 @@ def columns(table: Table) -> Iterator[tuple[str, Tensor]]:
 
 def _moved(table: AnyTable, device: torch.device | str | None, dtype: torch.dtype | None) -> AnyTable:
     """Every column on `device`, the floating ones in `dtype`."""
-    new = {
-        name: column.to(device=device, dtype=dtype if column.is_floating_point() else None)
-        for name, column in columns(table)
-    }
-    return replace(table, **new)
+    return replace(table, **{name: _on(column, device, dtype) for name, column in columns(table)})
 
 
-def _check_columns(name: str, table: Table, shape: torch.Size, dims: int) -> None:
-    """Raise unless every column has this shape, its declared type, and the device of the first."""
-    types = {spec.name: spec.metadata["dtype"] for spec in fields(table)}
-    device = next(column.device for _, column in columns(table))
-    if len(shape) != dims:
-        raise ValueError(f"{name} columns have {dims} dimension(s), the first has shape {tuple(shape)}")
-    for column_name, column in columns(table):
-        where, wanted = f"{name}.{column_name}", types[column_name]
-        if column.shape != shape:
-            raise ValueError(f"{where} has shape {tuple(column.shape)}; all {name} must have {tuple(shape)}")
-        same_type = column.is_floating_point() if wanted.is_floating_point else column.dtype == wanted
-        if not same_type:
-            kind = "a floating type" if wanted.is_floating_point else str(wanted)
-            raise TypeError(
-                f"{where} is {column.dtype}, must be {kind}: was another tensor passed in its place?"
-            )
-        if column.device != device:
-            raise ValueError(f"{where} is on {column.device}, the rest on {device}: use Batch.to(device)")
+def _on(column: Tensor, device: torch.device | str | None, dtype: torch.dtype | None) -> Tensor:
+    return column.to(device=device, dtype=dtype if column.is_floating_point() else None)
+
+
+def _check_column(where: str, column: Tensor, dtype: torch.dtype, first: Tensor) -> None:
+    """Raise unless a column has its declared type, and the shape and device of the first of its table."""
+    if column.shape != first.shape:
+        raise ValueError(f"{where} has shape {tuple(column.shape)}; its table needs {tuple(first.shape)}")
+    if not (column.is_floating_point() if dtype.is_floating_point else column.dtype == dtype):
+        kind = "a floating type" if dtype.is_floating_point else str(dtype)
+        raise TypeError(f"{where} is {column.dtype}, must be {kind}: was another tensor passed in its place?")
+    if column.device != first.device:
+        raise ValueError(f"{where} is on {column.device}, the rest on {first.device}: use Batch.to(device)")

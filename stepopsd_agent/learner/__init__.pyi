@@ -1,6 +1,7 @@
 from .cloning import Example as Example, clone as clone, clone_loss as clone_loss, examples as examples
 from .columns import (
     Cost as Cost,
+    Sources as Sources,
     check_recorded as check_recorded,
     fill as fill,
 )

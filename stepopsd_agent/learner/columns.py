@@ -1,7 +1,8 @@
 """Optional columns of a batch: `fill` computes those that are needed, each by the function of its name.
 
-A credit method says which columns it needs; nothing here knows which method that is. A new column is a
-field in `batch.batch` and its function here, ``fill_NAME(batch, sources)``, which returns the batch with it.
+A credit method says which columns it needs; nothing here knows which method that is. The columns of the
+tables have a function here, ``fill_NAME(batch, sources)``, which returns the batch with it; a column that
+`batch.register_column` declares brings its own, wherever that is.
 """
 
 from collections.abc import Collection, Sequence
@@ -86,7 +87,7 @@ class Sources:
         for chosen in (asked, ~asked) if others is None else (asked,):
             if chosen.any():
                 rows = chosen.nonzero()[:, 0]
-                some = replace(batch, tokens=batch.tokens.rows(rows), teacher_topk=None)
+                some = replace(batch, tokens=batch.tokens.rows(rows), teacher_topk=None, own={})
                 found[rows] = self.logprobs(some, blocks).to(found.dtype)
         return found
 
@@ -158,9 +159,11 @@ def _filled(batch: Batch, sources: Sources, needs: Collection[str]) -> Batch:
     if sources.rescored:
         batch = batch.with_columns(old_logprobs=sources.asked_logprobs(batch))
     for name, spec in column_fields().items():
-        if name in needs and "filled" in spec.metadata:
+        if name in needs and callable(compute := spec.metadata.get("filled")):
+            batch = batch.with_columns(**{name: compute(batch, sources)})
+        elif name in needs and compute:
             if f"fill_{name}" not in globals():
-                raise ValueError(f"column {name} is declared _filled, so {__name__} must have a fill_{name}")
+                raise ValueError(f"column {name} is declared filled, so {__name__} must have a fill_{name}")
             batch = globals()[f"fill_{name}"](batch, sources)
     return batch
 
@@ -179,8 +182,7 @@ def _check(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) ->
 def check_recorded(batch: Batch, needs: Collection[str]) -> None:
     """Raise MissingColumnError where the records lack a column that is needed and cannot be computed."""
     for name, spec in column_fields().items():
-        needed = name in needs and "remedy" in spec.metadata
-        if needed and getattr(getattr(batch, owner(name)), name) is None:
+        if name in needs and "remedy" in spec.metadata and batch.column(name) is None:
             raise MissingColumnError(
                 f"the credit method needs {name}, which the records do not tell: {spec.metadata['remedy']}"
             )

@@ -62,7 +62,7 @@ class _MiniBatch:
             for term in credit.terms
         )
         return _MiniBatch(
-            replace(self.batch, tokens=tokens, teacher_topk=_places(self.batch, rows)),
+            replace(self.batch, tokens=tokens, teacher_topk=_places(self.batch, rows), own={}),
             replace(credit, advantages=cut(credit.advantages), terms=terms),
             cut(self.weights),
             self.extents[rows],
