@@ -1,18 +1,26 @@
 """The examples run: in short, with a small model, as a user would start them."""
 
+import importlib
 import inspect
 import json
 import os
 import re
 import runpy
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import gymnasium as gym
 import pytest
+import torch
 
+from stepopsd_agent import credit
+from stepopsd_agent.batch import batch as tables, declaring
 from stepopsd_agent.config import config_from_dict
+from stepopsd_agent.credit import registry as methods
+from stepopsd_agent.models import Scorer
 from stepopsd_agent.run.files import read_rows
 from stepopsd_agent.tasks import (
     constructor_settings,
@@ -23,8 +31,10 @@ from stepopsd_agent.tasks import (
     worlds_of,
 )
 from stepopsd_envs.testing import check_text_env
-from stepopsd_wrappers import RecordEpisode
+from stepopsd_wrappers import EpisodeFormatError, RecordEpisode
+from tests.agent.learner.test_learner import batch_for
 from tests.helpers.command_line import refusal, run
+from tests.helpers.models import tiny
 from tests.helpers.runs import stepopsd
 from tests.helpers.snippets import shortened
 
@@ -76,6 +86,103 @@ def test_own_agent_is_evaluated_and_recorded(
     runpy.run_path(str(EXAMPLES / "own_agent.py"), run_name="__main__")
     assert "of 20 games" in capsys.readouterr().out
     sys.modules.pop("own_agent", None)
+
+
+def test_gym_loop_records_what_it_plays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And its last line is a command that shows it."""
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "gym_loop.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("step ") for line in lines) > 30
+    assert run(*lines[-1].rpartition("stepopsd ")[2].split()) == 0
+    assert "put two toiletpaper in shelf." in capsys.readouterr().out
+
+
+def test_view_episodes_writes_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the credit of both methods."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(EXAMPLES / "view_episodes.py"), run_name="__main__")
+    assert ended.value.code == 0
+    page = (tmp_path / "runs" / "view" / "page.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "path_gain" in page
+
+
+def test_own_retriever_is_searched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The best passage first, nothing where nothing matches; a record cannot hold the object, and says so."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    runpy.run_path(str(EXAMPLES / "own_retriever.py"), run_name="__main__")
+    assert 'Doc 1(Title: "Old Mill")' in capsys.readouterr().out
+    retriever = runpy.run_path(str(EXAMPLES / "own_retriever.py"))["SharedWords"]()
+    first, nothing = retriever.search(["the aune river", "xyzzy"], 1)
+    assert [passage.id for passage in first] == ["aune"] and nothing == []
+    with pytest.raises(EpisodeFormatError, match=r"retriever: got .*SharedWords.* named by its address"):
+        RecordEpisode(gym.make("stepopsd/SearchQA-v0", retriever=retriever, tier="tiny"))
+
+
+def test_own_retriever_serves_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What they record replays; the passages are the example's."""
+    pytest.importorskip("uvicorn", reason="the extra search is not installed")
+    pytest.importorskip("fastapi", reason="the extra search is not installed")
+    code = (EXAMPLES / "own_retriever.py").read_text(encoding="utf-8").replace("8000, Limits", "0, Limits")
+    (tmp_path / "served.py").write_text(code, encoding="utf-8")
+    start = [sys.executable, str(tmp_path / "served.py"), "--serve"]
+    with subprocess.Popen(start, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().split()[1]
+        flags = ["--env.id=stepopsd/SearchQA-v0", f"--env.retriever={address}", "--env.tier=tiny"]
+        out = f"--out={tmp_path / 'records'}"
+        assert run("record", *flags, "--agent=random", "--episodes=8", out) == 0
+        assert run("replay", str(tmp_path / "records")) == 0
+        server.terminate()
+    assert server.returncode == 0 and "8/8 episodes replay identically" in capsys.readouterr().out
+
+
+@pytest.fixture
+def own_credit_method(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The example, imported; credit methods and columns are as before afterwards."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(methods, "_ENTRIES", dict(methods._ENTRIES))
+    monkeypatch.setattr(declaring, "OWN", dict(declaring.OWN))
+    monkeypatch.setattr(tables, "OWN", declaring.OWN)
+    yield importlib.import_module("own_credit_method")
+    sys.modules.pop("own_credit_method", None)
+
+
+@pytest.mark.samples
+def test_own_credit_method_is_trained_and_compared(
+    own_credit_method: ModuleType, taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the commands of its first lines, in short: its column is computed where it is needed."""
+    flags = ["--env.tier=tiny", "--env.num_games=1", "--env.step_limit=6", "--updates=1", "--threads=1"]
+    sizes = ["--rollout.tasks=1", "--rollout.group_size=4", f"--model.path={taught_model}"]
+    name, out = "own_credit_method:high_entropy", tmp_path / "run"
+    assert run("train", f"--credit.method={name}", "--credit.share=0.3", *flags, *sizes, f"--out={out}") == 0
+    assert "credit/" in str(read_rows(out / "metrics.jsonl")[-1])
+    assert run("credit", "compare", str(out), "--replay", "--method", "grpo", name) == 0
+    assert "high_entropy" in capsys.readouterr().out
+    assert "share is 0" in refusal(capsys, "train", f"--credit.method={name}", "--credit.share=0", *flags)
+
+
+def test_own_credit_method_keeps_the_uncertain_tokens(own_credit_method: ModuleType) -> None:
+    """As many as its share says, with the advantage of GRPO; the column is the entropy of the logits."""
+    policy = tiny()
+    batch = batch_for(policy)
+    sources = SimpleNamespace(scorer=Scorer(policy))
+    values = own_credit_method.entropy(batch, sources)
+    mask = batch.action_mask
+    hidden = policy.hidden(batch.tokens.input_ids, mask, positions=batch.tokens.position_ids)
+    logits = policy.model.get_output_embeddings()(hidden).float()
+    expected = torch.distributions.Categorical(logits=logits).entropy()
+    assert torch.allclose(values[mask], expected, atol=1e-4) and not values[~mask].any()
+    got = own_credit_method.HighEntropy(share=0.3)(batch.with_columns(entropy=values)).advantages
+    whole = credit.make("grpo")(batch).advantages
+    kept = (got != 0)[mask & (whole != 0)]
+    assert torch.equal(got[got != 0], whole[got != 0]) and 0.1 < kept.float().mean() < 0.5
 
 
 @pytest.mark.parametrize("name", ["sb3_maskable_ppo", "sb3_dqn"])

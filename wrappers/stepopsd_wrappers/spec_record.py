@@ -5,7 +5,7 @@ from typing import Any
 
 from gymnasium.envs.registration import EnvSpec
 
-from stepopsd_wrappers.plain_json import plain_copy
+from stepopsd_wrappers.plain_json import EpisodeFormatError, plain_copy
 
 
 def spec_record(spec: EnvSpec | None, time_limit: bool) -> dict[str, Any]:
@@ -25,7 +25,13 @@ def spec_record(spec: EnvSpec | None, time_limit: bool) -> dict[str, Any]:
     kwargs = {name: _as_json(value) for name, value in spec.kwargs.items() if name != "render_mode"}
     if time_limit:
         kwargs["max_episode_steps"] = spec.max_episode_steps
-    return {"id": spec.id, "kwargs": plain_copy(kwargs, "env_spec.kwargs")}
+    try:
+        return {"id": spec.id, "kwargs": plain_copy(kwargs, "env_spec.kwargs")}
+    except EpisodeFormatError as error:
+        raise EpisodeFormatError(
+            f"{error}; or give gym.make what names it: a retriever of your own can be served, see "
+            "docs/retrieval.md, and named by its address"
+        ) from error
 
 
 def _as_json(value: object) -> object:
