@@ -54,8 +54,9 @@ format: $(STAMP) ## rewrite the sources in the project's format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-docs: $(STAMP) ## run every snippet of README.md and docs/, and check their links
-	$(PY) -m pytest tests/project/test_docs.py
+docs: $(STAMP) ## build the documentation as a site into ./site; its snippets and links are part of `make test`
+	$(PY) -m pip install -q -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 bench: $(STAMP) ## the benchmarks in short form; comparisons with real data need STEPOPSD_TEST_DATA
 	$(PY) -m benchmarks.runs.demo --short --out "$$(mktemp -d)"
@@ -69,5 +70,5 @@ bench: $(STAMP) ## the benchmarks in short form; comparisons with real data need
 	  --transcripts "$$STEPOPSD_TEST_DATA/alfworld-transcripts.jsonl.gz"
 
 clean: ## remove ./.venv, caches and build folders; keeps runs/
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -49,8 +49,8 @@ class Values:
     Attributes:
         group: of the episode.
         member: of the episode.
-        returns: [steps][attempts] sum of rewards from the step on.
-        rewards: [steps] reward of each step itself.
+        returns: for every step the sum of rewards from it on, of each attempt.
+        rewards: of each step itself.
     """
 
     group: int

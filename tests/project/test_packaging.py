@@ -88,7 +88,18 @@ def test_setup_cfg_installs_data_files_of_every_package() -> None:
 def test_setup_cfg_has_the_extras() -> None:
     """Every documented extra exists, and `all` takes all that can be installed together."""
     extras = setup_cfg()["options.extras_require"]
-    assert set(extras) == {"alfworld", "search", "lora", "sb3", "ray", "export", "bench", "dev", "all"} | {
+    assert set(extras) == {
+        "alfworld",
+        "search",
+        "lora",
+        "sb3",
+        "ray",
+        "export",
+        "bench",
+        "docs",
+        "dev",
+        "all",
+    } | {
         "wandb",
         "trackio",
     }
