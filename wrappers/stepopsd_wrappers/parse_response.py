@@ -54,6 +54,8 @@ def parse_response(text: str, format: ResponseFormat = "tags") -> ParsedResponse
     action = (0, 0) if inner is None else _stripped(text, inner)
     valid = action[0] < action[1]
     thought = (0, 0) if format == "plain" else _thought(text)
+    if inner is not None and thought[0] < inner[1] and inner[0] < thought[1]:
+        thought = (0, 0)  # think tags inside the action are part of the command
     return ParsedResponse(text[slice(*action)], valid, thought, action if valid else (0, 0))
 
 
