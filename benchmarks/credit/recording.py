@@ -18,6 +18,7 @@ from benchmarks.credit.sets import SETS, Part, Stage, folder
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, collate, column_fields
 from stepopsd_agent.config import RunConfig
+from stepopsd_agent.hindsight import batch_logprobs, hindsight_blocks, untold_rows
 from stepopsd_agent.learner import Critic, fill
 from stepopsd_agent.models import Policy, Scorer, load_policy
 from stepopsd_wrappers import Episode, read_episodes
@@ -85,20 +86,26 @@ class Recording:
         began = time.process_time()
         if name == "value":
             columns = self._values(scorer)
+        elif name == "student_logprobs":
+            columns = [self._student(n, scorer) for n in range(len(self.batches))]
         else:
             columns = [
-                fill(
-                    batch,
-                    part,
-                    {name},
-                    self.policy,
-                    scorer=scorer,
-                    hindsight=self.config.hindsight,
-                    rescore_old=name == "student_logprobs",  # by the kernel that scores the teacher
-                ).column(name)
+                fill(batch, part, {name}, self.policy, scorer=scorer, hindsight=self.config.hindsight).column(
+                    name
+                )
                 for batch, part in zip(self.batches, self.parts, strict=True)
             ]
         return columns, Cost(scorer.budget.take(), time.process_time() - began)
+
+    def _student(self, number: int, scorer: Scorer) -> Tensor:
+        """The student's log-probabilities in the passes that `fill` takes beside a teacher.
+
+        Then an episode that is told nothing has a gap of exactly 0. Both columns at once would score the
+        teacher, which is kept, again.
+        """
+        batch, position = self.batches[number], self.config.hindsight.position
+        blocks = hindsight_blocks(self.policy, self.config.hindsight, self.parts[number])
+        return batch_logprobs(scorer, batch, (), position, untold_rows(batch, blocks, position))
 
     def _values(self, scorer: Scorer) -> list[Tensor]:
         """Values of a critic that was trained on the other half of the groups."""

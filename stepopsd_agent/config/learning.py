@@ -49,7 +49,7 @@ class UpdateConfig:
         attention: how several rows go through the model at once. "segments" and "flex" pack them into one
             sequence without padding: an attention call per row, or one FlexAttention call (CUDA alone in
             training). "padded" pads rows of similar length, for models that take no attention function.
-            "auto" is segments on CPU and flex on CUDA.
+            "auto" is padded for these, and else segments on CPU and flex on CUDA.
         gradient_checkpointing: compute each layer again in the backward pass: about a third more time, far
             less memory.
     """

@@ -3,10 +3,14 @@
 The commands of an episode are repeated once, and a snapshot is taken before every step that is valued; the
 state's hash there has to be the recorded one. Fresh attempts begin at the snapshots, and the policy
 continues the very ids that it continued in the recording.
+
+An attempt that an error of the environment ends is left out of the mean. Where none is left, and where the
+error comes while commands are repeated, they are played again, up to `FAILURE_LIMIT` times, as other attempts
+of a run are.
 """
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import gymnasium as gym
@@ -15,8 +19,20 @@ from torch import Tensor
 
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.models import Policy
-from stepopsd_agent.rollout import Attempt, Backend, SamplingParams, begin, rollout, valid_episodes
-from stepopsd_wrappers import Episode, PromptSnapshot
+from stepopsd_agent.rollout import (
+    FAILURE_LIMIT,
+    Attempt,
+    Backend,
+    EnvironmentDownError,
+    Failures,
+    SamplingParams,
+    begin,
+    reset_failed,
+    rollout,
+    valid_episodes,
+)
+from stepopsd_wrappers import Episode, PromptSnapshot, recorder
+from stepopsd_wrappers.record_episode import step_recorded
 from stepopsd_wrappers.text_history import text_history
 
 
@@ -73,7 +89,8 @@ def monte_carlo_values(
         fresh: how many attempts, and how they are sampled.
 
     Raises:
-        RuntimeError: repeating an episode's commands led to another state, or every attempt met an error.
+        RuntimeError: repeating an episode's commands led to another state.
+        EnvironmentDownError: the environment failed again and again.
     """
     places: dict[tuple[str, int, tuple[int, ...]], list[int]] = {}
     for step, ids in enumerate(_ids_before(batch)):
@@ -89,11 +106,24 @@ def monte_carlo_values(
     for (task_id, seed, ids), origin in zip(places, origins, strict=True):
         for _ in range(fresh.count):
             attempts.append(Attempt(task_id, seed, member=len(attempts), snapshot=snapshots[origin], row=ids))
-    played = fresh.backend(policy, envs, attempts, fresh.params, seed=fresh.seed)
+    failures = Failures()
+
+    def note(
+        attempt: Episode,
+    ) -> None:  # what was done before the snapshot says nothing of the environment now
+        own = attempt.steps[origins[attempt.member // fresh.count][1] :]
+        if own and (failures.row or attempt.failed):
+            failures.note(replace(attempt, steps=(attempt.steps[0], *own)))
+
+    def play(some: Sequence[Attempt]) -> list[Episode]:
+        return fresh.backend(policy, envs, some, fresh.params, seed=fresh.seed, on_episode=note)
+
+    played = play(attempts)
     values = torch.zeros(batch.num_steps)
     for number, (steps, (_, first)) in enumerate(zip(places.values(), origins, strict=True)):
-        own = played[number * fresh.count : (number + 1) * fresh.count]
-        values[steps] = _mean_return(own, first, fresh.penalty)
+        own = slice(number * fresh.count, (number + 1) * fresh.count)
+        played[own] = _some_valid(play, attempts[own], played[own])
+        values[steps] = _mean_return(valid_episodes(played[own]), first, fresh.penalty)
     last = {number: index for number, index in sorted(snapshots)}  # the furthest of each episode
     repeated = sum(last.values()) - len(last)
     return MonteCarlo(values.to(batch.tokens.input_ids.device), played, repeated)
@@ -104,16 +134,48 @@ def _place(batch: Batch, step: int) -> tuple[int, int]:
     return int(batch.steps.episode_of_step[step]), int(batch.steps.index_in_episode[step])
 
 
+def _some_valid(
+    play: Callable[[Sequence[Attempt]], list[Episode]], attempts: Sequence[Attempt], played: list[Episode]
+) -> list[Episode]:
+    """These attempts as they were played, or again, until not every one met an error."""
+    failed: list[Episode] = []
+    while not valid_episodes(played):
+        failed += played
+        if len(failed) >= FAILURE_LIMIT:
+            raise EnvironmentDownError(tuple(failed))
+        played = play(attempts)
+    return played
+
+
 def _snapshots(env: gym.Env[str, str], episode: Episode, indices: Set[int]) -> dict[int, PromptSnapshot]:
     """The stack before each of these steps of an episode, whose commands are given once more."""
+    failed: list[Episode] = []
+    while (found := _repeated(env, episode, indices)) is None:
+        record = recorder(env).last_episode
+        assert record is not None  # it has the error
+        failed.append(record)
+        if len(failed) >= FAILURE_LIMIT:
+            raise EnvironmentDownError(tuple(failed))
+    return found
+
+
+def _repeated(
+    env: gym.Env[str, str], episode: Episode, indices: Set[int]
+) -> dict[int, PromptSnapshot] | None:
+    """The same; None when the environment raised."""
     stack, snapshots = text_history(env), dict[int, PromptSnapshot]()
-    begin(env, Attempt(episode.task_id, episode.seed))
+    try:
+        begin(env, Attempt(episode.task_id, episode.seed))
+    except Exception as error:
+        if not reset_failed(env, episode.task_id, error):
+            raise
+        return None
     for index in range(1, max(indices) + 1):
         if index in indices:
             snapshots[index] = stack.snapshot()
             _check_state(snapshots[index], episode, index - 1)
-        if index < max(indices):
-            env.step(episode.steps[index].response)
+        if index < max(indices) and step_recorded(env, episode.steps[index].response) is None:
+            return None
     return snapshots
 
 
@@ -137,10 +199,6 @@ def _ids_before(batch: Batch) -> list[tuple[int, ...]]:
 
 
 def _mean_return(attempts: Sequence[Episode], first: int, penalty: float) -> float:
-    """Mean over the attempts without an error of their rewards from the step `first` on."""
-    valid = valid_episodes(attempts)
-    if not valid:
-        error = attempts[0].steps[-1].error
-        raise RuntimeError(f"every fresh attempt at {attempts[0].task_id!r} met an error: {error}")
-    steps = [step for attempt in valid for step in attempt.steps[first:]]
-    return sum(step.reward - penalty * (not step.info["step"]["valid"]) for step in steps) / len(valid)
+    """Mean over attempts without errors of their rewards from the step `first` on."""
+    steps = [step for attempt in attempts for step in attempt.steps[first:]]
+    return sum(step.reward - penalty * (not step.info["step"]["valid"]) for step in steps) / len(attempts)

@@ -95,21 +95,15 @@ def _picked(logits: Tensor, ids: Tensor) -> Tensor:
 
 
 def _scoring_error(policy: Policy, rows: Sequence[Sequence[int]], own: Tensor) -> float:
-    """The largest difference (nats) of the first row and of the second as its branch, in packs or padded."""
+    """The largest difference (nats) of the first row and of the second as its branch, scored by "auto"."""
     first, second = rows
     middle = (SHARED + ROW) // 2
     branch = Branch(SHARED, tuple(second[SHARED:middle]), tuple(second[middle:]))
     tree = Tree(tuple(first), (branch,), tuple(range(1, ROW)))
 
-    def error(attention: Attention) -> float:
-        scorer = Scorer(policy, tokens_per_pass=4 * ROW, attention=attention)
-        ((trunk, (target,)),) = scorer.logprobs([tree])
-        return _largest(trunk - own[0], target - own[1, middle - 1 :])
-
-    try:
-        return error("segments")
-    except ValueError:  # no packs with this model; the message on use recommends the padded form
-        return error("padded")
+    attention: Attention = "segments" if policy.takes_packs else "padded"
+    ((trunk, (target,)),) = Scorer(policy, tokens_per_pass=4 * ROW, attention=attention).logprobs([tree])
+    return _largest(trunk - own[0], target - own[1, middle - 1 :])
 
 
 def _play_error(policy: Policy, rows: Sequence[Sequence[int]], own: Tensor) -> float:

@@ -7,7 +7,7 @@ are those of one forward pass per context.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, get_args
 
 import torch
@@ -50,10 +50,24 @@ class ScoringModel:
         self.model = model
 
     def attention(self, asked: Attention) -> AttentionBackend:
-        """The attention backend to use on this device: the one asked for; for "auto" the faster one."""
+        """The attention backend to use: the one asked for; for "auto" the fastest of device and model."""
         if asked != "auto":
             return asked
+        if not self.takes_packs:
+            return "padded"
         return "flex" if self.device.type == "cuda" else "segments"
+
+    @cached_property
+    def takes_packs(self) -> bool:
+        """Whether the layers attend over packs; what transformers says of its models is not always so."""
+        device = next(self.model.parameters()).device
+        pack = pack_trees([Tree((0, 0), scored=(1,))], device)
+        try:
+            with torch.inference_mode():
+                pack_states(self.model.base_model, pack, "segments")
+        except ValueError:  # of `pack_states`, or of a layer that gets another mask than it expects
+            return False
+        return True
 
     def token_logprobs(
         self,

@@ -21,7 +21,12 @@ from .evaluation import (
     play_set_with as play_set_with,
     sampling_params as sampling_params,
 )
-from .failures import EnvironmentDownError as EnvironmentDownError, Failures as Failures
+from .failures import (
+    FAILURE_LIMIT as FAILURE_LIMIT,
+    EnvironmentDownError as EnvironmentDownError,
+    Failures as Failures,
+    reset_failed as reset_failed,
+)
 from .grouping import (
     episode_metrics as episode_metrics,
     group_ids as group_ids,

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 
-from stepopsd_agent.rollout.failures import Failures
-from stepopsd_agent.rollout.playing import Attempt, begin, step_recorded
+from stepopsd_agent.rollout.failures import Failures, reset_failed
+from stepopsd_agent.rollout.playing import Attempt, begin
 from stepopsd_agent.tasks import spec_of
 from stepopsd_agent.tasks.agents import Expert
 from stepopsd_wrappers import Episode, ParseResponse, find_wrapper, recorder
 from stepopsd_wrappers.parse_response import ResponseFormat
+from stepopsd_wrappers.record_episode import step_recorded
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ def play_expert(
     Raises:
         ValueError: the environment's task spec names no expert.
     """
-    prompt, info = begin(env, attempt, run="warmstart")
+    try:
+        prompt, info = begin(env, attempt, run="warmstart")
+    except Exception as error:
+        if not reset_failed(env, attempt.task_id, error):
+            raise
+        return Demonstration((), _latest(env), peer, informed)
     text = raw(info, env.get_wrapper_attr("transcript"))
     expert_of = spec_of(env).expert
     if expert_of is None:
@@ -128,9 +134,13 @@ def play_expert(
         for expert in (acting, clean, knowing):
             expert.see(command, text, info)
         over = bool(terminated or truncated)
+    return Demonstration(tuple(turns), _latest(env), peer, informed)
+
+
+def _latest(env: gym.Env[str, str]) -> Episode:
     episode = recorder(env).last_episode
     assert episode is not None  # the recorder closes an episode when it ends
-    return Demonstration(tuple(turns), episode, peer, informed)
+    return episode
 
 
 def demonstrate(

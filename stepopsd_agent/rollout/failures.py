@@ -3,7 +3,10 @@
 import traceback
 from pathlib import Path
 
-from stepopsd_wrappers import Episode
+import gymnasium as gym
+
+from stepopsd_agent.tasks import task_ids
+from stepopsd_wrappers import Episode, recorder
 
 FAILURE_LIMIT = 20
 """Failed episodes in a row after which a run gives up: a server that is gone stays gone."""
@@ -13,6 +16,25 @@ def error_text(error: Exception) -> str:
     """Type and text of an agent's exception, with the line that raised it."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+
+
+def reset_failed(env: gym.Env[str, str], task_id: str, error: Exception) -> bool:
+    """Record that an attempt did not begin, if the environment's reset is to blame for an error.
+
+    It is where the environment names the task among its own, as what it was asked for is then right. Any
+    other task is a mistake of the caller, and so is what Gymnasium refuses, such as a negative seed.
+
+    Args:
+        env: a stack with `RecordEpisode`, which raised.
+        task_id: the task that was to begin.
+        error: what it raised.
+
+    Returns:
+        Whether the record has the error; else it should be raised again.
+    """
+    if isinstance(error, gym.error.Error) or task_id not in task_ids(env):
+        return False
+    return recorder(env).fail_reset(error, task_id)
 
 
 class EnvironmentDownError(RuntimeError):

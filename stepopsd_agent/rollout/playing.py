@@ -1,21 +1,20 @@
 """The one road from agents to records: `play` lets any agent play attempts in several environments at once.
 
-The record made by `RecordEpisode` is the only thing that leaves: evaluation counts it, the learner trains
-on it.
+The record that `RecordEpisode` makes is all that leaves: evaluation counts it, the learner trains on it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, SupportsFloat
+from typing import Any, Protocol
 
 import gymnasium as gym
 
+from stepopsd_agent.rollout.failures import reset_failed
 from stepopsd_envs.text_env import TextEnv
 from stepopsd_wrappers import Episode, ParseResponse, PromptSnapshot, StepTokens, find_wrapper, recorder
+from stepopsd_wrappers.record_episode import step_recorded
 from stepopsd_wrappers.text_history import text_history
 
-StepResult = tuple[str, SupportsFloat, bool, bool, dict[str, Any]]
-"""The return value of ``env.step``."""
 OnEpisode = Callable[[Episode], None]
 
 
@@ -128,12 +127,26 @@ def play(
     queue = list(enumerate(attempts))[::-1]
     done: dict[int, Episode] = {} if finished is None else finished
 
-    def start(place: int, env: gym.Env[str, str]) -> Slot:
-        slot = _begun(env, *queue.pop(), run, update)
-        agent.begin(place, slot)
-        return slot
+    def finish(number: int, env: gym.Env[str, str]) -> None:
+        done[number] = _finish(env)
+        if on_episode:
+            on_episode(done[number])
 
-    slots = [start(place, env) for place, env in enumerate(envs[: len(queue)])]
+    def start(place: int, env: gym.Env[str, str]) -> list[Slot]:
+        """The next attempt that begins; none, if no other is left than those whose reset raises."""
+        while queue:
+            number, attempt = queue.pop()
+            try:
+                slot = _begun(env, number, attempt, run, update)
+                agent.begin(place, slot)
+                return [slot]
+            except Exception as error:
+                if not reset_failed(env, attempt.task_id, error):
+                    raise
+                finish(number, env)
+        return []
+
+    slots = [slot for place, env in enumerate(envs[: len(queue)]) for slot in start(place, env)]
     while slots:
         responses = agent.act(slots)
         if len(responses) != len(slots):  # before any environment is stepped
@@ -143,12 +156,11 @@ def play(
         kept = []
         for place, (slot, response) in enumerate(zip(slots, responses, strict=True)):
             if _respond(slot, response) or agent.is_full(place, slot):
-                done[slot.number] = _finish(slot)
-                if on_episode:
-                    on_episode(done[slot.number])
-                if not queue:
+                finish(slot.number, slot.env)
+                begun = start(place, slot.env)
+                if not begun:
                     continue
-                slots[place] = start(place, slot.env)
+                slots[place] = begun[0]
             kept.append(place)
         if len(kept) < len(slots):
             slots = [slots[place] for place in kept]
@@ -173,18 +185,6 @@ def begin(
             f"its reset must read options[{option!r}] and give the task's id as info['task_id']"
         )
     return observation, info
-
-
-def step_recorded(env: gym.Env[str, str], action: str) -> StepResult | None:
-    """Step a recorded environment; None when it raised: the record has the error, other episodes go on."""
-    before = recorder(env).last_episode
-    try:
-        return env.step(action)
-    except Exception:
-        record = recorder(env).last_episode
-        if record is None or record is before or not record.failed:
-            raise  # not the environment's error: the recorder would have it
-        return None
 
 
 def _begun(env: gym.Env[str, str], number: int, attempt: Attempt, run: str, update: int) -> Slot:
@@ -230,9 +230,9 @@ def _respond(slot: Slot, response: Response) -> bool:
     return bool(terminated or truncated)
 
 
-def _finish(slot: Slot) -> Episode:
-    """The record of the slot's episode; one that is still running is closed as truncated."""
-    record = recorder(slot.env)
+def _finish(env: gym.Env[str, str]) -> Episode:
+    """The record of the latest episode; one that is still running is closed as truncated."""
+    record = recorder(env)
     record.close_episode()
-    assert record.last_episode is not None  # the agent has acted at least once
+    assert record.last_episode is not None  # the agent has acted, or the reset raised
     return record.last_episode

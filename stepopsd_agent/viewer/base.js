@@ -2,7 +2,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const OBSERVATION = 0, RESPONSE = 1, ACTION = 2, REWARD = 3, VALID = 4, KIND = 5, DISTANCE = 6, ERROR = 7;
+const OBSERVATION = 0, RESPONSE = 1, ACTION = 2, REWARD = 3, VALID = 4, KIND = 5, DISTANCE = 6, ERROR = 7, NOTE = 8;
 const UNKNOWN = -1, UNREACHABLE = -2;
 const SHOWN_AT_ONCE = 5000;
 

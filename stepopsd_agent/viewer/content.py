@@ -1,8 +1,8 @@
 """Everything the page shows, as plain JSON: what `html` embeds and the script reads.
 
 Lists instead of objects where there are many, since a run has a hundred thousand steps; a step is
-``[observation, response, action, reward, valid, kind, distance, error]``, and of a credit that is the same
-for all tokens of a step only the step's is kept.
+``[observation, response, action, reward, valid, kind, distance, error, search note]``, and of a credit that
+is the same for all tokens of a step only the step's is kept.
 """
 
 import math
@@ -139,6 +139,7 @@ def _step(step: Step) -> list[Any]:
         str(told.get("kind", "")),
         distance,
         step.error,
+        str(step.info.get("search_note", "")),
     ]
 
 

@@ -55,6 +55,7 @@ function stepCard(episode, one, k) {
     one[ACTION] === null ? null : longText(one[RESPONSE], "response"),
     tokens ? tokenLines(tokens) : null,
     longText(one[OBSERVATION], "observation"),
+    one[NOTE] ? longText(`nothing found: ${one[NOTE]}`, "quiet") : null,
     one[ERROR] ? longText(one[ERROR], "failure") : null);
   const credit = creditOf(episode, k);
   const card = el("li", { class: "step", "data-step": k, onclick: () => markStep(k) },

@@ -62,6 +62,8 @@ def episode_text(shown: Shown, methods: Sequence[str]) -> str:
             told.append(f"reward {step.reward:g}")
         if (distance := step.info.get("optimal_distance", -1)) != -1:
             told.append("goal unreachable" if distance < 0 else f"{distance} to the goal")
+        if note := step.info.get("search_note", ""):
+            told.append(f"nothing found: {safe(str(note))}")
         if told:
             lines.append(f"      {', '.join(told)}")
         for name in methods:

@@ -3,15 +3,18 @@
 import os
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from typing import Any, ClassVar, Literal, Self
 
 from gymnasium.error import ResetNeeded
 
 from stepopsd_envs.search_qa import protocol
+from stepopsd_envs.search_qa.episode_state import EpisodeState
 from stepopsd_envs.search_qa.oracle import SearchOracle
 from stepopsd_envs.search_qa.questions import Question, QuestionsNotFoundError
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
+from stepopsd_envs.search_qa.retrieval.bm25 import Bm25
+from stepopsd_envs.search_qa.retrieval.terms import why_unmatched
 from stepopsd_envs.search_qa.scoring import exact_match, f1
 from stepopsd_envs.search_qa.sources import SYNTHETIC, Lease, given_passages, lend_library, load_questions
 from stepopsd_envs.search_qa.together import search_together
@@ -20,7 +23,6 @@ from stepopsd_envs.text_env import Outcome, TextEnv
 
 REWARDS = ("em", "f1")
 SPLITS = ("train", "test")
-UNKNOWN = -1.0  # gold_seen of a question whose gold passages are unknown
 
 
 class SearchQAEnv(TextEnv):
@@ -97,7 +99,7 @@ class SearchQAEnv(TextEnv):
         self._lease: Lease | None = None
         self._question: Question | None = None
         self._goal = ""  # the question as shown to the agent
-        self._episode = _Episode()
+        self._episode = EpisodeState()
         self._prepared: tuple[str, list[Passage]] | None = None  # the query of the next step, and its result
         _ = self.engine_version  # opens the retriever, so that errors are raised now, not at the first search
 
@@ -159,7 +161,7 @@ class SearchQAEnv(TextEnv):
             name = self.task_ids[int(self.np_random.integers(len(self.task_ids)))]
         question = self._find(name)
         given = given_passages(*self._names, question.given)
-        self._ask(question, _Episode())
+        self._ask(question, EpisodeState())
         self._episode.show(given, question)
         text = protocol.opening_text(question.question, self.max_turns, given, self._max_information)
         return question.id, text
@@ -197,7 +199,14 @@ class SearchQAEnv(TextEnv):
             passages = self._searcher().search([query], self.topk)[0][: self.topk]
         self._episode.queries.append(query)  # after the search: a failure must leave the episode unchanged
         self._episode.show(passages, self.question)
+        self._episode.search_note = "" if passages else self._why_nothing(query)
         return protocol.information(passages, self._max_information)
+
+    def _why_nothing(self, query: str) -> str:
+        """Why a search found no passage, as far as the retriever is known; agents are not told."""
+        if self._spec == "bm25" or isinstance(self._spec, Bm25):
+            return why_unmatched(query)
+        return "the retriever gave no passage for this query"
 
     def _answer(self, text: str) -> Outcome:
         episode, golden = self._episode, self.question.golden_answers
@@ -222,6 +231,7 @@ class SearchQAEnv(TextEnv):
             "em": episode.em,
             "f1": episode.f1,
             "search_count": len(episode.queries),
+            "search_note": episode.search_note,
         }
 
     def _state_hash(self) -> str:
@@ -236,10 +246,10 @@ class SearchQAEnv(TextEnv):
             raise ValueError(
                 f"the snapshot is of another version of question {task_id}; use the data it was taken with"
             )
-        kept = {field.name: copy(state[field.name]) for field in fields(_Episode)}
-        self._ask(question, _Episode(**kept))
+        kept = {field.name: copy(state[field.name]) for field in fields(EpisodeState)}
+        self._ask(question, EpisodeState(**kept))
 
-    def _ask(self, question: Question, episode: "_Episode") -> None:
+    def _ask(self, question: Question, episode: EpisodeState) -> None:
         self._question, self._episode, self._prepared = question, episode, None
         self._goal = protocol.shown(question.question)
 
@@ -261,31 +271,6 @@ class SearchQAEnv(TextEnv):
             assert isinstance(self._spec, str)  # a retriever passed by the caller needs no lease
             self._lease = lend_library(self._spec, self._corpus, *self._names)
         return self._lease
-
-
-@dataclass
-class _Episode:
-    """The state of an episode, in plain values for snapshots."""
-
-    seen: list[str] = field(default_factory=list)  # ids of all passages shown, in order
-    queries: list[str] = field(default_factory=list)
-    retrieved: list[str] = field(default_factory=list)  # ids of the passages in the last observation
-    new_gold: list[str] = field(default_factory=list)  # ids of the gold passages among them, new ones only
-    answer: str | None = None
-    em: float = 0.0
-    f1: float = 0.0
-
-    def show(self, passages: Sequence[Passage], question: Question) -> None:
-        """Note the passages in the new observation."""
-        self.retrieved = [passage.id for passage in passages]
-        new = [name for name in dict.fromkeys(self.retrieved) if name not in self.seen]
-        self.new_gold = [name for name in new if name in question.supporting]
-        self.seen += new
-
-    def gold_seen(self, question: Question) -> float:
-        """Share of the gold passages shown so far."""
-        gold = set(question.supporting)
-        return len(gold.intersection(self.seen)) / len(gold) if gold else UNKNOWN
 
 
 def _require_positive(**counts: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stepopsd_envs.search_qa.env import SearchQAEnv
-from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError
+from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever, RetrieverError
 
 PASSAGES = (
     Passage("mill", "Old Mill of Sandor", "The Old Mill of Sandor was built by Ada Brenk in 1874."),
@@ -68,7 +68,7 @@ def write_rows(path: Path, rows: Sequence[Any] = ROWS) -> Path:
     return path
 
 
-def library_env(folder: Path, retriever: Library | None = None, **kwargs: Any) -> SearchQAEnv:
+def library_env(folder: Path, retriever: Retriever | None = None, **kwargs: Any) -> SearchQAEnv:
     """An environment on the three questions."""
     file = write_rows(folder / "questions.jsonl")
     return SearchQAEnv(questions=file, retriever=retriever or Library(), **kwargs)

@@ -83,6 +83,13 @@ def test_parse_response_plain_strips_outer_blanks() -> None:
     assert parse_response("<action>x</action>", "plain").command == "<action>x</action>"
 
 
+@pytest.mark.parametrize("command", ["<think>go</think>", "go <think><think></think>", "<think>a</think> b"])
+def test_parse_response_has_no_thought_inside_the_action(command: str) -> None:
+    """Think tags there are words of the command; no character belongs to both."""
+    parsed = parse_response(f"<action>{command}</action>", "tags")
+    assert (parsed.command, parsed.thought_span) == (command, (0, 0))
+
+
 @settings(deadline=None)
 @given(response=RESPONSES, form=st.sampled_from(["tags", "plain"]))
 def test_parse_response_spans_are_disjoint_and_hold_the_command(response: str, form: str) -> None:

@@ -2,11 +2,13 @@
 
 from stepopsd_wrappers.episode import Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter, RecordingError
-from stepopsd_wrappers.parse_response import ParsedResponse, ParseResponse, parse_response
+from stepopsd_wrappers.parse_response import ParsedResponse, ParseResponse, find_wrapper, parse_response
 from stepopsd_wrappers.plain_json import EpisodeFormatError
-from stepopsd_wrappers.record_episode import EpisodeSnapshot, RecordEpisode, env_spec, find_wrapper, recorder
+from stepopsd_wrappers.record_episode import RecordEpisode, recorder
 from stepopsd_wrappers.replay import ReplayError, ReplayReport, replay
+from stepopsd_wrappers.running_episode import EpisodeSnapshot
 from stepopsd_wrappers.shards import read_episodes
+from stepopsd_wrappers.spec_record import env_spec
 from stepopsd_wrappers.stack import make_text_env
 from stepopsd_wrappers.text_history import MARKER, PromptSnapshot, TextHistory
 

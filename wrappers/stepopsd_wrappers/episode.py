@@ -166,8 +166,9 @@ class Episode:
 
     @property
     def task_type(self) -> str:
-        """Type of the task, as the environment names it."""
-        return str(self.steps[0].info["task_type"])
+        """Type of the task, as the environment names it; "not begun" if its reset raised."""
+        info = self.steps[0].info
+        return str(info.get("task_type", "not begun") if self.failed else info["task_type"])
 
     def to_json(self) -> str:
         """Return the record as one line of JSON, in ASCII and without the newline.

@@ -15,7 +15,8 @@ def require_order(env: gym.Env[Any, Any], wrapper: str) -> None:
     Raises:
         ValueError: `env` has such a wrapper.
     """
-    from stepopsd_wrappers.record_episode import RecordEpisode, find_wrapper  # they need this module
+    from stepopsd_wrappers.parse_response import find_wrapper  # all three need this module
+    from stepopsd_wrappers.record_episode import RecordEpisode
     from stepopsd_wrappers.text_history import TextHistory
 
     outside = (Autoreset, TextHistory, *([RecordEpisode] if wrapper == "ParseResponse" else []))

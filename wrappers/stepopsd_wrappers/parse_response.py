@@ -1,8 +1,11 @@
-"""Parse the response of a language model into the command for the environment."""
+"""Parse the response of a language model into the command for the environment: the innermost wrapper.
+
+`find_wrapper` finds it, or any other one, in a stack.
+"""
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsFloat, cast
+from typing import Any, Literal, SupportsFloat, TypeVar, cast
 
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
@@ -51,6 +54,8 @@ def parse_response(text: str, format: ResponseFormat = "tags") -> ParsedResponse
     action = (0, 0) if inner is None else _stripped(text, inner)
     valid = action[0] < action[1]
     thought = (0, 0) if format == "plain" else _thought(text)
+    if inner is not None and thought[0] < inner[1] and inner[0] < thought[1]:
+        thought = (0, 0)  # think tags inside the action are part of the command
     return ParsedResponse(text[slice(*action)], valid, thought, action if valid else (0, 0))
 
 
@@ -117,3 +122,28 @@ class ParseResponse(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         if not isinstance(cast("object", response), str):
             return response
         return parse_response(response, self.format).command
+
+
+WrapperType = TypeVar("WrapperType", bound=gym.Wrapper[Any, Any, Any, Any])
+
+
+def find_wrapper(env: gym.Env[Any, Any], kind: type[WrapperType]) -> WrapperType | None:
+    """Return the outermost wrapper of type `kind` in the stack `env`, or None."""
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, kind):
+            return env
+        env = env.env
+    return None
+
+
+def require_text(observation: object, env: gym.Env[Any, Any], wrapper: str) -> None:
+    """Refuse observations that another wrapper has turned into something else.
+
+    Raises:
+        TypeError: `observation` is not a string.
+    """
+    if not isinstance(observation, str):
+        raise TypeError(
+            f"{wrapper} takes texts, but got an observation of type {type(observation).__name__} from {env}: "
+            "put wrappers that change observations around make_text_env(...), not inside"
+        )

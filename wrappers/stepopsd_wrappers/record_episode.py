@@ -3,35 +3,20 @@
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import Any, SupportsFloat, TypeVar, cast
+from dataclasses import replace
+from typing import Any, SupportsFloat, cast
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.wrappers import TimeLimit
 
 from stepopsd_wrappers.episode import AGENT_ERROR, Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
 from stepopsd_wrappers.order import require_order
-from stepopsd_wrappers.parse_response import ParseResponse
+from stepopsd_wrappers.parse_response import ParseResponse, find_wrapper, require_text
 from stepopsd_wrappers.plain_json import plain_copy
-from stepopsd_wrappers.spec_record import spec_record
-
-
-@dataclass(frozen=True)
-class EpisodeSnapshot:
-    """A running episode at some point; it can be continued from there any number of times.
-
-    Attributes:
-        env_snapshot: snapshot of the environment.
-        seed: of the episode's reset.
-        steps: recorded until then, with the reset.
-    """
-
-    env_snapshot: Any
-    seed: int
-    steps: tuple[Step, ...]
+from stepopsd_wrappers.running_episode import EpisodeSnapshot, failed_step
+from stepopsd_wrappers.spec_record import env_spec
 
 
 class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
@@ -89,6 +74,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self._seed = 0
         self._steps: list[Step] = []  # of the running episode; empty when none runs
         self._tokens: StepTokens | None = None
+        self._refused: tuple[Exception, int, tuple[Step, ...]] | None = None  # see `fail_reset`
 
     def identify(self, run: str = "", update: int = 0, group: int = 0, member: int = 0) -> None:
         """Set the identity of the episode that the next reset begins; without it, it gets the next group."""
@@ -113,7 +99,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         else:
             # Gymnasium's rule: a reset with a seed also makes the resets after it reproducible.
             self._rng = np.random.default_rng(seed)
-        observation, info = self.env.reset(seed=seed, options=options)
+        observation, info = self._try_reset((), seed, options, seed)
         require_text(observation, self.env, "RecordEpisode")
         self._name(seed)
         self._add(Step(observation, "", "", 0.0, False, False, info))
@@ -137,9 +123,42 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         The record that results is whole: it begins with the steps that were taken before the snapshot.
         """
         self.close_episode()
-        self.env.reset(options={"snapshot": snapshot.env_snapshot})
+        self._try_reset(snapshot.steps, None, {"snapshot": snapshot.env_snapshot}, snapshot.seed)
         self._name(snapshot.seed)
         self._steps = list(snapshot.steps)
+
+    def _try_reset(
+        self, steps: tuple[Step, ...], seed: int | None, options: dict[str, Any] | None, recorded: int
+    ) -> tuple[str, dict[str, Any]]:
+        """Reset the environment; if it raises, note for `fail_reset` the steps and the seed of the record."""
+        self._refused = None
+        try:
+            return self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            self._refused = error, recorded, steps
+            raise
+
+    def fail_reset(self, error: Exception, task_id: str) -> bool:
+        """Record an episode that did not begin, as the environment's reset raised this error.
+
+        `reset` and `restore` record nothing then, as only the caller knows whose mistake it was. The record
+        has a reset without text, or the steps before the snapshot, and the error after it.
+
+        Args:
+            error: what `reset` or `restore` raised.
+            task_id: of the task that was to begin.
+
+        Returns:
+            False, with nothing recorded, if the error is not that of the environment in the latest reset.
+        """
+        if self._refused is None or self._refused[0] is not error:
+            return False
+        (_, seed, steps), self._refused = self._refused, None
+        self._name(seed)
+        self._steps = [*steps] or [Step("", "", "", 0.0, False, False, {"task_id": task_id})]
+        self._steps.append(failed_step(error))
+        self._finish()
+        return True
 
     def _name(self, seed: int) -> None:
         """Give the episode that begins its identity and seed."""
@@ -156,9 +175,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
         except Exception as error:
-            text = f"{type(error).__name__}: {error}"
-            command = self._command(response)
-            self._steps.append(Step("", response, command, 0.0, False, True, {}, tokens, text))
+            self._steps.append(failed_step(error, response, self._command(response), tokens))
             self._finish()
             raise
         command = _step_info(info)["action"]
@@ -227,17 +244,6 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         return response if parser is None else parser.command(response)
 
 
-def env_spec(env: gym.Env[str, str]) -> dict[str, Any]:
-    """Return the `id` and `kwargs` with which `gymnasium.make` makes `env` again, without its render mode.
-
-    Both are empty for an environment that was made without `gymnasium.make`.
-
-    Raises:
-        EpisodeFormatError: an argument is not of a JSON type.
-    """
-    return spec_record(env.spec, find_wrapper(env, TimeLimit) is not None)
-
-
 def checked_step(step: Step, position: int) -> Step:
     """Return `step` with a copy of its info, since the caller may change the original.
 
@@ -262,31 +268,6 @@ def _step_info(info: dict[str, Any]) -> dict[str, Any]:
     return dict(info["step"])
 
 
-WrapperType = TypeVar("WrapperType", bound=gym.Wrapper[Any, Any, Any, Any])
-
-
-def find_wrapper(env: gym.Env[Any, Any], kind: type[WrapperType]) -> WrapperType | None:
-    """Return the outermost wrapper of type `kind` in the stack `env`, or None."""
-    while isinstance(env, gym.Wrapper):
-        if isinstance(env, kind):
-            return env
-        env = env.env
-    return None
-
-
-def require_text(observation: object, env: gym.Env[Any, Any], wrapper: str) -> None:
-    """Refuse observations that another wrapper has turned into something else.
-
-    Raises:
-        TypeError: `observation` is not a string.
-    """
-    if not isinstance(observation, str):
-        raise TypeError(
-            f"{wrapper} takes texts, but got an observation of type {type(observation).__name__} from {env}: "
-            "put wrappers that change observations around make_text_env(...), not inside"
-        )
-
-
 def recorder(env: gym.Env[Any, Any]) -> RecordEpisode:
     """Return the outermost `RecordEpisode` in the stack `env`.
 
@@ -297,3 +278,17 @@ def recorder(env: gym.Env[Any, Any]) -> RecordEpisode:
     if found is None:
         raise LookupError(f"{env} has no RecordEpisode; wrap it with RecordEpisode or make_text_env")
     return found
+
+
+def step_recorded(
+    env: gym.Env[str, str], action: str
+) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]] | None:
+    """Step a recorded environment; None when it raised: the record has the error, other episodes go on."""
+    before = recorder(env).last_episode
+    try:
+        return env.step(action)
+    except Exception:
+        record = recorder(env).last_episode
+        if record is None or record is before or not record.failed:
+            raise  # not the environment's error: the recorder would have it
+        return None

@@ -83,7 +83,13 @@ def _check_same_data(episode: Episode, env: gym.Env[str, str], any_engine: bool)
 def _compare(episode: Episode, env: gym.Env[str, str], any_engine: bool) -> ReplayReport:
     _check_same_data(episode, env, any_engine)
     task = {env.get_wrapper_attr("task_option"): episode.task_id}
-    observation, info = env.reset(seed=episode.seed, options=task)
+    try:
+        observation, info = env.reset(seed=episode.seed, options=task)
+    except Exception as error:
+        if not episode.failed or "step" in episode.steps[0].info:
+            raise
+        difference = _difference(episode.steps[-1].error, f"{type(error).__name__}: {error}", "error")
+        return ReplayReport(True) if difference is None else ReplayReport(False, 1, *difference)
     answer = Step(observation, "", "", 0.0, False, False, info)
     last = len(episode.steps) - 1
     for index, recorded in enumerate(episode.steps):

@@ -3,9 +3,23 @@
 import os
 from typing import Any
 
+import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.wrappers import TimeLimit
 
+from stepopsd_wrappers.parse_response import find_wrapper
 from stepopsd_wrappers.plain_json import EpisodeFormatError, plain_copy
+
+
+def env_spec(env: gym.Env[str, str]) -> dict[str, Any]:
+    """Return the `id` and `kwargs` with which `gymnasium.make` makes `env` again, without its render mode.
+
+    Both are empty for an environment that was made without `gymnasium.make`.
+
+    Raises:
+        EpisodeFormatError: an argument is not of a JSON type.
+    """
+    return spec_record(env.spec, find_wrapper(env, TimeLimit) is not None)
 
 
 def spec_record(spec: EnvSpec | None, time_limit: bool) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
 from stepopsd_wrappers.order import require_order
-from stepopsd_wrappers.parse_response import ParseResponse
-from stepopsd_wrappers.record_episode import EpisodeSnapshot, find_wrapper, recorder, require_text
+from stepopsd_wrappers.parse_response import ParseResponse, find_wrapper, require_text
+from stepopsd_wrappers.record_episode import recorder
+from stepopsd_wrappers.running_episode import EpisodeSnapshot
 
 Layout = Literal["transcript", "window"]
 LAYOUTS: tuple[Layout, ...] = ("transcript", "window")

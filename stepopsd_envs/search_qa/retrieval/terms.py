@@ -72,6 +72,17 @@ def terms(text: str) -> Iterator[str]:
     return filter(None, map(term_of, words(text)))
 
 
+def why_unmatched(query: str) -> str:
+    """Why no passage has a term of this query, for people to read."""
+    sought = list(dict.fromkeys(terms(query)))
+    if not sought:
+        return "the query has no words but stop words, which are not searched for"
+    listed = ", ".join(repr(term[:40]) for term in sought[:5]) + (", ..." if len(sought) > 5 else "")
+    if all(len(term) == 1 and _WITHOUT_BLANKS.match(term) and not _IDEOGRAPH.match(term) for term in sought):
+        return f"scripts without blanks are searched by pairs of characters, and {listed} stands alone"
+    return f"no passage has {listed}"
+
+
 class _Blanks(dict[int, str | None]):
     """Table for `str.translate`: blanks for all that is no part of a word, nothing for what cannot be seen.
 

@@ -17,6 +17,7 @@ from stepopsd_agent.models.packed import logprobs as output_layer
 from stepopsd_agent.ops import distillation, losses
 from stepopsd_agent.rollout import KeyValueCache
 from tests.agent.learner.test_learner import batch_for, credit_for, gradients
+from tests.agent.models.test_self_check import random_policy
 from tests.helpers.models import crowded, tiny
 
 
@@ -52,6 +53,15 @@ def test_learner_gradients_agree_however_rows_are_laid_out(lora: bool) -> None:
             # Norms and rotations are float32 inside whatever the model's type, hence not closer.
             apart = (found[name] - gradient).norm()
             assert apart <= 1e-6 * min(1, gradient.norm()), f"{layout}, {name}: {apart}"
+
+
+def test_learner_trains_a_model_that_takes_no_packs() -> None:
+    """With the settings as they are: its gradient is that of padded rows."""
+    policy = random_policy("StableLmConfig", torch.float64, max_position_embeddings=1024)
+    batch = batch_for(policy)
+    expected, found = gradients(policy, batch, attention="padded"), gradients(policy, batch)
+    assert all(torch.equal(found[name], gradient) for name, gradient in expected.items())
+    assert sum(float(gradient.norm()) for gradient in expected.values()) > 0
 
 
 def test_learner_goes_on_where_memory_runs_out() -> None:

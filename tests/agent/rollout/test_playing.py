@@ -1,5 +1,6 @@
 """Any agent plays through one road, and every episode of it is a record."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, SupportsFloat
@@ -7,12 +8,22 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import pytest
 
-from stepopsd_agent.rollout import Attempt, play, play_agent, rollout
+from stepopsd_agent.rollout import (
+    Attempt,
+    EnvironmentDownError,
+    Failures,
+    demonstrate,
+    play,
+    play_agent,
+    rollout,
+    success_table,
+)
 from stepopsd_agent.rollout.one_at_a_time import OneAtATime
 from stepopsd_agent.rollout.playing import Response, Slot
 from stepopsd_agent.tasks import env_arguments, make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import RandomAgent
-from stepopsd_wrappers import Episode, TextHistory, make_text_env, replay
+from stepopsd_wrappers import Episode, TextHistory, make_text_env, recorder, replay
+from stepopsd_wrappers.text_history import text_history
 from tests.agent.rollout.test_language_model import GAMES, PARAMS, attempts, play as play_all, sampled
 from tests.helpers.runs import run_config, taught
 
@@ -164,6 +175,101 @@ def test_play_keeps_an_error_of_the_environment_as_a_record() -> None:
     assert episodes[1].num_steps == 2 and not episodes[1].success
     others = [e for k, e in enumerate(episodes) if k != 1]
     assert sampled(others) == sampled([e for k, e in enumerate(play_all(policy, slots=2)) if k != 1])
+
+
+class Refusing(gym.Wrapper[str, str, str, str]):
+    """Its reset raises for some tasks, as that of a world whose server or data are gone."""
+
+    def __init__(self, env: gym.Env[str, str], bad: Sequence[str], error: Exception) -> None:
+        """Raise `error` for the tasks `bad`."""
+        super().__init__(env)
+        self.bad, self.error = bad, error
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Raise when due."""
+        if options and options.get(self.get_wrapper_attr("task_option")) in self.bad:
+            raise self.error
+        return self.env.reset(seed=seed, options=options)
+
+
+def refusing(bad: slice, error: Exception) -> gym.Env[str, str]:
+    """A stack over six games, some of which cannot be begun."""
+    env = gym.make(GAMES.id, **env_arguments(replace(GAMES, arguments=GAMES.arguments | {"num_games": 6})))
+    return make_text_env(Refusing(env, task_ids(env)[bad], error), format="plain")
+
+
+@pytest.mark.parametrize("bad", [slice(0, 1), slice(2, 4), slice(4, 6), slice(0, 6)])
+def test_play_keeps_an_error_of_a_reset_as_a_record(bad: slice) -> None:
+    """First, between, last, or all: an error of reset is one of the environment, as that of step is."""
+    env = refusing(bad, json.JSONDecodeError("damaged", "game", 3))
+    told: list[Episode] = []
+    episodes = play_agent(RandomAgent(), env, task_ids(env), seed=5, on_episode=told.append)
+    assert told == episodes and [e.task_id for e in episodes] == list(task_ids(env))
+    assert [e.seed for e in episodes] == [5 + k for k in range(6)]
+    assert [e.group for e in episodes] == list(range(6))
+    failed = [e for e in episodes if e.failed]
+    assert [e.task_id for e in failed] == list(task_ids(env)[bad])
+    for episode in failed:
+        assert episode.steps[-1].error == "JSONDecodeError: damaged: line 1 column 4 (char 3)"
+        assert episode.num_steps == 1 and not episode.success and episode.task_type == "not begun"
+        assert Episode.from_json(episode.to_json()) == episode
+    assert all(replay(e, env.get_wrapper_attr("env")).equal for e in failed)
+    assert all(replay(e).equal for e in episodes if not e.failed)
+    assert success_table(episodes)["errors"] == len(failed)
+
+
+def test_resets_that_fail_again_and_again_end_the_play() -> None:
+    """They are counted as failed steps are; the message quotes the environment."""
+    env = refusing(slice(0, 6), ConnectionError("no simulator"))
+    failures = Failures()
+    with pytest.raises(EnvironmentDownError, match=r"20 times in a row.*ConnectionError: no simulator"):
+        play_agent(RandomAgent(), env, task_ids(env) * 4, seed=0, on_episode=failures.note)
+
+
+def test_a_demonstration_whose_reset_fails_is_left_out() -> None:
+    """The others are made, with and without a peer."""
+    env = refusing(slice(1, 3), RuntimeError("damaged"))
+    made = demonstrate(env, task_ids(env), 0.0, seed=0)
+    assert [one.episode.task_id for one in made] == [task_ids(env)[k] for k in (0, 3, 4, 5)]
+
+
+@pytest.mark.samples
+def test_an_attempt_at_a_snapshot_that_cannot_be_restored_is_a_record() -> None:
+    """With the steps before the snapshot, and the error as one more."""
+    env = make_text_env(BadSnapshots(gym.make(GAMES.id, **env_arguments(GAMES))), format="plain")
+    name = task_ids(env)[0]
+    env.reset(seed=1, options={env.get_wrapper_attr("task_option"): name})
+    env.step("look")
+    snapshot = text_history(env).snapshot()
+    attempt = Attempt(name, seed=1, snapshot=snapshot)
+    fine = Attempt(name, seed=2)
+    episodes = play(OneAtATime(RandomAgent()), [env], [attempt, fine])
+    assert [step.error for step in episodes[0].steps] == [None, None, "OSError: disk gone"]
+    assert episodes[0].steps[:2] == snapshot.episode.steps and not episodes[1].failed
+
+
+class BadSnapshots(gym.Wrapper[str, str, str, str]):
+    """Cannot go back to a snapshot."""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Raise for a snapshot."""
+        if options and "snapshot" in options:
+            raise OSError("disk gone")
+        return self.env.reset(seed=seed, options=options)
+
+
+def test_play_does_not_keep_mistakes_of_its_caller() -> None:
+    """A task that is none, a seed that is none, and observations that are no text: each with its message."""
+    env = refusing(slice(0, 0), RuntimeError())
+    with pytest.raises(ValueError, match="no-such-game"):
+        play(OneAtATime(RandomAgent()), [env], [Attempt("no-such-game", seed=0)])
+    with pytest.raises(ValueError, match="non-negative"):
+        play(OneAtATime(RandomAgent()), [env], [Attempt(task_ids(env)[0], seed=-1)])
+    assert recorder(env).last_episode is None
 
 
 @pytest.mark.samples

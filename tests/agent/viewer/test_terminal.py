@@ -1,10 +1,11 @@
 """Episodes as text for a terminal."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stepopsd_agent.viewer import Source, episode_text, list_text
+from stepopsd_agent.viewer import Shown, Source, episode_text, list_text, page_data
 from tests.helpers.viewing import HOSTILE, LINE, attempt, with_credit, with_text
 
 
@@ -23,6 +24,16 @@ def test_episode_text_shows_credit_and_truth_as_bars() -> None:
     assert "      ████████|         -1.500  one" in text
     assert "              |████████ +1.500  two" in text
     assert "+3.000  truth" in text
+
+
+def test_viewer_says_why_a_search_found_nothing() -> None:
+    """In the terminal and on the page, which has it as the last field of a step."""
+    first, second, *others = attempt().steps
+    noted = replace(second, info={**second.info, "search_note": "no passage has 'xyzzy'"})
+    shown = Shown(replace(attempt(), steps=(first, noted, *others)))
+    assert episode_text(shown, []).count("nothing found: no passage has 'xyzzy'\n") == 1
+    (found,) = page_data([Source(Path("x"), "x", [shown])])["episodes"]
+    assert [step[8] for step in found["steps"]] == ["", "no passage has 'xyzzy'", "", "", ""]
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, LINE])

@@ -12,6 +12,7 @@ from stepopsd_envs.search_qa import protocol
 from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.questions import QuestionsNotFoundError
 from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError
+from stepopsd_envs.search_qa.retrieval.bm25 import Bm25
 from stepopsd_envs.testing import Turn, check_text_env, check_turns
 from tests.helpers.search_qa import PASSAGES, ROWS, Library, answer, library_env, search, write_rows
 
@@ -48,6 +49,36 @@ def test_episode_of_two_searches_and_an_answer(tmp_path: Path) -> None:
     last = turns[-1].info
     assert (last["em"], last["f1"], last["task_type"], last["task_id"]) == (1.0, 1.0, "2-hop", "q2")
     assert last["goal"] == ROWS[1]["question"]
+
+
+@pytest.mark.parametrize(
+    ("query", "note"),
+    [
+        ("who was it?", "the query has no words but stop words, which are not searched for"),
+        ("!?", "the query has no words but stop words, which are not searched for"),
+        ("の", "scripts without blanks are searched by pairs of characters, and 'の' stands alone"),
+        ("xyzzy of plugh", "no passage has 'xyzzy', 'plugh'"),
+        ("山", "no passage has '山'"),
+        ("Sandor", ""),
+        ("the の Brenk", ""),
+    ],
+)
+def test_info_says_why_a_search_found_nothing(tmp_path: Path, query: str, note: str) -> None:
+    """As far as BM25 can tell; the agent reads what it always does, and the next step has no note."""
+    passages = (*PASSAGES, Passage("ja", "", "日本の橋"))
+    env = library_env(tmp_path, Bm25(passages))
+    turns = play(env, [search(query), search("Sandor"), search(query), "nothing", answer("x")])
+    assert [turn.info["search_note"] for turn in turns] == ["", note, "", note, "", ""]
+    assert bool(note) == (turns[1].observation == "<information>No passage was found.</information>")
+
+
+def test_info_of_an_unknown_retriever_says_only_that_it_found_nothing(tmp_path: Path) -> None:
+    """A snapshot keeps it."""
+    env = library_env(tmp_path)
+    turns = play(env, [search("xyzzy")])
+    assert turns[-1].info["search_note"] == "the retriever gave no passage for this query"
+    _, info = library_env(tmp_path).reset(options={"snapshot": env.snapshot()})
+    assert info["search_note"] == turns[-1].info["search_note"]
 
 
 @pytest.mark.parametrize(

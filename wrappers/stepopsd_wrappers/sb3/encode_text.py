@@ -8,7 +8,7 @@ from gymnasium.spaces import Box
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
-from stepopsd_wrappers.record_episode import find_wrapper
+from stepopsd_wrappers.parse_response import find_wrapper
 from stepopsd_wrappers.sb3.actions import AdmissibleActions
 from stepopsd_wrappers.sb3.encoders import CachedEncoder, Encoder, Vectors, make_encoder
 from stepopsd_wrappers.sb3.features import EpisodeFeatures, length
