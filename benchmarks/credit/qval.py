@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.credit.choices import Choice, choice, chosen_places, told_env
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder
-from benchmarks.credit.signals import GroupGraph, mean_return, model_signals, shortest_way
+from benchmarks.credit.signals import GroupGraph, mean_return, model_signals, path_values
 from benchmarks.output import write_result
 from stepopsd_agent.accuracy import Array, Measure, mean, spearman
 from stepopsd_agent.models import Scorer, load_policy
@@ -66,10 +66,10 @@ def graph_signals(
 ) -> tuple[dict[str, list[Array]], dict[str, float]]:
     """The gains on the graphs of the groups, and of which share of the commands they know something."""
     kinds: dict[str, Callable[[list[Episode]], GroupGraph]] = {
-        "path_gain, text keys": partial(shortest_way, key="text", ways=True),
-        "path_gain, text keys, ways=false": partial(shortest_way, key="text", ways=False),
-        "path_gain, state keys": partial(shortest_way, key="state", ways=False),
-        "path_gain, observation keys": partial(shortest_way, key="observation", ways=False),
+        "path_gain, text keys": partial(path_values, key="text", inferred=True),
+        "path_gain, text keys, ways=false": partial(path_values, key="text", inferred=False),
+        "path_gain, state keys": partial(path_values, key="state", inferred=False),
+        "path_gain, observation keys": partial(path_values, key="observation", inferred=False),
         "mean return of the place (g2po), text keys": partial(mean_return, key="text"),
     }
     signals, known = dict[str, list[Array]](), dict[str, float]()

@@ -24,7 +24,7 @@ from .collating import (
     penalise_invalid as penalise_invalid,
     sampled_steps as sampled_steps,
 )
-from .parts import Past as Past, TopK as TopK, Ways as Ways
+from .parts import Past as Past, TopK as TopK, Transitions as Transitions
 from .spans import (
     SPANS as SPANS,
     Span as Span,

@@ -54,8 +54,8 @@ The optional columns, and where they come from:
 - `value`: a critic's prediction before every step; `mc_value`: the mean return of fresh attempts from there.
   `fill` needs a critic for the one and environments for the other; `credit score` has neither.
 - `gold_answer_logprob`: how likely the policy finds the right answer before every step; Search-QA alone.
-- `next_anchor`, `next_state`: where a step led; `text_key`, `next_text_key`, `ways`: the world,
-  and ways in it that nobody walked, as the texts tell them.
+- `next_anchor`, `next_state`: keys after a step; `text_key`, `next_text_key`: keys of the world as the texts
+  give it, before and after a step; `inferred_transitions`: those in it that no attempt took.
 - `past`: where the steps of earlier updates at the same task led; `fill` needs a `TaskHistory`.
 - `optimal_distance`, `last_distance`: in the records of ALFWorld with `env.oracle=true`; `gold_seen`,
   `first_gold_seen`: in those of Search-QA.
@@ -71,7 +71,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch, Past, TopK, Ways
+from stepopsd_agent.batch import Batch, Past, TopK, Transitions
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -158,7 +158,7 @@ class CreditMethod(Protocol):
 
 
 Method = TypeVar("Method", bound=CreditMethod)
-Column = TypeVar("Column", Tensor, TopK, Ways, Past)
+Column = TypeVar("Column", Tensor, TopK, Transitions, Past)
 
 
 def scaled(method: Method, factor: float) -> Method:

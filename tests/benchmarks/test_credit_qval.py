@@ -16,8 +16,8 @@ from benchmarks.credit.signals import (
     command_logprobs,
     mean_return,
     model_signals,
+    path_values,
     row_before,
-    shortest_way,
     with_block,
 )
 from benchmarks.report.credit import within_state
@@ -155,7 +155,7 @@ def test_gains_on_the_graph_are_worked_by_hand() -> None:
     left the place as it was costs 1 - 0.95.
     """
     won = group()[0]
-    graph, env, n = shortest_way([won], "text", ways=False), told_env(ENV), len(won.steps) - 1
+    graph, env, n = path_values([won], "text", inferred=False), told_env(ENV), len(won.steps) - 1
     for index in range(1, n + 1):
         found = choice(env, Place(won, index), 0.95)
         gains, known = graph.gains(found)
@@ -166,16 +166,16 @@ def test_gains_on_the_graph_are_worked_by_hand() -> None:
     looked = replace(
         won, member=1, steps=(won.steps[0], replace(won.steps[1], action="look", info=won.steps[0].info))
     )
-    assert shortest_way([won, looked], "text", ways=False).gains(choice(env, Place(won, 1), 0.95))[0][
+    assert path_values([won, looked], "text", inferred=False).gains(choice(env, Place(won, 1), 0.95))[0][
         choice(env, Place(won, 1), 0.95).commands.index("look")
     ] == pytest.approx(-0.05)
 
 
-def test_learned_ways_tell_of_more_commands() -> None:
+def test_inferred_transitions_cover_more_commands() -> None:
     """What was seen elsewhere in the group; what was seen at the place itself stays."""
     members, env = group(), told_env(ENV)
     found = [choice(env, place, 0.95) for place in chosen_places(members, 12, seed=0)]
-    walked, learned = (shortest_way(members, "text", ways=ways) for ways in (False, True))
+    walked, learned = (path_values(members, "text", inferred=inferred) for inferred in (False, True))
     shares = [sum(graph.gains(one)[1].sum() for one in found) for graph in (walked, learned)]
     assert shares[1] > shares[0] > 0
     assert walked.led.items() <= learned.led.items()
@@ -187,8 +187,8 @@ def test_mean_returns_are_worked_by_hand() -> None:
     graph, n = mean_return([won], "text"), len(won.steps) - 1
     for index in range(1, n + 1):
         key = graph.keys[won.member, index]
-        assert graph.worth[key] == pytest.approx(0.95 ** (n - index + 1))
-    assert max(graph.worth.values()) == 1.0
+        assert graph.values[key] == pytest.approx(0.95 ** (n - index + 1))
+    assert max(graph.values.values()) == 1.0
 
 
 def test_signals_of_a_recording_are_compared(
