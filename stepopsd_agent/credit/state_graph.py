@@ -161,6 +161,6 @@ def graph_metrics(batch: Batch, graph: StateGraph, per_step: Tensor) -> dict[str
     return {
         "graph_advantage_abs": float(ops.masked_mean(part.abs(), batch.action_mask)),
         "steps_with_graph_credit": float((per_step.abs() >= 0.01).double().mean()),
-        "steps_from_shared_place": float(left_again.double().mean()),
-        "places_per_group": graph.num_nodes / (int(graph.group.max()) + 1),
+        "steps_from_shared_node": float(left_again.double().mean()),
+        "nodes_per_group": graph.num_nodes / (int(graph.group.max()) + 1),
     }
