@@ -1,4 +1,4 @@
-"""Environments that end their episodes at a step limit of their own."""
+"""Environments that truncate their episodes at their own step limit."""
 
 import copy
 
@@ -7,7 +7,7 @@ from gymnasium.envs.registration import EnvSpec
 
 
 class OwnLimitEnv(gym.Env[str, str]):
-    """Tells its step limit where Gymnasium's wrappers look for one.
+    """Reports its step limit where Gymnasium's wrappers look for one.
 
     ``gymnasium.make`` adds no ``TimeLimit`` for it, which would call a task that was won at the last step
     truncated, too. Only ``gymnasium.make(env.spec)`` does, at the same step.

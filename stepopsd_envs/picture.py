@@ -33,7 +33,7 @@ def episode_picture(
         transcript: of the episode so far, which ends with the observation of ``step``.
         step: the last one.
         remaining: steps until the limit.
-        task_id: told in the status line.
+        task_id: shown in the status line.
         won: whether the episode is a success.
 
     Returns:

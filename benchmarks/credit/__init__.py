@@ -1,1 +1,1 @@
-"""The credit benchmark: which credit method ranks the right steps, told by what the simulator knows."""
+"""The credit benchmark: which credit method ranks steps as the simulator's ground truth does."""

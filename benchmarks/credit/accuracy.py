@@ -4,19 +4,21 @@
 
 ``DIR`` holds the recordings of `benchmarks.credit.record`, and, for the last columns, the Monte-Carlo values
 of `benchmarks.credit.truth`. ``--method`` judges only the named methods ("module:name" for one outside the
-package, "name field=value" for one with other settings). The columns of the table:
+package, "name field=value" for one with other settings). The measures, of which the table shows some and the
+JSON file all:
 
-- AUC failed, won: chance that a step which brings the goal nearer has more credit than another step of the
-  same episode, in lost and in won episodes of groups with both; AUC unmixed in groups without.
+- AUC failed, won: probability that a step which brings the goal nearer has more credit than another step of
+  the same episode, in lost and in won episodes of groups with both; AUC unmixed: in the other groups.
+- AUC harmful: probability that a step away from the goal has less credit than another step of its episode.
 - r: correlation of credit and the acting policy's own advantage, from fresh attempts, within episodes.
 - pushed down, pushed up: share of forward steps with negative, and of harmful steps with positive credit.
 - decisive: share of an episode's credit on the step whose advantage is largest.
 
-Intervals (95 %) are from a bootstrap over tasks. ``--groups`` judges the first groups alone, ``--short`` 8.
+Intervals (95 %) are from a bootstrap over tasks. ``--groups`` judges the first groups only, ``--short`` 8.
 
-``--reader MODEL`` judges the methods with a hindsight teacher once more, on the same episodes, with another
-model as student and teacher (see `benchmarks.credit.reader`): "smollm2", a GGUF file, a model folder or a hub
-name. It reads about 2,500 tokens an episode, so give ``--groups``.
+``--reader MODEL`` judges the methods with a hindsight teacher on the same episodes with another model as
+student and teacher (see `benchmarks.credit.reader`): "smollm2", a GGUF file, a model folder or a hub name. It
+reads about 2,500 tokens an episode, so give ``--groups``.
 """
 
 import argparse
@@ -56,7 +58,7 @@ COMMAND = "python -m benchmarks.credit.accuracy --out DIR"
 MEASURES = ("auc_failed", "auc_won", "auc_harmful", "r")
 """The figures that are printed; the JSON file has all."""
 Further = Mapping[str, Callable[[Batch], Array]]
-"""Controls that only some recordings have."""
+"""Further controls, by name, that only some recordings have."""
 
 
 def judge(recording: Recording, entry: Entry, truth: Judged) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def main() -> int:
     parser.add_argument("--method", nargs="+", default=None, help="only these methods")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw the first task set here")
-    parser.add_argument("--groups", type=int, default=None, help="judge the first groups alone")
+    parser.add_argument("--groups", type=int, default=None, help="judge only so many first groups")
     parser.add_argument("--short", action="store_true", help="8 groups only")
     parser.add_argument(
         "--reader", default=None, metavar="MODEL", help="another model as student and teacher"

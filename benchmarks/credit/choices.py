@@ -1,4 +1,4 @@
-"""Choices of recorded episodes: the commands that could be given in a state, and what each is worth."""
+"""Choices in recorded episodes: the admissible commands of a state, and the Q of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Choice:
-    """The commands that could be given there.
+    """The admissible commands of a state.
 
     Attributes:
-        place: where.
+        place: the state.
         commands: all admissible ones.
-        q: [commands] value of each under optimal play from then on.
+        q: [commands] discounted return of each, with optimal play afterwards.
         changed: [commands] 1 where the command changed the simulator's state.
-        in_time: whether some command leads to the goal within the steps that were left.
+        in_time: whether the goal can be reached within the remaining steps.
     """
 
     place: Place
@@ -45,9 +45,9 @@ class Choice:
 
 
 def chosen_places(episodes: Sequence[Episode], count: int, seed: int) -> list[Place]:
-    """At most so many states of groups with won and lost episodes, none twice.
+    """At most `count` distinct states of groups with won and lost episodes.
 
-    Group after group, in a random order, gives a state of a lost and one of a won episode, then all again.
+    In a random order, each group in turn gives a state of a lost and one of a won episode, round after round.
     """
     rng, kinds = np.random.default_rng(seed), dict[int, dict[bool, list[Place]]]()
     for episode in episodes:
@@ -67,20 +67,22 @@ def chosen_places(episodes: Sequence[Episode], count: int, seed: int) -> list[Pl
     return found[:count]
 
 
-def told_env(config: EnvConfig) -> TextEnv:
-    """The environment by itself; it has to tell distances and commands.
+def oracle_env(config: EnvConfig) -> TextEnv:
+    """The environment without wrappers; it has to report distances and admissible commands.
 
     Raises:
-        ValueError: its commands cannot be listed.
+        ValueError: it does not.
     """
     env = make_plain_env(config).unwrapped
     if not isinstance(env, TextEnv) or not config.arguments.get("oracle"):
-        raise ValueError(f"{config.id} tells no distance to the goal for every command; use a household set")
+        raise ValueError(
+            f"{config.id} reports no distance to the goal for every command; use a household set"
+        )
     return env
 
 
 def choice(env: TextEnv, place: Place, gamma: float) -> Choice:
-    """Repeat the commands before a step, then give every admissible one and look how far the goal is.
+    """Replay the commands before a step, then try every admissible one and read the distance to the goal.
 
     Raises:
         RuntimeError: the commands led to another state than recorded.

@@ -10,7 +10,7 @@ PER_LINE = 3
 
 
 def maps_of(result: Mapping[str, Any]) -> dict[str, list[list[float]]]:
-    """AUC in lost and in won episodes and the share that is moved, by title; and learning, if any."""
+    """Maps by title: AUC in lost and in won episodes, share of credit moved, and learning if there is any."""
     maps = {}
     for stage, found in result["stages"].items():
         for key, label in (("auc_failed", "AUC, lost"), ("auc_won", "AUC, won")):
@@ -26,7 +26,7 @@ def maps_of(result: Mapping[str, Any]) -> dict[str, list[list[float]]]:
 
 
 def draw_heat_maps(result: Mapping[str, Any]) -> bytes:
-    """A PNG with the maps of a result of `two_knobs`, three a line, with their figures in the cells."""
+    """A PNG with the maps of a result of `two_knobs`, three per line, with the values in the cells."""
     from matplotlib.figure import Figure
 
     maps, lambdas, clips = maps_of(result), result["lambda_mix"], result["alpha_clip"]

@@ -1,17 +1,17 @@
-"""Does credit that is right teach better? Methods and seeds under equal budgets, on one task set.
+"""Does accurate credit train better? Methods and seeds under equal budgets, on one task set.
 
     python -m benchmarks.credit.learning --recordings DIR --out RUNS [--set full] [--seeds 5] [--json OUT]
 
-Every run begins at the policy that `benchmarks.credit.record` keeps for the start of the set, which is made
-if it is missing; it plays as many attempts in as many updates, and is evaluated every few updates on the
-same held-out tasks. A seed decides the order of tasks and the sampling. Runs that are finished are kept and
-stopped ones go on, so the command can be given again; ``--jobs`` runs side by side with one thread each.
-``--match_norms`` scales advantages to the size of GRPO's. The table has the area under the curve, the last
-success (never the best), the updates until ``--reach``, what was consumed, and, by rliable (Agarwal et al.
-2021), the interquartile mean over seeds and the chance that a run is better than one of GRPO. The success
-of the attempts trained on is told beside it: tasks come once, so before an update they are as new to the
-policy as held-out ones, they are many more, and a seed gives every method the same. It needs the
-extra ``bench``.
+Every run starts from the policy that `benchmarks.credit.record` keeps for the start of the set, which is made
+if it is missing. All runs play the same number of attempts in the same number of updates, and are evaluated
+every few updates on the same held-out tasks. The seed decides the order of tasks and the sampling. Finished
+runs are kept and interrupted ones resumed, so the command can be repeated; ``--jobs`` runs are trained at
+once, with one thread each. ``--match_norms`` scales advantages to the size of GRPO's. The table has the area
+under the curve, the last success (never the best), the updates until ``--reach``, environment steps and
+tokens, and, by rliable (Agarwal et al. 2021), the interquartile mean over seeds and the probability that a
+run is better than one of GRPO. It also has the success of the attempts trained on: each task comes once, so
+before the update it is as new to the policy as a held-out one; there are many more of them, and a seed gives
+every method the same ones. It needs the extra ``bench``.
 """
 
 import argparse
@@ -36,12 +36,12 @@ METHODS = (
     "grpo", "path_gain", "graph_gpo key=text", "step_opsd", "oracle", "gigpo", "g2po key=text",
     "graph_hca key=text", "step_opsd step_norm=none", "rlsd", "agent_opsd", "sdar",
 )  # fmt: skip
-"""Graph methods of others with the keys of our own: on bare observations they see little."""
+"""Published graph methods have text keys, as `path_gain` has: bare observations merge too many states."""
 COMMAND = "python -m benchmarks.credit.learning --recordings DIR --out RUNS"
 
 
 def train_command(options: argparse.Namespace, method: str, seed: int) -> list[str]:
-    """The command of one run, or the one that goes on with it."""
+    """The command that starts a run, or resumes it if it has begun."""
     out = run_folder(options, method, seed)
     begin = [sys.executable, "-m", "stepopsd_agent", "train"]
     if (out / "config.yaml").exists():
@@ -53,24 +53,24 @@ def train_command(options: argparse.Namespace, method: str, seed: int) -> list[s
         chosen += [f"--credit.{field}", value]
     if options.match_norms:
         chosen = ["--credit.method", "benchmarks.credit.matched:matched", "--credit.inner", method]
-    told = ["--env.oracle", "true"] if name == "oracle" else []
+    truth = ["--env.oracle", "true"] if name == "oracle" else []
     start = folder(options.recordings, options.set, "start")
     common = ["--config", str(options.out / f"{options.set}.yaml"), "--model.path", str(start)]
-    return [*begin, *common, *chosen, *told, "--seed", str(seed), "--out", str(out)]
+    return [*begin, *common, *chosen, *truth, "--seed", str(seed), "--out", str(out)]
 
 
 def run_folder(options: argparse.Namespace, method: str, seed: int) -> Path:
-    """Where a run lies."""
+    """The folder of a run."""
     kind = "matched" if options.match_norms else "plain"
     name = method.replace(" ", ",").replace(":", ".")
     return Path(options.out, options.set, kind, name, str(seed))
 
 
 def train_all(options: argparse.Namespace, pairs: Sequence[tuple[str, int]]) -> None:
-    """The runs that are not finished to their ends, some at once; one that fails stops no other.
+    """Run all runs that are not finished, ``options.jobs`` at once; a failure does not stop the others.
 
     Raises:
-        SystemExit: some failed; the log of each tells why.
+        SystemExit: some failed; the log of each has the error.
     """
     failed = list[str]()
 
@@ -96,7 +96,7 @@ def reached(points: Sequence[tuple[int, float]], success: float) -> int | None:
 
 
 def trained_on(run: Path) -> list[float]:
-    """Success of the attempts of every update, as the policy before it played them."""
+    """Success of the attempts of every update, played by the policy before that update."""
     return [row["train/success"] for row in read_rows(run / "metrics.jsonl") if "train/success" in row]
 
 
@@ -120,7 +120,7 @@ def row(options: argparse.Namespace, method: str) -> dict[str, Any]:
 
 
 def compared(rows: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:
-    """Interquartile mean of a measure over seeds, and the chance to be better than GRPO, with intervals."""
+    """Interquartile mean of a measure over seeds, and the probability to beat GRPO, with intervals."""
     from rliable import library, metrics
 
     scores = {name: np.array(one[measure])[:, None] for name, one in rows.items()}
@@ -142,7 +142,7 @@ def compared(rows: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:
 
 
 def over_grpo(rows: dict[str, dict[str, Any]], repetitions: int = 2000) -> dict[str, Any]:
-    """Success in training less that of GRPO, which the same seed gave the same tasks, update by update.
+    """Success in training minus that of GRPO with the same seed, and so the same tasks, update by update.
 
     The interval (95 %) is from a bootstrap over seeds and over the updates of each.
     """
@@ -186,7 +186,12 @@ def main() -> int:
     parser.add_argument("--recordings", type=Path, required=True, help="folder of benchmarks.credit.record")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--set", choices=sorted(SETS), default="full", help="task set")
-    parser.add_argument("--method", nargs="+", default=list(METHODS), help="names, with settings after them")
+    parser.add_argument(
+        "--method",
+        nargs="+",
+        default=list(METHODS),
+        help="names, with settings after them",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="runs of each method")
     parser.add_argument("--updates", type=int, default=30, help="updates of each run")
     parser.add_argument("--every", type=int, default=10, help="updates between evaluations")

@@ -1,4 +1,4 @@
-"""Another method with its advantages scaled to the size of GRPO's: step sizes are no credit."""
+"""Another method with its advantages scaled to the size of GRPO's, to separate credit from step size."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -33,7 +33,7 @@ class Matched:
         return self._method().needs
 
     def __call__(self, batch: Batch) -> Credit:
-        """The other method's credit, scaled; where it has none it stays none."""
+        """The other method's credit, scaled; unchanged if all of its advantages are zero."""
         found, base = self._method()(batch), credit.make("grpo")(batch)
         size, wanted = (
             float(ops.masked_mean(one.advantages.abs(), batch.action_mask)) for one in (found, base)

@@ -1,16 +1,16 @@
-"""Our runs beside the published tables of ALFWorld and Search-QA, with what chance alone can do.
+"""Our runs in the published tables of ALFWorld and Search-QA, with differences that chance can explain.
 
     python -m benchmarks.credit.paper_tables RUNS... [--json OUT] [--markdown OUT]
 
-RUNS are run folders of ``stepopsd train`` or folders of ``stepopsd eval``. The published rows lie in
-``published.json``, each with its source. Ours have Wilson intervals of 95 %. So have published rows that are
-known to be one pass over so many games; within each model, ``~`` marks those that chance alone could tell
-apart from the best of them: the interval of the difference (Newcombe's, of Wilson intervals) holds 0.
-``#`` marks a figure that no number of won games out of that many gives. ``?`` marks cells of ours from games
-other than the official ones. Search-QA has its average with and without Bamboogle, a seventh of it. Bamboogle
-has 125 questions, and figures of Search-R1 are counts out of 125. Those near 65 % of the table that SDAR and
-its followers share are not: all are counts out of 248, the fewest that give every one of them. They are of
-another set of questions, or of one that was played otherwise; the intervals here take the count that fits.
+RUNS are run folders of ``stepopsd train`` or folders of ``stepopsd eval``. The published rows are in
+``published.json``, each with its source. Ours have Wilson intervals of 95 %, and so have published rows that
+are known to be one pass over a known number of games. Within each model, ``~`` marks rows whose difference
+from the best row chance can explain: its interval (Newcombe's, from Wilson intervals) contains 0. ``#`` marks
+a figure that is no share of that number of games. ``?`` marks our cells from other games than the official
+ones. Search-QA has its average with and without Bamboogle, one of its seven sets. Bamboogle has 125
+questions, and the figures of Search-R1 are shares of 125. Those near 65 % in the table that SDAR and later
+papers share are not: all are shares of 248, the smallest number that fits every one of them. So they are from
+another set of questions or another protocol; the intervals here use the number that fits.
 """
 
 import argparse
@@ -45,7 +45,7 @@ SETS = {
     "MuSiQue": "musique",
     "Bamboogle": "bamboogle",
 }
-"""How the name of a question file begins, by the name of its column."""
+"""Prefix of the name of a question file, by the name of its column."""
 COLUMNS = {
     "alfworld": [*TYPES, "All"],
     "search_qa": [*SETS, "Average", "without Bamboogle"],
@@ -90,7 +90,7 @@ def _only_set(config: Mapping[str, Any]) -> str:
 
 
 def averages(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Means over the sets, each set counting the same, where all of them were played."""
+    """Unweighted means over the sets, if all of them were played."""
     found = {}
     for name, sets in (
         ("Average", list(SETS)),
@@ -131,7 +131,7 @@ def read_published(table: str) -> list[dict[str, Any]]:
 
 
 def _cell(percent: float, n: int | None) -> dict[str, Any]:
-    """A published figure, with the interval of its count where the number of games is known."""
+    """A published figure, with its interval if the number of games is known."""
     cell: dict[str, Any] = {"success": percent / 100, "n": n}
     if n is not None:
         won = round(percent / 100 * n)
@@ -140,7 +140,7 @@ def _cell(percent: float, n: int | None) -> dict[str, Any]:
 
 
 def within_noise(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether the 95 % interval of the difference of two rates holds 0 (Newcombe 1998, method 10)."""
+    """Whether the 95 % interval of the difference of two rates contains 0 (Newcombe 1998, method 10)."""
     high, low = (one, other) if one["success"] >= other["success"] else (other, one)
     gap = high["success"] - low["success"]
     below = (high["success"] - high["ci95"][0]) ** 2 + (low["ci95"][1] - low["success"]) ** 2
@@ -148,10 +148,10 @@ def within_noise(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def marked(rows: Sequence[dict[str, Any]], column: str) -> dict[str, list[int]]:
-    """How many pairs of published rows of one model chance alone could tell apart; marks those near the best.
+    """Count pairs of published rows of a model whose difference chance can explain; mark rows near the best.
 
     Returns:
-        By model the pairs within noise, and all pairs.
+        By model, the number of such pairs and of all pairs.
     """
     pairs = {}
     for model in dict.fromkeys(row["model"] for row in rows if row["model"] != "ours"):
@@ -205,7 +205,7 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def notes(pairs: Mapping[str, Sequence[int]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the marks say of this table, and the sources."""
+    """The meaning of the marks in this table, and the sources."""
     found = [
         f"{model}: {near} of {all_} pairs of published rows lie within chance of each other (All)."
         for model, (near, all_) in pairs.items()
@@ -226,7 +226,7 @@ def tables(runs: Sequence[Path]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Print the tables and write what is asked for."""
+    """Print the tables, and write the files that are asked for."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.credit.paper_tables",
         description=__doc__,

@@ -13,7 +13,7 @@ def draw(stages: Mapping[str, Any], title: str, out: Path) -> None:
 
     Args:
         stages: tables of one task set, by stage.
-        title: over the picture.
+        title: of the picture.
         out: PNG file to write.
     """
     tables = {f"{stage} of training": table for stage, table in stages.items()}

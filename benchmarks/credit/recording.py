@@ -1,7 +1,7 @@
 """A recording as credit methods see it: batches as in training, with the columns that a method needs.
 
-Columns that take a model are computed once and kept beside the recording with what they cost, so that a
-method which is added later is judged on the same episodes within a minute.
+Columns that need a model are computed once and kept beside the recording together with their cost, so that a
+method added later is judged on the same episodes within a minute.
 """
 
 import json
@@ -30,7 +30,7 @@ KEPT = frozenset({"teacher_logprobs", "informed", "value"})
 
 @dataclass
 class Cost:
-    """What columns took: tokens scored and seconds of the processor."""
+    """Cost of columns: tokens scored, and CPU seconds."""
 
     tokens: int = 0
     seconds: float = 0.0
@@ -43,10 +43,10 @@ class Recording:
     Attributes:
         place: its folder.
         config: settings of the training that the policy comes from.
-        policy: that acted; also the teacher, with the same weights.
+        policy: the one that acted; also the teacher, with the same weights.
         parts: the episodes of each batch.
         batches: each with the columns that were filled.
-        whole: whether these are all groups; of a part nothing is kept.
+        whole: whether these are all groups; otherwise columns are not kept.
         costs: of the columns, by name.
     """
 
@@ -126,7 +126,7 @@ class Recording:
 
 
 def load_recording(root: Path, name: str, stage: Stage, part: Part, most: int | None = None) -> Recording:
-    """A recording; with `most`, only its first so many groups."""
+    """A recording; with `most`, only its first `most` groups."""
     config, place = SETS[name].settings(), folder(root, name, stage, part)
     policy = load_policy(str(folder(root, name, stage)), device="cpu")
     episodes = [e for e in read_episodes(place / "episodes") if most is None or e.group < most]
@@ -137,7 +137,7 @@ def load_recording(root: Path, name: str, stage: Stage, part: Part, most: int | 
 
 
 def in_batches(episodes: Sequence[Episode], groups: int) -> list[list[Episode]]:
-    """The episodes with so many groups in each batch."""
+    """The episodes, with `groups` groups in each batch."""
     found: dict[int, list[Episode]] = {}
     for episode in episodes:
         found.setdefault(episode.group // groups, []).append(episode)

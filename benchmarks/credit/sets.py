@@ -1,7 +1,7 @@
-"""The task sets of the credit benchmark, and where their recorded groups lie.
+"""The task sets of the credit benchmark, and the folders of their recorded groups.
 
-A set has policies at three stages of a GRPO training, and for each stage groups of attempts at two disjoint
-sets of tasks: `tuning`, on which settings may be chosen, and `test`, which is reported.
+A set has policies at three stages of one GRPO training, and for each stage groups of attempts at two disjoint
+sets of tasks: `tuning`, on which settings may be chosen, and `test`, on which results are reported.
 """
 
 from dataclasses import dataclass, field, replace
@@ -20,22 +20,22 @@ PARTS: tuple[Part, ...] = ("tuning", "test")
 
 @dataclass(frozen=True)
 class TaskSet:
-    """A kind of tasks, the settings under which policies learn them, and the size of what is recorded.
+    """A kind of tasks, the settings with which policies are trained on them, and the number of groups.
 
     Attributes:
         config: recipe of the settings.
         env: changes to the environment's arguments.
-        rollout: changes to how attempts are played.
+        rollout: changes to the rollout settings.
         warmstart: changes to the warm start.
-        begins: changes to the environment of the warm start alone, where a policy learns one kind of task
-            from demonstrations and is trained on another.
-        learner: changes to the update.
-        run: changes to settings of the training that belong to no section.
-        told: constructor arguments that make records tell the truth.
+        begins: changes to the environment of the warm start alone, if the demonstrations are of another kind
+            of task than the training.
+        learner: changes to the learner settings.
+        run: changes to settings that belong to no section.
+        truth: constructor arguments with which records contain the ground truth.
         tuning: changes to the environment for the tuning groups.
         test: changes for the test groups.
         groups: number of groups in either part.
-        policies: the set whose policies play, where these tasks train none.
+        policies: the set whose policies play, if none are trained on these tasks.
     """
 
     config: str
@@ -45,7 +45,7 @@ class TaskSet:
     begins: dict[str, Any] = field(default_factory=dict)
     learner: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
+    truth: dict[str, Any] = field(default_factory=dict)
     tuning: dict[str, Any] = field(default_factory=lambda: {"split": "train"})
     test: dict[str, Any] = field(default_factory=lambda: {"split": "test"})
     groups: dict[str, int] = field(default_factory=lambda: {"tuning": 64, "test": 128})
@@ -58,7 +58,7 @@ class TaskSet:
         if short:
             changes |= {"demonstrations": 200, "novice_demonstrations": 0, "passes": 1}
             config = replace(config, updates=2, rollout=replace(config.rollout, tasks=2, group_size=4))
-        # Evaluation is no part of the benchmark; a warm start ends with one.
+        # The benchmark does not evaluate; a warm start ends with an evaluation.
         arguments = config.eval.arguments
         evaluated = {name: 4 for name in arguments if name.startswith("num_")} if short else {}
         return replace(
@@ -87,10 +87,10 @@ HOUSES: dict[str, Any] = {
     },
     "learner": {"lr": 1.0e-3, "muon_lr": 0.008},
     "run": {"updates": 50},
-    "told": {"oracle": True},
+    "truth": {"oracle": True},
 }
-"""Sets on generated houses. Warm start, rates and length are stated here, as recordings are compared over
-time, but the demonstration, whose config this is, may change its own."""
+"""Sets on generated houses. Warm start, learning rates and updates are stated here, since recordings are
+compared over time, while the recipe may change."""
 MOVED: dict[str, Any] = {
     **HOUSES,
     "env": {"tier": "full", "step_limit": 50},
@@ -100,7 +100,7 @@ MOVED: dict[str, Any] = {
     "learner": {"lr": 3.0e-4, "muon_lr": 0.002},
     "run": {"updates": 30},
 }
-"""From small houses to full ones: a policy that reads well, from demonstrations without a mistake taught,
+"""From small houses to full ones: a policy that reads well, from demonstrations without imitated mistakes,
 plays in larger houses than it has seen. Chosen by the training success of GRPO alone, on another seed."""
 SETS: dict[str, TaskSet] = {
     "small": TaskSet(**HOUSES),
@@ -109,7 +109,7 @@ SETS: dict[str, TaskSet] = {
         "alfworld_quickstart",
         env={"games": "valid_seen", "step_limit": 50},
         rollout=MOVED["rollout"],
-        told=MOVED["told"],
+        truth=MOVED["truth"],
         tuning={"games": "valid_seen"},
         test={"games": "valid_unseen"},
         policies="full",
@@ -119,7 +119,7 @@ SETS: dict[str, TaskSet] = {
 
 
 def folder(root: Path, name: str, stage: Stage, part: Part | None = None) -> Path:
-    """Where a stage's policy, or the groups that it played, lie."""
+    """The folder of a stage's policy, or with `part` of the groups that it played."""
     if part is None:
         name = SETS[name].policies or name
     return root / name / stage / (part or "model")

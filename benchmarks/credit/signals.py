@@ -1,4 +1,4 @@
-"""What policy, hindsight teacher and the graph of a group say of every command of a state, taken or not."""
+"""Signals of policy, hindsight teacher and state graph about every command of a state, taken or not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,53 +95,53 @@ def model_signals(
 
 @dataclass(frozen=True)
 class GroupGraph:
-    """What the attempts at one task tell about commands.
+    """The state graph of the attempts at one task, with values.
 
     Attributes:
-        worth: value of every place that was visited, by its key.
-        led: keys of the places that a command led to, by the key of the place before and the command.
-        idle_cost: of a command that leaves the place as it was.
-        keys: key of the place before each step, by member and index.
+        values: value of every node that was visited, by its key.
+        led: keys of the nodes that a command led to, by the key of the node before and the command.
+        idle_cost: of a command that leaves the node unchanged.
+        keys: key of the node before each step, by member and index.
     """
 
-    worth: dict[int, float]
+    values: dict[int, float]
     led: dict[tuple[int, str], list[int]]
     idle_cost: float
     keys: dict[tuple[int, int], int]
 
     def gains(self, one: Choice) -> tuple[Array, Array]:
-        """[commands] gain in value, 0 where nothing is known, and 1 where something is."""
+        """[commands] gain in value, 0 where it is unknown, and [commands] 1 where it is known, else 0."""
         here = self.keys[one.place.episode.member, one.place.index]
         reached = [self.led.get((here, command), []) for command in one.commands]
-        worth = [
-            [self.worth[key] - self.worth[here] - self.idle_cost * (key == here) for key in keys]
+        each = [
+            [self.values[key] - self.values[here] - self.idle_cost * (key == here) for key in keys]
             for keys in reached
         ]
-        gains = np.array([float(np.mean(some)) if some else 0.0 for some in worth])
+        gains = np.array([float(np.mean(some)) if some else 0.0 for some in each])
         return gains, np.array([float(bool(keys)) for keys in reached])
 
 
-def shortest_way(
-    members: Sequence[Episode], key: Key, *, ways: bool, gamma: float = 0.95, idle_cost: float = 1.0
+def path_values(
+    members: Sequence[Episode], key: Key, *, inferred: bool, gamma: float = 0.95, idle_cost: float = 1.0
 ) -> GroupGraph:
-    """The values of `path_gain`; with `ways` also what its learned commands do where nobody gave them."""
-    batch = _keyed(members, key, ways)
-    graph = merged_graph(batch, key, ways=ways)
+    """The values of `path_gain`; with `inferred` also its inferred transitions, for commands not given."""
+    batch = _keyed(members, key, inferred)
+    graph = merged_graph(batch, key, inferred=inferred)
     value = (gamma ** graph.distance()).tolist()
     before, after = (getattr(batch.steps, name).tolist() for name in _KEY_COLUMNS[key])
     nodes = [*graph.before.tolist(), *graph.after.tolist()]
-    worth = {one: value[node] for one, node in zip([*before, *after], nodes, strict=True)}
-    keys, led = _walked(members, batch, key)
-    if ways:
+    values = {one: value[node] for one, node in zip([*before, *after], nodes, strict=True)}
+    keys, led = _taken(members, batch, key)
+    if inferred:
         for command, before, after in commands_of_group(members):
             led.setdefault((world_number(before), command.strip()), [world_number(after)])
-    return GroupGraph(worth, led, idle_cost * (1 - gamma), keys)
+    return GroupGraph(values, led, idle_cost * (1 - gamma), keys)
 
 
 def mean_return(members: Sequence[Episode], key: Key, *, gamma: float = 0.95) -> GroupGraph:
-    """The values of `g2po`: the mean over visits of the place of the success to come, discounted."""
+    """The values of `g2po`: the mean, over visits of the node, of the discounted success that followed."""
     batch = _keyed(members, key, False)
-    keys, led = _walked(members, batch, key)
+    keys, led = _taken(members, batch, key)
     after = getattr(batch.steps, _KEY_COLUMNS[key][1]).tolist()
     visits = dict[int, list[float]]()
     for step, (number, index) in enumerate(_steps(batch)):
@@ -154,21 +154,21 @@ def mean_return(members: Sequence[Episode], key: Key, *, gamma: float = 0.95) ->
     return GroupGraph({key: float(np.mean(some)) for key, some in visits.items()}, led, 0.0, keys)
 
 
-def _keyed(members: Sequence[Episode], key: Key, ways: bool) -> Batch:
-    needs = {*_KEY_COLUMNS[key], *(["ways"] if ways else [])}
+def _keyed(members: Sequence[Episode], key: Key, inferred: bool) -> Batch:
+    needs = {*_KEY_COLUMNS[key], *(["inferred_transitions"] if inferred else [])}
     return from_records(collate(members), members, needs)
 
 
 def _steps(batch: Batch) -> list[tuple[int, int]]:
-    """Number of the episode and index of every step."""
+    """Number of the episode, and index in it, of every step."""
     owners, indices = batch.steps.episode_of_step.tolist(), batch.steps.index_in_episode.tolist()
     return list(zip(owners, indices, strict=True))
 
 
-def _walked(
+def _taken(
     members: Sequence[Episode], batch: Batch, key: Key
 ) -> tuple[dict[tuple[int, int], int], dict[tuple[int, str], list[int]]]:
-    """Keys of places, and where the commands that were given led."""
+    """Keys of the nodes before steps, and of those that commands led to; as in `GroupGraph`."""
     before, after = (getattr(batch.steps, name).tolist() for name in _KEY_COLUMNS[key])
     keys, led = dict[tuple[int, int], int](), dict[tuple[int, str], list[int]]()
     for step, (number, index) in enumerate(_steps(batch)):

@@ -2,11 +2,11 @@
 
     python -m benchmarks.credit.truth --out DIR [--set small] [--attempts 32] [--episodes 64] [--jobs 2]
 
-Two truths. Progress: by how many commands a step shortens the way to the goal, from the optimal distances in
-the records; for Search-QA, by how much it adds to the gold passages seen. Advantage of the acting policy: the
-mean return of fresh attempts after the step less that before it, for one episode of each of so many groups
-whose outcomes differ. The attempts begin at snapshots and are played by the policy that acted. What is there
-already is kept.
+There are two kinds of ground truth. Progress: by how many commands a step shortens the distance to the goal,
+from the optimal distances in the records; for Search-QA, the share of gold passages that it adds. Advantage
+of the acting policy: the mean return of fresh attempts after the step minus that before it, for one episode
+of each of ``--episodes`` groups with different outcomes. The attempts start from snapshots and are played by
+the policy that acted. Existing values are kept.
 """
 
 import argparse
@@ -78,8 +78,8 @@ def state_by_state(
 ) -> list[Episode]:
     """The attempts from one state together, then those from the next.
 
-    Attempts that begin at once share the width of their first forward pass; where a slot takes the next
-    attempt as soon as it is free, every other slot is padded to the length of its history.
+    Attempts that start together have histories of equal length; if a free slot took the next attempt at once,
+    the other slots would be padded to the length of its history.
     """
     found = list[Episode]()
     for _, same in groupby(attempts, key=lambda attempt: id(attempt.snapshot)):

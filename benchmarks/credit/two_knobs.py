@@ -2,15 +2,15 @@
 
     python -m benchmarks.credit.two_knobs --recordings DIR --out RUNS [--json OUT] [--picture OUT]
 
-``DIR`` holds recordings of `benchmarks.credit.record`. A grid of `lambda_mix` (what share of credit is
-reweighted) and `alpha_clip` (how far a weight may leave 1) is judged on them, without the normaliser of
-steps, which leaves nothing to judge between steps. Then every other choice is changed alone. With ``--learn``
-each cell of the grid is trained, too, as in `benchmarks.credit.learning`; what is finished is kept, and the
-command can be given again. ``RUNS`` also keeps what teachers said.
+``DIR`` holds recordings of `benchmarks.credit.record`. A grid of `lambda_mix` (the share of credit that is
+reweighted) and `alpha_clip` (the bound of a weight's distance from 1) is judged on them, without the
+normaliser of steps, which leaves no differences between steps. Then every other choice is changed alone. With
+``--learn`` each cell of the grid is trained, too, as in `benchmarks.credit.learning`; finished runs are kept,
+and the command can be repeated. ``RUNS`` also keeps the teachers' log-probabilities.
 
-Beside the figures of `benchmarks.credit.accuracy` there is `moved`: the mean distance of a step's credit from
-its episode's mean, as a share of that mean. `lambda_mix` multiplies it, and so can change neither the order
-of steps nor a correlation; how much is moved matters to learning alone.
+In addition to the measures of `benchmarks.credit.accuracy` there is `moved`: the mean distance of a step's
+credit from its episode's mean, as a share of that mean. `lambda_mix` multiplies it, and so can change neither
+the order of steps nor a correlation; the amount moved matters for learning only.
 """
 
 import argparse
@@ -44,14 +44,14 @@ NEEDS = frozenset({"student_logprobs", "teacher_logprobs"})
 
 @dataclass(frozen=True)
 class Choice:
-    """One choice made otherwise than in the paper, or as there.
+    """One setting with one of its values.
 
     Attributes:
-        name: what is chosen.
-        value: the choice.
-        method: fields of `step_opsd`.
-        hindsight: fields of the hindsight block.
-        weights: stage whose weights the teacher has; the acting policy's when empty.
+        name: of the setting.
+        value: its value.
+        method: fields of `step_opsd` that have it.
+        hindsight: fields of the hindsight block that have it.
+        weights: stage whose weights the teacher has; the acting policy's if empty.
         schedule: factor of the schedule.
     """
 
@@ -64,7 +64,7 @@ class Choice:
 
 
 def choices(stages: Sequence[str]) -> Iterator[Choice]:
-    """The open choices, each with the paper's among them; teachers have the weights of these stages."""
+    """The values of every setting, the paper's among them; `stages` are those of other teachers' weights."""
     for value in ("none", "equal_step_mean_abs", "equal_step_sum"):
         yield Choice("step_norm", value, {"step_norm": value})
     for value in ("sigmoid", "exp"):
@@ -113,8 +113,8 @@ def grid(batches: Sequence[Batch], truth: Judged, step_norm: str) -> list[list[d
     ]
 
 
-def taught(recording: Recording, choice: Choice, root: Path, name: str, kept: Path) -> list[Batch]:
-    """The batches with what the choice's teacher says, from `kept` if it was asked before."""
+def with_teacher(recording: Recording, choice: Choice, root: Path, name: str, kept: Path) -> list[Batch]:
+    """The batches with the log-probabilities of the choice's teacher, from the file `kept` if it exists."""
     hindsight = replace(recording.config.hindsight, **choice.hindsight)
     if hindsight == recording.config.hindsight and not choice.weights:
         return recording.batches
@@ -158,14 +158,14 @@ def result(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
         method = scaled(credit.make("step_opsd", **fields), choice.schedule)
         value = f"{choice.name}-{choice.value}".replace(" ", "_")
         kept = options.out / "columns" / f"{name}-{stage}-{options.part}-{value}.safetensors"
-        batches = taught(recording, choice, root, name, kept)
+        batches = with_teacher(recording, choice, root, name, kept)
         rows.append({"choice": choice.name, "value": choice.value, **judge(batches, method, truth)})
         print(f"{name} {stage} {options.part}: {choice.name} {choice.value}", file=sys.stderr)
     return {**about(truth), "grid": cells, "choices": rows}
 
 
 def learned(options: argparse.Namespace) -> dict[str, Any]:
-    """The area under the curve of every cell, per seed; without a teacher's share there is only GRPO."""
+    """The area under the curve of every cell, per seed; the row with lambda_mix 0 is GRPO."""
     names = {(0.0, clip): "grpo" for clip in CLIPS}
     for share in LAMBDAS[1:]:
         for clip in CLIPS:
@@ -217,7 +217,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=10, help="updates between evaluations")
     parser.add_argument("--tasks", type=int, default=200, help="held-out tasks of an evaluation")
     parser.add_argument("--reach", type=float, default=0.6, help="success whose first update is noted")
-    parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw heat maps here")
     parser.add_argument("--short", action="store_true", help="8 groups only")

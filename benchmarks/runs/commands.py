@@ -1,4 +1,4 @@
-"""Commands that benchmarks run, alone or side by side, and the files these wrote."""
+"""Commands that benchmarks run, alone or in parallel, and reading the files they write."""
 
 import json
 import os

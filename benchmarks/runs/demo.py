@@ -1,4 +1,4 @@
-"""The demonstration: three credit methods from one warm start, and how right their credit is.
+"""The demonstration: three credit methods from one warm start, and the accuracy of their credit.
 
     python -m benchmarks.runs.demo --out runs/demo [--seed 0] [--short]
 
@@ -54,7 +54,7 @@ def run(out: Path, common: list[str], methods: Sequence[str]) -> None:
 
 
 def play(out: Path, common: list[str]) -> None:
-    """Train and evaluate the three, then let them give credit to the same attempts."""
+    """Train and evaluate the three methods, then compute their credit for the same attempts."""
     run(out, common, METHODS)
     if not (out / "credit.json").exists():
         print("credit", file=sys.stderr)
@@ -122,7 +122,7 @@ def parse(prog: str, description: str, out: Path, config: Path) -> argparse.Name
     parser.add_argument("--config", type=Path, default=config, help="config of every part")
     parser.add_argument("--json", type=Path, default=None, help="also write the summary here")
     parser.add_argument(
-        "--short", action="store_true", help="a minute: shows that it runs, not that it learns"
+        "--short", action="store_true", help="take about a minute: shows that it runs, not that it learns"
     )
     return parser.parse_args()
 
@@ -132,12 +132,12 @@ class Parts:
     """The parts of a demonstration.
 
     Attributes:
-        module: that is run, for the summary.
-        methods: that are trained.
+        module: the module that is run, for the summary.
+        methods: the methods that are trained.
         short: flags of every command with ``--short``.
         play: makes what is missing in the run folder, with these flags for every command.
-        summarise: the figures, from the run folder.
-        report: prints them; returns the exit code.
+        summarise: reads the figures from the run folder.
+        report: prints them and returns the exit code.
     """
 
     module: str
@@ -149,10 +149,10 @@ class Parts:
 
 
 def demonstrate(parts: Parts, arguments: argparse.Namespace) -> int:
-    """Run a demonstration, go on with one that was stopped, and write its summary and curve.
+    """Run a demonstration, or resume one that was stopped, and write its summary and curve.
 
     Args:
-        parts: what is run.
+        parts: the parts of the demonstration.
         arguments: as `parse` gives them.
     """
     out: Path = arguments.out
@@ -187,7 +187,7 @@ def demonstrate(parts: Parts, arguments: argparse.Namespace) -> int:
 
 
 def with_credit(out: Path) -> dict[str, Any]:
-    """The summary, with the credit of the three."""
+    """The summary, with the accuracy of the three methods' credit."""
     return {**summarise(out, METHODS), "credit": read(out / "credit.json")}
 
 

@@ -5,9 +5,9 @@
 The warm start of the run folder plays groups of attempts at houses that were not trained on, and the
 simulator reports the distance to the goal at every step. Every method assigns credit to these same attempts,
 with the settings it was trained with, and is judged as in the credit benchmark (docs/credit-benchmark.md):
-AUC, the chance that a step which brings the goal nearer has more credit than another step of its episode, in
-lost and in won episodes of groups with both; the share of forward steps with negative credit, and of harmful
-ones with positive.
+AUC, the probability that a step which brings the goal nearer has more credit than another step of its
+episode, in lost and in won episodes of groups with both; the share of forward steps with negative credit, and
+of harmful ones with positive.
 
 One episode is shown step by step: among the lost episodes that have a forward step, in groups with both
 outcomes, the one on which the methods differ most. The difference is, averaged over the steps, the distance
@@ -44,14 +44,14 @@ from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_wrappers import Episode
 
 BATCHES = 2
-"""So many updates' worth of groups are judged."""
+"""Number of batches that are judged, each with the groups of one update."""
 TASK = "Your task is to: "
 
 
 def other_attempts(config: RunConfig) -> list[Attempt]:
-    """Groups of attempts at the houses that come after those of the training split.
+    """Groups of attempts at the games that follow the training games in canonical order.
 
-    These are the same for every seed, as the houses of the evaluation are.
+    They are the same for every seed, like the games of the evaluation.
     """
     count = BATCHES * config.rollout.tasks
     known = len(task_ids(make_stack(config.env)))
@@ -73,7 +73,7 @@ def record(out: Path, config: RunConfig) -> Recording:
 
 
 def credits_of(recording: Recording, settings: Mapping[str, Any]) -> list[Array]:
-    """What a method with these settings, its name among them, gives to the steps of each episode."""
+    """The credit of each episode's steps from a method with these settings, "method" among them."""
     fields = dict(settings)
     method = credit.make(fields.pop("method"), **fields)
     recording.prepare(method.needs)
@@ -81,13 +81,13 @@ def credits_of(recording: Recording, settings: Mapping[str, Any]) -> list[Array]
 
 
 def disagreement(credits: Sequence[Array]) -> float:
-    """How far methods differ on an episode: the rule above."""
+    """Mean over steps of the range of centred credit over methods, see the module."""
     centred = np.array([steps - steps.mean() for steps in credits])  # [methods][steps]
     return float((centred.max(0) - centred.min(0)).mean())
 
 
 def most_disputed(credits: Mapping[str, Sequence[Array]], truth: Judged) -> int | None:
-    """The place of the episode to show; None if there is no lost one with a forward step in a mixed group."""
+    """Index of the episode to show; None if no mixed group has a lost one with a forward step."""
     allowed = [
         place
         for place, steps in enumerate(truth.progress)
@@ -113,7 +113,7 @@ def shown(episode: Episode, progress: Array, credits: Mapping[str, Array]) -> di
 
 
 def judge(out: Path, methods: Sequence[str]) -> dict[str, Any]:
-    """Figures of the methods that were trained in the run folder, and the episode to show."""
+    """Accuracy of the methods that were trained in the run folder, and the episode to show."""
     config = config_from_dict(read(out / "warmstart" / "warmstart.json")["config"])
     recording = record(out, config)
     episodes = [episode for part in recording.parts for episode in part]
@@ -142,7 +142,7 @@ def judge(out: Path, methods: Sequence[str]) -> dict[str, Any]:
 
 
 def credit_text(found: Mapping[str, Any], methods: Sequence[str]) -> str:
-    """The figures and the episode as text, the methods in this order."""
+    """Accuracy and the episode as text, with the methods in this order."""
     title = (
         f"credit of {found['episodes']} attempts of the warm start at {found['groups']} other houses, "
         f"{found['mixed']} of them won and lost; 95 % intervals"
@@ -155,12 +155,12 @@ def credit_text(found: Mapping[str, Any], methods: Sequence[str]) -> str:
 
 
 def interval(measure: Measure) -> str:
-    """A figure with its interval; "-" if it is of nothing."""
+    """A figure with its interval; "-" if no episode is behind it."""
     return f"{measure.value:.2f} ({measure.low:.2f} to {measure.high:.2f})" if measure.n else "-"
 
 
 def episode_lines(episode: Mapping[str, Any] | None, methods: Sequence[str]) -> list[str]:
-    """The episode step by step, or that there is none to show."""
+    """The episode step by step, or a line that says that there is none to show."""
     if episode is None:
         return ["no episode to show: none was lost, after a step forward, in a house that was also won"]
     width = max(7, *(len(step["command"]) for step in episode["steps"]))
@@ -175,7 +175,7 @@ def episode_lines(episode: Mapping[str, Any] | None, methods: Sequence[str]) -> 
 
 
 def direction(nearer: float) -> str:
-    """Where a step led, seen from the goal."""
+    """Whether a step led nearer to the goal or away from it."""
     return "nearer" if nearer > 0 else "away" if nearer < 0 else ""
 
 
@@ -186,7 +186,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, help="folder of a demonstration, trained")
+    parser.add_argument("run", type=Path, help="folder of a trained demonstration")
     parser.add_argument("methods", nargs="+", help="trained methods to judge")
     options = parser.parse_args()
     torch.set_num_threads(1)

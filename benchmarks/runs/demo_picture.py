@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 PANELS = {"auc_failed": ("o", "lost"), "auc_won": ("s", "won")}
 COLOURS = "RdBu"
-"""Red for negative, blue for positive credit: told apart with any colour vision."""
+"""Red for negative, blue for positive credit: distinguishable with any colour vision."""
 FULL = 2.0
 """Credit of this size, or larger, has the strongest colour: two standard deviations of a group."""
 STRONGEST = 0.6
-"""So far into the colours: black numbers stay readable on them."""
+"""Share of the colour range in use, so that black numbers stay readable on it."""
 
 
 def draw(found: Mapping[str, Any], out: Path) -> None:
@@ -62,7 +62,7 @@ def _accuracy(axes: "Axes", rows: Mapping[str, Any]) -> None:
 
 
 def _episode(axes: "Axes", episode: Mapping[str, Any]) -> None:
-    """A row for each step: whether it led nearer, and what each method says of it."""
+    """A row for each step: whether it led nearer, and its credit from each method."""
     from matplotlib import colormaps
 
     steps, methods = episode["steps"], list(episode["steps"][0]["credit"])

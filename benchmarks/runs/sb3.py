@@ -1,11 +1,11 @@
-"""MaskablePPO and DQN of stable-baselines3 on generated games, beside the random agent and the oracle.
+"""MaskablePPO and DQN of stable-baselines3 on generated games, compared with the random agent and the oracle.
 
     python -m benchmarks.runs.sb3 --out runs/sb3 [--seeds 0,1] [--algorithms DQN] [--json OUT] [--picture OUT]
 
-Runs the examples ``sb3_maskable_ppo.py`` and ``sb3_dqn.py`` as they are, one after the other on one core:
-``tiny`` games of training houses, tested on others. What is finished in ``--out`` is not run again. The exit
-code is 1 unless each run ends 30 points above the random agent, and was that far within ten minutes of
-processor time. Needs the extra ``sb3``.
+Runs the examples ``sb3_maskable_ppo.py`` and ``sb3_dqn.py`` unchanged, one after the other on one core:
+trained on ``tiny`` games, evaluated on held-out ones. Finished runs in ``--out`` are not repeated. The exit
+code is 1 unless each run ends at least 30 points above the random agent, and reached that within ten minutes
+of CPU time. Needs the extra ``sb3``.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from stepopsd_agent.tasks.agents import Agent, OracleAgent, RandomAgent
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ALGORITHMS = {"MaskablePPO": "sb3_maskable_ppo", "DQN": "sb3_dqn"}
 MINUTES, POINTS = 10.0, 0.3
-"""The target: so many points above the random agent within so many minutes of processor time."""
+"""The target: success of so much above the random agent within so many minutes of CPU time."""
 
 Curve = list[dict[str, float]]
 
@@ -41,7 +41,7 @@ def train(
 
     Args:
         out: folder; each run has a folder below it, with ``finished`` when it ended.
-        seeds: of the runs.
+        seeds: one run of each algorithm for each seed.
         more: further arguments of the examples.
         algorithms: which to train.
     """
@@ -68,10 +68,10 @@ def beside(games: int) -> dict[str, dict[str, Any]]:
 
 
 def at_the_limit(games: int) -> dict[str, float]:
-    """What the reward "optimal_distance" pays random play of training games where the step limit ends it.
+    """Rewards of "optimal_distance" at the last step of random play that the step limit truncates.
 
-    This is why the examples take `DistanceReward`: algorithms that go on with the value of the last state
-    read it as the merit of the last command. ``lost``: the share that could no longer be won.
+    They are why the examples use `DistanceReward`: algorithms that bootstrap from the value of the last state
+    credit them to the last command. ``lost`` is the share of episodes that could no longer be won.
     """
     arguments = {"tier": "tiny", "num_games": games, "reward": "optimal_distance", "oracle": True}
     env = make_plain_env(EnvConfig(arguments=arguments))
@@ -82,14 +82,14 @@ def at_the_limit(games: int) -> dict[str, float]:
 
 
 def in_time(curve: Curve, minutes: float = MINUTES) -> dict[str, float]:
-    """The last test within so many minutes of processor time."""
+    """The last evaluation within so many minutes of CPU time."""
     return [row for row in curve if row["seconds"] <= 60 * minutes][-1]
 
 
 def summarise(
     curves: Mapping[str, Mapping[str, Curve]], references: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """One row for every agent; of a trained one its last test, and the one when the time was over."""
+    """One row for every agent; for a trained one the last evaluation, and the last within the time limit."""
     rows = dict(references)
     for name, runs in curves.items():
         for seed, curve in runs.items():
@@ -119,10 +119,12 @@ def main() -> int:
         prog="python -m benchmarks.runs.sb3", description="Train MaskablePPO and DQN on generated games."
     )
     parser.add_argument("--out", type=Path, default=Path("runs/sb3"), help="folder of the runs")
-    parser.add_argument("--seeds", default="0", help="of the runs, separated by commas")
+    parser.add_argument("--seeds", default="0", help="seeds of the runs, separated by commas")
     parser.add_argument("--algorithms", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
-    parser.add_argument("--games", type=int, default=100, help="held-out games of each test")
-    parser.add_argument("--steps", type=int, default=None, help="of training; as the examples without it")
+    parser.add_argument("--games", type=int, default=100, help="held-out games of each evaluation")
+    parser.add_argument(
+        "--steps", type=int, default=None, help="training steps; default: those of the examples"
+    )
     parser.add_argument("--json", type=Path, default=None, help="write the result here")
     parser.add_argument("--picture", type=Path, default=None, help="draw the curves here, as PNG")
     options = parser.parse_args()

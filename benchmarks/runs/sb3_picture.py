@@ -6,7 +6,7 @@ from typing import Any
 
 
 def draw_curves(result: Mapping[str, Any]) -> bytes:
-    """A PNG: success at held-out games by minutes of processor time, one line for each algorithm and seed.
+    """A PNG: success on held-out games by minutes of CPU time, one line for each algorithm and seed.
 
     Args:
         result: as `benchmarks.runs.sb3.summarise` gives it.

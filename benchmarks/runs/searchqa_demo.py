@@ -1,10 +1,10 @@
-"""The demonstration on Search-QA: warm start, StepOPSD and GRPO on questions about a fictional encyclopedia.
+"""The demonstration on Search-QA: warm start, StepOPSD and GRPO on questions about synthetic encyclopedias.
 
     python -m benchmarks.runs.searchqa_demo --out runs/searchqa-demo [--seed 0] [--short]
 
 The models are trained and evaluated on questions that need one search, and also evaluated on those that need
 two. The result is a table, ``summary.json`` and ``curve.png``. The exit code is 1 if the target is missed:
-StepOPSD at least 20 points above its warm start on a world that it has not seen, all within 15 minutes. A
+StepOPSD at least 20 points above its warm start on held-out encyclopedias, all within 15 minutes. A
 stopped demonstration resumes when the same command is given again.
 """
 
@@ -60,7 +60,7 @@ def summarise(out: Path) -> dict[str, Any]:
 
 
 def play(out: Path, common: list[str]) -> None:
-    """Train and evaluate as the demonstration of ALFWorld does, then ask the harder questions."""
+    """Train and evaluate like the ALFWorld demonstration, then evaluate on the harder questions."""
     demo.run(out, common, demo.PUBLISHED)
     evaluate_harder(out, common)
 
@@ -68,7 +68,7 @@ def play(out: Path, common: list[str]) -> None:
 def main() -> int:
     """Parse, run, print."""
     module = "benchmarks.runs.searchqa_demo"
-    description = "Train a StepOPSD agent on questions about a fictional encyclopedia and compare it."
+    description = "Train a StepOPSD agent on questions about synthetic encyclopedias and compare it."
     arguments = demo.parse(f"python -m {module}", description, Path("runs/searchqa-demo"), CONFIG)
     return demo.demonstrate(demo.Parts(module, demo.PUBLISHED, SHORT, play, summarise, report), arguments)
 

@@ -36,7 +36,7 @@ DEADLINE_S = 900
 
 
 def served_model(out: Path, model: Path | None) -> Path:
-    """The folder to serve: the one that is named, or that of the package's model, written as safetensors."""
+    """The folder to serve: the given one, or the package's model, converted to safetensors."""
     if model is not None:
         return model
     folder = out / "smollm2"
@@ -87,8 +87,8 @@ def episodes_of(out: Path) -> list[Episode]:
     return list(read_episodes(out / "episodes"))
 
 
-def told(episodes: Sequence[Episode]) -> dict[str, list[tuple[str, str]]]:
-    """What was answered and shown in the episodes that ended without an error, by task."""
+def transcripts(episodes: Sequence[Episode]) -> dict[str, list[tuple[str, str]]]:
+    """Responses and observations of the episodes that ended without an error, by task."""
     return {
         episode.task_id: [(step.response or "", step.observation) for step in episode.steps]
         for episode in episodes
@@ -118,8 +118,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     finally:
         server.kill()
     replayed = subprocess.run(command("replay", str(played)), check=False).returncode
-    table, ended = read(played / "evaluation.json"), told(episodes_of(played))
-    before = told(left)
+    table, ended = read(played / "evaluation.json"), transcripts(episodes_of(played))
+    before = transcripts(left)
     figures = {
         "games": options.games,
         "step_limit": options.step_limit,
@@ -144,13 +144,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     }
     if options.whole:
         figures["equal_to_one_never_killed"] = sum(
-            ended.get(task) == steps for task, steps in told(episodes_of(whole)).items()
+            ended.get(task) == steps for task, steps in transcripts(episodes_of(whole)).items()
         )
     return figures
 
 
 def good(figures: dict[str, Any]) -> bool:
-    """Whether the kill did harm, and none of it stayed."""
+    """Whether the kill had an effect, and none of it remained."""
     games, left, resumed = figures["games"], figures["left"], figures["resumed"]
     return bool(
         left["failed"]
@@ -173,12 +173,16 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/served"), help="folder to write to")
     parser.add_argument("--model", type=Path, default=None, help="folder of another model")
     parser.add_argument("--split", default="valid_unseen", help="which games")
-    parser.add_argument("--games", type=int, default=20, help="how many, evenly over task types")
-    parser.add_argument("--step_limit", type=int, default=6, help="steps of a game")
-    parser.add_argument("--max_tokens", type=int, default=12, help="longest response")
-    parser.add_argument("--concurrency", type=int, default=8, help="requests under way at once")
-    parser.add_argument("--kill_at", type=float, default=0.5, help="share of the steps before the kill")
-    parser.add_argument("--whole", action="store_true", help="also play without a kill, and compare")
+    parser.add_argument(
+        "--games", type=int, default=20, help="number of games, spread evenly over task types"
+    )
+    parser.add_argument("--step_limit", type=int, default=6, help="step limit of a game")
+    parser.add_argument("--max_tokens", type=int, default=12, help="longest response, in tokens")
+    parser.add_argument("--concurrency", type=int, default=8, help="requests at once")
+    parser.add_argument(
+        "--kill_at", type=float, default=0.5, help="share of the steps that are answered before the kill"
+    )
+    parser.add_argument("--whole", action="store_true", help="also evaluate without a kill, and compare")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     options = parser.parse_args()
     figures = run(options)

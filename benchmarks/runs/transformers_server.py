@@ -1,4 +1,4 @@
-"""``transformers serve`` as a process: a real server with OpenAI's interface, on a free port of loopback."""
+"""``transformers serve`` as a process: a real server with OpenAI's interface, on a free loopback port."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 NEEDED = ("fastapi", "openai", "uvicorn")
-"""Packages that ``transformers serve`` needs beside transformers: ``pip install "transformers[serving]"``."""
+"""Further packages that ``transformers serve`` needs: ``pip install "transformers[serving]"``."""
 LONGEST_START_S = 300.0
 ESTABLISHED = "01"
 """State of a connection, as Linux writes it."""
@@ -53,7 +53,7 @@ class TransformersServer:
                 f"transformers serve needs {', '.join(missing)}: pip install 'transformers[serving]'"
             )
         words = ["-m", "transformers.cli.transformers", "serve", self.model, "--device", "cpu"]
-        # The name is a folder here; nothing is to be asked of the hub.
+        # The model is a folder here, so the Hub is not needed.
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         environment.pop("OPENAI_API_KEY", None)  # the client's, not the server's
         with self._log.open("ab") as log:
@@ -104,7 +104,7 @@ def transformers_server(folder: Path, log: Path) -> Iterator[TransformersServer]
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """A loopback port on which no process is listening now."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

@@ -1,4 +1,4 @@
-"""How right credit is: what methods say of recorded steps against what is known about them.
+"""Accuracy of credit: what methods give to recorded steps, compared with ground truth.
 
 Pure functions; `stepopsd credit compare` and `benchmarks.credit.accuracy` are made of them.
 """

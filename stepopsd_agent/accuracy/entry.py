@@ -1,4 +1,4 @@
-"""The rows of a table of methods: each with its settings."""
+"""The rows of a table of methods: a method with its settings each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -30,20 +30,25 @@ class Entry:
 
 
 SKIPPED = {
-    "vine": "its values are the truth that the others are measured with",
-    "igpo": "gold answers are known for Search-QA alone",
-    "oracle": "a bound, shown among the controls",
-    "tigpo": "recordings are of one update, without a past, where it is graph_gpo",
+    "vine": "its values are the ground truth for the others",
+    "igpo": "gold answers exist for Search-QA only",
+    "oracle": "an upper bound, shown among the controls",
+    "tigpo": "recordings are of one update, without a past, where it equals graph_gpo",
 }
 
 
 def entries(names: Sequence[str] | None = None) -> list[Entry]:
-    """The named methods, or all registered ones with the variants that the findings are about.
+    """The named methods, or all registered ones but `SKIPPED`, each with its variants.
 
-    A name may be followed by settings, as in "path_gain gamma=0.5 ways=false", and means that variant alone.
+    A method with a `key` has a row for each key, `step_opsd` a further one without the normaliser of its
+    steps, and a method with an `objective` has the one on the sampled tokens.
 
-    A method with a `key` is there once for each of its keys, `step_opsd` once without the normaliser of its
-    steps, and methods that compare whole distributions in their form on the sampled tokens.
+    Args:
+        names: of methods; a name with settings, as in "path_gain gamma=0.5 ways=false", is that variant
+            alone.
+
+    Raises:
+        ValueError: there is no such method, or a setting does not read field=value.
     """
     found = []
     for name in names or [name for name in credit.names() if name not in SKIPPED]:
@@ -69,5 +74,5 @@ KEYS = ("observation", "state", "text")
 def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise ValueError(f"{text!r} is no setting; write field=value")
+        raise ValueError(f"{text!r} is not a setting; write field=value")
     return name, yaml.safe_load(value)

@@ -1,4 +1,4 @@
-"""All figures of one method: its credit of recorded steps against the truth about them."""
+"""All measures of one method: its credit of recorded steps compared with the ground truth."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,11 +11,11 @@ from stepopsd_agent.batch import Batch
 
 
 def figures(credits: Sequence[Array], truth: Judged) -> dict[str, Measure]:
-    """All figures of one method.
+    """All measures of one method, by name.
 
     Args:
-        credits: per episode the credit of its steps.
-        truth: of the same episodes.
+        credits: per episode, the credit of its steps.
+        truth: of the same episodes, in the same order.
     """
     forward = [steps > 0 for steps in truth.progress]
     harmful = [steps < 0 for steps in truth.progress]
@@ -54,14 +54,17 @@ def _share_on(credit: Array, advantages: Array) -> float:
 
 
 def ceiling(values: Sequence[Values | None]) -> Measure:
-    """Correlation of the advantages from one half of the attempts with those from the other."""
+    """Correlation of the advantages from one half of the attempts with those from the other half.
+
+    It bounds the correlation that any credit can have with advantages from so few attempts.
+    """
     there = [one for one in values if one is not None]
     halves = [[one.advantages(slice(start, None, 2)) for one in there] for start in (0, 1)]
     return correlation(halves[0], halves[1], [one.group for one in there])
 
 
 def split(batches: Sequence[Batch], per_step: Sequence[Array]) -> list[Array]:
-    """The credit of every episode, from that of all steps of each batch."""
+    """The credit of every episode, cut from that of all steps [S] of each batch."""
     found = []
     for batch, values in zip(batches, per_step, strict=True):
         counts = torch.bincount(batch.steps.episode_of_step, minlength=batch.num_episodes).tolist()

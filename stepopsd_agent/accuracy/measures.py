@@ -1,7 +1,7 @@
-"""Measures of credit against the truth, with intervals from a bootstrap over tasks. Pure functions of arrays.
+"""Measures of credit against ground truth, with bootstrap intervals over tasks. Pure functions of arrays.
 
-Every measure is a ratio of sums over groups (tasks), so an interval needs the sums once and then only
-resampled weights. Credit is compared *inside* an episode: between episodes, the outcome decides.
+Every measure is a function of sums over tasks, so the bootstrap computes the sums once and resamples only
+their weights. Credit is compared *inside* an episode: between episodes, the outcome decides.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ TIED = 1e-6
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure with its 95 % interval and the number of episodes that it rests on; of none it is 0."""
+    """A value with its 95 % interval and the number n of episodes behind it; all are 0 if n is 0."""
 
     value: float
     low: float
@@ -31,10 +31,10 @@ class Measure:
 
 
 def ranked_pairs(credit: Array, positive: NDArray[np.bool_]) -> tuple[float, int]:
-    """Pairs of a positive and another step, and how many of them the credit ranks right; ties count half.
+    """How many pairs of a positive and another step the credit ranks right (ties count half), and all pairs.
 
-    Their quotient is the area under the ROC curve (Mann and Whitney 1947). Credit that differs by less than a
-    millionth of the episode's largest is tied: a rounding error is no opinion.
+    Their quotient is the area under the ROC curve (Mann and Whitney 1947). Differences of at most a millionth
+    of the episode's largest credit count as ties: they may be rounding errors.
     """
     difference = credit[positive][:, None] - credit[~positive][None, :]
     least = TIED * float(np.abs(credit).max(initial=0.0))
@@ -44,12 +44,12 @@ def ranked_pairs(credit: Array, positive: NDArray[np.bool_]) -> tuple[float, int
 def auc(
     credits: Sequence[Array], positives: Sequence[NDArray[np.bool_]], tasks: Sequence[int], seed: int = 0
 ) -> Measure:
-    """Chance that a positive step has more credit than another step of its episode.
+    """Probability that a positive step has more credit than another step of its episode.
 
     Args:
-        credits: per episode the credit of its steps.
-        positives: per episode which steps are.
-        tasks: per episode its task, the unit of the bootstrap.
+        credits: per episode, the credit of its steps.
+        positives: per episode, which of its steps are positive.
+        tasks: per episode, its task, the unit of the bootstrap.
         seed: of the bootstrap.
     """
     counted = [ranked_pairs(*pair) for pair in zip(credits, positives, strict=True)]
@@ -61,7 +61,7 @@ def auc(
 def correlation(
     credits: Sequence[Array], truths: Sequence[Array], tasks: Sequence[int], seed: int = 0
 ) -> Measure:
-    """Pearson correlation of credit and truth, both less their episode's mean, over all steps."""
+    """Pearson correlation of credit and truth over all steps, each centred on its episode's mean."""
     rows = []
     for credit, truth in zip(credits, truths, strict=True):
         x, y = credit - credit.mean(), truth - truth.mean()
@@ -74,20 +74,20 @@ def correlation(
 
 
 def share(chosen: Sequence[int], out_of: Sequence[int], tasks: Sequence[int], seed: int = 0) -> Measure:
-    """Share of so many out of so many, per episode."""
+    """The sum of `chosen` over the sum of `out_of`, both counts per episode."""
     sums = np.array([chosen, out_of], dtype=float).T.reshape(-1, 2)
     used = sum(total > 0 for total in out_of)
     return _ratio(sums, tasks, used, seed, lambda s: s[..., 0] / s[..., 1])
 
 
 def mean(values: Sequence[float], tasks: Sequence[int], seed: int = 0) -> Measure:
-    """Mean of a figure per episode."""
+    """Mean over episodes of a value per episode."""
     sums = np.array([values, [1.0] * len(values)], dtype=float).T.reshape(-1, 2)
     return _ratio(sums, tasks, len(values), seed, lambda s: s[..., 0] / s[..., 1])
 
 
 def _ratio(sums: Array, tasks: Sequence[int], used: int, seed: int, figure: Figure) -> Measure:
-    """The figure of the total, and of totals of resampled tasks."""
+    """The figure of the sums over all tasks, with percentiles of that of resampled tasks."""
     if used == 0:
         return Measure(0.0, 0.0, 0.0, 0)
     _, task = np.unique(np.array(tasks), return_inverse=True)

@@ -1,7 +1,7 @@
-"""What a method, or a control, says of every step of a batch.
+"""Credit of every step of a batch, from a method or a control.
 
-A control needs no idea of credit: where in the episode a step stands, how likely the policy found it, whether
-the environment accepted it, whether it changed the world. A table without them proves nothing.
+A control is a baseline without credit assignment: the position of a step, its log-probability, whether the
+environment accepted it, whether it changed the world. A method has to rank steps better than these.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from stepopsd_agent.credit import Credit, LossTerm
 def step_credit(batch: Batch, result: Credit) -> Array:
     """[S] credit of each step: the mean over its tokens of the push on their log-probability.
 
-    For an advantage that is the advantage itself, as the update's gradient at the policy that sampled is -A a
-    token. A further loss adds its own gradient, times the number of tokens, which both share as a normaliser.
+    The push is minus the gradient of the loss by the log-probability, at the policy that sampled, times the
+    number of tokens: the advantage itself for the surrogate, plus the same quantity for each further loss.
     """
     pushed = result.advantages.to(torch.float64)
     now = batch.tokens.student_logprobs
@@ -57,5 +57,5 @@ CONTROLS: dict[str, Callable[[Batch], torch.Tensor]] = {
 
 
 def control_credit(name: str, batch: Batch) -> Array:
-    """[S] what a control says of each step."""
+    """[S] value of a control, one of `CONTROLS`, for each step."""
     return np.asarray(CONTROLS[name](batch).double().numpy(), dtype=float)

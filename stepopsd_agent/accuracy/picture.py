@@ -15,12 +15,12 @@ TWO_PANELS = 2
 def draw_accuracy(tables: Mapping[str, Any], title: str, emphasised: str = "") -> bytes:
     """A PNG with a point and its interval for every method, control and table.
 
-    Groups without both outcomes are shown where there are no others.
+    Unmixed groups, without both outcomes, are shown only if there are no mixed ones.
 
     Args:
         tables: with rows of `controls` and `methods`, by what the legend calls them.
-        title: over the picture.
-        emphasised: methods whose names begin so are set in bold.
+        title: of the picture.
+        emphasised: prefix of the names that are set in bold.
     """
     from matplotlib.figure import Figure
 

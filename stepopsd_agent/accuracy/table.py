@@ -21,17 +21,17 @@ LABELS = {
     "pushed_up": "pushed up",
     "decisive": "decisive",
 }
-"""Heads of the columns, by the name of the figure."""
+"""Column heads, by the name of the measure."""
 
 
 def row(credits: Sequence[Array], truth: Judged, tokens: int = 0, seconds: float = 0.0) -> dict[str, Any]:
     """Figures and cost of a method, as JSON.
 
     Args:
-        credits: per episode the credit of its steps.
+        credits: per episode, the credit of its steps.
         truth: of the same episodes.
-        tokens: that models read for it.
-        seconds: of one CPU core that it took.
+        tokens: number of tokens that models read for it.
+        seconds: CPU seconds that it took, on one core.
     """
     found = {name: vars(measure) for name, measure in figures(credits, truth).items()}
     return {**found, "tokens": tokens, "cpu_s": round(seconds, 2)}
@@ -42,8 +42,8 @@ def controls(
 ) -> dict[str, dict[str, Any]]:
     """The rows of the controls, of further ones, of the truth itself, and of the truth in a random order.
 
-    A control that the records do not tell is left out: where a step led, or the log-probabilities of an
-    agent that is no language model.
+    A control that the records do not contain is left out: whether a step changed the world without the keys
+    after steps, log-probabilities of an agent that is not a language model.
     """
     rows = {}
     for name in CONTROLS:
@@ -87,7 +87,7 @@ def about(truth: Judged, groups: Sequence[int] | None = None) -> dict[str, Any]:
 
 
 def table_text(found: Mapping[str, Any], measures: Sequence[str]) -> str:
-    """The rows as text, the best in lost episodes first; where there are none of these, in all others.
+    """The rows as text, sorted by AUC in lost episodes, then in unmixed groups, then in won ones.
 
     Args:
         found: rows of `controls` and `methods`, by name.

@@ -1,4 +1,4 @@
-"""What is known about recorded steps: how far the goal was, and what fresh attempts from there return."""
+"""Ground truth about recorded steps: progress towards the goal, and returns of fresh attempts from there."""
 
 import json
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ UNREACHABLE = -2
 
 
 def progress(episode: Episode) -> list[float] | None:
-    """By how much each step brought the goal nearer; None where the records do not tell.
+    """Progress of each step after the reset; None if the records contain neither distances nor gold passages.
 
-    In commands, from optimal distances: a step that makes the goal unreachable loses the distance at the
-    start and one more; after it all get 0.
+    From optimal distances, in commands: the decrease of the distance. A step that makes the goal unreachable
+    gets minus the initial distance minus 1; later steps get 0.
 
-    For questions, where the share of the gold passages that were seen is known: a search gets the share that
-    it adds, so one after all were seen gets 0, as does one that finds no new ones, and an invalid step. An
-    answer gets 1 if all gold passages were seen before it: this was the moment to stop. If not it is
-    premature and gets -1, right or wrong, as the others can no longer be found.
+    For questions, from the share of the gold passages seen so far: a search or an invalid step gets the share
+    that it adds, 0 if it shows no new ones. An answer gets 1 if all gold passages were seen before it: this
+    was the moment to stop. If not, it is premature and gets -1, right or wrong, as the others can no longer
+    be found.
     """
-    told = [step.info.get("optimal_distance", -1) for step in episode.steps]
-    if -1 not in told:
-        beyond = max(told[0], 0) + 1
+    distances = [step.info.get("optimal_distance", -1) for step in episode.steps]
+    if -1 not in distances:
+        beyond = max(distances[0], 0) + 1
         return [
             0.0 if before == UNREACHABLE else float(-beyond if after == UNREACHABLE else before - after)
-            for before, after in pairwise(told)
+            for before, after in pairwise(distances)
         ]
     seen = [float(step.info.get("gold_seen", -1.0)) for step in episode.steps]
     if -1.0 in seen:
@@ -49,8 +49,8 @@ class Values:
     Attributes:
         group: of the episode.
         member: of the episode.
-        returns: for every step the sum of rewards from it on, of each attempt.
-        rewards: of each step itself.
+        returns: for every step the sum of rewards from it on, undiscounted, of each attempt.
+        rewards: of each recorded step.
     """
 
     group: int
@@ -59,14 +59,14 @@ class Values:
     rewards: tuple[float, ...]
 
     def advantages(self, attempts: slice = slice(None)) -> np.ndarray:
-        """[steps] reward and value after each step less the value before it, from these attempts alone."""
+        """[steps] reward plus value after each step minus the value before it, from these attempts alone."""
         values = np.array([np.mean(returns[attempts]) for returns in self.returns])
         after = np.append(values[1:], 0.0)
         return np.asarray(np.array(self.rewards) + after - values)
 
 
 def read_values(path: Path) -> list[Values]:
-    """The values beside a recording."""
+    """The values in a file that `benchmarks.credit.truth` wrote, one episode per line."""
     lines = path.read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     return [
@@ -82,14 +82,14 @@ def read_values(path: Path) -> list[Values]:
 
 @dataclass(frozen=True)
 class Judged:
-    """The episodes of a recording as the measures need them; all lists are one entry an episode.
+    """Ground truth about the episodes of a recording; every list has one entry per episode.
 
     Attributes:
-        tasks: group of each, the unit of the bootstrap.
-        progress: of each step, in commands.
-        won: whether it was.
+        tasks: group of the episode, the unit of the bootstrap.
+        progress: [steps] as `progress` gives it.
+        won: whether the episode succeeded.
         mixed: whether its group has won and lost episodes.
-        values: its Monte-Carlo values, if it has some.
+        values: its Monte-Carlo values, or None.
     """
 
     tasks: list[int]
@@ -100,21 +100,21 @@ class Judged:
 
 
 def judged(episodes: Sequence[Episode], values: Sequence[Values]) -> Judged:
-    """The truth about episodes.
+    """Ground truth about episodes, with the Monte-Carlo values of those that have some.
 
     Raises:
-        ValueError: the records do not tell how far the goal is.
+        ValueError: the records of an episode contain no progress.
     """
-    told = [progress(episode) for episode in episodes]
-    if None in told:
-        raise ValueError("the records tell no distance to the goal; record with env.oracle=true")
+    found = [progress(episode) for episode in episodes]
+    if None in found:
+        raise ValueError("the records contain no distance to the goal; record with env.oracle=true")
     outcomes: dict[int, set[bool]] = {}
     for episode in episodes:
         outcomes.setdefault(episode.group, set()).add(episode.success)
     by_name = {(one.group, one.member): one for one in values}
     return Judged(
         [episode.group for episode in episodes],
-        [np.array(steps) for steps in told],
+        [np.array(steps) for steps in found],
         [episode.success for episode in episodes],
         [len(outcomes[episode.group]) == 2 for episode in episodes],
         [by_name.get((episode.group, episode.member)) for episode in episodes],

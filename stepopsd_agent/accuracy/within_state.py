@@ -1,14 +1,14 @@
-"""Commands of one state ranked by a signal, and by what they are worth to an expert (QVal, arXiv 2606.32034).
+"""Commands of one state ranked by a signal, and by their value under an expert (QVal, arXiv 2606.32034).
 
-QVal sets an environment back to a state, gives a command, lets an expert go on, and correlates the ranks of a
-signal with those of the returns. Here the expert is the oracle, whose play needs no sampling. It pays 1 at
-the goal, discounted by gamma for every further command, so with d(s') the fewest commands to the goal from
+QVal resets an environment to a state, gives a command, lets an expert continue, and correlates the ranks of a
+signal with those of the returns. Here the expert is the oracle, whose play needs no sampling. The reward is 1
+at the goal, discounted by gamma for every further command. So with d(s') the fewest commands to the goal from
 the state s' that command a leads to
 
     Q(s, a) = gamma^d(s')
 
-which is 1 for the command that reaches the goal, and 0 where the goal can no longer be reached. The limit of
-steps does not count: it says nothing about the command, and the signals do not know it.
+which is 1 for the command that reaches the goal, and 0 where the goal can no longer be reached. The step
+limit is ignored: it says nothing about the command, and the signals do not know it.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from stepopsd_agent.accuracy.truth import UNREACHABLE
 
 
 def optimal_q(distances: Sequence[int], gamma: float = 0.95) -> Array:
-    """[commands] Q of commands that lead to states at these distances from the goal.
+    """[commands] Q of commands that lead to states at these distances (commands) from the goal.
 
     Raises:
-        ValueError: a distance is not known.
+        ValueError: a distance was not computed: it is below 0 and not `UNREACHABLE`.
     """
     if unknown := sorted({d for d in distances if d < 0 and d != UNREACHABLE}):
         raise ValueError(f"{unknown[0]} is no distance: make the environment with oracle=True")
@@ -38,10 +38,9 @@ def average_ranks(values: Array) -> Array:
 
 
 def spearman(signal: Array, truth: Array) -> float | None:
-    """Spearman's correlation of a signal and the truth over the commands of one state.
+    """Spearman's correlation of a signal and the truth over the commands of one state, [commands] each.
 
-    A signal that is the same for all commands ranks nothing and gets 0. Where the truth is, there is nothing
-    to rank: None.
+    0 if the signal is the same for all commands; None if the truth is, as there is nothing to rank.
     """
     x, y = (ranks - ranks.mean() for ranks in (average_ranks(signal), average_ranks(truth)))
     if not y.any():

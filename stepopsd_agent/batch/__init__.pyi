@@ -25,7 +25,7 @@ from .collating import (
     sampled_steps as sampled_steps,
 )
 from .declaring import register_column as register_column
-from .parts import Past as Past, TopK as TopK, Ways as Ways
+from .parts import Past as Past, TopK as TopK, Transitions as Transitions
 from .spans import (
     SPANS as SPANS,
     Span as Span,

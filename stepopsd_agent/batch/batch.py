@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent.batch.declaring import OWN, collated, filled, read, reported
-from stepopsd_agent.batch.parts import Past, TopK, Ways
+from stepopsd_agent.batch.parts import Past, TopK, Transitions
 from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers.episode import Step
 
@@ -151,8 +151,8 @@ class Batch:
     episodes: Episodes
     teacher_topk: TopK | None = filled(None)
     """The teacher's likeliest tokens at every action token."""
-    ways: Ways | None = filled(None)
-    """Ways between worlds that nobody walked."""
+    inferred_transitions: Transitions | None = filled(None)
+    """Transitions that no attempt took, inferred from those taken."""
     past: Past | None = filled(None)
     """What is kept of earlier updates' attempts at the same tasks."""
     own: Mapping[str, Tensor] = field(default_factory=dict)
@@ -211,7 +211,7 @@ class Batch:
         """Rows of the episodes table, E."""
         return self.episodes.group_of_episode.shape[0]
 
-    def with_columns(self, **given: Tensor | TopK | Ways | Past) -> Batch:
+    def with_columns(self, **given: Tensor | TopK | Transitions | Past) -> Batch:
         """A batch with these columns put in, each in the table that has a column of its name.
 
         Raises:
@@ -239,7 +239,7 @@ class Batch:
             _moved(self.steps, device, dtype),
             _moved(self.episodes, device, dtype),
             None if self.teacher_topk is None else self.teacher_topk.to(device, dtype),
-            None if self.ways is None else self.ways.to(device),
+            None if self.inferred_transitions is None else self.inferred_transitions.to(device),
             None if self.past is None else self.past.to(device, dtype),
             {name: _on(column, device, dtype) for name, column in self.own.items()},
         )

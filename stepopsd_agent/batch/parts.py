@@ -30,28 +30,28 @@ class TopK:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Ways:
-    """Ways between worlds of a group that nobody walked, but that follow from what was walked; all [M] int64.
+class Transitions:
+    """Transitions between worlds of a group that no attempt took; columns are [M] int64.
 
-    Worlds are named by their `text_key`.
+    `before` and `after` are keys of worlds, as in the column `text_key`.
     """
 
     group: Tensor
     before: Tensor
     after: Tensor
     steps: Tensor
-    """How many steps the way takes: 1, or 0 where the world before is at least as good as that after."""
+    """Length: 1 for a command, 0 where the world before counts as at least as good as the one after."""
 
     def __post_init__(self) -> None:
         """Refuse shapes and types that cannot belong together."""
         found = [getattr(self, spec.name) for spec in fields(self)]
         if any(one.shape != self.group.shape or one.dtype != torch.int64 or one.dim() != 1 for one in found):
             shapes = [tuple(one.shape) for one in found]
-            raise ValueError(f"the parts of Ways must be int64 and of one shape [M], got {shapes}")
+            raise ValueError(f"the columns of Transitions must be int64 and of one shape [M], got {shapes}")
 
-    def to(self, device: torch.device | str | None) -> Ways:
+    def to(self, device: torch.device | str | None) -> Transitions:
         """The same on another device."""
-        return Ways(*(getattr(self, spec.name).to(device) for spec in fields(self)))
+        return Transitions(*(getattr(self, spec.name).to(device) for spec in fields(self)))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,4 +1,4 @@
-"""AgentOPSD (arXiv 2608.05987): GRPO's advantage, weighed by how far each step moves a belief in success.
+"""AgentOPSD (arXiv 2608.05987): GRPO's advantage, weighted by how far each step moves a belief in success.
 
 With A the advantage of `grpo` and `B_0` the group's success rate, clipped to lie between `prior_eps` and
 `1 - prior_eps`:
@@ -16,9 +16,9 @@ so no sign changes and `|A' - A| <= lambda_mix alpha_clip |A|`.
 Degenerate cases: `lambda_mix = 0`, or a teacher that agrees with the student everywhere, is `grpo` exactly;
 so is an episode of one step.
 
-Departures: none known; the equations are those that two reports of the paper agree on. They leave open, and
-chosen here are: the population's deviation in z, `prior_eps` (1e-3; the other report has 1e-4), and that
-`lambda_mix` does not decay.
+Departures: none known; the equations are those on which two reports of the paper agree. Chosen here, as the
+reports leave it open: the population's deviation in z, `prior_eps` (1e-3; one report has 1e-4), and a
+`lambda_mix` that does not decay.
 """
 
 from dataclasses import dataclass
@@ -38,13 +38,13 @@ _EPS = 1e-6
 
 @dataclass(frozen=True)
 class AgentOPSD:
-    """GRPO's advantage, weighed by how far each step moves a hindsight teacher's belief in success.
+    """GRPO's advantage, weighted by how far each step moves a hindsight teacher's belief in success.
 
     Attributes:
         lambda_mix: share of the reweighted advantage.
-        alpha_clip: the paper's b: slope of the weight, and how far it may leave 1.
+        alpha_clip: the paper's b: slope of the weight, and bound on its distance from 1.
         gamma: how much of earlier evidence remains at the next step.
-        prior_eps: how close to 0 and 1 the belief before the first step may lie.
+        prior_eps: least distance from 0 and 1 of the belief before the first step.
         baseline: as in `grpo`.
         std: as in `grpo`.
     """
@@ -93,7 +93,7 @@ class AgentOPSD:
         return Credit(advantages, metrics={**base.metrics, **metrics})
 
     def _revision(self, batch: Batch) -> Tensor:
-        """[S] by how much each step moves the belief; in double, since beliefs near 0 and 1 move little."""
+        """[S] change of the belief at each step; float64, since beliefs near 0 and 1 move little."""
         step, episode = batch.tokens.step_of_token, batch.steps.episode_of_step
         group = batch.episodes.group_of_episode
         rate = ops.group_mean(batch.episodes.success.double(), group, int(group.max()) + 1)

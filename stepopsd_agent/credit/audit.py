@@ -1,7 +1,7 @@
-"""Checks that a method's credit fits the batch it was made from, before anything is learned from it.
+"""Checks that a method's credit fits the batch it was made from, before an update uses it.
 
-They catch, among others, advantages at tokens that were not sampled, and advantages that are zero on all
-but an episode's last step. Every fault is reported at once.
+They refuse, among others, advantages at tokens that were not sampled, and steps without an advantage in an
+episode that has some, unless the method allows them. All faults are reported at once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,23 +17,23 @@ from stepopsd_agent.credit.base import Credit
 
 @dataclass(frozen=True, slots=True)
 class CreditReport:
-    """How credit without faults is spread over steps."""
+    """How credit that passed the checks is spread over steps and kinds of tokens."""
 
     steps_with_credit: int
     silent_steps: tuple[int, ...]
     """Steps without credit in episodes that have some."""
     last_step_only: float
-    """Share of the episodes with credit and several steps that have all of it on the last one: near 1 it is
-    the published bug, or a method that sees nothing but the end."""
+    """Share of the episodes with credit and several steps that have all of it on the last one. Near 1 either
+    the credit of earlier steps was lost, or the method sees the end alone."""
     kind_shares: Mapping[str, float]
     """Share of |A| on each kind of token (`batch.kind_masks`); empty where there is no credit."""
     token_shares: Mapping[str, float]
-    """Share of the sampled tokens of each kind: what an even spread of credit would give them."""
+    """Share of the sampled tokens of each kind: the share of |A| if credit were spread evenly."""
     step_shares: tuple[float, ...]
-    """Of every step its share of its episode's |A|; 0 in an episode without credit."""
+    """[S] each step's share of its episode's sum of |A|; 0 in an episode without credit."""
     step_entropy: float
-    """How evenly |A| is spread over an episode's steps: 1 evenly, 0 all on one; a mean over episodes with
-    credit and several steps, 1 where there is none."""
+    """Entropy of the step shares over that of an even spread: 1 if even, 0 if all on one step. A mean over
+    episodes with credit and several steps; 1 if there are none."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -114,7 +114,7 @@ def _step_entropy(batch: Batch, shares: Tensor) -> float:
 
 
 def _column_problems(name: str, column: Tensor, mask: Tensor) -> Iterator[str]:
-    """A column of credit with another shape than the mask, outside it, or not made of constant numbers."""
+    """Faults of a column: not shaped like the mask, not 0 outside it, not finite, or with a gradient."""
     if column.shape != mask.shape:
         yield f"{name} has shape {tuple(column.shape)}, the batch {tuple(mask.shape)}"
         return

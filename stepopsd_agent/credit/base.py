@@ -21,49 +21,49 @@ Words and symbols of the equations:
     token_mean      mean over the sampled tokens of the batch
     L               the loss; L_GRPO is the clipped surrogate with the advantages of GRPO
 
-A method is a frozen dataclass. Its fields are its settings, at the paper's values by default, and its class
-variables say what else one has to know of it:
+A method is a frozen dataclass. Its fields are its settings, with the paper's values as defaults. Its class
+variables declare the rest:
 
 - `paper`: where it was published.
 - `needs`: optional columns of the batch that it reads. They are computed before the method runs.
-- `scheduled`: fields that are multiplied by a factor falling from 1 to 0 over `schedule.decay_updates` (50)
-  updates, or staying at 1 with `schedule.kind=constant`. At 0 the method is its base method exactly, and
+- `scheduled`: fields that are multiplied by a factor that falls from 1 to 0 over `schedule.decay_updates`
+  (50) updates, or stays at 1 with `schedule.kind=constant`. At 0 the method is its base method exactly, and
   reads no optional column.
-- `claims`: what it promises beside what all methods have to; `tests/agent/credit/test_conformance.py` holds
-  it to that.
+- `claims`: properties beyond those that all methods must have; `tests/agent/credit/test_conformance.py`
+  checks both.
 
 The claims:
 
 - `alone_zero`: a group of one gets zero advantage.
-- `equal_returns_zero`: so does a group whose returns are equal and whose single steps are paid nothing.
+- `equal_returns_zero`: so does a group whose returns are equal and whose single steps have no reward.
 - `base`: at strength 0 (`lambda_mix` or `coef`), and so at a schedule's end, advantages are those of `grpo`
-  with the same `baseline` and `std`, no further loss is there and no optional column is read; nor does a
+  with the same `baseline` and `std`, there is no further loss and no optional column is read; nor does a
   teacher that agrees with the student everywhere change an advantage.
 - `signs_kept`: no advantage of `grpo` changes its sign, and none changes by more than `lambda_mix` times
   `alpha_clip` of itself.
-- `teacher_scales`: the teacher's log-probabilities do nothing but multiply advantages of `grpo` within an
-  episode, and there is no further loss. In a group whose returns are equal and whose single steps are charged
-  nothing, neither credit nor metrics depend on them, so there no teacher is asked.
+- `teacher_scales`: the teacher's log-probabilities only multiply advantages of `grpo` within an episode, and
+  there is no further loss. In a group whose returns are equal and whose steps have no penalty, neither credit
+  nor metrics depend on the teacher, so it does not score that group.
 
 The optional columns, and where they come from:
 
 - `student_logprobs`: log-probabilities of the sampled tokens under the policy before the update.
-- `teacher_logprobs`, `teacher_topk`: what the hindsight teacher gives the sampled tokens, and its likeliest
-  tokens in their places (`hindsight.top_k` of them).
+- `teacher_logprobs`, `teacher_topk`: log-probabilities of the sampled tokens under the hindsight teacher, and
+  those of its likeliest tokens at the same positions (`hindsight.top_k` of them).
 - `informed`: whether the teacher has read something that the student has not.
 - `value`: a critic's prediction before every step; `mc_value`: the mean return of fresh attempts from there.
   `fill` needs a critic for the one and environments for the other; `credit score` has neither.
-- `gold_answer_logprob`: how likely the policy finds the right answer before every step; Search-QA alone.
-- `next_anchor`, `next_state`: where a step led; `text_key`, `next_text_key`, `ways`: the world,
-  and ways in it that nobody walked, as the texts tell them.
+- `gold_answer_logprob`: the policy's log-probability of the gold answer before every step; Search-QA only.
+- `next_anchor`, `next_state`: keys after a step; `text_key`, `next_text_key`: keys of the world as the texts
+  give it, before and after a step; `inferred_transitions`: those in it that no attempt took.
 - `past`: where the steps of earlier updates at the same task led; `fill` needs a `TaskHistory`.
 - `optimal_distance`, `last_distance`: in the records of ALFWorld with `env.oracle=true`; `gold_seen`,
   `first_gold_seen`: in those of Search-QA.
 - any other that a function with `@batch.register_column(table, dtype)` computes; it is in `batch.own`.
 
 One departure from the papers is common to all methods: an episode that is alone in its group gets no
-advantage from being compared with itself. The code that agentic papers build on takes mean 0 and deviation 1
-there, so that such an episode would get its raw return.
+advantage from the comparison with its group. The code that agentic papers build on uses mean 0 and deviation
+1 there, so that such an episode would get its raw return.
 """
 
 from collections.abc import Callable, Mapping
@@ -72,7 +72,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch, Past, TopK, Ways
+from stepopsd_agent.batch import Batch, Past, TopK, Transitions
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -83,7 +83,7 @@ class LossTerm:
     """
 
     name: str
-    """Under which its value is logged."""
+    """The metric under which its value is logged."""
     function: Callable[..., Tensor]
     """A pure function of `losses.py`: the new log-probabilities, then the inputs, to [N, T]."""
     weights: Tensor
@@ -94,7 +94,7 @@ class LossTerm:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class DistributionTerm:
-    """A further loss that compares whole distributions, where `LossTerm` knows the sampled tokens only.
+    """A further loss that compares whole distributions, where `LossTerm` sees the sampled tokens only.
 
     For the M action tokens of some rows, in the order of the rows, `function` is given the new
     log-probabilities of the sampled tokens [M], the student's of the whole vocabulary [M, V], the ids and the
@@ -119,9 +119,9 @@ class Credit:
     terms: tuple[LossTerm | DistributionTerm, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     may_zero_steps: bool = False
-    """True if a step without credit in an episode that has some is no mistake; `audit_credit` reads it."""
+    """True if steps may have no credit in an episode that has some; else `audit_credit` refuses them."""
     value_targets: Tensor | None = None
-    """[S] what a critic is to predict for every step; None where there is no critic to train."""
+    """[S] regression targets of the critic; None if the method has no critic."""
 
 
 class MissingColumnError(ValueError):
@@ -129,7 +129,7 @@ class MissingColumnError(ValueError):
 
 
 Claim = Literal["equal_returns_zero", "base", "signs_kept", "alone_zero", "teacher_scales"]
-"""A promise of a method beyond those that all keep; the module's text explains each one."""
+"""A property that a method declares beyond those of all methods; the module's text explains each one."""
 
 
 class CreditMethod(Protocol):
@@ -144,7 +144,7 @@ class CreditMethod(Protocol):
     scheduled: ClassVar[frozenset[str]]
     """Fields that a schedule multiplies; at zero the method is its base method exactly."""
     claims: ClassVar[frozenset[Claim]]
-    """The promises that the conformance suite checks."""
+    """The properties that the conformance suite checks."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -159,7 +159,7 @@ class CreditMethod(Protocol):
 
 
 Method = TypeVar("Method", bound=CreditMethod)
-Column = TypeVar("Column", Tensor, TopK, Ways, Past)
+Column = TypeVar("Column", Tensor, TopK, Transitions, Past)
 
 
 def scaled(method: Method, factor: float) -> Method:
@@ -182,7 +182,7 @@ def linear_decay(update: int, decay_updates: int) -> float:
 
 
 def computed(column: Column | None, name: str) -> Column:
-    """The column, known to be there.
+    """The column, which must have been computed.
 
     Raises:
         MissingColumnError: it is None.

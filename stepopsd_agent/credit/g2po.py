@@ -1,7 +1,7 @@
-"""G2PO (arXiv 2606.22995): a step's gain in value; the value of a place is a mean over all visits to it.
+"""G2PO (arXiv 2606.22995): a step's gain in value; the value of a node is a mean over all visits to it.
 
-The attempts of a group are merged into one graph: a node is a place, by its key, and an edge is a step. With
-R = 1 for a successful episode and 0 for another, T its number of steps, and `s -> s'` its step j of 1 to T:
+The attempts of a group are merged into one graph: states with equal keys are one node, and steps are edges.
+With R = 1 for a successful episode, else 0, T its number of steps, and `s -> s'` its step j, from 1 to T:
 
     v_j  = gamma^(T - j + 1) R
     V(s) = mean of v over the steps of the group that act on s, whichever episode they belong to
@@ -14,22 +14,22 @@ R = 1 for a successful episode and 0 for another, T its number of steps, and `s 
 
 Degenerate cases:
 
-- A place left once, or only by steps to places of one value, has `A_NC = 0`. Equal gains all over a group
-  give `A_EC = 0`. Without a success in the group both are zero, but for refused steps.
-- `c` is small, but where all else is equal the deviation makes it large: of n steps that leave one place for
-  places of one value, the only refused one has `A_NC = -(n - 1) / sqrt(n)`, whatever the penalty.
+- A node left once, or only by steps to nodes of equal value, has `A_NC = 0`. Equal gains all over a group
+  give `A_EC = 0`. Without a success in the group both are zero, except for refused steps.
+- `c` is small, but where all else is equal the deviation makes it large: of n steps that leave one node for
+  nodes of equal value, the only refused one has `A_NC = -(n - 1) / sqrt(n)`, whatever the penalty.
 - In a group of one, the episode's steps are still compared with each other.
 
 Departures:
 
-- R is success. The authors' code takes the environment's reward, 10 or 0 on ALFWorld; where a part of it is
-  paid for half a success, the places on the way share in that, but its end counts 0.
+- R is success. The authors' code takes the environment's reward, 10 or 0 on ALFWorld; where an episode earns
+  part of it, the nodes on its path get their share of that, but its end counts as 0.
 - The paper has one weight, w, for A_NC and A_EC: give both weights the same value for that.
 - `invalid_penalty` is in the authors' code alone, 0.1 where a success pays 10. `eps` is 1e-7 here for the
   same reason: their 1e-6 is added to deviations ten times as large.
-- A place is what its key says, by default the observation. For ALFWorld the authors' code adds to it the
-  admissible commands, and the observation before where something had just been heated, cooled, cleaned or
-  turned on; a command that did nothing leaves the agent in its place. `key="text"` comes nearest to that.
+- The default key is the observation. For ALFWorld the authors' code adds to it the admissible commands, and
+  the previous observation where something had just been heated, cooled, cleaned or turned on; a command that
+  did nothing leads back to its node. `key="text"` comes nearest to that.
 - A group of one has `A_GRPO = 0`, as for all methods.
 """
 
@@ -54,16 +54,16 @@ from stepopsd_agent.credit.state_graph import (
 
 @dataclass(frozen=True)
 class G2PO:
-    """GRPO over episodes, plus a step's gain in value, against its place's other steps and all of the group.
+    """GRPO over episodes, plus a step's gain in value, against steps from the same node and all of the group.
 
     Attributes:
         gamma: discount per step to the end of the episode.
-        node_weight: weight of the comparison with the steps that left the same place; the paper's w.
+        node_weight: weight of the comparison with the steps that left the same node; the paper's w.
         edge_weight: weight of the comparison with all steps of the group; the paper's w, too.
-        invalid_penalty: taken off the value that a refused step led to, in the former; a success is worth 1.
-        key: what makes two places one: "observation" as published, the simulator's "state", or what the
-            "text" so far tells.
-        baseline: of the episodes' part, as in `grpo`; the authors' code counts steps.
+        invalid_penalty: c, taken off the value that a refused step led to, in A_NC; a success has value 1.
+        key: what makes two states one node: "observation" as published, the simulator's "state", or the
+            facts in the "text" so far.
+        baseline: of the episode-level advantage, as in `grpo`; the authors' code counts steps.
         std: divide by the standard deviations, the authors' `mean_std_norm`; without it their `mean_norm`.
         eps: added to the standard deviations.
     """
@@ -96,7 +96,7 @@ class G2PO:
         return key_columns(self.key)
 
     def __call__(self, batch: Batch) -> Credit:
-        """The three advantages, weighted."""
+        """A_GRPO + node_weight A_NC + edge_weight A_EC."""
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
         graph = merged_graph(batch, self.key)
         before, after = _values(batch, graph, self.gamma)
@@ -107,7 +107,7 @@ class G2PO:
         )
         per_step = (self.node_weight * node + self.edge_weight * edge).to(base.advantages.dtype)
         metrics = graph_metrics(batch, graph, per_step) | {
-            "place_value": float(before.mean()),
+            "node_value": float(before.mean()),
             "steps_gaining": float((after > before).double().mean()),
         }
         advantages = base.advantages + ops.spread_steps(per_step, batch.tokens.step_of_token)
@@ -115,8 +115,8 @@ class G2PO:
 
 
 def _values(batch: Batch, graph: StateGraph, gamma: float) -> tuple[Tensor, Tensor]:
-    """[S] value of the place that every step acted on, and of the one it led to; an episode's end is R."""
-    # In double precision: eps is to hide what rounding makes of equal values.
+    """[S] float64, V(s) of the node that each step acted on, and V(s') of the one it led to; R at the end."""
+    # In double precision, so that rounding errors between equal values stay far below eps.
     episode, success = batch.steps.episode_of_step, batch.episodes.success.double()
     paid = gamma * success[episode] * batch.last_step
     visit = ops.discounted_to_go(paid, episode, batch.num_episodes, gamma)

@@ -5,16 +5,16 @@
     A^S = (R_t - mean R) / (std R + eps)    over the steps of the group that have the same anchor
     A   = A^E + step_weight A^S
 
-The anchor of a step is the observation it acted on. Observations are the same when they are equal, word for
-word. Where they hardly ever repeat, `rollout.anchor_similarity` below 1 (0.9 in the authors' runs on
-Search-QA) makes anchors of similar texts: a text joins the first cluster of its group whose first text it
-resembles, by the ratio of `difflib.SequenceMatcher`.
+The anchor of a step is the observation it acted on. Observations are the same if their texts are equal,
+character for character. Where they hardly ever repeat, `rollout.anchor_similarity` below 1 (0.9 in the
+authors' runs on Search-QA) makes anchors of similar texts: a text joins the first cluster of its group whose
+first text it resembles, by the ratio of `difflib.SequenceMatcher`.
 
 Degenerate cases: an anchor met once has `A^S = 0`; without a repeated anchor the method is `grpo` with the
 same `baseline` and `std`.
 
-Departure: a group of one episode has `A^E = 0`, as for all methods; anchors that its episode meets again
-still give `A^S`.
+Departure: a group of one episode has `A^E = 0`, as for all methods; anchors that its episode revisits still
+give `A^S`.
 """
 
 from dataclasses import dataclass
@@ -35,9 +35,9 @@ class GiGPO:
 
     Attributes:
         gamma: discount per step.
-        step_weight: weight of the steps' part, the paper's omega.
+        step_weight: weight of A^S, the paper's omega.
         std: divide by the standard deviations, the authors' `mean_std_norm`; without it their `mean_norm`.
-        baseline: of the episodes' part, as in `grpo`; the authors' code counts steps.
+        baseline: of A^E, as in `grpo`; the authors' code counts steps.
         eps: added to the standard deviations.
     """
 
@@ -59,7 +59,7 @@ class GiGPO:
         check_range("eps", self.eps, 0.0)
 
     def __call__(self, batch: Batch) -> Credit:
-        """Both advantages, the steps' one weighted."""
+        """A^E + step_weight A^S."""
         count = batch.num_steps
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
         returns = returns_to_go(batch, self.gamma)
@@ -76,7 +76,7 @@ class GiGPO:
 
 
 def returns_to_go(batch: Batch, gamma: float) -> Tensor:
-    """[S] discounted rewards from each step on; a step's own penalty is no part of those before it."""
+    """[S] discounted sum of rewards from each step on; a penalty counts at its own step only."""
     rewards, penalty = batch.steps.reward.detach(), batch.steps.penalty
     lost = torch.zeros_like(rewards) if penalty is None else penalty
     to_go = ops.discounted_to_go(rewards + lost, batch.steps.episode_of_step, batch.num_episodes, gamma)

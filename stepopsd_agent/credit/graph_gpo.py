@@ -1,9 +1,8 @@
-"""GraphGPO (arXiv 2605.26684): a step against those that left the same place, by how near success they led.
+"""GraphGPO (arXiv 2605.26684): a step against those that left the same node, by its distance to success.
 
-The attempts of a group are merged into one graph: a node is a place, by its key, and an edge is a step. The
-last steps of all successful episodes lead to one further node, SUCCESS; a failed episode ends in the place it
-reached. With `d(s)` the fewest steps from s to SUCCESS along edges that some attempt of the group walked, and
-`s -> s'` the step:
+The attempts of a group are merged into one graph: states with equal keys are one node, and steps are edges.
+The last steps of all successful episodes lead to one further node, SUCCESS; a failed episode ends at the node
+it reached. With `d(s)` the fewest steps from s to SUCCESS along edges of the graph, and `s -> s'` the step:
 
     q   = omega^d(s')                    exponent="next", the authors' code
     q   = omega^(d(s') + 1)              exponent="cost_and_next", the paper's Eq. 4; every step costs 1
@@ -11,25 +10,25 @@ reached. With `d(s)` the fewest steps from s to SUCCESS along edges that some at
     A_G = (q - mean q) / (std q + eps)   over the steps of the group that leave s
     A   = episode_weight A_GRPO + graph_weight A_G
 
-A place from which SUCCESS cannot be reached has the largest distance in its group's graph, and 1 more.
+A node from which SUCCESS cannot be reached gets the largest distance in its group's graph plus 1.
 
-So a step of a failed attempt is praised where it comes nearer to where others succeeded, and a detour of a
-successful one is blamed.
+So a step of a failed attempt gets positive credit where it comes nearer to success than the alternatives, and
+a detour of a successful one gets negative credit.
 
 Degenerate cases:
 
-- A place left once, or only by steps that lead equally near, has `A_G = 0`; so has a group without success.
-- In one place the three exponents differ by a constant factor, which the deviation takes out: they differ in
-  `eps` alone. It matters. With "next" and omega 0.1, q falls below `eps` seven steps from SUCCESS, so steps
-  further away get next to nothing; with "progress" they are judged like the others.
-- A group of one still has `A_G`, in places that its episode left twice.
+- A node left once, or only by steps that lead equally near, has `A_G = 0`; so has a group without success.
+- At one node the three exponents differ by a constant factor, which the deviation cancels: they differ by the
+  effect of `eps` alone. It matters. With "next" and omega 0.1, q falls below `eps` seven steps from SUCCESS,
+  so steps further away get next to nothing; with "progress" they get as much as the others.
+- A group of one still has `A_G`, at nodes that its episode left twice.
 
 Departures:
 
 - `eps` is 1e-7: a success pays 1 here. The authors' code has 1e-6 where a success pays 10.
-- A place is what its key says, by default the observation. For their ALFWorld runs the authors' code adds to
-  the observation where the agent stands, what it holds, what it has moved and the admissible commands, all
-  of which their prompt tells the agent, too; `key="text"` comes nearest to that.
+- The default key is the observation. For their ALFWorld runs the authors' code adds to it where the agent
+  stands, what it holds, what it has moved and the admissible commands, all of which stand in their prompt,
+  too; `key="text"` comes nearest to that.
 - A group of one has `A_GRPO = 0`, as for all methods.
 """
 
@@ -56,16 +55,16 @@ EXPONENTS = ("next", "cost_and_next", "progress")
 
 @dataclass(frozen=True)
 class GraphGPO:
-    """GRPO over episodes, plus a step against those that left the same place, by their distance to success.
+    """GRPO over episodes, plus a step against those that left the same node, by their distance to success.
 
     Attributes:
         omega: discount per step of distance, in [0, 1]; the authors' 0.1 on ALFWorld.
-        episode_weight: weight of the episodes' part, the paper's beta_E.
-        graph_weight: weight of the graph's part, the paper's beta_G.
-        exponent: of omega: "next" place's distance, "cost_and_next" with the step itself, "progress" made.
-        key: what makes two places one: "observation" as published, the simulator's "state", or what the
-            "text" so far tells.
-        baseline: of the episodes' part, as in `grpo`; the authors' code counts steps.
+        episode_weight: weight of A_GRPO, the paper's beta_E.
+        graph_weight: weight of A_G, the paper's beta_G.
+        exponent: d(s') with "next", d(s') + 1 with "cost_and_next", d(s') - d(s) + 1 with "progress".
+        key: what makes two states one node: "observation" as published, the simulator's "state", or the
+            facts in the "text" so far.
+        baseline: of the episode-level advantage, as in `grpo`; the authors' code counts steps.
         std: divide by the standard deviations, the authors' `mean_std_norm`; without it their `mean_norm`.
         eps: added to the standard deviations.
     """
@@ -98,7 +97,7 @@ class GraphGPO:
         return key_columns(self.key)
 
     def __call__(self, batch: Batch) -> Credit:
-        """Both advantages, weighted."""
+        """episode_weight A_GRPO + graph_weight A_G."""
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
         graph = merged_graph(batch, self.key, one_goal=True)
         near = graph.distance()

@@ -1,34 +1,34 @@
-"""GraphHCA (arXiv 2609.35084): a step by how much likelier it made success, as far as its group can tell.
+"""GraphHCA (arXiv 2609.35084): a step by how much likelier it made success, estimated from its group.
 
-The attempts of a group are merged into one graph: a node is a place, by its key, and an edge is a step. With
-`s -> s'` a step, and n(s) steps that leave s, n(s, a) of them by doing a:
+The attempts of a group are merged into one graph: states with equal keys are one node, and steps are edges.
+With `s -> s'` a step, and n(s) steps that leave s, n(s, a) of them by doing a:
 
     q(a|s) = n(s, a) / n(s)
-    Phi(s) = gamma E_q Phi(s')                          solved for all places of the group at once
+    Phi(s) = gamma E_q Phi(s')                          solved for all nodes of the group at once
     Phi    = 1 where an episode succeeded, 0 where one failed
     l      = log max(Phi(s'), floor) - log max(Phi(s), floor)
     A_S    = (l - mean l) / (std l + eps)               over the steps of the group that leave s
     A      = A_GRPO + graph_weight A_S
 
-Where the next place follows from what is done, and gamma were 1, `Phi(s') / Phi(s)` is how much oftener it is
-done on the way to a success than at all: hindsight credit without a model of hindsight. Phi is a mean over
-what the attempts did, where a shortest path is the best that any of them did.
+With deterministic transitions and gamma = 1, `Phi(s') / Phi(s)` is the hindsight ratio: how much more
+probable the action is given success than without that condition, with no model of hindsight. Phi is a mean
+over what the attempts did, where a shortest path is the best that any of them did.
 
 What counts as one action does not matter: `E_q Phi(s')` is the mean of Phi(s') over the steps that leave s,
-whether actions are told apart by their words or by the places they led to.
+whether actions are distinguished by their words or by the nodes they led to.
 
-`ends` says what an end is. "shared", as the equations read: the place where it happened, so that all steps
-that lead there are worth the same. A place that some attempt was in when its steps ran out is then worth 0 to
-everybody who passes it. "apart": a place of its own, which only the last step of the episode leads to.
+`ends` says where episodes end. "shared", as the equations read: at the node they reached, so all steps that
+lead there get the same value. A node where some attempt ran out of steps then has value 0 for every attempt
+that passes it. "apart": each at a terminal node of its own, which only the last step of the episode leads to.
 
 Degenerate cases:
 
-- A place left once, or by steps that lead to places of one Phi, has `A_S = 0`. Values of l that are less than
-  1e-6 apart count as one: a deviation that is nothing but rounding is no measure.
+- A node left once, or by steps that lead to nodes of equal Phi, has `A_S = 0`. Values of l less than 1e-6
+  apart count as equal: otherwise the division by the deviation would magnify rounding errors.
 - A group without success has `Phi = 0` everywhere, so `A_S = 0`.
-- A place where one attempt succeeded and another failed counts as success.
-- Places of a Phi below `floor` are all alike. gamma 0.95 alone comes there 90 steps from success.
-- A group of one still has `A_S`, in places that its episode left twice.
+- A node where one attempt succeeded and another failed counts as success.
+- Nodes with Phi below `floor` are all alike. gamma 0.95 alone falls below it 90 steps from success.
+- A group of one still has `A_S`, at nodes that its episode left twice.
 
 Departures:
 
@@ -62,16 +62,16 @@ _SAME = 1e-6
 
 @dataclass(frozen=True)
 class GraphHCA:
-    """GRPO over episodes, plus a step against those that left the same place, by the chance of success after.
+    """GRPO over episodes, plus a step against those that left the same node, by the probability of success.
 
     Attributes:
         gamma: discount per step along the graph, below 1.
-        floor: the least chance of success that is told from none, the paper's epsilon.
-        graph_weight: weight of the steps' part, the paper's w_s.
-        ends: where episodes end: in the place that they reached ("shared"), or each "apart" from all places.
-        key: what makes two places one: "observation" as published, the simulator's "state", or what the
-            "text" so far tells.
-        baseline: of the episodes' part, as in `grpo`.
+        floor: lower bound of Phi before the logarithm, the paper's epsilon.
+        graph_weight: weight of A_S, the paper's w_s.
+        ends: where episodes end: at the node that they reached ("shared"), or each at its own ("apart").
+        key: what makes two states one node: "observation" as published, the simulator's "state", or the
+            facts in the "text" so far.
+        baseline: of the episode-level advantage, as in `grpo`.
         eps: added to the standard deviations.
     """
 
@@ -102,7 +102,7 @@ class GraphHCA:
         return key_columns(self.key)
 
     def __call__(self, batch: Batch) -> Credit:
-        """Both advantages, the steps' one weighted."""
+        """A_GRPO + graph_weight A_S."""
         base = GRPO(baseline=self.baseline, eps=self.eps)(batch)
         graph = merged_graph(batch, self.key)
         before, after = self._chances(batch, graph)
@@ -118,7 +118,7 @@ class GraphHCA:
         return Credit(advantages, metrics={**base.metrics, **metrics}, may_zero_steps=True)
 
     def _chances(self, batch: Batch, graph: StateGraph) -> tuple[Tensor, Tensor]:
-        """[S] float64: Phi of the place that every step acted on, and of what it led to."""
+        """[S] float64: Phi of the node that every step acted on, and of the one it led to."""
         success = batch.episodes.success[batch.steps.episode_of_step].double()
         if self.ends == "shared":
             ending = torch.zeros_like(batch.last_step)
@@ -137,9 +137,9 @@ def _solved(graph: StateGraph, phi: Tensor, known: Tensor, paid: Tensor, gamma: 
 
     Args:
         graph: the graphs of all groups.
-        phi: [V] values of the places where these are known.
+        phi: [V] values of the nodes whose value is known.
         known: [V] bool, True there.
-        paid: [S] what a step led to if not to a place; else nan.
+        paid: [S] Phi that a step led to if it led to no node of the graph; else nan.
         gamma: discount per step, below 1, so that there is one solution.
     """
     weight = gamma / ops.group_count(graph.before, graph.num_nodes)[graph.before].double()
@@ -166,7 +166,7 @@ def _where_failed(batch: Batch, graph: StateGraph) -> Tensor:
 
 
 def _compared(values: Tensor, graph: StateGraph, eps: float) -> Tensor:
-    """[S] values against those of the steps that leave the same place, exactly 0 where these are the same."""
+    """[S] values standardised over the steps that leave the same node, exactly 0 where these are the same."""
     empty = values.new_zeros(graph.num_nodes)
     low = empty.scatter_reduce(0, graph.before, values, "amin", include_self=False)
     high = empty.scatter_reduce(0, graph.before, values, "amax", include_self=False)

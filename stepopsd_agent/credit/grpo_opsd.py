@@ -2,13 +2,13 @@
 
     L = L_GRPO + coef token_mean((log p_teacher - log p) / 2)
 
-This is `sdar` with `gate_beta = 0`, a gate that stands half open everywhere, so that with `coef = 0.01` the
-pull has 0.005. It raises the likelihood of every sampled token alike; the name notwithstanding, no divergence
-to the teacher is estimated.
+This is `sdar` with `gate_beta = 0`, a gate of 1/2 at every token, so that `coef = 0.01` gives the pull a
+coefficient of 0.005. It raises the log-probability of every sampled token alike: despite the name, it does
+not estimate a divergence to the teacher.
 
 Degenerate cases: `coef = 0` is `grpo` exactly.
 
-Departure, as for `sdar`: the teacher reads what `hindsight.mode` says, where the authors' reads retrieved
+Departure, as for `sdar`: `hindsight.mode` says what the teacher reads, where the authors' reads retrieved
 skills.
 """
 

@@ -8,12 +8,12 @@ group whose last k observations, the one acted on among them, are the same, whic
     A   = sum of w_k A_k                    over the k with A_k other than 0
     w_k = (k + 1)^alpha / (sum of (k + 1)^alpha over these k + eps)
 
-There is no part for whole episodes, as in the authors' default (`base_group=False`).
+There is no episode-level advantage, as in the authors' default (`base_group=False`).
 
 Degenerate cases:
 
 - A history group of one has `A_k = 0`.
-- A step with fewer than k observations behind it, the one acted on among them, has no k-th history group.
+- A step whose episode has shown fewer than k observations so far has no k-th history group.
 - A step that shares its observation with no other gets no advantage.
 
 Departures: none known; its values are those of the authors' code.
@@ -36,9 +36,9 @@ class HGPO:
     """A step against those of its group with the same recent history; longer histories weigh more.
 
     Attributes:
-        history: observations looked back at, beside the one acted on; the authors' K, which is 2 or 4.
+        history: earlier observations compared, beside the one acted on; the authors' K, which is 2 or 4.
         gamma: discount per step.
-        alpha: how much more a longer shared history weighs.
+        alpha: exponent of the weights: how much more a longer shared history weighs.
         std: divide by the standard deviations.
         eps: added to the standard deviations, and to the sum of the weights.
     """

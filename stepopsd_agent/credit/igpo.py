@@ -1,4 +1,4 @@
-"""IGPO (arXiv 2510.14967): every step is paid for how much likelier it made the right answer.
+"""IGPO (arXiv 2510.14967): every step is rewarded for how much likelier it made the right answer.
 
 With `p_t` the probability of the gold answer before step t, as a geometric mean over its tokens, and T the
 last step of an episode:
@@ -9,19 +9,19 @@ last step of an episode:
     z_t = (r_t - mean r) / (std r + eps)    over all steps of the group; std is that of the population
     A_t = z_t + gamma A_(t+1)
 
-Of several spellings of the answer the likeliest counts. The paper's reward is F1 (`env.reward=f1`).
+Of several gold answers the likeliest counts. The paper's reward is F1 (`env.reward=f1`).
 
-Degenerate cases: a group of one episode gives zero, and so does a group in which no step changes anything
-and nothing is paid.
+Degenerate cases: a group of one episode gives zero, and so does a group in which no step changes `p_t` and
+no reward is paid.
 
 Departures:
 
 - A group of one gives zero, as for all methods.
-- A step that changes nothing counts with `r_t = 0`, where the authors' code passes it over. An earlier
-  version of that code took the group's mean at the same token index off rewards summed to the end, without a
-  deviation.
-- There is no penalty of 2 for a malformed answer. `rollout.invalid_penalty` takes something off a refused
-  step, which counts where that step is the last one: the others are paid their gain alone.
+- A step that does not change `p_t` counts with `r_t = 0`, where the authors' code skips it. An earlier
+  version of that code subtracted the group's mean at the same token index from rewards summed to the end, and
+  did not divide by a deviation.
+- There is no penalty of 2 for a malformed answer. `rollout.invalid_penalty` is subtracted from the reward of
+  a refused step, so it counts only at the last step: the reward of the others is their gain alone.
 """
 
 from dataclasses import dataclass

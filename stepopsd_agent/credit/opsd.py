@@ -16,7 +16,7 @@ The gradient flows through `P` alone. `beta = 0` stands for `KL(P_teacher || P)`
 
 The recommended teacher has the initial weights, `hindsight.teacher=initial`.
 
-Degenerate cases: a teacher that agrees with the policy everywhere leaves nothing to learn.
+Degenerate cases: a teacher that agrees with the policy everywhere gives zero loss, or zero advantages.
 
 Departure: the teacher's distribution is kept at its `hindsight.top_k` (100) likeliest tokens, and the rest is
 one further outcome. `hindsight.top_k=0` keeps the whole vocabulary, which is the paper's divergence.

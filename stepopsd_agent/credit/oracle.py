@@ -1,4 +1,4 @@
-"""An upper bound, no method to compare on equal terms: credit from what only the simulator knows.
+"""An upper bound, not a method to compare on equal terms: credit from what only the simulator knows.
 
 With `d_t` the fewest commands to the goal before step t and `g_t` the share of gold passages seen by then:
 
@@ -6,12 +6,12 @@ With `d_t` the fewest commands to the goal before step t and `g_t` the share of 
     source="gold":        p_t = g_(t+1) - g_t, plus the environment's reward at the step that ends the episode
     A_t = (p_t - mean p) / (std p + eps)    over all steps of the group
 
-It bounds what credit assignment alone can bring: it is told what other methods guess. There is no paper.
+It bounds what credit assignment alone can bring: it reads what other methods estimate. There is no paper.
 
 Degenerate cases:
 
 - A step that makes the goal unreachable counts as losing the distance that its episode began with and one
-  more; steps behind it count 0.
+  more; steps after it count 0.
 - Equal progress at all steps of a group gives zero. In a group of one, the episode's steps are still compared
   with each other.
 """
@@ -70,7 +70,7 @@ class Oracle:
 
 
 def _nearer(batch: Batch) -> Tensor:
-    """[S] commands by which a step shortened the way."""
+    """[S] p_t from distances: by how many commands a step shortened the shortest plan."""
     episode = batch.steps.episode_of_step
     before = computed(batch.steps.optimal_distance, "steps.optimal_distance")
     end = computed(batch.episodes.last_distance, "episodes.last_distance")
@@ -84,7 +84,7 @@ def _nearer(batch: Batch) -> Tensor:
 
 
 def _revealed(batch: Batch) -> Tensor:
-    """[S] share of the gold passages that a step brought to light; at the end the reward besides."""
+    """[S] p_t from gold passages: the share that a step added, plus the reward at the end."""
     episode, reward = batch.steps.episode_of_step, batch.steps.reward.detach()
     seen = computed(batch.steps.gold_seen, "steps.gold_seen")
     start = computed(batch.episodes.first_gold_seen, "episodes.first_gold_seen")

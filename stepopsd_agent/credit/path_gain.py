@@ -1,29 +1,29 @@
-"""PathGain, of this project: a step is worth by how much it shortened the way to a goal that was once walked.
+"""PathGain, of this project: a step is credited with how much it shortened the path to a goal of its group.
 
-The attempts of a group are merged into one graph (`state_graph`), its nodes being what the texts so far tell
-about the world. With D(k) the fewest steps from node k to a place where a successful attempt ended, along
-steps that any attempt of the group took, or that the effects of its commands elsewhere imply (`ways`):
+The attempts of a group are merged into one graph (`state_graph`). Its nodes are the facts about the world
+that the texts so far give. With D(k) the length of a shortest path from node k to a node where a successful
+attempt ended, along steps that attempts of the group took and transitions inferred from them (`ways`):
 
-    V(k) = gamma^D(k), and 0 where no goal is reached
+    V(k) = gamma^D(k), and 0 where no path leads to a goal
     c_t  = V(k_(t+1)) - V(k_t) - idle_cost (1 - gamma) [k_(t+1) = k_t and V(k_t) > 0]
     A^S  = (c_t - mean c) / (std c + eps)    over all steps of the group
     A    = A^E + step_weight A^S,  A^E the advantage of GRPO
 
-It needs no teacher, no critic and no further attempts: texts and outcomes are all it reads. Two things set it
-apart from the published graph methods: the value of a node is the best that was found from there, not a mean
-over attempts, so a good place visited by failures keeps its value; and the credit is the change of that
-value, compared over the whole group, so that a step need not be repeated from the same node to be judged.
+It needs no teacher, no critic and no further attempts: it reads texts and outcomes only. Two things set it
+apart from the published graph methods. The value of a node is the best outcome found from there, not a mean
+over attempts, so a good node that failures visited keeps its value. And the credit is the change of that
+value, compared over the whole group, so no other attempt has to act from the same node.
 
-The cost of idle steps is there to break ties with steps sideways, no more: at 1, which ranks forward steps as
-well, idle steps count as badly as steps backwards, and policies that win seldom learn to change the world at
-any price. For the same reason it costs nothing where no way to a goal is known.
+The cost of idle steps only breaks ties with other steps that leave D unchanged. At 1 forward steps are ranked
+equally well, but an idle step counts at least as much as a step backwards, and policies that seldom win learn
+to change the world at any price. For the same reason an idle step costs nothing where no path is known.
 
-Assumptions: the world answers the same command in the same place in the same way, and the texts tell apart
-the places that matter. Failure modes: where the key merges places that differ, or a command does more than
-its texts tell, the graph has ways that nobody can walk; a step that opens a way nobody took is worth nothing,
-and one that leaves all known ways loses the whole value of the place that it left.
+Assumptions: the environment is deterministic, and the key tells apart the states that matter. Failure modes:
+where the key merges states that differ, or a command does more than its texts say, the graph has paths that
+do not exist; a step towards a goal along a path that no attempt finished gains nothing; and a step off all
+known paths loses the whole value of the node that it left.
 
-Degenerate cases: a group without success gives zero, and so does one whose steps are all worth the same.
+Degenerate cases: a group without success gives zero, and so does one whose steps all have the same gain.
 """
 
 from dataclasses import dataclass
@@ -42,14 +42,14 @@ class PathGain:
 
     Attributes:
         gamma: discount per step of the way to the goal.
-        idle_cost: cost of a step that leaves the world as it was where a way is known, in steps of the
-            shortest way at the goal.
-        step_weight: weight of the steps' part.
-        key: what makes two places one, see `state_graph`.
-        ways: with text keys, also go ways that nobody walked, see `learner.inferred_ways`.
-        history: also go the ways of earlier updates at the same task, to the goals that were found then.
-        std: divide the episodes' part by its standard deviation, as in `grpo`.
-        baseline: of the episodes' part, as in `grpo`.
+        idle_cost: cost of a step that leaves its node unchanged where a path is known, in units of
+            1 - gamma: the gain of the last step before the goal.
+        step_weight: weight of A^S.
+        key: what makes two nodes one, see `state_graph`.
+        ways: with text keys, add transitions that no attempt took, see `learner.inferred_transitions`.
+        history: add the steps and goals of earlier updates at the same task.
+        std: divide A^E by its standard deviation, as in `grpo`.
+        baseline: of A^E, as in `grpo`.
         eps: added to the standard deviations.
     """
 
@@ -77,18 +77,18 @@ class PathGain:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The columns of the key, the ways, and with `history` the past."""
-        more = {name for name, read in (("ways", self._by_ways), ("past", self.history)) if read}
-        return key_columns(self.key) | more
+        """The columns of the key, the inferred transitions, and with `history` the past."""
+        added = (("inferred_transitions", self._inferred), ("past", self.history))
+        return key_columns(self.key) | {name for name, read in added if read}
 
     @property
-    def _by_ways(self) -> bool:
+    def _inferred(self) -> bool:
         return self.ways and self.key == "text"
 
     def __call__(self, batch: Batch) -> Credit:
-        """Both advantages, the steps' one weighted."""
+        """A^E + step_weight A^S."""
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
-        graph = merged_graph(batch, self.key, ways=self._by_ways, past=self.history)
+        graph = merged_graph(batch, self.key, inferred=self._inferred, past=self.history)
         value = self.gamma ** graph.distance()  # 0 where the distance is infinite
         idle = (graph.before == graph.after) & (value[graph.before] > 0)
         gain = value[graph.after] - value[graph.before] - self.idle_cost * (1 - self.gamma) * idle
@@ -96,7 +96,7 @@ class PathGain:
         part = ops.spread_steps(per_step, batch.tokens.step_of_token).to(base.advantages.dtype)
         metrics = {
             "step_advantage_abs": float(ops.masked_mean(part.abs(), batch.action_mask)),
-            "steps_on_a_way": float((value[graph.before] > 0).double().mean()),
+            "steps_with_path_to_goal": float((value[graph.before] > 0).double().mean()),
             "steps_idle": float(idle.double().mean()),
         }
         advantages = base.advantages + self.step_weight * part

@@ -17,10 +17,14 @@ _ENTRIES: dict[str, str] = {}
 
 
 def register(name: str, entry: str) -> None:
-    """Give a method a name. `entry` is "module:Class"; nothing is imported before the method is made."""
+    """Give a method a name. `entry` is "module:Class"; nothing is imported before the method is made.
+
+    Raises:
+        ValueError: the name has a colon, is empty or is taken, or the entry does not read "module:Class".
+    """
     if not name or ":" in name:
         raise ValueError(f"name is {name!r}; give a name without a colon")
-    if _ENTRIES.get(name, entry) != entry:  # a file that is run and imported registers the same twice
+    if _ENTRIES.get(name, entry) != entry:  # a file that is both run and imported registers twice
         raise ValueError(
             f"credit method {name!r} is registered already, as {_ENTRIES[name]}: choose another name"
         )
@@ -42,7 +46,8 @@ def load(name: str) -> "type[CreditMethod]":
         name: of the method; "module:name" imports the module first, which registers it.
 
     Raises:
-        ValueError: no such name, with the nearest one in the message; or the module is not there.
+        ValueError: there is no such name (the message has the nearest one) or no such module, or the class
+            does not declare what `CreditMethod` asks for.
     """
     module, _, plain = name.rpartition(":")
     if module:
@@ -67,7 +72,7 @@ def load(name: str) -> "type[CreditMethod]":
 
 
 def _declared(name: str, method: Any) -> "type[CreditMethod]":
-    """The method, if it declares what the rest relies on."""
+    """The method, if it declares what `CreditMethod` asks for."""
     from stepopsd_agent.batch import column_fields  # late: it imports torch, as every method does
 
     if not hasattr(method, "__dataclass_fields__"):

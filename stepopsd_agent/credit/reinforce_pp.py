@@ -36,9 +36,9 @@ class ReinforcePP:
     """Returns, shifted and scaled to mean 0 and variance 1 over the whole batch.
 
     Attributes:
-        baseline: "group" takes the group's mean return off an episode's return first; "none" takes the
-            discounted return of every step.
-        gamma: discount per step; read with "none" alone.
+        baseline: "group" first subtracts the group's mean return from an episode's return; "none" uses the
+            discounted return from every step on.
+        gamma: discount per step; used with "none" only.
     """
 
     baseline: Literal["group", "none"] = "group"

@@ -1,4 +1,4 @@
-"""RLSD (arXiv 2604.03128): GRPO's advantage, weighed token by token with the teacher's probability ratio.
+"""RLSD (arXiv 2604.03128): GRPO's advantage, weighted token by token with the teacher's probability ratio.
 
 With A the advantage of `grpo`, on every sampled token:
 
@@ -6,13 +6,13 @@ With A the advantage of `grpo`, on every sampled token:
     w  = clip(exp(sign(A) D), 1 - alpha_clip, 1 + alpha_clip)
     A' = (1 - lambda_mix) A + lambda_mix w A
 
-so no sign changes and `|A' - A| <= lambda_mix alpha_clip |A|`. Unlike in `step_opsd`, steps are not brought
-to one size afterwards. `lambda_mix` falls to 0 in training; published code for ALFWorld takes 100 updates
-(`schedule.decay_updates`).
+so no sign changes and `|A' - A| <= lambda_mix alpha_clip |A|`. Unlike in `step_opsd`, steps are not
+normalised to equal size afterwards. `lambda_mix` falls to 0 in training; published code for ALFWorld takes
+100 updates (`schedule.decay_updates`).
 
 Degenerate cases: `lambda_mix = 0`, or a teacher that agrees with the student everywhere, is `grpo` exactly.
 
-Departure: the teacher reads what `hindsight.mode` says. In the paper it reads a reference solution, in the
+Departure: `hindsight.mode` says what the teacher reads. In the paper it reads a reference solution, in the
 code for ALFWorld retrieved skills.
 """
 
@@ -28,11 +28,11 @@ from stepopsd_agent.credit.teacher_gap import LOGPROBS, gap, gap_weight, mixed
 
 @dataclass(frozen=True)
 class RLSD:
-    """GRPO's advantage, weighed at every token by the probability ratio of a hindsight teacher.
+    """GRPO's advantage, weighted at every token by the probability ratio of a hindsight teacher.
 
     Attributes:
         lambda_mix: share of the reweighted advantage at the beginning of training.
-        alpha_clip: how far the weight of a token may leave 1.
+        alpha_clip: bound on the distance of a token's weight from 1.
         baseline: as in `grpo`.
         std: as in `grpo`.
     """

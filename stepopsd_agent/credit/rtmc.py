@@ -1,7 +1,7 @@
-"""RTMC (arXiv 2604.11037): what was done in a place against the place itself, by the returns of the group.
+"""RTMC (arXiv 2604.11037): an action's mean return in the group against that of its node.
 
-The attempts of a group are merged into a tree of places and of what was done there. With `G` the discounted
-return of an episode from the first time it does a in s:
+The attempts of a group are merged into one graph of nodes s and of the actions a taken there. With `G` the
+discounted return of an episode from the first time it does a in s:
 
     G       = r_t + gamma r_(t+1) + gamma^2 r_(t+2) + ...
     Q(s, a) = mean G                               over the N(s, a) episodes of the group that do a in s
@@ -10,33 +10,33 @@ return of an episode from the first time it does a in s:
     V'(s)   = (N(s) V(s) + prior_count mean R) / (N(s) + prior_count)
     A       = Q(s, a) - V'(s)
 
-Every step that does a in s gets the same A, in whichever episode and however often. There is no part for
-whole episodes. A place is what its key says, and what was done is told by the place it led to: two commands
-that lead from one place to one other are one action, and what a command says does not count.
+Every step that does a in s gets the same A, in whichever episode and however often. There is no
+episode-level advantage. Nodes are states with equal keys, and an action is identified by the node it led to:
+two commands that lead from one node to the same other node are one action, whatever their words.
 
-`prior_count` says how many episodes of the group's mean return a place begins with. In terms of it,
+`prior_count` is the number of pseudo-episodes with the group's mean return that a node's value starts from:
 
     A = Q(s, a) - V(s) + prior_count / (N(s) + prior_count) (V(s) - mean R)
 
-so it moves A from a comparison within the place (0) to one with the group (many), and matters where N(s) is
-small: in a place visited once, A is 1/2, 2/3 and 4/5 of `G - mean R` at a `prior_count` of 1, 2 and 4.
+so it moves A from a comparison at the node (0) to one with the group (many), and matters where N(s) is small:
+at a node visited once, A is 1/2, 2/3 and 4/5 of `G - mean R` at a `prior_count` of 1, 2 and 4.
 
 Degenerate cases:
 
-- A place visited once has `Q = V`; its step gets a part of `G - mean R`.
-- `mean R` is not discounted, but G is. In a group whose episodes all succeed, steps far from the end so get a
-  credit below zero, and the more so the smaller gamma is; with gamma = 1 they get exactly zero.
+- A node visited once has `Q = V`; its step gets a part of `G - mean R`.
+- `mean R` is not discounted, but G is. So in a group whose episodes all succeed, steps far from the end get
+  negative credit, and the more so the smaller gamma is; with gamma = 1 they get exactly zero.
 - A group without any reward gets exactly zero.
 
 Departures:
 
 - A group of one gets zero, as in all methods that compare episodes.
-- The paper's states are signatures of what a coding agent has read, changed and run, its actions those of
-  commands. Here both are places.
-- `prior_count` 2 is a choice, that of a port by others (`alexngai/prime-rl-fork`, GitHub). It calls this V'
-  the paper's Eq. 11, and 0.99 its gamma.
-- The paper's optional division by the deviation of A over the group is left out. It does not centre, so it
-  makes A large where all steps of a group have nearly the same.
+- The paper's states are signatures of what a coding agent has read, changed and run, and its actions are
+  signatures of commands. Here both are nodes.
+- `prior_count` 2 is a choice, that of a third-party port (`alexngai/prime-rl-fork`, GitHub). The port calls
+  V' the paper's Eq. 11, and 0.99 its gamma.
+- The paper's optional division by the deviation of A over the group is left out. It does not centre A, so it
+  makes A large where all steps of a group have nearly the same A.
 """
 
 from dataclasses import dataclass
@@ -53,13 +53,13 @@ from stepopsd_agent.credit.state_graph import KEYS, Key, StateGraph, key_columns
 
 @dataclass(frozen=True)
 class RTMC:
-    """The group's mean return after what a step did, minus that of the place it did it in.
+    """The group's mean return after a step's action, minus that of the node it was taken at.
 
     Attributes:
         gamma: discount per step.
-        prior_count: episodes of the group's mean return that a place's value begins with.
-        key: what makes two places one: the "observation", the simulator's "state", or what the "text" so far
-            tells.
+        prior_count: pseudo-episodes with the group's mean return that a node's value starts from.
+        key: what makes two states one node: the "observation", the simulator's "state", or the facts in the
+            "text" so far.
     """
 
     gamma: float = 0.99
@@ -95,14 +95,14 @@ class RTMC:
         advantages = ops.spread_steps(per_step, batch.tokens.step_of_token)
         metrics = {
             "advantage_abs": float(ops.masked_mean(advantages.abs(), batch.action_mask)),
-            "place_value": float(place.mean()),
-            "visits_per_place": float(visits.mean()),
+            "node_value": float(place.mean()),
+            "visits_per_node": float(visits.mean()),
             "prior_share": float(share.mean()),
         }
         return Credit(advantages, metrics=metrics, may_zero_steps=True)
 
     def _means(self, batch: Batch, graph: StateGraph) -> tuple[Tensor, Tensor, Tensor]:
-        """[S] Q of what the step did and V of its place, float64, and N of the place."""
+        """[S] each, float64: Q of the step's action, V of its node, and N of that node."""
         episode, steps = batch.steps.episode_of_step, batch.num_steps
         reward = batch.steps.reward.detach().double()
         to_go = ops.discounted_to_go(reward, episode, batch.num_episodes, self.gamma)

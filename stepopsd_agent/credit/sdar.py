@@ -3,16 +3,16 @@
     L = L_GRPO + coef token_mean(g (log p_teacher - log p))
     g = sigmoid(gate_beta (log p_teacher - log p)), held constant
 
-The further loss raises the likelihood of the agent's own tokens, most where the teacher likes them better
-than the policy does, and never lowers one.
+The further loss raises the log-probability of the sampled tokens, most where they are likelier under the
+teacher than under the policy, and its gradient never lowers one.
 
-Degenerate cases: `coef = 0` is `grpo` exactly. Where the teacher agrees with the policy the gate is half
-open, and the pull remains.
+Degenerate cases: `coef = 0` is `grpo` exactly. Where the teacher agrees with the policy the gate is 1/2, and
+the pull remains.
 
 Departures:
 
-- Of the paper's gates only that on the gap is here, not those on entropy.
-- The teacher reads what `hindsight.mode` says, where the authors' reads retrieved skills.
+- Only the paper's gate on the gap is implemented, not those on entropy.
+- `hindsight.mode` says what the teacher reads, where the authors' reads retrieved skills.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class SDAR:
 
     Attributes:
         coef: weight of the further loss, the paper's lambda.
-        gate_beta: steepness of the gate, the paper's beta; 0 leaves it half open everywhere.
+        gate_beta: steepness of the gate, the paper's beta; 0 makes it 1/2 everywhere.
         baseline: as in `grpo`; the authors' code counts steps.
         std: as in `grpo`.
     """

@@ -1,4 +1,4 @@
-"""SDPO (arXiv 2601.20802), self-distillation policy optimisation: feedback read in hindsight, not rewards.
+"""SDPO (arXiv 2601.20802), self-distillation policy optimisation: a teacher that reads feedback, no rewards.
 
 `objective="jsd"`, the paper's, has no advantages. It has a loss at the sampled tokens of the episodes whose
 teacher is informed, that is, has read something that the student has not (a successful attempt of the group,
@@ -17,8 +17,8 @@ which has the gradient of the loss `token_mean(stop(log p - log p_teacher) log p
 The paper's teacher is a moving average, `hindsight.teacher=ema` with `hindsight.ema_rate` 0.05, and a success
 reads another success with `hindsight.peer_for=all`.
 
-Degenerate cases: a batch in which no teacher is informed gives nothing to learn, and so does a teacher that
-agrees with the policy everywhere.
+Degenerate cases: a batch in which no teacher is informed gives zero loss or advantages, and so does a teacher
+that agrees with the policy everywhere.
 
 Departure: distributions are compared at the teacher's `hindsight.top_k` likeliest tokens and the rest, where
 the authors' code takes the student's likeliest.

@@ -9,7 +9,7 @@ The gradient flows through both factors. -l is at most 20, and log r at most 10.
 Degenerate cases: `coef = 0` is `grpo` exactly; where the policy equals the teacher the further loss and its
 gradient are zero.
 
-Departure: the teacher reads what `hindsight.mode` says, where the paper's reads skills summarised from the
+Departure: `hindsight.mode` says what the teacher reads, where the paper's reads skills summarised from the
 agent's own trajectories.
 """
 

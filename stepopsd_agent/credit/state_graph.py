@@ -1,15 +1,15 @@
 """The attempts of a group as one graph: nodes are what the steps acted on and led to, edges are the steps.
 
-Edges of earlier updates at the same task, and ways that nobody walked, may join the graph; they change
-distances, and are no steps of the batch.
+Steps of earlier updates at the same task, and inferred transitions that no attempt took, may add edges. They
+change distances, but they are not steps of the batch and get no credit.
 
 Published methods differ in what makes two nodes one (the key), in the value of a node, and in which steps are
 compared with each other. The key is a setting of all of them:
 
 - "observation": the exact text that the step acted on, as published. Different places may show the same text.
-- "state": the simulator's own hash of its state; for worlds that tell it.
-- "text": what the texts so far tell about the world, as the environment's task spec reads them; for people
-  without a simulator.
+- "state": the simulator's hash of its state, for environments that report it in `info`.
+- "text": the facts about the world that the texts so far give, as the environment's task spec reads them. It
+  needs no access to the simulator.
 """
 
 from dataclasses import dataclass, fields
@@ -58,9 +58,10 @@ class StateGraph:
         return self.goal.shape[0]
 
     def distance(self) -> Tensor:
-        """[V] fewest steps from a node to a goal of its group along edges and other ways; else inf.
+        """[V] float64, length of a shortest path from a node to a goal of its group; inf where there is none.
 
-        From the goals backwards, all groups at once: as many rounds as the longest of the shortest ways.
+        Bellman-Ford from the goals backwards, all groups at once: about as many rounds as the longest
+        shortest path has edges.
         """
         found = torch.full(self.goal.shape, torch.inf, dtype=torch.float64, device=self.goal.device)
         found[self.goal] = 0.0
@@ -73,41 +74,41 @@ class StateGraph:
             found = nearer
 
     def with_unreachable(self, distance: Tensor) -> Tensor:
-        """[V] the distances, where there is none the largest of the group and 1 more."""
+        """[V] the distances; an infinite one becomes the largest finite one of its group plus 1."""
         known = torch.where(distance.isfinite(), distance, 0)
         furthest = known.new_zeros(int(self.group.max()) + 1).scatter_reduce(0, self.group, known, "amax")
         return torch.where(distance.isfinite(), distance, furthest[self.group] + 1)
 
 
 def merged_graph(
-    batch: Batch, key: Key, *, one_goal: bool = False, ways: bool = False, past: bool = False
+    batch: Batch, key: Key, *, one_goal: bool = False, inferred: bool = False, past: bool = False
 ) -> StateGraph:
     """The graph of every group of a batch.
 
     Args:
         batch: with the columns of the key.
         key: what makes two nodes one, see `Key`.
-        one_goal: let the last steps of all successful episodes of a group lead to one node of their own,
-            instead of the places where they ended.
-        ways: add the ways of the batch that nobody walked; they join worlds, so the key has to be "text".
-        past: add where the steps of earlier updates at the same tasks led, their goals included.
+        one_goal: let the last steps of all successful episodes of a group lead to one added goal node,
+            instead of the nodes where they ended.
+        inferred: add the edges of `Batch.inferred_transitions`; their keys are of "text", so `key` must be.
+        past: add the edges and goals of `Batch.past`, steps of earlier updates at the same tasks.
 
     Raises:
-        MissingColumnError: the batch lacks the key's columns, or what is to be added.
-        ValueError: there is no such key, or the way of an episode to its end has steps that the batch lacks.
+        MissingColumnError: the batch lacks the key's columns, `inferred_transitions` or `past`.
+        ValueError: there is no such key, or an episode has steps that the batch lacks, before its end.
     """
     if key not in _COLUMNS:
         raise ValueError(f"key is {key!r}; it must be one of {', '.join(KEYS)}")
     _check_whole(batch)
-    walked = _edges(batch.steps, "steps", key, batch.group_of_step)
+    taken = _edges(batch.steps, "steps", key, batch.group_of_step)
     won = batch.last_step & batch.episodes.success[batch.steps.episode_of_step]
-    edges = [(*walked, won, torch.ones_like(walked[0]))]
+    edges = [(*taken, won, torch.ones_like(taken[0]))]
     if past:
         earlier = computed(batch.past, "past")
         kept = _edges(earlier, "past", key, earlier.group_of_step)
         edges.append((*kept, earlier.won, torch.ones_like(kept[0])))
-    if ways:
-        more = computed(batch.ways, "ways")
+    if inferred:
+        more = computed(batch.inferred_transitions, "inferred_transitions")
         never = torch.zeros_like(more.group, dtype=torch.bool)
         edges.append((more.group, more.before, more.after, never, more.steps))
     group, before, after, won, length = (torch.cat(parts) for parts in zip(*edges, strict=True))
@@ -134,7 +135,7 @@ def _edges(table: Steps | Past, name: str, key: Key, group: Tensor) -> tuple[Ten
 
 
 def _check_whole(batch: Batch) -> None:
-    """Refuse episodes with steps missing after their first in the batch: the way to their end has a hole."""
+    """Refuse episodes with steps missing after their first in the batch: their path has a hole."""
     steps, last = batch.steps, batch.last_step
     follows = steps.index_in_episode[1:] == steps.index_in_episode[:-1] + 1
     holes = ~(follows | last[:-1])
@@ -144,21 +145,22 @@ def _check_whole(batch: Batch) -> None:
     if holes.any():
         episode = int(steps.episode_of_step[int(holes.nonzero()[0])])
         raise ValueError(
-            f"episode {episode} of the batch has steps without sampled tokens behind others: its way to the "
-            "end is not known; use episodes whose every step after the first sampled one was sampled"
+            f"episode {episode} of the batch has steps without sampled tokens after sampled ones: its path "
+            "to the end is unknown; give episodes whose steps were all sampled from the first sampled one on"
         )
 
 
 def graph_metrics(batch: Batch, graph: StateGraph, per_step: Tensor) -> dict[str, float]:
-    """What there was to compare in the graphs, and how much credit `per_step` [S] came of it.
+    """Metrics of the graphs and of the credit that they gave, `per_step` [S].
 
-    A step counts as having graph credit from 0.01 on: less is lost beside that of its episode.
+    A step counts as having graph credit if its absolute value is 0.01 or more; less is negligible beside the
+    advantage of its episode.
     """
     part = ops.spread_steps(per_step, batch.tokens.step_of_token)
     left_again = ops.group_count(graph.before, graph.num_nodes)[graph.before] > 1
     return {
         "graph_advantage_abs": float(ops.masked_mean(part.abs(), batch.action_mask)),
         "steps_with_graph_credit": float((per_step.abs() >= 0.01).double().mean()),
-        "steps_from_shared_place": float(left_again.double().mean()),
-        "places_per_group": graph.num_nodes / (int(graph.group.max()) + 1),
+        "steps_from_shared_node": float(left_again.double().mean()),
+        "nodes_per_group": graph.num_nodes / (int(graph.group.max()) + 1),
     }

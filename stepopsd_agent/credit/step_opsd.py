@@ -1,4 +1,4 @@
-"""StepOPSD (arXiv 2605.27140): GRPO's advantage, redistributed by a teacher that has seen how things went.
+"""StepOPSD (arXiv 2605.27140): GRPO's advantage, redistributed by a teacher that has read how episodes ended.
 
 With A the advantage of `grpo` and D the teacher's gap on the tokens of a step's span, 0 elsewhere:
 
@@ -22,9 +22,9 @@ tokenised again.
 Degenerate cases:
 
 - `lambda_mix = 0`, as after the schedule's end, is `grpo` exactly.
-- So is a teacher that agrees with the student everywhere, but for `"equal_step_sum"`, which equalises sums
-  over steps of unequal length.
-- Steps with an empty span are left alone, and so is the only step of an episode that has a span.
+- So is a teacher that agrees with the student everywhere, except with `"equal_step_sum"`, which equalises
+  sums over steps of unequal length.
+- Steps with an empty span are not changed, and neither is the only step of an episode that has a span.
 
 Departures:
 
@@ -57,12 +57,12 @@ class StepOPSD:
     Attributes:
         lambda_mix: share of the reweighted advantage. The paper lets it fall to 0 over 50 updates, as
             `schedule.decay_updates` does; `schedule.kind=constant` leaves it.
-        alpha_clip: how far the weight of a token may leave 1.
+        alpha_clip: bound on the distance of a token's weight from 1.
         weight: before the clip: `2 sigmoid(sign(A) D)` with "sigmoid", `exp(sign(A) D)` with "exp".
         step_norm: "equal_step_mean_abs" brings the steps of an episode to equal mean `|A'|`, "equal_step_sum"
             to equal sums of it; "none" leaves them unequal.
         coef_clip: bound of the factors that do so, from `1/coef_clip` to `coef_clip`.
-        span: the tokens of a step that are weighed. "turn": all that it sampled (the paper's choice for
+        span: the tokens of a step that are reweighted. "turn": all that it sampled (the paper's choice for
             Search-QA); "action": its action alone (for ALFWorld); "answer": the actions that answer;
             "final_answer": an answer that is its episode's last step.
         baseline: as in `grpo`.

@@ -1,25 +1,25 @@
-"""The gap between teacher and student, and weights on an advantage made from it: shared by teacher methods.
+"""The gap between teacher and student, and the weights that teacher methods derive from it.
 
 The teacher is the policy itself, or earlier weights of it, reading one more block of text: how the attempt
 ended, a successful attempt of the same group, or both (`hindsight.mode`). At every sampled token the gap
 
     D = log p_teacher - log p_student
 
-says how much likelier the token looks in hindsight. Methods that weigh an advantage A by it take
+(in nats) says how much likelier the token is in hindsight. Methods that weight an advantage A by it use
 
     w = 2 sigmoid(sign(A) D)    or    w = exp(sign(A) D)
 
 which is 1 where `D = 0`, and above 1 where the teacher agrees with the sign of A: in an episode better than
-its group a token that looks likelier in hindsight gets more credit, in a worse one a token that looks less
-likely gets more blame. The clipped weight is mixed in:
+its group a token that is likelier in hindsight gets more positive credit, in a worse one a token that is less
+likely gets more negative credit. The clipped weight is mixed in:
 
     w  <- clip(w, 1 - alpha_clip, 1 + alpha_clip)
     A' =  (1 - lambda_mix) A + lambda_mix w A
 
 so that no sign changes and `|A' - A| <= lambda_mix alpha_clip |A|`.
 
-Departure, shared by these methods: the teacher reads what `hindsight.mode` says, where some of the papers
-have reference solutions or retrieved skills.
+Departure, shared by these methods: `hindsight.mode` says what the teacher reads, where in some of the papers
+it reads reference solutions or retrieved skills.
 """
 
 from typing import Literal

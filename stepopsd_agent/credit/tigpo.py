@@ -1,17 +1,17 @@
 """TIGPO (arXiv 2609.03383): GraphGPO on a graph of the task that is kept across updates.
 
 The attempts at a task, of this update and of those before it that played the task, are merged into one graph:
-a node is a place, by its key, and an edge is a step. The last steps of all successful episodes lead to one
-further node, SUCCESS; a failed episode ends in the place it reached. With `d(s)` the fewest steps from s to
-SUCCESS along edges that some attempt walked, now or then, and `s -> s'` a step of this update:
+states with equal keys are one node, and steps are edges. The last steps of all successful episodes lead to
+one further node, SUCCESS; a failed episode ends at the node it reached. With `d(s)` the fewest steps from s
+to SUCCESS along edges of the graph, earlier ones included, and `s -> s'` a step of this update:
 
     q   = gamma^d(s')
     A_G = (q - mean q) / (std q + eps)         over the steps of this update that leave s
     A_E = (R_i - mean R) / (std R + eps)       over the returns of the group and of the earlier group
     A   = episode_weight A_E + graph_weight A_G
 
-The past changes distances and the mean and deviation of the returns, nothing else: it has no tokens, so no
-earlier token is ever learned from.
+The past changes only distances and the mean and deviation of the returns: it has no tokens, so no earlier
+token is ever trained on.
 
 The paper has half of the groups of an update revisit tasks that were played 10 updates before:
 `rollout.revisit_share` 0.5, `rollout.revisit_after` 10, for every method. Without revisits (share 0, the
@@ -19,24 +19,24 @@ default) a task has a past once a new pass over the tasks has begun.
 
 Degenerate cases:
 
-- A task that is new has no past: the credit is that of `graph_gpo` with `exponent="next"` and omega = gamma.
-- A group without success has graph credit where an earlier one succeeded and the attempts come to places that
-  were seen then. Where no attempt ever succeeded it has none.
-- A place left once in this update has `A_G = 0`, however often it was left before.
+- A new task has no past: the credit is that of `graph_gpo` with `exponent="next"` and omega = gamma.
+- A group without success has graph credit where an earlier one succeeded and the attempts reach nodes that
+  were visited then. Where no attempt ever succeeded it has none.
+- A node left once in this update has `A_G = 0`, however often it was left before.
 - A group whose returns are equal has an advantage where the earlier group's returns differ from them; so has
   a group of one. Without a past both have `A_E = 0`.
-- A place from which SUCCESS cannot be reached has the largest distance in the graph of its task, and 1 more.
+- A node from which SUCCESS cannot be reached gets the largest distance in the graph of its task plus 1.
 
 The equations, the revisits and gamma (on ALFWorld) are known from summaries of the paper alone.
 
 Departures, and choices where the summaries say nothing:
 
 - R is 1 for a success and `eps` 1e-7, as in `graph_gpo`; the paper's R, in `q = R gamma^d(s')`, is a factor
-  that the deviation takes out. The distance of places of no return, `key` and `baseline` are as there, too:
-  with "step" an earlier episode counts as often as it had steps.
-- The earlier group is every group of the latest earlier update that played the task, be it a revisit or not.
+  that the deviation cancels. The distance of nodes without a path to SUCCESS, `key` and `baseline` are as
+  there, too: with "step" an earlier episode counts as often as it had steps.
+- The earlier group is every group of the latest earlier update that played the task, revisit or not.
   Returns of updates before that are dropped; steps are kept, as long as `learner.TaskHistory` has room.
-- Revisits take the groups that were new then, with the same seeds.
+- Revisits prefer tasks that were new in the revisited update, and repeat their seeds.
 - A group of one without a past has `A_E = 0`, as for all methods.
 """
 
@@ -54,17 +54,17 @@ from stepopsd_agent.credit.state_graph import KEYS, Key, graph_metrics, key_colu
 
 @dataclass(frozen=True)
 class TIGPO:
-    """GRPO over episodes, plus a step against those that left the same place, by all that was ever walked.
+    """GRPO over episodes, plus a step against those that left the same node, on a graph kept across updates.
 
     Attributes:
         gamma: discount per step of distance, in [0, 1]; the paper's 0.1 on ALFWorld.
-        episode_weight: weight of the episodes' part.
-        graph_weight: weight of the graph's part.
-        history: let the steps of earlier updates at the same task join the graph.
-        earlier_returns: compare returns with those of the earlier group, too.
-        key: what makes two places one: the "observation", the simulator's "state", or what the "text" so far
-            tells.
-        baseline: of the episodes' part, as in `grpo`.
+        episode_weight: weight of A_E.
+        graph_weight: weight of A_G.
+        history: add the steps of earlier updates at the same task to the graph.
+        earlier_returns: count the earlier group's returns in mean and deviation.
+        key: what makes two states one node: the "observation", the simulator's "state", or the facts in the
+            "text" so far.
+        baseline: of the episode-level advantage, as in `grpo`.
         std: divide by the standard deviations.
         eps: added to the standard deviations.
     """
@@ -98,7 +98,7 @@ class TIGPO:
         return key_columns(self.key) | ({"past"} if looks_back else frozenset())
 
     def __call__(self, batch: Batch) -> Credit:
-        """Both advantages, weighted."""
+        """episode_weight A_E + graph_weight A_G."""
         base = self._episodes(batch)
         graph = merged_graph(batch, self.key, one_goal=True, past=self.history)
         near = graph.distance()
@@ -117,7 +117,7 @@ class TIGPO:
         return Credit(advantages, metrics={**base.metrics, **metrics}, may_zero_steps=True)
 
     def _episodes(self, batch: Batch) -> Credit:
-        """The episodes' part, earlier returns counted in mean and deviation."""
+        """A_E, with earlier returns counted in mean and deviation."""
         if not self.earlier_returns:
             return GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
         group, returns = batch.episodes.group_of_episode, batch.episodes.episode_return.detach()

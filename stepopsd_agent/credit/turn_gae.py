@@ -1,14 +1,14 @@
 """Turn-level PPO (arXiv 2512.17008): a critic, and generalised advantages with a step as one action.
 
-With `V_t` the critic's value before step t, and 0 behind an episode's last step:
+With `V_t` the critic's value before step t, and 0 after an episode's last step:
 
     d_t = r_t + gamma V_(t+1) - V_t
     A_t = d_t + gamma lam A_(t+1)
 
 `whiten` then shifts and scales all sampled tokens to mean 0 and variance 1. The critic is a copy of the
-policy's network with one number per token for an output, read at the last token before the step. It begins
-at 0 everywhere and learns `A_t + V_t`, from before whitening, at a learning rate of its own (`critic.lr`,
-1e-5).
+policy's network with a scalar output per token, read at the last token before the step. It starts with output
+0 everywhere and is trained on the targets `A_t + V_t`, A_t before whitening, at its own learning rate
+(`critic.lr`, 1e-5).
 
 Degenerate cases: lam = 1 and V = 0 everywhere give discounted returns; lam = 0 gives the one-step error
 `d_t`. No group is compared.
@@ -17,7 +17,7 @@ Departures:
 
 - The ratio is clipped per token, as for every method here, not per step.
 - An episode that was cut at its step limit counts as ended there.
-- Whitening is that of common PPO code, and a choice: the paper's reports do not say.
+- Whitening is a choice, taken from common PPO code: the reports of the paper do not mention any.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class TurnGAE:
 
     Attributes:
         gamma: discount per step.
-        lam: from one-step errors (0) to discounted returns (1).
+        lam: trace decay, from one-step errors (0) to discounted returns (1).
         whiten: bring the sampled tokens of the batch to mean 0 and variance 1.
     """
 
@@ -52,7 +52,7 @@ class TurnGAE:
         check_range("lam", self.lam, 0.0, 1.0)
 
     def __call__(self, batch: Batch) -> Credit:
-        """The advantage of every step, and what the critic is to predict."""
+        """The advantage of every step, and the targets of the critic."""
         episode, reward = batch.steps.episode_of_step, batch.steps.reward.detach()
         value = computed(batch.steps.value, "steps.value").detach()
         after = ops.following(value, episode, value.new_zeros(batch.num_episodes))

@@ -1,21 +1,21 @@
 """VinePPO (arXiv 2410.01679): the value after a step minus the value before it, from fresh attempts.
 
 With `V_t` the mean return of `rollout.mc_rollouts` (9) fresh attempts that begin where step t was chosen, and
-0 behind an episode's last step:
+0 after an episode's last step:
 
     A_t = r_t + V_(t+1) - V_t
 
-without discount. To begin attempts in the middle, the commands of an episode are given once more, and a
-snapshot of the environment is taken before every step, where the hash of its state has to be the recorded
-one. An attempt continues from the exact token ids that the policy had read there. Steps chosen on the same
-ids share their attempts.
+without discount. To start attempts in the middle of an episode, its commands are replayed, and a snapshot of
+the environment is taken before every step, where the hash of its state has to equal the recorded one. An
+attempt continues from the exact token ids that the policy had read there. Steps with the same ids before them
+share their attempts.
 
 Degenerate cases: the advantages of an episode's steps sum to its return minus `V_1`; a step that pays nothing
-and leaves the value as it was gets zero. No group is compared.
+and does not change the value gets zero. No group is compared.
 
 Departures:
 
-- A step is one environment interaction, where the paper cuts a text into steps of reasoning.
+- A step is one environment interaction, where the paper splits a text into reasoning steps.
 - An episode that was cut at its step limit counts as ended there.
 """
 

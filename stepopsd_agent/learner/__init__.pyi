@@ -7,7 +7,7 @@ from .columns import (
 )
 from .critic import Critic as Critic
 from .gold_answers import told_answers as told_answers
-from .inferred_ways import commands_of_group as commands_of_group
+from .inferred_transitions import commands_of_group as commands_of_group
 from .learner import Learner as Learner
 from .mini_batches import teacher_rows as teacher_rows
 from .monte_carlo import FreshAttempts as FreshAttempts, monte_carlo_values as monte_carlo_values

@@ -20,7 +20,7 @@ from stepopsd_agent.credit import MissingColumnError
 from stepopsd_agent.hindsight import Block, Blocks, batch_logprobs, batch_topk, hindsight_blocks, untold_rows
 from stepopsd_agent.learner.critic import Critic
 from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers, told_answers
-from stepopsd_agent.learner.inferred_ways import inferred_ways
+from stepopsd_agent.learner.inferred_transitions import inferred_transitions
 from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
 from stepopsd_agent.learner.recorded import known_past, with_text_keys
 from stepopsd_agent.learner.task_history import TaskHistory
@@ -254,9 +254,10 @@ def fill_text_key(batch: Batch, sources: Sources) -> Batch:
 fill_next_text_key = fill_text_key  # after every step: both come of one reading
 
 
-def fill_ways(batch: Batch, sources: Sources) -> Batch:
-    """Ways between worlds that nobody walked."""
-    return batch.with_columns(ways=inferred_ways(sources.episodes).to(batch.tokens.input_ids.device))
+def fill_inferred_transitions(batch: Batch, sources: Sources) -> Batch:
+    """Transitions that no attempt took, inferred from those taken."""
+    found = inferred_transitions(sources.episodes)
+    return batch.with_columns(inferred_transitions=found.to(batch.tokens.input_ids.device))
 
 
 def fill_past(batch: Batch, sources: Sources) -> Batch:

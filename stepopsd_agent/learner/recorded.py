@@ -6,16 +6,16 @@ import torch
 
 from stepopsd_agent.batch import Batch, Past, column_fields
 from stepopsd_agent.credit import MissingColumnError
-from stepopsd_agent.learner.inferred_ways import inferred_ways
+from stepopsd_agent.learner.inferred_transitions import inferred_transitions
 from stepopsd_agent.learner.task_history import TaskHistory
 from stepopsd_agent.tasks import world_keys
 from stepopsd_wrappers import Episode
 
-TEXT_COLUMNS = frozenset({"text_key", "next_text_key", "ways"})
+TEXT_COLUMNS = frozenset({"text_key", "next_text_key", "inferred_transitions"})
 
 
 def recorded_columns() -> frozenset[str]:
-    """Names of the columns that the records hold: read off them, or told by texts or earlier records."""
+    """Names of the columns that records give without a model: read off them, their texts or earlier ones."""
     return (
         TEXT_COLUMNS | {"past"} | {name for name, spec in column_fields().items() if "read" in spec.metadata}
     )
@@ -24,11 +24,12 @@ def recorded_columns() -> frozenset[str]:
 def from_records(
     batch: Batch, episodes: Sequence[Episode], needs: Collection[str], history: TaskHistory | None = None
 ) -> Batch:
-    """The batch with what is needed of `TEXT_COLUMNS` and the past; arguments as of `fill`."""
+    """The batch with those of `TEXT_COLUMNS` and `past` that are needed; arguments as of `fill`."""
     if {"text_key", "next_text_key"}.intersection(needs):
         batch = with_text_keys(batch, episodes)
-    if "ways" in needs:
-        batch = batch.with_columns(ways=inferred_ways(episodes).to(batch.tokens.input_ids.device))
+    if "inferred_transitions" in needs:
+        found = inferred_transitions(episodes).to(batch.tokens.input_ids.device)
+        batch = batch.with_columns(inferred_transitions=found)
     if "past" in needs:
         batch = batch.with_columns(past=known_past(batch, episodes, history))
     return batch

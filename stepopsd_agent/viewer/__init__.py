@@ -1,6 +1,6 @@
-"""Recorded episodes to look at: one page for a browser that needs no network, or text for a terminal.
+"""Views of recorded episodes: one HTML page that needs no network, or text for a terminal.
 
-`stepopsd view` is made of it. Whatever stands in a record is shown as text and never run.
+`stepopsd view` is made of it. The content of records is shown as text and never executed.
 """
 
 import lazy_loader

@@ -1,8 +1,8 @@
-"""Everything the page shows, as plain JSON: what `html` embeds and the script reads.
+"""The content of the page as plain JSON, which `html` embeds and the page's script reads.
 
-Lists instead of objects where there are many, since a run has a hundred thousand steps; a step is
-``[observation, response, action, reward, valid, kind, distance, error, search note]``, and of a credit that
-is the same for all tokens of a step only the step's is kept.
+Steps are lists instead of objects, since a run has a hundred thousand of them: ``[observation, response,
+action, reward, valid, kind, distance, error, search note]``. Credit that is the same for all tokens of a step
+is kept once, for the step.
 """
 
 import math
@@ -21,7 +21,7 @@ from stepopsd_wrappers import Episode, Step
 
 VIEW_SCHEMA = "stepopsd.view/1"
 TIED = 1e-6
-"""Share of a step's largest credit below which the credits of its tokens are the same: a rounding error."""
+"""Token credits of a step count as equal if they differ by at most this share of the largest: rounding."""
 
 
 def page_data(
@@ -31,8 +31,8 @@ def page_data(
 
     Args:
         sources: the folders, with credit added.
-        methods: to show side by side, as they were given to `add_credit`.
-        limit: at most so many episodes of a folder, in whole groups, evenly over its groups.
+        methods: to show side by side, with the names given to `add_credit`.
+        limit: largest number of episodes per folder, in whole groups, spread evenly over its groups.
         model: folder of the model whose tokens the records hold; None looks into the run folder.
     """
     episodes = []
@@ -49,7 +49,7 @@ def page_data(
 
 
 def thinned(shown: Sequence[Shown], limit: int) -> list[Shown]:
-    """At most `limit` episodes, in whole groups that lie evenly among all; never none of some."""
+    """At most `limit` episodes, in whole groups spread evenly over all; at least one if there are any."""
     if len(shown) <= limit:
         return list(shown)
     groups: dict[tuple[str, int, int], list[Shown]] = {}
@@ -89,7 +89,7 @@ def _table(table: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[Any]]]:
-    """Of every metric its points: update and value, and for a success also its interval."""
+    """The points of every metric: [update, value], for a success [update, value, low, high]."""
     found: dict[str, list[list[Any]]] = {}
     for row in rows:
         update = row.get("update")
@@ -106,7 +106,7 @@ def _episode(
     shown: Shown, source: int, methods: Sequence[str], texts: Callable[[int], str] | None
 ) -> dict[str, Any]:
     episode = shown.episode
-    told = {**shown.credit}
+    by_method = shown.credit
     return {
         "source": source,
         "update": episode.update,
@@ -121,13 +121,16 @@ def _episode(
         "return": short(episode.episode_return),
         "steps": [_step(step) for step in episode.steps],
         "truth": None if shown.progress is None else [short(value) for value in shown.progress],
-        "credit": [[short(step.credit) for step in told[name]] if name in told else None for name in methods],
-        "tokens": _tokens(episode, [told.get(name) for name in methods], texts),
+        "credit": [
+            [short(step.credit) for step in by_method[name]] if name in by_method else None
+            for name in methods
+        ],
+        "tokens": _tokens(episode, [by_method.get(name) for name in methods], texts),
     }
 
 
 def _step(step: Step) -> list[Any]:
-    told = step.info.get("step", {})
+    info = step.info.get("step", {})
     distance = step.info.get("optimal_distance", -1)
     action = None if step.action == step.response else step.action
     return [
@@ -135,8 +138,8 @@ def _step(step: Step) -> list[Any]:
         step.response,
         action,
         short(step.reward),
-        bool(told.get("valid", True)),
-        str(told.get("kind", "")),
+        bool(info.get("valid", True)),
+        str(info.get("kind", "")),
         distance,
         step.error,
         str(step.info.get("search_note", "")),
@@ -170,7 +173,7 @@ def _tokens(
 
 
 def _varies(one: StepCredit, count: int) -> bool:
-    """Whether the tokens of a step tell more than the step does."""
+    """Whether the tokens of a step have different credit, or a gap to show."""
     if len(one.tokens) != count or not count:
         return False
     spread = max(one.tokens) - min(one.tokens)
@@ -178,7 +181,7 @@ def _varies(one: StepCredit, count: int) -> bool:
 
 
 def short(value: float) -> float | None:
-    """Four digits are enough to look at; what is no number is None."""
+    """The value with four significant digits; None if it is not finite."""
     if not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(f"{value:.4g}")

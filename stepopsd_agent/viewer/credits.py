@@ -1,4 +1,4 @@
-"""Credit for the episodes that are looked at: computed from the records, or read from a file with it."""
+"""Credit for the episodes on view: computed from the records, or read from a file of `credit score`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,13 +25,14 @@ def add_credit(
     Args:
         source: the folder.
         name: a method, one with settings as in "path_gain gamma=0.5", or a file of `stepopsd credit score`.
-        policy: the student and, reading hindsight, the teacher; None where the method needs no model.
+        policy: the student and, with hindsight in its context, the teacher; None if the method needs no
+            model.
         config: of the run, for collating and hindsight.
-        by: which attempts are compared.
+        by: which attempts form a group.
 
     Raises:
-        MissingColumnError: the method needs what neither the records nor the model tell.
-        ValueError: there is no such method, or the file is of other episodes.
+        MissingColumnError: the method needs a column that neither the records nor the model provide.
+        ValueError: there is no such method, or the file has another schema.
     """
     if name.endswith(".jsonl"):
         return _read(source, Path(name))
@@ -47,7 +48,7 @@ def add_credit(
     about = {"name": entry.method, **dict(entry.settings)}
     episodes = [shown.episode for shown in valid]
     records = score_records(episodes, config, method, about, policy, by).records
-    if by == "task":  # the records tell the new groups, in the order of the episodes
+    if by == "task":  # the records have new group numbers, but the order of the episodes
         pairs = zip(valid, records, strict=True)
     else:
         found = {_identity(record): record for record in records}
@@ -57,7 +58,7 @@ def add_credit(
 
 
 def _read(source: Source, path: Path) -> None:
-    """Add the credit of a file; episodes that it does not have stay without."""
+    """Add the credit of a file; episodes that are not in it get none."""
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     if wrong := {str(record.get("schema")) for record in records} - {CREDIT_SCHEMA}:
         raise ValueError(
@@ -88,5 +89,5 @@ def _steps(record: Mapping[str, Any]) -> list[StepCredit]:
 
 
 def names_on_the_page(methods: Sequence[str]) -> list[str]:
-    """The methods as the page calls them: a file by what its name tells."""
+    """The methods' names on the page; that of a file is its stem without "credit-"."""
     return [Path(name).stem.removeprefix("credit-") if name.endswith(".jsonl") else name for name in methods]

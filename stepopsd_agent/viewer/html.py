@@ -1,8 +1,8 @@
 """The page: a template, its style and script, and the data, in one file that opens from disk.
 
-The data stand in a script element of a type that no browser runs, with every character escaped that could
-end it or begin another; the script makes text nodes of them, never markup. A content security policy that
-knows the script by its hash holds even if both should fail: nothing else runs, and nothing is fetched.
+The data are in a script element of a type that browsers do not execute, with every character escaped that
+could end it or start another; the script makes text nodes of them, never markup. Should both fail, a content
+security policy that names the script by its hash still lets nothing else run, and nothing be fetched.
 """
 
 import base64
@@ -17,7 +17,7 @@ from typing import Any
 
 SCRIPTS = ("base", "list", "episode", "strip", "charts", "main")
 MARK = "<!doctype html><!-- made by stepopsd view -->"
-"""How a page begins, so that a page may be made anew and nothing else is written over."""
+"""The beginning of a page, so that only a page is overwritten by a new one."""
 
 
 def page(data: Mapping[str, Any]) -> str:
@@ -30,13 +30,13 @@ def page(data: Mapping[str, Any]) -> str:
         "script": script,
         "data": embedded(data),
     }
-    # Split first: what is put in is not searched for places again.
+    # Split first, so that inserted text is not searched for placeholders.
     pieces = re.split(r"\{\{(\w+)\}\}", _file("template.html"))
     return MARK + "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(pieces))
 
 
 def embedded(data: Mapping[str, Any]) -> str:
-    """JSON in ASCII without the characters that HTML could take for its own."""
+    """JSON in ASCII, with the characters escaped that have a meaning in HTML."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -44,7 +44,7 @@ def embedded(data: Mapping[str, Any]) -> str:
 
 
 def script_text() -> str:
-    """The script, from its files, with no name of it left for others."""
+    """The script, joined from its files inside a function, so that it defines no global names."""
     return '"use strict";\n(() => {\n' + "\n".join(_file(f"{name}.js") for name in SCRIPTS) + "})();\n"
 
 

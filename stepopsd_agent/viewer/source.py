@@ -1,4 +1,4 @@
-"""What is looked at: the folders that were named, with their episodes, metrics and tables."""
+"""The folders on view, with their episodes, metrics and tables."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from stepopsd_wrappers import Episode, read_episodes
 
 @dataclass(frozen=True)
 class StepCredit:
-    """What a method says of one step.
+    """Credit of one step from one method.
 
     Attributes:
         credit: mean over the step's tokens.
@@ -32,11 +32,11 @@ class StepCredit:
 
 @dataclass
 class Shown:
-    """An episode with what was computed of it.
+    """An episode with its credit.
 
     Attributes:
         episode: the record.
-        credit: of every step after the reset, by method; a method that said nothing of it is not there.
+        credit: of every step after the reset, by method; without the methods that have none for it.
     """
 
     episode: Episode
@@ -44,12 +44,12 @@ class Shown:
 
     @cached_property
     def progress(self) -> list[float] | None:
-        """By how much each step brought the goal nearer; None where the record does not tell."""
+        """Progress of each step, see `accuracy.progress`; None if the record does not contain it."""
         return None if self.episode.failed else progress(self.episode)
 
     @property
     def outcome(self) -> str:
-        """In one word: won, lost, left (before its end) or error."""
+        """One word: won, lost, left (closed before its end) or error."""
         if self.episode.failed:
             return "error"
         if self.episode.success:
@@ -63,11 +63,11 @@ class Source:
 
     Attributes:
         path: the folder.
-        label: what it is called on the page.
+        label: its name on the page.
         shown: its episodes in their order.
         rows: of metrics.jsonl; empty where there is none.
         tables: success tables that the folder holds, by title.
-        settings: of the run or the evaluation; empty where the folder tells none.
+        settings: of the run or the evaluation; empty if the folder has none.
     """
 
     path: Path
@@ -79,7 +79,7 @@ class Source:
 
     @property
     def method(self) -> str:
-        """The credit method that it was trained with; empty where nothing was."""
+        """The credit method that it was trained with; empty if nothing was trained."""
         chosen = self.settings.get("credit")
         return str(chosen.get("method", "")) if isinstance(chosen, Mapping) else ""
 
@@ -87,16 +87,16 @@ class Source:
         """Its settings as a config, or the defaults.
 
         Raises:
-            ValueError: it holds a setting that no field has.
+            ValueError: there is no field for one of the settings.
         """
         return config_from_dict({name: value for name, value in self.settings.items() if name != "credit"})
 
 
 def read_source(folder: Path, label: str) -> Source:
-    """Read what a folder holds.
+    """Read the episodes, metrics, tables and settings of a folder.
 
     Raises:
-        OSError: there is no such folder, or no episode and no metrics in it.
+        OSError: there is no such folder, or it has neither episodes nor metrics.
         ValueError: its settings or tables cannot be read.
     """
     inner = folder / "episodes"
@@ -115,7 +115,7 @@ def read_source(folder: Path, label: str) -> Source:
         try:
             values = yaml.safe_load(config.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
-            raise ValueError(f"{config} is no YAML: {error}") from error
+            raise ValueError(f"{config} is not YAML: {error}") from error
         source.settings = values if isinstance(values, dict) else {}
     for file, read in (("summary.json", _of_run), ("evaluation.json", _of_evaluation)):
         if (home / file).is_file():
@@ -133,14 +133,14 @@ def _of_run(source: Source, summary: Mapping[str, Any]) -> None:
 def _of_evaluation(source: Source, content: Mapping[str, Any]) -> None:
     source.settings = source.settings or dict(content.get("config") or {})
     agent = content.get("agent", "model")
-    if "n" in content:  # one that was left has no figures yet
+    if "n" in content:  # an interrupted one has no figures yet
         source.tables[f"evaluation, {agent} agent"] = dict(content)
     for name, table in (content.get("by_set") or {}).items():
         source.tables[f"evaluation, {agent} agent, {name}"] = dict(table)
 
 
 def source_labels(folders: Sequence[Path]) -> list[str]:
-    """Short names that tell the folders apart: as many last parts of each path as it takes."""
+    """Short distinct names of the folders: as many last parts of each path as needed."""
     parts = [[part for part in path.parts if part != "episodes"] or ["episodes"] for path in folders]
     found = []
     for own in parts:

@@ -8,13 +8,13 @@ from stepopsd_agent.viewer.credits import names_on_the_page
 from stepopsd_agent.viewer.source import Shown, Source
 
 LONGEST = 4000
-"""Characters of one text that are printed; a terminal cannot be scrolled back for ever."""
+"""Characters of one text that are printed, as a terminal's scrollback is limited."""
 BAR = 8
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 def list_text(sources: Sequence[Source], limit: int) -> str:
-    """Success, then a line for each episode; numbers are those that `episode_text` is asked by."""
+    """Success, then a line for each episode, numbered through all sources."""
     lines, number = [], 0
     for source in sources:
         table = success_table([shown.episode for shown in source.shown])
@@ -41,7 +41,7 @@ def _line(shown: Shown, number: int) -> str:
 
 
 def episode_text(shown: Shown, methods: Sequence[str]) -> str:
-    """The transcript of an episode: each command with what is known about it, then the answer to it."""
+    """The transcript of an episode: commands with reward, distance and credit, and observations."""
     episode = shown.episode
     lines = [
         f"{safe(episode.task_id)}, {safe(episode.task_type)}, seed {episode.seed}: {shown.outcome}, "
@@ -55,17 +55,17 @@ def episode_text(shown: Shown, methods: Sequence[str]) -> str:
         lines += ["", f"{index:>3} > {safe(step.action or step.response)}"]
         if step.response.strip() != step.action:
             lines.append(f"      response: {safe(step.response)}")
-        told = []
+        notes = []
         if not step.info.get("step", {}).get("valid", True):
-            told.append("invalid")
+            notes.append("invalid")
         if step.reward:
-            told.append(f"reward {step.reward:g}")
+            notes.append(f"reward {step.reward:g}")
         if (distance := step.info.get("optimal_distance", -1)) != -1:
-            told.append("goal unreachable" if distance < 0 else f"{distance} to the goal")
+            notes.append("goal unreachable" if distance < 0 else f"{distance} to the goal")
         if note := step.info.get("search_note", ""):
-            told.append(f"nothing found: {safe(str(note))}")
-        if told:
-            lines.append(f"      {', '.join(told)}")
+            notes.append(f"nothing found: {safe(str(note))}")
+        if notes:
+            lines.append(f"      {', '.join(notes)}")
         for name in methods:
             if name in shown.credit:
                 value = shown.credit[name][index - 1].credit
@@ -84,14 +84,14 @@ def _largest(values: Sequence[float]) -> float:
 
 
 def _bar(value: float, largest: float) -> str:
-    """Blame to the left of the line, credit to the right."""
+    """A bar to the left of the line for negative values, to the right for positive ones."""
     length = round(BAR * min(1.0, abs(value) / largest))
     left, right = ("", "█" * length) if value >= 0 else ("█" * length, "")
     return f"{left:>{BAR}}|{right:<{BAR}}"
 
 
 def safe(text: str) -> str:
-    """Text without what a terminal would obey: control characters are spelled out, and the end is cut."""
+    """Text that cannot control the terminal: control characters are spelled out, and the end is cut."""
     cut = text if len(text) <= LONGEST else f"{text[:LONGEST]} ... ({len(text):,} characters)"
     spelled = _CONTROL.sub(lambda found: f"<U+{ord(found[0]):04X}>", cut.replace("\t", "    "))
     return spelled.encode("utf-8", "replace").decode()

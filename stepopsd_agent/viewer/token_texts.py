@@ -1,4 +1,4 @@
-"""The text of single tokens, where the tokenizer that made them is at hand."""
+"""The text of single tokens, if the tokenizer of the model that sampled them is found."""
 
 from collections.abc import Callable
 from functools import cache
@@ -13,8 +13,8 @@ def token_texts(source: Source, model: Path | None = None) -> Callable[[int], st
     """From a token id to its text; None where no tokenizer is found.
 
     Args:
-        source: looked for in its run folder, then where its settings say that the model is.
-        model: folder of the model, which goes first.
+        source: its run folder is searched, then the model folder that its settings name.
+        model: folder of the model, in place of these.
     """
     home = source.path.parent if source.path.name == "episodes" else source.path
     chosen = source.settings.get("model")

@@ -30,13 +30,13 @@ class _Errand(NamedTuple):
 
 
 class Illumination:
-    """A way to win: hold `item` at the place of `lamp`, which is switched on and lies in a receptacle.
+    """A goal binding: hold `item` at the place of `lamp`, which is switched on and lies in a receptacle.
 
     A lamp that can be carried ("mobile") allows more choices; no official game has one.
     """
 
     def __init__(self, house: House, start: Situation, item: int, lamp: int) -> None:
-        """Define the way to win from `start`."""
+        """Bind the goal, to be reached from `start`."""
         self._house, self._start, self._item, self._lamp = house, start, item, lamp
         self._mobile = start.held == lamp or bool(house.pickupable >> lamp & 1)
         self._slot, self._lamp_slot = house.slot_of[item], house.slot_of[lamp]

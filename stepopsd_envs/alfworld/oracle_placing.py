@@ -37,15 +37,15 @@ _DONE = _Errand(0, 0, False, ())
 
 
 class Placement:
-    """A way to win: bring `items`, each in the states that the goal requires, into the receptacle `target`.
+    """A goal binding: bring `items`, each in the states that the goal requires, into the receptacle `target`.
 
-    A way leaves few choices, so its bound is nearly always exact. If nothing has to be sliced and any number
+    It leaves few choices, so its bound is nearly always exact. If nothing has to be sliced and any number
     of receptacles may be open ("strict"), the items are brought one after the other: putting an item aside
     and taking it again costs two commands, finishing it first costs at most two.
     """
 
     def __init__(self, house: House, start: Situation, target: int, items: Sequence[int]) -> None:
-        """Define the way to win from `start`."""
+        """Bind the goal, to be reached from `start`."""
         self._house, self._start, self._target, self._items = house, start, target, items
         sliced = start.marks[house.slicing] if house.slicing >= 0 else -1
         self._slicing = any(not sliced >> item & 1 for item in items)

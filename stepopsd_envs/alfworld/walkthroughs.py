@@ -20,12 +20,12 @@ def walkthrough(
         items: items of the house.
         short: take the choice of objects, targets and lamps with the fewest commands; else the first of each.
     """
-    ways = (tuple(_commands(errands, receptacles)) for errands in _ways(task, receptacles, items))
-    return min(ways, key=len) if short else next(ways)
+    plans = (tuple(_commands(errands, receptacles)) for errands in _bindings(task, receptacles, items))
+    return min(plans, key=len) if short else next(plans)
 
 
-def _ways(task: Task, receptacles: Sequence[Receptacle], items: Sequence[Item]) -> Iterator[list[Errand]]:
-    """All ways to win, each as a list of errands."""
+def _bindings(task: Task, receptacles: Sequence[Receptacle], items: Sequence[Item]) -> Iterator[list[Errand]]:
+    """The errands that win, for every choice of objects, targets and lamps."""
     first: dict[tuple[str, bool], int] = {}  # per type, the first that must be opened, and the first open one
     for number, receptacle in enumerate(receptacles):
         first.setdefault((receptacle.type, receptacle.openable), number)

@@ -7,15 +7,15 @@ from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever, Retriever
 MOST = 64  # queries in a call: as many as a server takes as one batch, so that none waits for another batch
 
 Search = tuple[Retriever, str, int]
-"""Who is asked, what, and for how many passages."""
+"""The retriever, the query, and the number of passages."""
 
 
 def search_together(searches: Sequence[Search]) -> list[list[Passage] | None]:
     """The results of searches, each query asked once of each retriever.
 
     Returns:
-        For each search its passages; None where it has to be asked alone: it is the only one, or the call
-        failed, which may be another query's fault.
+        For each search its passages; None if it has to be made alone: it is the only one, or the call failed,
+        perhaps because of another query.
     """
     found: dict[tuple[int, str, int], list[Passage]] = {}
     for retriever, queries, k in _calls(searches):

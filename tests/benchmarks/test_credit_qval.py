@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from benchmarks.credit import qval
-from benchmarks.credit.choices import Place, choice, chosen_places, told_env
+from benchmarks.credit.choices import Place, choice, chosen_places, oracle_env
 from benchmarks.credit.sets import SETS, folder
 from benchmarks.credit.signals import (
     command_logprobs,
     mean_return,
     model_signals,
+    path_values,
     row_before,
-    shortest_way,
     with_block,
 )
 from benchmarks.report.credit import within_state
@@ -33,7 +33,7 @@ from stepopsd_agent.tasks.agents import Agent, OracleAgent, RandomAgent
 from stepopsd_wrappers import Episode, EpisodeWriter, Step, StepTokens
 from tests.helpers.models import tiny
 
-ENV: EnvConfig = SETS["small"].settings().env.changed(**SETS["small"].told, **SETS["small"].test)
+ENV: EnvConfig = SETS["small"].settings().env.changed(**SETS["small"].truth, **SETS["small"].test)
 
 
 @cache
@@ -83,7 +83,7 @@ def test_states_come_from_lost_and_won_episodes_of_mixed_groups() -> None:
 
 def test_the_best_commands_have_the_largest_q() -> None:
     """As the oracle names them, in every state of its attempt; and Q of the best is 0.95^(d - 1)."""
-    won, env = group()[0], told_env(ENV)
+    won, env = group()[0], oracle_env(ENV)
     for index in range(1, len(won.steps)):
         found = choice(env, Place(won, index), 0.95)
         left = len(won.steps) - 1 - index
@@ -98,7 +98,7 @@ def test_the_best_commands_have_the_largest_q() -> None:
 def test_a_goal_behind_the_limit_of_steps_is_noted() -> None:
     """Before the last step of a lost episode nothing wins any more, yet commands differ in Q."""
     lost = next(one for one in group() if not one.success)
-    found = choice(told_env(ENV), Place(lost, len(lost.steps) - 1), 0.95)
+    found = choice(oracle_env(ENV), Place(lost, len(lost.steps) - 1), 0.95)
     assert not found.in_time and len(set(found.q)) > 1
 
 
@@ -107,13 +107,13 @@ def test_another_state_than_recorded_is_refused() -> None:
     won = group()[0]
     steps = (won.steps[0], replace(won.steps[1], action="look"), *won.steps[2:])
     with pytest.raises(RuntimeError, match="another state"):
-        choice(told_env(ENV), Place(replace(won, steps=steps), 2), 0.95)
+        choice(oracle_env(ENV), Place(replace(won, steps=steps), 2), 0.95)
 
 
 def test_worlds_without_commands_are_refused() -> None:
     """Search-QA has an oracle, and no list of commands."""
     with pytest.raises(ValueError, match="household"):
-        told_env(SETS["searchqa"].settings().env)
+        oracle_env(SETS["searchqa"].settings().env)
 
 
 def test_log_probabilities_are_those_of_the_batch() -> None:
@@ -138,7 +138,7 @@ def test_log_probabilities_are_those_of_the_batch() -> None:
 def test_the_gap_is_teacher_less_policy() -> None:
     """For every command, as a sum over its tokens and as their mean."""
     members = group()
-    found = choice(told_env(ENV), Place(members[0], 1), 0.95)
+    found = choice(oracle_env(ENV), Place(members[0], 1), 0.95)
     hindsight = SETS["small"].settings().hindsight
     signals = model_signals(policy(), Scorer(policy()), hindsight, {0: members}, [found])
     gap = signals["teacher's log-probability"][0] - signals["policy's log-probability"][0]
@@ -155,7 +155,7 @@ def test_gains_on_the_graph_are_worked_by_hand() -> None:
     left the place as it was costs 1 - 0.95.
     """
     won = group()[0]
-    graph, env, n = shortest_way([won], "text", ways=False), told_env(ENV), len(won.steps) - 1
+    graph, env, n = path_values([won], "text", inferred=False), oracle_env(ENV), len(won.steps) - 1
     for index in range(1, n + 1):
         found = choice(env, Place(won, index), 0.95)
         gains, known = graph.gains(found)
@@ -166,16 +166,16 @@ def test_gains_on_the_graph_are_worked_by_hand() -> None:
     looked = replace(
         won, member=1, steps=(won.steps[0], replace(won.steps[1], action="look", info=won.steps[0].info))
     )
-    assert shortest_way([won, looked], "text", ways=False).gains(choice(env, Place(won, 1), 0.95))[0][
+    assert path_values([won, looked], "text", inferred=False).gains(choice(env, Place(won, 1), 0.95))[0][
         choice(env, Place(won, 1), 0.95).commands.index("look")
     ] == pytest.approx(-0.05)
 
 
-def test_learned_ways_tell_of_more_commands() -> None:
+def test_inferred_transitions_cover_more_commands() -> None:
     """What was seen elsewhere in the group; what was seen at the place itself stays."""
-    members, env = group(), told_env(ENV)
+    members, env = group(), oracle_env(ENV)
     found = [choice(env, place, 0.95) for place in chosen_places(members, 12, seed=0)]
-    walked, learned = (shortest_way(members, "text", ways=ways) for ways in (False, True))
+    walked, learned = (path_values(members, "text", inferred=inferred) for inferred in (False, True))
     shares = [sum(graph.gains(one)[1].sum() for one in found) for graph in (walked, learned)]
     assert shares[1] > shares[0] > 0
     assert walked.led.items() <= learned.led.items()
@@ -187,8 +187,8 @@ def test_mean_returns_are_worked_by_hand() -> None:
     graph, n = mean_return([won], "text"), len(won.steps) - 1
     for index in range(1, n + 1):
         key = graph.keys[won.member, index]
-        assert graph.worth[key] == pytest.approx(0.95 ** (n - index + 1))
-    assert max(graph.worth.values()) == 1.0
+        assert graph.values[key] == pytest.approx(0.95 ** (n - index + 1))
+    assert max(graph.values.values()) == 1.0
 
 
 def test_signals_of_a_recording_are_compared(

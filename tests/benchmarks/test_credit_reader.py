@@ -1,4 +1,4 @@
-"""Recorded episodes read by another model: what its teacher is told, and what both say."""
+"""Recorded episodes read by another model: what its teacher reads, and how both score."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +9,12 @@ import torch
 
 from benchmarks.credit import accuracy
 from benchmarks.credit.reader import (
+    hindsight_text,
     informed,
     kept_group,
     mean_gap,
     read_batch,
     teacher_credit,
-    told,
     with_reading,
 )
 from stepopsd_agent import ops
@@ -58,8 +58,8 @@ def test_the_teacher_is_told_the_end_and_the_commands_of_a_success() -> None:
     won, _ = played()
     commands = "".join(f"> {step.action}\n" for step in won.steps[1:])
     peer = "Another attempt at the same task succeeded with these commands:\n"
-    assert told(False, won) == f"Looking back: This attempt ended in failure.\n{peer}{commands}"
-    assert told(True, None) == "Looking back: This attempt ended in success.\n"
+    assert hindsight_text(False, won) == f"Looking back: This attempt ended in failure.\n{peer}{commands}"
+    assert hindsight_text(True, None) == "Looking back: This attempt ended in success.\n"
     text = informed(won, None).steps[0].observation
     assert text == f"{won.steps[0].observation}\n\nLooking back: This attempt ended in success."
     assert informed(won, None).steps[1:] == won.steps[1:]

@@ -9,7 +9,7 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
-from stepopsd_agent.batch import KINDS, Batch, Past, Row, Tokens, TopK, Ways, batch_from_lists
+from stepopsd_agent.batch import KINDS, Batch, Past, Row, Tokens, TopK, Transitions, batch_from_lists
 
 Layout = Literal["transcript", "window"]
 PROMPT = 2
@@ -131,7 +131,8 @@ def build(attempts: Sequence[Attempt], layout: Layout = "transcript", pad_id: in
         for attempt in attempts
     ]
     batch = batch_from_lists(rows, steps, episodes, pad_id)
-    return replace(batch, teacher_topk=_half(int(batch.action_mask.sum())), ways=_no_ways(), past=past())
+    topk = _half(int(batch.action_mask.sum()))
+    return replace(batch, teacher_topk=topk, inferred_transitions=_no_transitions(), past=past())
 
 
 def _half(places: int) -> TopK:
@@ -139,9 +140,9 @@ def _half(places: int) -> TopK:
     return TopK(torch.tensor([[0, 1]] * places), torch.tensor([[0.5, 0.25]] * places).log())
 
 
-def _no_ways() -> Ways:
-    """Ways of a world in which every way was walked."""
-    return Ways(*[torch.zeros(0, dtype=torch.int64)] * 4)
+def _no_transitions() -> Transitions:
+    """No inferred transitions: every transition was taken."""
+    return Transitions(*[torch.zeros(0, dtype=torch.int64)] * 4)
 
 
 def past(

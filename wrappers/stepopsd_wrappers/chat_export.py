@@ -11,7 +11,7 @@ from stepopsd_wrappers.episode import Episode
 def messages_of(episode: Episode, system: str = "") -> list[dict[str, str]]:
     """The episode as a chat: observations are the user's, responses the assistant's.
 
-    The last observation is left out, as nobody answers it. An episode without a step is its opening alone.
+    The last observation is left out, as no response follows it. An episode without a step is its opening.
 
     Args:
         episode: one that did not fail.
@@ -28,7 +28,7 @@ def messages_of(episode: Episode, system: str = "") -> list[dict[str, str]]:
 def sft_rows(episodes: Iterable[Episode], system: str = "") -> Iterator[dict[str, Any]]:
     """Rows of a conversational data set as TRL's ``SFTTrainer`` reads it: ``messages``, and what was played.
 
-    Episodes without a step have no answer to learn from, and are left out.
+    Episodes without a step have no response to train on, and are left out.
     """
     for episode in episodes:
         if episode.num_steps:
@@ -44,8 +44,8 @@ def sft_rows(episodes: Iterable[Episode], system: str = "") -> Iterator[dict[str
 def verl_rows(episodes: Iterable[Episode], system: str = "") -> Iterator[dict[str, Any]]:
     """Rows in the columns of verl's data sets, one per episode.
 
-    ``prompt`` is the opening, ``reward_model`` names the task (success is told by the environment, not by a
-    rule on text), ``extra_info`` says how to begin the task again. ``messages`` is the whole chat, which
+    ``prompt`` is the opening, ``reward_model`` names the task (only the environment can judge success, not a
+    rule on text), ``extra_info`` says how to start the task again. ``messages`` is the whole chat, which
     verl's multi-turn SFT reads.
     """
     for index, episode in enumerate(episodes):

@@ -66,7 +66,8 @@ class EpisodeWriter:
                 after the last whole episode and removes an unfinished last line with a warning.
             shard_size: in bytes; a shard is closed before it would exceed this size.
             fsync: wait after every episode until it is on disk, so that it also survives a power cut.
-            compress: pack shards with gzip when they are closed; the last one is unpacked to go on.
+            compress: compress shards with gzip when they are closed; to continue, the last one is
+            decompressed.
 
         Raises:
             RecordingError: the folder cannot be written, or another writer has it.
@@ -165,7 +166,7 @@ class EpisodeWriter:
         self._closed.append(entry)
 
     def _pack(self, path: Path) -> None:
-        """Pack a closed shard if asked to; it is as good as it is, so no error may cost an episode."""
+        """Compress a closed shard if asked to; an error leaves it uncompressed and costs no episode."""
         if self._compress:
             try:
                 pack(path)

@@ -1,6 +1,6 @@
 """Recorded episodes as a Minari data set, which offline RL libraries read.
 
-It takes minari and pyarrow (extra ``export``).
+It needs minari and pyarrow (extra ``export``).
 """
 
 import copy
@@ -32,11 +32,11 @@ def write_minari(episodes: Iterable[Episode], path: Path) -> int:
 
     Args:
         episodes: none of them failed.
-        path: the folder of the data set, not there yet; its name ends in a version, such as "tiny-v0".
+        path: the folder of the data set, which must not exist; its name ends in a version: "tiny-v0".
             ``minari.load_dataset`` finds it by that name, with its parent as ``MINARI_DATASETS_PATH``.
 
     Raises:
-        ValueError: the name of the folder is none that Minari takes.
+        ValueError: the name of the folder is not a valid name for Minari.
         ModuleNotFoundError: minari or pyarrow is not installed.
     """
     if not _NAME.fullmatch(path.name):
@@ -76,7 +76,7 @@ def write_minari(episodes: Iterable[Episode], path: Path) -> int:
 def _fields(episode: Episode) -> dict[str, Any]:
     """One more observation, and info, than actions: those of the reset."""
     done = episode.steps[1:]
-    told = [step.info["step"] for step in episode.steps]
+    infos = [step.info["step"] for step in episode.steps]
     return {
         "seed": episode.seed,
         "observations": [step.observation for step in episode.steps],
@@ -86,8 +86,8 @@ def _fields(episode: Episode) -> dict[str, Any]:
         "truncations": [step.truncated for step in done],
         "infos": {
             "response": [step.response for step in episode.steps],
-            "kind": [step["kind"] for step in told],
-            "valid": [step["valid"] for step in told],
+            "kind": [step["kind"] for step in infos],
+            "valid": [step["valid"] for step in infos],
             "won": [bool(step.info["won"]) for step in episode.steps],
             "task_id": [episode.task_id] * len(episode.steps),
         },
@@ -95,7 +95,7 @@ def _fields(episode: Episode) -> dict[str, Any]:
 
 
 def _space(texts: Iterable[str]) -> gym.spaces.Text:
-    """The smallest space that holds these texts: Minari keeps length and alphabet, and no other bound."""
+    """The smallest space that contains these texts: Minari stores its length and alphabet only."""
     longest, characters = 1, {" "}
     for text in texts:
         longest = max(longest, len(text))
@@ -104,7 +104,7 @@ def _space(texts: Iterable[str]) -> gym.spaces.Text:
 
 
 def _spec(played: dict[str, Any]) -> gym.envs.registration.EnvSpec | None:
-    """How Gymnasium makes the environment; None where the id is not registered here."""
+    """The spec with which Gymnasium makes the environment; None if the id is not registered here."""
     if played["id"] not in gym.registry:
         return None
     spec = copy.deepcopy(gym.registry[played["id"]])

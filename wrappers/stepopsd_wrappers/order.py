@@ -7,9 +7,9 @@ from gymnasium.wrappers import Autoreset
 
 
 def require_order(env: gym.Env[Any, Any], wrapper: str) -> None:
-    """Refuse to put one of the project's wrappers around what belongs outside of it.
+    """Refuse to put one of this package's wrappers around a wrapper that belongs outside of it.
 
-    `Autoreset` begins episodes of its own, the prompts of `TextHistory` are no observations, and inside
+    `Autoreset` starts episodes by itself, the prompts of `TextHistory` are not observations, and inside
     `ParseResponse` a recorder would see commands in place of responses.
 
     Raises:

@@ -1,7 +1,7 @@
 """Recorded episodes as a table in Parquet, a row per step, and back.
 
-Everything in the records is in the table: what one would filter by in columns of its own, the whole ``info``
-as JSON. It takes pyarrow (extra ``export``).
+The table holds everything in the records: fields to filter by in their own columns, the whole ``info`` as
+JSON. It needs pyarrow (extra ``export``).
 """
 
 import json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 EPISODES_AT_ONCE = 64
-"""In memory together; each such part is a row group of the file."""
+"""Episodes that are in memory at once; each such part is a row group of the file."""
 _OF_EPISODE = ("run", "update", "group", "member", "task_id", "seed", "fingerprint", "engine_version")
 _OF_STEP = ("observation", "response", "action", "reward", "terminated", "truncated", "error")
 _OF_TOKENS = ("prompt_ids", "sampled_ids", "logprobs", "new_row", "action_span")
@@ -63,7 +63,7 @@ def read_parquet(path: Path) -> Iterator[Episode]:
 
 
 def write_rows(rows: Iterable[dict[str, Any]], path: Path) -> int:
-    """Write JSON-like rows whose types pyarrow finds by itself; return their number.
+    """Write JSON-like rows, with types inferred by pyarrow; return their number.
 
     Raises:
         ModuleNotFoundError: pyarrow is not installed.
@@ -86,7 +86,7 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 def _schema(pa: Any) -> "pyarrow.Schema":
-    """Columns and their types; a column that is absent of an agent without tokens is null."""
+    """Columns and their types; columns of tokens are null for an agent without tokens."""
     text, number, ids = pa.string(), pa.int64(), pa.list_(pa.int64())
     of_episode = {name: number for name in ("update", "group", "member", "seed")}
     types = {
@@ -117,13 +117,13 @@ def _rows(episode: Episode, number: int) -> Iterator[dict[str, Any]]:
     spec = json.dumps(episode.env_spec, sort_keys=True)
     common |= {"episode": number, "env_spec": spec, "closed_early": episode.closed_early}
     for index, step in enumerate(episode.steps):
-        told = step.info.get("step", {})
+        info = step.info.get("step", {})
         yield {
             **common,
             "index": index,
             **{name: getattr(step, name) for name in _OF_STEP},
             **{name: step.info.get(name) for name in ("task_type", "won")},
-            **{name: told.get(name) for name in ("kind", "valid")},
+            **{name: info.get(name) for name in ("kind", "valid")},
             "info": json.dumps(step.info),
             **({} if step.tokens is None else {name: getattr(step.tokens, name) for name in _OF_TOKENS}),
         }

@@ -25,7 +25,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
     Put it around `ParseResponse` and inside `TextHistory`: there it sees the responses as given and the
     observations as the environment made them. A reset without a seed draws one, so every episode can be
     replayed. An episode cut short by reset or close is recorded as truncated. An episode in which the
-    environment raises is recorded with the error, and so is one whose agent raised if `fail` is told. An
+    environment raises is recorded with the error, and so is one whose agent raised if `fail` is called. An
     episode without any action is not recorded.
     """
 

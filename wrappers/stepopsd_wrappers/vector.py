@@ -177,8 +177,8 @@ class RecordEpisode(VectorTexts):
     def _add(self, slot: int, step: Step) -> None:
         """Append a step; refuse an observation that a wrapper has changed."""
         step = checked_step(step, len(self._steps[slot]))
-        told = step.info["step"]
-        length = told["observation_end"] - told["observation_start"]
+        info = step.info["step"]
+        length = info["observation_end"] - info["observation_start"]
         if not isinstance(cast("object", step.observation), str) or len(step.observation) != length:
             raise TypeError(
                 f"RecordEpisode got {step.observation!r:.80} from environment {slot}, which is not the "

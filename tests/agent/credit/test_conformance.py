@@ -75,7 +75,7 @@ def bare(batch: Batch, *but: str) -> Batch:
         batch,
         **tables,
         teacher_topk=batch.teacher_topk if "teacher_topk" in but else None,
-        ways=batch.ways if "ways" in but else None,
+        inferred_transitions=batch.inferred_transitions if "inferred_transitions" in but else None,
         past=batch.past if "past" in but else None,
     )
 
@@ -87,7 +87,7 @@ OPTIONAL = {
     for table in (Tokens, Steps, Episodes)
     for spec in dataclasses.fields(table)
     if spec.default is None
-} | {"teacher_topk", "ways", "past"}
+} | {"teacher_topk", "inferred_transitions", "past"}
 STRENGTH = ("lambda_mix", "coef")
 """Fields at whose zero a method is its base."""
 

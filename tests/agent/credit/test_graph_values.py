@@ -159,8 +159,8 @@ def test_rtmc_compares_what_was_done_with_the_place() -> None:
     assert rtmc(BRANCH, prior_count=0.0) == pytest.approx([1 / 4, 0.0, -1 / 4])
     metrics = credit.make("rtmc", gamma=0.5)(exact(BRANCH)).metrics
     # N is 2, 1, 2 and V 1/4, 1, 1/4; the prior's shares are 2/4, 2/3, 2/4.
-    assert metrics["visits_per_place"] == pytest.approx(5 / 3)
-    assert metrics["place_value"] == pytest.approx(1 / 2)
+    assert metrics["visits_per_node"] == pytest.approx(5 / 3)
+    assert metrics["node_value"] == pytest.approx(1 / 2)
     assert metrics["prior_share"] == pytest.approx(5 / 9)
 
 

@@ -140,8 +140,8 @@ def test_metrics_tell_what_the_graphs_had_to_compare() -> None:
     """Six of the seven steps leave A or B; places A B D E and SUCCESS, or C; D is no way to success."""
     graph, value = (credit.make(name)(build(GROUP)).metrics for name in ("graph_gpo", "g2po"))
     for metrics in (graph, value):
-        assert metrics["steps_from_shared_place"] == pytest.approx(6 / 7)
-        assert metrics["places_per_group"] == 5
+        assert metrics["steps_from_shared_node"] == pytest.approx(6 / 7)
+        assert metrics["nodes_per_group"] == 5
     assert graph["steps_with_graph_credit"] == pytest.approx(6 / 7)
     assert graph["steps_towards_success"] == pytest.approx(5 / 7)
     assert graph["steps_nearer"] == pytest.approx(4 / 7)

@@ -252,7 +252,7 @@ def test_forked_process_makes_its_own_connection() -> None:
 def test_failure_in_mid_episode_is_recorded_as_an_error(tmp_path: Path, fault: object) -> None:
     """Not as reward 0: the episode has its error, and the next one goes on as if nothing had been."""
     with scripted(finds("mill"), fault) as server:  # type: ignore[arg-type]
-        env = library_env(tmp_path, retriever(server))  # type: ignore[arg-type]  # any retriever will do
+        env = library_env(tmp_path, retriever(server))
         with RecordEpisode(env, tmp_path / "record") as recorded:
             recorded.reset(seed=0, options={"question": "q2"})
             recorded.step(search("Old Mill"))
@@ -271,7 +271,7 @@ def test_server_that_stops_in_mid_episode_is_recorded_as_an_error(tmp_path: Path
     """The connection is cut and no other can be made."""
     write_rows(tmp_path / "unused.jsonl")
     with scripted(finds("mill"), hangs_up) as server:
-        env = library_env(tmp_path, retriever(server))  # type: ignore[arg-type]
+        env = library_env(tmp_path, retriever(server))
         with RecordEpisode(env, tmp_path / "record") as recorded:
             recorded.reset(seed=0, options={"question": "q2"})
             recorded.step(search("Old Mill"))

@@ -1,7 +1,7 @@
 """Text environments for stable-baselines3: texts become vectors, commands become numbers.
 
-``EncodeText(AdmissibleActions(env))`` needs gymnasium and numpy alone, `CandidateScorer` and `load_scorer`
-need torch, and the policies the extra ``sb3``. Every name is imported when it is asked for.
+``EncodeText(AdmissibleActions(env))`` needs only gymnasium and numpy, `CandidateScorer` and `load_scorer`
+need torch, and the policies the extra ``sb3``. Every name is imported on first use.
 """
 
 import lazy_loader

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 
 def with_success(info: dict[str, Any]) -> dict[str, Any]:
-    """The info with ``is_success``, by which stable-baselines3 counts; unchanged where no task can be won.
+    """The info with ``is_success``, which stable-baselines3 counts; unchanged if it has no ``won``.
 
-    It stands in every step's info, since a limit of time outside may end the episode at any of them.
+    Every step's info has it, since a `TimeLimit` outside may end the episode at any step.
     """
     return {**info, "is_success": bool(info["won"])} if "won" in info else info
 
 
 class CommandNumbers:
-    """The admissible commands of an environment's present state, by number."""
+    """The admissible commands of an environment's current state, by number."""
 
     def __init__(self, max_actions: int) -> None:
         """Begin without commands.
@@ -74,8 +74,8 @@ class CommandNumbers:
 class AdmissibleActions(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
     """Takes the number of an admissible command instead of the command itself.
 
-    Action i is command i of ``info["admissible_commands"]``; beyond its end the list begins again, so that
-    every number is a command, also for algorithms without masks. Those with masks find `action_masks` (by
+    Action i is command i of ``info["admissible_commands"]``; beyond its end the list repeats, so that every
+    number is a command, also for algorithms without masks. Those with masks find `action_masks` (by
     ``get_wrapper_attr``, or ``env_method`` of a vector environment), where each command is True once. The
     info of a step has ``is_success``, which ``Monitor`` and ``EvalCallback`` of stable-baselines3 read.
     """
@@ -97,7 +97,7 @@ class AdmissibleActions(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The admissible commands of the present state."""
+        """The admissible commands of the current state."""
         return self._numbers.commands
 
     def reset(

@@ -29,9 +29,9 @@ class TextFeatures(Box):
 
 
 class EncodeText(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Gives the episode so far, and every candidate command, as one vector: see `EpisodeFeatures`.
+    """Returns the episode so far and every candidate command as one vector, see `EpisodeFeatures`.
 
-    It stands around `AdmissibleActions`: ``EncodeText(AdmissibleActions(env))``.
+    It wraps `AdmissibleActions`: ``EncodeText(AdmissibleActions(env))``.
     """
 
     def __init__(self, env: gym.Env[Any, Any], encoder: str | Encoder = "hashing") -> None:
@@ -40,7 +40,7 @@ class EncodeText(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         Args:
             env: an environment with `AdmissibleActions`.
             encoder: "hashing", "hashing:SIZE", the name of a sentence-transformers model, or an object that
-                is an `Encoder`. Vectors are kept by text; several environments can share a `CachedEncoder`.
+                is an `Encoder`. Vectors are cached by text; several environments can share a `CachedEncoder`.
 
         Raises:
             ValueError: there is no `AdmissibleActions` inside.

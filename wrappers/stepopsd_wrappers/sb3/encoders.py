@@ -22,7 +22,7 @@ class Encoder(Protocol):
 
     @property
     def name(self) -> str:
-        """What `make_encoder` makes an equal one of."""
+        """The name from which `make_encoder` makes an equal encoder."""
         ...
 
     @property
@@ -36,14 +36,14 @@ class Encoder(Protocol):
 
 
 class HashingEncoder:
-    """Sums a random sign at a random place for each word, and for each word with the number behind it.
+    """Feature hashing: a sign at a hashed index for each word, and for each word with the number after it.
 
-    Words that two texts share add to their product; numbers alone do not, so that "mug 1" is like "mug 2" and
-    most like itself. Nothing is learned and nothing has to be there.
+    Words that two texts share add to their inner product; numbers alone do not, so "mug 1" is similar to
+    "mug 2" and most similar to itself. Nothing is learned, and no package or file is needed.
     """
 
     def __init__(self, size: int = 128) -> None:
-        """Choose the length of the vectors; in short ones more words share a place."""
+        """Choose the length of the vectors; in shorter ones more words share an index."""
         if size < 1:
             raise ValueError(f"size is {size}; give the length of the vectors, 1 or more")
         self._size = size
@@ -120,16 +120,16 @@ class SentenceEncoder:
 
 
 class CachedEncoder:
-    """Remembers the vectors of another encoder by text, since games say the same again and again."""
+    """Caches the vectors of another encoder by text, since games repeat their texts."""
 
     def __init__(self, encoder: Encoder, limit: int = CACHE_SIZE) -> None:
-        """Wrap `encoder`; beyond `limit` texts the oldest is forgotten."""
+        """Wrap `encoder`; beyond `limit` texts the oldest is dropped."""
         self._encoder, self._limit = encoder, limit
         self._vectors: dict[str, Vectors] = {}
         self.name, self.size = encoder.name, encoder.size
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
-        """[texts, size]; only texts that are new are encoded, and all of these at once."""
+        """[texts, size] vectors; texts that are not cached are encoded in one call."""
         new = list(dict.fromkeys(text for text in texts if text not in self._vectors))
         encoded = dict(zip(new, self._encoder(new), strict=True)) if new else {}
         found = [encoded[text] if text in encoded else self._vectors[text] for text in texts]
@@ -143,7 +143,7 @@ def make_encoder(name: str) -> Encoder:
     """An encoder by its name: "hashing", "hashing:SIZE", or a model of sentence-transformers.
 
     Raises:
-        ValueError: the size is no number.
+        ValueError: the size is not a positive number.
         DependencyNotInstalled: sentence-transformers is not installed.
     """
     kind, _, size = name.partition(":")

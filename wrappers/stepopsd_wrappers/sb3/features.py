@@ -1,4 +1,4 @@
-"""The state of an episode as numbers: its texts, what was done, and each command that can be given."""
+"""The state of an episode as numbers: its texts, the commands given, and each admissible command."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,25 +9,25 @@ import numpy as np
 from stepopsd_wrappers.sb3.encoders import Encoder, Vectors
 
 DECAY = 0.9
-"""What is left of an earlier command in the trace after each further one."""
+"""Decay of the trace of commands per step."""
 
 
 def length(size: int, candidates: int) -> int:
-    """Length of the vector that `EpisodeFeatures.vector` gives."""
+    """Length of the vector that `EpisodeFeatures.vector` returns."""
     return 3 * size + candidates * (2 * size + 1)
 
 
 def candidates_of(length: int, size: int) -> int:
-    """How many candidates a vector of this length has."""
+    """Number of candidates in a vector of this length."""
     return (length - 3 * size) // (2 * size + 1)
 
 
 class EpisodeFeatures:
-    """What an agent knows that has read an episode so far, with texts of vectors by an encoder.
+    """Features of an episode so far, from its texts alone, with texts encoded as vectors.
 
-    The vector is: the latest observation, the goal and a fading trace of the commands given; then all
-    candidate commands; then what each of them answered when it was given last in this episode (zeros if it
-    was not); then the logarithm of 1 + how often it was given.
+    The vector is: the latest observation, the goal and a decaying trace of the commands given; then all
+    candidate commands; then the observation that followed each of them when it was last given in this episode
+    (zeros if it was not); then the logarithm of 1 + the number of times it was given.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -42,7 +42,7 @@ class EpisodeFeatures:
         self._given: Counter[str] = Counter()
 
     def step(self, command: str, observation: str) -> None:
-        """Note a command and its answer."""
+        """Add a command and the observation after it."""
         self._observation = observation
         self._trace = DECAY * self._trace + self.encoder([command])[0]
         self._answers[command] = observation
@@ -52,8 +52,8 @@ class EpisodeFeatures:
         """[length(size, candidates)] the features, for these commands.
 
         Args:
-            commands: the admissible ones; beyond their end the list begins again.
-            candidates: how many to write.
+            commands: the admissible ones; beyond their end the list repeats.
+            candidates: number of candidates in the vector.
         """
         size, count = self.encoder.size, len(commands)
         answered = [(i, self._answers[c]) for i, c in enumerate(commands) if c in self._answers]

@@ -1,4 +1,4 @@
-"""Tests on held-out tasks while an algorithm of stable-baselines3 trains (extra ``sb3``)."""
+"""Evaluation on held-out tasks while an algorithm of stable-baselines3 trains (extra ``sb3``)."""
 
 import json
 import time
@@ -17,11 +17,11 @@ except ImportError as error:
 
 
 class HeldOutTasks(BaseCallback):
-    """Saves the model every ``every`` steps, plays each task of an environment with it, and writes the curve.
+    """Every ``every`` steps saves the model, plays each task of an environment with it, and writes the curve.
 
     ``OUT/model.zip`` is the newest model, ``OUT/curve.json`` a list of ``{steps, seconds, success, tasks}``:
-    steps and processor time (s) of training so far, tests not included, and the share of tasks that end with
-    ``info["won"]``. The first test is before training, the last one after it.
+    steps and CPU time (s) of training so far, without evaluation, and the share of tasks that end with
+    ``info["won"]``. The first evaluation is before training, the last one after it.
     """
 
     def __init__(self, env: gym.Env[Any, Any], out: Path, every: int) -> None:

@@ -1,7 +1,7 @@
 """Policies of stable-baselines3 that score candidate commands (extra ``sb3``).
 
-They take the observations of `EncodeText`. What they learn belongs to words, not to numbers of actions, so it
-carries over to games with other commands.
+They read the observations of `EncodeText`. They learn from words, not from action numbers, so what they learn
+transfers to games with other commands.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ except ImportError as error:
 
 
 class CandidateExtractor(nn.Module):
-    """Scores as the latent of the actor, state and candidates as that of the critic."""
+    """Candidate scores as the latent of the actor, state and mean candidate as that of the critic."""
 
     def __init__(self, space: TextFeatures, hidden: int) -> None:
         super().__init__()
@@ -42,12 +42,12 @@ class CandidateExtractor(nn.Module):
         return self.forward(features)[0]
 
     def forward_critic(self, features: Tensor) -> Tensor:
-        """[B, 2 * hidden] what the value is read from."""
+        """[B, 2 * hidden] input of the value head."""
         return self.forward(features)[1]
 
 
 class _ActorCritic:
-    """What the two actor-critic policies share; it stands before the policy among the bases."""
+    """Shared part of the two actor-critic policies; it comes before the policy among the base classes."""
 
     def __init__(self: Any, observation_space: Any, *args: Any, hidden: int = 64, **kwargs: Any) -> None:
         self.hidden = hidden
@@ -60,7 +60,7 @@ class _ActorCritic:
         super()._build(lr_schedule)  # type: ignore[misc]  # of the policy
         self.action_net = nn.Identity()  # the scores are the logits
         with torch.no_grad():
-            self.mlp_extractor.scorer.score[-1].weight.mul_(0.01)  # begin by choosing evenly
+            self.mlp_extractor.scorer.score[-1].weight.mul_(0.01)  # start from the uniform policy
         self.register_buffer("encoder_name", _as_tensor(self.observation_space.encoder))
         parameters, rate = self.parameters(), lr_schedule(1)
         self.optimizer = self.optimizer_class(parameters, lr=rate, **self.optimizer_kwargs)

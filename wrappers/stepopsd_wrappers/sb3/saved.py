@@ -1,8 +1,8 @@
-"""Reading models that stable-baselines3 saved, without running what is in the file.
+"""Load models that stable-baselines3 saved, without executing what is in the file.
 
-Its own loader unpickles, which can run any code. Here only the weights are read, by a loader that takes
-tensors and nothing else, into a network made here; so it works for the policies of this package, and needs no
-stable-baselines3.
+The loader of stable-baselines3 unpickles, which can run any code. Here only the weights are read, by a loader
+that accepts tensors only, into a network made here. So it works for the policies of this package, and does
+not need stable-baselines3.
 """
 
 import io
@@ -18,15 +18,15 @@ from stepopsd_wrappers.sb3.scorer import CandidateScorer
 
 WEIGHTS, MAX_BYTES = "policy.pth", 2**30
 _PLACES = {"mlp_extractor.scorer.": True, "q_net.scorer.": False}
-"""Where the scorer's weights are, and whether its scores are logits."""
+"""Prefixes of the scorer's weights, each with whether its scores are logits."""
 
 
 class SavedModelError(ValueError):
-    """The file is no saved model that can be read; the message says why."""
+    """The file is not a saved model that can be read; the message says why."""
 
 
 class SavedScorer(NamedTuple):
-    """A scorer that was read."""
+    """A scorer that was loaded."""
 
     scorer: CandidateScorer
     encoder: str

@@ -1,4 +1,4 @@
-"""A network that scores candidate commands, however many and whatever they say."""
+"""A network that scores any number of candidate commands by their text."""
 
 import torch
 from torch import Tensor, nn
@@ -7,11 +7,11 @@ from stepopsd_wrappers.sb3.features import candidates_of
 
 
 class CandidateScorer(nn.Module):
-    """Scores each candidate by its own vector against those of the state; all candidates share the weights.
+    """Scores each candidate by its vector and those of the state; all candidates share the weights.
 
-    So what was learned of a command holds for every command like it, in games with others, and any number of
-    them. A candidate is read with what it last answered, how often it was given, and the words that command
-    and answer share with the goal.
+    So what is learned about a command holds for every similar command, also in other games. The input of a
+    candidate includes the observation that last followed it, the number of times it was given, and the words
+    that command and observation share with the goal.
     """
 
     def __init__(self, size: int, hidden: int = 64) -> None:

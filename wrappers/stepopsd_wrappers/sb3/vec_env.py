@@ -50,7 +50,7 @@ class TextVecEnv(VecEnv):
         mode = envs.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
             raise ValueError(
-                f"autoreset_mode is {mode}, but stable-baselines3 wants a reset within the step: make the "
+                f"autoreset_mode is {mode}, but stable-baselines3 needs a reset within the step: make the "
                 'environments with gymnasium.make_vec(..., autoreset_mode="SameStep")'
             )
         made = make_encoder(encoder) if isinstance(encoder, str) else encoder
@@ -66,7 +66,7 @@ class TextVecEnv(VecEnv):
         """Begin an episode in each environment, with the seeds and options given before."""
         first, names = self._options[0], {name for options in self._options for name in options}
         options = {name: [given.get(name) for given in self._options] for name in names}
-        if all(given == first for given in self._options):  # Gymnasium's own know no lists
+        if all(given == first for given in self._options):  # Gymnasium's own do not accept lists
             options = first
         texts, infos = self.envs.reset(seed=self._seeds, options=options)
         self._reset_seeds()
@@ -111,7 +111,7 @@ class TextVecEnv(VecEnv):
         return [env.get_wrapper_attr(attr_name) for env in self._chosen(indices)]
 
     def get_images(self) -> Sequence[Any]:
-        """One picture of each environment, with ``render_mode="rgb_array"``."""
+        """One image of each environment, with ``render_mode="rgb_array"``."""
         return list(self.envs.render() or [])
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""Ways that nobody walked, from the effects of commands elsewhere."""
+"""Transitions that no attempt took, inferred from the effects of commands elsewhere."""
 
 from itertools import pairwise
 from types import SimpleNamespace
@@ -7,14 +7,14 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
-from stepopsd_agent.learner import inferred_ways as module
+from stepopsd_agent.learner import inferred_transitions as module
 from stepopsd_agent.rollout import play_agent
 from stepopsd_agent.tasks import World, worlds_of
 from stepopsd_agent.tasks.agents import RandomAgent
 from stepopsd_wrappers import make_text_env
 
 
-def attempts(monkeypatch: pytest.MonkeyPatch, *told: list[tuple[str, set[str]]]) -> list[Any]:
+def attempts(monkeypatch: pytest.MonkeyPatch, *paths: list[tuple[str, set[str]]]) -> list[Any]:
     """Episodes of (command, world after it) that begin in the empty world."""
     worlds: dict[int, list[World]] = {}
 
@@ -24,12 +24,12 @@ def attempts(monkeypatch: pytest.MonkeyPatch, *told: list[tuple[str, set[str]]])
         return SimpleNamespace(number=number, steps=steps)
 
     monkeypatch.setattr(module, "worlds_of", lambda one: worlds[one.number])
-    return [episode(number, rows) for number, rows in enumerate(told)]
+    return [episode(number, rows) for number, rows in enumerate(paths)]
 
 
-def ways(episodes: list[Any]) -> set[tuple[World, World, int]]:
+def transitions(episodes: list[Any]) -> set[tuple[World, World, int]]:
     """Those of one group."""
-    return set(module.ways_of_group(episodes))
+    return set(module.transitions_of_group(episodes))
 
 
 def test_a_command_accepted_in_several_places_leads_from_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,16 +40,16 @@ def test_a_command_accepted_in_several_places_leads_from_all(monkeypatch: pytest
         [("to a", {"at: a"}), ("to c", {"at: c"})],
         [("to b", {"at: b"})],
     )
-    assert (frozenset({"at: b"}), frozenset({"at: c"}), 1) in ways(episodes)
+    assert (frozenset({"at: b"}), frozenset({"at: c"}), 1) in transitions(episodes)
 
 
-def test_learned_commands_are_told_with_their_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the ways of one step are made of."""
+def test_commands_come_with_the_worlds_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They make the transitions of length 1."""
     episodes = attempts(monkeypatch, [("to c", {"at: c"})], [("to a", {"at: a"}), ("to c", {"at: c"})])
     start, a, c = frozenset[str](), frozenset({"at: a"}), frozenset({"at: c"})
     found = set(module.commands_of_group(episodes))
     assert found == {("to c", start, c), ("to c", a, c), ("to a", start, a), ("to a", c, a)}
-    assert {(before, after, 1) for _, before, after in found} <= ways(episodes)
+    assert {(before, after, 1) for _, before, after in found} <= transitions(episodes)
 
 
 def test_a_command_asks_for_what_held_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_a_command_asks_for_what_held_every_time(monkeypatch: pytest.MonkeyPatch
         ],
         [("to b", {"at: b"})],
     )
-    found = ways(episodes)
+    found = transitions(episodes)
     assert (frozenset({"at: b"}), frozenset({"at: b", "holding: cup"}), 1) not in found
     # With the cup in hand one can go to b; also from the start, where a world without it was visited.
     assert (frozenset({"at: b"}), frozenset({"at: a"}), 1) in found
@@ -76,17 +76,17 @@ def test_nothing_is_learned_from_a_command_whose_effect_varies(monkeypatch: pyte
     episodes = attempts(
         monkeypatch, [("go", {"at: a"}), ("go", {"at: b"})], [("to c", {"at: c"}), ("go", {"at: a"})]
     )
-    assert not [way for way in ways(episodes) if way[2] == 1 and way[1] == frozenset({"at: b"})]
+    assert not [edge for edge in transitions(episodes) if edge[2] == 1 and edge[1] == frozenset({"at: b"})]
 
 
 def test_a_world_with_more_done_is_at_least_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """In no steps, and not the other way round."""
     episodes = attempts(monkeypatch, [("a", {"x: 1"}), ("b", {"x: 1", "y: 2"})])
     more, less = frozenset({"x: 1", "y: 2"}), frozenset({"x: 1"})
-    assert (more, less, 0) in ways(episodes) and (less, more, 0) not in ways(episodes)
+    assert (more, less, 0) in transitions(episodes) and (less, more, 0) not in transitions(episodes)
 
 
-def test_ways_of_real_games_are_no_shorter_than_the_truth() -> None:
+def test_transitions_of_real_games_are_no_shorter_than_the_truth() -> None:
     """A step brings the goal nearer by one at most, and a world taken for as good is mostly near."""
     made = gym.make("stepopsd/ALFWorld-v0", tier="tiny", admissible=True, oracle=True, step_limit=40)
     env = make_text_env(made, format="plain")
@@ -96,10 +96,10 @@ def test_ways_of_real_games_are_no_shorter_than_the_truth() -> None:
         for episode in episodes
         for world, step in zip(worlds_of(episode), episode.steps, strict=True)
     }
-    walked = {pair for episode in episodes for pair in pairwise(worlds_of(episode))}
-    found = list(module.ways_of_group(episodes))
-    ways_of_one = [far[before] > far[after] + 1 for before, after, steps in found if steps == 1]
+    taken = {pair for episode in episodes for pair in pairwise(worlds_of(episode))}
+    found = list(module.transitions_of_group(episodes))
+    of_one = [far[before] > far[after] + 1 for before, after, steps in found if steps == 1]
     as_good = [far[before] > far[after] + 1 for before, after, steps in found if steps == 0]
-    assert len([way for way in found if way[2] == 1 and way[:2] not in walked]) > 20
-    assert sum(ways_of_one) < 0.03 * len(ways_of_one)
+    assert len([edge for edge in found if edge[2] == 1 and edge[:2] not in taken]) > 20
+    assert sum(of_one) < 0.03 * len(of_one)
     assert sum(as_good) < 0.2 * len(as_good)

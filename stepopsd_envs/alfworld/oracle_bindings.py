@@ -1,4 +1,4 @@
-"""The ways to win from a situation: items with a receptacle or a lamp; equivalent ways appear once."""
+"""Bindings of the goal's variables: items with a receptacle or a lamp; equivalent bindings appear once."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -11,19 +11,19 @@ from stepopsd_envs.alfworld.oracle_steps import Option
 from stepopsd_envs.alfworld.world import bits
 
 
-class Way(Protocol):
-    """A way to win. The shortest plan over all ways is a shortest plan of the game."""
+class GoalBinding(Protocol):
+    """The goal with its variables bound. The shortest plan over all bindings is one of the game."""
 
     def bound(self, now: Situation) -> int | None:
-        """A lower bound on the number of commands, 0 only if the goal is reached; None: impossible."""
+        """A lower bound on the commands left, 0 only if the goal is reached; None if it cannot be."""
 
     def options(self, now: Situation) -> Iterator[Option]:
         """The steps that can be part of a shortest plan."""
         ...
 
 
-def ways_to_win(house: House, start: Situation) -> Iterator[Way]:
-    """All ways to win, up to equivalence."""
+def goal_bindings(house: House, start: Situation) -> Iterator[GoalBinding]:
+    """All bindings, up to equivalence."""
     if house.win.lamp_type:
         for item in bits(house.wanted):
             for lamp in bits(house.lamps):
