@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, Episodes, Steps, Tokens
+from stepopsd_agent.batch.declaring import OWN
 from stepopsd_agent.credit import CreditMethod, LossTerm, audit_credit, scaled
 from stepopsd_agent.credit.base import Claim
 from tests.helpers.builders import (
@@ -77,6 +78,7 @@ def bare(batch: Batch, *but: str) -> Batch:
         teacher_topk=batch.teacher_topk if "teacher_topk" in but else None,
         inferred_transitions=batch.inferred_transitions if "inferred_transitions" in but else None,
         past=batch.past if "past" in but else None,
+        own={name: column for name, column in batch.own.items() if name in but},
     )
 
 
@@ -87,7 +89,7 @@ OPTIONAL = {
     for table in (Tokens, Steps, Episodes)
     for spec in dataclasses.fields(table)
     if spec.default is None
-} | {"teacher_topk", "inferred_transitions", "past"}
+} | {"teacher_topk", "inferred_transitions", "past", *OWN}
 STRENGTH = ("lambda_mix", "coef")
 """Fields at whose zero a method is its base."""
 
