@@ -160,7 +160,7 @@ def test_credit_does_not_depend_on_the_order_of_episodes(method: CreditMethod, s
     one, other = by_step(first, method(first).advantages), by_step(second, method(second).advantages)
     starts = [sum(len(attempt.turns) for attempt in attempts[:i]) for i in range(len(attempts))]
     back = [step for i in order for step in one[starts[i] : starts[i] + len(attempts[i].turns)]]
-    # Sums of another order differ in the last bit, 1e-16, which a spread of nothing but the eps of 1e-7 divides.
+    # Sums in another order differ in the last bit, 1e-16, which a spread of only the eps of 1e-7 divides.
     assert [x for step in other for x in step] == pytest.approx([x for step in back for x in step], abs=1e-8)
 
 
