@@ -40,6 +40,27 @@ def learning(result: Result) -> list[str]:
     ]
 
 
+def agreement(result: Result) -> list[str]:
+    """How well accuracy and success in training go together over the methods, by each measure of accuracy."""
+    names = {"auc_failed": "AUC, lost", "auc_won": "AUC, won", "auc_harmful": "harm", "r": "r"}
+    heads = ["success in training over GRPO", *names.values()]
+    lines = [f"| method | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    for name in sorted(result["rows"], key=lambda one: -result["rows"][one]["over_grpo"]):
+        row = result["rows"][name]
+        shown = "-" if name == "grpo" else f"{row['over_grpo']:+.3f} {_interval(row['ci95'])}"
+        lines.append(f"| `{name}` | {shown} | {' | '.join(f'{row[key]:.2f}' for key in names)} |")
+    rho = [result["correlations"][key] for key in names]
+    cells = [f"{one['value']:+.2f} (p = {one['p']:.3f})" for one in rho]
+    return [
+        *lines,
+        f"| *rank correlation, without the truth* | | {' | '.join(cells)} |",
+        "",
+        f"{rho[0]['n']} methods, {result['seeds']} seeds of training on task set `{result['set']}`; accuracy is "
+        "the mean over three stages of another training on another task set. Spearman's correlation, "
+        f"two-sided permutation test. {origin(result)}",
+    ]
+
+
 def draw_learning(result: Result) -> bytes:
     """A PNG: for every method its mean curve, those of its seeds, and the mean of GRPO in grey."""
     from matplotlib.figure import Figure

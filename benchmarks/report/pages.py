@@ -26,7 +26,7 @@ from benchmarks.report.learner import (
     served,
     updates,
 )
-from benchmarks.report.learning import learning
+from benchmarks.report.learning import agreement, learning
 from benchmarks.report.parts import Result, origin, rate
 from benchmarks.report.records import kills, recording
 from benchmarks.report.stable_baselines import stable_baselines
@@ -44,6 +44,7 @@ CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
     "qval": within_state,
     "learning": learning,
     "learning_few": learning,
+    "agreement": agreement,
 }
 """Tables of the page on credit, by the result's name behind ``credit_``."""
 SPEED = re.compile(r"(<!-- speed:.*?-->\n).*?(<!-- end of speed -->)", re.DOTALL)
