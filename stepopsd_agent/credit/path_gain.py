@@ -41,11 +41,11 @@ class PathGain:
     """GRPO over episodes, plus the gain in value of every step on the graph of the group.
 
     Attributes:
-        gamma: discount per step of the way to the goal.
+        gamma: discount per step of the path to the goal.
         idle_cost: cost of a step that leaves its node unchanged where a path is known, in units of
             1 - gamma: the gain of the last step before the goal.
         step_weight: weight of A^S.
-        key: what makes two nodes one, see `state_graph`.
+        key: what makes two states one node, see `state_graph`.
         ways: with text keys, add transitions that no attempt took, see `learner.inferred_transitions`.
         history: add the steps and goals of earlier updates at the same task.
         std: divide A^E by its standard deviation, as in `grpo`.

@@ -14,7 +14,8 @@ Every step that does a in s gets the same A, in whichever episode and however of
 episode-level advantage. Nodes are states with equal keys, and an action is identified by the node it led to:
 two commands that lead from one node to the same other node are one action, whatever their words.
 
-`prior_count` is the number of pseudo-episodes with the group's mean return that a node's value starts from:
+`prior_count` is the number of pseudo-episodes with the group's mean return that a node's value starts from.
+In terms of it,
 
     A = Q(s, a) - V(s) + prior_count / (N(s) + prior_count) (V(s) - mean R)
 

@@ -3,10 +3,10 @@
 Steps of earlier updates at the same task, and inferred transitions that no attempt took, may add edges. They
 change distances, but they are not steps of the batch and get no credit.
 
-Published methods differ in what makes two nodes one (the key), in the value of a node, and in which steps are
-compared with each other. The key is a setting of all of them:
+Published methods differ in what makes two states one node (the key), in the value of a node, and in which
+steps are compared with each other. The key is a setting of all of them:
 
-- "observation": the exact text that the step acted on, as published. Different places may show the same text.
+- "observation": the exact text that the step acted on, as published. Different states may show the same text.
 - "state": the simulator's hash of its state, for environments that report it in `info`.
 - "text": the facts about the world that the texts so far give, as the environment's task spec reads them. It
   needs no access to the simulator.
@@ -87,7 +87,7 @@ def merged_graph(
 
     Args:
         batch: with the columns of the key.
-        key: what makes two nodes one, see `Key`.
+        key: what makes two states one node, see `Key`.
         one_goal: let the last steps of all successful episodes of a group lead to one added goal node,
             instead of the nodes where they ended.
         inferred: add the edges of `Batch.inferred_transitions`; their keys are of "text", so `key` must be.

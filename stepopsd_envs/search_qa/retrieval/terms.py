@@ -1,11 +1,11 @@
 """Text analysis: the terms that BM25 counts.
 
 Texts are normalised (NFKC), case-folded, stripped of accents and split into runs of letters, marks and
-digits; stop words are dropped and plurals made singular. Initials count together as well, so that "U.S." has
-the terms of "US". In scripts that set no blanks between words (Chinese, Japanese, Thai and others, and in
-Korean, whose particles are attached) every two neighbouring characters are a term, and so is every Chinese
-character. Queries and passages are treated alike. The rules were chosen on the training questions of HotpotQA
-and MuSiQue in the test data; recall is reported on other questions.
+digits; stop words are dropped and plurals made singular. Initials are also joined to one word, so that "U.S."
+has the terms of "US". In scripts written without spaces (Chinese, Japanese, Thai and others) and in Korean,
+whose particles are attached to words, every bigram of characters is a term, and so is every Chinese
+character. Queries and passages are analysed in the same way. The rules were chosen on the training questions
+of HotpotQA and MuSiQue in the test data; recall is reported on other questions.
 """
 
 import re
@@ -35,7 +35,7 @@ _IDEOGRAPH = re.compile(f"[{_CHINESE}]")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, folded, and what stands for words in scripts that set no blanks."""
+    """The words of a text, folded; in scripts without spaces, bigrams of characters."""
     if text.isascii():
         text = text.lower()
         return _WORD.findall(text) + _initials(text)
@@ -50,7 +50,7 @@ def _initials(text: str) -> list[str]:
 
 
 def _split(run: str) -> Iterator[str]:
-    """A run of letters as its words; those of a script without blanks as overlapping pairs."""
+    """The words of a run of letters; in a script without spaces, its overlapping bigrams."""
     end = 0
     for match in _WITHOUT_BLANKS.finditer(run):
         if match.start() > end:
@@ -84,9 +84,9 @@ def why_unmatched(query: str) -> str:
 
 
 class _Blanks(dict[int, str | None]):
-    """Table for `str.translate`: blanks for all that is no part of a word, nothing for what cannot be seen.
+    """Table for `str.translate`: a space for what is no part of a word, nothing for invisible characters.
 
-    A regular expression would take the vowel signs of Indic scripts for the ends of words.
+    A regular expression would end words at the vowel signs of Indic scripts.
     """
 
     def __missing__(self, code: int) -> str | None:

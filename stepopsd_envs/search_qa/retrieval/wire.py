@@ -133,7 +133,7 @@ def _passage(item: Any) -> Passage:
 
 
 def _score(value: Any) -> float:
-    """The score, or 0.0 if it is none: the order of the passages tells their ranks."""
+    """The score, or 0.0 if it is not a number; the order of the passages gives their ranks."""
     try:
         score = float(value) if isinstance(value, int | float | str) else 0.0
     except (ValueError, OverflowError):
