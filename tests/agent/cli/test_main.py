@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,44 +48,6 @@ def test_cli_commands_stand_in_the_table_of_the_docs() -> None:
     rows = (Path(__file__).parents[3] / "docs" / "training.md").read_text().split("| command |")[1]
     named = [line.split("`")[1] for line in rows.split("\n\n")[0].splitlines() if line.startswith("| `")]
     assert sorted(named) == sorted(COMMANDS)
-
-
-def test_cli_a_new_command_is_a_new_file(tmp_path: Path) -> None:
-    """Nothing else has to be changed; words behind flags and errors are read as everywhere."""
-    (tmp_path / "say_hello.py").write_text(HELLO)
-    start = (
-        f"import sys; from stepopsd_agent.cli import commands; commands.__path__.append({str(tmp_path)!r}); "
-        "from stepopsd_agent.cli.main import main; sys.exit(main())"
-    )
-
-    def said(*words: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, "-c", start, *words], capture_output=True, text=True, check=False
-        )
-        return done.returncode, done.stdout.strip(), done.stderr.strip()
-
-    assert said("say-hello", "--times", "2", "Ada") == (0, "Hello Ada, Hello Ada", "")
-    assert said("say-hello", "--times", "0", "Ada") == (
-        2,
-        "",
-        "stepopsd: error: --times is 0; give 1 or more",
-    )
-    assert "greet somebody" in said("--help")[1]
-
-
-HELLO = """
-from stepopsd_agent.cli.checks import UsageError
-HELP = "greet somebody"
-USES = frozenset()
-def add_flags(parser):
-    parser.add_argument("name", nargs="?")
-    parser.add_argument("--times", type=int, default=1)
-def run(settings):
-    if settings.times < 1:
-        raise UsageError(f"--times is {settings.times}; give 1 or more")
-    print(", ".join([f"Hello {settings.name}"] * settings.times))
-    return 0
-"""
 
 
 def test_cli_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
