@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 from stepopsd_agent import credit
-from stepopsd_agent.batch import Batch, register_column
-from stepopsd_agent.credit import Claim, Credit
+from stepopsd_agent.batch import Batch, ColumnSources, register_column
+from stepopsd_agent.credit import Claim, Credit, computed
 from stepopsd_agent.hindsight import row_tree
-from stepopsd_agent.learner import Sources
 
 
 @register_column("tokens", torch.float32)
-def entropy(batch: Batch, sources: Sources) -> Tensor:
+def entropy(batch: Batch, sources: ColumnSources) -> Tensor:
     """[N, T] entropy (nats) of the distribution that each token was sampled from, zero elsewhere."""
 
     def read(logprobs: Tensor, part: slice) -> tuple[Tensor]:
@@ -55,7 +54,7 @@ class HighEntropy:
 
     def __call__(self, batch: Batch) -> Credit:
         """Credit of the tokens whose entropy reaches the batch's quantile."""
-        values, plain = batch.own["entropy"], credit.make("grpo")(batch)
+        values, plain = computed(batch.own.get("entropy"), "entropy"), credit.make("grpo")(batch)
         least = torch.quantile(values[batch.action_mask], 1 - self.share)
         return replace(plain, advantages=plain.advantages * (values >= least), may_zero_steps=True)
 

@@ -24,7 +24,7 @@ from .collating import (
     penalise_invalid as penalise_invalid,
     sampled_steps as sampled_steps,
 )
-from .declaring import register_column as register_column
+from .declaring import ColumnSources as ColumnSources, register_column as register_column
 from .parts import Past as Past, TopK as TopK, Transitions as Transitions
 from .spans import (
     SPANS as SPANS,

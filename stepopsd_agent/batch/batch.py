@@ -154,7 +154,7 @@ class Batch:
     inferred_transitions: Transitions | None = filled(None)
     """Transitions that no attempt took, inferred from those taken."""
     past: Past | None = filled(None)
-    """What is kept of earlier updates' attempts at the same tasks."""
+    """Earlier updates' attempts at the same tasks."""
     own: Mapping[str, Tensor] = field(default_factory=dict)
     """Columns that are declared elsewhere, by `register_column`."""
 

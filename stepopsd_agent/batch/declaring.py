@@ -1,16 +1,46 @@
 """Declarations of columns: in the fields of a table, or in any other file by `register_column`."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import Field, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from stepopsd_wrappers.episode import Episode
+
+if TYPE_CHECKING:
+    from stepopsd_agent.batch.batch import Batch
+
+
+class ColumnSources(Protocol):
+    """The inputs of a column's function: those of `learner.fill`; `learner.Sources` has all of them."""
+
+    @property
+    def episodes(self) -> Sequence[Episode]:
+        """The records, in the order of the batch."""
+        ...
+
+    @property
+    def policy(self) -> Any:
+        """The student, a `models.Policy`."""
+        ...
+
+    @property
+    def scorer(self) -> Any:
+        """Reads its log-probabilities, a `models.Scorer`."""
+        ...
+
+    def logprobs(self, batch: "Batch") -> Tensor:
+        """[N, T] log-probabilities (nats) of the sampled tokens under the student, zero elsewhere."""
+        ...
+
+
 Compute = TypeVar("Compute", bound=Callable[..., Tensor])
 
 OWN: dict[str, Field[Any]] = {}
-"""What `register_column` declared, by the name of the column."""
+"""Declarations by `register_column`, by the name of the column."""
 
 
 def collated(dtype: torch.dtype) -> Any:
@@ -37,11 +67,11 @@ def filled(dtype: torch.dtype | None) -> Any:
 def register_column(table: str, dtype: torch.dtype) -> Callable[[Compute], Compute]:
     """Declare a column in any file: the decorated function computes it, and gives it its name.
 
-    A credit method that has the name in `needs` reads ``batch.own[name]``; `fill` has computed it, from the
-    batch and the inputs of `fill` as `learner.Sources`:
+    A credit method that has the name in `needs` reads it as ``computed(batch.own.get(name), name)``; `fill`
+    has computed it:
 
         @register_column("tokens", torch.float32)
-        def surprise(batch: Batch, sources: Sources) -> Tensor:
+        def surprise(batch: Batch, sources: ColumnSources) -> Tensor:
             return -sources.logprobs(batch)
 
     Args:
@@ -49,20 +79,25 @@ def register_column(table: str, dtype: torch.dtype) -> Callable[[Compute], Compu
         dtype: of the column; any floating type stands for all of them.
 
     Raises:
-        ValueError: there is no such table, or another column has the name.
+        ValueError: there is no such table or type, or another column has the name.
     """
     from stepopsd_agent.batch.batch import column_fields  # late: the tables are declared by this file
 
     if table not in ("tokens", "steps", "episodes"):
         raise ValueError(f"table is {table!r}; a column belongs to tokens, steps or episodes")
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"dtype is {dtype!r}; give one of torch, such as torch.float32")
 
     def register(compute: Compute) -> Compute:
         name = compute.__name__
-        known = OWN[name].metadata["file"] if name in OWN else ""
-        file = compute.__code__.co_filename  # one that is run and imported registers the same twice
-        if name in column_fields() and known != file:
+        # A file that is run and imported registers the same twice, and so does a notebook's cell.
+        origins = {
+            inspect.unwrap(compute).__code__.co_filename,
+            f"{compute.__module__}.{compute.__qualname__}",
+        }
+        if name in column_fields() and not (name in OWN and origins & OWN[name].metadata["origins"]):
             raise ValueError(f"a batch has a column {name!r} already: give the function another name")
-        OWN[name] = field(metadata={"dtype": dtype, "filled": compute, "table": table, "file": file})
+        OWN[name] = field(metadata={"dtype": dtype, "filled": compute, "table": table, "origins": origins})
         return compute
 
     return register

@@ -56,7 +56,7 @@ class Transitions:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Past:
-    """What is kept of earlier updates' attempts at the tasks of a batch: M different steps, K episodes.
+    """Earlier updates' attempts at the tasks of a batch: M different steps, K episodes.
 
     Columns are named as in `Steps` and `Episodes`, and have the same types. No tokens are among them: the
     past tells where steps led and what came of it, and is never learned from.

@@ -9,7 +9,6 @@ import pkgutil
 import sys
 import warnings
 from collections.abc import Collection, Sequence
-from typing import cast
 
 from jsonargparse import Namespace
 
@@ -17,13 +16,14 @@ from stepopsd_agent.cli import commands
 from stepopsd_agent.cli.arguments import chosen, files_first, words_first
 from stepopsd_agent.cli.config_file import named_files, use_loader
 from stepopsd_agent.cli.errors import exit_code, show_warning
-from stepopsd_agent.cli.parser import Command, Parser, command_parser, complain
+from stepopsd_agent.cli.parser import Parser, checked_command, command_parser, complain
 
 COMMANDS = {
-    file.name.strip("_").replace("_", "-"): cast(
-        Command, importlib.import_module(f"{commands.__name__}.{file.name}")
+    file.name.rstrip("_").replace("_", "-"): checked_command(
+        importlib.import_module(f"{commands.__name__}.{file.name}")
     )
     for file in pkgutil.iter_modules(commands.__path__)
+    if not file.name.startswith("_")
 }
 """Every file of ``cli/commands``: a new command is a new file there, and nothing else."""
 

@@ -5,7 +5,8 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, NoReturn, Protocol
+from types import ModuleType
+from typing import Any, NoReturn, Protocol, cast
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -44,6 +45,25 @@ class Command(Protocol):
     def run(self) -> Callable[[Namespace], int]:
         """Run on the parsed settings; return the exit code."""
         ...
+
+
+def checked_command(module: ModuleType) -> Command:
+    """The command in a file.
+
+    Raises:
+        TypeError: the file lacks a part of `Command`, or has one of another kind; all of it is named.
+    """
+    faults = [f"no {name}(...)" for name in ("add_flags", "run") if not callable(getattr(module, name, None))]
+    text, uses = getattr(module, "HELP", None), getattr(module, "USES", None)
+    if not isinstance(text, str) or not text:
+        faults.append("no HELP, a line of text")
+    if not isinstance(uses, frozenset):
+        faults.append("no USES, a frozenset of settings")
+    elif unknown := sorted(uses - _SECTIONS):
+        faults.append(f"USES has {', '.join(unknown)}, and the settings are {', '.join(sorted(_SECTIONS))}")
+    if faults:
+        raise TypeError(f"{module.__file__} is no command: {'; '.join(faults)} (see cli/parser.py, Command)")
+    return cast(Command, module)
 
 
 class Parser(ArgumentParser):

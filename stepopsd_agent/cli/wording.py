@@ -1,4 +1,4 @@
-"""What a setting may be, in words: in errors about a value that is none of it, and in help."""
+"""Values that a setting may have, in words: for help, and for errors about other values."""
 
 import re
 from argparse import Action
@@ -46,7 +46,7 @@ def worded(message: str, types: dict[str, Any]) -> str:
 
 
 def allowed(annotation: Any) -> str:
-    """What values of this type are, with an example where their form is not plain."""
+    """Values of this type in words, with an example where their form is not plain."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return _joined([str(choice) for choice in arguments])
@@ -58,7 +58,7 @@ def allowed(annotation: Any) -> str:
 
 
 def lacking(keys: Sequence[str], flags: Sequence[Action]) -> str:
-    """What a command line without these has to give: names as they are typed, with all that is allowed.
+    """The arguments that a command line lacks, named as they are typed, with the values allowed.
 
     Args:
         keys: of the arguments that are missing.

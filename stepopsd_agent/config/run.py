@@ -17,9 +17,9 @@ Position = Literal["inline", "prefix"]
 PeerFor = Literal["failed", "all"]
 """Which attempts are shown a peer."""
 PenaltyOn = Literal["step", "episode"]
-"""What a penalty is taken off: the refused step's own score, or its episode's return."""
+"""The quantity that a penalty is taken off: the refused step's own score, or its episode's return."""
 HindsightMode = Literal["none", "correctness", "peer", "correctness+peer", "next_observation", "gold"]
-"""What a hindsight block holds."""
+"""The content of a hindsight block."""
 Chat = Literal["auto", "on", "off"]
 """Whether prompts go through the tokenizer's chat template; "auto" where it has one."""
 

@@ -59,7 +59,7 @@ The optional columns, and where they come from:
 - `past`: where the steps of earlier updates at the same task led; `fill` needs a `TaskHistory`.
 - `optimal_distance`, `last_distance`: in the records of ALFWorld with `env.oracle=true`; `gold_seen`,
   `first_gold_seen`: in those of Search-QA.
-- any other that a function with `@batch.register_column(table, dtype)` computes; it is in `batch.own`.
+- any other that a function with `@batch.register_column(table, dtype)` computes; it lies in `batch.own`.
 
 One departure from the papers is common to all methods: an episode that is alone in its group gets no
 advantage from the comparison with its group. The code that agentic papers build on uses mean 0 and deviation

@@ -97,7 +97,7 @@ def _has_default(spec: "Field[Any]") -> bool:
 
 
 _PARTS = ("paper", "needs", "scheduled", "claims")
-"""What every method declares, see `base`."""
+"""Class variables and properties that every method declares, see `base`."""
 
 
 def make(name: str, **fields: Any) -> "CreditMethod":

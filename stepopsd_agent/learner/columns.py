@@ -144,6 +144,10 @@ def fill(
     scorer = scorer or Scorer(policy)
     if scorer.model is not policy:
         raise ValueError("scorer holds another policy: make it of the one that is passed, Scorer(policy)")
+    if teacher_rows is not None:
+        if teacher_rows.dtype != torch.bool or teacher_rows.shape != (batch.num_rows,):
+            got = f"{teacher_rows.dtype} {tuple(teacher_rows.shape)}"
+            raise ValueError(f"teacher_rows is {got}; it must be torch.bool ({batch.num_rows},), one per row")
     sources = Sources(
         policy=policy, episodes=episodes, scorer=scorer, hindsight=hindsight or HindsightConfig(),
         teacher=teacher, teacher_rows=teacher_rows, reference=reference, critic=critic, history=history,
@@ -160,7 +164,10 @@ def _filled(batch: Batch, sources: Sources, needs: Collection[str]) -> Batch:
         batch = batch.with_columns(old_logprobs=sources.asked_logprobs(batch))
     for name, spec in column_fields().items():
         if name in needs and callable(compute := spec.metadata.get("filled")):
-            batch = batch.with_columns(**{name: compute(batch, sources)})
+            column = compute(batch, sources)
+            if not isinstance(column, Tensor):
+                raise TypeError(f"{name} returned {type(column).__name__}; give its column, a tensor")
+            batch = batch.with_columns(**{name: column})
         elif name in needs and compute:
             if f"fill_{name}" not in globals():
                 raise ValueError(f"column {name} is declared filled, so {__name__} must have a fill_{name}")

@@ -155,7 +155,7 @@ class Critic:
         return tokens.step_of_token[begins], self.head(states)[:, 0].float()
 
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
-        """What is trained."""
+        """The trained weights."""
         every = [*self.body.named_parameters(prefix="body"), *self.head.named_parameters(prefix="head")]
         return [(name, weight) for name, weight in every if weight.requires_grad]
 

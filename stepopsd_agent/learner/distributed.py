@@ -61,7 +61,7 @@ def check_same(
 
 
 def _scored(batch: Batch, credit: Credit) -> list[Tensor]:
-    """What every process has scored by itself and the loss compares with, at the action tokens."""
+    """The columns that every process has scored by itself and the loss reads, at the action tokens."""
     mask, reference, likely = batch.action_mask, batch.tokens.ref_logprobs, batch.teacher_topk
     found = [] if reference is None else [reference[mask]]
     found += [] if likely is None else [likely.logprobs[:, 0]]

@@ -1,4 +1,4 @@
-"""What is kept of earlier updates, task by task: where their steps led, and how their episodes ended.
+"""The history of each task over earlier updates: where its steps led, and how its episodes ended.
 
 Nothing here is learned from: there are no tokens, only keys of places, outcomes and returns.
 """
@@ -61,7 +61,7 @@ class TaskHistory:
         self._tasks: dict[str, _Task] = {}  # played longest ago first
 
     def past(self, batch: Batch, episodes: Sequence[Episode]) -> Past:
-        """What earlier updates tell about the tasks of a batch.
+        """The history of the tasks of a batch.
 
         Args:
             batch: as `collate` makes it of `episodes`, with the keys that are kept.

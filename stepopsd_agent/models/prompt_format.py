@@ -156,7 +156,7 @@ class PromptFormat:
 
     @cached_property
     def _written(self) -> str:
-        """What the template writes between a response and the next user's text; nothing without a chat."""
+        """The template's text between a response and the user's next message, if there is one."""
         return self._after(_user(_SENTINEL)).partition(_SENTINEL)[0] if self.chat else ""
 
     def _after(self, message: dict[str, str]) -> str:

@@ -61,7 +61,7 @@ def ppo_clipped(
 
 
 def k3_kl(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
-    """Schulman's k3 estimate of KL(policy || reference) per token, [N, T], never negative.
+    """Schulman's k3 estimate of KL(policy || reference) per token, [N, T], at least 0 but for rounding.
 
     With d = ref_logprobs - logprobs: exp(d) - d - 1, d within +-`MAX_LOG_RATIO`, the result at most `MAX_KL`.
     """

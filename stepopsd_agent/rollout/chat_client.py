@@ -125,7 +125,7 @@ class ChatClient:
     def _ask(
         self, path: str, body: Mapping[str, Any] | None, busy: Collection[int] = BUSY
     ) -> tuple[Any, int]:
-        """What the server answers, and after how many tries; it is asked again where it was busy."""
+        """The server's answer and the number of tries; a busy server is asked again."""
         end, wait = time.monotonic() + self.deadline, self.backoff
         for tries in range(1, self.retries + 2):
             named, status = None, None

@@ -72,11 +72,11 @@ def raw(info: dict[str, object], transcript: str) -> str:
     return transcript[step["observation_start"] : step["observation_end"]]
 
 
-def say(expert: Expert, command: str, form: ResponseFormat) -> str:
+def say(expert: Expert, command: str, response_format: ResponseFormat) -> str:
     """The response of an expert: the bare command, or with its thought before it, if it has one."""
-    if form == "plain":
+    if response_format == "plain":
         return command
-    action = f"<action>{command}</action>" if form == "tags" else command
+    action = f"<action>{command}</action>" if response_format == "tags" else command
     thought = expert.thought()
     return f"<think>{thought}</think>{action}" if thought else action
 
@@ -120,12 +120,19 @@ def play_expert(
         for expert in (knowing, acting) if informed else (knowing,):
             expert.learn(peer)
     parser = find_wrapper(env, ParseResponse)
-    form = "plain" if parser is None else parser.format
+    response_format = "plain" if parser is None else parser.format
     turns, over = [], False
     while not over:
         command = acting.act()
-        response = say(acting, command, form)
-        turns.append(Turn(prompt, response, say(clean, clean.act(), form), say(knowing, knowing.act(), form)))
+        response = say(acting, command, response_format)
+        turns.append(
+            Turn(
+                prompt,
+                response,
+                say(clean, clean.act(), response_format),
+                say(knowing, knowing.act(), response_format),
+            )
+        )
         result = step_recorded(env, response)
         if result is None:
             break

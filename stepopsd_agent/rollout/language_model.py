@@ -145,17 +145,17 @@ class LanguageModel:
 
     def _extend(self, place: int, slot: Slot, decoder: Decoder) -> None:
         """Set the ids to add to a row: a prompt that extends what the row shows continues it."""
-        row, form = self._rows[place], self.policy.prompt_format
+        row, prompt_format = self._rows[place], self.policy.prompt_format
         row.new_row = not row.shown or not slot.observation.startswith(row.shown)
         if row.new_row:
             decoder.restart(place)
             begun = () if row.shown else slot.attempt.row
-            row.added = list(begun) or form.first_ids(slot.observation)
+            row.added = list(begun) or prompt_format.first_ids(slot.observation)
             room = self.max_row_tokens - self.params.max_tokens
             if len(row.added) > room and not begun:
                 row.added = shortened_ids(self.policy, slot, room)
         else:
-            row.added = form.turn_ids(slot.observation[len(row.shown) :], row.closed)
+            row.added = prompt_format.turn_ids(slot.observation[len(row.shown) :], row.closed)
 
     def _uniforms(self, slots: Sequence[Slot]) -> np.ndarray:
         """[slots, max_tokens] noise; the attempt's seed is in the key, so a task played twice draws twice."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import gymnasium as gym
 
 from stepopsd_agent.rollout.failures import error_text
-from stepopsd_agent.rollout.playing import Attempt, OnEpisode, Response, Slot, play
+from stepopsd_agent.rollout.playing import Attempt, BatchAgent, OnEpisode, Response, Slot, play
 from stepopsd_agent.tasks.agents import Agent
 from stepopsd_wrappers import Episode
 
@@ -53,7 +53,7 @@ class OneAtATime:
 
 
 def play_agent(
-    agent: Agent,
+    agent: Agent | BatchAgent,
     env: gym.Env[str, str],
     task_ids: Sequence[str],
     seed: int,
@@ -62,11 +62,20 @@ def play_agent(
     """Let an agent play the tasks once each and return the records.
 
     Args:
-        agent: anything with ``reset`` and ``act``.
+        agent: anything with ``reset`` and ``act``, or a `BatchAgent` such as the language model.
         env: a stack with `RecordEpisode`; without `TextHistory` for agents that read single observations.
         task_ids: tasks in order.
         seed: of the first episode; the k-th uses seed + k.
         on_episode: called with each record as it finishes.
+
+    Raises:
+        TypeError: the agent is a class, or lacks a method.
     """
+    if isinstance(agent, type) or not isinstance(agent, Agent | BatchAgent):
+        raise TypeError(
+            f"agent is {agent!r:.80}; give an object with reset and act, or a BatchAgent such as "
+            "LanguageModel(policy, SamplingParams(), seed)"
+        )
+    player = agent if isinstance(agent, BatchAgent) else OneAtATime(agent)
     attempts = [Attempt(task_id, seed + k, group=k) for k, task_id in enumerate(task_ids)]
-    return play(OneAtATime(agent), [env], attempts, on_episode=on_episode)
+    return play(player, [env], attempts, on_episode=on_episode)

@@ -5,7 +5,7 @@ The record that `RecordEpisode` makes is all that leaves: evaluation counts it, 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 
@@ -75,6 +75,7 @@ class Slot:
     turn: int = 0
 
 
+@runtime_checkable
 class BatchAgent(Protocol):
     """Plays several episodes side by side, one in each place; `OneAtATime` makes one of an `Agent`."""
 

@@ -13,13 +13,13 @@ def shortened_ids(policy: Policy, slot: Slot, room: int) -> list[int]:
 
     If even the task alone is too long, its middle is dropped, with a warning.
     """
-    form = policy.prompt_format
+    prompt_format = policy.prompt_format
     policy.play.shortened += 1
     history = find_wrapper(slot.env, TextHistory)
     text = slot.observation
     if history is not None:
-        text = history.shortened(lambda prompt: len(form.first_ids(prompt)) <= room)
-    ids = form.first_ids(text)
+        text = history.shortened(lambda prompt: len(prompt_format.first_ids(prompt)) <= room)
+    ids = prompt_format.first_ids(text)
     if len(ids) <= room:
         return ids
     warnings.warn(

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from stepopsd_agent.config import RunConfig
 
-_TAUGHT = {"teacher_logprobs", "teacher_topk"}
+_TEACHER_COLUMNS = {"teacher_logprobs", "teacher_topk"}
 
 
 def kept_weights(config: RunConfig, needs: Collection[str]) -> frozenset[str]:
@@ -18,10 +18,10 @@ def kept_weights(config: RunConfig, needs: Collection[str]) -> frozenset[str]:
         "initial" where there is a KL term or the teacher has these weights; "teacher" where a teacher is a
         moving average, or a snapshot that is older than the policy at some update.
     """
-    hindsight, taught = config.hindsight, not _TAUGHT.isdisjoint(needs)
+    hindsight, asked = config.hindsight, not _TEACHER_COLUMNS.isdisjoint(needs)
     kept = set()
-    if config.learner.kl_coef or "ref_logprobs" in needs or (taught and hindsight.teacher == "initial"):
+    if config.learner.kl_coef or "ref_logprobs" in needs or (asked and hindsight.teacher == "initial"):
         kept.add("initial")
-    if taught and (hindsight.teacher == "ema" or (hindsight.teacher == "stale" and hindsight.refresh > 1)):
+    if asked and (hindsight.teacher == "ema" or (hindsight.teacher == "stale" and hindsight.refresh > 1)):
         kept.add("teacher")
     return frozenset(kept)

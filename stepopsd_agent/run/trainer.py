@@ -185,7 +185,7 @@ class Trainer:
         )
 
     def _watch(self, episode: Episode) -> None:  # while nothing fails there is nothing to count
-        if self.failures.row or episode.steps[-1].error:
+        if self.failures.row or episode.failed:
             self.failures.note(episode)
 
     @property

@@ -10,6 +10,7 @@ from hypothesis import settings
 from torch import Tensor
 
 from stepopsd_agent.batch import KINDS, Batch, Past, Row, Tokens, TopK, Transitions, batch_from_lists
+from stepopsd_agent.batch.declaring import OWN
 
 Layout = Literal["transcript", "window"]
 PROMPT = 2
@@ -132,7 +133,8 @@ def build(attempts: Sequence[Attempt], layout: Layout = "transcript", pad_id: in
     ]
     batch = batch_from_lists(rows, steps, episodes, pad_id)
     topk = _half(int(batch.action_mask.sum()))
-    return replace(batch, teacher_topk=topk, inferred_transitions=_no_transitions(), past=past())
+    made = replace(batch, teacher_topk=topk, inferred_transitions=_no_transitions(), past=past())
+    return with_own_columns(made)
 
 
 def _half(places: int) -> TopK:
@@ -175,6 +177,20 @@ def random_batch(seed: int, layout: Layout = "transcript", **sizes: int) -> Batc
     return replace(batch, past=past(*sorted(edges), returns=returns))
 
 
+def with_own_columns(batch: Batch) -> Batch:
+    """The batch with every column that `register_column` has declared, in the numbers of another."""
+    like = {
+        "tokens": batch.tokens.old_logprobs,
+        "steps": batch.steps.reward,
+        "episodes": batch.episodes.episode_return,
+    }
+    own = {}
+    for name, spec in OWN.items():
+        column, dtype = like[spec.metadata["table"]], spec.metadata["dtype"]
+        own[name] = column if dtype.is_floating_point else column.to(dtype)
+    return replace(batch, own=own)
+
+
 def by_step(batch: Batch, values: Tensor) -> list[list[float]]:
     """The values [N, T] of every step's tokens, whatever row they lie in."""
     return [values[batch.tokens.step_of_token == step].tolist() for step in range(batch.num_steps)]
@@ -182,7 +198,7 @@ def by_step(batch: Batch, values: Tensor) -> list[list[float]]:
 
 def permuted(batch: Batch, order: Sequence[int]) -> Batch:
     """The batch with its rows in another order."""
-    return replace(batch, tokens=batch.tokens.rows(torch.tensor(order)))
+    return with_own_columns(replace(batch, tokens=batch.tokens.rows(torch.tensor(order)), own={}))
 
 
 def padded(batch: Batch, left: int, right: int) -> Batch:
@@ -193,7 +209,7 @@ def padded(batch: Batch, left: int, right: int) -> Batch:
         if column is not None:
             empty = -1 if spec.name == "step_of_token" else 0
             columns[spec.name] = torch.nn.functional.pad(column, (left, right), value=empty)
-    return replace(batch, tokens=Tokens(**columns))
+    return with_own_columns(replace(batch, tokens=Tokens(**columns), own={}))
 
 
 def with_steps_of(batch: Batch, step_of_token: Tensor) -> Batch:

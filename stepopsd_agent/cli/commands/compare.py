@@ -33,7 +33,7 @@ _PLACES = frozenset({"data_root"})
 
 
 class _Key(NamedTuple):
-    """What an episode has in common with its partner in another folder."""
+    """The key that pairs an episode with its partner in another folder."""
 
     update: int
     task_id: str
@@ -168,7 +168,7 @@ def _check_same(first: _Results, other: _Results) -> None:
 
 
 def _difference(a: Iterable[_Task], b: Iterable[_Task]) -> tuple[list[_Task], list[_Task]] | None:
-    """What only one of the two has, with its number of times; None where there is nothing."""
+    """Episodes that only one of the two has, counted; None where there are none."""
     counted = Counter(a), Counter(b)
     sides = list((counted[0] - counted[1]).elements()), list((counted[1] - counted[0]).elements())
     return sides if any(sides) else None

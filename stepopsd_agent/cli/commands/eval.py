@@ -31,7 +31,7 @@ FILE, SCHEMA = "evaluation.json", "stepopsd.evaluation/1"
 
 @dataclass(frozen=True)
 class _Request:
-    """What to evaluate, and where its records go."""
+    """The agent, its requests, and the folder of the records."""
 
     agent: str
     config: RunConfig
@@ -96,7 +96,7 @@ def _asked(settings: Namespace) -> _Request:
 
 
 def _resumed(out: Path) -> _Request:
-    """What an earlier evaluation was asked for, and the records it left."""
+    """The settings of an earlier evaluation, and the records it left."""
     path = out / FILE
     if not path.is_file():
         raise UsageError(f"{out} has no {FILE}; --resume takes the --out of an earlier eval")

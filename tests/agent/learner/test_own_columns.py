@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch import AuditError, Batch, collate, column_fields, register_column
+from stepopsd_agent import credit
+from stepopsd_agent.batch import AuditError, Batch, ColumnSources, collate, column_fields, register_column
 from stepopsd_agent.batch.declaring import OWN
-from stepopsd_agent.credit import Claim, Credit
+from stepopsd_agent.credit import Claim, Credit, MissingColumnError, computed
 from stepopsd_agent.hindsight import batch_logprobs
-from stepopsd_agent.learner import Learner, Sources, fill
+from stepopsd_agent.learner import Learner, fill
 from stepopsd_agent.models import Scorer
 from stepopsd_agent.run import Trainer
 from tests.agent.learner.test_columns import played
@@ -31,7 +32,7 @@ class Surprising:
 
     def __call__(self, batch: Batch) -> Credit:
         """Zero outside the action mask, as every credit."""
-        return Credit(advantages=batch.own["surprise"] * batch.action_mask)
+        return Credit(advantages=computed(batch.own.get("surprise"), "surprise") * batch.action_mask)
 
 
 @pytest.fixture
@@ -39,8 +40,8 @@ def surprise() -> Iterator[None]:
     """The column, for the time of a test."""
 
     @register_column("tokens", torch.float32)
-    def surprise(batch: Batch, sources: Sources) -> Tensor:
-        return -batch_logprobs(sources.scorer, batch)
+    def surprise(batch: Batch, sources: ColumnSources) -> Tensor:
+        return -sources.logprobs(batch)
 
     yield
     del OWN["surprise"]
@@ -55,7 +56,10 @@ def test_fill_computes_a_column_of_ones_own_for_the_method_that_needs_it() -> No
     expected = -batch_logprobs(Scorer(policy), batch)
     assert torch.equal(batch.own["surprise"], expected) and torch.equal(batch.column("surprise"), expected)
     assert batch.to(dtype=torch.float64).own["surprise"].dtype == torch.float64
-    assert "surprise" not in fill(collate(episodes), episodes, set(), policy).own
+    plain = fill(collate(episodes), episodes, set(), policy)
+    assert "surprise" not in plain.own
+    with pytest.raises(MissingColumnError, match="needs surprise"):
+        Surprising()(plain)
     learner = Learner(policy, lr=1e-3, mini_batches=2, tokens_per_micro_batch=200)
     assert learner.update(batch, Surprising()(batch))["grad_norm"] > 0
 
@@ -80,7 +84,7 @@ def test_an_own_column_is_checked_like_the_others() -> None:
         batch.with_columns(surprise=torch.zeros_like(batch.tokens.input_ids))
 
     @register_column("steps", torch.float32)
-    def endless(batch: Batch, sources: Sources) -> Tensor:
+    def endless(batch: Batch, sources: ColumnSources) -> Tensor:
         return torch.full((batch.num_steps,), float("nan"))
 
     try:
@@ -94,15 +98,75 @@ def test_an_own_column_is_checked_like_the_others() -> None:
 def test_a_column_s_name_and_table_are_checked_where_it_is_declared() -> None:
     """Names are taken once, by the tables' columns or by another file's."""
 
-    def value(batch: Batch, sources: Sources) -> Tensor:
+    def value(batch: Batch, sources: ColumnSources) -> Tensor:
         return torch.zeros(batch.num_steps)
 
     with pytest.raises(ValueError, match="a batch has a column 'value' already"):
         register_column("steps", torch.float32)(value)
     with pytest.raises(ValueError, match="table is 'rows'; a column belongs to tokens, steps or episodes"):
         register_column("rows", torch.float32)
+    with pytest.raises(ValueError, match="dtype is 'float32'; give one of torch"):
+        register_column("steps", "float32")  # type: ignore[arg-type]
     again = "def surprise(batch, sources):\n    return None"
-    scope: dict[str, object] = {}
+    scope: dict[str, object] = {"__name__": "another"}
     exec(compile(again, "another.py", "exec"), scope)
     with pytest.raises(ValueError, match="a batch has a column 'surprise' already"):
         register_column("tokens", torch.float32)(scope["surprise"])  # type: ignore[type-var]
+
+
+@pytest.mark.usefixtures("surprise")
+def test_a_cell_or_file_that_runs_again_replaces_its_column() -> None:
+    """Also one whose function is decorated; the name of the module and the function tells."""
+
+    def cell(file: str, value: float) -> None:
+        body = f"    return torch.full((batch.num_steps,), {value})"
+        code = f"@torch.no_grad()\ndef again(batch, sources):\n{body}"
+        scope = {"__name__": "__main__", "torch": torch}
+        exec(compile(code, file, "exec"), scope)
+        register_column("steps", torch.float32)(scope["again"])  # type: ignore[type-var]
+
+    try:
+        episodes = played(tiny())
+        for file, value in (("cell 1", 1.0), ("cell 2", 2.0)):
+            cell(file, value)
+            assert fill(collate(episodes), episodes, {"again"}, tiny()).own["again"][0] == value
+    finally:
+        del OWN["again"]
+
+
+def test_a_column_s_function_returns_a_tensor() -> None:
+    """Not the batch with the column in it, as the functions of the tables' columns do."""
+
+    @register_column("steps", torch.float32)
+    def whole(batch: Batch, sources: ColumnSources) -> Any:
+        return batch
+
+    try:
+        episodes = played(tiny())
+        with pytest.raises(TypeError, match="whole returned Batch; give its column, a tensor"):
+            fill(collate(episodes), episodes, {"whole"}, tiny())
+    finally:
+        del OWN["whole"]
+
+
+def test_rows_to_ask_the_teacher_about_are_one_truth_value_each() -> None:
+    """Numbers of rows, or too few of them, would ask about others than meant."""
+    policy = tiny()
+    episodes = played(policy)
+    batch = collate(episodes)
+    for rows in (torch.tensor([True]), torch.arange(batch.num_rows)):
+        with pytest.raises(ValueError, match=r"teacher_rows is .*; it must be torch.bool"):
+            fill(batch, episodes, {"teacher_logprobs"}, policy, teacher_rows=rows)
+
+
+def test_an_update_takes_the_credit_of_its_batch_and_a_rate_that_is_a_number() -> None:
+    """Another batch's advantages would be learned from in the wrong places, nan makes the weights nan."""
+    policy = tiny()
+    one, other = collate(played(policy)), collate(played(policy, members=2))
+    learner, before = Learner(policy, lr=1e-3), policy.state()
+    with pytest.raises(ValueError, match=r"advantages have shape .*; give the credit of this batch"):
+        learner.update(one, credit.make("grpo")(other))
+    for rate in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=rf"rate is {rate}; it multiplies the learning rates"):
+            learner.update(one, credit.make("grpo")(one), rate=rate)
+    assert all(torch.equal(weights, policy.state()[name]) for name, weights in before.items())
