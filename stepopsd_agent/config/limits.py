@@ -5,6 +5,16 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Number = TypeVar("Number")
 
+_KINDS: dict[Any, tuple[Any, str]] = {
+    int: (int | float, "a number"),
+    float: (int | float, "a number"),
+    str: (str, "text"),
+    bool: (bool, "true or false"),
+    list: (list | tuple, "a list, such as [first, second]"),
+    dict: (dict, "settings by name"),
+}
+"""Of what type a field is annotated with: what its value has to be, and how that is called."""
+
 
 def at_least(least: float, default: Number) -> Number:
     """A dataclass field with this default, whose values `check_values` refuses below ``least``."""
@@ -20,17 +30,30 @@ def check_values(section: Any, path: str = "") -> None:
         path: put before the names in messages, such as "learner.".
 
     Raises:
-        ValueError: a number is none, or below its smallest value, or a word is none of the choices.
+        ValueError: a value is of another kind than its field, such as null where it may not be absent, or a
+            number is below its smallest value, or a word is none of the choices.
     """
     hints = get_type_hints(type(section))
     for spec in fields(section):
         value, least, choices = getattr(section, spec.name), spec.metadata.get("least"), hints[spec.name]
         if is_dataclass(value):
             check_values(value, f"{path}{spec.name}.")
-        if choices in (int, float) and not isinstance(value, int | float):
-            raise ValueError(f"{path}{spec.name} is {value!r}; give a number")
+        elif is_dataclass(choices):
+            example = fields(choices)[0].name
+            name = f"{path}{spec.name}"
+            raise ValueError(f"{name} is {value!r:.60}; give its settings by name, such as {name}.{example}")
+        if wanted := _misses(value, choices):
+            raise ValueError(f"{path}{spec.name} is {value!r:.60}; give {wanted}")
         if least is not None and isinstance(value, int | float) and value < least:  # not "auto", not absent
             raise ValueError(f"{path}{spec.name} is {value}; the smallest value is {least}")
         if get_origin(choices) is Literal and value not in get_args(choices):
             allowed = ", ".join(map(str, get_args(choices)))
             raise ValueError(f"{path}{spec.name} is {value!r}; allowed are {allowed}")
+
+
+def _misses(value: Any, annotation: Any) -> str:
+    """What a value should have been, if it is not; fields of several kinds are not judged."""
+    if isinstance(value, float) and value != value:
+        return "a number"
+    kind, wanted = _KINDS.get(get_origin(annotation) or annotation, (object, ""))
+    return "" if isinstance(value, kind) else wanted

@@ -92,6 +92,9 @@ def choose(logits: Tensor, uniform: Tensor, params: SamplingParams) -> tuple[Ten
 
     Returns:
         [B] ids and [B] their log-probabilities in the distribution they were drawn from.
+
+    Raises:
+        FloatingPointError: logits are not finite, so that they are no distribution.
     """
     if params.temperature == 0:
         logprobs = torch.log_softmax(logits, dim=-1)
@@ -103,7 +106,15 @@ def choose(logits: Tensor, uniform: Tensor, params: SamplingParams) -> tuple[Ten
         total = cumulative[:, -1]  # rounding may leave it a little off 1, and must not lead beyond it
         target = torch.minimum(uniform * total, torch.nextafter(total, torch.zeros_like(total)))
         ids = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
-    return ids, logprobs.gather(1, ids[:, None])[:, 0]
+        ids = ids.clamp_max(logits.shape[1] - 1)  # beyond the last one where there are no numbers
+    drawn = logprobs.gather(1, ids[:, None])[:, 0]
+    if not bool(drawn.isfinite().all()):
+        raise FloatingPointError(
+            "the model's logits are not finite, so no token can be drawn: its weights are damaged, or have "
+            "overflowed; go on from an earlier checkpoint with a smaller learner.lr, or set model.dtype to "
+            "float32"
+        )
+    return ids, drawn
 
 
 class Stops:

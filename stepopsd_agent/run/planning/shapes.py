@@ -95,9 +95,12 @@ def model_shape(config: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> Sh
 def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dtype) -> Shape:
     """The shape of a model with this configuration, which is left as it is."""
     found = deepcopy(configuration)
-    found._attn_implementation = _ATTENTION
-    with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(found, dtype=dtype)  # type: ignore[no-untyped-call]
+    try:
+        model = _empty(found, _ATTENTION, dtype)
+        activations = _kept_bytes(model) / _PROBE
+    except (KeyError, ValueError, RuntimeError):  # no attention functions, or a layer that reads its values
+        model = _empty(found, "eager", dtype)
+        activations = _most_bytes(model)
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     tables = {id(p): p.numel() for end in (model.get_input_embeddings(), head) for p in end.parameters()}
     everything = sum(p.numel() for p in model.parameters())
@@ -112,11 +115,19 @@ def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dty
         layers=int(found.num_hidden_layers),
         hidden=int(found.hidden_size),
         attention_width=int(found.num_attention_heads) * width,
-        kv_width=2 * int(found.num_key_value_heads) * width,
+        kv_width=2 * int(getattr(found, "num_key_value_heads", None) or found.num_attention_heads) * width,
         vocabulary=int(found.vocab_size),
         positions=int(found.max_position_embeddings),
-        activations=_kept_bytes(model) / _PROBE,
+        activations=activations,
     )
+
+
+def _empty(configuration: PreTrainedConfig, attention: str, dtype: torch.dtype) -> PreTrainedModel:
+    """A model without storage."""
+    configuration._attn_implementation = attention
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(configuration, dtype=dtype)  # type: ignore[no-untyped-call]
+    return model
 
 
 def model_configuration(config: ModelConfig) -> PreTrainedConfig:
@@ -191,3 +202,17 @@ def _kept_bytes(model: PreTrainedModel) -> int:
         out = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
     del out
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _most_bytes(model: PreTrainedModel) -> float:
+    """An upper bound of the same for a token, where it cannot be counted, from the matrices of the layers.
+
+    What goes into each and what comes out of it is kept, once more by the functions between them; and the
+    weights of attention, in float32 too, of a row as long as there may be.
+    """
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    ends = {id(p) for end in (model.get_input_embeddings(), head) for p in end.parameters()}
+    widths = sum(sum(p.shape[-2:]) for p in model.parameters() if p.ndim > 1 and id(p) not in ends)
+    found = model.config
+    heads = int(found.num_hidden_layers) * int(found.num_attention_heads)
+    return 2.0 * widths * model.dtype.itemsize + 3 * 4 * heads * int(found.max_position_embeddings)

@@ -168,3 +168,18 @@ def test_stops_work_with_a_real_tokenizer(test_data: Path, tmp_path: Path, stop:
         before, found, _ = text.partition(stop)
         assert found and shown.startswith(before + found)
         assert len(shown) <= len(before + found) + 3
+
+
+@pytest.mark.parametrize(
+    "params", [SamplingParams(), SamplingParams(0.0), SamplingParams(top_k=2, top_p=0.5)]
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_choose_refuses_logits_without_numbers(params: SamplingParams, value: float) -> None:
+    """Of one row among others, or of one token; greedily, too, where such a token would be the likeliest."""
+    for place in ((1,), (1, 3)):
+        logits = torch.zeros(2, 5)
+        logits[place] = value
+        with pytest.raises(FloatingPointError, match=r"logits are not finite.*learner\.lr"):
+            choose(logits, torch.tensor([0.1, 0.9]).double(), params)
+    allowed = torch.tensor([[0.0, -torch.inf, 1.0, -torch.inf, -torch.inf]])
+    assert int(choose(allowed, torch.tensor([0.5]).double(), params)[0]) in (0, 2)

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
-from stepopsd_agent.rollout import Attempt, play
+from stepopsd_agent.rollout import Attempt, EnvironmentDownError, Failures, play
 from stepopsd_agent.rollout.playing import Response, Slot
 from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError
@@ -161,6 +161,18 @@ def test_what_was_prepared_serves_the_next_step_alone(tmp_path: Path) -> None:
     prepare()
     copy = pickle.loads(pickle.dumps(pair[1]))
     assert copy.step(search("Sandor"))[4]["retrieved"] == ["mill"] and copy._spec.calls == [["Sandor"]]
+
+
+def test_a_dead_retriever_is_waited_for_once_more_a_turn(tmp_path: Path) -> None:
+    """The slots together, then each alone; 20 failures in a row end the play, so the waits are bounded."""
+    words = [f"word{n}" for n in range(28)]
+    retriever = Counting(words, transient=True)
+    envs = [make_text_env(library_env(tmp_path, retriever), format="search") for _ in range(4)]
+    attempts = [Attempt("q2", seed=member, member=member) for member in range(len(words))]
+    failures = Failures()
+    with pytest.raises(EnvironmentDownError, match="20 times in a row"):
+        play(Scripted([[search(word)] for word in words]), envs, attempts, on_episode=failures.note)
+    assert sorted(map(len, retriever.calls)) == [1] * 20 + [4] * 5
 
 
 def test_calls_hold_as_many_queries_as_a_server_takes_at_once() -> None:

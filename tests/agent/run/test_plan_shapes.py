@@ -1,0 +1,62 @@
+"""Plans of models whose layers cannot be counted without storage: they end no run, and are upper bounds."""
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+
+from stepopsd_agent import credit
+from stepopsd_agent.config import LoraConfig
+from stepopsd_agent.run import Trainer
+from stepopsd_agent.run.planning.first_update import first_update, in_words
+from stepopsd_agent.run.planning.shapes import shape_of
+from tests.agent.models.test_self_check import config, random_policy
+from tests.helpers.runs import run_config
+
+SIZES: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 512}
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("GPT2Config", SIZES),
+    ("GPTJConfig", {**SIZES, "rotary_dim": 8}),
+    ("GPTNeoConfig", {"attention_types": [[["global"], 2]], "num_layers": 2, "num_heads": 2}),
+    ("JetMoeConfig", {}),
+    ("StableLmConfig", {}),
+    ("XGLMConfig", {"d_model": 32, "num_layers": 2, "attention_heads": 2, "ffn_dim": 64}),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings"), KINDS)
+def test_shape_bounds_what_an_update_keeps(kind: str, settings: dict[str, Any]) -> None:
+    """Bytes for the backward pass over a row, against those of the model itself."""
+    policy = random_policy(kind, **settings)
+    shape = shape_of(config(kind, **settings), LoraConfig(), torch.float32)
+    assert shape.parameters == sum(p.numel() for p in policy.model.parameters())
+    weights = {p.untyped_storage().data_ptr() for p in policy.model.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in weights:
+            kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        policy.hidden(torch.arange(5, 69)[None], torch.arange(64)[None] > 0).sum()
+    found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    assert found <= 64 * shape.activations * 1.01  # beside it the ids, and which are scored
+
+
+def test_shape_of_a_published_gpt2_has_a_cache() -> None:
+    """Its configuration does not say how many heads have keys: all."""
+    found = transformers.GPT2Config(n_embd=32, n_layer=3, n_head=4, vocab_size=50)
+    assert shape_of(found, LoraConfig(), torch.float32).kv_width == 2 * 32
+
+
+@pytest.mark.samples
+@pytest.mark.parametrize(("kind", "settings"), [KINDS[0], KINDS[1]])
+def test_first_update_of_such_a_model_is_compared_with_its_plan(kind: str, settings: dict[str, Any]) -> None:
+    """A plan that fails would end the run after its first update."""
+    policy = random_policy(kind, **settings)
+    trainer = Trainer(run_config(rollout={"max_row_tokens": 256}), credit.make("step_opsd"), policy)
+    episodes, _, seconds = trainer.step()
+    assert "first update" in in_words(first_update(trainer, episodes, seconds))
