@@ -55,8 +55,8 @@ def agreement(result: Result) -> list[str]:
         *lines,
         f"| *rank correlation, without the truth* | | {' | '.join(cells)} |",
         "",
-        f"{rho[0]['n']} methods, {result['seeds']} seeds of training on task set `{result['set']}`; accuracy is "
-        "the mean over three stages of another training on another task set. Spearman's correlation, "
+        f"{rho[0]['n']} methods, {result['seeds']} seeds on task set `{result['set']}`. Accuracy: "
+        "mean over three stages of another training on another task set. Spearman's correlation, "
         f"two-sided permutation test. {origin(result)}",
     ]
 

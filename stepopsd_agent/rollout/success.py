@@ -42,6 +42,11 @@ def success_table(episodes: Sequence[Episode], measures: Sequence[str] = ()) -> 
     return {**table, "means": means} if measures else table
 
 
+def headline(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Success, its interval, the number of attempts, and that of tasks where some were played again."""
+    return {key: table[key] for key in ("success", "n", "tasks", "ci95") if key in table}
+
+
 def _proportion(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Success of some episodes, by task: tasks of two sets may have the same name."""
     outcomes: dict[tuple[str, str], list[bool]] = defaultdict(list)

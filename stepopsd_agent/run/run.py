@@ -13,7 +13,7 @@ from typing import Any
 from stepopsd_agent.config import RunConfig, chosen_trackers, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.models import Policy
-from stepopsd_agent.rollout import EnvironmentDownError, evaluate_policy, joined, success_table
+from stepopsd_agent.rollout import EnvironmentDownError, evaluate_policy, headline, joined, success_table
 from stepopsd_agent.run.alarms import AlarmState, repetition_metrics, stopping, update_alarms
 from stepopsd_agent.run.display import Progress, progress
 from stepopsd_agent.run.files.atomic import write_json_atomic
@@ -134,7 +134,7 @@ class Run:
         self.evaluations[str(trainer.update)] = table
         success = f"success {table['success']:.1%} of {table['n']} {spec.evaluated}"
         bar.say(f"update {trainer.update}: {success}")
-        return {k: table[k] for k in ("success", "n", "ci95")}
+        return headline(table)
 
     def checkpoint(self) -> None:
         """Write everything the run needs to go on from here."""
@@ -285,8 +285,8 @@ def summarise(run: Run, method_name: str) -> dict[str, Any]:
         "method": method_name,
         "seed": run.trainer.config.seed,
         "updates": run.trainer.update,
-        "start": {k: first[k] for k in ("success", "n", "ci95")},
-        "final": {k: last[k] for k in ("success", "n", "ci95")},
+        "start": headline(first),
+        "final": headline(last),
         "by_task_type": {"start": first["by_task_type"], "final": last["by_task_type"]},
         "env_steps": counters["env_steps"],
         "errors": counters["errors"],

@@ -79,13 +79,18 @@ def _source(source: Source, limit: int) -> dict[str, Any]:
 
 
 def _table(table: Mapping[str, Any]) -> list[list[Any]]:
-    """Rows of name, success, low, high, number, errors; all tasks first."""
+    """Rows of name, success, low, high, count, errors; all tasks first."""
     rows = {"all": table, **(table.get("by_task_type") or {})}
     return [
-        [name, row["success"], *row["ci95"], row["n"], row.get("errors", 0)]
+        [name, row["success"], *row["ci95"], _count(row), row.get("errors", 0)]
         for name, row in rows.items()
         if row.get("ci95")
     ]
+
+
+def _count(row: Mapping[str, Any]) -> int | str:
+    """The number of attempts; with that of tasks where some were played again, since these are not as many."""
+    return f"{row['n']} at {row['tasks']} tasks" if "tasks" in row else int(row["n"])
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[Any]]]:

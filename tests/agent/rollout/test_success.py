@@ -6,7 +6,8 @@ from typing import Any
 
 from stepopsd_agent.cli.common import describe
 from stepopsd_agent.ops.intervals import wilson
-from stepopsd_agent.rollout import success_table, table_text
+from stepopsd_agent.rollout import headline, success_table, table_text
+from stepopsd_agent.viewer.content import _table
 from stepopsd_wrappers import Episode
 from tests.helpers.text_env import make_episode
 
@@ -85,3 +86,12 @@ def test_success_of_repeated_tasks_counts_both_and_is_less_certain() -> None:
     once = success_table(episodes[:4])
     assert "tasks" not in once and tuple(once["ci95"]) == wilson(2, 4)
     assert describe(once).startswith("success 50.0% of 4 games (")
+
+
+def test_a_headline_says_how_many_tasks_the_attempts_were_at() -> None:
+    """Where some were played again; the page of a run shows both numbers."""
+    episodes = [outcome("pick", True, task_id="a"), outcome("pick", False, task_id="b")]
+    once, again = success_table(episodes), success_table([*episodes, *episodes])
+    assert headline(again)["tasks"] * 2 == headline(again)["n"] and "tasks" not in headline(once)
+    rows = _table(again)
+    assert rows[0][4] == f"{again['n']} at {again['tasks']} tasks" and _table(once)[0][4] == once["n"]
