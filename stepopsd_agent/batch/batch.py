@@ -40,11 +40,6 @@ def _kind(step: Step) -> int:
     return KINDS.index(kind)
 
 
-def _action_span(step: Step) -> tuple[int, int]:
-    assert step.tokens is not None  # only steps with tokens become rows
-    return step.tokens.action_span
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class Tokens:
     """The rows that the model reads and has sampled; columns [N, T], log-probabilities in nats.
@@ -98,9 +93,13 @@ class Steps:
     """Hash of what the episode's texts tell about the world before the step, as the task spec reads them."""
     next_text_key: Tensor | None = filled(torch.int64)
     """The same after the step."""
-    action_start: Tensor | None = read(torch.int64, lambda before, step: _action_span(step)[0], optional=True)
+    action_start: Tensor | None = read(
+        torch.int64, lambda before, step: step.tokens.action_span[0], optional=True
+    )
     """First token of the action, counted from the step's first sampled token."""
-    action_end: Tensor | None = read(torch.int64, lambda before, step: _action_span(step)[1], optional=True)
+    action_end: Tensor | None = read(
+        torch.int64, lambda before, step: step.tokens.action_span[1], optional=True
+    )
     """One past the last token of the action, counted likewise."""
     value: Tensor | None = filled(torch.float32)
     """A critic's estimate, before the step, of the rewards from it on."""
@@ -234,10 +233,14 @@ class Batch:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Batch:
         """A batch on another device, or with its floating columns in another floating type."""
+
+        def moved(table: AnyTable) -> AnyTable:
+            return replace(table, **{name: _on(column, device, dtype) for name, column in columns(table)})
+
         return Batch(
-            _moved(self.tokens, device, dtype),
-            _moved(self.steps, device, dtype),
-            _moved(self.episodes, device, dtype),
+            moved(self.tokens),
+            moved(self.steps),
+            moved(self.episodes),
             None if self.teacher_topk is None else self.teacher_topk.to(device, dtype),
             None if self.inferred_transitions is None else self.inferred_transitions.to(device),
             None if self.past is None else self.past.to(device, dtype),
@@ -271,11 +274,6 @@ def columns(table: Table) -> Iterator[tuple[str, Tensor]]:
         column = getattr(table, spec.name)
         if column is not None:
             yield spec.name, column
-
-
-def _moved(table: AnyTable, device: torch.device | str | None, dtype: torch.dtype | None) -> AnyTable:
-    """Every column on `device`, the floating ones in `dtype`."""
-    return replace(table, **{name: _on(column, device, dtype) for name, column in columns(table)})
 
 
 def _on(column: Tensor, device: torch.device | str | None, dtype: torch.dtype | None) -> Tensor:

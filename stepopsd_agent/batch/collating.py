@@ -65,10 +65,8 @@ def collate(
     if anchor_similarity != 1:
         places = [groups[step["episode_of_step"]] for step in steps]
         anchors = similar_anchors([*seen, *reached], [*places, *places], anchor_similarity)
-        for step, anchor, next_anchor in zip(
-            steps, anchors[: len(steps)], anchors[len(steps) :], strict=True
-        ):
-            step["anchor"], step["next_anchor"] = anchor, next_anchor
+        for step, *both in zip(steps, anchors[: len(steps)], anchors[len(steps) :], strict=True):
+            step["anchor"], step["next_anchor"] = both
     batch = batch_from_lists(rows, _known(Steps, steps), _known(Episodes, table), pad_id)
     return penalise_invalid(batch, invalid_penalty, invalid_penalty_on)
 

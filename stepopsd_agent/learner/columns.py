@@ -144,10 +144,9 @@ def fill(
     scorer = scorer or Scorer(policy)
     if scorer.model is not policy:
         raise ValueError("scorer holds another policy: make it of the one that is passed, Scorer(policy)")
-    if teacher_rows is not None:
-        if teacher_rows.dtype != torch.bool or teacher_rows.shape != (batch.num_rows,):
-            got = f"{teacher_rows.dtype} {tuple(teacher_rows.shape)}"
-            raise ValueError(f"teacher_rows is {got}; it must be torch.bool ({batch.num_rows},), one per row")
+    if teacher_rows is not None and (teacher_rows.dtype != torch.bool or len(teacher_rows) != batch.num_rows):
+        got = f"{teacher_rows.dtype} {tuple(teacher_rows.shape)}"
+        raise ValueError(f"teacher_rows is {got}; it must be torch.bool ({batch.num_rows},), one per row")
     sources = Sources(
         policy=policy, episodes=episodes, scorer=scorer, hindsight=hindsight or HindsightConfig(),
         teacher=teacher, teacher_rows=teacher_rows, reference=reference, critic=critic, history=history,

@@ -146,8 +146,7 @@ class Learner:
             ValueError: the credit is not of this batch, or the rate is not a number of at least 0.
             RuntimeError: a single row does not fit into memory, or the group's processes differ.
         """
-        if credit.advantages.shape != batch.action_mask.shape:
-            got, has = tuple(credit.advantages.shape), tuple(batch.action_mask.shape)
+        if (got := tuple(credit.advantages.shape)) != (has := tuple(batch.action_mask.shape)):
             raise ValueError(f"advantages have shape {got}, the batch {has}; give the credit of this batch")
         if not 0 <= rate < float("inf"):
             raise ValueError(f"rate is {rate}; it multiplies the learning rates and must be 0 or more")

@@ -89,7 +89,7 @@ def _table(table: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def _count(row: Mapping[str, Any]) -> int | str:
-    """The number of attempts; with that of tasks where some were played again, since these are not as many."""
+    """The number of attempts, and that of tasks where some were played again."""
     return f"{row['n']} at {row['tasks']} tasks" if "tasks" in row else int(row["n"])
 
 
