@@ -3,15 +3,15 @@
 The record that `RecordEpisode` makes is all that leaves: evaluation counts it, the learner trains on it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 
 from stepopsd_agent.rollout.failures import reset_failed
-from stepopsd_envs.text_env import TextEnv
-from stepopsd_wrappers import Episode, ParseResponse, PromptSnapshot, StepTokens, find_wrapper, recorder
+from stepopsd_wrappers import Episode, PromptSnapshot, StepTokens, recorder
+from stepopsd_wrappers.parse_response import prepare_steps
 from stepopsd_wrappers.record_episode import step_recorded
 from stepopsd_wrappers.text_history import text_history
 
@@ -153,7 +153,7 @@ def play(
         if len(responses) != len(slots):  # before any environment is stepped
             raise ValueError(f"act returned {len(responses)} responses for {len(slots)} places")
         turns = zip(slots, responses, strict=True)
-        _prepare((slot.env, response.text) for slot, response in turns if response.error is None)
+        prepare_steps((slot.env, response.text) for slot, response in turns if response.error is None)
         kept = []
         for place, (slot, response) in enumerate(zip(slots, responses, strict=True)):
             if _respond(slot, response) or agent.is_full(place, slot):
@@ -198,22 +198,6 @@ def _begun(env: gym.Env[str, str], number: int, attempt: Attempt, run: str, upda
     prompt = text_history(env).restore(attempt.snapshot)
     before = attempt.snapshot.episode.steps
     return Slot(env, number, attempt, prompt, before[-1].info, turn=len(before) - 1)
-
-
-def _prepare(turns: Iterable[tuple[gym.Env[str, str], str]]) -> None:
-    """Announce the responses that stacks are about to be stepped with to their environments.
-
-    No step depends on it; an environment that is no `TextEnv` is left alone. See `TextEnv.prepare`.
-    """
-    kinds: dict[type[TextEnv], list[tuple[TextEnv, str]]] = {}
-    for stack, response in turns:
-        env, parser = stack.unwrapped, find_wrapper(stack, ParseResponse)
-        if isinstance(env, TextEnv):
-            action = response if parser is None else parser.command(response)
-            kinds.setdefault(type(env), []).append((env, action))
-    for kind, steps in kinds.items():
-        if len(steps) > 1:
-            kind.prepare(steps)
 
 
 def _respond(slot: Slot, response: Response) -> bool:

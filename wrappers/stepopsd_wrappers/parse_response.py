@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsFloat, TypeVar, cast
 
@@ -11,6 +12,7 @@ import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
 from stepopsd_envs.search_qa import protocol
+from stepopsd_envs.text_env import TextEnv
 from stepopsd_wrappers.order import require_order
 
 ResponseFormat = Literal["tags", "plain", "search"]
@@ -147,3 +149,19 @@ def require_text(observation: object, env: gym.Env[Any, Any], wrapper: str) -> N
             f"{wrapper} takes texts, but got an observation of type {type(observation).__name__} from {env}: "
             "put wrappers that change observations around make_text_env(...), not inside"
         )
+
+
+def prepare_steps(turns: Iterable[tuple[gym.Env[str, str], str]]) -> None:
+    """Announce the responses that stacks are about to be stepped with to their environments.
+
+    No step depends on it; an environment that is no `TextEnv` is left alone. See `TextEnv.prepare`.
+    """
+    kinds: dict[type[TextEnv], list[tuple[TextEnv, str]]] = {}
+    for stack, response in turns:
+        env, parser = stack.unwrapped, find_wrapper(stack, ParseResponse)
+        if isinstance(env, TextEnv):
+            action = response if parser is None else parser.command(response)
+            kinds.setdefault(type(env), []).append((env, action))
+    for kind, steps in kinds.items():
+        if len(steps) > 1:
+            kind.prepare(steps)
