@@ -31,6 +31,8 @@ MEASURES = {
 TRUTH = "oracle"
 """The method whose credit is the truth; its accuracy is that of a control."""
 PERMUTATIONS = 100_000
+NEAR, APART = 0.09, 0.0065
+"""In the picture: labels of points that are so near in accuracy stand so far apart in success."""
 
 
 def name_in_accuracy(method: str) -> str:
@@ -86,12 +88,19 @@ def draw(result: Result) -> bytes:
     picture = Figure(figsize=(11, 8.5), layout="constrained")
     axes = picture.subplots(2, 2, sharey=True).flatten()
     for panel, (key, label) in zip(axes, MEASURES.items(), strict=True):
-        for name, row in result["rows"].items():
+        labels: list[tuple[float, float]] = []
+        for name, row in sorted(result["rows"].items(), key=lambda item: item[1]["over_grpo"]):
             colour = "C2" if name == TRUTH else "C3" if name.startswith("path_gain") else "C0"
             low, high = row["ci95"]
             panel.plot([row[key]] * 2, [low, high], color=colour, alpha=0.35, lw=1.5)
             panel.plot(row[key], row["over_grpo"], "o", color=colour, ms=5)
-            panel.annotate(name, (row[key], row["over_grpo"]), (4, 3), textcoords="offset points", fontsize=7)
+            near = [y for x, y in labels if abs(x - row[key]) < NEAR]
+            labels.append((row[key], max([row["over_grpo"], *(y + APART for y in near)])))
+            place, line = (labels[-1][0] + NEAR / 3, labels[-1][1]), {"arrowstyle": "-", "lw": 0.4}
+            panel.annotate(
+                name, (row[key], row["over_grpo"]), place, fontsize=7, va="center", arrowprops=line
+            )
+        panel.margins(x=0.2)
         rho = result["correlations"][key]
         panel.set_title(f"rank correlation {rho['value']:.2f} (p = {rho['p']:.3f})", fontsize=9)
         panel.set_xlabel(label, fontsize=9)
