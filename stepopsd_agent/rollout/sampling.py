@@ -1,4 +1,4 @@
-"""Sampling a response: parameters, noise of an attempt, choice and end, and which tokens are the action's."""
+"""A response: how its tokens are drawn, where it ends, and which of them are its action."""
 
 import hashlib
 from bisect import bisect_left, bisect_right

@@ -1,21 +1,17 @@
 """Alarms: pure functions from an update's metrics and the state before to the alarms raised now.
 
-The metrics come from the update, but for repetition, which nothing else reads: it is measured here.
 The state goes through checkpoints, so a run that is continued raises the same alarms.
 """
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from stepopsd_agent.config import AlarmConfig, AlarmsConfig, Consequence
-from stepopsd_wrappers import Episode
 
 BELOW = frozenset({"credit", "short"})
 """Alarms that are raised by small values; the others by large ones."""
-NGRAM = 4
-"""Length of the sequences of tokens whose repetition is watched."""
 ENDLESS = 1e30
 """Stands for numbers that are not finite, which a checkpoint's JSON cannot hold."""
 MEANING = {
@@ -163,26 +159,3 @@ def stopping(state: AlarmState, config: AlarmsConfig) -> Alarm | None:
         if alarm.do == now.do == "stop" and crossed(alarm.name, alarm.value, now.at):
             return alarm
     return None
-
-
-def repetition_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
-    """How much episodes repeat themselves.
-
-    - "signal/repeated_steps": share of steps with the same action on the same observation as earlier in the
-      episode.
-    - "signal/repeated_ngrams": share of sequences of four tokens that stood earlier in the same response.
-    """
-    steps, ngrams = [], []
-    for episode in episodes:
-        pairs = zip(episode.steps, episode.steps[1:], strict=False)
-        steps.append([(before.observation, step.action) for before, step in pairs])
-        for step in episode.steps[1:]:
-            ids = step.tokens.sampled_ids if step.tokens is not None else ()
-            ngrams.append([ids[k : k + NGRAM] for k in range(len(ids) - NGRAM + 1)])
-    return {"signal/repeated_steps": _repeated(steps), "signal/repeated_ngrams": _repeated(ngrams)}
-
-
-def _repeated(series: Iterable[Sequence[Hashable]]) -> float:
-    """The share of members that stood before in the same series, over all series."""
-    sizes = [(len(one), len(set(one))) for one in series]
-    return 1 - sum(new for _, new in sizes) / total if (total := sum(n for n, _ in sizes)) else 0.0

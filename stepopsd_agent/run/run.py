@@ -14,7 +14,7 @@ from stepopsd_agent.config import RunConfig, chosen_trackers, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import EnvironmentDownError, evaluate_policy, headline, joined, success_table
-from stepopsd_agent.run.alarms import AlarmState, repetition_metrics, stopping, update_alarms
+from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
 from stepopsd_agent.run.display import Progress, progress
 from stepopsd_agent.run.files.atomic import write_json_atomic
 from stepopsd_agent.run.files.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -25,6 +25,7 @@ from stepopsd_agent.run.files.resume_point import resume_point
 from stepopsd_agent.run.interruption import interruptible
 from stepopsd_agent.run.planning.first_update import first_update, in_words
 from stepopsd_agent.run.provenance import environment_facts
+from stepopsd_agent.run.repetition import repetition_metrics
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from stepopsd_agent.tasks import data_identity, evaluation_sets, evaluation_total, get, make_stack

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 
 from stepopsd_agent.cli.main import main
 from stepopsd_agent.config import AlarmConfig, AlarmsConfig
-from stepopsd_agent.run.alarms import AlarmState, repetition_metrics, stopping, update_alarms
+from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
 from stepopsd_agent.run.files import read_rows
 from stepopsd_agent.run.files.checkpoint import latest_checkpoint
+from stepopsd_agent.run.repetition import repetition_metrics
 from tests.agent.batch.test_batch import episode, tokens
 from tests.helpers.command_line import refusal
 from tests.helpers.runs import train_arguments
