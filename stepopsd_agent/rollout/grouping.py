@@ -33,12 +33,22 @@ def groups(
         update: number of the update.
         revisit_share: share of the groups, rounded, from 0 to 1; none before update ``revisit_after``.
         revisit_after: updates between two visits, at least 1.
+
+    Raises:
+        ValueError: a number is not allowed, or the environment has no tasks.
     """
     if min(count, size) < 1:
         raise ValueError(f"count {count}, size {size}: give 1 or more of both")
+    if min(seed, update) < 0:
+        raise ValueError(f"seed {seed}, update {update}: give 0 or more of both")
     if not (0 <= revisit_share <= 1 <= revisit_after):
         raise ValueError(f"revisit_share {revisit_share}, revisit_after {revisit_after}: give 0 to 1, >= 1")
-    ids: tuple[str, ...] = tuple(env.get_wrapper_attr("task_ids"))
+    try:
+        ids: tuple[str, ...] = tuple(env.get_wrapper_attr("task_ids"))
+    except AttributeError:
+        ids = ()
+    if not ids:
+        raise ValueError(f"{env!r:.120} has no task_ids; give one environment whose tasks have names")
     again, attempts = round(revisit_share * count), list[Attempt]()
     for group in range(count):
         visited, place = update, group  # the update and the group in which the task was new

@@ -22,8 +22,21 @@ def make_plain_env(config: EnvConfig, render_mode: str | None = None) -> gym.Env
 
 
 def task_ids(env: gym.Env[str, str]) -> tuple[str, ...]:
-    """Canonical ids of the tasks behind a stack."""
-    return tuple(env.get_wrapper_attr("task_ids"))
+    """Canonical ids of the tasks of an environment, wrapped or not.
+
+    Raises:
+        ValueError: it is no environment with tasks, or has none.
+    """
+    try:
+        ids = tuple(env.get_wrapper_attr("task_ids"))
+    except AttributeError as error:
+        raise ValueError(
+            f"{env!r:.120} has no task_ids; give one environment whose tasks have names, see "
+            "stepopsd_envs.testing.check_text_env"
+        ) from error
+    if not ids:
+        raise ValueError(f"{env!r:.120} has no tasks: its task_ids are empty")
+    return ids
 
 
 def data_identity(env: gym.Env[str, str]) -> dict[str, str]:

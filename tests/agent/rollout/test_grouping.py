@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium as gym
 import pytest
 
 from stepopsd_agent.rollout import (
@@ -157,3 +158,17 @@ def test_groups_without_attempts_are_refused(count: int, size: int) -> None:
     env = make_plain_env(run_config().env)
     with pytest.raises(ValueError, match=f"count {count}, size {size}: give 1 or more"):
         groups(env, count=count, size=size, seed=0)
+
+
+def test_groups_names_what_is_no_environment_with_tasks() -> None:
+    """An environment without names of tasks, or with none, a list of environments; and numbers below 0."""
+    env = make_plain_env(run_config().env)
+    without = gym.make("CartPole-v1")
+    for wrong in (without, [env], object()):
+        with pytest.raises(ValueError, match="has no task_ids; give one environment whose tasks have names"):
+            groups(wrong, count=1, size=2, seed=0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="has no task_ids"):
+        task_ids(without)
+    for numbers in ({"seed": -1}, {"seed": 0, "update": -1}):
+        with pytest.raises(ValueError, match="give 0 or more of both"):
+            groups(env, count=1, size=2, **numbers)
