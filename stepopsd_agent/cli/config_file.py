@@ -12,12 +12,27 @@ from jsonargparse import set_loader
 from stepopsd_agent.config import RunConfig, recipe, recipe_names
 from stepopsd_envs.user_path import user_path
 
+MERGE = "tag:yaml.org,2002:merge"
+"""Tag of `<<`, which may be there several times."""
 MODE = "stepopsd_settings"
 """Name under which jsonargparse knows the loader of this file."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's scalars: only true and false are booleans, 1e-6 is a number, and a date is a text."""
+    """YAML 1.2's scalars: only true and false are booleans, 1e-6 is a number, and a date is a text.
+
+    A key that is there twice is an error, as in YAML 1.2: the first would be dropped without a word.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse keys that are there twice, naming the second's line."""
+        seen = set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen and key.tag != MERGE:
+                line = key.start_mark.line + 1
+                raise ValueError(f"{key.value} is there twice, the second time in line {line}; join the two")
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 _CHANGED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "timestamp"))

@@ -48,6 +48,24 @@ def test_config_null_is_kept_where_it_is_a_value(tmp_path: Path) -> None:
     assert config_from_dict({"env": None, "learner": {"lora": None}, "seed": 3}) == RunConfig(seed=3)
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        ("learner:\n  lr: 1e-5\nseed: 1\nlearner:\n  kl_coef: 0.1\n", "learner", 4),
+        ("env:\n  tier: tiny\n  tier: full\n", "tier", 3),
+    ],
+)
+def test_config_key_that_is_there_twice_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, key: str, line: int
+) -> None:
+    """The first would be dropped without a word."""
+    with pytest.raises(SystemExit):
+        read(tmp_path, text)
+    message = capsys.readouterr().err
+    assert "c.yaml" in message and f"{key} is there twice, the second time in line {line}" in message
+    assert message.count("\n") == 1
+
+
 @pytest.mark.parametrize("word", ["off", "Off", "OFF", '"off"'])
 def test_config_words_stay_words(tmp_path: Path, word: str) -> None:
     """``off`` is no truth value where a word is asked for, in files and flags."""
