@@ -94,12 +94,15 @@ def test_special_tokens_of_a_language_model_cannot_be_forged(test_data: Path) ->
 @pytest.mark.parametrize("unit", ["x", "<", "<search>", "\u202e", "</think>", "<search>a</search>", "\n"])
 def test_parse_is_linear(unit: str) -> None:
     """Ten times the text takes ten times as long, not a hundred times."""
-    took = []
-    for length in (100_000, 1_000_000):
+
+    def seconds(length: int) -> float:
         start = time.process_time()
         parse(unit * (length // len(unit)))
         parse(f"<answer>{unit * (length // len(unit))}</answer>")
-        took.append(time.process_time() - start)
+        return time.process_time() - start
+
+    # The best of three each: what else the machine does costs one of them time, not all.
+    took = [min(seconds(length) for _ in range(3)) for length in (100_000, 1_000_000)]
     assert took[1] < 40 * took[0] + 0.2
 
 
