@@ -159,11 +159,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         """Refuse columns of the wrong shape or type, naming the column."""
-        first = {
-            "tokens": self.tokens.input_ids,
-            "steps": self.steps.episode_of_step,
-            "episodes": self.episodes.group_of_episode,
-        }
+        first = {name: next(columns(getattr(self, name)))[1] for name in ("tokens", "steps", "episodes")}
         for table, link in first.items():
             if link.dim() != (dims := 2 if table == "tokens" else 1):
                 raise ValueError(

@@ -1,8 +1,7 @@
 """Optional columns of a batch: `fill` computes those that are needed, each by the function of its name.
 
-A credit method says which columns it needs; nothing here knows which method that is. The columns of the
-tables have a function here, ``fill_NAME(batch, sources)``, which returns the batch with it; a column that
-`batch.register_column` declares brings its own, wherever that is.
+A credit method says which columns it needs; nothing here knows which method that is. Columns of the tables
+are filled here, by ``fill_NAME(batch, sources)``; those of `batch.register_column` bring their own function.
 """
 
 from collections.abc import Collection, Sequence

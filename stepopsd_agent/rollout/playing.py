@@ -5,6 +5,7 @@ The record that `RecordEpisode` makes is all that leaves: evaluation counts it, 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
@@ -116,8 +117,7 @@ def play(
         finished: filled with the records by number of the attempt, for a caller that goes on after an error.
 
     Returns:
-        One episode per attempt; one that met an error of the environment, or of an agent that says so in its
-        `Response`, carries it in its last step.
+        One episode per attempt; an error of the environment, or in a `Response`, stands in its last step.
 
     Raises:
         ValueError: there is no environment, or one twice; or the agent gives no response for a place.
@@ -133,29 +133,15 @@ def play(
         if on_episode:
             on_episode(done[number])
 
-    def start(place: int, env: gym.Env[str, str]) -> list[Slot]:
-        """The next attempt that begins; none, if no other is left than those whose reset raises."""
-        while queue:
-            number, attempt = queue.pop()
-            try:
-                slot = _begun(env, number, attempt, run, update)
-                agent.begin(place, slot)
-                return [slot]
-            except Exception as error:
-                if not reset_failed(env, attempt.task_id, error):
-                    raise
-                finish(number, env)
-        return []
-
+    start = partial(_start, agent, queue, finish, (run, update))
     slots = [slot for place, env in enumerate(envs[: len(queue)]) for slot in start(place, env)]
     while slots:
         responses = agent.act(slots)
         if len(responses) != len(slots):  # before any environment is stepped
             raise ValueError(f"act returned {len(responses)} responses for {len(slots)} places")
-        turns = zip(slots, responses, strict=True)
+        turns, kept = list(zip(slots, responses, strict=True)), []
         prepare_steps((slot.env, response.text) for slot, response in turns if response.error is None)
-        kept = []
-        for place, (slot, response) in enumerate(zip(slots, responses, strict=True)):
+        for place, (slot, response) in enumerate(turns):
             if _respond(slot, response) or agent.is_full(place, slot):
                 finish(slot.number, slot.env)
                 begun = start(place, slot.env)
@@ -186,6 +172,28 @@ def begin(
             f"its reset must read options[{option!r}] and give the task's id as info['task_id']"
         )
     return observation, info
+
+
+def _start(
+    agent: BatchAgent,
+    queue: list[tuple[int, Attempt]],
+    failed: Callable[[int, gym.Env[str, str]], None],
+    identity: tuple[str, int],
+    place: int,
+    env: gym.Env[str, str],
+) -> list[Slot]:
+    """The next attempt that begins; none, if no other is left than those whose reset raises."""
+    while queue:
+        number, attempt = queue.pop()
+        try:
+            slot = _begun(env, number, attempt, *identity)
+            agent.begin(place, slot)
+            return [slot]
+        except Exception as error:
+            if not reset_failed(env, attempt.task_id, error):
+                raise
+            failed(number, env)
+    return []
 
 
 def _begun(env: gym.Env[str, str], number: int, attempt: Attempt, run: str, update: int) -> Slot:
