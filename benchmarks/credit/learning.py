@@ -6,12 +6,13 @@ Every run starts from the policy that `benchmarks.credit.record` keeps for the s
 if it is missing. All runs play the same number of attempts in the same number of updates, and are evaluated
 every few updates on the same held-out tasks. The seed decides the order of tasks and the sampling. Finished
 runs are kept and interrupted ones resumed, so the command can be repeated; ``--jobs`` runs are trained at
-once, with one thread each. ``--match_norms`` scales advantages to the size of GRPO's. The table has the area
-under the curve, the last success (never the best), the updates until ``--reach``, environment steps and
-tokens, and, by rliable (Agarwal et al. 2021), the interquartile mean over seeds and the probability that a
-run is better than one of GRPO. It also has the success of the attempts trained on: each task comes once, so
-before the update it is as new to the policy as a held-out one; there are many more of them, and a seed gives
-every method the same ones. It needs the extra ``bench``.
+once, with one thread each. With ``--keep RESULT`` the runs of an earlier result count as well, so seeds or
+methods can be added to it without the folder of its runs. ``--match_norms`` scales advantages to the size of
+GRPO's. The table has the area under the curve, the last success (never the best), the updates until
+``--reach``, environment steps and tokens, and, by rliable (Agarwal et al. 2021), the interquartile mean over
+seeds and the probability that a run is better than one of GRPO. It also has the success of the attempts
+trained on: each task comes once, so before the update it is as new to the policy as a held-out one; there are
+many more of them, and a seed gives every method the same ones. It needs the extra ``bench``.
 """
 
 import argparse
@@ -37,6 +38,8 @@ METHODS = (
     "graph_hca key=text", "step_opsd step_norm=none", "rlsd", "agent_opsd", "sdar",
 )  # fmt: skip
 """Published graph methods have text keys, as `path_gain` has: bare observations merge too many states."""
+Run = dict[str, Any]
+"""Figures of one run."""
 COMMAND = "python -m benchmarks.credit.learning --recordings DIR --out RUNS"
 
 
@@ -100,11 +103,49 @@ def trained_on(run: Path) -> list[float]:
     return [row["train/success"] for row in read_rows(run / "metrics.jsonl") if "train/success" in row]
 
 
-def row(options: argparse.Namespace, method: str) -> dict[str, Any]:
+def of_folder(run: Path) -> Run:
+    """The figures of a finished run."""
+    summary = read(run / "summary.json")
+    return {
+        "trained_on": trained_on(run),
+        "curve": curve(run),
+        "env_steps": summary["env_steps"],
+        "tokens": sum(summary["tokens"].values()),
+        "wall_s": summary["wall_s"],
+    }
+
+
+def of_result(options: argparse.Namespace) -> dict[str, list[Run]]:
+    """The figures of the runs in the result ``--keep``, by method; those of seed 0 come first.
+
+    Raises:
+        SystemExit: they are of another task set or of other norms, or were evaluated at other updates.
+    """
+    if options.keep is None:
+        return {}
+    result = read(options.keep)
+    updates = list(range(0, options.updates + 1, options.every))
+    wanted = {"set": options.set, "matched": options.match_norms, "updates": updates}
+    for method, one in result["rows"].items():
+        found = {"set": result["set"], "matched": result["matched"], "updates": one["updates"]}
+        if found != wanted:
+            raise SystemExit(
+                f"{options.keep} has other runs of {method}: {found}, expected {wanted}; "
+                f"leave --keep out, or name the result of these settings"
+            )
+    return {method: _split(one) for method, one in result["rows"].items()}
+
+
+def _split(row: dict[str, Any]) -> list[Run]:
+    """The runs of a row, as `of_folder` has them."""
+    names = ("trained_on", "env_steps", "tokens", "wall_s")
+    curves = [list(zip(row["updates"], curve, strict=True)) for curve in row["curves"]]
+    return [{"curve": c, **{name: row[name][seed] for name in names}} for seed, c in enumerate(curves)]
+
+
+def row(runs: Sequence[Run], reach: float) -> dict[str, Any]:
     """The figures of a method over its seeds."""
-    runs = [run_folder(options, method, seed) for seed in range(options.seeds)]
-    curves, summaries = [curve(run) for run in runs], [read(run / "summary.json") for run in runs]
-    attempts = [trained_on(run) for run in runs]
+    curves, attempts = [run["curve"] for run in runs], [run["trained_on"] for run in runs]
     return {
         "trained_on": attempts,
         "training": [float(np.mean(success)) for success in attempts],
@@ -112,10 +153,8 @@ def row(options: argparse.Namespace, method: str) -> dict[str, Any]:
         "curves": [[success for _, success in points] for points in curves],
         "area": [area(points) for points in curves],
         "last": [points[-1][1] for points in curves],
-        "updates_to_reach": [reached(points, options.reach) for points in curves],
-        "env_steps": [summary["env_steps"] for summary in summaries],
-        "tokens": [sum(summary["tokens"].values()) for summary in summaries],
-        "wall_s": [summary["wall_s"] for summary in summaries],
+        "updates_to_reach": [reached(points, reach) for points in curves],
+        **{name: [run[name] for run in runs] for name in ("env_steps", "tokens", "wall_s")},
     }
 
 
@@ -161,6 +200,20 @@ def over_grpo(rows: dict[str, dict[str, Any]], repetitions: int = 2000) -> dict[
     return found
 
 
+def check_start(runs: Sequence[Run]) -> None:
+    """All runs must have begun with the same success on the held-out tasks, as one policy has.
+
+    Raises:
+        SystemExit: they began at different success.
+    """
+    begins = sorted({run["curve"][0][1] for run in runs})
+    if len(begins) > 1:
+        raise SystemExit(
+            f"runs began at different success on the same held-out tasks ({begins}), so from different "
+            f"policies: use the recordings of those runs, or leave --keep out"
+        )
+
+
 def trained(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """The rows of all methods, after training what is missing."""
     options.out.mkdir(parents=True, exist_ok=True)
@@ -171,9 +224,14 @@ def trained(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     settings["eval"] = {**settings["eval"], "every": options.every, number: options.tasks}
     del settings["warmstart"]
     write_bytes_atomic(options.out / f"{options.set}.yaml", yaml.safe_dump(settings).encode())
+    runs = of_result(options)
     pairs = [(method, seed) for seed in range(options.seeds) for method in options.method]
+    pairs = [(method, seed) for method, seed in pairs if seed >= len(runs.get(method, []))]
     train_all(options, pairs)
-    return {method: row(options, method) for method in options.method}
+    for method, seed in pairs:
+        runs.setdefault(method, []).append(of_folder(run_folder(options, method, seed)))
+    check_start([run for method in options.method for run in runs[method]])
+    return {method: row(runs[method][: options.seeds], options.reach) for method in options.method}
 
 
 def main() -> int:
@@ -199,6 +257,7 @@ def main() -> int:
     parser.add_argument("--reach", type=float, default=0.65, help="success whose first update is noted")
     parser.add_argument("--match_norms", action="store_true", help="scale advantages to the size of GRPO's")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
+    parser.add_argument("--keep", type=Path, default=None, help="a result whose runs are not trained again")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw the curves here")
     options = parser.parse_args()

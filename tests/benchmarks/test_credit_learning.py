@@ -1,6 +1,7 @@
 """Learning curves of credit methods: their figures, and the command, short."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,22 @@ def test_a_policy_may_begin_in_other_houses_than_it_is_trained_in(
         assert record.start(tmp_path, "full", config) == folder(tmp_path, "full", "start")
     assert [told.env.arguments["tier"] for told in seen] == ["small"]
     assert config.env.arguments["tier"] == "full" and seen[0].warmstart == config.warmstart
+
+
+def test_runs_of_an_earlier_result_are_not_trained_again(tmp_path: Path) -> None:
+    """Their figures are taken over unchanged; a result of other settings is refused by name."""
+    earlier = RESULTS / "credit_learning.json"
+    options = Namespace(keep=earlier, set="full", match_norms=False, updates=30, every=10)
+    runs, rows = learning.of_result(options), json.loads(earlier.read_text())["rows"]
+    assert {method: learning.row(found, 0.65) for method, found in runs.items()} == rows
+    for changed in ({"set": "small"}, {"match_norms": True}, {"every": 5}):
+        with pytest.raises(SystemExit, match="leave --keep out"):
+            learning.of_result(Namespace(**vars(options) | changed))
+    assert learning.of_result(Namespace(keep=None)) == {}
+    every = [run for found in runs.values() for run in found]
+    learning.check_start(every)
+    with pytest.raises(SystemExit, match="different policies"):
+        learning.check_start([*every, {"curve": [(0, 0.5)]}])
 
 
 @pytest.mark.slow
