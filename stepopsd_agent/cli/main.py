@@ -14,6 +14,7 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli import commands
 from stepopsd_agent.cli.arguments import chosen, files_first, words_first
+from stepopsd_agent.cli.basic import ALL
 from stepopsd_agent.cli.config_file import named_files, use_loader
 from stepopsd_agent.cli.errors import exit_code, show_warning
 from stepopsd_agent.cli.parser import Parser, checked_command, command_parser, complain
@@ -46,6 +47,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     Raises:
         SystemExit: after one line that names what is wrong.
     """
+    whole = ALL in arguments
+    arguments = ["--help" if argument == ALL else argument for argument in arguments]
     command = COMMANDS.get(arguments[0]) if arguments else None
     if command is not None:
         arguments = words_first(arguments, command)
@@ -55,7 +58,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     except ValueError as error:
         raise SystemExit(complain(str(error))) from error
     arguments = files_first(arguments)
-    settings = build_parser(*chosen(arguments)).parse_args(list(arguments))
+    settings = build_parser(*chosen(arguments), whole=whole).parse_args(list(arguments))
     own = settings[settings.command]
     if own.get("resume") is not None and len(arguments) > 1 + _words_of(arguments, "--resume"):
         raise SystemExit(
@@ -72,13 +75,14 @@ def _words_of(arguments: Sequence[str], flag: str) -> int:
     return sum(2 if argument == flag else 1 for argument in given)
 
 
-def build_parser(env_id: str, method: str, left_out: Collection[str] = ()) -> Parser:
+def build_parser(env_id: str, method: str, left_out: Collection[str] = (), whole: bool = False) -> Parser:
     """The whole command line, with the flags of an environment and of a credit method.
 
     Args:
         env_id: the environment.
         method: the credit method.
         left_out: fields of another method, to pass over in config files.
+        whole: the help of a command shows every setting, not the basic ones alone.
     """
     use_loader(left_out)
     parser = Parser(
@@ -88,7 +92,9 @@ def build_parser(env_id: str, method: str, left_out: Collection[str] = ()) -> Pa
     )
     commands = parser.add_subcommands(required=True, dest="command")
     for name, command in COMMANDS.items():
-        commands.add_subcommand(name, command_parser(name, command, env_id, method), help=command.HELP)
+        commands.add_subcommand(
+            name, command_parser(name, command, env_id, method, whole=whole), help=command.HELP
+        )
     return parser
 
 

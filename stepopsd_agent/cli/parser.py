@@ -11,8 +11,9 @@ from typing import Any, NoReturn, Protocol, cast
 from jsonargparse import ArgumentParser, Namespace
 
 from stepopsd_agent import credit
+from stepopsd_agent.cli.basic import ALL, BASIC
 from stepopsd_agent.cli.config_file import MODE
-from stepopsd_agent.cli.wording import HelpFormatter, lacking, worded
+from stepopsd_agent.cli.wording import HelpFormatter, first_sentence, kind, lacking, worded
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.tasks import env_section, eval_section
 
@@ -91,8 +92,16 @@ def complain(message: str) -> int:
     return 2
 
 
-def command_parser(name: str, command: Command, env_id: str, method: str) -> Parser:
-    """The parser of one command: its own flags, then the settings of a run where it reads any."""
+def command_parser(name: str, command: Command, env_id: str, method: str, *, whole: bool = False) -> Parser:
+    """The parser of one command: its own flags, then the settings of a run where it reads any.
+
+    Args:
+        name: the command's.
+        command: its file.
+        env_id: the environment.
+        method: the credit method.
+        whole: its help shows every setting, not the basic ones alone.
+    """
     description = f"{command.HELP[0].upper()}{command.HELP[1:]}."
     if not command.USES:
         parser = Parser(description=description)
@@ -101,6 +110,7 @@ def command_parser(name: str, command: Command, env_id: str, method: str) -> Par
     parser = Parser(
         description=f"{description} One config file may hold the settings of all commands.",
         usage=f"stepopsd {name} [--config FILE] [--SETTING VALUE ...]",
+        epilog=None if whole else f"These are the basic settings. All of them: stepopsd {name} {ALL}",
     )
     parser.add_argument(
         "--config", action="config", help="YAML file of the settings below; flags win over it"
@@ -112,7 +122,21 @@ def command_parser(name: str, command: Command, env_id: str, method: str) -> Par
     methods = ", ".join(credit.names())
     parser.add_argument("--credit.method", default=method, help=f"credit method: {methods}, or module:name")
     parser.add_class_arguments(credit.load(method), "credit")
-    for action in parser._actions:  # settings that the command does not read stay out of its help
-        if action.dest.partition(".")[0] in _SECTIONS - command.USES:
-            action.help = argparse.SUPPRESS
+    hide(parser, command.USES, whole)
     return parser
+
+
+def hide(parser: Parser, uses: frozenset[str], whole: bool) -> None:
+    """Keep out of a command's help what it does not read or, unless ``whole``, what is not basic."""
+    for group in parser._action_groups:
+        group.title = group.title and group.title[0].upper() + group.title[1:].replace("``", "")
+    for action in parser._actions:
+        section = action.dest.partition(".")[0]
+        if action.dest == "print_config":
+            action.help = "print the settings as they would be used, and stop"
+        elif section in _SECTIONS:
+            if section not in uses or not (whole or action.dest in BASIC):
+                action.help = argparse.SUPPRESS
+            elif not whole:
+                action.help = first_sentence(action.help or "")
+            action.metavar = action.metavar or kind(getattr(action, "_typehint", action.type))

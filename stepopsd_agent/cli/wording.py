@@ -3,32 +3,57 @@
 import re
 from argparse import Action
 from collections.abc import Sequence
+from copy import copy
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import DefaultHelpFormatter
 
 _PROBLEM = re.compile(r'Parser key "(?P<key>[^"]+)":.*?(?:Got|Given) value: (?P<value>.*)$', re.DOTALL)
-_CHOICE = re.compile(r"type: (?:Literal)?[\[{](?P<choices>[^\[\]{}]*)[\]}]")
-_TOLD_DEFAULT = re.compile(r"(\(default: .+\).*?)(?:, default: [^()]*\)| \(default: [^()]*\))$", re.DOTALL)
+_FACTS = re.compile(r" \((?:type: .*?)?(?:(?:^|, |(?<=\())default: (?P<default>[^()]*))?\)$", re.DOTALL)
+_SENTENCE = re.compile(r"(?<=[\w)\"`])\.\s+(?=[A-Z`\"])")
 _EXAMPLES = {str: "[first, second]", int: "[1, 2]", float: "[0.5, 2]"}
+_KINDS = {bool: "true|false", int: "INT", float: "FLOAT", str: "TEXT"}
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}
 
 
 class HelpFormatter(DefaultHelpFormatter):
     """Help without type annotations of Python, without defaults that are nothing, each default once."""
 
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)  # type: ignore[no-untyped-call]
+
     def _expand_help(self, action: Action) -> str:
         return plain_help(str(super()._expand_help(action)))
 
+    def _format_action_invocation(self, action: Action) -> str:
+        """Without the second form of a list's flag, ``--name+``."""
+        shown = copy(action)
+        shown.option_strings = [option for option in action.option_strings if not option.endswith("+")]
+        return str(super()._format_action_invocation(shown))
+
 
 def plain_help(text: str) -> str:
-    """The help of one flag as jsonargparse makes it, in plain words."""
-    text = _CHOICE.sub(lambda found: "one of " + found["choices"].replace("'", ""), text)
-    text = text.replace(", default: null)", ")").removesuffix(" (default: null)")
-    return _TOLD_DEFAULT.sub(
-        lambda found: found[1] + (")" if found[1].count("(") > found[1].count(")") else ""), text
-    )
+    """The help of one flag as jsonargparse makes it, without types and code marks, and with one default."""
+    found = _FACTS.search(text)
+    plain, default = (text[: found.start()], found["default"]) if found else (text, None)
+    plain = plain.replace("``", "").rstrip().removesuffix(".")
+    told = default in (None, "null") or "(default:" in plain
+    return plain if told else f"{plain} (default: {default})"
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a help text, without its full stop."""
+    return _SENTENCE.split(text, maxsplit=1)[0].removesuffix(".")
+
+
+def kind(annotation: Any) -> str | None:
+    """The values of a setting in one word, for its help; None where the help shows the choices."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        kinds = [kind(one) for one in arguments if one is not NoneType]
+        return None if None in kinds else "|".join(dict.fromkeys(str(one) for one in kinds))
+    return None if origin is Literal else "LIST" if origin in (list, tuple) else _KINDS.get(annotation)
 
 
 def worded(message: str, types: dict[str, Any]) -> str:

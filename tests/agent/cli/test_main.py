@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stepopsd_agent.cli.basic import BASIC
 from stepopsd_agent.cli.main import COMMANDS
 from tests.helpers.command_line import TINY, refusal, run
 from tests.helpers.models import tiny
@@ -25,7 +26,7 @@ def fresh_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Every command says what it does and lists its settings, and only those."""
-    assert run(command, "--help") == 0
+    assert run(command, "--help-all") == 0
     text = capsys.readouterr().out
     assert " at 0x" not in " ".join(text.split())
     assert " ".join(text.split()).count(COMMANDS[command].HELP[1:60]) == 1
@@ -41,6 +42,21 @@ def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.Capt
         **dict.fromkeys(("train", "sweep", "plan", "credit"), training),
     }
     assert shown == reads.get(command, set())
+
+
+def test_cli_help_has_the_basic_settings_and_names_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    """About a screen; every basic setting is one, of an environment or method of ours, and is shown."""
+    shown = set[str]()
+    for command in ("train", "warmstart", "eval"):
+        for env in ("ALFWorld", "SearchQA"):
+            assert run(command, f"--env.id=stepopsd/{env}-v0", "--help") == 0
+            text = capsys.readouterr().out
+            assert f"stepopsd {command} --help-all" in text and len(text.splitlines()) <= 90
+            flags = {line.split()[0].removeprefix("--") for line in text.splitlines() if line[:4] == "  --"}
+            assert {flag for flag in flags if "." in flag} <= BASIC
+            shown |= flags
+    assert shown >= BASIC
+    assert run("doctor", "--help-all") == 0 and "--help-all" not in capsys.readouterr().out
 
 
 def test_cli_commands_stand_in_the_table_of_the_docs() -> None:

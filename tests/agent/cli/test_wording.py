@@ -2,11 +2,12 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from stepopsd_agent.cli import checks
-from stepopsd_agent.cli.wording import plain_help
+from stepopsd_agent.cli.wording import first_sentence, kind, plain_help
 from tests.helpers.command_line import refusal
 
 CASES = {
@@ -87,18 +88,40 @@ def test_a_package_that_is_missing_is_named_before_anything_is_written(
 @pytest.mark.parametrize(
     ("made", "plain"),
     [
-        ("a model (type: str, default: null)", "a model (type: str)"),
-        (
-            "file (default: the recipe's name) (type: str, default: null)",
-            "file (default: the recipe's name) (type: str)",
-        ),
-        ("where (default: here) (type: str, default: .)", "where (default: here) (type: str)"),
+        ("a model (type: str, default: null)", "a model"),
+        ("a model. (type: str)", "a model"),
+        ("file (default: the recipe's) (type: str, default: null)", "file (default: the recipe's)"),
+        ("where (default: here) (type: str, default: .)", "where (default: here)"),
         ("kind (default: auto) (default: auto)", "kind (default: auto)"),
-        ("kind (type: Literal['a', 'b'], default: a)", "kind (one of a, b, default: a)"),
-        ("rate (type: float, default: 0.25)", "rate (type: float, default: 0.25)"),
-        ("rate, see (3) (type: float, default: 0.25)", "rate, see (3) (type: float, default: 0.25)"),
+        ("kind (type: Literal['a', 'b'], default: a)", "kind (default: a)"),
+        ("``games`` (type: Union[str, list[str]], default: generated)", "games (default: generated)"),
+        ("rate, see (3) (type: float, default: 0.25)", "rate, see (3) (default: 0.25)"),
+        ("rate, see (3)", "rate, see (3)"),
     ],
 )
 def test_help_is_plain(made: str, plain: str) -> None:
-    """No default that is nothing, no default twice, choices without Python's notation."""
+    """No default that is nothing, no default twice, no types in Python's notation, no marks of code."""
     assert plain_help(made) == plain
+
+
+@pytest.mark.parametrize(
+    ("annotation", "word"),
+    [
+        (int, "INT"),
+        (float | None, "FLOAT"),
+        (bool, "true|false"),
+        (str | list[str], "TEXT|LIST"),
+        (Literal["a", "b"], None),
+        (Literal["a", "b"] | None, None),
+        (Path, None),
+    ],
+)
+def test_help_says_what_kind_of_value_a_setting_takes(annotation: object, word: str | None) -> None:
+    """In one word; argparse shows choices itself."""
+    assert kind(annotation) == word
+
+
+def test_a_sentence_of_help_ends_where_the_next_begins() -> None:
+    """Not at a number or a file name."""
+    assert first_sentence("rate of 0.5, as in run.yaml. The rest.") == "rate of 0.5, as in run.yaml"
+    assert first_sentence("only one.") == "only one"
