@@ -11,7 +11,7 @@ from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import HindsightConfig, Position
 from stepopsd_agent.credit import Key, merged_graph
 from stepopsd_agent.hindsight import hindsight_blocks
-from stepopsd_agent.learner import commands_of_group, from_records
+from stepopsd_agent.learner import commands_of_group, fill
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.packed import Branch, Tree
 from stepopsd_agent.tasks import world_number
@@ -156,7 +156,7 @@ def mean_return(members: Sequence[Episode], key: Key, *, gamma: float = 0.95) ->
 
 def _keyed(members: Sequence[Episode], key: Key, inferred: bool) -> Batch:
     needs = {*_KEY_COLUMNS[key], *(["inferred_transitions"] if inferred else [])}
-    return from_records(collate(members), members, needs)
+    return fill(collate(members), members, needs, None)
 
 
 def _steps(batch: Batch) -> list[tuple[int, int]]:

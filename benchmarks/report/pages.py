@@ -40,6 +40,7 @@ CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
     "variants": summary,
     "reader": reader,
     "two_knobs": knobs,
+    "accuracy_official": partial(summary, task_set="official"),
     "accuracy_searchqa": partial(summary, task_set="searchqa"),
     "qval": within_state,
     "learning": learning,

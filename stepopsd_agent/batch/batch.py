@@ -89,9 +89,9 @@ class Steps:
     """Hash of the simulator state that the step led to."""
     penalty: Tensor | None = field(default=None, metadata={"dtype": torch.float32, "shaped": True})
     """Taken off the score of the step alone, and off its `reward`; None where the episode's return has it."""
-    text_key: Tensor | None = filled(torch.int64)
+    text_key: Tensor | None = filled(torch.int64, model=False)
     """Hash of what the episode's texts tell about the world before the step, as the task spec reads them."""
-    next_text_key: Tensor | None = filled(torch.int64)
+    next_text_key: Tensor | None = filled(torch.int64, model=False)
     """The same after the step."""
     action_start: Tensor | None = read(
         torch.int64, lambda before, step: step.tokens.action_span[0], optional=True
@@ -150,9 +150,9 @@ class Batch:
     episodes: Episodes
     teacher_topk: TopK | None = filled(None)
     """The teacher's likeliest tokens at every action token."""
-    inferred_transitions: Transitions | None = filled(None)
+    inferred_transitions: Transitions | None = filled(None, model=False)
     """Transitions that no attempt took, inferred from those taken."""
-    past: Past | None = filled(None)
+    past: Past | None = filled(None, model=False)
     """Earlier updates' attempts at the same tasks."""
     own: Mapping[str, Tensor] = field(default_factory=dict)
     """Columns that are declared elsewhere, by `register_column`."""

@@ -59,12 +59,17 @@ def reported(dtype: torch.dtype, remedy: str, how: Callable[..., Any]) -> Any:
     return field(default=None, metadata={"dtype": dtype, "read": how, "remedy": remedy})
 
 
-def filled(dtype: torch.dtype | None) -> Any:
-    """A column that `learner.columns.fill` computes, by its function ``fill_`` and the column's name."""
-    return field(default=None, metadata={"dtype": dtype, "filled": True})
+def filled(dtype: torch.dtype | None, *, model: bool = True) -> Any:
+    """A column that `learner.fill` computes, by its function ``fill_`` and the column's name.
+
+    Args:
+        dtype: of a tensor.
+        model: it takes a model; False: the records suffice.
+    """
+    return field(default=None, metadata={"dtype": dtype, "filled": True, "model": model})
 
 
-def register_column(table: str, dtype: torch.dtype) -> Callable[[Compute], Compute]:
+def register_column(table: str, dtype: torch.dtype, *, model: bool = True) -> Callable[[Compute], Compute]:
     """Declare a column in any file: the decorated function computes it, and gives it its name.
 
     A credit method that has the name in `needs` reads it as ``computed(batch.own.get(name), name)``; `fill`
@@ -77,6 +82,8 @@ def register_column(table: str, dtype: torch.dtype) -> Callable[[Compute], Compu
     Args:
         table: "tokens" for [N, T], "steps" for [S], "episodes" for [E].
         dtype: of the column; any floating type stands for all of them.
+        model: the function asks the policy or its scorer. With False it reads ``sources.episodes`` alone, and
+            the column can be computed for records of any agent.
 
     Raises:
         ValueError: there is no such table or type, or another column has the name.
@@ -97,7 +104,8 @@ def register_column(table: str, dtype: torch.dtype) -> Callable[[Compute], Compu
         }
         if name in column_fields() and not (name in OWN and origins & OWN[name].metadata["origins"]):
             raise ValueError(f"a batch has a column {name!r} already: give the function another name")
-        OWN[name] = field(metadata={"dtype": dtype, "filled": compute, "table": table, "origins": origins})
+        facts = {"dtype": dtype, "filled": compute, "model": model, "table": table, "origins": origins}
+        OWN[name] = field(metadata=facts)
         return compute
 
     return register

@@ -47,7 +47,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     Raises:
         SystemExit: after one line that names what is wrong.
     """
-    whole = ALL in arguments
+    brief = ALL not in arguments and bool({"-h", "--help"}.intersection(arguments))
     arguments = ["--help" if argument == ALL else argument for argument in arguments]
     command = COMMANDS.get(arguments[0]) if arguments else None
     if command is not None:
@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     except ValueError as error:
         raise SystemExit(complain(str(error))) from error
     arguments = files_first(arguments)
-    settings = build_parser(*chosen(arguments), whole=whole).parse_args(list(arguments))
+    settings = build_parser(*chosen(arguments), brief=brief).parse_args(list(arguments))
     own = settings[settings.command]
     if own.get("resume") is not None and len(arguments) > 1 + _words_of(arguments, "--resume"):
         raise SystemExit(
@@ -75,14 +75,14 @@ def _words_of(arguments: Sequence[str], flag: str) -> int:
     return sum(2 if argument == flag else 1 for argument in given)
 
 
-def build_parser(env_id: str, method: str, left_out: Collection[str] = (), whole: bool = False) -> Parser:
+def build_parser(env_id: str, method: str, left_out: Collection[str] = (), brief: bool = False) -> Parser:
     """The whole command line, with the flags of an environment and of a credit method.
 
     Args:
         env_id: the environment.
         method: the credit method.
         left_out: fields of another method, to pass over in config files.
-        whole: the help of a command shows every setting, not the basic ones alone.
+        brief: the help of a command shows the basic settings alone.
     """
     use_loader(left_out)
     parser = Parser(
@@ -93,7 +93,7 @@ def build_parser(env_id: str, method: str, left_out: Collection[str] = (), whole
     commands = parser.add_subcommands(required=True, dest="command")
     for name, command in COMMANDS.items():
         commands.add_subcommand(
-            name, command_parser(name, command, env_id, method, whole=whole), help=command.HELP
+            name, command_parser(name, command, env_id, method, brief=brief), help=command.HELP
         )
     return parser
 

@@ -92,7 +92,7 @@ def complain(message: str) -> int:
     return 2
 
 
-def command_parser(name: str, command: Command, env_id: str, method: str, *, whole: bool = False) -> Parser:
+def command_parser(name: str, command: Command, env_id: str, method: str, *, brief: bool = False) -> Parser:
     """The parser of one command: its own flags, then the settings of a run where it reads any.
 
     Args:
@@ -100,7 +100,7 @@ def command_parser(name: str, command: Command, env_id: str, method: str, *, who
         command: its file.
         env_id: the environment.
         method: the credit method.
-        whole: its help shows every setting, not the basic ones alone.
+        brief: its help shows the basic settings alone; other settings are then left out of what is printed.
     """
     description = f"{command.HELP[0].upper()}{command.HELP[1:]}."
     if not command.USES:
@@ -110,7 +110,7 @@ def command_parser(name: str, command: Command, env_id: str, method: str, *, who
     parser = Parser(
         description=f"{description} One config file may hold the settings of all commands.",
         usage=f"stepopsd {name} [--config FILE] [--SETTING VALUE ...]",
-        epilog=None if whole else f"These are the basic settings. All of them: stepopsd {name} {ALL}",
+        epilog=f"These are the basic settings. All of them: stepopsd {name} {ALL}" if brief else None,
     )
     parser.add_argument(
         "--config", action="config", help="YAML file of the settings below; flags win over it"
@@ -122,12 +122,15 @@ def command_parser(name: str, command: Command, env_id: str, method: str, *, who
     methods = ", ".join(credit.names())
     parser.add_argument("--credit.method", default=method, help=f"credit method: {methods}, or module:name")
     parser.add_class_arguments(credit.load(method), "credit")
-    hide(parser, command.USES, whole)
+    hide(parser, command.USES, brief=brief, outside=not env_id.startswith("stepopsd/"))
     return parser
 
 
-def hide(parser: Parser, uses: frozenset[str], whole: bool) -> None:
-    """Keep out of a command's help what it does not read or, unless ``whole``, what is not basic."""
+def hide(parser: Parser, uses: frozenset[str], *, brief: bool, outside: bool) -> None:
+    """Keep out of a command's help what it does not read and, in a brief one, what is not basic.
+
+    All flags of an environment from outside the package are basic.
+    """
     for group in parser._action_groups:
         group.title = group.title and group.title[0].upper() + group.title[1:].replace("``", "")
     for action in parser._actions:
@@ -135,8 +138,10 @@ def hide(parser: Parser, uses: frozenset[str], whole: bool) -> None:
         if action.dest == "print_config":
             action.help = "print the settings as they would be used, and stop"
         elif section in _SECTIONS:
-            if section not in uses or not (whole or action.dest in BASIC):
+            if section not in uses or (
+                brief and action.dest not in BASIC and not (outside and section == "env")
+            ):
                 action.help = argparse.SUPPRESS
-            elif not whole:
+            elif brief:
                 action.help = first_sentence(action.help or "")
             action.metavar = action.metavar or kind(getattr(action, "_typehint", action.type))

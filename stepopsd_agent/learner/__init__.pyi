@@ -19,7 +19,6 @@ from .optimizers import (
     make_optimizers as make_optimizers,
 )
 from .recorded import (
-    from_records as from_records,
     recorded_columns as recorded_columns,
 )
 from .task_history import TaskHistory as TaskHistory

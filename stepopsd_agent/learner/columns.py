@@ -1,13 +1,15 @@
 """Optional columns of a batch: `fill` computes those that are needed, each by the function of its name.
 
 A credit method says which columns it needs; nothing here knows which method that is. Columns of the tables
-are filled here, by ``fill_NAME(batch, sources)``; those of `batch.register_column` bring their own function.
+are filled by ``fill_NAME(batch, sources)``, which stands or is imported here; those of
+`batch.register_column` bring their own function.
 """
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import cast
 
 import gymnasium as gym
 import torch
@@ -18,12 +20,17 @@ from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
 from stepopsd_agent.hindsight import Block, Blocks, batch_logprobs, batch_topk, hindsight_blocks, untold_rows
 from stepopsd_agent.learner.critic import Critic
-from stepopsd_agent.learner.gold_answers import gold_answer_logprobs, gold_answers, told_answers
-from stepopsd_agent.learner.inferred_transitions import inferred_transitions
-from stepopsd_agent.learner.monte_carlo import FreshAttempts, monte_carlo_values
-from stepopsd_agent.learner.recorded import known_past, with_text_keys
+from stepopsd_agent.learner.gold_answers import fill_gold_answer_logprob, told_answers  # noqa: F401
+from stepopsd_agent.learner.monte_carlo import FreshAttempts, fill_mc_value  # noqa: F401
+from stepopsd_agent.learner.recorded import (  # noqa: F401
+    fill_inferred_transitions,
+    fill_next_text_key,
+    fill_past,
+    fill_text_key,
+    recorded_columns,
+)
 from stepopsd_agent.learner.task_history import TaskHistory
-from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.models import Policy, Scorer, check_policy
 from stepopsd_wrappers import Episode
 
 Weights = dict[str, Tensor]
@@ -90,6 +97,12 @@ class Sources:
                 found[rows] = self.logprobs(some, blocks).to(found.dtype)
         return found
 
+    def environments(self, column: str) -> Sequence[gym.Env[str, str]]:
+        """Those given, which a column needs; raise MissingColumnError where there are none."""
+        if not self.envs:
+            raise MissingColumnError(f"the column {column} needs environments: pass envs=[...] to fill")
+        return self.envs
+
     def weights(self, other: Weights | None) -> AbstractContextManager[None]:
         """Score with other weights for a while; None keeps the policy's."""
         return nullcontext() if other is None else self.policy.weights(other)
@@ -99,7 +112,7 @@ def fill(
     batch: Batch,
     episodes: Sequence[Episode],
     needs: Collection[str],
-    policy: Policy,
+    policy: Policy | None,
     *,
     scorer: Scorer | None = None,
     hindsight: HindsightConfig | None = None,
@@ -119,7 +132,8 @@ def fill(
         batch: as `collate` makes it of `episodes`.
         episodes: the records, in the order of the batch.
         needs: names of columns, as in `CreditMethod.needs`.
-        policy: the student; with other weights also the teacher and the reference.
+        policy: the student; with other weights also the teacher and the reference. None where the records
+            suffice (`recorded_columns`).
         scorer: settings of the forward passes; the default has temperature 1.
         hindsight: content and position of the hindsight block; the paper's settings when absent.
         teacher: weights of the teacher; None takes the policy's own, a live teacher.
@@ -139,19 +153,20 @@ def fill(
         MissingColumnError: a column needs something that is not given, or that the environment does not tell.
         ValueError: there is no such column, or the episodes are not those of the batch, in its order.
     """
-    _check(batch, episodes, needs)
-    scorer = scorer or Scorer(policy)
-    if scorer.model is not policy:
-        raise ValueError("scorer holds another policy: make it of the one that is passed, Scorer(policy)")
-    if teacher_rows is not None and (teacher_rows.dtype != torch.bool or len(teacher_rows) != batch.num_rows):
-        got = f"{teacher_rows.dtype} {tuple(teacher_rows.shape)}"
-        raise ValueError(f"teacher_rows is {got}; it must be torch.bool ({batch.num_rows},), one per row")
+    if policy is not None:
+        check_policy(policy)
+    if isinstance(needs, str) or not isinstance(needs, Collection):
+        raise ValueError(
+            f"needs is {needs!r:.60}; give names of columns, such as method.needs or {{'value'}}"
+        )
     sources = Sources(
-        policy=policy, episodes=episodes, scorer=scorer, hindsight=hindsight or HindsightConfig(),
+        policy=cast(Policy, policy), episodes=episodes, hindsight=hindsight or HindsightConfig(),
+        scorer=cast(Scorer, scorer or (policy and Scorer(policy))),
         teacher=teacher, teacher_rows=teacher_rows, reference=reference, critic=critic, history=history,
         envs=envs, fresh=fresh or FreshAttempts(), cost=cost or Cost(),
         gap="teacher_logprobs" in needs, rescored=rescore_old,
     )  # fmt: skip
+    _check(batch, needs, sources, policy)
     batch = _filled(batch, sources, needs)
     audit(batch)
     return batch
@@ -173,15 +188,34 @@ def _filled(batch: Batch, sources: Sources, needs: Collection[str]) -> Batch:
     return batch
 
 
-def _check(batch: Batch, episodes: Sequence[Episode], needs: Collection[str]) -> None:
+_KINDS: dict[str, type] = {
+    "scorer": Scorer, "hindsight": HindsightConfig, "teacher_rows": Tensor, "teacher": dict,
+    "reference": dict, "critic": Critic, "history": TaskHistory, "fresh": FreshAttempts,
+}  # fmt: skip
+"""Types of the optional arguments of `fill`; weights are dictionaries."""
+
+
+def _check(batch: Batch, needs: Collection[str], sources: Sources, policy: Policy | None) -> None:
     """Raise what `fill` raises before it computes anything."""
-    if isinstance(needs, str):
-        raise ValueError(f"needs is the text {needs!r}; give a set of names: {{{needs!r}}}")
+    if not isinstance(batch, Batch):
+        raise TypeError(f"batch is {batch!r:.60}; give a Batch, as collate(episodes) makes it")
+    for name, kind in _KINDS.items():
+        if not isinstance(value := getattr(sources, name), kind | None):
+            give = "weights, such as policy.state()" if kind is dict else f"a {kind.__name__}"
+            raise TypeError(f"{name} is {value!r:.60}, of type {type(value).__name__}; give {give}")
+    if policy is not None and sources.scorer.model is not policy:
+        raise ValueError("scorer holds another policy: make it of the one that is passed, Scorer(policy)")
+    rows = sources.teacher_rows
+    if rows is not None and (rows.dtype != torch.bool or len(rows) != batch.num_rows):
+        got = f"{rows.dtype} {tuple(rows.shape)}"
+        raise ValueError(f"teacher_rows is {got}; it must be torch.bool ({batch.num_rows},), one per row")
     audit(batch)
     for name in sorted(needs):
         owner(name)
+    if policy is None and (missing := sorted(set(needs) - recorded_columns())):
+        raise MissingColumnError(f"{', '.join(missing)}: no column of the records alone; pass the policy")
     check_recorded(batch, needs)
-    check_episodes(batch, episodes)
+    check_episodes(batch, sources.episodes)
 
 
 def check_recorded(batch: Batch, needs: Collection[str]) -> None:
@@ -249,47 +283,3 @@ def fill_value(batch: Batch, sources: Sources) -> Batch:
             "value_targets after every update"
         )
     return batch.with_columns(value=sources.critic.values(batch, sources.scorer.budget))
-
-
-def fill_text_key(batch: Batch, sources: Sources) -> Batch:
-    """The world before and after every step, as the texts tell it."""
-    return with_text_keys(batch, sources.episodes)
-
-
-fill_next_text_key = fill_text_key  # after every step: both come of one reading
-
-
-def fill_inferred_transitions(batch: Batch, sources: Sources) -> Batch:
-    """Transitions that no attempt took, inferred from those taken."""
-    found = inferred_transitions(sources.episodes)
-    return batch.with_columns(inferred_transitions=found.to(batch.tokens.input_ids.device))
-
-
-def fill_past(batch: Batch, sources: Sources) -> Batch:
-    """The tasks' past."""
-    return batch.with_columns(past=known_past(batch, sources.episodes, sources.history))
-
-
-def fill_gold_answer_logprob(batch: Batch, sources: Sources) -> Batch:
-    """The policy's log-probability of the environment's gold answers."""
-    answers = gold_answers(_environments(sources, "gold_answer_logprob")[0], sources.episodes)
-    found = gold_answer_logprobs(sources.policy, batch, answers, sources.scorer)
-    return batch.with_columns(gold_answer_logprob=found)
-
-
-def fill_mc_value(batch: Batch, sources: Sources) -> Batch:
-    """Fresh attempts of the policy from the state before every step."""
-    envs = _environments(sources, "mc_value")
-    values, played, repeated = monte_carlo_values(
-        sources.policy, envs, sources.episodes, batch, sources.fresh
-    )
-    sampled = [step.tokens for episode in played for step in episode.steps if step.tokens is not None]
-    sources.cost.generated += sum(len(tokens.sampled_ids) for tokens in sampled)
-    sources.cost.env_steps += repeated + len(sampled)
-    return batch.with_columns(mc_value=values)
-
-
-def _environments(sources: Sources, column: str) -> Sequence[gym.Env[str, str]]:
-    if not sources.envs:
-        raise MissingColumnError(f"the column {column} needs environments: pass envs=[...] to fill")
-    return sources.envs

@@ -1,6 +1,7 @@
 """Gold answers: their log-probability before every step (IGPO, arXiv 2510.14967), and as hindsight."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import gymnasium as gym
 import torch
@@ -12,6 +13,9 @@ from stepopsd_agent.hindsight import step_ranges
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.packed import Branch, Tree
 from stepopsd_wrappers import Episode
+
+if TYPE_CHECKING:
+    from stepopsd_agent.learner.columns import Sources
 
 OPEN = "<think>Now there is enough information to answer.</think><answer>"
 """Stands before the answer that is scored, where the step's response would begin."""
@@ -86,3 +90,10 @@ def told_answers(envs: Sequence[gym.Env[str, str]], episodes: Sequence[Episode])
             f"hindsight.mode is gold, but {envs[0].unwrapped} has no gold answers, and its records tell no "
             "expert's plan: give another hindsight.mode, or train on stepopsd/SearchQA-v0"
         ) from error
+
+
+def fill_gold_answer_logprob(batch: Batch, sources: "Sources") -> Batch:
+    """The policy's log-probability of the environment's gold answers."""
+    answers = gold_answers(sources.environments("gold_answer_logprob")[0], sources.episodes)
+    found = gold_answer_logprobs(sources.policy, batch, answers, sources.scorer)
+    return batch.with_columns(gold_answer_logprob=found)

@@ -18,7 +18,7 @@ from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner.distributed import check_same, own_share, sum_gradients, sum_values
 from stepopsd_agent.learner.mini_batches import learned_from, loss_weights, mini_batches
 from stepopsd_agent.learner.optimizers import MasterWeights, make_optimizers, set_rates
-from stepopsd_agent.models import Policy, Scorer
+from stepopsd_agent.models import Policy, Scorer, check_policy
 from stepopsd_agent.models.packed import LogprobReader, TokenBudget, in_parts, pack_rows
 from stepopsd_agent.ops import losses
 
@@ -103,6 +103,7 @@ class Learner:
             TypeError: `UpdateConfig` has no such field.
             ValueError: a value is not allowed.
         """
+        check_policy(policy)
         known = [spec.name for spec in fields(UpdateConfig)]
         if unknown := sorted(set(settings) - set(known)):
             hint = f"; {_ELSEWHERE[unknown[0]]} does that" if unknown[0] in _ELSEWHERE else ""

@@ -11,7 +11,7 @@ of a run are.
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import gymnasium as gym
 import torch
@@ -34,6 +34,9 @@ from stepopsd_agent.rollout import (
 from stepopsd_wrappers import Episode, PromptSnapshot, recorder
 from stepopsd_wrappers.record_episode import step_recorded
 from stepopsd_wrappers.text_history import text_history
+
+if TYPE_CHECKING:
+    from stepopsd_agent.learner.columns import Sources
 
 
 @dataclass(frozen=True)
@@ -202,3 +205,14 @@ def _mean_return(attempts: Sequence[Episode], first: int, penalty: float) -> flo
     """Mean over attempts without errors of their rewards from the step `first` on."""
     steps = [step for attempt in attempts for step in attempt.steps[first:]]
     return sum(step.reward - penalty * (not step.info["step"]["valid"]) for step in steps) / len(attempts)
+
+
+def fill_mc_value(batch: Batch, sources: "Sources") -> Batch:
+    """Fresh attempts of the policy from the state before every step; their cost is added to the sources'."""
+    values, played, repeated = monte_carlo_values(
+        sources.policy, sources.environments("mc_value"), sources.episodes, batch, sources.fresh
+    )
+    sampled = [step.tokens for episode in played for step in episode.steps if step.tokens is not None]
+    sources.cost.generated += sum(len(tokens.sampled_ids) for tokens in sampled)
+    sources.cost.env_steps += repeated + len(sampled)
+    return batch.with_columns(mc_value=values)

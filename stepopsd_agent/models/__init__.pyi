@@ -3,6 +3,7 @@ from .play_limits import PlayLimits as PlayLimits
 from .policy import (
     ModelFolderError as ModelFolderError,
     Policy as Policy,
+    check_policy as check_policy,
 )
 from .prompt_format import PromptFormat as PromptFormat, make_format as make_format
 from .scoring import Scorer as Scorer, recomputed_layers as recomputed_layers

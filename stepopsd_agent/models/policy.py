@@ -25,6 +25,19 @@ class ModelFolderError(ValueError):
     """A model could not be loaded; the message names the folder and the next action."""
 
 
+def check_policy(policy: object) -> None:
+    """Refuse what is no policy, such as the name of a folder.
+
+    Raises:
+        TypeError: it is of another kind.
+    """
+    if not isinstance(policy, Policy):
+        raise TypeError(
+            f"policy is {policy!r:.60}, of type {type(policy).__name__}; give a Policy, such as "
+            f"load_policy(FOLDER) or Policy(model, tokenizer)"
+        )
+
+
 class Policy(ScoringModel):
     """A causal language model with its tokenizer.
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
-from stepopsd_agent.models import Policy
+from stepopsd_agent.models import Policy, check_policy
 from stepopsd_agent.rollout.decoder import Decoder, Sampled
 from stepopsd_agent.rollout.playing import Attempt, OnEpisode, Response, Slot, play
 from stepopsd_agent.rollout.sampling import SamplingParams, action_tokens, noise
@@ -44,6 +44,7 @@ def rollout(
         One episode per attempt; an episode that met an error of the environment carries it in its last step.
         Where memory runs out, fewer are played side by side, and those that were running begin again.
     """
+    check_policy(policy)
     finished: dict[int, Episode] = {}
     same: dict[str, Any] = {"run": run, "update": update, "on_episode": on_episode}
     agent = LanguageModel(policy, params or SamplingParams(), seed)

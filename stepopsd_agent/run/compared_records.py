@@ -15,7 +15,7 @@ from stepopsd_agent.accuracy import Entry, Judged, about, controls, judged, prog
 from stepopsd_agent.batch import Batch, collate, column_fields
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import CreditMethod, MissingColumnError
-from stepopsd_agent.learner import check_recorded, fill, from_records, recorded_columns
+from stepopsd_agent.learner import check_recorded, fill, recorded_columns
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.run.scored_records import IN_TRAINING, Grouping, envs_to_ask, grouped, with_some_tokens
 from stepopsd_wrappers import Episode
@@ -57,7 +57,7 @@ class _Records:
         began, tokens = time.process_time(), 0
         if self.policy is None or recorded_columns().issuperset(columns):
             pairs = zip(self.batches, self.parts, strict=True)
-            self.batches = [from_records(batch, part, columns) for batch, part in pairs]
+            self.batches = [fill(batch, part, columns, None) for batch, part in pairs]
         else:
             scorer = Scorer(
                 self.policy,

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import gymnasium as gym
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch, audit, collate
+from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import Credit, CreditMethod, audit_credit
-from stepopsd_agent.learner import TaskHistory, check_recorded, fill, from_records
+from stepopsd_agent.learner import TaskHistory, fill
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import action_tokens
 from stepopsd_agent.tasks import make_stack, names, response_format
@@ -116,10 +116,7 @@ def _filled(
 ) -> Batch:
     """The audited batch with the needed columns."""
     if policy is None:
-        batch = from_records(batch, episodes, needs, history)
-        audit(batch)
-        check_recorded(batch, needs)
-        return batch
+        return fill(batch, episodes, needs, None, history=history)
     scorer = Scorer(
         policy,
         tokens_per_pass=config.learner.tokens_per_micro_batch,

@@ -13,7 +13,7 @@ from stepopsd_agent.batch import AuditError, Batch, ColumnSources, collate, colu
 from stepopsd_agent.batch.declaring import OWN
 from stepopsd_agent.credit import Claim, Credit, MissingColumnError, computed
 from stepopsd_agent.hindsight import batch_logprobs
-from stepopsd_agent.learner import Learner, fill
+from stepopsd_agent.learner import Learner, fill, recorded_columns
 from stepopsd_agent.models import Scorer
 from stepopsd_agent.run import Trainer
 from tests.agent.learner.test_columns import played
@@ -170,3 +170,25 @@ def test_an_update_takes_the_credit_of_its_batch_and_a_rate_that_is_a_number() -
         with pytest.raises(ValueError, match=rf"rate is {rate}; it multiplies the learning rates"):
             learner.update(one, credit.make("grpo")(one), rate=rate)
     assert all(torch.equal(weights, policy.state()[name]) for name, weights in before.items())
+
+
+def test_a_column_of_the_records_needs_no_policy() -> None:
+    """One that is declared so is filled without any; the others are refused by name."""
+
+    @register_column("steps", torch.float32, model=False)
+    def answer_length(batch: Batch, sources: ColumnSources) -> Tensor:
+        steps = [step for episode in sources.episodes for step in episode.steps[1:]]
+        return torch.tensor([float(len(step.observation)) for step in steps])
+
+    try:
+        assert {"answer_length", "text_key", "past", "reward"} <= recorded_columns()
+        assert not {"teacher_logprobs", "value"} & recorded_columns()
+        episodes = played(tiny())
+        batch = fill(collate(episodes), episodes, {"answer_length", "text_key"}, None)
+        assert batch.own["answer_length"].min() > 0 and batch.steps.text_key is not None
+        with pytest.raises(
+            MissingColumnError, match="teacher_logprobs, value: no column of the records alone"
+        ):
+            fill(batch, episodes, {"answer_length", "value", "teacher_logprobs"}, None)
+    finally:
+        del OWN["answer_length"]
