@@ -129,12 +129,15 @@ def group_numbers(episodes: Sequence[Episode]) -> list[int]:
     """The group number of every episode.
 
     Raises:
+        TypeError: one is no episode.
         ValueError: an episode is there twice, or plays another task than its group.
     """
     seen: set[tuple[str, int, int, int]] = set()
     groups: dict[tuple[str, int, int], tuple[int, str]] = {}
     numbers = []
     for episode in episodes:
+        if not isinstance(episode, Episode):
+            raise TypeError(f"episodes has {episode!r:.60}; give a list of Episodes, as rollout returns them")
         key = episode.group_key
         if (*key, episode.member) in seen:
             raise ValueError(

@@ -49,6 +49,8 @@ def load(name: str) -> "type[CreditMethod]":
         ValueError: there is no such name (the message has the nearest one) or no such module, or the class
             does not declare what `CreditMethod` asks for.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"the credit method is {name!r:.60}; give a name, such as 'step_opsd'")
     module, _, plain = name.rpartition(":")
     if module:
         try:
@@ -105,7 +107,7 @@ def make(name: str, **fields: Any) -> "CreditMethod":
 
     Raises:
         ValueError: no such name, or a field has a value that is not allowed.
-        TypeError: the method has no such field.
+        TypeError: the method has no such field, or a value is of another type.
     """
     method = load(name)
     known = [spec.name for spec in dataclass_fields(method)]
@@ -113,7 +115,10 @@ def make(name: str, **fields: Any) -> "CreditMethod":
         raise TypeError(
             f"credit method {name!r} has no field {', '.join(unknown)}; its fields are {', '.join(known)}"
         )
-    return method(**fields)
+    try:
+        return method(**fields)
+    except TypeError as error:  # a comparison of text with a number, say
+        raise TypeError(f"credit method {name!r} cannot have {fields}: {error}") from error
 
 
 register("agent_opsd", "stepopsd_agent.credit.agent_opsd:AgentOPSD")

@@ -62,6 +62,14 @@ def test_scaled_multiplies_the_scheduled_fields_only() -> None:
     assert scaled(grpo, 0.5) == grpo
 
 
+def test_make_refuses_values_of_another_type() -> None:
+    """Whose method and which values; a name that is no text, too."""
+    with pytest.raises(TypeError, match=r"'step_opsd' cannot have \{'lambda_mix': '0.5'\}: "):
+        credit.make("step_opsd", lambda_mix="0.5")
+    with pytest.raises(ValueError, match="the credit method is None; give a name, such as"):
+        credit.make(None)  # type: ignore[arg-type]
+
+
 def test_make_names_the_nearest_method_and_the_fields() -> None:
     """A misspelt name or field."""
     with pytest.raises(
