@@ -129,6 +129,8 @@ def test_served_model_that_dies_leaves_records_and_an_evaluation_to_go_on_with(
         failed = [episode for episode in read_episodes(out / "episodes") if episode.failed]
         assert len(failed) == 3 and "out of memory" in failed[0].steps[-1].agent_error
         server.answer = walk
+        with (out / "requests.jsonl").open("a") as requests:
+            requests.write('{"task_id": "half a row')  # as a process leaves it that is killed
         assert run("eval", f"--resume={out}") == 0
         assert run("eval", "--agent=openai", *games, *flags, f"--out={whole}") == 0
         assert run("replay", str(out)) == 0
