@@ -84,7 +84,7 @@ def served_plays(asked: Asked) -> list[Callable[[], list[Episode]]]:
         stack.callback(agent.close)
         envs = [
             stack.enter_context(closing(make_stack(one.env)))
-            for _ in range(min(settings.concurrency, one.count or settings.concurrency))
+            for _ in range(min(settings.concurrency, one.total or settings.concurrency))
         ]
         plays.append(partial(play_set_with, agent, envs, one, asked.seed, asked.keep, asked.before))
     return plays

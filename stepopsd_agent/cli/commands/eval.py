@@ -23,7 +23,7 @@ from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, read_episodes
 
 HELP = "play the tasks of evaluation with a model or another agent; print success with intervals"
-USES = frozenset("seed device threads env model rollout eval openai".split())
+USES = frozenset("device threads env model rollout eval openai".split())
 
 
 FILE, SCHEMA = "evaluation.json", "stepopsd.evaluation/1"
@@ -52,6 +52,18 @@ def add_flags(parser: Parser) -> None:
         "ended in an error is played again",
     )
     add_agent_flag(parser)
+
+
+def prepare(arguments: Sequence[str]) -> Sequence[str]:
+    """Tell who would repeat an evaluation by ``--seed`` how: it would be the same, to the last token."""
+    flags = {argument.partition("=")[0] for argument in arguments}
+    if "--seed" in flags and "--resume" not in flags:
+        print(
+            "stepopsd: notice: eval gives every agent the same noise, whatever --seed is; for several "
+            "sampling seeds give --eval.seeds N",
+            file=sys.stderr,
+        )
+    return arguments
 
 
 def run(settings: Namespace) -> int:
