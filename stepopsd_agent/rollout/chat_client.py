@@ -11,6 +11,8 @@ from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from stepopsd_wrappers.plain_json import as_unicode
+
 BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Answers after which the same request may succeed."""
 MAX_BYTES = 2**24
@@ -187,7 +189,7 @@ def _written(content: object) -> str:
     texts = [part["text"] for part in parts if part["type"] == "text"]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError(f"the message is a {type(content).__name__}")
-    return "".join(texts)
+    return as_unicode("".join(texts))
 
 
 def _count(usage: object, name: str) -> int:

@@ -72,6 +72,7 @@ def test_served_model_repeats_what_can_succeed_later() -> None:
         ('"look"', '{"prompt_tokens": Infinity, "completion_tokens": 2.5}', ("look", -1, -1)),
         ('"look"', "[1]", ("look", -1, -1)),
         ("null", "null", ("", -1, -1)),
+        ('"look \\ud800 \\ud83d\\ude00"', "{}", ("look \ufffd \U0001f600", -1, -1)),
         ('[{"type": "thinking", "thinking": []}, {"type": "text", "text": "look"}]', "{}", ("look", -1, -1)),
     ],
 )
