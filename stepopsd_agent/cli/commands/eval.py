@@ -112,15 +112,21 @@ def _resumed(out: Path) -> _Request:
     path = out / FILE
     if not path.is_file():
         raise UsageError(f"{out} has no {FILE}; --resume takes the --out of an earlier eval")
-    with settings_checked():
+    try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("schema") != SCHEMA:
-            raise UsageError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA!r}")
-        config = config_from_dict(content["config"])
+        schema, agent, values = content["schema"], str(content["agent"]), dict(content["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is not as eval wrote it ({error!r}); restore it from a copy, or begin a new evaluation"
+        ) from error
+    if schema != SCHEMA:
+        raise UsageError(f"{path} has schema {schema!r}; this version reads {SCHEMA!r}")
+    with settings_checked():
+        config = config_from_dict(values)
     check_config(config)
     episodes = out / "episodes"
     before = read_episodes(episodes) if any(episodes.glob("*.jsonl*")) else ()
-    return _Request(content["agent"], config, out, tuple(before))
+    return _Request(agent, config, out, tuple(before))
 
 
 def _header(asked: _Request) -> dict[str, Any]:

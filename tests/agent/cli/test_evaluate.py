@@ -158,3 +158,12 @@ def test_eval_says_that_it_does_not_follow_the_seed(
     """Five evaluations with five of them would be one, played five times."""
     assert run("eval", "--agent=random", *TINY, "--seed=3", f"--out={tmp_path / 'out'}") == 0
     assert "give --eval.seeds N" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema": "stepopsd.evaluation/1"}'])
+def test_eval_names_the_file_that_it_cannot_resume_from(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk may have left it so."""
+    (tmp_path / "evaluation.json").write_text(content)
+    assert "evaluation.json is not as eval wrote it" in refusal(capsys, "eval", f"--resume={tmp_path}")
