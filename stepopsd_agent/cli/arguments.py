@@ -113,12 +113,17 @@ def words_first(arguments: Sequence[str], command: Command) -> list[str]:
             nargs = takes.get(flag)
             free = 0 if equals or nargs == 0 else float("inf") if nargs == "+" else 1
             flags.append(argument)
-        elif free:
+        elif free and not (free == float("inf") and _is_folder(argument)):
             free -= 1
             flags.append(argument)
         else:
             words.append(argument)
     return [name, *words, *flags]
+
+
+def _is_folder(text: str) -> bool:
+    """Whether a word behind ``--method A B`` is no further method, but the folder to read."""
+    return text not in credit.names() and user_path(text).is_dir()
 
 
 def _is_number(text: str) -> bool:

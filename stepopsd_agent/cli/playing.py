@@ -61,7 +61,7 @@ def play_sets(
         requests: file for a row about each request to a served model.
         checked: called once agent and tasks are there, before anything is written.
     """
-    failures, counts = Failures(), [one.count for one in sets]
+    failures, counts = Failures(), [one.total for one in sets]
     total = None if None in counts else sum(count or 0 for count in counts)
     with ExitStack() as stack:
         stack.enter_context(checked_games(*sets))

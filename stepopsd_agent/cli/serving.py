@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from stepopsd_agent.cli.checks import UsageError, settings_checked
 from stepopsd_agent.config import RunConfig
+from stepopsd_agent.run.files import read_rows, write_bytes_atomic
 from stepopsd_agent.tasks import EvalSet, make_stack, system_message
 from stepopsd_wrappers import Episode
 
@@ -67,6 +68,8 @@ def served_plays(asked: Asked) -> list[Callable[[], list[Episode]]]:
             parts = [f"{name.replace('_', ' ')} {value}" for name, value in usage(costs).items()]
             print(f"{model} at {client.url}: {', '.join(parts)}", file=sys.stderr)
 
+    if asked.requests is not None:
+        _without_torn_row(asked.requests)
     stack.callback(report)
     plays = list[Callable[[], list[Episode]]]()
     for one in asked.sets:
@@ -81,7 +84,7 @@ def served_plays(asked: Asked) -> list[Callable[[], list[Episode]]]:
         stack.callback(agent.close)
         envs = [
             stack.enter_context(closing(make_stack(one.env)))
-            for _ in range(min(settings.concurrency, one.count or settings.concurrency))
+            for _ in range(min(settings.concurrency, one.total or settings.concurrency))
         ]
         plays.append(partial(play_set_with, agent, envs, one, asked.seed, asked.keep, asked.before))
     return plays
@@ -112,5 +115,11 @@ def read_requests(path: Path) -> "list[Request]":
     """Read the rows of a file of requests; an empty list if there is no file."""
     from stepopsd_agent.rollout import Request
 
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [Request(**json.loads(line)) for line in lines]
+    return [Request(**row) for row in read_rows(path)] if path.exists() else []
+
+
+def _without_torn_row(path: Path) -> None:
+    """Remove the half row that a killed process or a full disk left, before more rows are appended."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    if lines and not lines[-1].endswith(b"\n"):
+        write_bytes_atomic(path, b"".join(lines[:-1]))

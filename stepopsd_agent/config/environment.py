@@ -45,10 +45,12 @@ class EvalConfig:
     Attributes:
         every: updates between evaluations during training; 0 means only at start and end.
         temperature: of sampling; 0 takes the likeliest token.
+        seeds: attempts at every task, each with sampling noise of its own.
         arguments: which tasks are played; the environment's `TaskSpec.held_out` has the fields and
             defaults.
     """
 
     every: int = at_least(0, 0)
     temperature: float = at_least(0, 0.4)
+    seeds: int = at_least(1, 1)
     arguments: dict[str, Any] = field(default_factory=dict)

@@ -11,6 +11,8 @@ from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from stepopsd_wrappers.plain_json import as_unicode
+
 BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Answers after which the same request may succeed."""
 MAX_BYTES = 2**24
@@ -115,12 +117,13 @@ class ChatClient:
             "chat/completions", {"model": model, "messages": list(messages), **options}
         )
         try:
-            text = content["choices"][0]["message"]["content"] or ""
-            usage = content.get("usage") or {}
-            prompt, completion = (int(usage.get(f"{kind}_tokens", -1)) for kind in ("prompt", "completion"))
-            return Reply(str(text), prompt, completion, tries)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise ServedModelError(f"{self.url} answered without a message: {content!r:.200}") from error
+            text = _written(content["choices"][0]["message"]["content"])
+        except (KeyError, IndexError, TypeError) as error:
+            said = self._safe(repr(content)[:1000])
+            raise ServedModelError(f"{self.url} answered without a message: {said:.200}") from error
+        usage = content.get("usage")
+        prompt, completion = (_count(usage, f"{kind}_tokens") for kind in ("prompt", "completion"))
+        return Reply(text, prompt, completion, tries)
 
     def _ask(
         self, path: str, body: Mapping[str, Any] | None, busy: Collection[int] = BUSY
@@ -162,11 +165,37 @@ class ChatClient:
                     raise TimeoutError(f"no whole answer within {self.deadline:g} s")
                 if len(content) > MAX_BYTES:
                     raise ValueError(f"an answer of more than {MAX_BYTES} bytes")
-        return json.loads(content)
+        try:
+            return json.loads(content)
+        except RecursionError as error:
+            raise ValueError("an answer of nested JSON that is too deep to be read") from error
 
     def _safe(self, text: str) -> str:
         """A text without the key, on one line; servers may quote what they were sent."""
         return " ".join((text.replace(self._key, "***") if self._key else text).split())[:300]
+
+
+def _written(content: object) -> str:
+    """The text of a message: it may come in parts, of which those of type "text" were written.
+
+    Raises:
+        TypeError: it is no text; the environment must not be given what the model did not write.
+    """
+    parts = (
+        content
+        if isinstance(content, list)
+        else [{"type": "text", "text": "" if content is None else content}]
+    )
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"the message is a {type(content).__name__}")
+    return as_unicode("".join(texts))
+
+
+def _count(usage: object, name: str) -> int:
+    """A number of tokens, -1 where the server gives none: that is no reason to lose the answer."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) else -1
 
 
 def _text_of(error: urllib.error.HTTPError) -> str:

@@ -63,7 +63,7 @@ def play_set(
     """
     with ExitStack() as opened:
         envs = [opened.enter_context(closing(make_stack(tasks.env)))]
-        count = len(chosen_tasks(tasks, task_ids(envs[0])))
+        count = len(chosen_tasks(tasks, task_ids(envs[0]))) * tasks.seeds
         for _ in range(min(config.rollout.slots, count) - 1):
             envs.append(opened.enter_context(closing(make_stack(tasks.env))))
         params = sampling_params(config)
@@ -111,10 +111,7 @@ def _with_those_before(
         OtherDataError: `before` was played on other data, or by another engine.
     """
     ids = task_ids(envs[0])
-    attempts = [
-        Attempt(task_id, seed=seed + k, group=k, member=k // len(ids))
-        for k, task_id in enumerate(chosen_tasks(tasks, ids))
-    ]
+    attempts = _attempts(chosen_tasks(tasks, ids), len(ids), tasks.seeds, seed)
     spec, data = _text(env_spec(recorder(envs[0]).env)), data_identity(envs[0])
     done = {
         (episode.group, episode.task_id, episode.seed): episode
@@ -132,6 +129,23 @@ def _with_those_before(
     missing = [attempt for attempt, key in zip(attempts, keys, strict=True) if key not in done]
     now = iter(played(missing))
     return [done[key] if key in done else next(now) for key in keys]
+
+
+def _attempts(chosen: Sequence[str], tasks: int, seeds: int, seed: int) -> list[Attempt]:
+    """The attempts at the chosen tasks, all with one sampling seed before any with the next.
+
+    The noise of a token depends on task and member, so each attempt at a task is another member.
+    """
+    again = -(-len(chosen) // tasks)  # attempts at a task with one sampling seed
+    return [
+        Attempt(
+            task_id,
+            seed=seed + k,
+            group=k,
+            member=k // len(chosen) * again + k % len(chosen) // tasks,
+        )
+        for k, task_id in enumerate([*chosen] * seeds)
+    ]
 
 
 def _text(spec: object) -> str:

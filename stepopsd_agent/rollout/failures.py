@@ -7,6 +7,7 @@ import gymnasium as gym
 
 from stepopsd_agent.tasks import task_ids
 from stepopsd_wrappers import Episode, recorder
+from stepopsd_wrappers.running_episode import error_words
 
 FAILURE_LIMIT = 20
 """Failed episodes in a row after which a run gives up: a server that is gone stays gone."""
@@ -15,7 +16,7 @@ FAILURE_LIMIT = 20
 def error_text(error: Exception) -> str:
     """Type and text of an agent's exception, with the line that raised it."""
     place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+    return f"{error_words(error)} ({Path(place.filename).name}, line {place.lineno})"
 
 
 def reset_failed(env: gym.Env[str, str], task_id: str, error: Exception) -> bool:

@@ -24,6 +24,7 @@ class EvalSet:
         count: episodes to play; None plays every task once.
         again: begin again where there are fewer tasks than that; otherwise play each of them once.
         select: chooses that many of all task ids, or raises a ValueError; None takes the first.
+        seeds: attempts at every one of them, each with sampling noise of its own.
     """
 
     name: str
@@ -31,6 +32,12 @@ class EvalSet:
     count: int | None
     again: bool = True
     select: Callable[[Sequence[str], int], list[str]] | None = None
+    seeds: int = 1
+
+    @property
+    def total(self) -> int | None:
+        """Episodes at most; None where that is known only once the tasks are read."""
+        return None if self.count is None else self.count * self.seeds
 
 
 @dataclass(frozen=True)

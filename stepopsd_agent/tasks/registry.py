@@ -5,6 +5,7 @@ made known by one `register` line; outside this package the line stands in the m
 module:id`` imports.
 """
 
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
@@ -139,12 +140,13 @@ def world_number(world: World) -> int:
 def evaluation_sets(config: RunConfig) -> list[EvalSet]:
     """The sets that evaluation plays: held-out tasks, where the environment's task spec has any."""
     spec = get(config.env.id)
-    return spec.evaluation(config.env, spec.held_out_settings(config.eval.arguments))
+    sets = spec.evaluation(config.env, spec.held_out_settings(config.eval.arguments))
+    return [replace(one, seeds=config.eval.seeds) for one in sets]
 
 
 def evaluation_total(config: RunConfig) -> int | None:
     """Episodes of an evaluation at most; None where that is known only once the tasks are read."""
-    counts = [one.count for one in evaluation_sets(config)]
+    counts = [one.total for one in evaluation_sets(config)]
     return None if None in counts else sum(count or 0 for count in counts)
 
 

@@ -1,7 +1,7 @@
 """The folders on view, with their episodes, metrics and tables."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -103,7 +103,7 @@ def read_source(folder: Path, label: str) -> Source:
     episodes = inner if inner.is_dir() else folder
     home = folder.parent if folder.name == "episodes" else folder
     there = folder.is_file() or any(episodes.glob("episodes-*.jsonl*"))
-    rows = read_rows(home / "metrics.jsonl") if (home / "metrics.jsonl").is_file() else []
+    rows = _rows_of(home / "metrics.jsonl") if (home / "metrics.jsonl").is_file() else []
     if not there and not rows:
         raise FileNotFoundError(
             f"{folder} holds neither episodes nor metrics.jsonl: give the --out of train, record or eval"
@@ -114,13 +114,44 @@ def read_source(folder: Path, label: str) -> Source:
     if config.is_file():
         try:
             values = yaml.safe_load(config.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{config} is not YAML: {error}") from error
         source.settings = values if isinstance(values, dict) else {}
     for file, read in (("summary.json", _of_run), ("evaluation.json", _of_evaluation)):
         if (home / file).is_file():
-            read(source, json.loads((home / file).read_text(encoding="utf-8")))
+            _read_into(source, home / file, read)
     return source
+
+
+def _rows_of(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of metrics.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    try:
+        rows = read_rows(path)
+    except ValueError as error:
+        raise ValueError(_damaged(path, error)) from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError(_damaged(path, "a line is no object"))
+    return rows
+
+
+def _read_into(source: Source, path: Path, read: Callable[[Source, Mapping[str, Any]], None]) -> None:
+    """Read the tables of a file into the source.
+
+    Raises:
+        ValueError: it is none that a run or an evaluation writes.
+    """
+    try:
+        read(source, json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(_damaged(path, error)) from error
+
+
+def _damaged(path: Path, problem: object) -> str:
+    return f"{path} is not as it was written ({problem}); restore it from a copy, or move it away"
 
 
 def _of_run(source: Source, summary: Mapping[str, Any]) -> None:

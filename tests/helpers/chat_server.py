@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Answer = Callable[[dict[str, Any], int], "str | tuple[int, str]"]
-"""From the request and its number to a message, or to a status and what the server says."""
+Answer = Callable[[dict[str, Any], int], "str | tuple[int, str] | bytes"]
+"""From the request and its number to a message, to a status and what the server says, or to a whole body."""
 
 
 class ChatServer:
@@ -50,7 +50,10 @@ class ChatServer:
                         outer._now -= 1
                 self._reply(said)
 
-            def _reply(self, said: "str | tuple[int, str]") -> None:
+            def _reply(self, said: "str | tuple[int, str] | bytes") -> None:
+                if isinstance(said, bytes):
+                    self._send(200, said)
+                    return
                 if isinstance(said, tuple):
                     self._send(said[0], {"error": said[1]})
                     return
@@ -59,7 +62,7 @@ class ChatServer:
                 self._send(200, {"choices": [{"message": message}], "usage": usage})
 
             def _send(self, status: int, content: Any) -> None:
-                data = json.dumps(content).encode()
+                data = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
                 if status == 429:
                     self.send_header("Retry-After", "0")
@@ -99,7 +102,7 @@ def chat_server(answer: Answer, models: tuple[str, ...] = ("tiny",)) -> Iterator
 def slowly(seconds: float, answer: Answer) -> Answer:
     """The same after some seconds."""
 
-    def late(body: dict[str, Any], number: int) -> "str | tuple[int, str]":
+    def late(body: dict[str, Any], number: int) -> "str | tuple[int, str] | bytes":
         time.sleep(seconds)
         return answer(body, number)
 

@@ -88,6 +88,36 @@ def test_parquet_names_text_that_it_cannot_hold(tmp_path: Path) -> None:
         write_parquet([broken], tmp_path / "steps.parquet")
 
 
+def broken_text() -> Episode:
+    """An episode whose first response holds half of a surrogate pair."""
+    reset, first, *others = played().steps
+    return replace(played(), steps=(reset, replace(first, response="go \ud800"), *others))
+
+
+def test_chats_hold_nothing_that_their_readers_refuse(tmp_path: Path) -> None:
+    """One such text would make the whole file unreadable."""
+    package("datasets")
+    import datasets
+
+    write_jsonl(sft_rows([broken_text(), played()]), tmp_path / "chats.jsonl")
+    cache = str(tmp_path / "cache")
+    rows = datasets.load_dataset(
+        "json", data_files=str(tmp_path / "chats.jsonl"), split="train", cache_dir=cache
+    )
+    assert rows[0]["messages"][1]["content"] == "go \ufffd" and len(rows) == 2
+    package("pyarrow")
+    assert write_rows(verl_rows([broken_text()]), tmp_path / "rows.parquet") == 1
+
+
+def test_minari_names_text_that_it_cannot_hold(tmp_path: Path) -> None:
+    """And writes nothing, not even an empty data set."""
+    package("minari")
+    package("pyarrow")
+    with pytest.raises(ValueError, match=r"episode 1 .* holds text that is no UTF-8"):
+        write_minari([played(), broken_text()], tmp_path / "tiny-v0")
+    assert not list(tmp_path.iterdir())
+
+
 def test_verl_rows_have_the_columns_of_its_data_sets(tmp_path: Path) -> None:
     """The prompt is the opening; what begins the task again stands beside it."""
     (row,) = verl_rows([played()], "Play.")

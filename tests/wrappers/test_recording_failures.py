@@ -221,3 +221,35 @@ def test_recording_to_a_file_asks_for_a_folder(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"mine\.py is a file; name a folder to record to"):
         EpisodeWriter(tmp_path / "mine.py")
     assert (tmp_path / "mine.py").read_text(encoding="utf-8") == "x = 1\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_episode_writer_refuses_to_be_used_by_a_fork(tmp_path: Path) -> None:
+    """One of the two would cut off what the other wrote, and neither would know."""
+    code = """
+        import os, sys
+        from stepopsd_wrappers import EpisodeWriter, RecordingError
+        from tests.helpers.text_env import make_episode
+        writer = EpisodeWriter(sys.argv[1])
+        writer.append(make_episode(0))
+        if os.fork() == 0:
+            try:
+                writer.append(make_episode(1))
+            except RecordingError as error:
+                print(error, flush=True)
+            writer.close()
+            os._exit(0)
+        os.wait()
+        writer.append(make_episode(2))
+    """
+    assert "open a writer in each process" in run_python(code, tmp_path).stdout
+    assert recorded_numbers(tmp_path) == [0, 2]
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_episode_writer_says_that_it_is_closed(tmp_path: Path) -> None:
+    """To an environment that is played on after `close`."""
+    writer = EpisodeWriter(tmp_path)
+    writer.close()
+    with pytest.raises(RecordingError, match=r"is closed; open another"):
+        writer.append(make_episode(0))

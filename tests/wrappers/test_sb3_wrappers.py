@@ -57,6 +57,22 @@ def test_admissible_actions_says_what_does_not_fit() -> None:
         games(0)
 
 
+def test_admissible_actions_names_a_size_that_is_enough() -> None:
+    """Doubling alone may not reach what the state has."""
+    with pytest.raises(ValueError, match=r"max_actions is 1: give max_actions=\d+$") as refused:
+        games(1).reset(seed=0)
+    games(int(str(refused.value).rpartition("=")[2])).reset(seed=0)
+
+
+@pytest.mark.parametrize("action", [-1, 20])
+def test_admissible_actions_refuses_numbers_outside_its_space(action: int) -> None:
+    """Within it the commands repeat; any other number is a mistake, not a command."""
+    env = games(20)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=f"action is {action}; give a number from 0 to 19"):
+        env.step(action)
+
+
 def test_admissible_actions_tell_success_apart_from_the_record() -> None:
     """``is_success`` is what ``won`` is, at every step; the record's info has it not."""
     recorded = RecordEpisode(make_env(step_limit=50))

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from stepopsd_wrappers.episode import Episode
+from stepopsd_wrappers.plain_json import as_unicode
 
 
 def messages_of(episode: Episode, system: str = "") -> list[dict[str, str]]:
     """The episode as a chat: observations are the user's, responses the assistant's.
 
     The last observation is left out, as no response follows it. An episode without a step is its opening.
+    Half surrogate pairs become U+FFFD: one of them would make the whole file unreadable.
 
     Args:
         episode: one that did not fail.
@@ -22,7 +24,8 @@ def messages_of(episode: Episode, system: str = "") -> list[dict[str, str]]:
     for step in episode.steps[1:]:
         chat.append({"role": "assistant", "content": step.response})
         chat.append({"role": "user", "content": step.observation})
-    return chat[:-1] if episode.num_steps else chat
+    chat = chat[:-1] if episode.num_steps else chat
+    return [{**message, "content": as_unicode(message["content"])} for message in chat]
 
 
 def sft_rows(episodes: Iterable[Episode], system: str = "") -> Iterator[dict[str, Any]]:

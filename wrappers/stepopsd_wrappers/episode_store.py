@@ -77,7 +77,7 @@ class EpisodeWriter:
         _check_position(position)
         self.folder = Path(os.path.expanduser(folder))
         self._shard_size = shard_size
-        self._fsync, self._compress = fsync, compress
+        self._fsync, self._compress, self._process = fsync, compress, os.getpid()
         with _recording(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.folder / LOCK)
@@ -133,9 +133,11 @@ class EpisodeWriter:
         """Write one episode.
 
         Raises:
-            RecordingError: the disk is full or fails; no part of this episode remains, the others are kept.
+            RecordingError: the disk is full or fails, the writer is closed, or another process opened it; no
+                part of this episode remains, the others are kept.
             EpisodeFormatError: the episode holds a value that JSON cannot represent; nothing was written.
         """
+        self._check_open()
         line = (episode.to_json() + "\n").encode("ascii")
         with _recording(self._path):
             if self._state.size and self._state.size + len(line) > self._shard_size:
@@ -149,6 +151,16 @@ class EpisodeWriter:
             except BaseException:  # Ctrl-C too: half a line must never remain
                 self._file.truncate(self._state.size)
                 raise
+
+    def _check_open(self) -> None:
+        """Refuse a closed writer, and a fork of one: its process would cut off what the other has written."""
+        if self._file.closed:
+            raise RecordingError(f"the writer of {self.folder} is closed; open another to go on recording")
+        if os.getpid() != self._process:
+            raise RecordingError(
+                f"the writer of {self.folder} was opened by process {self._process}, of which this one is a "
+                "fork; open a writer in each process, with a folder of its own"
+            )
 
     def _start_next_shard(self) -> None:
         self._list_as_closed()
@@ -189,12 +201,13 @@ class EpisodeWriter:
         """List the last shard in the manifest and release the folder; further calls do nothing."""
         if self._file.closed:
             return
+        episodes = self._state.episodes if os.getpid() == self._process else 0  # a fork changes nothing
         try:
             with _recording(self.folder):
-                if self._state.episodes:
+                if episodes:
                     self._list_as_closed()
             self._file.close()
-            if self._state.episodes:
+            if episodes:
                 self._pack(self._path)
         finally:
             self._file.close()

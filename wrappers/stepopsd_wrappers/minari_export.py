@@ -36,7 +36,8 @@ def write_minari(episodes: Iterable[Episode], path: Path) -> int:
             ``minari.load_dataset`` finds it by that name, with its parent as ``MINARI_DATASETS_PATH``.
 
     Raises:
-        ValueError: the name of the folder is not a valid name for Minari.
+        ValueError: the name of the folder is not a valid name for Minari, or an episode holds text that is
+            no UTF-8.
         ModuleNotFoundError: minari or pyarrow is not installed.
     """
     if not _NAME.fullmatch(path.name):
@@ -56,6 +57,7 @@ def write_minari(episodes: Iterable[Episode], path: Path) -> int:
     specs: dict[str, Any] = {}
     for episode in episodes:
         if episode.num_steps:
+            _check_text(episode, len(buffers))
             buffers.append(EpisodeBuffer(id=len(buffers), **_fields(episode)))
             specs[json.dumps(episode.env_spec, sort_keys=True)] = episode.env_spec
     if not buffers:
@@ -71,6 +73,18 @@ def write_minari(episodes: Iterable[Episode], path: Path) -> int:
             data_format="arrow",
         )
     return len(buffers)
+
+
+def _check_text(episode: Episode, number: int) -> None:
+    """Refuse what the file cannot hold before anything of it is written."""
+    try:
+        for step in episode.steps:
+            "".join((step.observation, step.action, step.response)).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"episode {number} (task {episode.task_id}) holds text that is no UTF-8 ({error.reason}); leave "
+            "it out, or export with --to sft, which writes U+FFFD in its place"
+        ) from error
 
 
 def _fields(episode: Episode) -> dict[str, Any]:

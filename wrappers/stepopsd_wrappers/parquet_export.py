@@ -42,7 +42,7 @@ def write_parquet(episodes: Iterable[Episode], path: Path) -> int:
             except UnicodeEncodeError as error:
                 raise EpisodeFormatError(
                     f"an episode among numbers {count} to {count + len(part) - 1} holds text that is no "
-                    f"UTF-8 ({error.reason}); leave it out, or export with --to sft, which escapes it"
+                    f"UTF-8 ({error.reason}); leave it out, or export with --to sft, which writes U+FFFD"
                 ) from error
             count += len(part)
     return count

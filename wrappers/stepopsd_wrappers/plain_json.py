@@ -59,6 +59,11 @@ def _key(key: object, field: str) -> str:
     )
 
 
+def as_unicode(text: str) -> str:
+    """The text with U+FFFD for half surrogate pairs, which no UTF-8 file and no tokenizer takes."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def dump_line(value: object) -> str:
     """Return `value` (JSON types only) as one line of ASCII without the newline."""
     line = _dumps(value)

@@ -7,6 +7,7 @@ import gymnasium as gym
 
 import stepopsd_envs  # noqa: F401  (registers the ids that episodes name)
 from stepopsd_wrappers.episode import Episode, Step
+from stepopsd_wrappers.running_episode import error_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _compare(episode: Episode, env: gym.Env[str, str], any_engine: bool) -> Repl
     except Exception as error:
         if not episode.failed or "step" in episode.steps[0].info:
             raise
-        difference = _difference(episode.steps[-1].error, f"{type(error).__name__}: {error}", "error")
+        difference = _difference(episode.steps[-1].error, error_words(error), "error")
         return ReplayReport(True) if difference is None else ReplayReport(False, 1, *difference)
     answer = Step(observation, "", "", 0.0, False, False, info)
     last = len(episode.steps) - 1
@@ -109,7 +110,7 @@ def _answer(env: gym.Env[str, str], recorded: Step) -> Step:
     try:
         observation, reward, terminated, truncated, info = env.step(recorded.action)
     except Exception as error:
-        return Step("", "", "", 0.0, False, True, {}, error=f"{type(error).__name__}: {error}")
+        return Step("", "", "", 0.0, False, True, {}, error=error_words(error))
     return Step(observation, "", "", float(reward), bool(terminated), bool(truncated), info)
 
 

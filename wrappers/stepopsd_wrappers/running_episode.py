@@ -21,8 +21,16 @@ class EpisodeSnapshot:
     steps: tuple[Step, ...]
 
 
+def error_words(error: BaseException) -> str:
+    """Type and text of an exception; some cannot be made into text, and must be recorded all the same."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as unreadable:
+        return f"{type(error).__name__}: (its text cannot be made: {type(unreadable).__name__})"
+
+
 def failed_step(
     error: Exception, response: str = "", command: str = "", tokens: StepTokens | None = None
 ) -> Step:
     """Return the step in which the environment raised instead of answering."""
-    return Step("", response, command, 0.0, False, True, {}, tokens, f"{type(error).__name__}: {error}")
+    return Step("", response, command, 0.0, False, True, {}, tokens, error_words(error))

@@ -83,7 +83,7 @@ def add_flags(parser: Parser) -> None:
 def run(settings: Namespace) -> int:
     """Compare every folder with the first one; print tables and a sentence for each."""
     names: list[str] = settings.folders
-    if len(set(names)) < len(names) or len(names) < 2:
+    if len({episode_folder(name).resolve() for name in names}) < max(2, len(names)):
         raise UsageError(
             f"compare needs two different folders or more, got {', '.join(names)}; write them with: "
             "stepopsd eval --out FOLDER"

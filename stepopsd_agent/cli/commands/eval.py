@@ -23,7 +23,7 @@ from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, read_episodes
 
 HELP = "play the tasks of evaluation with a model or another agent; print success with intervals"
-USES = frozenset("seed device threads env model rollout eval openai".split())
+USES = frozenset("device threads env model rollout eval openai".split())
 
 
 FILE, SCHEMA = "evaluation.json", "stepopsd.evaluation/1"
@@ -52,6 +52,18 @@ def add_flags(parser: Parser) -> None:
         "ended in an error is played again",
     )
     add_agent_flag(parser)
+
+
+def prepare(arguments: Sequence[str]) -> Sequence[str]:
+    """Tell who would repeat an evaluation by ``--seed`` how: it would be the same, to the last token."""
+    flags = {argument.partition("=")[0] for argument in arguments}
+    if "--seed" in flags and "--resume" not in flags:
+        print(
+            "stepopsd: notice: eval gives every agent the same noise, whatever --seed is; for several "
+            "sampling seeds give --eval.seeds N",
+            file=sys.stderr,
+        )
+    return arguments
 
 
 def run(settings: Namespace) -> int:
@@ -100,15 +112,21 @@ def _resumed(out: Path) -> _Request:
     path = out / FILE
     if not path.is_file():
         raise UsageError(f"{out} has no {FILE}; --resume takes the --out of an earlier eval")
-    with settings_checked():
+    try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("schema") != SCHEMA:
-            raise UsageError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA!r}")
-        config = config_from_dict(content["config"])
+        schema, agent, values = content["schema"], str(content["agent"]), dict(content["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is not as eval wrote it ({error!r}); restore it from a copy, or begin a new evaluation"
+        ) from error
+    if schema != SCHEMA:
+        raise UsageError(f"{path} has schema {schema!r}; this version reads {SCHEMA!r}")
+    with settings_checked():
+        config = config_from_dict(values)
     check_config(config)
     episodes = out / "episodes"
     before = read_episodes(episodes) if any(episodes.glob("*.jsonl*")) else ()
-    return _Request(content["agent"], config, out, tuple(before))
+    return _Request(agent, config, out, tuple(before))
 
 
 def _header(asked: _Request) -> dict[str, Any]:

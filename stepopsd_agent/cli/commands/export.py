@@ -1,5 +1,6 @@
 """``stepopsd export``: recorded episodes in the formats of other projects."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,8 +61,8 @@ def run(settings: Namespace) -> int:
     except ModuleNotFoundError as error:
         raise UsageError(str(error)) from error
     finally:
-        if not count and out.is_file():  # nothing is left of what was not finished
-            out.unlink()
+        if not count and out.exists():  # nothing is left of what was not finished
+            shutil.rmtree(out) if out.is_dir() else out.unlink()
     if not count:
         what = "that reached the goal" if settings.won else "that can be exported"
         raise UsageError(f"{folder} holds {seen[0]} episodes, and none {what}")

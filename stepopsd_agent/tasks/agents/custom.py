@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 
 from stepopsd_agent.tasks.agents.base import Agent, MakeAgent
+from stepopsd_wrappers.running_episode import error_words
 
 _METHODS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "reset": ("reset(seed, observation, info)", (0, "", {})),
@@ -42,7 +43,7 @@ def load_agent(entry: str) -> MakeAgent:
         hint = "put the folder it is in on PYTHONPATH" if module.startswith(str(error.name)) else "install it"
         raise AgentError(f"agent is {entry!r}, but there is no module {error.name!r}: {hint}") from error
     except Exception as error:
-        raise AgentError(f"agent is {entry!r}, but importing it raised {_short(error)}") from error
+        raise AgentError(f"agent is {entry!r}, but importing it raised {error_words(error)}") from error
     if name not in namespace:
         near = get_close_matches(name, namespace, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -58,7 +59,7 @@ def _made(entry: str, kind: Any, env: gym.Env[str, str]) -> Agent:
         needed = any(map(_is_needed, inspect.signature(kind).parameters.values()))
         agent = kind(env) if needed else kind()
     except Exception as error:
-        raise AgentError(f"agent is {entry!r}, but making it raised {_short(error)}") from error
+        raise AgentError(f"agent is {entry!r}, but making it raised {error_words(error)}") from error
     if not isinstance(agent, Agent):
         lacking = " and ".join(call for name, (call, _) in _METHODS.items() if name not in dir(agent))
         raise AgentError(f"agent is {entry!r}, which lacks the method {lacking}")
@@ -74,7 +75,3 @@ def _made(entry: str, kind: Any, env: gym.Env[str, str]) -> Agent:
 def _is_needed(parameter: inspect.Parameter) -> bool:
     variable = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     return parameter.default is parameter.empty and not variable
-
-
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -129,3 +129,41 @@ def test_eval_in_which_nothing_was_played_says_why_and_ends_with_1(
     """No success can be told of no episode; the agent's own error is what its author needs."""
     assert run("eval", "--agent=waiting_of_a_test:Down", *TINY) == 1
     assert "ConnectionError: connection refused" in capsys.readouterr().out
+
+
+def test_eval_plays_every_task_with_several_sampling_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first attempts are those of a single seed; the interval is over tasks, and resuming keeps both."""
+    one, three = tmp_path / "one", tmp_path / "three"
+    assert run("eval", "--agent=random", *TINY, f"--out={one}") == 0
+    assert run("eval", "--agent=random", *TINY, "--eval.seeds=3", f"--out={three}") == 0
+    single, several = (list(read_episodes(folder / "episodes")) for folder in (one, three))
+    assert several[:6] == single and len(several) == 18
+    for task in range(6):
+        attempts = several[task::6]
+        assert len({episode.task_id for episode in attempts}) == 1
+        assert [episode.member for episode in attempts] == [0, 1, 2]
+        assert len({tuple(step.action for step in episode.steps) for episode in attempts}) > 1
+    table = json.loads((three / "evaluation.json").read_text())
+    assert (table["n"], table["tasks"]) == (18, 6)
+    assert run("eval", f"--resume={three}") == 0
+    assert json.loads((three / "evaluation.json").read_text()) == table
+    assert "18/18" in capsys.readouterr().err
+
+
+def test_eval_says_that_it_does_not_follow_the_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five evaluations with five of them would be one, played five times."""
+    assert run("eval", "--agent=random", *TINY, "--seed=3", f"--out={tmp_path / 'out'}") == 0
+    assert "give --eval.seeds N" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"schema": "stepopsd.evaluation/1"}'])
+def test_eval_names_the_file_that_it_cannot_resume_from(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk may have left it so."""
+    (tmp_path / "evaluation.json").write_text(content)
+    assert "evaluation.json is not as eval wrote it" in refusal(capsys, "eval", f"--resume={tmp_path}")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,27 @@ def test_view_says_which_method_needs_a_model(games: Path, capsys: pytest.Captur
     assert run("view", str(games), "--text", "--method=step_opsd") == 2
     assert "give --model.path" in capsys.readouterr().err
     assert "neither episodes nor metrics" in refusal(capsys, "view", str(games.parent), "--text")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("summary.json", "{"),
+        ("summary.json", "[1]"),
+        ("summary.json", '{"final": 5}'),
+        ("evaluation.json", "null"),
+        ("evaluation.json", '{"by_set": [1]}'),
+        ("metrics.jsonl", '{"update": 1}\n[1]\n'),
+        ("metrics.jsonl", "{}}\n"),
+        ("config.yaml", "a: [1"),
+    ],
+)
+def test_view_names_the_damaged_file(
+    file: str, content: str, games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, whatever it holds, and writes nothing."""
+    folder, out = tmp_path / "run", tmp_path / "view.html"
+    shutil.copytree(games, folder)
+    (folder / file).write_text(content)
+    assert str(folder / file) in refusal(capsys, "view", str(folder), f"--out={out}")
+    assert not out.exists()

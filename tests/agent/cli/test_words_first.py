@@ -34,6 +34,20 @@ def test_cli_takes_words_behind_flags(arguments: str, name: str, value: str | li
     assert parse([command, *rest])[command][name] == value
 
 
+@pytest.mark.parametrize("command", ["view --text", "credit compare"])
+def test_cli_takes_a_folder_behind_methods(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there as a folder is no method, unless a method has that name."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs", "rloo"):
+        (tmp_path / folder).mkdir()
+    name, *flags = command.split()
+    settings = parse([name, *flags, "--method", "grpo", "rloo", "runs"])[name]
+    folders = settings.folders if name == "view" else [settings.episodes]
+    assert (settings.method, folders) == (["grpo", "rloo"], ["runs"])
+
+
 def test_cli_credit_of_a_run_reads_its_config_wherever_the_run_stands(tmp_path: Path) -> None:
     """And plan reads a file behind its flags."""
     folder = tmp_path / "run"

@@ -88,6 +88,20 @@ def test_play_set_begins_the_games_again_with_other_noise() -> None:
     draw_until(five, lambda episodes: len({tuple(s.response for s in e.steps) for e in episodes[::2]}) == 3)
 
 
+@pytest.mark.samples
+def test_play_set_gives_every_seed_other_noise() -> None:
+    """Three attempts at a game by a model; each is a member of its own, as the noise depends on it."""
+    config = run_config(env={"num_games": 1}, eval={"temperature": 1.0})
+    policy = taught()
+
+    def three(seed: int) -> list[Episode]:
+        episodes = play_set(policy, config, EvalSet("games", config.env, 1, seeds=3), seed=seed)
+        assert [(e.seed - seed, e.member) for e in episodes] == [(0, 0), (1, 1), (2, 2)]
+        return episodes
+
+    draw_until(three, lambda episodes: len({tuple(s.response for s in e.steps) for e in episodes}) == 3)
+
+
 @pytest.mark.parametrize(("count", "expected"), [(2, "ab"), (3, "abc"), (7, "abcabca"), (0, "")])
 def test_first_tasks_begin_again_when_the_list_is_short(count: int, expected: str) -> None:
     """As many as asked for."""

@@ -65,6 +65,43 @@ def test_served_model_repeats_what_can_succeed_later() -> None:
             assert len(server.requests) == 1 and KEY not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("message", "usage", "expected"),
+    [
+        ('"look"', '{"prompt_tokens": null, "completion_tokens": 2}', ("look", -1, 2)),
+        ('"look"', '{"prompt_tokens": Infinity, "completion_tokens": 2.5}', ("look", -1, -1)),
+        ('"look"', "[1]", ("look", -1, -1)),
+        ("null", "null", ("", -1, -1)),
+        ('"look \\ud800 \\ud83d\\ude00"', "{}", ("look \ufffd \U0001f600", -1, -1)),
+        ('[{"type": "thinking", "thinking": []}, {"type": "text", "text": "look"}]', "{}", ("look", -1, -1)),
+    ],
+)
+def test_served_model_keeps_the_answer_whatever_is_counted(
+    message: str, usage: str, expected: tuple[str, int, int]
+) -> None:
+    """Tokens that the server does not count are unknown; of an answer in parts the written ones count."""
+    body = f'{{"choices": [{{"message": {{"content": {message}}}}}], "usage": {usage}}}'.encode()
+    with chat_server(lambda _, number: body) as server:
+        reply = ChatClient(server.url).complete("tiny", [])
+    assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 200_000,
+        b'{"choices": [{"message": {"content": 5}}]}',
+        b'{"choices": [{"message": {"content": ["look"]}}]}',
+        b'{"choices": [], "sent": "Bearer %s"}' % KEY.encode(),
+    ],
+)
+def test_served_model_takes_nothing_else_for_an_answer(body: bytes) -> None:
+    """It becomes the error that the record holds, without the key, whatever the server sends."""
+    with chat_server(lambda _, number: body) as server, pytest.raises(ServedModelError) as refused:
+        ChatClient(server.url, retries=1, backoff=0.01).complete("tiny", [])
+    assert KEY not in str(refused.value)
+
+
 def test_served_model_keeps_its_deadline() -> None:
     """Of one answer and of all repetitions; a server that is gone is said to be."""
     with chat_server(slowly(5, walk)) as server, pytest.raises(ServedModelError, match=r"1 tries.*Time"):
@@ -93,6 +130,8 @@ def test_served_model_that_dies_leaves_records_and_an_evaluation_to_go_on_with(
         failed = [episode for episode in read_episodes(out / "episodes") if episode.failed]
         assert len(failed) == 3 and "out of memory" in failed[0].steps[-1].agent_error
         server.answer = walk
+        with (out / "requests.jsonl").open("a") as requests:
+            requests.write('{"task_id": "half a row')  # as a process leaves it that is killed
         assert run("eval", f"--resume={out}") == 0
         assert run("eval", "--agent=openai", *games, *flags, f"--out={whole}") == 0
         assert run("replay", str(out)) == 0

@@ -56,12 +56,18 @@ class CommandNumbers:
         if len(commands) > most:
             raise ValueError(
                 f"{info['task_id']} has a state with {len(commands)} admissible commands, but max_actions is "
-                f"{most}: give max_actions={2 * most}"
+                f"{most}: give max_actions={max(2 * most, len(commands))}"
             )
         self.commands = commands
 
     def command(self, action: SupportsInt) -> str:
-        """The command with this number."""
+        """The command with this number.
+
+        Raises:
+            ValueError: it is no number of the action space.
+        """
+        if not 0 <= int(action) < self.max_actions:
+            raise ValueError(f"action is {action}; give a number from 0 to {self.max_actions - 1}")
         return self.commands[int(action) % len(self.commands)] if self.commands else ""
 
     def mask(self) -> NDArray[np.bool_]:
@@ -116,7 +122,8 @@ class AdmissibleActions(gym.Wrapper[str, Any, str, Any], RecordConstructorArgs):
         """Give the command with this number.
 
         Raises:
-            ValueError: the state that it leads to has more than `max_actions` commands.
+            ValueError: it is no number of the action space, or the state that it leads to has more than
+                `max_actions` commands.
         """
         observation, reward, terminated, truncated, info = self.env.step(self.command(action))
         self._numbers.go_on(info)
