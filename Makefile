@@ -58,10 +58,9 @@ docs: $(STAMP) ## build the documentation as a site into ./site; its snippets an
 	$(PY) -m pip install -q -c constraints.txt -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
-bench: $(STAMP) ## the benchmarks in short form; comparisons with real data need STEPOPSD_TEST_DATA
+bench: $(STAMP) ## benchmarks in short form: speed ratios beside the committed ones, a short demo, real data if there
+	$(PY) -m benchmarks.speed_ratios
 	$(PY) -m benchmarks.runs.demo --short --out "$$(mktemp -d)"
-	$(PY) -m benchmarks.learner.rescore_cost --short
-	$(PY) -m benchmarks.learner.decode_speed --short
 	@if [ -z "$$STEPOPSD_TEST_DATA" ]; then \
 	  echo "STEPOPSD_TEST_DATA is not set: nothing to compare credit and games with"; exit 0; fi; set -ex; \
 	$(PY) -m benchmarks.learner.credit_golden "$$STEPOPSD_TEST_DATA/credit-golden.json"; \

@@ -28,6 +28,12 @@ def rescoring(result: Result) -> list[str]:
     ]
 
 
+def ratios(result: Result) -> list[str]:
+    """One way beside another, measured briefly."""
+    rows = [f"| {name} | {ratio} |" for name, ratio in result["ratios"].items()]
+    return ["| times as fast | ratio |", "|---|---|", *rows, "", origin(result)]
+
+
 def decoding(result: Result) -> list[str]:
     """The built-in decoder beside a cache that is copied and generate."""
     lines = [

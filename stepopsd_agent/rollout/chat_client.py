@@ -186,7 +186,7 @@ def _written(content: object) -> str:
         if isinstance(content, list)
         else [{"type": "text", "text": "" if content is None else content}]
     )
-    texts = [part["text"] for part in parts if part["type"] == "text"]
+    texts: list[Any] = [part["text"] for part in parts if part["type"] == "text"]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError(f"the message is a {type(content).__name__}")
     return as_unicode("".join(texts))
