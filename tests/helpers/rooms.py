@@ -24,18 +24,22 @@ TOPS = ("stepopsd_envs", "stepopsd_wrappers", "stepopsd_agent", "benchmarks")
 FOLDERS = ("stepopsd_agent", "stepopsd_envs", "wrappers", "benchmarks", "examples")
 ENTRY = re.compile(r"stepopsd_agent(\.\w+)+(:[\w.]+)?")
 """A text that names a module, or something in one."""
+RELATIVE = re.compile(r"\.{1,3}[a-z_]\w*(\.\w+)*")
+"""A text that names a module relatively, for ``import_module``."""
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def imports(path: Path, root: Path = ROOT, *, texts: bool = True) -> Iterator[tuple[str, str, int]]:
     """Module, name and line of everything a file imports, or a page of the documentation in its snippets.
 
-    Also inside functions, for type checkers, relatively, and by a text such as "package.module:Name", which
-    is imported later, unless `texts` is off.
+    Also inside functions, for type checkers, relatively, as an attribute of an imported package, and by a
+    text such as "package.module:Name", which is imported later, unless `texts` is off.
     """
     package = list(path.relative_to(root).parts[:-1])
     text = path.read_text(encoding="utf-8")
-    for node in ast.walk(ast.parse(python_of(text) if path.suffix == ".md" else text)):
+    tree = ast.parse(python_of(text) if path.suffix == ".md" else text)
+    yield from attributes(tree, root)
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*above, *([node.module] if node.module else [])])
@@ -50,6 +54,44 @@ def imports(path: Path, root: Path = ROOT, *, texts: bool = True) -> Iterator[tu
         ):
             module, _, name = node.value.partition(":")
             yield module, name, node.lineno
+        elif (
+            isinstance(node, ast.Constant) and isinstance(node.value, str) and RELATIVE.fullmatch(node.value)
+        ):
+            dots = len(node.value) - len(node.value.lstrip("."))
+            above = package[: len(package) - dots + 1]
+            yield ".".join([*above, node.value.lstrip(".")]), "", node.lineno
+
+
+def attributes(tree: ast.Module, root: Path) -> Iterator[tuple[str, str, int]]:
+    """What a file takes as an attribute of a package of the learner, as in ``ops.wilson``.
+
+    A name that the file also gives to something else, such as an argument, is left out.
+    """
+    packages, others = dict[str, str](), set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                packages[alias.asname or alias.name.partition(".")[0]] = (
+                    alias.name if alias.asname else alias.name.partition(".")[0]
+                )
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            packages |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.arg):
+            others.add(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            others.add(node.id)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and (whole := re.fullmatch(r"[\w.]+", ast.unparse(node))):
+            first, *rest = whole[0].split(".")
+            module = packages.get(first, "") if first not in others else ""
+            rest = [name for name in rest if not name.startswith("__")]  # such as __name__
+            while rest and module.startswith("stepopsd_agent") and _is_package(module, root):
+                yield module, rest[0], node.lineno
+                module = f"{module}.{rest.pop(0)}"
+
+
+def _is_package(module: str, root: Path) -> bool:
+    return Path(root, *module.split(".")).is_dir()
 
 
 def room_of(module: str, name: str = "") -> str | None:
@@ -81,14 +123,15 @@ def sources(root: Path) -> list[Path]:
 
 
 def strangers(root: Path = ROOT) -> list[str]:
-    """Places where a package of the project imports one that stands above it."""
+    """Places where a package of the project imports one that stands above it, a test or an example."""
+    apart = {"tests", *(path.stem for path in (root / "examples").glob("*.py"))}
     found = []
     for path in sources(root):
         own = [TOPS.index(part) for part in path.relative_to(root).parts if part in TOPS]
         found += [
             f"{path.relative_to(root)}:{line} imports {module}"
             for module, _, line in imports(path, root)
-            if own and module.partition(".")[0] in TOPS[own[-1] + 1 :]
+            if own and module.partition(".")[0] in {*TOPS[own[-1] + 1 :], *apart}
         ]
     return found
 

@@ -79,25 +79,33 @@ def test_rooms_say_what_they_are_for_and_export_what_is_there(room: str) -> None
         "import stepopsd_agent.run.trainer",
         'import_module("stepopsd_agent.run.trainer")',
         'ENTRY = "stepopsd_agent.run.trainer:Trainer"',
+        'import_module("..run", __package__)',
+        "import stepopsd_agent; stepopsd_agent.run.Trainer",
+        "import stepopsd_agent as s; s.run",
     ],
 )
 def test_an_arrow_upwards_is_seen_however_it_is_drawn(line: str, tmp_path: Path) -> None:
     """Also inside a function."""
     room = tmp_path / "stepopsd_agent" / "batch"
     room.mkdir(parents=True)
+    (tmp_path / "stepopsd_agent" / "run").mkdir()
     (room / "spans.py").write_text(f"def late():\n    {line}\n", encoding="utf-8")
     assert upwards(tmp_path) == {("batch", "run"): "stepopsd_agent/batch/spans.py:2"}
 
 
 def test_a_package_below_that_imports_one_above_is_seen(tmp_path: Path) -> None:
-    """A benchmark in the learner, the learner in an environment."""
+    """A benchmark in the learner, the learner in an environment; a test or an example in either."""
     for folder, line in (
         ("stepopsd_agent/ops", "from benchmarks import output"),
         ("stepopsd_envs", "import stepopsd_agent.credit"),
+        ("stepopsd_agent/batch", "from tests.helpers import rooms"),
+        ("stepopsd_agent/run", "import own_agent"),
+        ("examples", ""),
     ):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "planted.py").write_text(line, encoding="utf-8")
-    assert len(strangers(tmp_path)) == 2
+    (tmp_path / "examples" / "own_agent.py").write_text("", encoding="utf-8")
+    assert len(strangers(tmp_path)) == 4
 
 
 @pytest.mark.parametrize(
@@ -121,6 +129,9 @@ def test_a_private_name_used_elsewhere_is_seen(lines: str, tmp_path: Path) -> No
         "from stepopsd_agent.batch import spans",
         "from stepopsd_agent.batch import hidden",
         "import stepopsd_agent.batch.spans as s",
+        "import stepopsd_agent.batch as b; b.spans.Span",
+        "from stepopsd_agent import batch; batch.spans",
+        "import stepopsd_agent; stepopsd_agent.batch.hidden",
     ],
 )
 def test_a_name_taken_past_the_door_of_another_room_is_seen(line: str, tmp_path: Path) -> None:
@@ -133,7 +144,10 @@ def test_a_name_taken_past_the_door_of_another_room_is_seen(line: str, tmp_path:
     (tmp_path / "benchmarks" / "batch" / "planted.py").write_text(line, encoding="utf-8")
     (tmp_path / "README.md").write_text(f"{line}\n```python\n{line}\n```\n", encoding="utf-8")
     found = past_the_door(tmp_path)
-    assert [text.partition(" ")[0] for text in found] == ["benchmarks/batch/planted.py:1", "README.md:3"]
+    assert sorted({text.partition(" ")[0] for text in found}) == [
+        "README.md:3",
+        "benchmarks/batch/planted.py:1",
+    ]
 
 
 @pytest.mark.parametrize("name", ["Path", "spans"])
