@@ -175,7 +175,7 @@ class ChatClient:
         return " ".join((text.replace(self._key, "***") if self._key else text).split())[:300]
 
 
-def _written(content: object) -> str:
+def _written(content: Any) -> str:
     """The text of a message: it may come in parts, of which those of type "text" were written.
 
     Raises:
