@@ -210,10 +210,12 @@ def _figures(pairs: dict[_Key, tuple[_Outcome, _Outcome]]) -> dict[str, Any]:
         tasks.setdefault((key.fingerprint, key.task_id), []).append((one.success, two.success))
     gains = [sum(two - one for one, two in attempts) for attempts in tasks.values()]
     better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
-    single = len(tasks) == len(pairs)
-    if single:
-        table = Counter(attempts[0] for attempts in tasks.values())
-        interval = newcombe(table[True, True], table[True, False], table[False, True], table[False, False])
+    # Tasks that all differ alike have no spread: a bootstrap over them would be sure of what it cannot know.
+    shares = [{pair: one.count(pair) / len(one) for pair in set(one)} for one in tasks.values()]
+    alike = len({gain / len(one) for gain, one in zip(gains, tasks.values(), strict=True)}) == 1
+    if alike or len(tasks) == len(pairs):
+        kinds = ((True, True), (True, False), (False, True), (False, False))
+        interval = newcombe(*(sum(one.get(kind, 0.0) for one in shares) for kind in kinds))
     else:
         first, second = ([[float(pair[k]) for pair in one] for one in tasks.values()] for k in (0, 1))
         interval = bootstrap_difference(first, second, np.random.default_rng(0))
@@ -223,7 +225,7 @@ def _figures(pairs: dict[_Key, tuple[_Outcome, _Outcome]]) -> dict[str, Any]:
         "success": [sum(pair[k].success for pair in pairs.values()) / len(pairs) for k in (0, 1)],
         "difference": sum(gains) / len(pairs),
         "ci95": list(interval),
-        "interval": "newcombe" if single else "bootstrap over tasks",
+        "interval": "newcombe" if alike or len(tasks) == len(pairs) else "bootstrap over tasks",
         "better": better,
         "worse": worse,
         "equal": len(tasks) - better - worse,
