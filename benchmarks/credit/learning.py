@@ -7,12 +7,13 @@ if it is missing. All runs play the same number of attempts in the same number o
 every few updates on the same held-out tasks. The seed decides the order of tasks and the sampling. Finished
 runs are kept and interrupted ones resumed, so the command can be repeated; ``--jobs`` runs are trained at
 once, with one thread each. With ``--keep RESULT`` the runs of an earlier result count as well, so seeds or
-methods can be added to it without the folder of its runs. ``--match_norms`` scales advantages to the size of
-GRPO's. The table has the area under the curve, the last success (never the best), the updates until
-``--reach``, environment steps and tokens, and, by rliable (Agarwal et al. 2021), the interquartile mean over
-seeds and the probability that a run is better than one of GRPO. It also has the success of the attempts
-trained on: each task comes once, so before the update it is as new to the policy as a held-out one; there are
-many more of them, and a seed gives every method the same ones. It needs the extra ``bench``.
+methods can be added to it without the folder of its runs, and methods that are not named keep theirs.
+``--match_norms`` scales advantages to the size of GRPO's. The table has the area under the curve, the last
+success (never the best), the updates until ``--reach``, environment steps and tokens, and, by rliable
+(Agarwal et al. 2021), the interquartile mean over seeds and the probability that a run is better than one of
+GRPO. It also has the success of the attempts trained on: each task comes once, so before the update it is as
+new to the policy as a held-out one; there are many more of them, and a seed gives every method the same ones.
+It needs the extra ``bench``.
 """
 
 import argparse
@@ -189,7 +190,8 @@ def over_grpo(rows: dict[str, dict[str, Any]], repetitions: int = 2000) -> dict[
         return {}
     base, found = np.array(rows["grpo"]["trained_on"]), {}
     for name in [name for name in rows if name != "grpo"]:
-        rng, more = np.random.default_rng(0), np.array(rows[name]["trained_on"]) - base
+        common = min(len(base), len(rows[name]["trained_on"]))
+        rng, more = np.random.default_rng(0), np.array(rows[name]["trained_on"])[:common] - base[:common]
         seeds, updates = more.shape
         drawn = [
             more[which[:, None], rng.integers(updates, size=more.shape)].mean()
@@ -230,8 +232,8 @@ def trained(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     train_all(options, pairs)
     for method, seed in pairs:
         runs.setdefault(method, []).append(of_folder(run_folder(options, method, seed)))
-    check_start([run for method in options.method for run in runs[method]])
-    return {method: row(runs[method][: options.seeds], options.reach) for method in options.method}
+    check_start([run for found in runs.values() for run in found])
+    return {method: row(found, options.reach) for method, found in runs.items()}
 
 
 def main() -> int:
@@ -270,7 +272,8 @@ def main() -> int:
             f"{method:28} area {figures[method]['iqm']:.3f} [{low:.3f}, {high:.3f}], last {last:.3f}, "
             f"training {training[method]['iqm']:.3f}"
         )
-    about = {"set": options.set, "matched": options.match_norms, "seeds": options.seeds}
+    seeds = max(len(one["curves"]) for one in rows.values())
+    about = {"set": options.set, "matched": options.match_norms, "seeds": seeds}
     result = {**about, "rows": rows, "compared": figures, "compared_training": training}
     result["over_grpo"] = over_grpo(rows)
     if options.picture is not None:

@@ -14,24 +14,25 @@ def learning(result: Result) -> list[str]:
     """A row for every method, the largest area first."""
     rows, figures, training = result["rows"], result["compared"], result["compared_training"]
     lines = [
-        "| method | area under the curve | better than GRPO | last | updates to reach "
+        "| method | seeds | area under the curve | better than GRPO | last | updates to reach "
         "| success in training | over GRPO at the same tasks | env steps | tokens |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in sorted(rows, key=lambda one: -figures[one]["iqm"]):
         row, figure = rows[name], figures[name]
         reached = [update for update in row["updates_to_reach"] if update is not None]
         until = f"{_mean(reached):.0f} ({len(reached)} of {len(row['last'])})" if reached else "never"
         lines.append(
-            f"| `{name}` | {_with_interval(figure)} | {_better(figure)} | {_mean(row['last']):.2f} "
-            f"| {until} | {_with_interval(training[name])} | {_over(result['over_grpo'].get(name))} | "
-            f"{_mean(row['env_steps']):,.0f} | {_mean(row['tokens']):,.0f} |"
+            f"| `{name}` | {len(row['last'])} | {_with_interval(figure)} | {_better(figure)} "
+            f"| {_mean(row['last']):.2f} | {until} | {_with_interval(training[name])} "
+            f"| {_over(result['over_grpo'].get(name))} | {_mean(row['env_steps']):,.0f} "
+            f"| {_mean(row['tokens']):,.0f} |"
         )
     kind = "advantages scaled to the size of GRPO's" if result["matched"] else "every method as it is"
     return [
         *lines,
         "",
-        f"Task set `{result['set']}`, {result['seeds']} seeds, {kind}. Area: interquartile mean over seeds "
+        f"Task set `{result['set']}`, {kind}. Area: interquartile mean over seeds "
         "of the mean held-out success over updates; last success: mean over seeds, never the best; updates "
         "until the mark, and how many seeds reached it; mean success of all attempts trained on, each at a "
         "task new to the policy, and by how much it is above GRPO's, update by update at the same tasks; "
@@ -55,7 +56,7 @@ def agreement(result: Result) -> list[str]:
         *lines,
         f"| *rank correlation, without the truth* | | {' | '.join(cells)} |",
         "",
-        f"{rho[0]['n']} methods, {result['seeds']} seeds on task set `{result['set']}`. Accuracy: "
+        f"{rho[0]['n']} methods, up to {result['seeds']} seeds on task set `{result['set']}`. Accuracy: "
         "mean over three stages of another training on another task set. Spearman's correlation, "
         f"two-sided permutation test. {origin(result)}",
     ]

@@ -38,6 +38,8 @@ def test_success_in_training_is_compared_update_by_update() -> None:
     found = over_grpo(rows)["own"]
     assert found["value"] == pytest.approx(0.2) and found["ci95"] == pytest.approx([0, 0.4])
     assert over_grpo({"own": rows["own"]}) == {}
+    rows["grpo"]["trained_on"].append([0.9, 0.9])  # a seed that only GRPO has
+    assert over_grpo(rows)["own"] == found
 
 
 @pytest.mark.parametrize("inner", ["path_gain", "step_opsd step_norm=none", "gigpo", "dr_grpo"])
@@ -80,10 +82,12 @@ def test_the_table_has_a_row_for_every_method_and_says_what_was_reached() -> Non
     lines = table(result)
     own, base = lines[2], lines[3]
     assert own == (
-        "| `own x=1` | 0.600 [0.50, 0.70] | 0.75 [0.50, 1.00] | 0.60 | 10 (1 of 2) | "
+        "| `own x=1` | 2 | 0.600 [0.50, 0.70] | 0.75 [0.50, 1.00] | 0.60 | 10 (1 of 2) | "
         "0.700 [0.60, 0.80] | +0.200 [-0.10, 0.30] | 2,000 | 20 |"
     )
-    assert base == "| `grpo` | 0.400 [0.30, 0.50] | - | 0.60 | never | 0.500 [0.40, 0.60] | - | 2,000 | 20 |"
+    assert (
+        base == "| `grpo` | 2 | 0.400 [0.30, 0.50] | - | 0.60 | never | 0.500 [0.40, 0.60] | - | 2,000 | 20 |"
+    )
 
 
 def test_a_policy_may_begin_in_other_houses_than_it_is_trained_in(
