@@ -8,7 +8,9 @@ from dataclasses import MISSING, Field, fields as dataclass_fields
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from stepopsd_agent.config import check_kind
 
 if TYPE_CHECKING:
     from stepopsd_agent.credit.base import CreditMethod
@@ -113,6 +115,9 @@ def make(name: str, **fields: Any) -> "CreditMethod":
         raise TypeError(
             f"credit method {name!r} has no field {', '.join(unknown)}; its fields are {', '.join(known)}"
         )
+    hints = get_type_hints(method)
+    for field_name, value in fields.items():
+        check_kind(field_name, value, hints[field_name])
     return method(**fields)
 
 
