@@ -113,9 +113,10 @@ class TaskSpec:
             ValueError: ``held_out`` is no dataclass, a field has no default, or has the name of another; or
                 ``measures`` are no tuple of texts, or something else that is called is no function.
         """
-        if not isinstance(self.measures, tuple) or not all(isinstance(key, str) for key in self.measures):
+        measures: Any = self.measures  # whoever writes a task spec may give anything
+        if not isinstance(measures, tuple) or not all(isinstance(key, str) for key in measures):
             raise ValueError(
-                f"measures is {self.measures!r}; it must be a tuple of keys of info, such as ('score',)"
+                f"measures is {measures!r}; it must be a tuple of keys of info, such as ('score',)"
             )
         for name in ("evaluation", "prompted", "names", "worlds", "instance"):
             if not callable(getattr(self, name)):
