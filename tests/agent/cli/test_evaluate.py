@@ -129,3 +129,17 @@ def test_eval_in_which_nothing_was_played_says_why_and_ends_with_1(
     """No success can be told of no episode; the agent's own error is what its author needs."""
     assert run("eval", "--agent=waiting_of_a_test:Down", *TINY) == 1
     assert "ConnectionError: connection refused" in capsys.readouterr().out
+
+
+def test_record_says_how_many_episodes_ended_in_an_error(
+    server: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In its last line, and nothing of it where none did."""
+    command = ["record", "--agent=waiting_of_a_test:Waiting", "--env.tier=tiny", "--episodes=6"]
+    assert run(*command, f"--out={tmp_path / 'some'}") == 0
+    said, records = capsys.readouterr().out, read_episodes(tmp_path / "some")
+    failed = sum(episode.failed for episode in records)
+    assert 0 < failed < 6 and f" won, {failed} ended in an error, in " in said
+    server.touch()
+    assert run(*command, f"--out={tmp_path / 'none'}") == 0
+    assert "error" not in capsys.readouterr().out
