@@ -10,6 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from jsonargparse import DefaultHelpFormatter
 
 _PROBLEM = re.compile(r'Parser key "(?P<key>[^"]+)":.*?(?:Got|Given) value: (?P<value>.*)$', re.DOTALL)
+_NO_SECTION = re.compile(r"""Parser key "(?P<key>[^"]+)": Unable to load config (['"])(?P<value>.*?)\2""")
 _FACTS = re.compile(r" \((?:type: .*?)?(?:(?:^|, |(?<=\())default: (?P<default>[^()]*))?\)$", re.DOTALL)
 _SENTENCE = re.compile(r"(?<=[\w)\"`])\.\s+(?=[A-Z`\"])")
 _EXAMPLES = {str: "[first, second]", int: "[1, 2]", float: "[0.5, 2]"}
@@ -63,6 +64,14 @@ def worded(message: str, types: dict[str, Any]) -> str:
         message: of jsonargparse; others are returned as they are.
         types: annotation of every setting, by its key.
     """
+    if (section := _NO_SECTION.search(message)) and (
+        names := [name for name in types if name.startswith(f"{section['key']}.")]
+    ):
+        example = next((name for name in names if not name.endswith(".help")), names[0])
+        return (
+            f"{section['key']} is {section['value']!r}, one value for a section; give its settings by name, "
+            f"such as {example}, or the path of a YAML file that has them"
+        )
     found = _PROBLEM.search(message)
     if found is None or found["key"] not in types:
         return message

@@ -9,7 +9,7 @@ from .learning import (
     ScheduleConfig as ScheduleConfig,
     UpdateConfig as UpdateConfig,
 )
-from .limits import at_least as at_least, check_values as check_values
+from .limits import at_least as at_least, check_kind as check_kind, check_values as check_values
 from .named import recipe as recipe, recipe_names as recipe_names
 from .run import (
     Chat as Chat,

@@ -57,10 +57,10 @@ class UpdateConfig:
     lr: float = at_least(0, 1e-6)
     muon_lr: float = 0.0
     weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
+    max_grad_norm: float = at_least(0, 1.0, infinite=True)
     clip_low: float = at_least(0, 0.2)
-    clip_high: float = at_least(0, 0.2)
-    dual_clip: float = at_least(1, 3.0)
+    clip_high: float = at_least(0, 0.2, infinite=True)
+    dual_clip: float = at_least(1, 3.0, infinite=True)
     kl_coef: float = at_least(0, 0.01)
     aggregation: Aggregation = "token-mean"
     horizon: int = at_least(1, 4096)
@@ -104,7 +104,7 @@ class CriticConfig:
 
     lr: float = at_least(0, 1e-5)
     weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
+    max_grad_norm: float = at_least(0, 1.0, infinite=True)
 
 
 @dataclass

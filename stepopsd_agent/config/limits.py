@@ -1,6 +1,7 @@
 """Smallest values of settings, kept at their fields, and the check that reads them."""
 
 from dataclasses import field, fields, is_dataclass
+from math import inf, isfinite
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Number = TypeVar("Number")
@@ -16,9 +17,12 @@ _KINDS: dict[Any, tuple[Any, str]] = {
 """Of what type a field is annotated with: what its value has to be, and how that is called."""
 
 
-def at_least(least: float, default: Number) -> Number:
-    """A dataclass field with this default, whose values `check_values` refuses below ``least``."""
-    made: Number = field(default=default, metadata={"least": least})
+def at_least(least: float, default: Number, *, infinite: bool = False) -> Number:
+    """A dataclass field with this default, whose values `check_values` refuses below ``least``.
+
+    Where it is a bound, ``infinite`` lets infinity switch it off.
+    """
+    made: Number = field(default=default, metadata={"least": least, "infinite": infinite})
     return made
 
 
@@ -42,8 +46,8 @@ def check_values(section: Any, path: str = "") -> None:
             example = fields(choices)[0].name
             name = f"{path}{spec.name}"
             raise ValueError(f"{name} is {value!r:.60}; give its settings by name, such as {name}.{example}")
-        if wanted := _misses(value, choices):
-            raise ValueError(f"{path}{spec.name} is {value!r:.60}; give {wanted}")
+        if not (spec.metadata.get("infinite") and value == inf):
+            check_kind(f"{path}{spec.name}", value, choices)
         if least is not None and isinstance(value, int | float) and value < least:  # not "auto", not absent
             raise ValueError(f"{path}{spec.name} is {value}; the smallest value is {least}")
         if get_origin(choices) is Literal and value not in get_args(choices):
@@ -51,9 +55,13 @@ def check_values(section: Any, path: str = "") -> None:
             raise ValueError(f"{path}{spec.name} is {value!r}; allowed are {allowed}")
 
 
-def _misses(value: Any, annotation: Any) -> str:
-    """What a value should have been, if it is not; fields of several kinds are not judged."""
-    if isinstance(value, float) and value != value:
-        return "a number"
+def check_kind(name: str, value: Any, annotation: Any) -> None:
+    """Raise ValueError for a number that is not finite, or a value of another kind than annotated.
+
+    Fields of several kinds are judged as numbers alone.
+    """
     kind, wanted = _KINDS.get(get_origin(annotation) or annotation, (object, ""))
-    return "" if isinstance(value, kind) else wanted
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {value!r:.60}; give {wanted}")
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{name} is {value!r}; give a finite number")

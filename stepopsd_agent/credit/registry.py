@@ -8,7 +8,9 @@ from dataclasses import MISSING, Field, fields as dataclass_fields
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from stepopsd_agent.config import check_kind
 
 if TYPE_CHECKING:
     from stepopsd_agent.credit.base import CreditMethod
@@ -107,7 +109,7 @@ def make(name: str, **fields: Any) -> "CreditMethod":
 
     Raises:
         ValueError: no such name, or a field has a value that is not allowed.
-        TypeError: the method has no such field, or a value is of another type.
+        TypeError: the method has no such field.
     """
     method = load(name)
     known = [spec.name for spec in dataclass_fields(method)]
@@ -115,10 +117,10 @@ def make(name: str, **fields: Any) -> "CreditMethod":
         raise TypeError(
             f"credit method {name!r} has no field {', '.join(unknown)}; its fields are {', '.join(known)}"
         )
-    try:
-        return method(**fields)
-    except TypeError as error:  # a comparison of text with a number, say
-        raise TypeError(f"credit method {name!r} cannot have {fields}: {error}") from error
+    hints = get_type_hints(method)
+    for field_name, value in fields.items():
+        check_kind(field_name, value, hints[field_name])
+    return method(**fields)
 
 
 register("agent_opsd", "stepopsd_agent.credit.agent_opsd:AgentOPSD")

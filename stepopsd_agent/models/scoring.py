@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from stepopsd_agent.config import Attention
+from stepopsd_agent.config import Attention, check_kind
 from stepopsd_agent.models.packed.attention import NAME, pack_states
 from stepopsd_agent.models.packed.logprobs import LogprobReader, read_out, sampled
 from stepopsd_agent.models.packed.packing import Pack, Tree, pack_trees, pad_trees, split_tree
@@ -201,9 +201,11 @@ class Scorer:
         Raises:
             ValueError: a setting has another value.
         """
-        if not temperature > 0 or temperature == float("inf"):
-            raise ValueError(f"temperature is {temperature}; it must be a number above 0, as in sampling")
-        if tokens_per_pass != "auto" and tokens_per_pass < 1:
+        check_kind("temperature", temperature, float)
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature!r}; it must be a number above 0, as in sampling")
+        tokens: Any = tokens_per_pass  # callers of their own may give anything
+        if tokens != "auto" and (not isinstance(tokens, int) or tokens < 1):
             raise ValueError(f"tokens_per_pass is {tokens_per_pass!r}; it must be at least 1, or 'auto'")
         if attention not in ("auto", *get_args(AttentionBackend)):
             allowed = ", ".join(("auto", *get_args(AttentionBackend)))

@@ -50,6 +50,13 @@ def window_problems(config: PretrainedConfig) -> list[str]:
             f"some layers have {' and '.join(unknown)}; play and scoring need full attention in every layer: "
             f"{INSTEAD}"
         ]
+    if (found := _other_window(facts)) is not None and found[1] < positions:
+        name, size = found
+        return [
+            f"{name} is {size}: in rows longer than that, of up to {positions} tokens, a token sees only "
+            f"some of those before it, where play and scoring need full attention; {INSTEAD}, or set "
+            f"max_position_embeddings to {size} in config.json"
+        ]
     window = facts.get("sliding_window")
     windowed = bool(other) or (not layers and facts.get("use_sliding_window", True))
     if window is None or not windowed or window >= positions:
@@ -72,6 +79,17 @@ def longest_row(config: PretrainedConfig) -> int | None:
         return int(config.max_position_embeddings)
     except (AttributeError, TypeError):
         return None
+
+
+def _other_window(facts: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Name and size of a limit on how many tokens one sees that has a name of its own; None for none.
+
+    It applies to every layer, whatever ``layer_types`` says, and only to rows longer than the limit, so that
+    the short rows of `number_check` never meet it.
+    """
+    sizes = {name: facts.get(name) for name in ("keep_window_size", "index_topk", "sliding_window_size")}
+    found = {name: size for name, size in sizes.items() if isinstance(size, int)}
+    return min(found.items(), key=lambda one: one[1]) if found else None
 
 
 def _switch_of_positions(facts: Mapping[str, Any]) -> int | None:

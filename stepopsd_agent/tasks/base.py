@@ -117,8 +117,17 @@ class TaskSpec:
         """Refuse settings of evaluation that cannot become flags.
 
         Raises:
-            ValueError: ``held_out`` is no dataclass, a field has no default, or has the name of another.
+            ValueError: ``held_out`` is no dataclass, a field has no default, or has the name of another; or
+                ``measures`` are no tuple of texts, or something else that is called is no function.
         """
+        measures: Any = self.measures  # whoever writes a task spec may give anything
+        if not isinstance(measures, tuple) or not all(isinstance(key, str) for key in measures):
+            raise ValueError(
+                f"measures is {measures!r}; it must be a tuple of keys of info, such as ('score',)"
+            )
+        for name in ("evaluation", "prompted", "names", "worlds", "instance"):
+            if not callable(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a function (see TaskSpec)")
         if not is_dataclass(self.held_out):
             raise ValueError(f"held_out is {self.held_out!r}; it must be a dataclass")
         taken = {spec.name for spec in fields(EvalConfig)}

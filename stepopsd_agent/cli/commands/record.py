@@ -34,7 +34,9 @@ def run(settings: Namespace) -> int:
         agent, config, [EvalSet("", config.env, count)], config.seed, out, requests=out / REQUESTS
     )
     won = sum(episode.success for episode in episodes)
+    failed = sum(episode.failed for episode in episodes)
+    errors = f", {failed} ended in an error" if failed else ""
     module = config.env.id.rpartition(":")[0]
     check = f"stepopsd replay {out}" + (f" --module {module}" if module else "")
-    print(f"{count} episodes, {won} won, in {out}; check them with: {check}")
+    print(f"{count} episodes, {won} won{errors}, in {out}; check them with: {check}")
     return 0

@@ -64,6 +64,8 @@ def run(settings: Namespace) -> int:
     unit = f"{get(config.env.id).unit}s"
     print(f" start: {describe(summary['start'], unit)}")
     print(f" final: {describe(summary['final'], unit)}")
+    if failed := summary["errors"]:
+        print(f"errors: {failed} attempts of training ended in an error and taught nothing")
     print(f"run folder: {out} (summary.json, curve.png, episodes/; tensorboard --logdir {out})")
     return 0
 

@@ -167,3 +167,17 @@ def test_eval_names_the_file_that_it_cannot_resume_from(
     """A full disk may have left it so."""
     (tmp_path / "evaluation.json").write_text(content)
     assert "evaluation.json is not as eval wrote it" in refusal(capsys, "eval", f"--resume={tmp_path}")
+
+
+def test_record_says_how_many_episodes_ended_in_an_error(
+    server: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In its last line, and nothing of it where none did."""
+    command = ["record", "--agent=waiting_of_a_test:Waiting", "--env.tier=tiny", "--episodes=6"]
+    assert run(*command, f"--out={tmp_path / 'some'}") == 0
+    said, records = capsys.readouterr().out, read_episodes(tmp_path / "some")
+    failed = sum(episode.failed for episode in records)
+    assert 0 < failed < 6 and f" won, {failed} ended in an error, in " in said
+    server.touch()
+    assert run(*command, f"--out={tmp_path / 'none'}") == 0
+    assert "error" not in capsys.readouterr().out

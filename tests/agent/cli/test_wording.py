@@ -39,6 +39,25 @@ def test_a_missing_argument_is_named_with_its_choices(
     assert said in refusal(capsys, *given)
 
 
+@pytest.mark.parametrize(
+    ("section", "example"),
+    [("credit", "credit.method"), ("alarms.gap", "alarms.gap.at"), ("hindsight", "hindsight.mode")],
+)
+def test_one_value_for_a_section_is_answered_by_a_setting_of_it(
+    section: str, example: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one sentence, as a flag and in a file."""
+    file = tmp_path / "settings.yaml"
+    *outer, inner = section.split(".")
+    file.write_text("".join(f"{name}: {{" for name in outer) + f"{inner}: word" + "}" * len(outer))
+    for given in ([f"--{section}=word"], [f"--config={file}"]):
+        said = refusal(capsys, "train", "--out", str(tmp_path / "run"), *given)
+        message = (
+            f"{section} is 'word', one value for a section; give its settings by name, such as {example}"
+        )
+        assert said.startswith(f"stepopsd: error: {message}"), said
+
+
 @pytest.mark.parametrize("flag", CASES)
 def test_a_value_of_the_wrong_type_is_answered_by_what_is_allowed(
     flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

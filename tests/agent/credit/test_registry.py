@@ -63,8 +63,8 @@ def test_scaled_multiplies_the_scheduled_fields_only() -> None:
 
 
 def test_make_refuses_values_of_another_type() -> None:
-    """Whose method and which values; a name that is no text, too."""
-    with pytest.raises(TypeError, match=r"'step_opsd' cannot have \{'lambda_mix': '0.5'\}: "):
+    """Which field and which values; a name that is no text, too."""
+    with pytest.raises(ValueError, match=r"lambda_mix is '0.5'; give a number"):
         credit.make("step_opsd", lambda_mix="0.5")
     with pytest.raises(ValueError, match="the credit method is None; give a name, such as"):
         credit.make(None)  # type: ignore[arg-type]

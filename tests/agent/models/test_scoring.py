@@ -1,5 +1,8 @@
 """Scoring over shared prefixes equals one pass per context."""
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -142,3 +145,18 @@ def test_scorer_says_what_to_do_where_one_row_does_not_fit() -> None:
     policy = tiny()
     with crowded(policy, 5), pytest.raises(RuntimeError, match="one row of 8 tokens does not fit"):
         Scorer(policy, tokens_per_pass=1000).logprobs([Tree(tuple(range(1, 9)), scored=(3,))])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": "warm"}, "temperature is 'warm'; give a number"),
+        ({"temperature": float("nan")}, "temperature is nan; give a finite number"),
+        ({"tokens_per_pass": "many"}, "tokens_per_pass is 'many'; it must be at least 1, or 'auto'"),
+        ({"tokens_per_pass": 0.5}, "tokens_per_pass is 0.5; it must be at least 1, or 'auto'"),
+    ],
+)
+def test_scorer_refuses_settings_that_are_no_numbers(settings: Any, message: str) -> None:
+    """In one sentence, before anything is read."""
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        Scorer(tiny(), **settings)

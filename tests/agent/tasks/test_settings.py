@@ -1,6 +1,7 @@
 """Settings of an environment, derived from its constructor: names, types, defaults and help."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -170,6 +171,21 @@ def test_held_out_that_cannot_become_flags_is_refused(held_out: type, message: s
     """When the task spec is made."""
     with pytest.raises(ValueError, match=message):
         TaskSpec(held_out=held_out)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("measures", "score", "measures is 'score'; it must be a tuple of keys"),
+        ("measures", (1,), "measures is (1,); it must be a tuple of keys"),
+        ("evaluation", None, "evaluation is None; it must be a function"),
+        ("worlds", "texts", "worlds is 'texts'; it must be a function"),
+    ],
+)
+def test_a_task_spec_refuses_a_field_of_another_kind(name: str, value: Any, message: str) -> None:
+    """When it is made, not in the middle of an evaluation."""
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        TaskSpec(**{name: value})
 
 
 @pytest.mark.usefixtures("registered")
