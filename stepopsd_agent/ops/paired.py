@@ -21,12 +21,15 @@ def sign_test(better: int, worse: int) -> float:
     return min(1.0, 2 * tail / (1 << n))
 
 
-def newcombe(both: int, first: int, second: int, neither: int, z: float = 1.96) -> tuple[float, float]:
+def newcombe(
+    both: float, first: float, second: float, neither: float, z: float = 1.96
+) -> tuple[float, float]:
     """Newcombe's interval of a paired difference of proportions, second less first; 95 % at the default `z`.
 
     Method 10 of Newcombe, "Improved confidence intervals for the difference between binomial proportions
     based on paired data", Statistics in Medicine 17 (1998): the Wilson intervals of the two, combined by the
-    correlation of the pairs. Unlike a bootstrap it has a width where no pair differs.
+    correlation of the pairs. Unlike a bootstrap it has a width where no pair differs. Counts may be
+    fractions, as of `wilson`.
 
     Args:
         both: pairs in which both succeeded.

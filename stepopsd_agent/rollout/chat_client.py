@@ -17,6 +17,8 @@ BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Answers after which the same request may succeed."""
 MAX_BYTES = 2**24
 KEY = "OPENAI_API_KEY"
+REAL_KEY = 16
+"""Characters from which on a key is kept out of answers as well; "EMPTY" may be what a model wrote."""
 
 Message = dict[str, str]
 
@@ -123,6 +125,8 @@ class ChatClient:
             raise ServedModelError(f"{self.url} answered without a message: {said:.200}") from error
         usage = content.get("usage")
         prompt, completion = (_count(usage, f"{kind}_tokens") for kind in ("prompt", "completion"))
+        if len(self._key) >= REAL_KEY:
+            text = text.replace(self._key, "***")
         return Reply(text, prompt, completion, tries)
 
     def _ask(
@@ -175,7 +179,7 @@ class ChatClient:
         return " ".join((text.replace(self._key, "***") if self._key else text).split())[:300]
 
 
-def _written(content: object) -> str:
+def _written(content: Any) -> str:
     """The text of a message: it may come in parts, of which those of type "text" were written.
 
     Raises:

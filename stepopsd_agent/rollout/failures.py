@@ -1,6 +1,7 @@
 """Errors that end an episode: how they read in a record, and when there are too many of them."""
 
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import gymnasium as gym
@@ -17,6 +18,14 @@ def error_text(error: Exception) -> str:
     """Type and text of an agent's exception, with the line that raised it."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{error_words(error)} ({Path(place.filename).name}, line {place.lineno})"
+
+
+def misfit(texts: Sequence[object], places: int) -> Exception:
+    """What is wrong with the responses of a `BatchAgent`: their number, or a text that is none."""
+    if len(texts) != places:
+        return ValueError(f"act returned {len(texts)} responses for {places} places")
+    (first, *_) = [text for text in texts if not isinstance(text, str)]
+    return TypeError(f"act returned a Response with {first!r:.80} as its text; give it a str")
 
 
 def reset_failed(env: gym.Env[str, str], task_id: str, error: Exception) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 
-from stepopsd_agent.rollout.failures import reset_failed
+from stepopsd_agent.rollout.failures import misfit, reset_failed
 from stepopsd_wrappers import Episode, PromptSnapshot, StepTokens, recorder
 from stepopsd_wrappers.parse_response import prepare_steps
 from stepopsd_wrappers.record_episode import step_recorded
@@ -137,8 +137,8 @@ def play(
     slots = [slot for place, env in enumerate(envs[: len(queue)]) for slot in start(place, env)]
     while slots:
         responses = agent.act(slots)
-        if len(responses) != len(slots):  # before any environment is stepped
-            raise ValueError(f"act returned {len(responses)} responses for {len(slots)} places")
+        if [isinstance(one.text, str) for one in responses] != [True] * len(slots):
+            raise misfit([one.text for one in responses], len(slots))  # before any environment is stepped
         turns, kept = list(zip(slots, responses, strict=True)), []
         prepare_steps((slot.env, response.text) for slot, response in turns if response.error is None)
         for place, (slot, response) in enumerate(turns):

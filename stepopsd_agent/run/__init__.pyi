@@ -4,6 +4,7 @@ from .compared_records import (
     replayed_distances as replayed_distances,
     tells_progress as tells_progress,
 )
+from .comparison import compare_folders as compare_folders
 from .display import PlainProgress as PlainProgress, Progress as Progress, progress as progress
 from .jobs import Job as Job, last_words as last_words, run_jobs as run_jobs
 from .provenance import environment_facts as environment_facts

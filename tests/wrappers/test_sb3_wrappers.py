@@ -11,7 +11,7 @@ from gymnasium.utils.env_checker import check_env
 
 import stepopsd_envs  # noqa: F401  # registers the environments
 from stepopsd_envs.spaces import UnicodeText
-from stepopsd_wrappers import RecordEpisode, replay
+from stepopsd_wrappers import RecordEpisode, replay, vector
 from stepopsd_wrappers.sb3 import (
     AdmissibleActions,
     CachedEncoder,
@@ -148,6 +148,15 @@ def test_recorder_inside_records_the_commands() -> None:
     assert recorder.last_episode is not None and recorder.last_episode.num_steps == 4
     assert all(step.info["step"]["valid"] for step in recorder.last_episode.steps)
     assert replay(recorder.last_episode).equal
+
+
+def test_recorder_around_numbers_is_refused() -> None:
+    """It would record empty responses, which an export hands on as what the agent said."""
+    with pytest.raises(TypeError, match=r"Discrete\(20\): put it inside"):
+        RecordEpisode(games())
+    envs = gym.make_vec("stepopsd/ALFWorld-v0", 2, vectorization_mode="sync", wrappers=[AdmissibleActions])
+    with pytest.raises(TypeError, match="put it inside"):
+        vector.RecordEpisode(envs)
 
 
 def test_hashing_encoder_likens_texts_that_share_words() -> None:

@@ -14,6 +14,7 @@ def require_order(env: gym.Env[Any, Any], wrapper: str) -> None:
 
     Raises:
         ValueError: `env` has such a wrapper.
+        TypeError: `env` takes no texts.
     """
     from stepopsd_wrappers.parse_response import find_wrapper  # all three need this module
     from stepopsd_wrappers.record_episode import RecordEpisode
@@ -27,3 +28,17 @@ def require_order(env: gym.Env[Any, Any], wrapper: str) -> None:
                 f"{wrapper} is around {name}, which belongs outside; the order is Autoreset(TextHistory("
                 "RecordEpisode(ParseResponse(env)))), of which make_text_env makes all but Autoreset"
             )
+    require_text_actions(env.action_space, wrapper)
+
+
+def require_text_actions(space: gym.Space[Any], wrapper: str) -> None:
+    """Refuse wrappers inside that take numbers: the responses of the records would be empty.
+
+    Raises:
+        TypeError: actions of this space are no texts.
+    """
+    if not isinstance(space, gym.spaces.Text):
+        raise TypeError(
+            f"{wrapper} takes texts, but the actions inside are {space}: put it inside the "
+            f"wrapper that makes commands of them, as in AdmissibleActions({wrapper}(env))"
+        )

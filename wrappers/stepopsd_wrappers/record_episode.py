@@ -49,7 +49,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
                 the generator anew. None takes entropy from the system.
 
         Raises:
-            TypeError: `env` is a vector environment.
+            TypeError: `env` is a vector environment, or takes no texts.
             ValueError: both `folder` and `writer` are given, or `env` has a wrapper that belongs outside.
             RecordingError: `folder` cannot be written, or another writer has it, in this process or another.
             EpisodeFormatError: an argument of the environment is not of a JSON type.

@@ -11,6 +11,7 @@ observations so far.
 """
 
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -205,7 +206,7 @@ def _score(row: Mapping[str, Any]) -> float | None:
     value = _first(row, SCORES)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"the score is {value!r:.60}; give a number")
     return float(value)
 

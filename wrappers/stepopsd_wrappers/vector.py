@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stepopsd_envs import unbatch_info
 from stepopsd_wrappers.episode import Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
+from stepopsd_wrappers.order import require_text_actions
 from stepopsd_wrappers.record_episode import checked_step
 from stepopsd_wrappers.spec_record import spec_record
 
@@ -61,7 +62,7 @@ class RecordEpisode(VectorTexts):
             on_episode: called with every finished episode after it was written.
 
         Raises:
-            TypeError: `env` is neither a `SyncVectorEnv` nor an `AsyncVectorEnv`.
+            TypeError: `env` is neither a `SyncVectorEnv` nor an `AsyncVectorEnv`, or takes no texts.
             ValueError: both `folder` and `writer` are given.
             AttributeError: the environments lack `episode_seed`, `fingerprint` or `engine_version`.
             RecordingError: `folder` cannot be written, or another writer has it open.
@@ -69,6 +70,7 @@ class RecordEpisode(VectorTexts):
         if folder is not None and writer is not None:
             raise ValueError("RecordEpisode got both folder and writer; give only one of the two")
         self._asked = _asked(env)
+        require_text_actions(env.single_action_space, "RecordEpisode")
         super().__init__(env)
         self._specs = _specs(self._asked)
         self._fingerprints, self._engines = map(self._asked.get_attr, ("fingerprint", "engine_version"))

@@ -1,70 +1,18 @@
 """``stepopsd compare``: evaluations of the same tasks, compared task by task."""
 
 import argparse
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from jsonargparse import Namespace
 
-from stepopsd_agent.cli.checks import UsageError, fresh_file
+from stepopsd_agent.cli.checks import UsageError, fresh_file, settings_checked
 from stepopsd_agent.cli.common import episode_folder
-from stepopsd_agent.cli.compare_text import comparison_text
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_agent.ops import bootstrap_difference, clustered_proportion, holm, newcombe, sign_test
-from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic
-from stepopsd_wrappers import Episode, read_episodes
 
 HELP = "compare evaluations of the same tasks: paired test, intervals, and whether the difference is noise"
 USES: frozenset[str] = frozenset()
 SCHEMA = "stepopsd.comparison/1"
-LEVEL = 0.05
-"""Of the test: differences with a smaller p-value are called real."""
-
-
-_Task = tuple[int, str]
-"""Update and task id."""
-_PLACES = frozenset({"data_root"})
-"""Arguments that say where the data are; what they are is told by the fingerprint."""
-
-
-class _Key(NamedTuple):
-    """The key that pairs an episode with its partner in another folder."""
-
-    update: int
-    task_id: str
-    fingerprint: str
-    seed: int
-    group: int
-    member: int
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """One episode, as far as it is compared."""
-
-    task_type: str
-    failed: bool
-    success: bool
-
-
-@dataclass(frozen=True)
-class _Results:
-    """The episodes of one folder.
-
-    Attributes:
-        name: of the folder, as given.
-        played: outcome by what was played; an attempt that was made again after an error counts once.
-        settings: of the environment that played the first episode, as JSON texts.
-    """
-
-    name: str
-    played: dict[_Key, _Outcome]
-    settings: dict[str, str]
 
 
 def add_flags(parser: Parser) -> None:
@@ -82,6 +30,8 @@ def add_flags(parser: Parser) -> None:
 
 def run(settings: Namespace) -> int:
     """Compare every folder with the first one; print tables and a sentence for each."""
+    from stepopsd_agent.run import compare_folders, environment_facts
+
     names: list[str] = settings.folders
     if len({episode_folder(name).resolve() for name in names}) < max(2, len(names)):
         raise UsageError(
@@ -89,13 +39,9 @@ def run(settings: Namespace) -> int:
             "stepopsd eval --out FOLDER"
         )
     json_file = fresh_file(settings.json, "--json") if "json" in settings else None
-    first, *others = [_read(name) for name in names]
-    for other in others:
-        _check_same(first, other)
-    compared = [_compared(first, other) for other in others]
-    for entry, value in zip(compared, holm([entry["p"] for entry in compared]), strict=True):
-        entry |= {"p_holm": value, "within_noise": value >= LEVEL}
-    content = {"schema": SCHEMA, "folders": [_alone(one) for one in (first, *others)], "compared": compared}
+    with settings_checked():
+        compared = compare_folders({name: episode_folder(name) for name in names})
+    content = {"schema": SCHEMA, **compared}
     print(comparison_text(content))
     if json_file is not None:
         write_json_atomic(json_file, {**content, **environment_facts()})
@@ -103,155 +49,57 @@ def run(settings: Namespace) -> int:
     return 0
 
 
-def _read(name: str) -> _Results:
-    played: dict[_Key, _Outcome] = {}
-    settings: dict[str, str] = {}
-    for episode in read_episodes(episode_folder(name)):
-        key = _key(episode)
-        before = played.get(key)
-        if before is not None and not before.failed and not episode.failed:
-            raise UsageError(
-                f"{name} has two records of {_place(key)}, attempt {key.member} of group {key.group}, and "
-                "nothing tells them apart; give folders that stepopsd eval or train wrote"
-            )
-        if before is None or before.failed:
-            kind = episode.task_type if episode.steps[0].info else ""
-            played[key] = _Outcome(kind, episode.failed, episode.success)
-        if not settings:
-            spec = {"id": episode.env_spec["id"], **episode.env_spec.get("kwargs", {})}
-            spec |= {"engine_version": episode.engine_version}
-            settings = {k: json.dumps(v, sort_keys=True) for k, v in spec.items() if k not in _PLACES}
-    if not played:
-        raise UsageError(f"{name} holds no whole episode; play some with: stepopsd eval --out FOLDER")
-    return _Results(name, played, settings)
+def comparison_text(content: dict[str, Any]) -> str:
+    """The tables and sentences."""
+    from stepopsd_agent.rollout import table_text
 
-
-def _key(episode: Episode) -> _Key:
-    return _Key(
-        episode.update, episode.task_id, episode.fingerprint, episode.seed, episode.group, episode.member
-    )
-
-
-def _place(key: _Key) -> str:
-    return f"task {key.task_id}, seed {key.seed}"
-
-
-def _check_same(first: _Results, other: _Results) -> None:
-    """Refuse what was not played alike; the most telling difference is named."""
-    if first.played.keys() == other.played.keys():
-        return
-    start = f"{other.name} cannot be compared with {first.name}: "
-    a, b = ([(key.update, key.task_id) for key in one.played] for one in (first, other))
-    if tasks := _difference(a, b):
-        missing, more = ([f"{task!r}" for _, task in side] for side in tasks)
-        here = f"{len(missing)} of {len(a)} episodes are in {first.name} alone" + _such(missing)
-        there = f"{len(more)} of {len(b)} in {other.name} alone" + _such(more)
-        raise UsageError(
-            f"{start}the tasks differ: {here}, {there}; play the same with stepopsd eval, or finish one that "
-            "was left with stepopsd eval --resume FOLDER"
+    rows = {one["folder"]: one for one in content["folders"]}
+    again = any("tasks" in row for row in rows.values())
+    parts = [table_text("folder", rows, "tasks" if again else "episodes")]
+    parts += [_comparison(one, len(content["compared"])) for one in content["compared"]]
+    if any((episode_folder(name).parent / "metrics.jsonl").is_file() for name in rows):
+        parts.append(
+            "note: a run folder keeps the episodes of training, of all its updates; for held-out tasks play "
+            "its model with: stepopsd eval --out FOLDER"
         )
-    data = [sorted({key.fingerprint for key in one.played}) for one in (first, other)]
-    if data[0] != data[1]:
-        raise UsageError(
-            f"{start}the data differ, though the tasks have the same names: fingerprint "
-            f"{', '.join(data[1])}, and {', '.join(data[0])} of {first.name}"
+    return "\n\n".join(parts)
+
+
+def _comparison(found: dict[str, Any], comparisons: int) -> str:
+    """One folder against the first: the sentence, then the task types."""
+    low, high = found["ci95"]
+    counts = f"better on {found['better']} tasks, worse on {found['worse']}, equal on {found['equal']}"
+    corrected = f", {found['p_holm']:.3g} for {comparisons} comparisons (Holm)" if comparisons > 1 else ""
+    word = "better" if found["better"] > found["worse"] else "worse"
+    noise = "within noise: these tasks do not tell which of the two is better"
+    verdict = noise if found["within_noise"] else f"more than noise: {found['folder']} is {word}"
+    lines = [
+        f"{found['folder']} against {found['against']}: {_points(found['difference'])} points, 95 % interval "
+        f"{_points(low)} to {_points(high)} ({found['interval']})",
+        f"{counts}; exact sign test p = {found['p']:.3g}{corrected}",
+        verdict,
+    ]
+    if found["left_out"]:
+        lines.append(f"{found['left_out']} pairs in which one ended in an error are left out")
+    for name, (one, two) in found["settings"].items():
+        lines.append(f"note: {name} is {two}, and {one} in {found['against']}")
+    if len(found["by_task_type"]) > 1:
+        lines += ["", *_by_type(found["by_task_type"])]
+    return "\n".join(lines)
+
+
+def _by_type(types: dict[str, dict[str, Any]]) -> list[str]:
+    width = max(map(len, ["task type", *types]))
+    lines = [f"{'task type':<{width}}  points      95 % interval  better  worse  equal  p (each by itself)"]
+    for name, row in types.items():
+        interval = f"{_points(row['ci95'][0])} to {_points(row['ci95'][1])}"
+        counts = f"{row['better']:>6}  {row['worse']:>5}  {row['equal']:>5}"
+        lines.append(
+            f"{name:<{width}}  {_points(row['difference']):>6}  {interval:>17}  {counts}  {row['p']:.3g}"
         )
-    ours = sorted(first.played.keys() - other.played.keys())[0]
-    theirs = min(
-        other.played.keys() - first.played.keys(), key=lambda key: (key.task_id != ours.task_id, key)
-    )
-    raise UsageError(
-        f"{start}the seeds or the numbering of the episodes differ: {_place(ours)}, attempt {ours.member} of "
-        f"group {ours.group} is in {first.name} alone; {_place(theirs)}, attempt {theirs.member} of group "
-        f"{theirs.group} in {other.name}"
-    )
+    return lines
 
 
-def _difference(a: Iterable[_Task], b: Iterable[_Task]) -> tuple[list[_Task], list[_Task]] | None:
-    """Episodes that only one of the two has, counted; None where there are none."""
-    counted = Counter(a), Counter(b)
-    sides = list((counted[0] - counted[1]).elements()), list((counted[1] - counted[0]).elements())
-    return sides if any(sides) else None
-
-
-def _such(names: Sequence[str]) -> str:
-    return f" (such as {names[0]})" if names else ""
-
-
-def _alone(results: _Results) -> dict[str, Any]:
-    """Success of one folder with its Wilson interval, in all and by task type."""
-    valid = {key: one for key, one in results.played.items() if not one.failed}
-    types = sorted({one.task_type for one in valid.values()})
-    return {
-        "folder": results.name,
-        **_success(valid),
-        "errors": len(results.played) - len(valid),
-        "by_task_type": {
-            name: _success({key: one for key, one in valid.items() if one.task_type == name})
-            for name in types
-        },
-    }
-
-
-def _success(outcomes: Mapping[_Key, _Outcome]) -> dict[str, Any]:
-    by_task: dict[tuple[str, str], list[bool]] = {}
-    for key, one in outcomes.items():
-        by_task.setdefault((key.fingerprint, key.task_id), []).append(one.success)
-    return clustered_proportion(by_task)
-
-
-def _compared(first: _Results, other: _Results) -> dict[str, Any]:
-    """All figures of one folder against the first, over the episodes that ended without an error in both."""
-    pairs = {
-        key: (first.played[key], other.played[key])
-        for key in sorted(first.played)
-        if not (first.played[key].failed or other.played[key].failed)
-    }
-    if not pairs:
-        raise UsageError(
-            f"no task ended without an error in both {first.name} and {other.name}; play again what failed "
-            "with: stepopsd eval --resume FOLDER"
-        )
-    types = sorted({one.task_type for one, _ in pairs.values()})
-    by_type = {
-        name: _figures({key: pair for key, pair in pairs.items() if pair[0].task_type == name})
-        for name in types
-    }
-    names = sorted(first.settings.keys() | other.settings.keys())
-    found = {name: [one.settings.get(name, "absent") for one in (first, other)] for name in names}
-    return {
-        "folder": other.name,
-        "against": first.name,
-        **_figures(pairs),
-        "left_out": len(first.played) - len(pairs),
-        "settings": {name: both for name, both in found.items() if both[0] != both[1]},
-        "by_task_type": by_type,
-    }
-
-
-def _figures(pairs: dict[_Key, tuple[_Outcome, _Outcome]]) -> dict[str, Any]:
-    """Difference, interval and test. Attempts at one task belong together: the tasks are the sample."""
-    tasks: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
-    for key, (one, two) in pairs.items():
-        tasks.setdefault((key.fingerprint, key.task_id), []).append((one.success, two.success))
-    gains = [sum(two - one for one, two in attempts) for attempts in tasks.values()]
-    better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
-    single = len(tasks) == len(pairs)
-    if single:
-        table = Counter(attempts[0] for attempts in tasks.values())
-        interval = newcombe(table[True, True], table[True, False], table[False, True], table[False, False])
-    else:
-        first, second = ([[float(pair[k]) for pair in one] for one in tasks.values()] for k in (0, 1))
-        interval = bootstrap_difference(first, second, np.random.default_rng(0))
-    return {
-        "n": len(pairs),
-        "tasks": len(tasks),
-        "success": [sum(pair[k].success for pair in pairs.values()) / len(pairs) for k in (0, 1)],
-        "difference": sum(gains) / len(pairs),
-        "ci95": list(interval),
-        "interval": "newcombe" if single else "bootstrap over tasks",
-        "better": better,
-        "worse": worse,
-        "equal": len(tasks) - better - worse,
-        "p": sign_test(better, worse),
-    }
+def _points(share: float) -> str:
+    """Percentage points with their sign."""
+    return f"{100 * share:+.1f}"

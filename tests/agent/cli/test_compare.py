@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stepopsd_agent.ops import newcombe
 from stepopsd_wrappers import Episode, EpisodeWriter
 from tests.helpers.command_line import refusal, run
 from tests.helpers.text_env import make_episode
@@ -88,7 +89,14 @@ def test_compare_counts_tasks_where_each_was_played_often(tmp_path: Path) -> Non
     assert run("compare", a, b, f"--json={out}") == 0
     (found,) = json.loads(out.read_text())["compared"]
     assert (found["n"], found["tasks"], found["better"], found["p"]) == (12, 3, 3, 0.25)
-    assert found["interval"] == "bootstrap over tasks" and found["within_noise"]
+    # No task differs from another: a bootstrap over them would give +100 to +100, of three tasks.
+    assert found["interval"] == "newcombe" and found["within_noise"]
+    assert found["ci95"] == [pytest.approx(bound) for bound in newcombe(0, 0, 3, 0)]
+    assert found["ci95"][0] < 0.5
+    more = write(tmp_path / "more", [played(task, task > 0, member=m) for task in range(3) for m in range(4)])
+    assert run("compare", a, more, f"--json={tmp_path / 'more.json'}") == 0
+    (found,) = json.loads((tmp_path / "more.json").read_text())["compared"]
+    assert found["interval"] == "bootstrap over tasks"
 
 
 def test_compare_leaves_out_what_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,6 +93,7 @@ def test_import_cut_loses_no_character() -> None:
         ({"prompt": PROMPT, "response": LAST}, "nothing says whether the answer is right"),
         ({**RIGHT, "golden_answers": [1]}, "give a text, or a list of texts"),
         ({**RIGHT, "score": "good"}, "the score is 'good'; give a number"),
+        ({**RIGHT, "score": float("nan")}, "the score is nan; give a number"),
         ({**RIGHT, "response": LAST + PASSAGES}, " after an answer"),
         ({**RIGHT, "response": PASSAGES + LAST}, "where the model should have written"),
         ([1], "each line must be an object"),

@@ -81,6 +81,21 @@ def test_play_refuses_environments_and_responses_that_do_not_fit() -> None:
         play(Silent(RandomAgent()), [env], attempts)
 
 
+class Speechless(Silent):
+    """Gives responses without a text."""
+
+    def act(self, slots: Sequence[Slot]) -> list[Response]:
+        """One for every place."""
+        return [Response(None) for _ in slots]  # type: ignore[arg-type]
+
+
+def test_play_refuses_responses_without_a_text() -> None:
+    """Before it gets into a record, where it would be an empty response."""
+    env = make_plain_env(run_config(env={"num_games": 1}).env)
+    with pytest.raises(TypeError, match="act returned a Response with None as its text; give it a str"):
+        play(Speechless(RandomAgent()), [env], [Attempt(task_ids(env)[0], 0)])
+
+
 class FirstTaskOnly(gym.Wrapper[str, str, str, str]):
     """Begins its first task, whatever the options ask for."""
 

@@ -102,6 +102,15 @@ def test_served_model_takes_nothing_else_for_an_answer(body: bytes) -> None:
     assert KEY not in str(refused.value)
 
 
+def test_served_model_keeps_an_echoed_key_out_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy may send back what it was sent; the word that stands for no key may be a model's own."""
+    with chat_server(lambda body, number: f"go to Bearer {KEY}") as server:
+        assert ChatClient(server.url).complete("tiny", []).text == "go to Bearer ***"
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
+    with chat_server(lambda body, number: "EMPTY") as server:
+        assert ChatClient(server.url).complete("tiny", []).text == "EMPTY"
+
+
 def test_served_model_keeps_its_deadline() -> None:
     """Of one answer and of all repetitions; a server that is gone is said to be."""
     with chat_server(slowly(5, walk)) as server, pytest.raises(ServedModelError, match=r"1 tries.*Time"):

@@ -1,0 +1,233 @@
+"""Evaluations of the same tasks, compared task by task: paired test, intervals, and what is noise."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stepopsd_agent.ops import bootstrap_difference, clustered_proportion, holm, newcombe, sign_test
+from stepopsd_wrappers import Episode, read_episodes
+
+LEVEL = 0.05
+"""Of the test: differences with a smaller p-value are called real."""
+_Task = tuple[int, str]
+"""Update and task id."""
+_PLACES = frozenset({"data_root"})
+"""Arguments that say where the data are; what they are is told by the fingerprint."""
+
+
+class _Key(NamedTuple):
+    """The key that pairs an episode with its partner in another folder."""
+
+    update: int
+    task_id: str
+    fingerprint: str
+    seed: int
+    group: int
+    member: int
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """One episode, as far as it is compared."""
+
+    task_type: str
+    failed: bool
+    success: bool
+
+
+@dataclass(frozen=True)
+class _Results:
+    """The episodes of one folder.
+
+    Attributes:
+        name: of the folder, as given.
+        played: outcome by what was played; an attempt that was made again after an error counts once.
+        settings: of the environment that played the first episode, as JSON texts.
+    """
+
+    name: str
+    played: dict[_Key, _Outcome]
+    settings: dict[str, str]
+
+
+def compare_folders(folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Compare the episodes of every folder with those of the first.
+
+    Args:
+        folders: of recorded episodes, by the names that the result calls them.
+
+    Returns:
+        ``{folders, compared}``: success of each, and for every folder but the first its difference, the
+        interval (95 %), the exact sign test's p, Holm's for all comparisons, and whether it is within noise.
+
+    Raises:
+        ValueError: a folder holds no whole episode, or what was played differs.
+    """
+    first, *others = [_read(name, folder) for name, folder in folders.items()]
+    for other in others:
+        _check_same(first, other)
+    compared = [_compared(first, other) for other in others]
+    for entry, value in zip(compared, holm([entry["p"] for entry in compared]), strict=True):
+        entry |= {"p_holm": value, "within_noise": value >= LEVEL}
+    return {"folders": [_alone(one) for one in (first, *others)], "compared": compared}
+
+
+def _read(name: str, folder: Path) -> _Results:
+    played: dict[_Key, _Outcome] = {}
+    settings: dict[str, str] = {}
+    for episode in read_episodes(folder):
+        key = _key(episode)
+        before = played.get(key)
+        if before is not None and not before.failed and not episode.failed:
+            raise ValueError(
+                f"{name} has two records of {_place(key)}, attempt {key.member} of group {key.group}, and "
+                "nothing tells them apart; give folders that stepopsd eval or train wrote"
+            )
+        if before is None or before.failed:
+            kind = episode.task_type if episode.steps[0].info else ""
+            played[key] = _Outcome(kind, episode.failed, episode.success)
+        if not settings:
+            spec = {"id": episode.env_spec["id"], **episode.env_spec.get("kwargs", {})}
+            spec |= {"engine_version": episode.engine_version}
+            settings = {k: json.dumps(v, sort_keys=True) for k, v in spec.items() if k not in _PLACES}
+    if not played:
+        raise ValueError(f"{name} holds no whole episode; play some with: stepopsd eval --out FOLDER")
+    return _Results(name, played, settings)
+
+
+def _key(episode: Episode) -> _Key:
+    return _Key(
+        episode.update, episode.task_id, episode.fingerprint, episode.seed, episode.group, episode.member
+    )
+
+
+def _place(key: _Key) -> str:
+    return f"task {key.task_id}, seed {key.seed}"
+
+
+def _check_same(first: _Results, other: _Results) -> None:
+    """Refuse what was not played alike; the most telling difference is named."""
+    if first.played.keys() == other.played.keys():
+        return
+    start = f"{other.name} cannot be compared with {first.name}: "
+    a, b = ([(key.update, key.task_id) for key in one.played] for one in (first, other))
+    if tasks := _difference(a, b):
+        missing, more = ([f"{task!r}" for _, task in side] for side in tasks)
+        here = f"{len(missing)} of {len(a)} episodes are in {first.name} alone" + _such(missing)
+        there = f"{len(more)} of {len(b)} in {other.name} alone" + _such(more)
+        raise ValueError(
+            f"{start}the tasks differ: {here}, {there}; play the same with stepopsd eval, or finish one that "
+            "was left with stepopsd eval --resume FOLDER"
+        )
+    data = [sorted({key.fingerprint for key in one.played}) for one in (first, other)]
+    if data[0] != data[1]:
+        raise ValueError(
+            f"{start}the data differ, though the tasks have the same names: fingerprint "
+            f"{', '.join(data[1])}, and {', '.join(data[0])} of {first.name}"
+        )
+    ours = sorted(first.played.keys() - other.played.keys())[0]
+    theirs = min(
+        other.played.keys() - first.played.keys(), key=lambda key: (key.task_id != ours.task_id, key)
+    )
+    raise ValueError(
+        f"{start}the seeds or the numbering of the episodes differ: {_place(ours)}, attempt {ours.member} of "
+        f"group {ours.group} is in {first.name} alone; {_place(theirs)}, attempt {theirs.member} of group "
+        f"{theirs.group} in {other.name}"
+    )
+
+
+def _difference(a: Iterable[_Task], b: Iterable[_Task]) -> tuple[list[_Task], list[_Task]] | None:
+    """Episodes that only one of the two has, counted; None where there are none."""
+    counted = Counter(a), Counter(b)
+    sides = list((counted[0] - counted[1]).elements()), list((counted[1] - counted[0]).elements())
+    return sides if any(sides) else None
+
+
+def _such(names: Sequence[str]) -> str:
+    return f" (such as {names[0]})" if names else ""
+
+
+def _alone(results: _Results) -> dict[str, Any]:
+    """Success of one folder with its Wilson interval, in all and by task type."""
+    valid = {key: one for key, one in results.played.items() if not one.failed}
+    types = sorted({one.task_type for one in valid.values()})
+    return {
+        "folder": results.name,
+        **_success(valid),
+        "errors": len(results.played) - len(valid),
+        "by_task_type": {
+            name: _success({key: one for key, one in valid.items() if one.task_type == name})
+            for name in types
+        },
+    }
+
+
+def _success(outcomes: Mapping[_Key, _Outcome]) -> dict[str, Any]:
+    by_task: dict[tuple[str, str], list[bool]] = {}
+    for key, one in outcomes.items():
+        by_task.setdefault((key.fingerprint, key.task_id), []).append(one.success)
+    return clustered_proportion(by_task)
+
+
+def _compared(first: _Results, other: _Results) -> dict[str, Any]:
+    """All figures of one folder against the first, over the episodes that ended without an error in both."""
+    pairs = {
+        key: (first.played[key], other.played[key])
+        for key in sorted(first.played)
+        if not (first.played[key].failed or other.played[key].failed)
+    }
+    if not pairs:
+        raise ValueError(
+            f"no task ended without an error in both {first.name} and {other.name}; play again what failed "
+            "with: stepopsd eval --resume FOLDER"
+        )
+    types = sorted({one.task_type for one, _ in pairs.values()})
+    by_type = {
+        name: _figures({key: pair for key, pair in pairs.items() if pair[0].task_type == name})
+        for name in types
+    }
+    names = sorted(first.settings.keys() | other.settings.keys())
+    found = {name: [one.settings.get(name, "absent") for one in (first, other)] for name in names}
+    return {
+        "folder": other.name,
+        "against": first.name,
+        **_figures(pairs),
+        "left_out": len(first.played) - len(pairs),
+        "settings": {name: both for name, both in found.items() if both[0] != both[1]},
+        "by_task_type": by_type,
+    }
+
+
+def _figures(pairs: dict[_Key, tuple[_Outcome, _Outcome]]) -> dict[str, Any]:
+    """Difference, interval and test. Attempts at one task belong together: the tasks are the sample."""
+    tasks: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
+    for key, (one, two) in pairs.items():
+        tasks.setdefault((key.fingerprint, key.task_id), []).append((one.success, two.success))
+    gains = [sum(two - one for one, two in attempts) for attempts in tasks.values()]
+    better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    # Tasks that all differ alike have no spread: a bootstrap over them would be sure of what it cannot know.
+    shares = [{pair: one.count(pair) / len(one) for pair in set(one)} for one in tasks.values()]
+    alike = len({gain / len(one) for gain, one in zip(gains, tasks.values(), strict=True)}) == 1
+    if alike or len(tasks) == len(pairs):
+        kinds = ((True, True), (True, False), (False, True), (False, False))
+        interval = newcombe(*(sum(one.get(kind, 0.0) for one in shares) for kind in kinds))
+    else:
+        first, second = ([[float(pair[k]) for pair in one] for one in tasks.values()] for k in (0, 1))
+        interval = bootstrap_difference(first, second, np.random.default_rng(0))
+    return {
+        "n": len(pairs),
+        "tasks": len(tasks),
+        "success": [sum(pair[k].success for pair in pairs.values()) / len(pairs) for k in (0, 1)],
+        "difference": sum(gains) / len(pairs),
+        "ci95": list(interval),
+        "interval": "newcombe" if alike or len(tasks) == len(pairs) else "bootstrap over tasks",
+        "better": better,
+        "worse": worse,
+        "equal": len(tasks) - better - worse,
+        "p": sign_test(better, worse),
+    }
