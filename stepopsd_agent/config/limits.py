@@ -52,7 +52,7 @@ def check_values(section: Any, path: str = "") -> None:
 
 
 def _misses(value: Any, annotation: Any) -> str:
-    """What a value should have been, if it is not; fields of several kinds are not judged."""
+    """The kind that a value should have had, "" where it has it; fields of several kinds are not judged."""
     if isinstance(value, float) and value != value:
         return "a number"
     kind, wanted = _KINDS.get(get_origin(annotation) or annotation, (object, ""))
