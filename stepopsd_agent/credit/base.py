@@ -163,9 +163,9 @@ Column = TypeVar("Column", Tensor, TopK, Transitions, Past)
 
 
 def scaled(method: Method, factor: float) -> Method:
-    """The method with every scheduled field multiplied by a factor, such as a schedule's value."""
-    values = {name: getattr(method, name) * factor for name in sorted(method.scheduled)}
-    return replace(method, **values)
+    """The method with every scheduled field multiplied by a factor in [0, 1], such as a schedule's value."""
+    check_range("factor", factor, 0, 1)
+    return replace(method, **{name: getattr(method, name) * factor for name in sorted(method.scheduled)})
 
 
 def linear_decay(update: int, decay_updates: int) -> float:

@@ -57,7 +57,7 @@ def load_policy(
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelFolderError(
             f"{path}: not a loadable causal language model ({(str(error) or repr(error)).splitlines()[0]}). "
-            "--model.path takes a folder with config.json, safetensors and tokenizer files, or a hub name; "
+            "Give a folder with config.json, safetensors and tokenizer files, or a hub name; "
             "`stepopsd warmstart` makes such a folder"
         ) from error
     if gguf_file:
@@ -75,13 +75,13 @@ def _check_folder(path: str, gguf_file: str | None) -> None:
     """Refuse a folder that is not there or has no tokenizer, before the hub is asked."""
     if not os.path.isdir(path) and _names_a_folder(path):
         raise ModelFolderError(
-            f"{path}: there is no such folder. --model.path takes a folder with config.json, safetensors and "
-            "tokenizer files, or a hub name like Qwen/Qwen3-1.7B; `stepopsd warmstart` makes such a folder"
+            f"{path}: there is no such folder. Give a folder with config.json, safetensors and tokenizer "
+            "files, or a hub name like Qwen/Qwen3-1.7B; `stepopsd warmstart` makes such a folder"
         )
     if os.path.isdir(path) and not gguf_file and not any(Path(path).glob("tokenizer*")):
         raise ModelFolderError(
             f"{path}: no tokenizer in this model folder; expected tokenizer.json beside config.json. "
-            "Save it there with tokenizer.save_pretrained(folder), or give another --model.path"
+            "Save it there with tokenizer.save_pretrained(folder), or give another model"
         )
 
 

@@ -21,7 +21,7 @@ def error_text(error: Exception) -> str:
 
 
 def misfit(texts: Sequence[object], places: int) -> Exception:
-    """What is wrong with the responses of a `BatchAgent`: their number, or a text that is none."""
+    """The error to raise for responses of a `BatchAgent`: a wrong number of them, or a text that is none."""
     if len(texts) != places:
         return ValueError(f"act returned {len(texts)} responses for {places} places")
     (first, *_) = [text for text in texts if not isinstance(text, str)]

@@ -124,7 +124,7 @@ def play(
     """
     different = len(set(map(id, envs)))
     if attempts and (not envs or different < len(envs)):
-        raise ValueError(f"envs has {different} different stacks at {len(envs)} places; give some, each once")
+        raise ValueError(f"envs lists {len(envs)} environments, {different} distinct; give some, each once")
     queue = list(enumerate(attempts))[::-1]
     done: dict[int, Episode] = {} if finished is None else finished
 

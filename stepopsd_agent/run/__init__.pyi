@@ -1,8 +1,8 @@
 from .alarms import AlarmState as AlarmState, update_alarms as update_alarms
 from .compared_records import (
     compare_records as compare_records,
-    replayed_distances as replayed_distances,
     tells_progress as tells_progress,
+    with_distances as with_distances,
 )
 from .comparison import compare_folders as compare_folders
 from .display import PlainProgress as PlainProgress, Progress as Progress, progress as progress

@@ -6,6 +6,7 @@ commands again. Episodes without tokens are given some as in `scored_records`.
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -183,16 +184,36 @@ def _row(records: _Records, method: CreditMethod, truth: Judged) -> dict[str, An
     )
 
 
-def replayed_distances(episode: Episode, env: gym.Env[str, str]) -> Episode:
-    """The record with the optimal distance of every step, from playing its commands again.
+def with_distances(episodes: Sequence[Episode], replayed: Callable[[], None]) -> list[Episode]:
+    """The episodes, with the optimal distance of every step where the records lack it.
+
+    It comes from playing their commands again, in environments made with `oracle=True`.
 
     Args:
-        episode: whose records lack it.
-        env: like the one that played, made with `oracle=True`.
+        episodes: those that lack it were played in environments that take `oracle`.
+        replayed: called after each episode that was played again (progress bars).
 
     Raises:
-        ValueError: the environment answers otherwise than in the record.
+        ValueError: an environment answers otherwise than in the record.
     """
+    envs, found = dict[str, gym.Env[str, str]](), list[Episode]()
+    with ExitStack() as opened:
+        for episode in episodes:
+            if tells_progress(episode):
+                found.append(episode)
+                continue
+            spec = episode.env_spec
+            if str(spec) not in envs:
+                arguments = {**spec["kwargs"], "oracle": True}
+                made = gym.make(spec["id"], disable_env_checker=True, **arguments)
+                envs[str(spec)] = opened.enter_context(closing(made))
+            found.append(_replayed(episode, envs[str(spec)]))
+            replayed()
+    return found
+
+
+def _replayed(episode: Episode, env: gym.Env[str, str]) -> Episode:
+    """The record with the optimal distance of every step; `env` is like the one that played it."""
     task = {env.get_wrapper_attr("task_option"): episode.task_id}
     same = env.get_wrapper_attr("fingerprint") == episode.fingerprint
     steps = []

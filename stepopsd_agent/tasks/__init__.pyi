@@ -15,6 +15,7 @@ from .registry import (
     response_format as response_format,
     spec_of as spec_of,
     system_message as system_message,
+    unit_of as unit_of,
     world_keys as world_keys,
     world_number as world_number,
     worlds_of as worlds_of,

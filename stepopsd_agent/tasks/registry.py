@@ -123,6 +123,12 @@ def instance_of(episode: Episode) -> str:
     return str(get(env_id).instance(episode)) if env_id in _ENTRIES else episode.task_id
 
 
+def unit_of(episode: Episode) -> str:
+    """The word for the task of an episode: "task" where the environment is not registered."""
+    env_id = str(episode.env_spec["id"])
+    return get(env_id).unit if env_id in _ENTRIES else "task"
+
+
 def world_keys(episode: Episode) -> list[int]:
     """A hash of the world after each record of an episode, equal where the worlds are.
 

@@ -99,6 +99,8 @@ def read_source(folder: Path, label: str) -> Source:
         OSError: there is no such folder, or it has neither episodes nor metrics.
         ValueError: its settings or tables cannot be read.
     """
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: there is no such folder; give the --out of train, record or eval")
     inner = folder / "episodes"
     episodes = inner if inner.is_dir() else folder
     home = folder.parent if folder.name == "episodes" else folder

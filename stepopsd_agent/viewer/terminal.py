@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from stepopsd_agent.rollout import success_table, table_text
+from stepopsd_agent.tasks import unit_of
 from stepopsd_agent.viewer.credits import names_on_the_page
 from stepopsd_agent.viewer.source import Shown, Source
 
@@ -19,7 +20,9 @@ def list_text(sources: Sequence[Source], limit: int) -> str:
     for source in sources:
         table = success_table([shown.episode for shown in source.shown])
         rows = {safe(name)[:60]: row for name, row in table["by_task_type"].items()}
-        lines += [safe(source.label), table_text("task type", {**rows, "all": table}), ""]
+        units = {unit_of(shown.episode) for shown in source.shown}
+        unit = f"{units.pop() if len(units) == 1 else 'task'}s"
+        lines += [safe(source.label), table_text("task type", {**rows, "all": table}, unit), ""]
         lines.append(f"{'number':>6}  outcome  steps  return  {'update':>6}  {'group':>5}  goal")
         for place, shown in enumerate(source.shown):
             if place < limit:

@@ -175,7 +175,7 @@ class SearchQAEnv(TextEnv):
             env._prepared = None if passages is None else (query, passages)
 
     def _query(self, action: str) -> str | None:
-        """What the action searches for; None if it is no search, or comes too late for one."""
+        """The query of an action; None if it is no search, or comes too late for one."""
         parsed = protocol.parse(action)
         return (
             protocol.query_text(parsed.content) if parsed.kind == "search" and self._remaining > 1 else None

@@ -1,4 +1,4 @@
-"""What has happened in an episode of Search-QA, for its info and its snapshots."""
+"""The events of an episode of Search-QA so far, for its info and its snapshots."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -9,6 +9,7 @@ from tests.helpers.rooms import (
     AGENT,
     FLOOR,
     arrows,
+    imports,
     past_the_door,
     private_names,
     secondhand,
@@ -42,6 +43,19 @@ def test_rooms_of_one_floor_have_no_circle() -> None:
         kept = {(one, other) for one, other in level if other in ends}
         assert kept != level, f"a circle of imports among {sorted(ends)}"
         level = kept
+
+
+def test_a_command_is_one_file() -> None:
+    """A file of the command line that one command alone uses is a part of that command put elsewhere."""
+    users = dict[str, set[str]]()
+    for path in [AGENT / "__main__.py", *sorted((AGENT / "cli").rglob("*.py"))]:
+        for module, name, _ in imports(path):
+            parts = [*module.split("."), name]
+            if parts[:2] == ["stepopsd_agent", "cli"] and (AGENT / "cli" / f"{parts[2]}.py").is_file():
+                users.setdefault(parts[2], set()).add(path.relative_to(AGENT).as_posix())
+    assert "common" in users
+    alone = {name: min(of) for name, of in users.items() if len(of) == 1}
+    assert not [f"{name}: {of}" for name, of in alone.items() if of.startswith("cli/commands/")]
 
 
 def test_private_names_stay_in_their_file() -> None:

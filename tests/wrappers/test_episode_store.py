@@ -112,7 +112,7 @@ def test_read_episodes_says_where_there_are_none(tmp_path: Path) -> None:
     """A folder without shards is a mistake, an empty shard is not."""
     with pytest.raises(FileNotFoundError, match=r"holds no episodes-\*\.jsonl"):
         read_episodes(tmp_path)
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(FileNotFoundError, match="nowhere: there is no such folder"):
         read_episodes(tmp_path / "nowhere")
     record(tmp_path, range(0))
     assert recorded_numbers(tmp_path) == []

@@ -146,7 +146,7 @@ class Episode:
 
     @property
     def group_key(self) -> tuple[str, int, int]:
-        """What episodes of one group have in common; numbers of groups begin anew in every update."""
+        """Key that the episodes of one group share; numbers of groups begin anew in every update."""
         return self.run, self.update, self.group
 
     @property

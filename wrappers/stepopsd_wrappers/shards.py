@@ -177,6 +177,8 @@ def read_episodes(path: str | os.PathLike[str]) -> Iterator[Episode]:
             checked when the iterator reaches it; the message names file and line.
     """
     given = Path(os.path.expanduser(path))
+    if not given.exists():
+        raise FileNotFoundError(f"{given}: there is no such folder; give one of recorded episodes")
     folder = given if given.is_dir() else given.parent
     paths = shard_paths(given) if given.is_dir() else [given] if given.is_file() else []
     if not paths:

@@ -1,20 +1,34 @@
-"""``stepopsd credit list``, ``stepopsd credit score`` and ``stepopsd credit compare``."""
+"""``stepopsd credit list``, ``stepopsd credit score`` and ``stepopsd credit compare``.
+
+They list the methods, write the credit of every step of recorded episodes to a file, and judge which methods
+rank the right steps, and at what cost.
+"""
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 
 from stepopsd_agent import credit
-from stepopsd_agent.cli.checks import UsageError
-from stepopsd_agent.cli.credit_compare import compare
-from stepopsd_agent.cli.credit_score import score
+from stepopsd_agent.cli.checks import UsageError, fresh_file, settings_checked
+from stepopsd_agent.cli.common import episode_folder, run_config, trained_policy
 from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.run.files import write_bytes_atomic, write_json_atomic
 from stepopsd_envs.user_path import user_path
+from stepopsd_wrappers import Episode, read_episodes
 
 HELP = "list the credit methods, compute one on recorded episodes of any agent, or compare them there"
 USES = frozenset("seed device threads env model rollout hindsight learner credit".split())
+SCHEMA = "stepopsd.credit-accuracy/1"
+MEASURES = ("auc_failed", "auc_won", "auc_unmixed", "pushed_down", "pushed_up")
+LEGEND = """AUC: chance that a step which brings the goal nearer has more credit than another step of its
+episode; 0.5 is chance. failed, won: in groups with both outcomes; unmixed: in the others. pushed down:
+share of forward steps with negative credit; pushed up: share of harmful steps with positive credit.
+[controls] need no idea of credit. In brackets: intervals of 95 % over tasks."""
 
 
 def add_flags(parser: Parser) -> None:
@@ -92,3 +106,143 @@ def listing() -> str:
             f"    settings: {settings or 'none'}",
         ]
     return "\n".join(lines)
+
+
+def score(settings: Namespace) -> int:
+    """Compute a method on recorded episodes and write the credit of every step."""
+    from stepopsd_agent.learner import recorded_columns
+    from stepopsd_agent.run import IN_TRAINING, score_records
+
+    config = run_config(settings)
+    chosen = settings.credit.as_dict()
+    name = chosen.pop("method")
+    with settings_checked():
+        method = credit.make(name, **chosen)
+        if missing := sorted(method.needs & IN_TRAINING):
+            raise ValueError(
+                f"credit method {name!r} needs {', '.join(missing)}, which only a run can compute: "
+                f"stepopsd train --credit.method {name}"
+            )
+    folder = episode_folder(settings.episodes)
+    episodes = list(read_episodes(folder))
+    valid = [episode for episode in episodes if not episode.failed]
+    if not valid:
+        raise UsageError(f"{folder} holds no episode that ended without an error: there is nothing to score")
+    out = _target(settings, folder, name)
+    policy = trained_policy(config) if method.needs - recorded_columns() else None
+    with settings_checked():
+        scored = score_records(
+            valid, config, method, {"name": name, **chosen}, policy, settings.get("group_by", "recorded")
+        )
+    lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in scored.records)
+    write_bytes_atomic(out, lines.encode())
+    steps = [step for record in scored.records for step in record["steps"]]
+    failed = len(episodes) - len(valid)
+    left = f"; {failed} that met an error are left out" if failed else ""
+    credited = sum(any(step["tokens"]) for step in steps)
+    print(f"{name}: {len(scored.records)} episodes, {len(steps)} steps, {credited} of them with credit{left}")
+    if scored.terms:
+        names = ", ".join(scored.terms)
+        print(f"its further loss ({names}) is learned from in a run alone, and no part of the file")
+    if scored.alone:
+        print(
+            f"{scored.alone} episodes are alone in their group, but most methods compare members of a group: "
+            "--group_by task puts all attempts at a task in one"
+        )
+    print(f"written to {out}")
+    return 0
+
+
+def _target(settings: Namespace, episodes: Path, method: str) -> Path:
+    """The file to write: the one that is named, else one beside the episodes; none is written over."""
+    beside = episodes if episodes.is_dir() else episodes.parent
+    named = "out" in settings
+    out = user_path(settings.out) if named else beside / f"credit-{method.rpartition(':')[2]}.jsonl"
+    if out.exists():
+        raise UsageError(f"{out} is there already; name another file with --out FILE, or remove it")
+    return out
+
+
+def compare(settings: Namespace) -> int:
+    """Judge methods and controls on recorded episodes; print the table."""
+    from stepopsd_agent.accuracy import SKIPPED, draw_accuracy, entries, table_text
+    from stepopsd_agent.run import compare_records, environment_facts, progress
+
+    config = run_config(settings)
+    json_file, picture = (
+        fresh_file(settings[name], f"--{name}") if name in settings else None for name in ("json", "picture")
+    )
+    named, by = settings.get("method"), settings.get("group_by", "recorded")
+    with settings_checked():
+        try:
+            methods = entries(named)
+            for entry in methods:
+                entry.make()
+        except TypeError as error:  # a method lacks a field
+            raise UsageError(str(error)) from error
+    folder = episode_folder(settings.episodes)
+    episodes = list(read_episodes(folder))
+    valid = [episode for episode in episodes if not episode.failed]
+    if not valid:
+        raise UsageError(f"{folder} holds no episode that ended without an error: there is nothing to judge")
+    valid = _told(valid, replay=settings.get("replay", False))
+    policy = None if config.model.path == "tiny" else trained_policy(config)
+    with settings_checked(), progress(len(methods), "judging", unit="method") as bar:
+        found = compare_records(valid, config, methods, policy, by, lambda name: bar.advance(note=name))
+    if named is not None and not found["methods"]:
+        raise UsageError("; ".join(f"{name}: {why}" for name, why in found["left_out"].items()))
+    if named is None:
+        found["left_out"] |= SKIPPED
+    print(_heading(found, len(episodes) - len(valid)))
+    print(f"\n{table_text(found, MEASURES)}\n\n{LEGEND}")
+    for name, why in found["left_out"].items():
+        print(f"left out: {name}: {why}")
+    if json_file is not None:
+        content = {"schema": SCHEMA, "group_by": by, **found, **environment_facts()}
+        write_json_atomic(json_file, content)
+        print(f"written to {json_file}")
+    if picture is not None:
+        name = user_path(settings.episodes).name
+        write_bytes_atomic(picture, draw_accuracy({name: found}, f"Credit accuracy, {name}"))
+        print(f"drawn to {picture}")
+    return 0
+
+
+def _heading(found: dict[str, Any], failed: int) -> str:
+    """The episodes in a few lines."""
+    steps = found["steps"]
+    left = f"; {failed} that met an error are left out" if failed else ""
+    lines = [
+        f"{found['episodes']} episodes at {found['tasks']} tasks in {found['groups']} groups, "
+        f"{found['mixed']} of them with both outcomes; success {found['success']:.1%}{left}",
+        f"of the steps {steps['forward']:.0%} bring the goal nearer, {steps['wasted']:.0%} leave it as far, "
+        f"{steps['harmful']:.0%} lead away",
+    ]
+    if found["alone"]:
+        lines.append(
+            f"{found['alone']} episodes are alone in their group, but most methods compare members of a "
+            "group: --group_by task puts all attempts at a task in one"
+        )
+    return "\n".join(lines)
+
+
+def _told(episodes: Sequence[Episode], *, replay: bool) -> list[Episode]:
+    """The episodes with the distance to the goal of every step.
+
+    Raises:
+        UsageError: they do not tell it, and are not to be played again, or cannot be.
+    """
+    from stepopsd_agent.run import progress, tells_progress, with_distances
+
+    untold = [episode for episode in episodes if not tells_progress(episode)]
+    if not untold:
+        return list(episodes)
+    able = all("oracle" in episode.env_spec["kwargs"] for episode in untold)
+    if not (replay and able):
+        again = "add --replay to play the recorded commands again for it, or " if able else ""
+        raise UsageError(
+            f"{len(untold)} of {len(episodes)} episodes tell no distance to the goal, which credit is judged "
+            f"by: {again}record with --env.oracle true"
+        )
+    with settings_checked(), progress(len(untold), "replaying", unit="episode") as bar:
+        return with_distances(episodes, bar.advance)

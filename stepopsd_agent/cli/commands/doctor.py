@@ -1,14 +1,65 @@
-"""``stepopsd doctor``: check whether machine and installation have what a purpose needs."""
+"""``stepopsd doctor``: check whether machine and installation have what a purpose needs.
 
+Each check gives one finding, with a remedy.
+"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
+from gymnasium.error import DependencyNotInstalled
 from jsonargparse import Namespace
+from packaging.requirements import Requirement
 
-from stepopsd_agent.cli.health import PURPOSES, examined
 from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.cli.threads import allowed_threads
+from stepopsd_envs.alfworld.official import SPLITS, data_folder, locate
+from stepopsd_envs.extras import install_command
+from stepopsd_envs.manifest import GamesNotFoundError
+from stepopsd_envs.search_qa.retrieval.errors import RetrievalSetupError
 
 HELP = "check packages, processor, GPU, memory, Java and games, and say how to get what is missing"
 USES: frozenset[str] = frozenset()
+State = Literal["ok", "note", "missing"]
+GIB = 2**30
+LEAST_MEMORY, LEAST_DISK = 4, 2
+"""GiB that should be free for the demonstration; `stepopsd plan` computes what a real model needs."""
+
+PURPOSES: Mapping[str, tuple[str, ...]] = {
+    "train": (),
+    "gpu": ("GPU",),
+    "official": ("official games",),
+    "lucene": ("search", "Java"),
+    "dense": ("search",),
+    "lora": ("lora",),
+    "sb3": ("sb3",),
+    "export": ("export",),
+}
+"""Purposes, with the checks that each needs in addition to those for every purpose."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a check.
+
+    Attributes:
+        name: what was checked.
+        state: "ok"; "note" if something is missing that the purpose does not need; "missing" if it needs it.
+        found: what the check found.
+        remedy: what to do if the state is not "ok".
+    """
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
 
 
 def add_flags(parser: Parser) -> None:
@@ -44,3 +95,142 @@ def run(settings: Namespace) -> int:
         return 1
     print(f"{settings.purpose}: this machine has what it needs")
     return 0
+
+
+def examined(purpose: str, folder: Path) -> Sequence[Finding]:
+    """Run all checks; what the purpose needs and is not there is "missing", anything else a "note"."""
+    needed = set(PURPOSES[purpose])
+    extras: Iterable[tuple[str, Callable[[bool], Finding]]] = [
+        (extra, partial(packages, f"extra {extra}", extra))
+        for extra in ("alfworld", "search", "lora", "sb3", "export")
+    ]
+    asked = [("GPU", accelerator), ("official games", games), ("Java", java), *extras]
+    return [
+        python(),
+        packages("packages", None, needed=True),
+        processors(),
+        memory(),
+        disk(folder),
+        *(check(name in needed) for name, check in asked),
+    ]
+
+
+def requirements(extra: str | None) -> Iterator[Requirement]:
+    """Yield the requirements of an extra, or for None those that every installation has."""
+    for text in importlib.metadata.requires("stepopsd") or ():
+        one = Requirement(text)
+        always = one.marker is None or one.marker.evaluate({"extra": ""})
+        asked = one.marker is not None and one.marker.evaluate({"extra": extra or ""})
+        if always == (extra is None) and (always or asked):
+            yield one
+
+
+def packages(name: str, extra: str | None, needed: bool) -> Finding:
+    """Check that required packages are installed in allowed versions."""
+    known = importlib.metadata.metadata("stepopsd").get_all("Provides-Extra") or ()
+    wrong = [] if extra is None or extra in known else ["this installation does not know the extra yet"]
+    for one in requirements(extra):
+        try:
+            version = importlib.metadata.version(one.name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{one.name} is not installed")
+            continue
+        if not one.specifier.contains(version, prereleases=True):
+            wrong.append(f"{one.name} {version} is not {one.specifier}")
+    if not wrong:
+        return Finding(name, "ok", "installed")
+    remedy = install_command(extra) if extra else "pip install --upgrade stepopsd"
+    return Finding(name, "missing" if needed else "note", "; ".join(wrong), remedy)
+
+
+def python() -> Finding:
+    """Check the version of Python."""
+    version = platform.python_version()
+    if sys.version_info[:2] > (3, 13):
+        return Finding(
+            "Python", "note", f"{version}, newer than any tested version", "use 3.11, 3.12 or 3.13"
+        )
+    return Finding("Python", "ok", version)
+
+
+def accelerator(needed: bool) -> Finding:
+    """Check PyTorch and the GPU that it sees."""
+    import torch
+
+    if torch.cuda.is_available():
+        card = torch.cuda.get_device_properties(0)
+        what = f"{torch.cuda.device_count()} x {card.name}, {card.total_memory / GIB:.0f} GiB"
+        return Finding("GPU", "ok", f"{what}, PyTorch {torch.__version__}")
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "a build without CUDA"
+    return Finding(
+        "GPU", "missing" if needed else "note", f"PyTorch {torch.__version__} ({built}) sees none",
+        "tiny models train on the processor; for others install a CUDA build of PyTorch, see pytorch.org",
+    )  # fmt: skip
+
+
+def processors() -> Finding:
+    """Count the CPU threads that a command uses."""
+    count, allowed = os.cpu_count() or 1, allowed_threads()
+    if allowed < count:
+        why = (
+            "OMP_NUM_THREADS" if os.environ.get("OMP_NUM_THREADS") else "a limit of the process or container"
+        )
+        return Finding("processors", "ok", f"{allowed} of {count} ({why})")
+    return Finding("processors", "ok", f"{count}")
+
+
+def memory() -> Finding:
+    """Check the free main memory, where the system reports it."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return Finding("memory", "note", "this system does not report how much is free")
+    free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024 / GIB
+    if free < LEAST_MEMORY:
+        remedy = "close other programs; stepopsd plan says how much a run needs"
+        return Finding("memory", "note", f"{free:.1f} GiB free", remedy)
+    return Finding("memory", "ok", f"{free:.1f} GiB free")
+
+
+def disk(folder: Path) -> Finding:
+    """Check the free space of the disk to which runs are written."""
+    free = shutil.disk_usage(folder).free / GIB
+    if free < LEAST_DISK:
+        return Finding(f"disk ({folder})", "note", f"{free:.1f} GiB free", "choose another disk with --out")
+    return Finding(f"disk ({folder})", "ok", f"{free:.0f} GiB free")
+
+
+def games(needed: bool) -> Finding:
+    """Find the official games of ALFWorld."""
+    root, found = data_folder(None), []
+    for split in SPLITS:
+        try:
+            locate(split, root)
+        except GamesNotFoundError:
+            continue
+        found.append(split)
+    if found:
+        missing = [split for split in SPLITS if split not in found]
+        lacking = f", without {', '.join(missing)}" if missing else ""
+        return Finding(
+            "official games", "note" if missing else "ok", f"{', '.join(found)} in {root}{lacking}",
+            "stepopsd data alfworld --download" if missing else "",
+        )  # fmt: skip
+    return Finding(
+        "official games", "missing" if needed else "note", f"none in {root}",
+        "set ALFWORLD_DATA to their folder, or download them: stepopsd data alfworld --download; generated "
+        "games need no download",
+    )  # fmt: skip
+
+
+def java(needed: bool) -> Finding:
+    """Find a Java for Lucene."""
+    from stepopsd_envs.search_qa.retrieval.java import find_java
+
+    try:
+        return Finding("Java", "ok", str(find_java().home))
+    except (DependencyNotInstalled, RetrievalSetupError) as error:
+        found, _, _ = str(error).removeprefix("Lucene needs ").partition(". ")
+        return Finding(
+            "Java", "missing" if needed else "note", f"Lucene needs {found}", install_command("search")
+        )

@@ -142,7 +142,7 @@ def test_compare_refuses_what_was_not_played_alike(
     assert "two different folders or more" in refusal(capsys, "compare", a)
     assert "two different folders or more" in refusal(capsys, "compare", a, a)
     assert "two different folders or more" in refusal(capsys, "compare", a, f"{a}/")
-    assert "holds no episodes" in refusal(capsys, "compare", a, str(tmp_path / "nowhere"))
+    assert "there is no such folder" in refusal(capsys, "compare", a, str(tmp_path / "nowhere"))
     other = wins(tmp_path / "other", "++++")
     assert "is there already" in refusal(capsys, "compare", a, other, f"--json={a}")
 

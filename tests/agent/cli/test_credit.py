@@ -172,7 +172,7 @@ def test_credit_score_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.C
         ("score", str(folder), "--credit.method=vine"): "needs mc_value, which only a run can compute",
         ("score", str(folder), "--credit.method=oracle"): "set env.oracle to true",
         ("score", str(folder), "--credit.method=sdar"): "model.path is 'tiny', a fresh model",
-        ("score", str(tmp_path / "nowhere"), "--credit.method=grpo"): "holds no episodes",
+        ("score", str(tmp_path / "nowhere"), "--credit.method=grpo"): "there is no such folder",
         ("guess",): "invalid choice",
     }
     for arguments, message in refused.items():

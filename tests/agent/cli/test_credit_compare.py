@@ -112,7 +112,7 @@ def test_credit_compare_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest
     record(folder, *GAMES, "--env.oracle=true")
     refused = {
         (): "credit compare needs the episodes: stepopsd credit compare FOLDER",
-        (str(tmp_path / "nowhere"),): "holds no episodes",
+        (str(tmp_path / "nowhere"),): "there is no such folder",
         (str(folder), "--method", "gpro"): "no credit method 'gpro'",
         (str(folder), "--method", "grpo gama=1"): "has no field gama",
         (str(folder), "--method", "grpo std"): "write field=value",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stepopsd_agent.cli import health
+from stepopsd_agent.cli.commands import doctor
 from stepopsd_agent.cli.main import main
 from stepopsd_envs.extras import install_command
 
@@ -74,9 +74,9 @@ def test_doctor_for_the_official_games_looks_where_they_are_looked_for(
 
 def test_little_memory_and_disk_are_worth_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """They do not stop anything."""
-    monkeypatch.setattr(health, "LEAST_MEMORY", 10**6)
-    monkeypatch.setattr(health, "LEAST_DISK", 10**9)
-    for finding in (health.memory(), health.disk(tmp_path)):
+    monkeypatch.setattr(doctor, "LEAST_MEMORY", 10**6)
+    monkeypatch.setattr(doctor, "LEAST_DISK", 10**9)
+    for finding in (doctor.memory(), doctor.disk(tmp_path)):
         assert finding.state == "note" and finding.remedy
 
 
@@ -91,6 +91,6 @@ def test_disk_is_that_of_a_folder_that_is_not_there_yet(
 def test_every_extra_of_the_project_is_declared_with_packages() -> None:
     """So that a finding of an extra is never empty by mistake."""
     for extra in ("alfworld", "search", "lora", "sb3", "export"):
-        assert list(health.requirements(extra))
-    names = {one.name for one in health.requirements(None)}
+        assert list(doctor.requirements(extra))
+    names = {one.name for one in doctor.requirements(None)}
     assert {"torch", "gymnasium"} <= names and "peft" not in names

@@ -88,6 +88,28 @@ def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(
 
 
 @pytest.mark.parametrize(
+    "given",
+    [
+        ["compare", "{records}", "{records}2"],
+        ["credit", "compare", "{records}"],
+        ["credit", "score", "{records}", "--credit.method=grpo"],
+        ["export", "{records}", "--to=sft", "--out={tmp}/out"],
+        ["replay", "{records}"],
+        ["view", "{records}", "--text"],
+        ["view", "{records}", "--out={tmp}/out"],
+    ],
+)
+def test_a_folder_of_records_that_is_not_there_is_said_not_to_be_there(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rather than to be empty; nothing is written."""
+    records = tmp_path / "nowhere"
+    said = refusal(capsys, *(part.format(records=records, tmp=tmp_path) for part in given))
+    assert f"{records}: there is no such folder; give " in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("flag", "package"), [("--learner.lora.rank=4", "peft"), ("--model.gguf_file=model.gguf", "gguf")]
 )
 def test_a_package_that_is_missing_is_named_before_anything_is_written(

@@ -26,3 +26,11 @@ def test_scaled_multiplies_the_scheduled_fields_alone() -> None:
     method = credit.make("step_opsd", lambda_mix=0.4, alpha_clip=0.1)
     half = credit.scaled(method, 0.5)
     assert half == credit.make("step_opsd", lambda_mix=0.2, alpha_clip=0.1)
+
+
+@pytest.mark.parametrize("factor", [-1.0, 2.0, float("nan")])
+@pytest.mark.parametrize("name", ["step_opsd", "grpo"])
+def test_scaled_names_a_factor_that_is_no_share(name: str, factor: float) -> None:
+    """Rather than the field that it would spoil, also where the method has none."""
+    with pytest.raises(ValueError, match=rf"^factor is {factor}; it must lie in \[0, 1\]"):
+        credit.scaled(credit.make(name), factor)

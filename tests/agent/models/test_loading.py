@@ -32,3 +32,18 @@ def test_load_policy_refuses_what_the_numbers_show_unless_asked_not_to(tmp_path:
     with pytest.raises(ModelFolderError, match=r"scoring gives.*\. And the chat template refuses"):
         load_policy(folder, system="Be brief.")
     assert load_policy(folder, checked=False).prompt_format.chat
+
+
+def test_load_policy_names_no_flag_in_what_it_refuses(tmp_path: Path) -> None:
+    """It is called from Python, too: a folder that is not there, an empty one, a damaged one."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "tokenizer.json").write_text("{", encoding="utf-8")
+    for name, fault in (
+        ("nowhere", "there is no such folder"),
+        ("empty", "no tokenizer in this model folder"),
+        ("damaged", "not a loadable causal language model"),
+    ):
+        with pytest.raises(ModelFolderError, match=f"{name}: {fault}") as raised:
+            load_policy(tmp_path / name)
+        assert "--" not in str(raised.value)

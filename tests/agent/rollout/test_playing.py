@@ -72,8 +72,8 @@ def test_play_refuses_environments_and_responses_that_do_not_fit() -> None:
     env = make_plain_env(run_config(env={"num_games": 1}).env)
     attempts = [Attempt(task_ids(env)[0], seed, member=seed) for seed in range(2)]
     for envs, message in (
-        ([], "0 different stacks at 0 places"),
-        ([env, env], "1 different stacks at 2 places"),
+        ([], "envs lists 0 environments, 0 distinct; give some, each once"),
+        ([env, env], "envs lists 2 environments, 1 distinct; give some, each once"),
     ):
         with pytest.raises(ValueError, match=message):
             play(OneAtATime(RandomAgent()), envs, attempts)

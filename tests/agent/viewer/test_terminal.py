@@ -17,6 +17,23 @@ def test_list_text_has_a_line_for_each_episode() -> None:
     assert "walk_and_open   100.0%" in text
 
 
+@pytest.mark.parametrize(
+    ("ids", "unit"),
+    [
+        (["stepopsd/SearchQA-v0"], "questions"),
+        (["stepopsd/ALFWorld-v0"], "games"),
+        (["elsewhere/Its-v0"], "tasks"),
+        ([""], "tasks"),
+        (["stepopsd/SearchQA-v0", "stepopsd/ALFWorld-v0"], "tasks"),
+    ],
+)
+def test_list_text_counts_in_the_unit_of_the_environment(ids: list[str], unit: str) -> None:
+    """Not in games whatever was played."""
+    shown = [Shown(replace(attempt(k), env_spec={"id": name, "kwargs": {}})) for k, name in enumerate(ids)]
+    heading = list_text([Source(Path("x"), "x", shown)], 5).splitlines()[1]
+    assert heading.startswith("task type") and heading.split()[-1] == unit
+
+
 def test_episode_text_shows_credit_and_truth_as_bars() -> None:
     """Blame to the left, credit to the right, on the scale of the episode."""
     text = episode_text(with_credit(attempt(won=True), "one", "two"), ["one", "two"])
