@@ -95,12 +95,17 @@ def _with_distances(episodes: Sequence[Episode], *, replay: bool) -> list[Episod
     untold = [episode for episode in episodes if not tells_progress(episode)]
     if not untold:
         return list(episodes)
-    able = all("oracle" in episode.env_spec["kwargs"] for episode in untold)
+    able = all(_has_oracle(episode) for episode in untold)
     if not (replay and able):
-        again = "add --replay to play the recorded commands again for it, or " if able else ""
+        advice = (
+            "add --replay to play the recorded commands again for it, or record with --env.oracle true"
+            if able
+            else f"{untold[0].env_spec['id']} has no setting env.oracle; let it report the least number of "
+            "actions to the goal as info['optimal_distance'], or judge methods on stepopsd/ALFWorld-v0"
+        )
         raise UsageError(
             f"{len(untold)} of {len(episodes)} episodes tell no distance to the goal, which credit is judged "
-            f"by: {again}record with --env.oracle true"
+            f"by: {advice}"
         )
     envs, found = dict[str, gym.Env[str, str]](), list[Episode]()
     with ExitStack() as opened, progress(len(untold), "replaying", unit="episode") as bar:
@@ -118,3 +123,13 @@ def _with_distances(episodes: Sequence[Episode], *, replay: bool) -> list[Episod
                 found.append(replayed_distances(episode, envs[str(spec)]))
             bar.advance()
     return found
+
+
+def _has_oracle(episode: Episode) -> bool:
+    """Whether the environment of a record can be made so that it tells the distance to the goal."""
+    from stepopsd_agent.tasks import constructor_settings, names
+
+    env_id = episode.env_spec["id"]
+    return "oracle" in episode.env_spec["kwargs"] or (
+        env_id in names() and "oracle" in constructor_settings(env_id)
+    )
