@@ -13,7 +13,7 @@ from torch.distributed import ProcessGroup
 
 from stepopsd_agent.batch import Batch, TopK
 from stepopsd_agent.config import UpdateConfig, check_values
-from stepopsd_agent.credit import Credit, DistributionTerm
+from stepopsd_agent.credit import Credit, DistributionTerm, check_credit
 from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner.distributed import check_same, own_share, sum_gradients, sum_values
 from stepopsd_agent.learner.mini_batches import learned_from, loss_weights, mini_batches
@@ -144,11 +144,10 @@ class Learner:
             count in no mean.
 
         Raises:
-            ValueError: the credit is not of this batch, or the rate is not a number of at least 0.
+            ValueError: the credit is no method's for this batch, or the rate is not a number of at least 0.
             RuntimeError: a single row does not fit into memory, or the group's processes differ.
         """
-        if (got := tuple(credit.advantages.shape)) != (has := tuple(batch.action_mask.shape)):
-            raise ValueError(f"advantages have shape {got}, the batch {has}; give the credit of this batch")
+        check_credit(batch, credit)
         if not 0 <= rate < float("inf"):
             raise ValueError(f"rate is {rate}; it multiplies the learning rates and must be 0 or more")
         batch = self._with_reference(batch, temperature)
