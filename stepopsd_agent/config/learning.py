@@ -35,7 +35,7 @@ class UpdateConfig:
         muon_lr: Muon learning rate for the matrices of the layers; 0 leaves them to AdamW.
         weight_decay: weight decay of both.
         max_grad_norm: gradient clipping.
-        clip_low: PPO clip below 1.
+        clip_low: PPO clip below 1; at 1 there is none, as ratios are positive.
         clip_high: PPO clip above 1.
         dual_clip: bound for negative advantages (c > 1).
         kl_coef: weight of the k3 KL to the initial policy; 0 switches the reference off.
@@ -58,7 +58,7 @@ class UpdateConfig:
     muon_lr: float = 0.0
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
-    clip_low: float = at_least(0, 0.2)
+    clip_low: float = at_least(0, 0.2, most=1)
     clip_high: float = at_least(0, 0.2)
     dual_clip: float = at_least(1, 3.0)
     kl_coef: float = at_least(0, 0.01)

@@ -1,5 +1,6 @@
-"""Smallest values of settings, kept at their fields, and the check that reads them."""
+"""Smallest and largest values of settings, kept at their fields, and the check that reads them."""
 
+import math
 from dataclasses import field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -16,9 +17,9 @@ _KINDS: dict[Any, tuple[Any, str]] = {
 """Of what type a field is annotated with: what its value has to be, and how that is called."""
 
 
-def at_least(least: float, default: Number) -> Number:
-    """A dataclass field with this default, whose values `check_values` refuses below ``least``."""
-    made: Number = field(default=default, metadata={"least": least})
+def at_least(least: float, default: Number, most: float = math.inf) -> Number:
+    """A dataclass field with this default; `check_values` refuses values below ``least``, above ``most``."""
+    made: Number = field(default=default, metadata={"least": least, "most": most})
     return made
 
 
@@ -31,7 +32,7 @@ def check_values(section: Any, path: str = "") -> None:
 
     Raises:
         ValueError: a value is of another kind than its field, such as null where it may not be absent, or a
-            number is below its smallest value, or a word is none of the choices.
+            number is below its smallest value or above its largest, or a word is none of the choices.
     """
     hints = get_type_hints(type(section))
     for spec in fields(section):
@@ -46,6 +47,8 @@ def check_values(section: Any, path: str = "") -> None:
             raise ValueError(f"{path}{spec.name} is {value!r:.60}; give {wanted}")
         if least is not None and isinstance(value, int | float) and value < least:  # not "auto", not absent
             raise ValueError(f"{path}{spec.name} is {value}; the smallest value is {least}")
+        if isinstance(value, int | float) and value > spec.metadata.get("most", math.inf):
+            raise ValueError(f"{path}{spec.name} is {value}; the largest value is {spec.metadata['most']}")
         if get_origin(choices) is Literal and value not in get_args(choices):
             allowed = ", ".join(map(str, get_args(choices)))
             raise ValueError(f"{path}{spec.name} is {value!r}; allowed are {allowed}")

@@ -179,6 +179,7 @@ def test_learner_refuses_a_setting_that_it_does_not_read(name: str, value: Any, 
         ("lr", -1.0, "lr is -1.0; the smallest value is 0"),
         ("lr", "fast", "lr is 'fast'; give a number"),
         ("clip_low", -0.1, "clip_low is -0.1; the smallest value is 0"),
+        ("clip_low", 2, "clip_low is 2; the largest value is 1"),
         ("dual_clip", 0.5, "dual_clip is 0.5; the smallest value is 1"),
     ],
 )
