@@ -42,7 +42,8 @@ class UpdateConfig:
         aggregation: how token losses become one number. Sequences (seq) are whole episodes, also where a row
             is a step.
         horizon: tokens, the constant that "seq-mean-token-sum-norm" divides an episode's sum by (Dr. GRPO).
-        mini_batches: optimizer steps per batch; each learns from some of the episodes, drawn anew.
+        mini_batches: optimizer steps per batch; each learns from some of the episodes, drawn anew. Where
+            episodes are fewer, so are the steps: update/mini_batches then tells how many.
         tokens_per_micro_batch: tokens per pass, in scoring and in the update; does not change the result.
             "auto" is 2048 on CPU, where larger passes are slower; on CUDA it begins with 8192 and grows as
             far as memory allows. Where memory runs out, it is halved and the update goes on.

@@ -139,9 +139,9 @@ class Learner:
         Returns:
             Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
             sampling policy, nats, of rows that have a gradient), grad_norm, and term_NAME for every further
-            loss of the credit. Where memory ran out also tokens_per_micro_batch, the halved budget; where the
-            gradient of mini-batches was not finite also skipped, their number: they changed no weight and
-            count in no mean.
+            loss of the credit. Where memory ran out also tokens_per_micro_batch, the halved budget; where
+            episodes were too few also mini_batches, those made; where the gradient of mini-batches was not
+            finite also skipped, their number: they changed no weight and count in no mean.
 
         Raises:
             ValueError: the credit is no method's for this batch, or the rate is not a number of at least 0.
@@ -151,9 +151,8 @@ class Learner:
         if not 0 <= rate < float("inf"):
             raise ValueError(f"rate is {rate}; it multiplies the learning rates and must be 0 or more")
         batch = self._with_reference(batch, temperature)
-        if self.group is not None:
-            same = (self.config, temperature, rate, seed)
-            check_same(batch, credit, same, self.masters.trained, self.group)
+        if (group := self.group) is not None:
+            check_same(batch, credit, (self.config, temperature, rate, seed), self.masters.trained, group)
         set_rates(self.optimizers, (self.config.lr, self.config.muon_lr), rate)
         parts, credit = mini_batches(batch, credit, self.config.mini_batches, seed)
         halvings = self.budget.halvings
@@ -163,6 +162,8 @@ class Learner:
         totals = {name: sum(stats[name] for stats in done) / len(done) for name in (done or [{}])[0]}
         if len(done) < len(taken):
             totals["skipped"] = len(taken) - len(done)
+        if len(parts) < self.config.mini_batches:
+            totals["mini_batches"] = len(parts)
         if self.budget.halvings > halvings:
             totals["tokens_per_micro_batch"] = self.budget.tokens
         return totals
