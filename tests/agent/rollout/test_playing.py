@@ -22,7 +22,7 @@ from stepopsd_agent.rollout.one_at_a_time import OneAtATime
 from stepopsd_agent.rollout.playing import Response, Slot
 from stepopsd_agent.tasks import env_arguments, make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import RandomAgent
-from stepopsd_wrappers import Episode, TextHistory, make_text_env, recorder, replay
+from stepopsd_wrappers import Episode, RecordEpisode, TextHistory, make_text_env, recorder, replay
 from stepopsd_wrappers.text_history import text_history
 from tests.agent.rollout.test_language_model import GAMES, PARAMS, attempts, play as play_all, sampled
 from tests.helpers.runs import run_config, taught
@@ -72,11 +72,15 @@ def test_play_refuses_environments_and_responses_that_do_not_fit() -> None:
     env = make_plain_env(run_config(env={"num_games": 1}).env)
     attempts = [Attempt(task_ids(env)[0], seed, member=seed) for seed in range(2)]
     for envs, message in (
-        ([], "0 different stacks at 0 places"),
-        ([env, env], "1 different stacks at 2 places"),
+        ([], "0 environments for 0 places"),
+        ([env, env], "1 environments for 2 places"),
+        ([env, RecordEpisode(env.unwrapped)], "1 environments for 2 places"),
     ):
         with pytest.raises(ValueError, match=message):
             play(OneAtATime(RandomAgent()), envs, attempts)
+    held_out = make_plain_env(run_config(env={"num_games": 1, "split": "test"}).env)
+    with pytest.raises(ValueError, match=r"an attempt is at '.*', which is none of the task_ids in envs"):
+        play(OneAtATime(RandomAgent()), [held_out], attempts)
     with pytest.raises(ValueError, match="act returned 0 responses for 1 places"):
         play(Silent(RandomAgent()), [env], attempts)
 
