@@ -81,6 +81,9 @@ def test_play_refuses_environments_and_responses_that_do_not_fit() -> None:
     held_out = make_plain_env(run_config(env={"num_games": 1, "split": "test"}).env)
     with pytest.raises(ValueError, match=r"an attempt is at '.*', which is none of the task_ids in envs"):
         play(OneAtATime(RandomAgent()), [held_out], attempts)
+    held_out.close()
+    with pytest.raises(gym.error.ClosedEnvironmentError):  # not a record of a failed episode
+        play(OneAtATime(RandomAgent()), [held_out], [Attempt(task_ids(held_out)[0], 0)])
     with pytest.raises(ValueError, match="act returned 0 responses for 1 places"):
         play(Silent(RandomAgent()), [env], attempts)
 
