@@ -21,6 +21,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
+from stepopsd_envs.closing import ClosableEnv
 from stepopsd_envs.own_limit import OwnLimitEnv
 from stepopsd_envs.picture import episode_picture
 from stepopsd_envs.rendering import for_terminal
@@ -41,7 +42,7 @@ class Outcome(NamedTuple):
     terminated: bool
 
 
-class TextEnv(OwnLimitEnv, ABC):
+class TextEnv(OwnLimitEnv, ClosableEnv, ABC):
     """A deterministic text environment.
 
     ``terminated`` means that the task has ended, ``truncated`` that the step limit is reached. An episode won
@@ -54,10 +55,8 @@ class TextEnv(OwnLimitEnv, ABC):
     def __init__(self, *, step_limit: int, render_mode: str | None = None) -> None:
         if type(step_limit) is not int or step_limit < 1:
             raise ValueError(f"step_limit={step_limit!r}: give a positive number of steps")
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(
-                f"render_mode={render_mode!r}: give None, {', '.join(self.metadata['render_modes'])}"
-            )
+        if render_mode is not None and render_mode not in (modes := self.metadata["render_modes"]):
+            raise ValueError(f"render_mode={render_mode!r}: give None, {', '.join(modes)}")
         self.step_limit = step_limit
         self.render_mode = render_mode
         self.observation_space = UnicodeText()
@@ -137,6 +136,7 @@ class TextEnv(OwnLimitEnv, ABC):
         Raises:
             ValueError: an option is unknown, or another one is given beside a snapshot.
         """
+        self._require_open()
         super().reset(seed=seed)
         chosen = self._checked(options)
         if "snapshot" in chosen:
@@ -154,7 +154,8 @@ class TextEnv(OwnLimitEnv, ABC):
             ResetNeeded: there was no reset yet, or the episode has ended.
         """
         last = self._step
-        if last is None or last["terminal"] or self._remaining <= 0:
+        if self._closed or last is None or last["terminal"] or self._remaining <= 0:
+            self._require_open()
             raise ResetNeeded(self._why_reset())
         text = str(action) if isinstance(action, str) else ""
         outcome = self._act(text)
@@ -191,6 +192,7 @@ class TextEnv(OwnLimitEnv, ABC):
         Raises:
             ValueError: ``snapshot`` was not made by ``snapshot()``.
         """
+        self._require_open()
         if not isinstance(snapshot, Mapping) or snapshot.get("schema") != SNAPSHOT_SCHEMA:
             raise ValueError(
                 f"not a {SNAPSHOT_SCHEMA} snapshot: {snapshot!r:.80}; pass what snapshot() returned"
@@ -217,9 +219,7 @@ class TextEnv(OwnLimitEnv, ABC):
         if self._step is None:
             raise ResetNeeded("render() before the first reset(): call reset() to begin an episode")
         if self.render_mode is None:
-            gym.logger.warn(
-                'render() needs a mode: gym.make(..., render_mode="ansi"), "human" or "rgb_array"'
-            )
+            gym.logger.warn('render() needs a mode: gym.make(..., render_mode="ansi"), "human", "rgb_array"')
         if self.render_mode == "rgb_array":
             won = bool(self._facts()["won"])
             return episode_picture(self.transcript, self._step, self._remaining, self._task_id, won=won)

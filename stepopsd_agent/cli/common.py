@@ -17,7 +17,7 @@ from stepopsd_agent.cli.checks import (
 from stepopsd_agent.cli.threads import use_threads
 from stepopsd_agent.config import RunConfig, config_from_dict
 from stepopsd_agent.models import Policy
-from stepopsd_agent.tasks import system_message
+from stepopsd_agent.tasks import get, system_message
 from stepopsd_envs.user_path import user_path
 
 
@@ -68,12 +68,18 @@ def trained_policy(config: RunConfig) -> Policy:
 
 def refuse_fresh(config: RunConfig) -> None:
     """Refuse the name of a fresh model, which has nothing that could be played or trained further."""
-    if config.model.path == "tiny":
-        raise UsageError(
-            "model.path is 'tiny', a fresh model that knows no commands; make one that does with: "
-            "stepopsd warmstart --out FOLDER, then give --model.path FOLDER; or give --model.path a "
-            "pretrained model (a folder, or its name on the hub), which needs no warm start"
-        )
+    if config.model.path != "tiny":
+        return
+    with settings_checked():
+        demonstrated = get(config.env.id).expert is not None
+    pretrained = "give --model.path a pretrained model (a folder, or its name on the hub)"
+    advice = (
+        "make one that does with: stepopsd warmstart --out FOLDER, then give --model.path FOLDER; or "
+        f"{pretrained}, which needs no warm start"
+        if demonstrated
+        else f"{pretrained}; for a warm start the TaskSpec of {config.env.id} would have to name an expert"
+    )
+    raise UsageError(f"model.path is 'tiny', a fresh model that knows no commands; {advice}")
 
 
 def episode_folder(path: str) -> Path:

@@ -35,14 +35,15 @@ class UpdateConfig:
         muon_lr: Muon learning rate for the matrices of the layers; 0 leaves them to AdamW.
         weight_decay: weight decay of both.
         max_grad_norm: gradient clipping.
-        clip_low: PPO clip below 1.
+        clip_low: PPO clip below 1; at 1 there is none, as ratios are positive.
         clip_high: PPO clip above 1.
         dual_clip: bound for negative advantages (c > 1).
         kl_coef: weight of the k3 KL to the initial policy; 0 switches the reference off.
         aggregation: how token losses become one number. Sequences (seq) are whole episodes, also where a row
             is a step.
         horizon: tokens, the constant that "seq-mean-token-sum-norm" divides an episode's sum by (Dr. GRPO).
-        mini_batches: optimizer steps per batch; each learns from some of the episodes, drawn anew.
+        mini_batches: optimizer steps per batch; each learns from some of the episodes, drawn anew. Where
+            episodes are fewer, so are the steps: update/mini_batches then tells how many.
         tokens_per_micro_batch: tokens per pass, in scoring and in the update; does not change the result.
             "auto" is 2048 on CPU, where larger passes are slower; on CUDA it begins with 8192 and grows as
             far as memory allows. Where memory runs out, it is halved and the update goes on.
@@ -58,7 +59,7 @@ class UpdateConfig:
     muon_lr: float = 0.0
     weight_decay: float = 0.01
     max_grad_norm: float = at_least(0, 1.0, infinite=True)
-    clip_low: float = at_least(0, 0.2)
+    clip_low: float = at_least(0, 0.2, most=1)
     clip_high: float = at_least(0, 0.2, infinite=True)
     dual_clip: float = at_least(1, 3.0, infinite=True)
     kl_coef: float = at_least(0, 0.01)

@@ -1,4 +1,4 @@
-"""Smallest values of settings, kept at their fields, and the check that reads them."""
+"""Smallest and largest values of settings, kept at their fields, and the check that reads them."""
 
 from dataclasses import field, fields, is_dataclass
 from math import inf, isfinite
@@ -17,12 +17,13 @@ _KINDS: dict[Any, tuple[Any, str]] = {
 """Of what type a field is annotated with: what its value has to be, and how that is called."""
 
 
-def at_least(least: float, default: Number, *, infinite: bool = False) -> Number:
-    """A dataclass field with this default, whose values `check_values` refuses below ``least``.
+def at_least(least: float, default: Number, *, most: float = inf, infinite: bool = False) -> Number:
+    """A dataclass field with this default; `check_values` refuses values below ``least`` or above ``most``.
 
     Where it is a bound, ``infinite`` lets infinity switch it off.
     """
-    made: Number = field(default=default, metadata={"least": least, "infinite": infinite})
+    facts = {"least": least, "most": most, "infinite": infinite}
+    made: Number = field(default=default, metadata=facts)
     return made
 
 
@@ -35,7 +36,7 @@ def check_values(section: Any, path: str = "") -> None:
 
     Raises:
         ValueError: a value is of another kind than its field, such as null where it may not be absent, or a
-            number is below its smallest value, or a word is none of the choices.
+            number is below its smallest value or above its largest, or a word is none of the choices.
     """
     hints = get_type_hints(type(section))
     for spec in fields(section):
@@ -50,6 +51,8 @@ def check_values(section: Any, path: str = "") -> None:
             check_kind(f"{path}{spec.name}", value, choices)
         if least is not None and isinstance(value, int | float) and value < least:  # not "auto", not absent
             raise ValueError(f"{path}{spec.name} is {value}; the smallest value is {least}")
+        if isinstance(value, int | float) and value > spec.metadata.get("most", inf):
+            raise ValueError(f"{path}{spec.name} is {value}; the largest value is {spec.metadata['most']}")
         if get_origin(choices) is Literal and value not in get_args(choices):
             allowed = ", ".join(map(str, get_args(choices)))
             raise ValueError(f"{path}{spec.name} is {value!r}; allowed are {allowed}")

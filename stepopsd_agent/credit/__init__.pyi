@@ -1,4 +1,4 @@
-from .audit import audit_credit as audit_credit
+from .audit import audit_credit as audit_credit, check_credit as check_credit
 from .base import (
     Claim as Claim,
     Credit as Credit,

@@ -46,20 +46,24 @@ class CreditReport:
         }
 
 
+def check_credit(batch: Batch, credit: Credit) -> None:
+    """Check what an update relies on, whoever made the credit: shapes, types, finite values, zeros.
+
+    Raises:
+        AuditError: with every fault found.
+    """
+    if problems := _problems(batch, credit):
+        raise AuditError(tuple(problems))
+
+
 def audit_credit(batch: Batch, credit: Credit) -> CreditReport:
     """Check credit against the batch it was made from; the batch itself has passed `audit`.
 
     Raises:
         AuditError: with every fault found.
     """
-    shape, mask = batch.action_mask.shape, batch.action_mask
-    columns = {"advantages": credit.advantages}
-    for term in credit.terms:
-        columns[f"weights of {term.name}"] = term.weights
-    problems = [
-        problem for name, column in columns.items() for problem in _column_problems(name, column, mask)
-    ]
-    if credit.advantages.shape != shape:
+    mask, problems = batch.action_mask, _problems(batch, credit)
+    if credit.advantages.shape != mask.shape:
         raise AuditError(tuple(problems))
     acted = mask & (credit.advantages != 0)
     loud = torch.zeros(batch.num_steps, dtype=torch.bool, device=mask.device)
@@ -83,6 +87,16 @@ def audit_credit(batch: Batch, credit: Credit) -> CreditReport:
         step_shares=tuple(shares.tolist()),
         step_entropy=_step_entropy(batch, shares),
     )
+
+
+def _problems(batch: Batch, credit: Credit) -> list[str]:
+    """Faults of the advantages and of the weights of further losses, each column by itself."""
+    columns = {
+        "advantages": credit.advantages,
+        **{f"weights of {term.name}": term.weights for term in credit.terms},
+    }
+    mask = batch.action_mask
+    return [problem for name, column in columns.items() for problem in _column_problems(name, column, mask)]
 
 
 def _last_step_only(batch: Batch, loud: Tensor) -> float:
@@ -116,14 +130,15 @@ def _step_entropy(batch: Batch, shares: Tensor) -> float:
 def _column_problems(name: str, column: Tensor, mask: Tensor) -> Iterator[str]:
     """Faults of a column: not shaped like the mask, not 0 outside it, not finite, or with a gradient."""
     if column.shape != mask.shape:
-        yield f"{name} has shape {tuple(column.shape)}, the batch {tuple(mask.shape)}"
+        shapes = f"shape {tuple(column.shape)}, the batch {tuple(mask.shape)}"
+        yield f"{name} has {shapes}; give the credit of this batch"
         return
     if not column.is_floating_point():
         yield f"{name} is {column.dtype}, must be a floating type"
     if column.requires_grad:
         yield f"{name} carries a gradient: detach what it is made from"
     if not column.isfinite().all():
-        yield f"{name} has {int((~column.isfinite()).sum())} values that are not finite"
+        yield f"{name} has {int((~column.isfinite()).sum())} values that are not finite; give numbers"
     outside = (~mask & (column != 0)).sum()
     if outside:
-        yield f"{name} is not 0 at {int(outside)} tokens that the policy did not sample"
+        yield f"{name} is not 0 at {int(outside)} tokens that the policy did not sample; use action_mask"

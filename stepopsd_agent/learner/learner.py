@@ -13,7 +13,7 @@ from torch.distributed import ProcessGroup
 
 from stepopsd_agent.batch import Batch, TopK
 from stepopsd_agent.config import UpdateConfig, check_values
-from stepopsd_agent.credit import Credit, DistributionTerm
+from stepopsd_agent.credit import Credit, DistributionTerm, check_credit
 from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner.distributed import check_same, own_share, sum_gradients, sum_values
 from stepopsd_agent.learner.mini_batches import learned_from, loss_weights, mini_batches
@@ -139,22 +139,20 @@ class Learner:
         Returns:
             Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
             sampling policy, nats, of rows that have a gradient), grad_norm, and term_NAME for every further
-            loss of the credit. Where memory ran out also tokens_per_micro_batch, the halved budget; where the
-            gradient of mini-batches was not finite also skipped, their number: they changed no weight and
-            count in no mean.
+            loss of the credit. Where memory ran out also tokens_per_micro_batch, the halved budget; where
+            episodes were too few also mini_batches, those made; where the gradient of mini-batches was not
+            finite also skipped, their number: they changed no weight and count in no mean.
 
         Raises:
-            ValueError: the credit is not of this batch, or the rate is not a number of at least 0.
+            ValueError: the credit is no method's for this batch, or the rate is not a number of at least 0.
             RuntimeError: a single row does not fit into memory, or the group's processes differ.
         """
-        if (got := tuple(credit.advantages.shape)) != (has := tuple(batch.action_mask.shape)):
-            raise ValueError(f"advantages have shape {got}, the batch {has}; give the credit of this batch")
+        check_credit(batch, credit)
         if not 0 <= rate < float("inf"):
             raise ValueError(f"rate is {rate}; it multiplies the learning rates and must be 0 or more")
         batch = self._with_reference(batch, temperature)
-        if self.group is not None:
-            same = (self.config, temperature, rate, seed)
-            check_same(batch, credit, same, self.masters.trained, self.group)
+        if (group := self.group) is not None:
+            check_same(batch, credit, (self.config, temperature, rate, seed), self.masters.trained, group)
         set_rates(self.optimizers, (self.config.lr, self.config.muon_lr), rate)
         parts, credit = mini_batches(batch, credit, self.config.mini_batches, seed)
         halvings = self.budget.halvings
@@ -164,6 +162,8 @@ class Learner:
         totals = {name: sum(stats[name] for stats in done) / len(done) for name in (done or [{}])[0]}
         if len(done) < len(taken):
             totals["skipped"] = len(taken) - len(done)
+        if len(parts) < self.config.mini_batches:
+            totals["mini_batches"] = len(parts)
         if self.budget.halvings > halvings:
             totals["tokens_per_micro_batch"] = self.budget.tokens
         return totals

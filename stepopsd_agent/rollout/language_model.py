@@ -10,7 +10,7 @@ import numpy as np
 from stepopsd_agent.models import Policy, check_policy
 from stepopsd_agent.rollout.decoder import Decoder, Sampled
 from stepopsd_agent.rollout.playing import Attempt, OnEpisode, Response, Slot, play
-from stepopsd_agent.rollout.sampling import SamplingParams, action_tokens, noise
+from stepopsd_agent.rollout.sampling import SamplingParams, action_tokens, checked_seed, noise
 from stepopsd_agent.rollout.shortening import shortened_ids
 from stepopsd_wrappers import Episode, ParseResponse, StepTokens, find_wrapper, recorder
 from stepopsd_wrappers.parse_response import ResponseFormat
@@ -98,9 +98,9 @@ class LanguageModel:
         """Begin without episodes; arguments as of `rollout`.
 
         Raises:
-            ValueError: the model's positions leave no room for a prompt.
+            ValueError: the model's positions leave no room for a prompt, or the seed names no noise.
         """
-        self.policy, self.params, self.seed = policy, params, seed
+        self.policy, self.params, self.seed = policy, params, checked_seed(seed)
         self.max_row_tokens = min(params.max_row_tokens, policy.max_positions)
         if self.max_row_tokens <= params.max_tokens:
             raise ValueError(

@@ -51,6 +51,18 @@ class SamplingParams:
         return self.top_k > 0 or self.top_p < 1
 
 
+def checked_seed(seed: int | str) -> int | str:
+    """The seed, if it names sampling noise: any text, or a whole number from 0.
+
+    Raises:
+        ValueError: it is anything else, whose text, such as "None", would be taken for a name.
+    """
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if isinstance(seed, str) or (whole and seed >= 0):
+        return seed
+    raise ValueError(f"seed is {seed!r:.80}; give a whole number of at least 0, or a text")
+
+
 def noise(seed: str, task: str, member: int, turn: int, count: int) -> np.ndarray:
     """``count`` uniforms in [0, 1) that depend on nothing but the arguments."""
     digest = hashlib.blake2b(

@@ -162,14 +162,10 @@ class Trainer:
         """One round of ``count`` groups with tasks, seeds and numbers of its own; the first one revisits."""
         c = self.config.rollout
         key = self.update + number * _ROUND
+        share = 0.0 if number else c.revisit_share
+        again: dict[str, Any] = {"revisit_share": share, "revisit_after": c.revisit_after}
         drawn = groups(
-            self.envs[0],
-            count=c.tasks,
-            size=c.group_size,
-            seed=self.config.seed,
-            update=key,
-            revisit_share=0.0 if number else c.revisit_share,
-            revisit_after=c.revisit_after,
+            self.envs[0], count=c.tasks, size=c.group_size, seed=self.config.seed, update=key, **again
         )
         taken = drawn[: count * c.group_size]
         attempts = [replace(attempt, group=attempt.group + number * c.tasks) for attempt in taken]

@@ -144,7 +144,7 @@ class SearchQAEnv(TextEnv):
         return SearchOracle(self.question, self._episode.seen, self._episode.queries, self._remaining - 1)
 
     def close(self) -> None:
-        """Release the retriever, unless the caller passed it. A later call opens it again."""
+        """Close the environment and release the retriever, unless the caller passed it."""
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.close()

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from gymnasium.error import ResetNeeded
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
 from stepopsd_envs.step_info import text_hash
 from stepopsd_envs.text_env import TextEnv
@@ -213,3 +213,19 @@ def test_render_without_a_mode_warns() -> None:
     env.reset()
     with pytest.warns(UserWarning, match="render_mode"):
         assert env.render() is None
+
+
+def test_nothing_is_played_in_a_closed_environment() -> None:
+    """Whether an episode was running or not; closing it again does nothing."""
+    env = Countdown()
+    env.reset(seed=0)
+    snapshot = env.snapshot()
+    env.close()
+    env.close()
+    for call in (env.reset, lambda: env.step("down"), lambda: env.restore(snapshot)):
+        with pytest.raises(ClosedEnvironmentError, match="is closed: make another one"):
+            call()
+    unused = Countdown()
+    unused.close()
+    with pytest.raises(ClosedEnvironmentError, match="is closed"):
+        unused.step("down")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import pytest
@@ -252,6 +252,12 @@ class StrangeInfo(gym.Wrapper[str, str, str, str]):
         self.change(info)
         return observation, info
 
+    def step(self, action: str) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Change the info."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.change(info)
+        return observation, reward, terminated, truncated, info
+
 
 def test_record_episode_names_info_that_json_cannot_hold() -> None:
     """At once, not at the end of the episode."""
@@ -265,6 +271,20 @@ def test_record_episode_says_what_an_environment_must_tell() -> None:
     env = RecordEpisode(StrangeInfo(make_env(), lambda info: info.pop("step")))
     with pytest.raises(KeyError, match=r"info has no 'step'.*stepopsd/ALFWorld-v0"):
         env.reset(seed=0)
+
+
+@pytest.mark.parametrize("kind", ["say", None, "Act"])
+def test_record_episode_refuses_a_kind_that_nobody_knows(kind: object) -> None:
+    """Whoever plays: evaluation would not notice, but a batch for training has no place for it."""
+
+    def rename(info: dict[str, Any]) -> None:
+        if info["step"]["index"]:
+            info["step"]["kind"] = kind
+
+    env = RecordEpisode(StrangeInfo(make_env(), rename))
+    env.reset(seed=0)
+    with pytest.raises(EpisodeFormatError, match=rf"is of kind {kind!r}.*one of reset, act, search, answer"):
+        env.step("help")
 
 
 def test_record_episode_calls_back_after_writing(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
+from stepopsd_envs.step_info import KINDS
 from stepopsd_wrappers.episode import AGENT_ERROR, Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
 from stepopsd_wrappers.order import require_order
 from stepopsd_wrappers.parse_response import ParseResponse, find_wrapper, require_text
-from stepopsd_wrappers.plain_json import plain_copy
+from stepopsd_wrappers.plain_json import EpisodeFormatError, plain_copy
 from stepopsd_wrappers.running_episode import EpisodeSnapshot, failed_step
 from stepopsd_wrappers.spec_record import env_spec
 
@@ -250,9 +251,12 @@ def checked_step(step: Step, position: int) -> Step:
     Raises:
         KeyError: the info has no StepInfo.
         RuntimeError: the environment is not at step `position`.
-        EpisodeFormatError: the info holds what JSON cannot.
+        EpisodeFormatError: the kind of the step is none of `KINDS`, or the info holds what JSON cannot.
     """
-    index = _step_info(step.info)["index"]
+    index, kind = (_step_info(step.info).get(name) for name in ("index", "kind"))
+    if kind not in KINDS:  # evaluation would not notice what training cannot learn from
+        allowed = f"must be one of {', '.join(KINDS)}; 'act' is an action that the environment accepts"
+        raise EpisodeFormatError(f"a step is of kind {kind!r}, but info['step']['kind'] {allowed}")
     if index != position:
         raise RuntimeError(
             f"RecordEpisode: the environment is at step {index}, but {position} steps were recorded: it was "

@@ -185,7 +185,7 @@ def compare(settings: Namespace) -> int:
     valid = [episode for episode in episodes if not episode.failed]
     if not valid:
         raise UsageError(f"{folder} holds no episode that ended without an error: there is nothing to judge")
-    valid = _told(valid, replay=settings.get("replay", False))
+    valid = _with_distances(valid, replay=settings.get("replay", False))
     policy = None if config.model.path == "tiny" else trained_policy(config)
     with settings_checked(), progress(len(methods), "judging", unit="method") as bar:
         found = compare_records(valid, config, methods, policy, by, lambda name: bar.advance(note=name))
@@ -226,7 +226,7 @@ def _heading(found: dict[str, Any], failed: int) -> str:
     return "\n".join(lines)
 
 
-def _told(episodes: Sequence[Episode], *, replay: bool) -> list[Episode]:
+def _with_distances(episodes: Sequence[Episode], *, replay: bool) -> list[Episode]:
     """The episodes with the distance to the goal of every step.
 
     Raises:
@@ -237,12 +237,27 @@ def _told(episodes: Sequence[Episode], *, replay: bool) -> list[Episode]:
     untold = [episode for episode in episodes if not tells_progress(episode)]
     if not untold:
         return list(episodes)
-    able = all("oracle" in episode.env_spec["kwargs"] for episode in untold)
+    able = all(_has_oracle(episode) for episode in untold)
     if not (replay and able):
-        again = "add --replay to play the recorded commands again for it, or " if able else ""
+        advice = (
+            "add --replay to play the recorded commands again for it, or record with --env.oracle true"
+            if able
+            else f"{untold[0].env_spec['id']} has no setting env.oracle; let it report the least number of "
+            "actions to the goal as info['optimal_distance'], or judge methods on stepopsd/ALFWorld-v0"
+        )
         raise UsageError(
             f"{len(untold)} of {len(episodes)} episodes tell no distance to the goal, which credit is judged "
-            f"by: {again}record with --env.oracle true"
+            f"by: {advice}"
         )
     with settings_checked(), progress(len(untold), "replaying", unit="episode") as bar:
         return with_distances(episodes, bar.advance)
+
+
+def _has_oracle(episode: Episode) -> bool:
+    """Whether the environment of a record can be made so that it tells the distance to the goal."""
+    from stepopsd_agent.tasks import constructor_settings, names
+
+    env_id = episode.env_spec["id"]
+    return "oracle" in episode.env_spec["kwargs"] or (
+        env_id in names() and "oracle" in constructor_settings(env_id)
+    )

@@ -179,6 +179,7 @@ def test_learner_refuses_a_setting_that_it_does_not_read(name: str, value: Any, 
         ("lr", -1.0, "lr is -1.0; the smallest value is 0"),
         ("lr", "fast", "lr is 'fast'; give a number"),
         ("clip_low", -0.1, "clip_low is -0.1; the smallest value is 0"),
+        ("clip_low", 2, "clip_low is 2; the largest value is 1"),
         ("dual_clip", 0.5, "dual_clip is 0.5; the smallest value is 1"),
     ],
 )
@@ -188,12 +189,30 @@ def test_learner_refuses_values_when_it_is_made(name: str, value: Any, message: 
         Learner(tiny(), **{name: value})
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_learner_refuses_credit_that_no_method_may_give(value: float) -> None:
+    """By name and number, before a weight changes: not finite, or at tokens that were not sampled."""
+    policy = tiny()
+    batch, before = batch_for(policy), policy.state()
+    credit, mask = credit_for(batch), batch.action_mask
+    learner = Learner(policy, lr=1e-3, kl_coef=0.0)
+    bad = replace(credit, advantages=torch.where(mask, value, 0.0))
+    with pytest.raises(ValueError, match=f"advantages has {int(mask.sum())} values that are not finite"):
+        learner.update(batch, bad)
+    everywhere = replace(credit, advantages=torch.ones_like(credit.advantages))
+    with pytest.raises(ValueError, match=f"advantages is not 0 at {int((~mask).sum())} tokens that the pol"):
+        learner.update(batch, everywhere)
+    assert all(torch.equal(weights, policy.state()[name]) for name, weights in before.items())
+
+
 def test_learner_skips_a_gradient_that_is_not_finite() -> None:
     """No weight changes, no mean is spoiled, and the update says how many mini-batches were left out."""
     policy = tiny()
     batch = batch_for(policy)
     before = policy.state()
-    bad = replace(credit_for(batch), advantages=torch.where(batch.action_mask, float("nan"), 0.0))
+    bad = replace(
+        credit_for(batch), advantages=torch.where(batch.action_mask, 3e38, 0.0)
+    )  # the gradient overflows
     assert Learner(policy, kl_coef=0.0).update(batch, bad) == {"skipped": 1}
     assert all(torch.equal(before[name], value) for name, value in policy.state().items())
 
@@ -205,7 +224,7 @@ def test_learner_goes_on_with_the_other_mini_batches(episode: int) -> None:
     batch = batch_for(policy)
     before, good = policy.state(), credit_for(batch)
     row = torch.arange(4)[:, None] == episode
-    bad = replace(good, advantages=torch.where(row & batch.action_mask, float("inf"), good.advantages))
+    bad = replace(good, advantages=torch.where(row & batch.action_mask, 3e38, good.advantages))
     learner = Learner(policy, lr=1e-3, kl_coef=0.0, mini_batches=4)
     stats = learner.update(batch, bad)
     assert stats.pop("skipped") == 1 and all(np.isfinite(value) for value in stats.values())

@@ -31,6 +31,7 @@ def test_further_losses_count_the_same_in_however_many_mini_batches(count: int) 
     stats = learner.update(batch, credit)
     assert stats["term_far"] == pytest.approx(expected, rel=1e-5)
     assert len(steps) == min(count, 9)
+    assert stats.get("mini_batches") == (9 if count > 9 else None)
 
 
 @pytest.mark.parametrize("aggregation", get_args(Aggregation))

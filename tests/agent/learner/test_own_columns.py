@@ -164,7 +164,7 @@ def test_an_update_takes_the_credit_of_its_batch_and_a_rate_that_is_a_number() -
     policy = tiny()
     one, other = collate(played(policy)), collate(played(policy, members=2))
     learner, before = Learner(policy, lr=1e-3), policy.state()
-    with pytest.raises(ValueError, match=r"advantages have shape .*; give the credit of this batch"):
+    with pytest.raises(ValueError, match=r"advantages has shape .*; give the credit of this batch"):
         learner.update(one, credit.make("grpo")(other))
     for rate in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=rf"rate is {rate}; it multiplies the learning rates"):

@@ -22,7 +22,7 @@ from stepopsd_agent.rollout.one_at_a_time import OneAtATime
 from stepopsd_agent.rollout.playing import Response, Slot
 from stepopsd_agent.tasks import env_arguments, make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import RandomAgent
-from stepopsd_wrappers import Episode, TextHistory, make_text_env, recorder, replay
+from stepopsd_wrappers import Episode, RecordEpisode, TextHistory, make_text_env, recorder, replay
 from stepopsd_wrappers.text_history import text_history
 from tests.agent.rollout.test_language_model import GAMES, PARAMS, attempts, play as play_all, sampled
 from tests.helpers.runs import run_config, taught
@@ -74,9 +74,16 @@ def test_play_refuses_environments_and_responses_that_do_not_fit() -> None:
     for envs, message in (
         ([], "envs lists 0 environments, 0 distinct; give some, each once"),
         ([env, env], "envs lists 2 environments, 1 distinct; give some, each once"),
+        ([env, RecordEpisode(env.unwrapped)], "envs lists 2 environments, 1 distinct"),
     ):
         with pytest.raises(ValueError, match=message):
             play(OneAtATime(RandomAgent()), envs, attempts)
+    held_out = make_plain_env(run_config(env={"num_games": 1, "split": "test"}).env)
+    with pytest.raises(ValueError, match=r"an attempt is at '.*', which is none of the task_ids in envs"):
+        play(OneAtATime(RandomAgent()), [held_out], attempts)
+    held_out.close()
+    with pytest.raises(gym.error.ClosedEnvironmentError):  # not a record of a failed episode
+        play(OneAtATime(RandomAgent()), [held_out], [Attempt(task_ids(held_out)[0], 0)])
     with pytest.raises(ValueError, match="act returned 0 responses for 1 places"):
         play(Silent(RandomAgent()), [env], attempts)
 

@@ -2,7 +2,9 @@
 
 import tarfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -12,7 +14,7 @@ from stepopsd_agent.batch import collate
 from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.models.prompt_format import make_format
-from stepopsd_agent.rollout import SamplingParams
+from stepopsd_agent.rollout import SamplingParams, rollout
 from stepopsd_agent.rollout.sampling import Stops, choose, cut, noise
 from stepopsd_agent.run import Trainer
 from tests.helpers.models import tiny
@@ -183,3 +185,12 @@ def test_choose_refuses_logits_without_numbers(params: SamplingParams, value: fl
             choose(logits, torch.tensor([0.1, 0.9]).double(), params)
     allowed = torch.tensor([[0.0, -torch.inf, 1.0, -torch.inf, -torch.inf]])
     assert int(choose(allowed, torch.tensor([0.5]).double(), params)[0]) in (0, 2)
+
+
+@pytest.mark.parametrize("seed", [None, True, -1, 1.0, ("a", 1)])
+def test_rollout_refuses_a_seed_that_names_no_noise(seed: Any) -> None:
+    """Every value has a text that would do, but whoever passes these meant something else."""
+    with pytest.raises(ValueError, match=r"seed is .*; give a whole number of at least 0, or a text"):
+        rollout(tiny(), [], [], seed=seed)
+    for fine in (0, np.int64(3), "credit/train"):
+        assert rollout(tiny(), [], [], seed=fine) == []

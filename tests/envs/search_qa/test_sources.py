@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gymnasium.error import ClosedEnvironmentError
 
 from stepopsd_envs.search_qa import sources
 from stepopsd_envs.search_qa.env import SearchQAEnv
@@ -63,20 +64,20 @@ def test_other_settings_open_another_retriever(tmp_path: Path, opened: list[Any]
     assert [call[:2] for call in opened] == [("bm25", "a"), ("bm25", "b"), ("lucene", "a")]
 
 
-def test_environment_opens_again_after_close(tmp_path: Path, opened: list[Any]) -> None:
-    """An episode can go on; a copy opens for itself, too."""
+def test_copy_opens_for_itself(tmp_path: Path, opened: list[Any]) -> None:
+    """Its episode goes on when the environment that it was copied from is closed."""
     env = file_env(tmp_path, retriever="http://127.0.0.1:10")
     env.reset(seed=0)
-    env.close()
-    env.step(search("Wend"))
-    assert len(opened) == 2
     copy = pickle.loads(pickle.dumps(env))
     env.close()
-    assert opened[1][2].closed == 1
+    assert opened[0][2].closed == 1
+    with pytest.raises(ClosedEnvironmentError, match="is closed"):
+        env.step(search("Wend"))
+    assert len(opened) == 1
     copy.step(search("Brenk"))
-    assert len(opened) == 3
+    assert len(opened) == 2
     copy.close()
-    assert opened[2][2].closed == 1
+    assert opened[1][2].closed == 1
 
 
 def test_failure_to_open_is_told_at_once_and_leaves_nothing(
