@@ -79,12 +79,12 @@ def picture(past: str, newest: str, status: str, *, won: bool = False) -> NDArra
 
 def _lines(text: str) -> list[tuple[str, bool]]:
     """The last lines as they fit the width, each with whether it belongs to a command."""
-    found: list[tuple[str, bool]] = []
+    lines: list[tuple[str, bool]] = []
     for line in text[-ROWS * COLUMNS * 2 :].split("\n"):
         command = line.startswith("> ")
         wrapped = textwrap.wrap(printable(line), COLUMNS, break_on_hyphens=False) or [""]
-        found += [(part, command) for part in wrapped]
-    return found[-ROWS:]
+        lines += [(part, command) for part in wrapped]
+    return lines[-ROWS:]
 
 
 @lru_cache(maxsize=4)

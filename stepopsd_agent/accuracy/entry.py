@@ -50,22 +50,22 @@ def entries(names: Sequence[str] | None = None) -> list[Entry]:
     Raises:
         ValueError: there is no such method, or a setting does not read field=value.
     """
-    found = []
+    variants = []
     for name in names or [name for name in credit.names() if name not in SKIPPED]:
         method, *settings = name.split()
         if settings:
-            found.append(Entry(name, method, tuple(_setting(text) for text in settings)))
+            variants.append(Entry(name, method, tuple(_setting(text) for text in settings)))
             continue
         kinds = {spec.name: spec for spec in fields(credit.load(name))}
         if "key" in kinds:
-            found += [Entry(f"{name}, {key} keys", name, (("key", key),)) for key in KEYS]
+            variants += [Entry(f"{name}, {key} keys", name, (("key", key),)) for key in KEYS]
         elif "objective" in kinds:
-            found.append(Entry(f"{name}, sampled", name, (("objective", "sampled"),)))
+            variants.append(Entry(f"{name}, sampled", name, (("objective", "sampled"),)))
         else:
-            found.append(Entry(name, name))
+            variants.append(Entry(name, name))
         if name == "step_opsd":
-            found.append(Entry("step_opsd, step_norm none", name, (("step_norm", "none"),)))
-    return found
+            variants.append(Entry("step_opsd, step_norm none", name, (("step_norm", "none"),)))
+    return variants
 
 
 KEYS = ("observation", "state", "text")

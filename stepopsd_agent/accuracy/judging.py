@@ -29,7 +29,7 @@ def figures(credits: Sequence[Array], truth: Judged) -> dict[str, Measure]:
         )
 
     everything, valued = chosen(lambda n: True), chosen(lambda n: truth.values[n] is not None)
-    advantages = [one.advantages() for n in valued if (one := truth.values[n]) is not None]
+    advantages = [returns.advantages() for n in valued if (returns := truth.values[n]) is not None]
     down = [int((credits[n][forward[n]] < 0).sum()) for n in everything]
     up = [int((credits[n][harmful[n]] > 0).sum()) for n in everything]
     return {
@@ -58,15 +58,15 @@ def ceiling(values: Sequence[Values | None]) -> Measure:
 
     It bounds the correlation that any credit can have with advantages from so few attempts.
     """
-    there = [one for one in values if one is not None]
-    halves = [[one.advantages(slice(start, None, 2)) for one in there] for start in (0, 1)]
-    return correlation(halves[0], halves[1], [one.group for one in there])
+    there = [value for value in values if value is not None]
+    halves = [[value.advantages(slice(start, None, 2)) for value in there] for start in (0, 1)]
+    return correlation(halves[0], halves[1], [value.group for value in there])
 
 
 def split(batches: Sequence[Batch], per_step: Sequence[Array]) -> list[Array]:
     """The credit of every episode, cut from that of all steps [S] of each batch."""
-    found = []
+    parts = []
     for batch, values in zip(batches, per_step, strict=True):
         counts = torch.bincount(batch.steps.episode_of_step, minlength=batch.num_episodes).tolist()
-        found += np.split(values, np.cumsum(counts)[:-1])
-    return found
+        parts += np.split(values, np.cumsum(counts)[:-1])
+    return parts

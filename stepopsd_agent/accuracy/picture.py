@@ -29,20 +29,20 @@ def draw_accuracy(tables: Mapping[str, Any], title: str, emphasised: str = "") -
     order = sorted(
         rows, key=lambda name: (rows[name]["auc_failed"]["value"], rows[name]["auc_unmixed"]["value"])
     )
-    mixed = any(one["auc_failed"]["n"] or one["auc_won"]["n"] for one in rows.values())
+    mixed = any(figure["auc_failed"]["n"] or figure["auc_won"]["n"] for figure in rows.values())
     panels = PANELS[:TWO_PANELS] if mixed else PANELS[TWO_PANELS:]
     picture = Figure(figsize=(3 + 4.5 * len(panels), 1.2 + 0.27 * len(order)), layout="constrained")
     for axes, (key, label) in zip(
         picture.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True
     ):
         for offset, table in enumerate(tables.values()):
-            found = {**table["controls"], **table["methods"]}
+            judged = {**table["controls"], **table["methods"]}
             for place, name in enumerate(order):
-                one = found[name][key]
-                if one["n"]:
+                figure = judged[name][key]
+                if figure["n"]:
                     y = place + 0.22 * ((len(tables) - 1) / 2 - offset)
-                    axes.plot([one["low"], one["high"]], [y, y], color=f"C{offset}", lw=1.5)
-                    axes.plot(one["value"], y, "o", color=f"C{offset}", ms=3.5)
+                    axes.plot([figure["low"], figure["high"]], [y, y], color=f"C{offset}", lw=1.5)
+                    axes.plot(figure["value"], y, "o", color=f"C{offset}", ms=3.5)
         axes.axvline(0.5, color="grey", lw=0.8, ls=":")
         axes.set(xlabel=f"chance that a forward step has more credit, {label}")
         axes.set_xlim(min(0.25, axes.get_xlim()[0]), 1.02)

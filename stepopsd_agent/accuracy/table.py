@@ -33,8 +33,8 @@ def row(credits: Sequence[Array], truth: Judged, tokens: int = 0, seconds: float
         tokens: number of tokens that models read for it.
         seconds: CPU seconds that it took, on one core.
     """
-    found = {name: vars(measure) for name, measure in figures(credits, truth).items()}
-    return {**found, "tokens": tokens, "cpu_s": round(seconds, 2)}
+    measured = {name: vars(measure) for name, measure in figures(credits, truth).items()}
+    return {**measured, "tokens": tokens, "cpu_s": round(seconds, 2)}
 
 
 def controls(
@@ -86,18 +86,18 @@ def about(truth: Judged, groups: Sequence[int] | None = None) -> dict[str, Any]:
     }
 
 
-def table_text(found: Mapping[str, Any], measures: Sequence[str]) -> str:
+def table_text(table: Mapping[str, Any], measures: Sequence[str]) -> str:
     """The rows as text, sorted by AUC in lost episodes, then in unmixed groups, then in won ones.
 
     Args:
-        found: rows of `controls` and `methods`, by name.
+        table: rows of `controls` and `methods`, by name.
         measures: names of the figures to show.
     """
-    rows = {**found["controls"], **found["methods"]}
+    rows = {**table["controls"], **table["methods"]}
     lines = [["", *(LABELS[name] for name in measures), "tokens", "cpu s"]]
     for name in sorted(rows, key=lambda one: _rank(rows[one])):
         figures_of = [str(Measure(**rows[name][key])) for key in measures]
-        shown = f"[{name}]" if name in found["controls"] else name
+        shown = f"[{name}]" if name in table["controls"] else name
         lines.append([shown, *figures_of, f"{rows[name]['tokens']:,}", f"{rows[name]['cpu_s']:,.2f}"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -109,5 +109,5 @@ def table_text(found: Mapping[str, Any], measures: Sequence[str]) -> str:
     )
 
 
-def _rank(one: Mapping[str, Any]) -> tuple[float, ...]:
-    return tuple(-one[name]["value"] for name in ("auc_failed", "auc_unmixed", "auc_won"))
+def _rank(row: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(-row[name]["value"] for name in ("auc_failed", "auc_unmixed", "auc_won"))

@@ -105,16 +105,16 @@ def judged(episodes: Sequence[Episode], values: Sequence[Values]) -> Judged:
     Raises:
         ValueError: the records of an episode contain no progress.
     """
-    found = [progress(episode) for episode in episodes]
-    if None in found:
+    distances = [progress(episode) for episode in episodes]
+    if None in distances:
         raise ValueError("the records contain no distance to the goal; record with env.oracle=true")
     outcomes: dict[int, set[bool]] = {}
     for episode in episodes:
         outcomes.setdefault(episode.group, set()).add(episode.success)
-    by_name = {(one.group, one.member): one for one in values}
+    by_name = {(value.group, value.member): value for value in values}
     return Judged(
         [episode.group for episode in episodes],
-        [np.array(steps) for steps in found],
+        [np.array(steps) for steps in distances],
         [episode.success for episode in episodes],
         [len(outcomes[episode.group]) == 2 for episode in episodes],
         [by_name.get((episode.group, episode.member)) for episode in episodes],

@@ -216,9 +216,9 @@ class Batch:
         changed: dict[str, dict[str, Any]] = {}
         for name, column in given.items():
             changed.setdefault(owner(name), {})[name] = column
-        of_batch, own = changed.pop("", {}), {**self.own, **changed.pop("own", {})}
+        of_batch, registered = changed.pop("", {}), {**self.own, **changed.pop("own", {})}
         tables = {table: replace(getattr(self, table), **new) for table, new in changed.items()}
-        return replace(self, **tables, **of_batch, own=own)
+        return replace(self, **tables, **of_batch, own=registered)
 
     def column(self, name: str) -> Any:
         """The column of this name, whichever table has it; None where it is not computed."""

@@ -233,12 +233,12 @@ def _tensors(
     for number, row in enumerate(rows):
         if unknown := sorted(set(row) - set(specs)):
             raise ValueError(f"{name}[{number}] has unknown column(s) {unknown}; known are {sorted(specs)}")
-    found = {}
+    tensors = {}
     for column, spec in specs.items():
         given = sum(column in row for row in rows)
         if given == len(rows):
-            found[column] = torch.tensor([row[column] for row in rows], dtype=spec.metadata["dtype"])
+            tensors[column] = torch.tensor([row[column] for row in rows], dtype=spec.metadata["dtype"])
         elif given or spec.default is MISSING:
-            wanted = "all" if spec.default is MISSING else "all or none"
-            raise ValueError(f"{column!r} is given for {given} of {len(rows)} {name}; give it for {wanted}")
-    return found
+            expected = "all" if spec.default is MISSING else "all or none"
+            raise ValueError(f"{column!r} is given for {given} of {len(rows)} {name}; give it for {expected}")
+    return tensors

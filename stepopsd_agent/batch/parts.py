@@ -44,9 +44,12 @@ class Transitions:
 
     def __post_init__(self) -> None:
         """Refuse shapes and types that cannot belong together."""
-        found = [getattr(self, spec.name) for spec in fields(self)]
-        if any(one.shape != self.group.shape or one.dtype != torch.int64 or one.dim() != 1 for one in found):
-            shapes = [tuple(one.shape) for one in found]
+        columns = [getattr(self, spec.name) for spec in fields(self)]
+        if any(
+            column.shape != self.group.shape or column.dtype != torch.int64 or column.dim() != 1
+            for column in columns
+        ):
+            shapes = [tuple(column.shape) for column in columns]
             raise ValueError(f"the columns of Transitions must be int64 and of one shape [M], got {shapes}")
 
     def to(self, device: torch.device | str | None) -> Transitions:

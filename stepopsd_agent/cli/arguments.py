@@ -37,7 +37,7 @@ def chosen(arguments: Sequence[str]) -> tuple[str, str, frozenset[str]]:
         known = sorted(spec.name for spec in fields(kind))
         for name, value in values.items():
             if name not in known:
-                has = ", ".join(f"{section}.{one}" for one in known)
+                has = ", ".join(f"{section}.{setting}" for setting in known)
                 problem = f"{section}.{name} is {value!r}, a setting that {env_id} lacks; it has {has}"
                 raise SystemExit(complain(problem))
     return env_id, method, _fields_of_another(arguments, method)
@@ -101,9 +101,9 @@ def words_first(arguments: Sequence[str], command: Command) -> list[str]:
         command: the module, whose flags say how many values they take; a setting takes one.
     """
     use_loader()
-    own = Parser()
-    command.add_flags(own)
-    takes = {flag: action.nargs for action in own._actions for flag in action.option_strings}
+    parser = Parser()
+    command.add_flags(parser)
+    takes = {flag: action.nargs for action in parser._actions for flag in action.option_strings}
     takes["--print_config"] = 0  # its value, if any, stands behind "="
     name, *rest = arguments
     words, flags, free = list[str](), list[str](), 0.0  # values that the last flag may still take
@@ -138,15 +138,15 @@ def given(
     arguments: Sequence[str], section: str, *, files: bool = True, flags: bool = True
 ) -> dict[str, Any]:
     """The settings of a section by name, as files and flags give them; flags win."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         flag, equals, value = argument.partition("=")
         text = value if equals else following
         if flag == "--config" and files:
-            found |= _section_of_file(user_path(text), section)
+            settings |= _section_of_file(user_path(text), section)
         elif flags and flag.startswith(f"--{section}.") and not flag.endswith(".help"):
-            found[flag.removeprefix(f"--{section}.").removesuffix("+")] = text
-    return found
+            settings[flag.removeprefix(f"--{section}.").removesuffix("+")] = text
+    return settings
 
 
 def _section_of_file(path: Path, section: str) -> dict[str, Any]:

@@ -150,11 +150,13 @@ def checked_games(*games: EnvConfig | EvalSet) -> Iterator[None]:
     They stay open inside the `with`: what environments share, such as a retriever's server, is started once.
     """
     with ExitStack() as opened:
-        for one in games:
+        for named in games:
             with settings_checked():
-                env = opened.enter_context(closing(make_stack(one.env if isinstance(one, EvalSet) else one)))
+                env = opened.enter_context(
+                    closing(make_stack(named.env if isinstance(named, EvalSet) else named))
+                )
                 ids = task_ids(env)
-                first = _chosen(one, ids)[0] if isinstance(one, EvalSet) else ids[0]
+                first = _chosen(named, ids)[0] if isinstance(named, EvalSet) else ids[0]
             begin(env, Attempt(first, seed=0))
         yield
 

@@ -59,13 +59,13 @@ def parse(arguments: Sequence[str]) -> Namespace:
         raise SystemExit(complain(str(error))) from error
     arguments = files_first(arguments)
     settings = build_parser(*chosen(arguments), brief=brief).parse_args(list(arguments))
-    own = settings[settings.command]
-    if own.get("resume") is not None and len(arguments) > 1 + _words_of(arguments, "--resume"):
+    given = settings[settings.command]
+    if given.get("resume") is not None and len(arguments) > 1 + _words_of(arguments, "--resume"):
         raise SystemExit(
             complain("--resume goes on with the settings in the folder it names; leave out the other flags")
         )
     if complete := getattr(COMMANDS[settings.command], "complete", None):
-        settings[settings.command] = complete(own, arguments[1:], parse)
+        settings[settings.command] = complete(given, arguments[1:], parse)
     return settings
 
 

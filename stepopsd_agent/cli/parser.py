@@ -82,7 +82,9 @@ class Parser(ArgumentParser):
             keys = [key.partition(".")[2] for key in missing["keys"].split(", ")]
             name = f"stepopsd {missing['command']}"
             raise SystemExit(complain(f"{name} needs {lacking(keys, command._actions)} (see {name} --help)"))
-        message = worded(message, {one.dest: getattr(one, "_typehint", one.type) for one in self._actions})
+        message = worded(
+            message, {action.dest: getattr(action, "_typehint", action.type) for action in self._actions}
+        )
         raise SystemExit(complain(f"{message} (see {self.prog.replace('[options] ', '')} --help)"))
 
 

@@ -61,7 +61,7 @@ def play_sets(
         requests: file for a row about each request to a served model.
         checked: called once agent and tasks are there, before anything is written.
     """
-    failures, counts = Failures(), [one.total for one in sets]
+    failures, counts = Failures(), [evaluation.total for evaluation in sets]
     total = None if None in counts else sum(count or 0 for count in counts)
     with ExitStack() as stack:
         stack.enter_context(checked_games(*sets))
@@ -97,15 +97,18 @@ def _plays(name: str, asked: Asked) -> list[PlaySet]:
     if name == "model":
         policy = trained_policy(config)
         asked.stack.callback(_tell_shortened, policy, config)
-        return [partial(play_set, policy, config, one, *how, before=asked.before) for one in asked.sets]
+        return [
+            partial(play_set, policy, config, evaluation, *how, before=asked.before)
+            for evaluation in asked.sets
+        ]
     if name == "openai":
         return served_plays(asked)
     make = _maker(name, config)
-    envs = [asked.stack.enter_context(closing(make_plain_env(one.env))) for one in asked.sets]
+    envs = [asked.stack.enter_context(closing(make_plain_env(evaluation.env))) for evaluation in asked.sets]
     agents = [OneAtATime(make(env)) for env in envs]
     return [
-        partial(play_set_with, agent, [env], one, *how, asked.before)
-        for agent, env, one in zip(agents, envs, asked.sets, strict=True)
+        partial(play_set_with, agent, [env], evaluation, *how, asked.before)
+        for agent, env, evaluation in zip(agents, envs, asked.sets, strict=True)
     ]
 
 

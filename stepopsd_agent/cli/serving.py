@@ -72,7 +72,7 @@ def served_plays(asked: Asked) -> list[Callable[[], list[Episode]]]:
         _without_torn_row(asked.requests)
     stack.callback(report)
     plays = list[Callable[[], list[Episode]]]()
-    for one in asked.sets:
+    for evaluation in asked.sets:
         agent = ServedModel(
             client,
             model,
@@ -83,10 +83,10 @@ def served_plays(asked: Asked) -> list[Callable[[], list[Episode]]]:
         )
         stack.callback(agent.close)
         envs = [
-            stack.enter_context(closing(make_stack(one.env)))
-            for _ in range(min(settings.concurrency, one.total or settings.concurrency))
+            stack.enter_context(closing(make_stack(evaluation.env)))
+            for _ in range(min(settings.concurrency, evaluation.total or settings.concurrency))
         ]
-        plays.append(partial(play_set_with, agent, envs, one, asked.seed, asked.keep, asked.before))
+        plays.append(partial(play_set_with, agent, envs, evaluation, asked.seed, asked.keep, asked.before))
     return plays
 
 

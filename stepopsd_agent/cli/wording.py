@@ -36,11 +36,11 @@ class HelpFormatter(DefaultHelpFormatter):
 
 def plain_help(text: str) -> str:
     """The help of one flag as jsonargparse makes it, without types and code marks, and with one default."""
-    found = _FACTS.search(text)
-    plain, default = (text[: found.start()], found["default"]) if found else (text, None)
+    facts = _FACTS.search(text)
+    plain, default = (text[: facts.start()], facts["default"]) if facts else (text, None)
     plain = plain.replace("``", "").rstrip().removesuffix(".")
-    told = default in (None, "null") or "(default:" in plain
-    return plain if told else f"{plain} (default: {default})"
+    shown = default in (None, "null") or "(default:" in plain
+    return plain if shown else f"{plain} (default: {default})"
 
 
 def first_sentence(text: str) -> str:
@@ -52,8 +52,8 @@ def kind(annotation: Any) -> str | None:
     """The values of a setting in one word, for its help; None where the help shows the choices."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
-        kinds = [kind(one) for one in arguments if one is not NoneType]
-        return None if None in kinds else "|".join(dict.fromkeys(str(one) for one in kinds))
+        kinds = [kind(part) for part in arguments if part is not NoneType]
+        return None if None in kinds else "|".join(dict.fromkeys(str(part) for part in kinds))
     return None if origin is Literal else "LIST" if origin in (list, tuple) else _KINDS.get(annotation)
 
 
@@ -72,10 +72,10 @@ def worded(message: str, types: dict[str, Any]) -> str:
             f"{section['key']} is {section['value']!r}, one value for a section; give its settings by name, "
             f"such as {example}, or the path of a YAML file that has them"
         )
-    found = _PROBLEM.search(message)
-    if found is None or found["key"] not in types:
+    problem = _PROBLEM.search(message)
+    if problem is None or problem["key"] not in types:
         return message
-    key, value = found["key"], found["value"].strip()
+    key, value = problem["key"], problem["value"].strip()
     return f"{key}: got {'null' if value == 'None' else value}; give {allowed(types[key])}"
 
 
@@ -85,7 +85,7 @@ def allowed(annotation: Any) -> str:
     if origin is Literal:
         return _joined([str(choice) for choice in arguments])
     if origin in (Union, UnionType):
-        return _joined([allowed(one) for one in arguments])
+        return _joined([allowed(part) for part in arguments])
     if origin in (list, tuple):
         return f'a list, such as "{_EXAMPLES.get(arguments[0], "[...]") if arguments else "[...]"}"'
     return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
@@ -98,11 +98,11 @@ def lacking(keys: Sequence[str], flags: Sequence[Action]) -> str:
         keys: of the arguments that are missing.
         flags: those of the command.
     """
-    return ", ".join(_typed(one) for one in flags if one.dest in keys)
+    return ", ".join(_typed(flag) for flag in flags if flag.dest in keys)
 
 
 def _typed(flag: Action) -> str:
-    choices = _joined([str(one) for one in flag.choices]) if flag.choices else ""
+    choices = _joined([str(choice) for choice in flag.choices]) if flag.choices else ""
     if not flag.option_strings:
         return f"{flag.dest} ({choices})" if choices else flag.dest
     return f"{flag.option_strings[0]} {f'({choices})' if choices else flag.metavar or flag.dest.upper()}"

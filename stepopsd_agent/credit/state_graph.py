@@ -63,15 +63,15 @@ class StateGraph:
         Bellman-Ford from the goals backwards, all groups at once: about as many rounds as the longest
         shortest path has edges.
         """
-        found = torch.full(self.goal.shape, torch.inf, dtype=torch.float64, device=self.goal.device)
-        found[self.goal] = 0.0
+        lengths = torch.full(self.goal.shape, torch.inf, dtype=torch.float64, device=self.goal.device)
+        lengths[self.goal] = 0.0
         edges = zip((self.before, self.after, torch.ones_like(self.before)), self.others, strict=True)
         before, after, steps = (torch.cat(pair) for pair in edges)
         while True:
-            nearer = found.scatter_reduce(0, before, found[after] + steps, "amin")
-            if torch.equal(nearer, found):
-                return found
-            found = nearer
+            nearer = lengths.scatter_reduce(0, before, lengths[after] + steps, "amin")
+            if torch.equal(nearer, lengths):
+                return lengths
+            lengths = nearer
 
     def with_unreachable(self, distance: Tensor) -> Tensor:
         """[V] the distances; an infinite one becomes the largest finite one of its group plus 1."""

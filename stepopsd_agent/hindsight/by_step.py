@@ -40,8 +40,8 @@ def tree_by_step(
         return Tree(ids[: columns[-1] + 1], scored=tuple(columns))
     branches = []
     for index, (start, end) in places.items():
-        told = tuple(blocks.get(index, ()))
-        at, block = (start, told) if told else (start - 1, ids[start - 1 : start])
+        inserted = tuple(blocks.get(index, ()))
+        at, block = (start, inserted) if inserted else (start - 1, ids[start - 1 : start])
         branches.append(Branch(at, block, ids[start:end]))
     return Tree(ids[: branches[-1].at], tuple(branches))
 

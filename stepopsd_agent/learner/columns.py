@@ -89,13 +89,13 @@ class Sources:
         asked = self.teacher_rows
         if asked is None or not self.gap:
             return self.logprobs(batch, blocks)
-        found = (batch.tokens.old_logprobs if others is None else others).clone()
+        logprobs = (batch.tokens.old_logprobs if others is None else others).clone()
         for chosen in (asked, ~asked) if others is None else (asked,):
             if chosen.any():
                 rows = chosen.nonzero()[:, 0]
                 some = replace(batch, tokens=batch.tokens.rows(rows), teacher_topk=None, own={})
-                found[rows] = self.logprobs(some, blocks).to(found.dtype)
-        return found
+                logprobs[rows] = self.logprobs(some, blocks).to(logprobs.dtype)
+        return logprobs
 
     def environments(self, column: str) -> Sequence[gym.Env[str, str]]:
         """Those given, which a column needs; raise MissingColumnError where there are none."""

@@ -63,9 +63,9 @@ def check_same(
 def _scored(batch: Batch, credit: Credit) -> list[Tensor]:
     """The columns that every process has scored by itself and the loss reads, at the action tokens."""
     mask, reference, likely = batch.action_mask, batch.tokens.ref_logprobs, batch.teacher_topk
-    found = [] if reference is None else [reference[mask]]
-    found += [] if likely is None else [likely.logprobs[:, 0]]
-    return found + [column[mask] for term in credit.terms for column in term.inputs]
+    columns = [] if reference is None else [reference[mask]]
+    columns += [] if likely is None else [likely.logprobs[:, 0]]
+    return columns + [column[mask] for term in credit.terms for column in term.inputs]
 
 
 def _spelled(function: Callable[..., Tensor]) -> str:

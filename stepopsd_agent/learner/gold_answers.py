@@ -51,8 +51,8 @@ def gold_answer_logprobs(
         asked.append(owners)
     scores = scorer.logprobs(trees)
     best = torch.full((batch.num_steps,), -torch.inf)
-    for owners, (_, found) in zip(asked, scores, strict=True):
-        for step, logprobs in zip(owners, found, strict=True):
+    for owners, (_, spellings) in zip(asked, scores, strict=True):
+        for step, logprobs in zip(owners, spellings, strict=True):
             best[step] = torch.maximum(best[step], logprobs.mean())
     return best.to(batch.tokens.input_ids.device)
 
@@ -95,5 +95,5 @@ def told_answers(envs: Sequence[gym.Env[str, str]], episodes: Sequence[Episode])
 def fill_gold_answer_logprob(batch: Batch, sources: "Sources") -> Batch:
     """The policy's log-probability of the environment's gold answers."""
     answers = gold_answers(sources.environments("gold_answer_logprob")[0], sources.episodes)
-    found = gold_answer_logprobs(sources.policy, batch, answers, sources.scorer)
-    return batch.with_columns(gold_answer_logprob=found)
+    logprobs = gold_answer_logprobs(sources.policy, batch, answers, sources.scorer)
+    return batch.with_columns(gold_answer_logprob=logprobs)

@@ -114,9 +114,9 @@ def monte_carlo_values(
     def note(
         attempt: Episode,
     ) -> None:  # what was done before the snapshot says nothing of the environment now
-        own = attempt.steps[origins[attempt.member // fresh.count][1] :]
-        if own and (failures.row or attempt.failed):
-            failures.note(replace(attempt, steps=(attempt.steps[0], *own)))
+        steps = attempt.steps[origins[attempt.member // fresh.count][1] :]
+        if steps and (failures.row or attempt.failed):
+            failures.note(replace(attempt, steps=(attempt.steps[0], *steps)))
 
     def play(some: Sequence[Attempt]) -> list[Episode]:
         return fresh.backend(policy, envs, some, fresh.params, seed=fresh.seed, on_episode=note)
@@ -124,9 +124,9 @@ def monte_carlo_values(
     played = play(attempts)
     values = torch.zeros(batch.num_steps)
     for number, (steps, (_, first)) in enumerate(zip(places.values(), origins, strict=True)):
-        own = slice(number * fresh.count, (number + 1) * fresh.count)
-        played[own] = _some_valid(play, attempts[own], played[own])
-        values[steps] = _mean_return(valid_episodes(played[own]), first, fresh.penalty)
+        members = slice(number * fresh.count, (number + 1) * fresh.count)
+        played[members] = _some_valid(play, attempts[members], played[members])
+        values[steps] = _mean_return(valid_episodes(played[members]), first, fresh.penalty)
     last = {number: index for number, index in sorted(snapshots)}  # the furthest of each episode
     repeated = sum(last.values()) - len(last)
     return MonteCarlo(values.to(batch.tokens.input_ids.device), played, repeated)
@@ -153,13 +153,13 @@ def _some_valid(
 def _snapshots(env: gym.Env[str, str], episode: Episode, indices: Set[int]) -> dict[int, PromptSnapshot]:
     """The stack before each of these steps of an episode, whose commands are given once more."""
     failed: list[Episode] = []
-    while (found := _repeated(env, episode, indices)) is None:
+    while (snapshots := _repeated(env, episode, indices)) is None:
         record = recorder(env).last_episode
         assert record is not None  # it has the error
         failed.append(record)
         if len(failed) >= FAILURE_LIMIT:
             raise EnvironmentDownError(tuple(failed))
-    return found
+    return snapshots
 
 
 def _repeated(

@@ -33,9 +33,9 @@ def load_optimizer(
     Raises:
         ValueError: the optimizer has other parameter groups than the saved one.
     """
-    own = optimizer.state_dict()["param_groups"]
+    present = optimizer.state_dict()["param_groups"]
     saved = state["param_groups"]
-    sizes, saved_sizes = ([len(group["params"]) for group in groups] for groups in (own, saved))
+    sizes, saved_sizes = ([len(group["params"]) for group in groups] for groups in (present, saved))
     if sizes != saved_sizes:
         raise ValueError(
             f"the checkpoint's optimizer has parameter groups of sizes {saved_sizes}, this one {sizes}; "
@@ -43,7 +43,7 @@ def load_optimizer(
         )
     groups = [
         {key: tuple(value) if isinstance(mine.get(key), tuple) else value for key, value in group.items()}
-        for mine, group in zip(own, saved, strict=True)
+        for mine, group in zip(present, saved, strict=True)
     ]
     entries: dict[int, dict[str, Any]] = {
         int(index): dict(values) for index, values in state["plain"].items()

@@ -34,8 +34,8 @@ def fill_past(batch: Batch, sources: "Sources") -> Batch:
 
 def fill_inferred_transitions(batch: Batch, sources: "Sources") -> Batch:
     """Transitions that no attempt took, inferred from those taken."""
-    found = inferred_transitions(sources.episodes)
-    return batch.with_columns(inferred_transitions=found.to(batch.tokens.input_ids.device))
+    transitions = inferred_transitions(sources.episodes)
+    return batch.with_columns(inferred_transitions=transitions.to(batch.tokens.input_ids.device))
 
 
 def fill_text_key(batch: Batch, sources: "Sources") -> Batch:

@@ -84,7 +84,7 @@ class TaskHistory:
             for place, kind in enumerate(self.kinds)
             for after, way in enumerate(("", "next_"))
         }
-        found = Past(
+        past = Past(
             torch.tensor(of_step, dtype=torch.int64),
             steps[:, 0].bool(),
             torch.tensor(of_episode, dtype=torch.int64),
@@ -92,7 +92,7 @@ class TaskHistory:
             sizes,
             **keys,
         )
-        return found.to(batch.tokens.input_ids.device, batch.episodes.episode_return.dtype)
+        return past.to(batch.tokens.input_ids.device, batch.episodes.episode_return.dtype)
 
     def add(self, batch: Batch, episodes: Sequence[Episode]) -> None:
         """Learn of an update, once its credit is computed; arguments and errors as of `past`."""
@@ -173,7 +173,7 @@ class TaskHistory:
             _cut(kept["sizes"], state["episodes"]),
             strict=True,
         )
-        self._tasks = {name: _Task(*own) for name, *own in parts}
+        self._tasks = {name: _Task(*values) for name, *values in parts}
 
 
 def _groups(batch: Batch, episodes: Sequence[Episode]) -> Iterator[tuple[int, str]]:

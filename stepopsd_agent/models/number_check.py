@@ -38,7 +38,7 @@ def number_problems(policy: Policy) -> list[str]:
     """Log-probabilities of scoring, with a branch, and of play, with a cache, against the model's own."""
     rows = _rows(policy)
     try:
-        own = _own_logprobs(policy, rows)
+        expected = _own_logprobs(policy, rows)
     except Exception as error:  # code of any model, which may raise anything
         return [f"the model's own forward pass fails ({first_line(error)}); {INSTEAD}"]
     ways = {"scoring": _scoring_error, "play": _play_error}
@@ -46,7 +46,7 @@ def number_problems(policy: Policy) -> list[str]:
     allowed = 1e-3 if policy.model.dtype in (torch.float32, torch.float64) else 0.5
     for name, way in ways.items():
         try:
-            difference = way(policy, rows, own)
+            difference = way(policy, rows, expected)
         except Exception as failure:  # likewise
             problems.append(
                 f"{name} fails on {type(policy.model).__name__} ({first_line(failure)}); {INSTEAD}"
@@ -94,7 +94,7 @@ def _picked(logits: Tensor, ids: Tensor) -> Tensor:
     return torch.log_softmax(logits, -1).gather(-1, ids[..., None])[..., 0].cpu()
 
 
-def _scoring_error(policy: Policy, rows: Sequence[Sequence[int]], own: Tensor) -> float:
+def _scoring_error(policy: Policy, rows: Sequence[Sequence[int]], expected: Tensor) -> float:
     """The largest difference (nats) of the first row and of the second as its branch, scored by "auto"."""
     first, second = rows
     middle = (SHARED + ROW) // 2
@@ -103,10 +103,10 @@ def _scoring_error(policy: Policy, rows: Sequence[Sequence[int]], own: Tensor) -
 
     attention: Attention = "segments" if policy.takes_packs else "padded"
     ((trunk, (target,)),) = Scorer(policy, tokens_per_pass=4 * ROW, attention=attention).logprobs([tree])
-    return _largest(trunk - own[0], target - own[1, middle - 1 :])
+    return _largest(trunk - expected[0], target - expected[1, middle - 1 :])
 
 
-def _play_error(policy: Policy, rows: Sequence[Sequence[int]], own: Tensor) -> float:
+def _play_error(policy: Policy, rows: Sequence[Sequence[int]], expected: Tensor) -> float:
     """The largest difference (nats) where the decoder's way is taken.
 
     Prompts of different lengths are padded on the left and read at once; one more token of each row follows,
@@ -131,7 +131,7 @@ def _play_error(policy: Policy, rows: Sequence[Sequence[int]], own: Tensor) -> f
     for i, size in enumerate(PROMPTS):
         following = torch.tensor(rows[i][size : size + 2], device=device)
         picked = _picked(torch.stack([part[i] for part in logits]), following)
-        differences.append(picked - own[i, size - 1 : size + 1])
+        differences.append(picked - expected[i, size - 1 : size + 1])
     return _largest(*differences)
 
 
@@ -142,10 +142,10 @@ def _largest(*differences: Tensor) -> float:
 def _suspects(model: PreTrainedModel) -> str:
     """Known causes of a difference that the model has, as a clause."""
     facts = model.config.get_text_config().to_dict()
-    found = [f"{name}={facts[name]}" for name in UNKNOWN if facts.get(name) is not None]
+    suspects = [f"{name}={facts[name]}" for name in UNKNOWN if facts.get(name) is not None]
     if any(name.endswith(".sinks") for name, _ in model.named_parameters()):
-        found.append("attention sinks")
-    return f" (the model has {', '.join(found)})" if found else ""
+        suspects.append("attention sinks")
+    return f" (the model has {', '.join(suspects)})" if suspects else ""
 
 
 def first_line(error: Exception) -> str:

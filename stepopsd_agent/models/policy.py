@@ -145,20 +145,22 @@ class Policy(ScoringModel):
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Copy weights in; names and shapes must match."""
-        own = self._fitting(state)
+        parameters = self._fitting(state)
         with torch.no_grad():
-            for name, p in own.items():
+            for name, p in parameters.items():
                 p.copy_(state[name])
 
     def _fitting(self, state: dict[str, Tensor]) -> dict[str, torch.nn.Parameter]:
         """The trained parameters, whose names and shapes are those of the weights."""
-        own = self._weights()
-        differing = own.keys() ^ state.keys() or {n for n, p in own.items() if p.shape != state[n].shape}
+        parameters = self._weights()
+        differing = parameters.keys() ^ state.keys() or {
+            n for n, p in parameters.items() if p.shape != state[n].shape
+        }
         if differing:
             raise ModelFolderError(
                 f"weights do not fit the model: differing names or shapes {sorted(differing)[:4]}"
             )
-        return own
+        return parameters
 
     @contextmanager
     def weights(self, state: dict[str, Tensor]) -> Iterator[None]:
@@ -172,14 +174,14 @@ class Policy(ScoringModel):
             with switched_off(self.model):
                 yield
             return
-        own = self._fitting(state)
-        current = {name: p.data for name, p in own.items()}
+        parameters = self._fitting(state)
+        current = {name: p.data for name, p in parameters.items()}
         try:
-            for name, p in own.items():
+            for name, p in parameters.items():
                 p.data = state[name].to(p.device, p.dtype)
             yield
         finally:
-            for name, p in own.items():
+            for name, p in parameters.items():
                 p.data = current[name]
 
     def save(self, folder: Path) -> None:

@@ -61,10 +61,10 @@ class PromptFormat:
     def text_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text of others, none of them a control token."""
         plain = [i for i, text in enumerate(texts) if not self._spelled.search(text)]
-        found = (
+        encoded = (
             dict(zip(plain, encode(self.tokenizer, [texts[i] for i in plain]), strict=True)) if plain else {}
         )
-        clean = {i: ids for i, ids in found.items() if self._control_free(ids)}
+        clean = {i: ids for i, ids in encoded.items() if self._control_free(ids)}
         return [clean[i] if i in clean else self._ids(str, text) for i, text in enumerate(texts)]
 
     @cached_property
@@ -123,13 +123,13 @@ class PromptFormat:
         eos: int | None = self.tokenizer.eos_token_id
         written = encode(self.tokenizer, [self._written])[0]
         control = set(self.tokenizer.added_tokens_decoder) - {self.tokenizer.bos_token_id}
-        found = eos if eos in written else next((i for i in written if i in control), eos)
-        if found is None:
+        token = eos if eos in written else next((i for i in written if i in control), eos)
+        if token is None:
             raise ValueError(
                 "this tokenizer has no eos token, so a response would have no end: set tokenizer.eos_token "
                 "to the token that ends one, and save the tokenizer with the model"
             )
-        return int(found)
+        return int(token)
 
     def response_ids(self, text: str) -> list[int]:
         """Ids of a whole response that was not sampled: its text and its end."""

@@ -44,14 +44,14 @@ def clustered_proportion(outcomes: Mapping[Any, Sequence[bool]]) -> dict[str, An
         outcomes: of the attempts at each task, one or more. Where each was played once the answer is that of
             `proportion`, to the bit, without ``tasks``.
     """
-    won, sizes = [sum(one) for one in outcomes.values()], [len(one) for one in outcomes.values()]
+    won, sizes = [sum(wins) for wins in outcomes.values()], [len(wins) for wins in outcomes.values()]
     total, n, tasks = sum(won), sum(sizes), len(sizes)
     if tasks == n:
         return proportion(total, n)
     p, effective, z = total / n, float(tasks), 1.96
     if tasks > 1 and 0 < total < n:
         z, alone = student_t(tasks - 1), p * (1 - p) / n
-        squares = math.fsum((one - p * size) ** 2 for one, size in zip(won, sizes, strict=True))
+        squares = math.fsum((wins - p * size) ** 2 for wins, size in zip(won, sizes, strict=True))
         clustered = squares * tasks / (tasks - 1) / n**2
         effective = n / max(1.0, clustered / alone)
     return {"success": p, "n": n, "tasks": tasks, "ci95": list(wilson(p * effective, effective, z))}

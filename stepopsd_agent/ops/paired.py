@@ -43,7 +43,7 @@ def newcombe(
         raise ValueError(f"got counts {both}, {first}, {second}, {neither}; need 0 or more")
     if n == 0:
         return -1.0, 1.0
-    one, two = (both + first) / n, (both + second) / n
+    rate, two = (both + first) / n, (both + second) / n
     (low1, high1), (low2, high2) = wilson(both + first, n, z), wilson(both + second, n, z)
     margins = (both + first) * (second + neither) * (both + second) * (first + neither)
     cross = both * neither - first * second
@@ -54,8 +54,8 @@ def newcombe(
     def distance(up: float, down: float) -> float:
         return math.sqrt(max(0.0, up * up - 2 * phi * up * down + down * down))
 
-    difference = two - one
-    return difference - distance(two - low2, high1 - one), difference + distance(high2 - two, one - low1)
+    difference = two - rate
+    return difference - distance(two - low2, high1 - rate), difference + distance(high2 - two, rate - low1)
 
 
 def bootstrap_difference(
@@ -72,8 +72,8 @@ def bootstrap_difference(
         rng: draws the tasks.
         resamples: number of draws.
     """
-    counts = np.array([len(one) for one in first])
-    if len(first) == 0 or counts.tolist() != [len(one) for one in second]:
+    counts = np.array([len(values) for values in first])
+    if len(first) == 0 or counts.tolist() != [len(values) for values in second]:
         raise ValueError("need one task or more, with as many attempts of the first as of the second")
     totals = np.array([sum(b) - sum(a) for a, b in zip(first, second, strict=True)], dtype=float)
     weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)

@@ -100,7 +100,7 @@ class ChatClient:
         """
         try:
             # A server that cannot list its models says 500, and will say so again.
-            return [str(one["id"]) for one in self._ask("models", None, BUSY - {500})[0]["data"]]
+            return [str(entry["id"]) for entry in self._ask("models", None, BUSY - {500})[0]["data"]]
         except (KeyError, TypeError) as error:
             raise ServedModelError(f"{self.url}/models lists no models") from error
 

@@ -39,8 +39,8 @@ class _CacheLayer(DynamicLayer):  # type: ignore[no-untyped-call]
             if self.keys is not None and self.values is not None:
                 for buffer, held in zip(self.buffers, (self.keys, self.values), strict=True):
                     buffer[:, :, :before] = held
-        for buffer, one in zip(self.buffers, new, strict=True):
-            buffer[:, :, before:end] = one
+        for buffer, added in zip(self.buffers, new, strict=True):
+            buffer[:, :, before:end] = added
         self.is_initialized, self.dtype, self.device = True, key_states.dtype, key_states.device
         self.keys, self.values = (buffer[:, :, :end] for buffer in self.buffers)
         return self.keys, self.values
@@ -161,10 +161,10 @@ class Decoder:
         positions = (start + real.long().cumsum(1) - 1).clamp_min(0)
         width = ids.shape[1]
         every = torch.ones(width, width, dtype=torch.bool, device=ids.device)
-        own = every.tril() & real[:, None, :]  # (B, Q, Q)
-        own |= torch.eye(width, dtype=torch.bool, device=ids.device)  # a hole sees itself: no empty softmax
+        visible = every.tril() & real[:, None, :]  # (B, Q, Q)
+        visible |= torch.eye(width, dtype=torch.bool, device=ids.device)  # a hole sees itself, for softmax
         past = self.valid[:, None, :].expand(-1, width, -1)
-        mask = torch.cat([past, own], dim=2)[:, None]  # (B, 1, Q, L + Q)
+        mask = torch.cat([past, visible], dim=2)[:, None]  # (B, 1, Q, L + Q)
         run = self.policy.next_logits if last else self.policy.read
         out = run(ids, positions, mask, self.cache)
         self.valid = torch.cat([self.valid, real], dim=1)

@@ -186,9 +186,9 @@ def demonstrate(
         if informed:
             attempt = Attempt(task_id, seed + k, k, 2)
             played.append(play_expert(env, attempt, mistake_rate, peer=peer, informed=True))
-        for one in played:
-            failures.note(one.episode)
-            if not one.episode.failed:
-                out.append(one)
+        for episode in played:
+            failures.note(episode.episode)
+            if not episode.episode.failed:
+                out.append(episode)
         on_done()
     return out

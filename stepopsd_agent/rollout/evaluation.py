@@ -36,8 +36,8 @@ def evaluate_policy(
     """
     return [
         episode
-        for one in evaluation_sets(config)
-        for episode in play_set(policy, config, one, EVAL_SEED, on_episode, backend)
+        for evaluation in evaluation_sets(config)
+        for episode in play_set(policy, config, evaluation, EVAL_SEED, on_episode, backend)
     ]
 
 

@@ -55,8 +55,8 @@ def groups(
         while visited >= revisit_after and place >= count - again:
             visited, place = visited - revisit_after, place - (count - again)
         task = _task_at(ids, seed, visited * count - again * max(0, visited - revisit_after) + place)
-        own = int(np.random.default_rng([seed, visited, place]).integers(2**31))
-        attempts += [Attempt(task, seed=own, group=group, member=member) for member in range(size)]
+        attempt_seed = int(np.random.default_rng([seed, visited, place]).integers(2**31))
+        attempts += [Attempt(task, seed=attempt_seed, group=group, member=member) for member in range(size)]
     return attempts
 
 
@@ -102,8 +102,8 @@ def _shaped_returns(
     for episode in episodes:
         refused = [not step.info["step"]["valid"] for step in episode.steps[1:]] if penalty else [False]
         counts = set(refused) if on == "step" else {sum(refused)}
-        found = {episode.episode_return - penalty * count for count in counts}
-        returns.setdefault(episode.group_key, set()).update(found)
+        shaped = {episode.episode_return - penalty * count for count in counts}
+        returns.setdefault(episode.group_key, set()).update(shaped)
     return returns
 
 
@@ -132,6 +132,6 @@ def episode_metrics(
         "train/steps": len(steps) / count,
         "train/valid": sum(bool(s.info["step"]["valid"]) for s in steps) / max(1, len(steps)),
         "train/tokens_per_step": sampled_tokens(valid) / max(1, len(steps)),
-        "train/mixed_groups": sum(len(own) > 1 for own in returns.values()) / max(1, len(returns)),
+        "train/mixed_groups": sum(len(values) > 1 for values in returns.values()) / max(1, len(returns)),
         **{f"train/{name}": sum(e.steps[-1].info[name] for e in valid) / count for name in measures},
     }

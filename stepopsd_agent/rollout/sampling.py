@@ -190,5 +190,5 @@ def _begun_characters(policy: Policy, ids: Sequence[int], text: str, last: int) 
     shorter = (policy.decode(ids[:end]) for end in range(last, -1, -1))
     whole = next(decoded for decoded in shorter if text.startswith(decoded))
     pairs = enumerate(zip(text, prefix, strict=False))
-    same = next((place for place, (one, other) in pairs if one != other), len(text))
+    same = next((place for place, (character, other) in pairs if character != other), len(text))
     return max(len(whole), same) + 1

@@ -80,7 +80,7 @@ def table_text(title: str, rows: Mapping[str, Mapping[str, Any]], unit: str = "g
     if any(errors):
         counts["errors"] = errors
     columns = [
-        [f"{one:>{max(len(name), 5)}}" for one in (name, *numbers)] for name, numbers in counts.items()
+        [f"{cell:>{max(len(name), 5)}}" for cell in (name, *numbers)] for name, numbers in counts.items()
     ]
     heading, *ends = ["  ".join(cells) for cells in zip(*columns, strict=True)]
     lines = [f"{title:<{width}}  success    95 % interval  {heading}"]

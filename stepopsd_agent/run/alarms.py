@@ -83,7 +83,7 @@ class AlarmState:
     def from_json(values: Mapping[str, Any]) -> "AlarmState":
         """The inverse of `to_json`."""
         return AlarmState(
-            recent={name: tuple(found) for name, found in values["recent"].items()},
+            recent={name: tuple(history) for name, history in values["recent"].items()},
             lengths=tuple(values["lengths"]),
             active=frozenset(values["active"]),
             factor=values["factor"],
@@ -126,7 +126,7 @@ def _one(state: AlarmState, name: str, value: float, update: int, config: Alarms
 
 def measured(metrics: Mapping[str, float], lengths: tuple[float, ...]) -> dict[str, float]:
     """The watched values that these metrics tell; one that is not finite counts as `ENDLESS`."""
-    found = {
+    figures = {
         "gap": _values(metrics, *(name for name in metrics if name.startswith("signal/gap_"))),
         "clip": _values(metrics, "update/clip_fraction"),
         "credit": _values(metrics, "credit/step_entropy"),
@@ -138,13 +138,13 @@ def measured(metrics: Mapping[str, float], lengths: tuple[float, ...]) -> dict[s
     first = sum(lengths) / len(lengths) if lengths else 0.0
     if first > 0:
         ratio = [v / first for v in _values(metrics, "train/tokens_per_step")]
-        found |= {"short": ratio, "long": ratio}
-    return {name: max(values) for name, values in found.items() if values}
+        figures |= {"short": ratio, "long": ratio}
+    return {name: max(values) for name, values in figures.items() if values}
 
 
 def _values(metrics: Mapping[str, float], *names: str) -> list[float]:
-    found = [metrics[name] for name in names if name in metrics]
-    return [value if math.isfinite(value) else ENDLESS for value in found]
+    values = [metrics[name] for name in names if name in metrics]
+    return [value if math.isfinite(value) else ENDLESS for value in values]
 
 
 def crossed(name: str, value: float, at: float) -> bool:

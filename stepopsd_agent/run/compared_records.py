@@ -180,7 +180,7 @@ def _row(records: _Records, method: CreditMethod, truth: Judged) -> dict[str, An
         split(records.batches, per_step),
         truth,
         sum(tokens for tokens, _ in costs),
-        seconds + sum(one for _, one in costs),
+        seconds + sum(spent for _, spent in costs),
     )
 
 

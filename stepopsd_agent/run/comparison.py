@@ -74,7 +74,7 @@ def compare_folders(folders: Mapping[str, Path]) -> dict[str, Any]:
     compared = [_compared(first, other) for other in others]
     for entry, value in zip(compared, holm([entry["p"] for entry in compared]), strict=True):
         entry |= {"p_holm": value, "within_noise": value >= LEVEL}
-    return {"folders": [_alone(one) for one in (first, *others)], "compared": compared}
+    return {"folders": [_alone(results) for results in (first, *others)], "compared": compared}
 
 
 def _read(name: str, folder: Path) -> _Results:
@@ -115,7 +115,7 @@ def _check_same(first: _Results, other: _Results) -> None:
     if first.played.keys() == other.played.keys():
         return
     start = f"{other.name} cannot be compared with {first.name}: "
-    a, b = ([(key.update, key.task_id) for key in one.played] for one in (first, other))
+    a, b = ([(key.update, key.task_id) for key in results.played] for results in (first, other))
     if tasks := _difference(a, b):
         missing, more = ([f"{task!r}" for _, task in side] for side in tasks)
         here = f"{len(missing)} of {len(a)} episodes are in {first.name} alone" + _such(missing)
@@ -124,7 +124,7 @@ def _check_same(first: _Results, other: _Results) -> None:
             f"{start}the tasks differ: {here}, {there}; play the same with stepopsd eval, or finish one that "
             "was left with stepopsd eval --resume FOLDER"
         )
-    data = [sorted({key.fingerprint for key in one.played}) for one in (first, other)]
+    data = [sorted({key.fingerprint for key in results.played}) for results in (first, other)]
     if data[0] != data[1]:
         raise ValueError(
             f"{start}the data differ, though the tasks have the same names: fingerprint "
@@ -154,14 +154,14 @@ def _such(names: Sequence[str]) -> str:
 
 def _alone(results: _Results) -> dict[str, Any]:
     """Success of one folder with its Wilson interval, in all and by task type."""
-    valid = {key: one for key, one in results.played.items() if not one.failed}
-    types = sorted({one.task_type for one in valid.values()})
+    valid = {key: outcome for key, outcome in results.played.items() if not outcome.failed}
+    types = sorted({outcome.task_type for outcome in valid.values()})
     return {
         "folder": results.name,
         **_success(valid),
         "errors": len(results.played) - len(valid),
         "by_task_type": {
-            name: _success({key: one for key, one in valid.items() if one.task_type == name})
+            name: _success({key: outcome for key, outcome in valid.items() if outcome.task_type == name})
             for name in types
         },
     }
@@ -169,8 +169,8 @@ def _alone(results: _Results) -> dict[str, Any]:
 
 def _success(outcomes: Mapping[_Key, _Outcome]) -> dict[str, Any]:
     by_task: dict[tuple[str, str], list[bool]] = {}
-    for key, one in outcomes.items():
-        by_task.setdefault((key.fingerprint, key.task_id), []).append(one.success)
+    for key, outcome in outcomes.items():
+        by_task.setdefault((key.fingerprint, key.task_id), []).append(outcome.success)
     return clustered_proportion(by_task)
 
 
@@ -186,19 +186,19 @@ def _compared(first: _Results, other: _Results) -> dict[str, Any]:
             f"no task ended without an error in both {first.name} and {other.name}; play again what failed "
             "with: stepopsd eval --resume FOLDER"
         )
-    types = sorted({one.task_type for one, _ in pairs.values()})
+    types = sorted({outcome.task_type for outcome, _ in pairs.values()})
     by_type = {
         name: _figures({key: pair for key, pair in pairs.items() if pair[0].task_type == name})
         for name in types
     }
     names = sorted(first.settings.keys() | other.settings.keys())
-    found = {name: [one.settings.get(name, "absent") for one in (first, other)] for name in names}
+    settings = {name: [outcome.settings.get(name, "absent") for outcome in (first, other)] for name in names}
     return {
         "folder": other.name,
         "against": first.name,
         **_figures(pairs),
         "left_out": len(first.played) - len(pairs),
-        "settings": {name: both for name, both in found.items() if both[0] != both[1]},
+        "settings": {name: both for name, both in settings.items() if both[0] != both[1]},
         "by_task_type": by_type,
     }
 

@@ -27,5 +27,5 @@ def repetition_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
 
 def _repeated(series: Iterable[Sequence[Hashable]]) -> float:
     """The share of members that stood before in the same series, over all series."""
-    sizes = [(len(one), len(set(one))) for one in series]
+    sizes = [(len(ngrams), len(set(ngrams))) for ngrams in series]
     return 1 - sum(new for _, new in sizes) / total if (total := sum(n for n, _ in sizes)) else 0.0

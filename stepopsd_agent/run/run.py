@@ -48,8 +48,8 @@ class Alarmed(Interrupted):
 def evaluated_data(config: RunConfig) -> str:
     """Fingerprint of all that evaluation draws from."""
     fingerprints = []
-    for one in evaluation_sets(config):
-        with closing(make_stack(one.env)) as env:
+    for evaluation in evaluation_sets(config):
+        with closing(make_stack(evaluation.env)) as env:
             fingerprints.append(data_identity(env)["fingerprint"])
     return joined(fingerprints)
 

@@ -96,8 +96,8 @@ def envs_to_ask(
 
     It is made as the records say, whatever the settings: their tasks are unknown to another one.
     """
-    told = config.hindsight.mode == "gold" and bool(_TOLD.intersection(columns))
-    if "gold_answer_logprob" not in columns and not told:
+    gold = config.hindsight.mode == "gold" and bool(_TOLD.intersection(columns))
+    if "gold_answer_logprob" not in columns and not gold:
         return []
     spec = episodes[0].env_spec
     if not spec["id"]:
@@ -228,22 +228,29 @@ def credit_records(
     gaps = None if teacher is None or student is None else _by_step(batch, teacher - student)
     steps: list[list[dict[str, Any]]] = [[] for _ in episodes]
     owners = zip(batch.steps.episode_of_step.tolist(), batch.steps.index_in_episode.tolist(), strict=True)
-    for place, ((number, index), own) in enumerate(zip(owners, values, strict=True)):
+    for place, ((number, index), token_credits) in enumerate(zip(owners, values, strict=True)):
         action = episodes[number].steps[index].action
-        step = {"index": index, "action": action, "credit": sum(own) / len(own), "tokens": own}
+        step = {
+            "index": index,
+            "action": action,
+            "credit": sum(token_credits) / len(token_credits),
+            "tokens": token_credits,
+        }
         steps[number].append(step if gaps is None else {**step, "gap": gaps[place]})
-    return [_record(episode, found, method) for episode, found in zip(episodes, steps, strict=True)]
+    return [
+        _record(episode, step_credits, method) for episode, step_credits in zip(episodes, steps, strict=True)
+    ]
 
 
 def _by_step(batch: Batch, values: Tensor) -> list[list[float]]:
     """The values [N, T] of the sampled tokens, step by step."""
-    found: list[list[float]] = [[] for _ in range(batch.num_steps)]
+    steps: list[list[float]] = [[] for _ in range(batch.num_steps)]
     sampled = batch.action_mask
     for step, value in zip(
         batch.tokens.step_of_token[sampled].tolist(), values[sampled].tolist(), strict=True
     ):
-        found[step].append(value)
-    return found
+        steps[step].append(value)
+    return steps
 
 
 def _record(episode: Episode, steps: list[dict[str, Any]], method: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def combinations(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
 def label(settings: Mapping[str, str], between: str = ", ") -> str:
     """Format a combination as name=value pairs; ``learner.lr`` becomes ``lr`` unless that is ambiguous."""
     short = [key.rpartition(".")[2] for key in settings]
-    keys = [one if short.count(one) == 1 else key for one, key in zip(short, settings, strict=True)]
+    keys = [last if short.count(last) == 1 else key for last, key in zip(short, settings, strict=True)]
     return between.join(f"{key}={value}" for key, value in zip(keys, settings.values(), strict=True))
 
 
@@ -135,10 +135,10 @@ def _row(out: Path, runs: Sequence[SweepRun]) -> dict[str, Any]:
 
 def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
     """Mean, interval and range. Where all are equal, Student's interval would have no width."""
-    found = mean_interval(values)
+    interval = mean_interval(values)
     if len(set(values)) == 1:
-        found["ci95"] = None
-    return {**found, "range": [min(values), max(values)] if values else None, "values": list(values)}
+        interval["ci95"] = None
+    return {**interval, "range": [min(values), max(values)] if values else None, "values": list(values)}
 
 
 def rows_text(rows: Sequence[Mapping[str, Any]]) -> str:

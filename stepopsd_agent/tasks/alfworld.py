@@ -100,7 +100,7 @@ def worlds(episode: Episode) -> list[World]:
     doors: dict[str, str] = {}
     first_lies: dict[str, str] = {}
     first_doors: dict[str, str] = {}
-    found = []
+    states = []
     # Renumbered per seed, the same names mean other things.
     named = {f"seed: {episode.seed}"} if episode.env_spec["kwargs"].get("domain_randomization") else set()
     for step in episode.steps:
@@ -126,8 +126,8 @@ def worlds(episode: Episode) -> list[World]:
         facts |= {f"holding: {held}"} if held else set()
         facts |= {f"{item}: in {where}" for item, where in lies.items() if where != first_lies[item]}
         facts |= {f"{name}'s door: {door}" for name, door in doors.items() if door != first_doors[name]}
-        found.append(frozenset(facts | named))
-    return found
+        states.append(frozenset(facts | named))
+    return states
 
 
 def instance(episode: Episode) -> str:

@@ -147,12 +147,12 @@ def evaluation_sets(config: RunConfig) -> list[EvalSet]:
     """The sets that evaluation plays: held-out tasks, where the environment's task spec has any."""
     spec = get(config.env.id)
     sets = spec.evaluation(config.env, spec.held_out_settings(config.eval.arguments))
-    return [replace(one, seeds=config.eval.seeds) for one in sets]
+    return [replace(evaluation, seeds=config.eval.seeds) for evaluation in sets]
 
 
 def evaluation_total(config: RunConfig) -> int | None:
     """Episodes of an evaluation at most; None where that is known only once the tasks are read."""
-    counts = [one.total for one in evaluation_sets(config)]
+    counts = [evaluation.total for evaluation in evaluation_sets(config)]
     return None if None in counts else sum(count or 0 for count in counts)
 
 

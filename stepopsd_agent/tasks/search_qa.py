@@ -90,14 +90,14 @@ def _name(source: str) -> str:
 def worlds(episode: Episode) -> list[World]:
     """Which passages were seen, which queries were asked and what was answered."""
     facts: World = frozenset()
-    found = []
+    states = []
     for step in episode.steps:
         if not step.error and step.info["step"]["kind"] in protocol.ACTIONS:
             parsed = protocol.parse(step.action)
             said = protocol.query_text(parsed.content)  # as the retriever reads it
             facts |= {f"{parsed.kind} {said!r}: made"} | {f"{name}: seen" for name in step.info["retrieved"]}
-        found.append(facts)
-    return found
+        states.append(facts)
+    return states
 
 
 SEARCH_QA = TaskSpec(

@@ -58,7 +58,7 @@ def constructor_settings(env_id: str) -> dict[str, Setting]:
             "constructor must be importable at run time, not under TYPE_CHECKING alone"
         ) from error
     help_texts = _help(creator)
-    found = {}
+    settings = {}
     for name, parameter in inspect.signature(creator).parameters.items():
         if name in fixed or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
@@ -74,8 +74,8 @@ def constructor_settings(env_id: str) -> dict[str, Setting]:
                 f"{env_id}: the constructor's argument {name!r} has the name of a setting of every "
                 "environment; rename it, or name it in TaskSpec.fixed"
             )
-        found[name] = Setting(name, kind, default, help_texts.get(name, ""))
-    return found
+        settings[name] = Setting(name, kind, default, help_texts.get(name, ""))
+    return settings
 
 
 def env_arguments(config: EnvConfig) -> dict[str, Any]:
@@ -89,25 +89,28 @@ def env_arguments(config: EnvConfig) -> dict[str, Any]:
         has = ", ".join(f"env.{name}" for name in known)
         value = config.arguments[unknown[0]]
         raise ValueError(f"env.{unknown[0]} is {value!r}, a setting that {config.id} lacks; it has {has}")
-    return {name: config.arguments.get(name, one.default) for name, one in known.items()}
+    return {name: config.arguments.get(name, setting.default) for name, setting in known.items()}
 
 
 def env_section(env_id: str) -> type:
     """A dataclass of all settings ``env.*`` of an environment, for the command line."""
-    own = [(one.name, one.type, _field(one.default)) for one in constructor_settings(env_id).values()]
-    helps = {one.name: one.help for one in constructor_settings(env_id).values()}
-    return _section("Env", EnvConfig, own, helps)
+    settings = [
+        (setting.name, setting.type, _field(setting.default))
+        for setting in constructor_settings(env_id).values()
+    ]
+    helps = {setting.name: setting.help for setting in constructor_settings(env_id).values()}
+    return _section("Env", EnvConfig, settings, helps)
 
 
 def eval_section(env_id: str) -> type:
     """A dataclass of all settings ``eval.*`` of an environment, for the command line."""
     held_out = get(env_id).held_out
     hints = get_type_hints(held_out)
-    own = [(spec.name, hints[spec.name], _field(_default(spec))) for spec in fields(held_out)]
-    return _section("Eval", EvalConfig, own, _help(held_out))
+    settings = [(spec.name, hints[spec.name], _field(_default(spec))) for spec in fields(held_out)]
+    return _section("Eval", EvalConfig, settings, _help(held_out))
 
 
-def _section(name: str, shared: type, own: list[tuple[str, Any, Any]], helps: Mapping[str, str]) -> type:
+def _section(name: str, shared: type, settings: list[tuple[str, Any, Any]], helps: Mapping[str, str]) -> type:
     """The fields that every environment has, then its own."""
     hints, shared_help = get_type_hints(shared), _help(shared)
     common = [
@@ -115,9 +118,9 @@ def _section(name: str, shared: type, own: list[tuple[str, Any, Any]], helps: Ma
         for spec in fields(shared)
         if spec.name != "arguments"
     ]
-    section = make_dataclass(name, [*common, *own])
+    section = make_dataclass(name, [*common, *settings])
     texts = {**shared_help, **helps}
-    lines = [f"    {field_name}: {texts.get(field_name, '')}" for field_name, *_ in [*common, *own]]
+    lines = [f"    {field_name}: {texts.get(field_name, '')}" for field_name, *_ in [*common, *settings]]
     summary = (shared.__doc__ or name).partition("\n")[0]
     section.__doc__ = "\n".join([summary, "", "Attributes:", *lines])
     return section
@@ -131,7 +134,9 @@ def flag_type(annotation: Any) -> Any:
     if annotation is os.PathLike or origin is os.PathLike:
         return str
     if origin in (Union, types.UnionType):
-        kinds = list(dict.fromkeys(kind for one in arguments if (kind := flag_type(one)) is not None))
+        kinds = list(
+            dict.fromkeys(kind for argument in arguments if (kind := flag_type(argument)) is not None)
+        )
         return Union[tuple(kinds)] if set(kinds) - {type(None)} else None  # noqa: UP007  # of a tuple
     if origin in (list, Sequence) and flag_type(arguments[0]) is not None:
         return list[flag_type(arguments[0])]  # type: ignore[misc]
@@ -146,11 +151,11 @@ def _hints(creator: Any) -> dict[str, Any]:
 def _help(documented: Any) -> dict[str, str]:
     """Descriptions of arguments or attributes, on one line each, from the docstrings."""
     texts = [documented.__doc__, documented.__init__.__doc__ if inspect.isclass(documented) else None]
-    found = {}
+    helps = {}
     for text in texts:
         for parameter in parse_docstring(text or "").params:
-            found[parameter.arg_name] = " ".join((parameter.description or "").split())
-    return found
+            helps[parameter.arg_name] = " ".join((parameter.description or "").split())
+    return helps
 
 
 def _default(spec: "Field[Any]") -> Any:

@@ -53,8 +53,8 @@ def thinned(shown: Sequence[Shown], limit: int) -> list[Shown]:
     if len(shown) <= limit:
         return list(shown)
     groups: dict[tuple[str, int, int], list[Shown]] = {}
-    for one in shown:
-        groups.setdefault(one.episode.group_key, []).append(one)
+    for episode in shown:
+        groups.setdefault(episode.episode.group_key, []).append(episode)
     every = list(groups.values())
     size = math.ceil(len(shown) / len(every))
     count = max(1, limit // size)
@@ -63,7 +63,7 @@ def thinned(shown: Sequence[Shown], limit: int) -> list[Shown]:
 
 
 def _source(source: Source, limit: int) -> dict[str, Any]:
-    episodes = [one.episode for one in source.shown]
+    episodes = [shown.episode for shown in source.shown]
     tables = {name: _table(table) for name, table in source.tables.items()}
     if episodes:
         tables["recorded episodes"] = _table(success_table(episodes))
@@ -95,16 +95,16 @@ def _count(row: Mapping[str, Any]) -> int | str:
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[Any]]]:
     """The points of every metric: [update, value], for a success [update, value, low, high]."""
-    found: dict[str, list[list[Any]]] = {}
+    points: dict[str, list[list[Any]]] = {}
     for row in rows:
         update = row.get("update")
         for name, value in row.items():
             if isinstance(value, Mapping) and "success" in value:
                 low, high = value.get("ci95", (value["success"],) * 2)
-                found.setdefault(f"{name}/success", []).append([update, value["success"], low, high])
+                points.setdefault(f"{name}/success", []).append([update, value["success"], low, high])
             elif name != "update" and isinstance(value, int | float) and math.isfinite(value):
-                found.setdefault(name, []).append([update, short(value)])
-    return found
+                points.setdefault(name, []).append([update, short(value)])
+    return points
 
 
 def _episode(
@@ -155,34 +155,38 @@ def _tokens(
     episode: Episode, credits: Sequence[list[StepCredit] | None], texts: Callable[[int], str] | None
 ) -> list[dict[str, Any] | None] | None:
     """The tokens of each step after the reset whose credit, or gap, is not the same for all of them."""
-    found: list[dict[str, Any] | None] = []
+    rows: list[dict[str, Any] | None] = []
     for index, step in enumerate(episode.steps[1:]):
         here = [None if steps is None else steps[index] for steps in credits]
         ids = () if step.tokens is None else step.tokens.sampled_ids
-        if step.tokens is None or not any(one is not None and _varies(one, len(ids)) for one in here):
-            found.append(None)
+        if step.tokens is None or not any(
+            credit is not None and _varies(credit, len(ids)) for credit in here
+        ):
+            rows.append(None)
             continue
-        gaps = next((one.gap for one in here if one is not None and one.gap is not None), None)
-        found.append(
+        gaps = next((credit.gap for credit in here if credit is not None and credit.gap is not None), None)
+        rows.append(
             {
                 "text": [f"#{token}" if texts is None else texts(token) for token in ids],
                 "logprob": [short(value) for value in step.tokens.logprobs],
                 "credit": [
-                    None if one is None or not _varies(one, len(ids)) else [short(v) for v in one.tokens]
-                    for one in here
+                    None
+                    if credit is None or not _varies(credit, len(ids))
+                    else [short(v) for v in credit.tokens]
+                    for credit in here
                 ],
                 "gap": None if gaps is None else [short(value) for value in gaps],
             }
         )
-    return found if any(found) else None
+    return rows if any(rows) else None
 
 
-def _varies(one: StepCredit, count: int) -> bool:
+def _varies(credit: StepCredit, count: int) -> bool:
     """Whether the tokens of a step have different credit, or a gap to show."""
-    if len(one.tokens) != count or not count:
+    if len(credit.tokens) != count or not count:
         return False
-    spread = max(one.tokens) - min(one.tokens)
-    return one.gap is not None or spread > TIED * max(map(abs, one.tokens))
+    spread = max(credit.tokens) - min(credit.tokens)
+    return credit.gap is not None or spread > TIED * max(map(abs, credit.tokens))
 
 
 def short(value: float) -> float | None:

@@ -51,8 +51,8 @@ def add_credit(
     if by == "task":  # the records have new group numbers, but the order of the episodes
         pairs = zip(valid, records, strict=True)
     else:
-        found = {_identity(record): record for record in records}
-        pairs = zip(valid, (found[_identity_of(shown)] for shown in valid), strict=True)
+        by_episode = {_identity(record): record for record in records}
+        pairs = zip(valid, (by_episode[_identity_of(shown)] for shown in valid), strict=True)
     for shown, record in pairs:
         shown.credit[name] = _steps(record)
 
@@ -64,9 +64,9 @@ def _read(source: Source, path: Path) -> None:
         raise ValueError(
             f"{path} has schema {', '.join(sorted(wrong))}; give a file of stepopsd credit score"
         )
-    found = {_identity(record): record for record in records}
+    by_episode = {_identity(record): record for record in records}
     for shown in source.shown:
-        record = found.get(_identity_of(shown))
+        record = by_episode.get(_identity_of(shown))
         if record is not None and len(record["steps"]) == shown.episode.num_steps:
             shown.credit[str(path)] = _steps(record)
 

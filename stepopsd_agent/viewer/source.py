@@ -175,10 +175,10 @@ def _of_evaluation(source: Source, content: Mapping[str, Any]) -> None:
 def source_labels(folders: Sequence[Path]) -> list[str]:
     """Short distinct names of the folders: as many last parts of each path as needed."""
     parts = [[part for part in path.parts if part != "episodes"] or ["episodes"] for path in folders]
-    found = []
-    for own in parts:
-        length = 2 if own[-1].isdigit() else 1
-        while length < len(own) and sum(other[-length:] == own[-length:] for other in parts) > 1:
+    labels = []
+    for segments in parts:
+        length = 2 if segments[-1].isdigit() else 1
+        while length < len(segments) and sum(other[-length:] == segments[-length:] for other in parts) > 1:
             length += 1
-        found.append("/".join(part for part in own[-length:] if part != "/"))
-    return found
+        labels.append("/".join(part for part in segments[-length:] if part != "/"))
+    return labels

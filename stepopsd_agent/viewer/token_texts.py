@@ -34,7 +34,7 @@ def _texts(path: Path) -> Callable[[int], str]:
 
     @cache
     def text(token: int) -> str:
-        found: str = tokenizer.decode([token], skip_special_tokens=False)
-        return found or f"#{token}"
+        decoded: str = tokenizer.decode([token], skip_special_tokens=False)
+        return decoded or f"#{token}"
 
     return text

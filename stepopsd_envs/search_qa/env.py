@@ -170,8 +170,8 @@ class SearchQAEnv(TextEnv):
     def prepare(cls, steps: Sequence[tuple[Self, str]]) -> None:
         """Ask the retriever all queries of these steps in one call."""
         asking = [(env, query) for env, action in steps if (query := env._query(action)) is not None]
-        found = search_together([(env._searcher(), query, env.topk) for env, query in asking])
-        for (env, query), passages in zip(asking, found, strict=True):
+        answers = search_together([(env._searcher(), query, env.topk) for env, query in asking])
+        for (env, query), passages in zip(asking, answers, strict=True):
             env._prepared = None if passages is None else (query, passages)
 
     def _query(self, action: str) -> str | None:

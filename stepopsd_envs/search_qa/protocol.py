@@ -94,17 +94,17 @@ def parse(text: str) -> Parsed:
     tags = [_Tag(tag[2].lower(), bool(tag[1]), *tag.span()) for tag in _TAG.finditer(text)]
     actions = [tag for tag in tags if tag.name in ACTIONS]
     outside = _outside_thoughts(tags)
-    found = _first_action(outside) or _first_action(actions)
-    thought = _thought_span(text, [tag for tag in tags if tag.name == "think"], found)
-    if found is None:
+    action = _first_action(outside) or _first_action(actions)
+    thought = _thought_span(text, [tag for tag in tags if tag.name == "think"], action)
+    if action is None:
         return Parsed("invalid", "", (0, 0), thought, _what_is_missing(outside))
-    kind: Action = "search" if found.opening.name == "search" else "answer"
-    content = text[found.opening.end : found.closing.start].strip()
-    if found.enclosed or _TAG.search(content):
+    kind: Action = "search" if action.opening.name == "search" else "answer"
+    content = text[action.opening.end : action.closing.start].strip()
+    if action.enclosed or _TAG.search(content):
         return Parsed("invalid", "", (0, 0), thought, "there is a tag inside the tags of an action")
     if not query_text(content):
         return Parsed("invalid", "", (0, 0), thought, f"there is nothing inside the {kind} tags")
-    return Parsed(kind, content, (found.opening.start, found.closing.end), thought)
+    return Parsed(kind, content, (action.opening.start, action.closing.end), thought)
 
 
 def query_text(content: str) -> str:
@@ -214,12 +214,12 @@ def _first_action(tags: Sequence[_Tag]) -> _Found | None:
     return None
 
 
-def _thought_span(text: str, thinks: Sequence[_Tag], found: _Found | None) -> Span:
-    end = len(text) if found is None else found.opening.start
+def _thought_span(text: str, thinks: Sequence[_Tag], action: _Found | None) -> Span:
+    end = len(text) if action is None else action.opening.start
     before = [tag for tag in thinks if tag.start < end]
     start = next((tag.end for tag in before if not tag.closes), 0)
     closed = next((tag.start for tag in before if tag.closes and tag.start >= start), None)
-    if closed is None and found is None:
+    if closed is None and action is None:
         return 0, 0
     return _stripped(text, start, end if closed is None else closed)
 

@@ -218,4 +218,4 @@ def _ids(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if value is None:
         return ()
     ids = value if isinstance(value, list | tuple) else [value]
-    return tuple(id_text(one, key) for one in ids)
+    return tuple(id_text(identifier, key) for identifier in ids)

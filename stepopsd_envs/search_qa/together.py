@@ -17,14 +17,16 @@ def search_together(searches: Sequence[Search]) -> list[list[Passage] | None]:
         For each search its passages; None if it has to be made alone: it is the only one, or the call failed,
         perhaps because of another query.
     """
-    found: dict[tuple[int, str, int], list[Passage]] = {}
+    passages: dict[tuple[int, str, int], list[Passage]] = {}
     for retriever, queries, k in _calls(searches):
         try:
             answers = retriever.search(queries, k)
         except RetrieverError:
             continue
-        found |= {(id(retriever), query, k): answer for query, answer in zip(queries, answers, strict=True)}
-    return [found.get((id(retriever), query, k)) for retriever, query, k in searches]
+        passages |= {
+            (id(retriever), query, k): answer for query, answer in zip(queries, answers, strict=True)
+        }
+    return [passages.get((id(retriever), query, k)) for retriever, query, k in searches]
 
 
 def _calls(searches: Sequence[Search]) -> Iterator[tuple[Retriever, list[str], int]]:

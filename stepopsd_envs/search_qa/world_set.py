@@ -134,7 +134,9 @@ class OneWorld:
         while True:
             results = self._retriever.search(queries, asked)
             kept = [[passage for passage in result if passage.id in self._world.by_id] for result in results]
-            enough = all(len(own) >= k or len(all_) < asked for own, all_ in zip(kept, results, strict=True))
+            enough = all(
+                len(inside) >= k or len(all_) < asked for inside, all_ in zip(kept, results, strict=True)
+            )
             if enough or asked >= MOST:
                 return [passages[:k] for passages in kept]
             asked = min(DEEPER * asked, MOST)

@@ -214,11 +214,11 @@ class Episode:
 
 
 def _with_schema(record: object) -> dict[str, Any]:
-    found = record.get("schema") if isinstance(record, dict) else None
-    if not isinstance(record, dict) or found != SCHEMA:
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if not isinstance(record, dict) or schema != SCHEMA:
         raise EpisodeFormatError(
-            f"schema {found!r} is not known; this version reads {SCHEMA!r}: use the version of stepopsd that "
-            "wrote the record"
+            f"schema {schema!r} is not known; this version reads {SCHEMA!r}: use the version of stepopsd "
+            "that wrote the record"
         )
     return dict(record)
 

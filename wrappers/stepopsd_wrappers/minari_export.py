@@ -68,8 +68,8 @@ def write_minari(episodes: Iterable[Episode], path: Path) -> int:
             path.name,
             buffers,
             eval_env=_spec(*specs.values()) if len(specs) == 1 else None,
-            observation_space=_space(text for one in buffers for text in one.observations),
-            action_space=_space(text for one in buffers for text in one.actions),
+            observation_space=_space(text for buffer in buffers for text in buffer.observations),
+            action_space=_space(text for buffer in buffers for text in buffer.actions),
             data_format="arrow",
         )
     return len(buffers)

@@ -278,10 +278,10 @@ def recorder(env: gym.Env[Any, Any]) -> RecordEpisode:
     Raises:
         LookupError: there is none.
     """
-    found = find_wrapper(env, RecordEpisode)
-    if found is None:
+    wrapper = find_wrapper(env, RecordEpisode)
+    if wrapper is None:
         raise LookupError(f"{env} has no RecordEpisode; wrap it with RecordEpisode or make_text_env")
-    return found
+    return wrapper
 
 
 def step_recorded(

@@ -147,9 +147,9 @@ def _info(
 
 def _facts(row: Mapping[str, Any], prompt: str) -> dict[str, Any]:
     """Return the facts of the task before an answer is given."""
-    found = _QUESTION.findall(prompt)
+    questions = _QUESTION.findall(prompt)
     question = row.get("question") if isinstance(row.get("question"), str) else None
-    goal = question or (found[-1] if found else prompt)
+    goal = question or (questions[-1] if questions else prompt)
     name = _first(row, IDS)
     source = row.get("data_source")
     return {
@@ -183,8 +183,8 @@ def _text(value: object) -> str | None:
     """Return a text, the joined messages of a chat, or the only text of a list; else None."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-        contents = [one.get("content") for one in value]
+    if isinstance(value, list) and value and all(isinstance(message, dict) for message in value):
+        contents = [message.get("content") for message in value]
         return "\n".join(contents) if all(isinstance(content, str) for content in contents) else None
     return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else None
 
@@ -197,7 +197,7 @@ def _golden(row: Mapping[str, Any]) -> list[str] | None:
     answers = [value] if isinstance(value, str) else value
     if answers is None:
         return None
-    if not isinstance(answers, list) or not answers or not all(isinstance(one, str) for one in answers):
+    if not isinstance(answers, list) or not answers or not all(isinstance(answer, str) for answer in answers):
         raise ValueError(f"the right answers are {value!r:.60}; give a text, or a list of texts")
     return answers
 

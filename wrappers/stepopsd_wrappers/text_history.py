@@ -244,7 +244,7 @@ def text_history(env: gym.Env[Any, Any]) -> TextHistory:
     Raises:
         LookupError: there is none.
     """
-    found = find_wrapper(env, TextHistory)
-    if found is None:
+    wrapper = find_wrapper(env, TextHistory)
+    if wrapper is None:
         raise LookupError(f"{env} has no TextHistory; wrap it with make_text_env")
-    return found
+    return wrapper

@@ -41,7 +41,7 @@ def run(settings: Namespace) -> int:
             system=system,
             checked=False,
         )
-    found = model_problems(policy)
-    for name, problems in found.items():
+    faults = model_problems(policy)
+    for name, problems in faults.items():
         print(f"{name}: {'; '.join(problems) if problems else 'ok'}")
-    return 2 if any(found.values()) else 0
+    return 2 if any(faults.values()) else 0

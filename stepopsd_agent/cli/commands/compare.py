@@ -53,10 +53,10 @@ def comparison_text(content: dict[str, Any]) -> str:
     """The tables and sentences."""
     from stepopsd_agent.rollout import table_text
 
-    rows = {one["folder"]: one for one in content["folders"]}
+    rows = {entry["folder"]: entry for entry in content["folders"]}
     again = any("tasks" in row for row in rows.values())
     parts = [table_text("folder", rows, "tasks" if again else "episodes")]
-    parts += [_comparison(one, len(content["compared"])) for one in content["compared"]]
+    parts += [_comparison(entry, len(content["compared"])) for entry in content["compared"]]
     if any((episode_folder(name).parent / "metrics.jsonl").is_file() for name in rows):
         parts.append(
             "note: a run folder keeps the episodes of training, of all its updates; for held-out tasks play "
@@ -65,26 +65,26 @@ def comparison_text(content: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _comparison(found: dict[str, Any], comparisons: int) -> str:
+def _comparison(entry: dict[str, Any], comparisons: int) -> str:
     """One folder against the first: the sentence, then the task types."""
-    low, high = found["ci95"]
-    counts = f"better on {found['better']} tasks, worse on {found['worse']}, equal on {found['equal']}"
-    corrected = f", {found['p_holm']:.3g} for {comparisons} comparisons (Holm)" if comparisons > 1 else ""
-    word = "better" if found["better"] > found["worse"] else "worse"
+    low, high = entry["ci95"]
+    counts = f"better on {entry['better']} tasks, worse on {entry['worse']}, equal on {entry['equal']}"
+    corrected = f", {entry['p_holm']:.3g} for {comparisons} comparisons (Holm)" if comparisons > 1 else ""
+    word = "better" if entry["better"] > entry["worse"] else "worse"
     noise = "within noise: these tasks do not tell which of the two is better"
-    verdict = noise if found["within_noise"] else f"more than noise: {found['folder']} is {word}"
+    verdict = noise if entry["within_noise"] else f"more than noise: {entry['folder']} is {word}"
     lines = [
-        f"{found['folder']} against {found['against']}: {_points(found['difference'])} points, 95 % interval "
-        f"{_points(low)} to {_points(high)} ({found['interval']})",
-        f"{counts}; exact sign test p = {found['p']:.3g}{corrected}",
+        f"{entry['folder']} against {entry['against']}: {_points(entry['difference'])} points, 95 % interval "
+        f"{_points(low)} to {_points(high)} ({entry['interval']})",
+        f"{counts}; exact sign test p = {entry['p']:.3g}{corrected}",
         verdict,
     ]
-    if found["left_out"]:
-        lines.append(f"{found['left_out']} pairs in which one ended in an error are left out")
-    for name, (one, two) in found["settings"].items():
-        lines.append(f"note: {name} is {two}, and {one} in {found['against']}")
-    if len(found["by_task_type"]) > 1:
-        lines += ["", *_by_type(found["by_task_type"])]
+    if entry["left_out"]:
+        lines.append(f"{entry['left_out']} pairs in which one ended in an error are left out")
+    for name, (theirs, two) in entry["settings"].items():
+        lines.append(f"note: {name} is {two}, and {theirs} in {entry['against']}")
+    if len(entry["by_task_type"]) > 1:
+        lines += ["", *_by_type(entry["by_task_type"])]
     return "\n".join(lines)
 
 

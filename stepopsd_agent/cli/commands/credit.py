@@ -188,39 +188,39 @@ def compare(settings: Namespace) -> int:
     valid = _with_distances(valid, replay=settings.get("replay", False))
     policy = None if config.model.path == "tiny" else trained_policy(config)
     with settings_checked(), progress(len(methods), "judging", unit="method") as bar:
-        found = compare_records(valid, config, methods, policy, by, lambda name: bar.advance(note=name))
-    if named is not None and not found["methods"]:
-        raise UsageError("; ".join(f"{name}: {why}" for name, why in found["left_out"].items()))
+        table = compare_records(valid, config, methods, policy, by, lambda name: bar.advance(note=name))
+    if named is not None and not table["methods"]:
+        raise UsageError("; ".join(f"{name}: {why}" for name, why in table["left_out"].items()))
     if named is None:
-        found["left_out"] |= SKIPPED
-    print(_heading(found, len(episodes) - len(valid)))
-    print(f"\n{table_text(found, MEASURES)}\n\n{LEGEND}")
-    for name, why in found["left_out"].items():
+        table["left_out"] |= SKIPPED
+    print(_heading(table, len(episodes) - len(valid)))
+    print(f"\n{table_text(table, MEASURES)}\n\n{LEGEND}")
+    for name, why in table["left_out"].items():
         print(f"left out: {name}: {why}")
     if json_file is not None:
-        content = {"schema": SCHEMA, "group_by": by, **found, **environment_facts()}
+        content = {"schema": SCHEMA, "group_by": by, **table, **environment_facts()}
         write_json_atomic(json_file, content)
         print(f"written to {json_file}")
     if picture is not None:
         name = user_path(settings.episodes).name
-        write_bytes_atomic(picture, draw_accuracy({name: found}, f"Credit accuracy, {name}"))
+        write_bytes_atomic(picture, draw_accuracy({name: table}, f"Credit accuracy, {name}"))
         print(f"drawn to {picture}")
     return 0
 
 
-def _heading(found: dict[str, Any], failed: int) -> str:
+def _heading(table: dict[str, Any], failed: int) -> str:
     """The episodes in a few lines."""
-    steps = found["steps"]
+    steps = table["steps"]
     left = f"; {failed} that met an error are left out" if failed else ""
     lines = [
-        f"{found['episodes']} episodes at {found['tasks']} tasks in {found['groups']} groups, "
-        f"{found['mixed']} of them with both outcomes; success {found['success']:.1%}{left}",
+        f"{table['episodes']} episodes at {table['tasks']} tasks in {table['groups']} groups, "
+        f"{table['mixed']} of them with both outcomes; success {table['success']:.1%}{left}",
         f"of the steps {steps['forward']:.0%} bring the goal nearer, {steps['wasted']:.0%} leave it as far, "
         f"{steps['harmful']:.0%} lead away",
     ]
-    if found["alone"]:
+    if table["alone"]:
         lines.append(
-            f"{found['alone']} episodes are alone in their group, but most methods compare members of a "
+            f"{table['alone']} episodes are alone in their group, but most methods compare members of a "
             "group: --group_by task puts all attempts at a task in one"
         )
     return "\n".join(lines)

@@ -84,12 +84,12 @@ def run(settings: Namespace) -> int:
     while not folder.exists():
         folder = folder.parent
     findings = examined(settings.purpose, folder)
-    width = max(len(one.name) for one in findings)
-    for one in findings:
-        print(f"{one.state:<8} {one.name:<{width}}  {one.found}")
-        if one.remedy and one.state != "ok":
-            print(f"{'':<8} {'':<{width}}  -> {one.remedy}")
-    missing = [one.name for one in findings if one.state == "missing"]
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        print(f"{finding.state:<8} {finding.name:<{width}}  {finding.found}")
+        if finding.remedy and finding.state != "ok":
+            print(f"{'':<8} {'':<{width}}  -> {finding.remedy}")
+    missing = [finding.name for finding in findings if finding.state == "missing"]
     if missing:
         print(f"{settings.purpose}: not possible yet; missing: {', '.join(missing)}")
         return 1

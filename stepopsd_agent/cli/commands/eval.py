@@ -98,7 +98,7 @@ def run(settings: Namespace) -> int:
         print(f"stepopsd: {problem} with: stepopsd eval --resume {out}", file=sys.stderr)
         return 1
     _report(asked, sets, played)
-    return 0 if any(not episode.failed for one in played for episode in one) else 1
+    return 0 if any(not episode.failed for group in played for episode in group) else 1
 
 
 def _asked(settings: Namespace) -> _Request:
@@ -139,15 +139,15 @@ def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[
 
     spec = get(asked.config.env.id)
     tables = {
-        one.name: {**success_table(episodes, spec.measures), **played_data(episodes)}
-        for one, episodes in zip(sets, played, strict=True)
+        split.name: {**success_table(episodes, spec.measures), **played_data(episodes)}
+        for split, episodes in zip(sets, played, strict=True)
     }
-    episodes = [episode for one in played for episode in one]
+    episodes = [episode for split in played for episode in split]
     table = success_table(episodes, spec.measures)
     title, rows = ("set", tables) if len(sets) > 1 else ("task type", table["by_task_type"])
     print(table_text(title, {**rows, "all": table}, f"{spec.unit}s"))
     if len(sets) > 1:
-        mean = sum(one["success"] for one in tables.values()) / len(tables)
+        mean = sum(split["success"] for split in tables.values()) / len(tables)
         print(f"mean of the {len(tables)} sets: {mean:.1%}")
     print(f"{asked.agent} agent: {_figures(table, spec)}")
     if table["errors"]:

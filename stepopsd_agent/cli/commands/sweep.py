@@ -101,8 +101,8 @@ def run(settings: Namespace) -> int:
         content = _read(out)
     else:
         out, content = _begun(settings)
-    runs = [SweepRun(**one) for one in content["runs"]]
-    missing = [one for one in runs if not is_finished(run_folder(out, one))]
+    runs = [SweepRun(**member) for member in content["runs"]]
+    missing = [member for member in runs if not is_finished(run_folder(out, member))]
     failed = dict[str, int]()
     with progress(len(runs), "sweep", unit="run", completed=len(runs) - len(missing)) as bar:
 
@@ -112,7 +112,7 @@ def run(settings: Namespace) -> int:
                 bar.say(f"{job.name}: exit code {code}, {last_words(job.log)} (see {job.log})")
             bar.advance()
 
-        jobs = [_job(out, one, content["threads"]) for one in missing]
+        jobs = [_job(out, member, content["threads"]) for member in missing]
         try:
             run_jobs(jobs, content["jobs"], ended)
         except KeyboardInterrupt:
@@ -145,19 +145,23 @@ def training_settings(
         grid, seeds = _grid(settings.get("grid", [])), _seeds(settings)
     except UsageError as error:
         raise SystemExit(complain(str(error))) from error
-    common, found = _of_the_runs(arguments), list[Namespace]()
-    for one in sweep_runs(grid, seeds):
-        flags = [*common, *(f"--{key}={value}" for key, value in one.settings.items()), f"--seed={one.seed}"]
+    common, parsed = _of_the_runs(arguments), list[Namespace]()
+    for member in sweep_runs(grid, seeds):
+        flags = [
+            *common,
+            *(f"--{key}={value}" for key, value in member.settings.items()),
+            f"--seed={member.seed}",
+        ]
         said = StringIO()
         try:
             with redirect_stderr(said):
-                found.append(parse(["train", *flags])["train"])
+                parsed.append(parse(["train", *flags])["train"])
         except SystemExit as ended:
             problem = (
                 said.getvalue().replace("stepopsd: error: ", "").replace(" (see stepopsd train --help)", "")
             )
-            raise SystemExit(complain(f"{label(one.settings)}: {problem}")) from ended
-    return found
+            raise SystemExit(complain(f"{label(member.settings)}: {problem}")) from ended
+    return parsed
 
 
 def _of_the_runs(arguments: Sequence[str]) -> list[str]:
@@ -174,22 +178,22 @@ def _of_the_runs(arguments: Sequence[str]) -> list[str]:
 def _grid(given: Sequence[str]) -> dict[str, list[str]]:
     """Parse ``--grid``: the values to try, by setting."""
     grid = dict[str, list[str]]()
-    for one in given:
-        key, equals, values = one.partition("=")
+    for text in given:
+        key, equals, values = text.partition("=")
         key = key.removeprefix("--")
         chosen = [value for value in split(values) if value]
         if not key or not equals or not chosen:
-            raise UsageError(f"grid is {one!r}; give a setting and its values, as in learner.lr=1e-4,3e-4")
+            raise UsageError(f"grid is {text!r}; give a setting and its values, as in learner.lr=1e-4,3e-4")
         if key in ("seed", "threads", "out"):
             raise UsageError(
-                f"grid is {one!r}, but a grid cannot vary {key}: use --{key}{'s' * (key == 'seed')}"
+                f"grid is {text!r}, but a grid cannot vary {key}: use --{key}{'s' * (key == 'seed')}"
             )
         if key in grid:
             raise UsageError(
                 f"grid has {key} twice; give all its values at once: {key}={','.join([*grid[key], values])}"
             )
         if len(set(chosen)) < len(chosen):
-            raise UsageError(f"grid is {one!r}, which has a value twice; give every value once")
+            raise UsageError(f"grid is {text!r}, which has a value twice; give every value once")
         grid[key] = chosen
     if not grid:
         raise UsageError(f"a sweep needs at least one --grid SETTING=VALUE,VALUE, for example: {EXAMPLE}")
@@ -222,27 +226,27 @@ def _begun(settings: Namespace) -> tuple[Path, dict[str, Any]]:
     out = fresh_folder(settings.get("out"), "sweep")
     grid = _grid(settings.grid)
     runs, files, threads = sweep_runs(grid, _seeds(settings)), list[bytes](), settings.threads or 1
-    for one, trained in zip(runs, settings.trained, strict=True):
+    for member, trained in zip(runs, settings.trained, strict=True):
         try:
             trained.threads = threads
             config, name, _, fields = train.checked_settings(trained)
             refuse_fresh(config)
         except UsageError as error:
-            raise UsageError(f"{label(one.settings)}: {error}") from error
+            raise UsageError(f"{label(member.settings)}: {error}") from error
         files.append(train.saved_settings(replace(config, threads=threads), name, fields))
     on_gpu = any(trained.device != "cpu" for trained in settings.trained)
     jobs = settings.get("jobs", 1 if on_gpu else max(1, allowed_threads() // threads))
     if jobs < 1:
         raise UsageError(f"jobs is {jobs}; give the number of runs at once, 1 or more")
     (out / "configs").mkdir(parents=True)
-    for one, file in zip(runs, files, strict=True):
-        write_bytes_atomic(_config_file(out, one), file)
+    for member, file in zip(runs, files, strict=True):
+        write_bytes_atomic(_config_file(out, member), file)
     content = {
         "schema": SCHEMA,
         "grid": grid,
         "jobs": jobs,
         "threads": threads,
-        "runs": [asdict(one) for one in runs],
+        "runs": [asdict(member) for member in runs],
     }
     write_json_atomic(out / FILE, content)
     return out, content
@@ -261,13 +265,13 @@ def _read(out: Path) -> dict[str, Any]:
     return content
 
 
-def _config_file(out: Path, one: SweepRun) -> Path:
-    return out / "configs" / f"{one.name}.yaml"
+def _config_file(out: Path, member: SweepRun) -> Path:
+    return out / "configs" / f"{member.name}.yaml"
 
 
-def _job(out: Path, one: SweepRun, threads: int) -> Job:
+def _job(out: Path, member: SweepRun, threads: int) -> Job:
     return training_job(
-        run_folder(out, one), _config_file(out, one), out / "logs" / f"{one.name}.log", threads
+        run_folder(out, member), _config_file(out, member), out / "logs" / f"{member.name}.log", threads
     )
 
 

@@ -97,8 +97,8 @@ def _train(
     # Not where the model came from: that folder may have changed or gone since the run began.
     start = out / ("base" if config.learner.lora.rank else "model")  # the base of an adapter has to stay
     begun = start.is_dir()
-    own = replace(config, model=replace(config.model, path=str(start), gguf_file=None))
-    policy = load_run_policy(own) if begun else trained_policy(config)
+    started = replace(config, model=replace(config.model, path=str(start), gguf_file=None))
+    policy = load_run_policy(started) if begun else trained_policy(config)
     if not resumed:
         out.mkdir(parents=True, exist_ok=True)
         # The first file of a run folder: a folder that has it can be continued.

@@ -68,8 +68,8 @@ def run(settings: Namespace) -> int:
     model = None if settings.model.path is None else user_path(settings.model.path)
     _score(sources, methods, model, settings.group_by)
     if out is None:
-        one = settings.episode is not None
-        print(_one(settings, sources, methods) if one else list_text(sources, settings.limit))
+        single = settings.episode is not None
+        print(_one(settings, sources, methods) if single else list_text(sources, settings.limit))
         return 0
     data = page_data(sources, methods, settings.limit, model)
     text = page(data).encode()
@@ -132,7 +132,7 @@ def _one(settings: Namespace, sources: "Sequence[Source]", methods: Sequence[str
     """Return the transcript of the episode that ``--episode`` names."""
     from stepopsd_agent.viewer import episode_text
 
-    shown = [one for source in sources for one in source.shown]
+    shown = [episode for source in sources for episode in source.shown]
     if not 0 <= settings.episode < len(shown):
         raise UsageError(f"episode is {settings.episode}; give a number below {len(shown)}, counted from 0")
     return episode_text(shown[settings.episode], methods)

@@ -51,10 +51,12 @@ def train_command(settings: Namespace, model: Path) -> str:
     named = given(files, "env").get("id", EnvConfig().id)
     env_id = [] if named == settings.env.id else [f"--env.id={settings.env.id}"]
     of_files = config_to_dict(config_of(parse(["train", *files, *env_id])["train"]))
-    wanted = config_to_dict(config_of(settings))
-    wanted["model"]["path"] = of_files["model"]["path"] = ""
+    trained_with = config_to_dict(config_of(settings))
+    trained_with["model"]["path"] = of_files["model"]["path"] = ""
     flags = [
-        flag for name in sorted(wanted.keys() & TRAIN) for flag in _flags(name, wanted[name], of_files[name])
+        flag
+        for name in sorted(trained_with.keys() & TRAIN)
+        for flag in _flags(name, trained_with[name], of_files[name])
     ]
     command = ["stepopsd", "train", *files, *env_id, *flags, f"--model.path={model}"]
     return f"{shlex.join(command)} --out RUN"

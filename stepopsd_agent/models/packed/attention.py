@@ -189,8 +189,8 @@ def _bias(members: Sequence[Piece], like: Tensor) -> Tensor:
     sight = torch.tensor([p.sight for p in members])[owner]
     trunk = torch.arange(int(sight.max())) < sight[:, None]
     column = torch.arange(len(owner))
-    own = (owner[:, None] == owner) & (column[:, None] >= column)
-    seen = torch.cat([trunk, own], dim=1).to(like.device)
+    visible = (owner[:, None] == owner) & (column[:, None] >= column)
+    seen = torch.cat([trunk, visible], dim=1).to(like.device)
     return torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(~seen, -torch.inf)
 
 
@@ -231,17 +231,17 @@ def block_mask(pieces: Sequence[Piece], device: torch.device) -> BlockMask:
     size = len(start)
 
     def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        own = (key >= start[query]) & (key <= query)
-        return own | ((key >= begin[query]) & (key < end[query]))
+        itself = (key >= start[query]) & (key <= query)
+        return itself | ((key >= begin[query]) & (key < end[query]))
 
     # By how many queries of a block a key is seen: each query adds one over its two intervals.
     count = -(-size // BLOCK)
     query = torch.arange(size, device=device)
     row = query // BLOCK
     change = torch.zeros(count, count * BLOCK + 1, dtype=torch.int32, device=device)
-    one = torch.ones(size, dtype=torch.int32, device=device)
+    ones = torch.ones(size, dtype=torch.int32, device=device)
     for places, sign in ((start, 1), (query + 1, -1), (begin, 1), (end, -1)):
-        change.index_put_((row, places), sign * one, accumulate=True)
+        change.index_put_((row, places), sign * ones, accumulate=True)
     seen = change.cumsum(1)[:, :-1].view(count, count, BLOCK).sum(2)  # pairs per block
     full, some = seen == BLOCK * BLOCK, seen > 0
     return BlockMask.from_kv_blocks(

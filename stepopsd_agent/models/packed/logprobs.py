@@ -42,14 +42,14 @@ def read_out(
         The reader's tensors, those of all chunks joined.
     """
     size = chunk_places(head, chunk_bytes or CHUNK_BYTES)
-    found = []
+    results = []
     for start in range(0, max(1, len(hidden)), size):
         part = slice(start, min(start + size, len(hidden)))
         read = partial(_read, head, reader=reader, part=part, temperature=temperature)
         again = torch.is_grad_enabled() and len(hidden) > size
         states = hidden[part]
-        found.append(checkpoint(read, states, use_reentrant=False) if again else read(states))
-    return tuple(torch.cat(column) for column in zip(*found, strict=True))
+        results.append(checkpoint(read, states, use_reentrant=False) if again else read(states))
+    return tuple(torch.cat(column) for column in zip(*results, strict=True))
 
 
 def chunk_places(head: torch.nn.Module, chunk_bytes: int) -> int:
@@ -90,8 +90,8 @@ def wide_logits(head: torch.nn.Module, hidden: Tensor) -> Tensor:
         return logits
     if type(head) is not torch.nn.Linear:  # an adapter on it, or a module of the model's own
         wide = {name: p.float() for name, p in head.named_parameters()}
-        found: Tensor = torch.func.functional_call(head, wide, (hidden.float(),))
-        return found
+        widened: Tensor = torch.func.functional_call(head, wide, (hidden.float(),))
+        return widened
     product: Tensor = _WideProduct.apply(hidden, head.weight)  # type: ignore[no-untyped-call]
     bias: Tensor | None = head.bias
     return product if bias is None else product + bias.float()

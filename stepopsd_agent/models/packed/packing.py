@@ -206,5 +206,5 @@ def _tree_mask(owner: Tensor, sight: Tensor) -> Tensor:
     column = torch.arange(owner.shape[1])
     trunk = (owner[:, None, :] == 0) & (column < sight[:, :, None])
     causal = column[:, None] >= column[None, :]
-    own = (owner[:, :, None] == owner[:, None, :]) & causal & (owner[:, :, None] != 0)
-    return trunk | own  # (N, T, T); a padding token sees earlier padding and itself
+    visible = (owner[:, :, None] == owner[:, None, :]) & causal & (owner[:, :, None] != 0)
+    return trunk | visible  # (N, T, T); a padding token sees earlier padding and itself

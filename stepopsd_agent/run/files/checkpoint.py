@@ -99,8 +99,8 @@ def latest_checkpoint(folder: Path | str) -> Path | None:
         except CheckpointError as error:
             damaged.append(error)
             continue
-        for one in damaged:
-            warnings.warn(f"{one} Taking {path.name}.", RuntimeWarning, stacklevel=2)
+        for problem in damaged:
+            warnings.warn(f"{problem} Taking {path.name}.", RuntimeWarning, stacklevel=2)
         return path
     if damaged:
         raise CheckpointError(
@@ -156,8 +156,8 @@ def _write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Map
     content: dict[str, Any] = {"schema": SCHEMA, "state": state, "files": {}, "shared": {}}
     for name, group in tensors.items():
         file = folder / f"{name}.safetensors"
-        own, shared = _without_sharing(group)
-        save_file(own, file)
+        unshared, shared = _without_sharing(group)
+        save_file(unshared, file)
         _sync(file)
         content["files"][file.name] = _sha256(file)
         content["shared"][name] = shared
@@ -169,7 +169,7 @@ def _write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Map
 
 def _without_sharing(group: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Split names into tensors that own their memory, and aliases: safetensors refuses shared memory."""
-    own: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     shared: dict[str, str] = {}
     seen: dict[tuple[object, ...], str] = {}
     for name, tensor in group.items():
@@ -180,8 +180,8 @@ def _without_sharing(group: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], di
         seen[identity] = name
         plain = tensor.detach().cpu().contiguous()
         # A view into larger memory may overlap another one; a copy of it does not.
-        own[name] = plain if plain.untyped_storage().nbytes() == plain.nbytes else plain.clone()
-    return own, shared
+        tensors[name] = plain if plain.untyped_storage().nbytes() == plain.nbytes else plain.clone()
+    return tensors, shared
 
 
 def _read_state(path: Path) -> dict[str, Any]:

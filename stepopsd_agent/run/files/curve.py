@@ -68,8 +68,8 @@ def plot_curves(
         for points in runs:
             axes.plot(*_columns(points), color=colour, linestyle=style, alpha=0.35, lw=0.8)
         success = [dict(points) for points in runs]
-        shared = sorted(set[int].intersection(*(set(one) for one in success)))
-        means = [sum(one[update] for one in success) / len(success) for update in shared]
+        shared = sorted(set[int].intersection(*(set(curve) for curve in success)))
+        means = [sum(curve[update] for curve in success) / len(success) for update in shared]
         axes.plot(shared, means, color=colour, linestyle=style, marker="o", label=f"{label} ({len(runs)})")
     axes.grid(alpha=0.3)
     axes.legend(loc="best", fontsize="small")

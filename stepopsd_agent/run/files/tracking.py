@@ -152,7 +152,7 @@ class Trackers:
                 self._open[name] = _MAKERS[name](run)
             except Exception as error:
                 self.close()
-                others = ",".join(one for one in names if one != name) or "none"
+                others = ",".join(other for other in names if other != name) or "none"
                 raise TrackingError(
                     f"{name} cannot be started: {_safe(error)}. Correct that, let it work offline by its "
                     f"variables (WANDB_MODE=offline), or leave it out with --tracking {others}"

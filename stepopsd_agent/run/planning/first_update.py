@@ -40,7 +40,7 @@ def first_update(
     planned = tokens_by_part(config, trainer.method.needs, lengths)
     scored = sum(planned.get(name, 0) for name in ("old log-probs", "student", "teacher", "reference"))
     counted = trainer.counters
-    found: dict[str, Any] = {
+    comparison: dict[str, Any] = {
         "lengths": vars(lengths),
         "tokens": {
             "generated": {
@@ -55,11 +55,11 @@ def first_update(
     if seconds is not None:
         rates = measured_rates(trainer.policy.device, weight)
         parts = seconds_by_part(config, shape, trainer.method.needs, lengths, rates, weight.itemsize)
-        found["time"] = compared_time(parts, seconds)
+        comparison["time"] = compared_time(parts, seconds)
     if trainer.policy.device.type == "cuda":
         memory = memory_by_part(config, shape, lengths, weight.itemsize, trainer.method.needs)
-        found["memory"] = {"planned": memory["at most at once"], "peak": peak_memory(trainer)}
-    return found
+        comparison["memory"] = {"planned": memory["at most at once"], "peak": peak_memory(trainer)}
+    return comparison
 
 
 def compared_time(parts: Mapping[str, float], seconds: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -80,15 +80,17 @@ def peak_memory(trainer: Trainer) -> int:
     return max(now, trainer.learner.budget.peak, trainer.scorer.budget.peak, critic)
 
 
-def in_words(found: dict[str, Any]) -> str:
+def in_words(comparison: dict[str, Any]) -> str:
     """One line; it says so where memory went beyond the plan."""
-    parts = [f"{name} {row['counted']:,} of {row['planned']:,}" for name, row in found["tokens"].items()]
+    parts = [f"{name} {row['counted']:,} of {row['planned']:,}" for name, row in comparison["tokens"].items()]
     line = f"first update, of the tokens planned for its lengths: {', '.join(parts)}"
-    if "time" in found:
-        planned, taken = (sum(row[key] for row in found["time"].values()) for key in ("planned", "taken"))
+    if "time" in comparison:
+        planned, taken = (
+            sum(row[key] for row in comparison["time"].values()) for key in ("planned", "taken")
+        )
         line += f"; time {taken:,.1f} of {planned:,.1f} s at {SHARE_OF_RATE:.0%} of the measured rate"
-    if "memory" not in found:
+    if "memory" not in comparison:
         return line
-    planned, peak = found["memory"]["planned"], found["memory"]["peak"]
+    planned, peak = comparison["memory"]["planned"], comparison["memory"]["peak"]
     beyond = " (more than planned)" if peak > (1 + TOLERANCE) * planned else ""
     return f"{line}; memory {peak / 2**30:.2f} of {planned / 2**30:.2f} GiB{beyond}"

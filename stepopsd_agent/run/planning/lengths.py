@@ -34,7 +34,7 @@ def expected_lengths(
     Prompts and answers are those of an expert that plays a few training games. Episodes are taken to be as
     long as they may be, and responses too, unless ``steps`` and ``response`` (tokens) say otherwise.
     """
-    count, told = _token_counter(config)
+    count, basis = _token_counter(config)
     played, limit, where = _played(config.env, config.seed)
     first = [count(d.turns[0].prompt) for d in played]
     further = [count(text) for d in played for text in _further(d, config.env.layout)]
@@ -49,11 +49,11 @@ def expected_lengths(
     full = lengths.steps < (steps or limit)
     ended = "when a row is full" if full else "as told" if steps else "the limit"
     return lengths, [
-        told,
+        basis,
         where,
         f"{lengths.first:,.0f} tokens in the first prompt, {lengths.further:,.0f} read at each further step",
         f"{lengths.steps:,.3g} steps per episode, {ended}",
-        f"{lengths.response:g} tokens per response, {'as told' if response else 'the limit'}",
+        f"{lengths.response:g} tokens per response, {'as basis' if response else 'the limit'}",
     ]
 
 

@@ -109,10 +109,10 @@ def _teacher_tokens(config: RunConfig, needs: frozenset[str], lengths: Lengths) 
 
 def longest_row(config: RunConfig, shape: Shape, lengths: Lengths) -> float:
     """Tokens of one row, with the steps and responses of ``lengths``."""
-    one = lengths.row
+    longest = lengths.row
     if config.env.layout == "window":
-        one = max(lengths.first, lengths.further) + lengths.response
-    return min(one, config.rollout.max_row_tokens, shape.positions)
+        longest = max(lengths.first, lengths.further) + lengths.response
+    return min(longest, config.rollout.max_row_tokens, shape.positions)
 
 
 def cache_columns(config: RunConfig, shape: Shape, lengths: Lengths) -> float:

@@ -59,7 +59,7 @@ def plan_text(
     return "\n".join(
         [
             _model_line(planned),
-            "\n".join(["assumptions:", *(f"  {one}" for one in basis)]),
+            "\n".join(["assumptions:", *(f"  {line}" for line in basis)]),
             _table("memory on the device", _memory(planned)),
             _table("tokens per update, at most", _tokens(planned)),
             _time(planned, rate, bandwidth),
@@ -77,30 +77,30 @@ def _model_line(p: _Planned) -> str:
 
 
 def _memory(p: _Planned) -> dict[str, str]:
-    found = memory_by_part(p.config, p.shape, p.lengths, p.weight.itemsize, p.needs)
+    parts = memory_by_part(p.config, p.shape, p.lengths, p.weight.itemsize, p.needs)
     host = host_memory(p.config, p.shape, p.weight.itemsize)
     saved = checkpoint_memory(p.config, p.shape, p.weight.itemsize, p.needs)
-    rows = {**found, "copies on the host": host, "copies for a checkpoint, on the host": saved}
+    rows = {**parts, "copies on the host": host, "copies for a checkpoint, on the host": saved}
     return {name: size(count) for name, count in rows.items()}
 
 
 def _tokens(p: _Planned) -> dict[str, str]:
-    found = tokens_by_part(p.config, p.needs, p.lengths)
+    parts = tokens_by_part(p.config, p.needs, p.lengths)
     rounds = p.config.rollout.max_rounds
     more = {"playing, if no group ever varies": f"times {rounds}"} if rounds > 1 else {}
-    return {**{name: f"{count:,}" for name, count in found.items()}, **more}
+    return {**{name: f"{count:,}" for name, count in parts.items()}, **more}
 
 
 def _time(p: _Planned, rate: float | None, bandwidth: float | None) -> str:
-    rates, told = _rates(p, rate, bandwidth)
+    rates, basis = _rates(p, rate, bandwidth)
     if rates is None:
-        return told
+        return basis
     parts = seconds_by_part(p.config, p.shape, p.needs, p.lengths, rates, p.weight.itemsize)
     whole = sum(parts.values())
     rows = {name: f"{value:,.1f} s" for name, value in parts.items()}
     rows["an update"] = f"{whole:,.1f} s"
     rows[f"{p.config.updates} updates, without evaluations"] = duration(whole * p.config.updates)
-    return _table(f"time, at most, at {SHARE_OF_RATE:.0%} of {told}", rows)
+    return _table(f"time, at most, at {SHARE_OF_RATE:.0%} of {basis}", rows)
 
 
 def _rates(p: _Planned, rate: float | None, bandwidth: float | None) -> tuple[Rates | None, str]:
@@ -110,10 +110,10 @@ def _rates(p: _Planned, rate: float | None, bandwidth: float | None) -> tuple[Ra
         return None, (
             f"time: {p.config.device} is not here to be measured; give --rate TFLOPS and --bandwidth GB_PER_S"
         )
-    found = measured_rates(torch.device(p.config.device), p.weight) if here else None
-    flops = rate * 1e12 if rate else found.flops if found else 0.0
+    rates = measured_rates(torch.device(p.config.device), p.weight) if here else None
+    flops = rate * 1e12 if rate else rates.flops if rates else 0.0
     # Where only the first is stated: what accelerators of the last years have of it, 300 operations a byte.
-    reading = bandwidth * 1e9 if bandwidth else found.bytes if found else flops / 300
+    reading = bandwidth * 1e9 if bandwidth else rates.bytes if rates else flops / 300
     stated = "the stated" if rate else "the measured"
     return Rates(flops, reading), f"{stated} {flops / 1e12:,.3g} TFLOP/s, {reading / 1e9:,.0f} GB/s"
 

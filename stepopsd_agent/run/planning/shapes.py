@@ -94,30 +94,30 @@ def model_shape(config: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> Sh
 
 def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dtype) -> Shape:
     """The shape of a model with this configuration, which is left as it is."""
-    found = deepcopy(configuration)
+    copied = deepcopy(configuration)
     try:
-        model = _empty(found, _ATTENTION, dtype)
+        model = _empty(copied, _ATTENTION, dtype)
         activations = _kept_bytes(model) / _PROBE
     except (KeyError, ValueError, RuntimeError):  # no attention functions, or a layer that reads its values
-        model = _empty(found, "eager", dtype)
+        model = _empty(copied, "eager", dtype)
         activations = _most_bytes(model)
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     tables = {id(p): p.numel() for end in (model.get_input_embeddings(), head) for p in end.parameters()}
     everything = sum(p.numel() for p in model.parameters())
     trained = _adapter_size(model, lora) if lora.rank else everything
-    width = int(getattr(found, "head_dim", None) or found.hidden_size // found.num_attention_heads)
+    width = int(getattr(copied, "head_dim", None) or copied.hidden_size // copied.num_attention_heads)
     return Shape(
         parameters=everything,
         trained=trained,
         matrices=sum(p.numel() for p in model.parameters() if p.ndim == 2 and id(p) not in tables),
         body=everything - sum(tables.values()),
         head=head.weight.numel(),
-        layers=int(found.num_hidden_layers),
-        hidden=int(found.hidden_size),
-        attention_width=int(found.num_attention_heads) * width,
-        kv_width=2 * int(getattr(found, "num_key_value_heads", None) or found.num_attention_heads) * width,
-        vocabulary=int(found.vocab_size),
-        positions=int(found.max_position_embeddings),
+        layers=int(copied.num_hidden_layers),
+        hidden=int(copied.hidden_size),
+        attention_width=int(copied.num_attention_heads) * width,
+        kv_width=2 * int(getattr(copied, "num_key_value_heads", None) or copied.num_attention_heads) * width,
+        vocabulary=int(copied.vocab_size),
+        positions=int(copied.max_position_embeddings),
         activations=activations,
     )
 
@@ -187,12 +187,12 @@ AttentionInterface.register(_ATTENTION, _attend)
 
 def _kept_bytes(model: PreTrainedModel) -> int:
     """Bytes that the layers keep for the backward pass over `_PROBE` tokens, counted without computing."""
-    own = {p.untyped_storage()._cdata for p in model.parameters()}
+    weights = {p.untyped_storage()._cdata for p in model.parameters()}
     kept: dict[int, Tensor] = {}  # held, so that no storage of another tensor takes the number
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()._cdata
-        if storage not in own:
+        if storage not in weights:
             kept.setdefault(storage, tensor)
         return tensor
 
@@ -213,6 +213,6 @@ def _most_bytes(model: PreTrainedModel) -> float:
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     ends = {id(p) for end in (model.get_input_embeddings(), head) for p in end.parameters()}
     widths = sum(sum(p.shape[-2:]) for p in model.parameters() if p.ndim > 1 and id(p) not in ends)
-    found = model.config
-    heads = int(found.num_hidden_layers) * int(found.num_attention_heads)
-    return 2.0 * widths * model.dtype.itemsize + 3 * 4 * heads * int(found.max_position_embeddings)
+    shape = model.config
+    heads = int(shape.num_hidden_layers) * int(shape.num_attention_heads)
+    return 2.0 * widths * model.dtype.itemsize + 3 * 4 * heads * int(shape.max_position_embeddings)

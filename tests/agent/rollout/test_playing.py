@@ -22,7 +22,7 @@ from stepopsd_agent.rollout.one_at_a_time import OneAtATime
 from stepopsd_agent.rollout.playing import Response, Slot
 from stepopsd_agent.tasks import env_arguments, make_plain_env, task_ids
 from stepopsd_agent.tasks.agents import RandomAgent
-from stepopsd_wrappers import Episode, RecordEpisode, TextHistory, make_text_env, recorder, replay
+from stepopsd_wrappers import Episode, RecordEpisode, make_text_env, replay
 from stepopsd_wrappers.text_history import text_history
 from tests.agent.rollout.test_language_model import GAMES, PARAMS, attempts, play as play_all, sampled
 from tests.helpers.runs import run_config, taught
@@ -282,28 +282,3 @@ class BadSnapshots(gym.Wrapper[str, str, str, str]):
         if options and "snapshot" in options:
             raise OSError("disk gone")
         return self.env.reset(seed=seed, options=options)
-
-
-def test_play_does_not_keep_mistakes_of_its_caller() -> None:
-    """A task that is none, a seed that is none, and observations that are no text: each with its message."""
-    env = refusing(slice(0, 0), RuntimeError())
-    with pytest.raises(ValueError, match="no-such-game"):
-        play(OneAtATime(RandomAgent()), [env], [Attempt("no-such-game", seed=0)])
-    with pytest.raises(ValueError, match="non-negative"):
-        play(OneAtATime(RandomAgent()), [env], [Attempt(task_ids(env)[0], seed=-1)])
-    assert recorder(env).last_episode is None
-
-
-@pytest.mark.samples
-@pytest.mark.parametrize("fault", [KeyboardInterrupt, AssertionError])
-def test_play_does_not_keep_its_own_mistakes(
-    fault: type[BaseException], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What fails outside the environment, or is no error at all, ends the play."""
-
-    def wrong(self: gym.Env[str, str], action: str) -> None:
-        raise fault("not the environment")
-
-    monkeypatch.setattr(TextHistory, "step", wrong)
-    with pytest.raises(fault):
-        play_all(taught())

@@ -115,8 +115,8 @@ class SentenceEncoder:
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """[texts, size] vectors of length 1."""
-        found = self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(found, dtype=np.float32)
+        vectors = self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, dtype=np.float32)
 
 
 class CachedEncoder:
@@ -132,11 +132,11 @@ class CachedEncoder:
         """[texts, size] vectors; texts that are not cached are encoded in one call."""
         new = list(dict.fromkeys(text for text in texts if text not in self._vectors))
         encoded = dict(zip(new, self._encoder(new), strict=True)) if new else {}
-        found = [encoded[text] if text in encoded else self._vectors[text] for text in texts]
+        vectors = [encoded[text] if text in encoded else self._vectors[text] for text in texts]
         self._vectors |= encoded
         while len(self._vectors) > self._limit:
             del self._vectors[next(iter(self._vectors))]
-        return np.stack(found) if found else np.zeros((0, self.size), dtype=np.float32)
+        return np.stack(vectors) if vectors else np.zeros((0, self.size), dtype=np.float32)
 
 
 def make_encoder(name: str) -> Encoder:

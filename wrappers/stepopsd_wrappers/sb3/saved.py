@@ -49,10 +49,12 @@ def load_scorer(path: str | os.PathLike[str]) -> SavedScorer:
         raise FileNotFoundError(f"{path}: there is no such saved model")
     weights = _weights(file)
     for prefix, logits in _PLACES.items():
-        own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
-        if own and "encoder_name" in weights:
+        scorer_weights = {
+            name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)
+        }
+        if scorer_weights and "encoder_name" in weights:
             encoder = bytes(weights["encoder_name"].tolist()).decode("utf-8", "replace")
-            return SavedScorer(_scorer(own, file), encoder, logits)
+            return SavedScorer(_scorer(scorer_weights, file), encoder, logits)
     raise SavedModelError(
         f"{file} has another policy than those of stepopsd_wrappers.sb3 (MaskableCandidatePolicy, "
         "CandidatePolicy, CandidateQPolicy): to play it, its file would have to be unpickled, which can run "
