@@ -192,5 +192,6 @@ def test_rollout_refuses_a_seed_that_names_no_noise(seed: Any) -> None:
     """Every value has a text that would do, but whoever passes these meant something else."""
     with pytest.raises(ValueError, match=r"seed is .*; give a whole number of at least 0, or a text"):
         rollout(tiny(), [], [], seed=seed)
-    for fine in (0, np.int64(3), "credit/train"):
+    names: list[Any] = [0, np.int64(3), "credit/train"]
+    for fine in names:
         assert rollout(tiny(), [], [], seed=fine) == []
