@@ -14,7 +14,7 @@ class ClosableEnv(gym.Env[str, str]):
     _closed = False
 
     def close(self) -> None:
-        """Close the environment: ``reset``, ``step`` and ``restore`` raise from now on."""
+        """Close the environment: ``reset``, ``step`` and ``restore`` raise from now on. Again: nothing."""
         self._closed = True
         super().close()
 

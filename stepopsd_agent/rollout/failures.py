@@ -32,7 +32,8 @@ def reset_failed(env: gym.Env[str, str], task_id: str, error: Exception) -> bool
     """Record that an attempt did not begin, if the environment's reset is to blame for an error.
 
     It is where the environment names the task among its own, as what it was asked for is then right. Any
-    other task is a mistake of the caller, and so is what Gymnasium refuses, such as a negative seed.
+    other task is a mistake of the caller, and so is what Gymnasium refuses, such as a negative seed, and an
+    environment that was closed.
 
     Args:
         env: a stack with `RecordEpisode`, which raised.
@@ -42,7 +43,7 @@ def reset_failed(env: gym.Env[str, str], task_id: str, error: Exception) -> bool
     Returns:
         Whether the record has the error; else it should be raised again.
     """
-    if isinstance(error, gym.error.Error) or task_id not in task_ids(env):
+    if isinstance(error, gym.error.Error | gym.error.ClosedEnvironmentError) or task_id not in task_ids(env):
         return False
     return recorder(env).fail_reset(error, task_id)
 
