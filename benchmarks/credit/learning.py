@@ -276,6 +276,9 @@ def main() -> int:
     about = {"set": options.set, "matched": options.match_norms, "seeds": seeds}
     result = {**about, "rows": rows, "compared": figures, "compared_training": training}
     result["over_grpo"] = over_grpo(rows)
+    if options.keep is not None:  # the commits whose runs were taken over, the oldest first
+        earlier = read(options.keep)
+        result["kept"] = [*earlier.get("kept", []), earlier["commit"]]
     if options.picture is not None:
         write_bytes_atomic(options.picture, draw_learning(result))
     if options.json is not None:
