@@ -120,10 +120,11 @@ def play(
         One episode per attempt; an error of the environment, or in a `Response`, stands in its last step.
 
     Raises:
-        ValueError: there is no environment, or one twice; it lacks a task; no response came for a place.
+        ValueError: there is no environment, or one twice; or the agent gives no response for a place.
     """
-    if attempts:
-        _check(envs, {attempt.task_id for attempt in attempts})
+    different = len({id(env.unwrapped) for env in envs})  # the same one may be inside two stacks
+    if attempts and (not envs or different < len(envs)):
+        raise ValueError(f"envs lists {len(envs)} environments, {different} distinct; give some, each once")
     queue = list(enumerate(attempts))[::-1]
     done: dict[int, Episode] = {} if finished is None else finished
 
@@ -152,16 +153,6 @@ def play(
             slots = [slots[place] for place in kept]
             agent.keep(kept)
     return [done[number] for number in range(len(attempts))]
-
-
-def _check(envs: Sequence[gym.Env[str, str]], tasks: set[str]) -> None:
-    """Refuse environments that cannot play these tasks side by side, such as one inside two stacks."""
-    different = len({id(env.unwrapped) for env in envs})
-    if not envs or different < len(envs):
-        raise ValueError(f"envs lists {len(envs)} environments, {different} distinct; give some, each once")
-    for ids in {tuple(env.get_wrapper_attr("task_ids")) for env in envs}:
-        if wrong := tasks.difference(ids):
-            raise ValueError(f"an attempt is at {min(wrong)!r:.80}, which is none of the task_ids in envs")
 
 
 def begin(

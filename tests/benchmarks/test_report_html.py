@@ -58,7 +58,7 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     assert not read.open and len(read.loaded) == 2
     assert all(one.startswith("data:image/png;base64,") for one in read.loaded)
     assert "&lt;b&gt;" in text and "<b>" not in text and "Learning" in text
-    assert "<td><code>grpo</code></td><td>0.350 [0.30, 0.40]</td>" in text
+    assert "<td><code>grpo</code></td><td>2</td><td>0.350 [0.30, 0.40]</td>" in text
 
 
 def test_tables_of_the_pages_are_on_it(tmp_path: Path) -> None:
