@@ -63,8 +63,8 @@ def check_kind(name: str, value: Any, annotation: Any) -> None:
 
     Fields of several kinds are judged as numbers alone.
     """
-    kind, wanted = _KINDS.get(get_origin(annotation) or annotation, (object, ""))
+    kind, expected = _KINDS.get(get_origin(annotation) or annotation, (object, ""))
     if not isinstance(value, kind):
-        raise ValueError(f"{name} is {value!r:.60}; give {wanted}")
+        raise ValueError(f"{name} is {value!r:.60}; give {expected}")
     if isinstance(value, float) and not isfinite(value):
         raise ValueError(f"{name} is {value!r}; give a finite number")

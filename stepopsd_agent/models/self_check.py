@@ -50,8 +50,8 @@ def window_problems(config: PretrainedConfig) -> list[str]:
             f"some layers have {' and '.join(unknown)}; play and scoring need full attention in every layer: "
             f"{INSTEAD}"
         ]
-    if (found := _other_window(facts)) is not None and found[1] < positions:
-        name, size = found
+    if (limit := _other_window(facts)) is not None and limit[1] < positions:
+        name, size = limit
         return [
             f"{name} is {size}: in rows longer than that, of up to {positions} tokens, a token sees only "
             f"some of those before it, where play and scoring need full attention; {INSTEAD}, or set "
@@ -88,8 +88,8 @@ def _other_window(facts: Mapping[str, Any]) -> tuple[str, int] | None:
     the short rows of `number_check` never meet it.
     """
     sizes = {name: facts.get(name) for name in ("keep_window_size", "index_topk", "sliding_window_size")}
-    found = {name: size for name, size in sizes.items() if isinstance(size, int)}
-    return min(found.items(), key=lambda one: one[1]) if found else None
+    limits = {name: size for name, size in sizes.items() if isinstance(size, int)}
+    return min(limits.items(), key=lambda one: one[1]) if limits else None
 
 
 def _switch_of_positions(facts: Mapping[str, Any]) -> int | None:

@@ -137,8 +137,8 @@ def play(
     slots = [slot for place, env in enumerate(envs[: len(queue)]) for slot in start(place, env)]
     while slots:
         responses = agent.act(slots)
-        if [isinstance(one.text, str) for one in responses] != [True] * len(slots):
-            raise misfit([one.text for one in responses], len(slots))  # before any environment is stepped
+        if [isinstance(reply.text, str) for reply in responses] != [True] * len(slots):
+            raise misfit([reply.text for reply in responses], len(slots))  # before any environment is stepped
         turns, kept = list(zip(slots, responses, strict=True)), []
         prepare_steps((slot.env, response.text) for slot, response in turns if response.error is None)
         for place, (slot, response) in enumerate(turns):

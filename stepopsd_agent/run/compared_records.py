@@ -196,20 +196,20 @@ def with_distances(episodes: Sequence[Episode], replayed: Callable[[], None]) ->
     Raises:
         ValueError: an environment answers otherwise than in the record.
     """
-    envs, found = dict[str, gym.Env[str, str]](), list[Episode]()
+    envs, measured = dict[str, gym.Env[str, str]](), list[Episode]()
     with ExitStack() as opened:
         for episode in episodes:
             if tells_progress(episode):
-                found.append(episode)
+                measured.append(episode)
                 continue
             spec = episode.env_spec
             if str(spec) not in envs:
                 arguments = {**spec["kwargs"], "oracle": True}
                 made = gym.make(spec["id"], disable_env_checker=True, **arguments)
                 envs[str(spec)] = opened.enter_context(closing(made))
-            found.append(_replayed(episode, envs[str(spec)]))
+            measured.append(_replayed(episode, envs[str(spec)]))
             replayed()
-    return found
+    return measured
 
 
 def _replayed(episode: Episode, env: gym.Env[str, str]) -> Episode:

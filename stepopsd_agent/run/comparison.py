@@ -206,18 +206,18 @@ def _compared(first: _Results, other: _Results) -> dict[str, Any]:
 def _figures(pairs: dict[_Key, tuple[_Outcome, _Outcome]]) -> dict[str, Any]:
     """Difference, interval and test. Attempts at one task belong together: the tasks are the sample."""
     tasks: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
-    for key, (one, two) in pairs.items():
-        tasks.setdefault((key.fingerprint, key.task_id), []).append((one.success, two.success))
-    gains = [sum(two - one for one, two in attempts) for attempts in tasks.values()]
+    for key, (base, other) in pairs.items():
+        tasks.setdefault((key.fingerprint, key.task_id), []).append((base.success, other.success))
+    gains = [sum(other - base for base, other in attempts) for attempts in tasks.values()]
     better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
     # Tasks that all differ alike have no spread: a bootstrap over them would be sure of what it cannot know.
-    shares = [{pair: one.count(pair) / len(one) for pair in set(one)} for one in tasks.values()]
-    alike = len({gain / len(one) for gain, one in zip(gains, tasks.values(), strict=True)}) == 1
+    shares = [{pair: tries.count(pair) / len(tries) for pair in set(tries)} for tries in tasks.values()]
+    alike = len({gain / len(tries) for gain, tries in zip(gains, tasks.values(), strict=True)}) == 1
     if alike or len(tasks) == len(pairs):
         kinds = ((True, True), (True, False), (False, True), (False, False))
-        interval = newcombe(*(sum(one.get(kind, 0.0) for one in shares) for kind in kinds))
+        interval = newcombe(*(sum(share.get(kind, 0.0) for share in shares) for kind in kinds))
     else:
-        first, second = ([[float(pair[k]) for pair in one] for one in tasks.values()] for k in (0, 1))
+        first, second = ([[float(pair[k]) for pair in tries] for tries in tasks.values()] for k in (0, 1))
         interval = bootstrap_difference(first, second, np.random.default_rng(0))
     return {
         "n": len(pairs),

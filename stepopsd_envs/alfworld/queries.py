@@ -111,12 +111,14 @@ def _search(name: str, variables: list[str], known: dict[str, str]) -> Step:
     return _chain([everything, bind_second])
 
 
-def _bind(variable: str, type_: str, known: dict[str, str], found: Callable[[World, Bindings], int]) -> Step:
+def _bind(
+    variable: str, type_: str, known: dict[str, str], reached: Callable[[World, Bindings], int]
+) -> Step:
     rivals = [other for other, other_type in known.items() if other_type == type_]
 
     def step(world: World, bindings: Bindings) -> Iterator[Bindings]:
         taken = [bindings[rival] for rival in rivals]
-        for number in bits(found(world, bindings)):
+        for number in bits(reached(world, bindings)):
             if number not in taken:
                 yield {**bindings, variable: number}
 

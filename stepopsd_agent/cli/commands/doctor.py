@@ -118,25 +118,25 @@ def examined(purpose: str, folder: Path) -> Sequence[Finding]:
 def requirements(extra: str | None) -> Iterator[Requirement]:
     """Yield the requirements of an extra, or for None those that every installation has."""
     for text in importlib.metadata.requires("stepopsd") or ():
-        one = Requirement(text)
-        always = one.marker is None or one.marker.evaluate({"extra": ""})
-        asked = one.marker is not None and one.marker.evaluate({"extra": extra or ""})
+        requirement = Requirement(text)
+        always = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        asked = requirement.marker is not None and requirement.marker.evaluate({"extra": extra or ""})
         if always == (extra is None) and (always or asked):
-            yield one
+            yield requirement
 
 
 def packages(name: str, extra: str | None, needed: bool) -> Finding:
     """Check that required packages are installed in allowed versions."""
     known = importlib.metadata.metadata("stepopsd").get_all("Provides-Extra") or ()
     wrong = [] if extra is None or extra in known else ["this installation does not know the extra yet"]
-    for one in requirements(extra):
+    for requirement in requirements(extra):
         try:
-            version = importlib.metadata.version(one.name)
+            version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{one.name} is not installed")
+            wrong.append(f"{requirement.name} is not installed")
             continue
-        if not one.specifier.contains(version, prereleases=True):
-            wrong.append(f"{one.name} {version} is not {one.specifier}")
+        if not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
     if not wrong:
         return Finding(name, "ok", "installed")
     remedy = install_command(extra) if extra else "pip install --upgrade stepopsd"
@@ -202,18 +202,18 @@ def disk(folder: Path) -> Finding:
 
 def games(needed: bool) -> Finding:
     """Find the official games of ALFWorld."""
-    root, found = data_folder(None), []
+    root, present = data_folder(None), []
     for split in SPLITS:
         try:
             locate(split, root)
         except GamesNotFoundError:
             continue
-        found.append(split)
-    if found:
-        missing = [split for split in SPLITS if split not in found]
+        present.append(split)
+    if present:
+        missing = [split for split in SPLITS if split not in present]
         lacking = f", without {', '.join(missing)}" if missing else ""
         return Finding(
-            "official games", "note" if missing else "ok", f"{', '.join(found)} in {root}{lacking}",
+            "official games", "note" if missing else "ok", f"{', '.join(present)} in {root}{lacking}",
             "stepopsd data alfworld --download" if missing else "",
         )  # fmt: skip
     return Finding(
@@ -230,7 +230,7 @@ def java(needed: bool) -> Finding:
     try:
         return Finding("Java", "ok", str(find_java().home))
     except (DependencyNotInstalled, RetrievalSetupError) as error:
-        found, _, _ = str(error).removeprefix("Lucene needs ").partition(". ")
+        problem, _, _ = str(error).removeprefix("Lucene needs ").partition(". ")
         return Finding(
-            "Java", "missing" if needed else "note", f"Lucene needs {found}", install_command("search")
+            "Java", "missing" if needed else "note", f"Lucene needs {problem}", install_command("search")
         )

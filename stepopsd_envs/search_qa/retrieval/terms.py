@@ -46,7 +46,7 @@ def words(text: str) -> list[str]:
 
 def _initials(text: str) -> list[str]:
     """Initials with dots between them as one word each; their letters are words, too."""
-    return [found.replace(".", "") for found in _INITIALS.findall(text)] if "." in text else []
+    return [initials.replace(".", "") for initials in _INITIALS.findall(text)] if "." in text else []
 
 
 def _split(run: str) -> Iterator[str]:
