@@ -164,6 +164,8 @@ Column = TypeVar("Column", Tensor, TopK, Transitions, Past)
 
 def scaled(method: Method, factor: float) -> Method:
     """The method with every scheduled field multiplied by a factor in [0, 1], such as a schedule's value."""
+    if isinstance(method, str):
+        raise TypeError(f"method is the text {method!r}; give credit.make({method!r})")
     check_range("factor", factor, 0, 1)
     return replace(method, **{name: getattr(method, name) * factor for name in sorted(method.scheduled)})
 

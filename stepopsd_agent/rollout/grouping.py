@@ -37,6 +37,9 @@ def groups(
     Raises:
         ValueError: a number is not allowed, or the environment has no tasks.
     """
+    for name, number in {"count": count, "size": size, "seed": seed, "update": update}.items():
+        if not isinstance(number, int | np.integer):
+            raise ValueError(f"{name} is {number!r:.60}; give a whole number")
     if min(count, size) < 1:
         raise ValueError(f"count {count}, size {size}: give 1 or more of both")
     if min(seed, update) < 0:

@@ -66,6 +66,8 @@ def test_make_refuses_values_of_another_type() -> None:
     """Which field and which values; a name that is no text, too."""
     with pytest.raises(ValueError, match=r"lambda_mix is '0.5'; give a number"):
         credit.make("step_opsd", lambda_mix="0.5")
+    with pytest.raises(TypeError, match=r"method is the text 'grpo'; give credit.make\('grpo'\)"):
+        credit.scaled("grpo", 0.5)  # type: ignore[type-var]
     with pytest.raises(ValueError, match="the credit method is None; give a name, such as"):
         credit.make(None)  # type: ignore[arg-type]
 

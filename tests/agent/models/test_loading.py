@@ -47,3 +47,9 @@ def test_load_policy_names_no_flag_in_what_it_refuses(tmp_path: Path) -> None:
         with pytest.raises(ModelFolderError, match=f"{name}: {fault}") as raised:
             load_policy(tmp_path / name)
         assert "--" not in str(raised.value)
+
+
+def test_load_policy_refuses_what_is_no_path() -> None:
+    """Such as an absent setting."""
+    with pytest.raises(ValueError, match="path is None; give the name of a model folder"):
+        load_policy(None)  # type: ignore[arg-type]

@@ -160,6 +160,14 @@ def test_groups_without_attempts_are_refused(count: int, size: int) -> None:
         groups(env, count=count, size=size, seed=0)
 
 
+@pytest.mark.parametrize("wrong", [{"seed": None}, {"count": 2.0}, {"size": "4"}])
+def test_groups_takes_whole_numbers(wrong: dict[str, Any]) -> None:
+    """The argument is named."""
+    env, numbers = make_plain_env(run_config().env), {"count": 2, "size": 4, "seed": 0}
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*; give a whole number"):
+        groups(env, **numbers | wrong)
+
+
 def test_groups_names_what_is_no_environment_with_tasks() -> None:
     """An environment without names of tasks, or with none, a list of environments; and numbers below 0."""
     env = make_plain_env(run_config().env)
