@@ -20,13 +20,16 @@ from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import MissingColumnError
 from stepopsd_agent.hindsight import Block, Blocks, batch_logprobs, batch_topk, hindsight_blocks, untold_rows
 from stepopsd_agent.learner.critic import Critic
-from stepopsd_agent.learner.gold_answers import fill_gold_answer_logprob, told_answers  # noqa: F401
-from stepopsd_agent.learner.monte_carlo import FreshAttempts, fill_mc_value  # noqa: F401
-from stepopsd_agent.learner.recorded import (  # noqa: F401
-    fill_inferred_transitions,
-    fill_next_text_key,
-    fill_past,
-    fill_text_key,
+from stepopsd_agent.learner.gold_answers import (
+    fill_gold_answer_logprob as fill_gold_answer_logprob,
+    told_answers,
+)
+from stepopsd_agent.learner.monte_carlo import FreshAttempts, fill_mc_value as fill_mc_value
+from stepopsd_agent.learner.recorded import (
+    fill_inferred_transitions as fill_inferred_transitions,
+    fill_next_text_key as fill_next_text_key,
+    fill_past as fill_past,
+    fill_text_key as fill_text_key,
     recorded_columns,
 )
 from stepopsd_agent.learner.task_history import TaskHistory
@@ -132,8 +135,7 @@ def fill(
         batch: as `collate` makes it of `episodes`.
         episodes: the records, in the order of the batch.
         needs: names of columns, as in `CreditMethod.needs`.
-        policy: the student; with other weights also the teacher and the reference. None where the records
-            suffice (`recorded_columns`).
+        policy: the student; with other weights teacher and reference. None: see `recorded_columns`.
         scorer: settings of the forward passes; the default has temperature 1.
         hindsight: content and position of the hindsight block; the paper's settings when absent.
         teacher: weights of the teacher; None takes the policy's own, a live teacher.
@@ -156,9 +158,7 @@ def fill(
     if policy is not None:
         check_policy(policy)
     if isinstance(needs, str) or not isinstance(needs, Collection):
-        raise ValueError(
-            f"needs is {needs!r:.60}; give names of columns, such as method.needs or {{'value'}}"
-        )
+        raise ValueError(f"needs is {needs!r:.60}; give names of columns, such as method.needs")
     sources = Sources(
         policy=cast(Policy, policy), episodes=episodes, hindsight=hindsight or HindsightConfig(),
         scorer=cast(Scorer, scorer or (policy and Scorer(policy))),
