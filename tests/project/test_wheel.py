@@ -24,7 +24,7 @@ def run(*command: str, cwd: Path, **env: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the sdist from a copy of the sources and the wheel from the sdist, with the tools that are here."""
+    """Build the sdist from a copy of the sources, and the wheel from the sdist, with the tools here."""
     folder = tmp_path_factory.mktemp("built")
     copy = folder / "copy"
     for name in SOURCES:
@@ -36,7 +36,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (sdist,) = folder.glob("stepopsd-*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
-    run(sys.executable, "-c", build, "build_wheel", str(folder), cwd=folder / sdist.name.removesuffix(".tar.gz"))
+    unpacked = folder / sdist.name.removesuffix(".tar.gz")
+    run(sys.executable, "-c", build, "build_wheel", str(folder), cwd=unpacked)
     return folder
 
 
@@ -51,7 +52,7 @@ def installed(built: Path) -> Path:
 
 
 def test_wheel_holds_every_module_and_data_file(installed: Path) -> None:
-    """Each file of the three packages is in the wheel: modules, stubs, type markers, recipes, the viewer's page."""
+    """Each file of the three packages is in the wheel: modules, stubs, recipes, the viewer's page."""
     missing = []
     for name in ("stepopsd_envs", "stepopsd_agent", "wrappers/stepopsd_wrappers"):
         for path in (ROOT / name).rglob("*"):
