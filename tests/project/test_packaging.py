@@ -116,6 +116,15 @@ def test_constraints_pin_core_and_development_requirements() -> None:
     assert requirements(wanted) <= requirements("\n".join(pins))
 
 
+def test_oldest_constraints_are_the_lower_bounds() -> None:
+    """What the suite is run against as the oldest is what setup.cfg admits."""
+    bounds = re.findall(
+        r"^([\w.-]+)(?:\[\w+\])?>=([\d.]+)$", setup_cfg()["options"]["install_requires"], re.M
+    )
+    pins = [line for line in (ROOT / "constraints-oldest.txt").read_text().splitlines() if line[:1] != "#"]
+    assert pins == [f"{name}=={version}" for name, version in bounds]
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_imports_point_one_way(layer: str) -> None:
     """Environments know nothing of wrappers, wrappers nothing of the agent; imports are absolute."""

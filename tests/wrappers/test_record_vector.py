@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -27,8 +27,13 @@ from tests.helpers.text_env import ENV_ID, make_env, make_tokens
 
 MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED]
 
+if TYPE_CHECKING:
+    AnyWrapper = gym.vector.VectorWrapper[Any, Any, Any, Any, Any]
+else:  # generic from Gymnasium 1.4 on
+    AnyWrapper = gym.vector.VectorWrapper
 
-class Annotating(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
+
+class Annotating(AnyWrapper):
     """Gives the recorder within it other tokens at every step, and none to the last environment."""
 
     turn = 0

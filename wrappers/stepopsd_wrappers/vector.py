@@ -226,7 +226,7 @@ def _index(info: dict[str, Any]) -> int:
     return int(info["step"]["index"]) if "step" in info else -1
 
 
-def _asked(env: VectorEnv[Any, Any, Any]) -> SyncVectorEnv[Any, Any] | AsyncVectorEnv[Any, Any]:
+def _asked(env: VectorEnv[Any, Any, Any]) -> "SyncVectorEnv[Any, Any] | AsyncVectorEnv[Any, Any]":
     """Return the unwrapped vector environment; check its type and the attributes of its environments."""
     inner = env.unwrapped if isinstance(cast("object", env), VectorEnv) else env
     if not isinstance(inner, SyncVectorEnv | AsyncVectorEnv):
@@ -245,7 +245,7 @@ def _asked(env: VectorEnv[Any, Any, Any]) -> SyncVectorEnv[Any, Any] | AsyncVect
     return inner
 
 
-def _specs(env: SyncVectorEnv[Any, Any] | AsyncVectorEnv[Any, Any]) -> list[dict[str, Any]]:
+def _specs(env: "SyncVectorEnv[Any, Any] | AsyncVectorEnv[Any, Any]") -> list[dict[str, Any]]:
     """Return the spec of each single environment."""
     limited = env.call("has_wrapper_attr", "_max_episode_steps")
     common = copy(env.spec)
