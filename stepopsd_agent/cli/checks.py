@@ -70,6 +70,7 @@ def check_numbers(config: RunConfig) -> None:
             f"rollout.revisit_share is {rollout.revisit_share}; give a share, at most 1, that is a group or "
             f"more of rollout.tasks, which is {rollout.tasks}; or 0"
         )
+    check_engine(config)
     if config.learner.attention == "flex" and not config.device.startswith("cuda"):
         raise UsageError(
             f"learner.attention is flex, which cannot be trained through on {config.device}; give auto, or "
@@ -81,6 +82,17 @@ def check_numbers(config: RunConfig) -> None:
             f"warmstart.mistake_passes is {warmstart.mistake_passes}; it counts passes, of which there are "
             f"{warmstart.passes} (warmstart.passes)"
         )
+
+
+def check_engine(config: RunConfig) -> None:
+    """Refuse settings that the engine named by rollout.backend does not have."""
+    rollout = config.rollout
+    if rollout.url is not None and not rollout.foreign:
+        raise UsageError("rollout.url names a vLLM server, but rollout.backend is builtin: give vllm")
+    if rollout.foreign and config.model.dtype == "float64":
+        raise UsageError("model.dtype is float64, which vLLM does not have: give float32 or bfloat16")
+    if rollout.engine_memory == 0:
+        raise UsageError("rollout.engine_memory is 0; vLLM needs a share of the memory, such as 0.5")
 
 
 def check_alarms(config: AlarmsConfig, method: str, scheduled: frozenset[str]) -> None:
@@ -122,6 +134,8 @@ def check_packages(config: RunConfig) -> None:
     needed = []
     if config.learner.lora.rank:
         needed.append((f"learner.lora.rank is {config.learner.lora.rank}", "peft", "set it to 0"))
+    if config.rollout.foreign and config.rollout.url is None:
+        needed.append(("rollout.backend is vllm", "vllm", "give rollout.url a server, or set it to builtin"))
     if config.model.gguf_file is not None:
         chosen = f"model.gguf_file is {config.model.gguf_file!r}"
         needed += [(chosen, package, "give a folder of safetensors") for package in ("gguf", "accelerate")]

@@ -13,6 +13,7 @@ BAD_INPUT = (
     "stepopsd_agent.credit.base:MissingColumnError",
     "stepopsd_agent.models.policy:ModelFolderError",
     "stepopsd_agent.rollout.chat_client:ServedModelError",
+    "stepopsd_agent.rollout.engines.base:EngineError",
     "stepopsd_agent.rollout.evaluation:OtherDataError",
     "stepopsd_agent.run.files.checkpoint:CheckpointError",
     "stepopsd_agent.run.files.tracking:TrackingError",

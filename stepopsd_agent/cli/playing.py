@@ -92,13 +92,15 @@ def play_sets(
 def _plays(name: str, asked: Asked) -> list[PlaySet]:
     """Play each set with the agent of this name, made now."""
     from stepopsd_agent.rollout import OneAtATime, play_set, play_set_with
+    from stepopsd_agent.rollout.engines import opened_backend
 
     config, how = asked.config, (asked.seed, asked.keep)
     if name == "model":
         policy = trained_policy(config)
         asked.stack.callback(_tell_shortened, policy, config)
+        backend = asked.stack.enter_context(opened_backend(config.rollout))
         return [
-            partial(play_set, policy, config, evaluation, *how, before=asked.before)
+            partial(play_set, policy, config, evaluation, *how, backend, asked.before)
             for evaluation in asked.sets
         ]
     if name == "openai":

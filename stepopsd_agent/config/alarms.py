@@ -38,6 +38,7 @@ class AlarmsConfig:
         repetition: share of steps, or of four tokens in a row, that an episode has had before; raised above.
         kl: KL to the initial policy (where learner.kl_coef measures it) or to the sampling one, in nats per
             token; raised above.
+        mismatch: KL from an engine that samples to the learner, in nats per token; raised above.
         skipped: share of updates that left something out since its gradient was not finite, the policy's or
             the critic's; raised above, and stops the run.
     """
@@ -52,4 +53,5 @@ class AlarmsConfig:
     long: AlarmConfig = field(default_factory=partial(AlarmConfig, 3.0))
     repetition: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.8))
     kl: AlarmConfig = field(default_factory=partial(AlarmConfig, 1.0))
+    mismatch: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.1))
     skipped: AlarmConfig = field(default_factory=partial(AlarmConfig, 0.5, "stop"))

@@ -80,13 +80,26 @@ class LearnerConfig(UpdateConfig):
         lr_warmup: updates over which the rates rise to their height.
         lora: adapter to train instead of the model.
         rescore_old: recompute the old log-probs instead of taking those recorded in sampling; always done
-            where rollout.top_k or rollout.top_p cut, as recorded ones are of the cut distribution.
+            where rollout.top_k or rollout.top_p cut, as recorded ones are of the cut distribution, and where
+            rollout.backend is another engine's.
+        mismatch: what the ratio of the learner's probability of a token to that of another engine's does:
+            "truncate" multiplies the token's credit by it, bounded from above, "mask" likewise, but by 0
+            where it is out of bounds, "none" nothing. The built-in decoder has no mismatch.
+        mismatch_per: "token", or "step", where the ratio is the product over the step's tokens.
+        mismatch_cap: the bound of "truncate".
+        mismatch_low: the lower bound of "mask".
+        mismatch_high: the upper bound of "mask".
     """
 
     lr_schedule: Literal["constant", "linear"] = "constant"
     lr_warmup: int = at_least(0, 0)
     lora: LoraConfig = field(default_factory=LoraConfig)
     rescore_old: bool = False
+    mismatch: Literal["none", "truncate", "mask"] = "truncate"
+    mismatch_per: Literal["token", "step"] = "token"
+    mismatch_cap: float = at_least(1, 2.0, infinite=True)
+    mismatch_low: float = at_least(0, 0.5, most=1)
+    mismatch_high: float = at_least(1, 5.0, infinite=True)
 
     def of_update(self) -> dict[str, Any]:
         """The part that `learner.Learner` takes."""

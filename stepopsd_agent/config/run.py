@@ -16,6 +16,8 @@ Position = Literal["inline", "prefix"]
 """Place of a hindsight block: right before each step's tokens, or once, after the row's first prompt."""
 PeerFor = Literal["failed", "all"]
 """Which attempts are shown a peer."""
+Sampler = Literal["builtin", "vllm"]
+"""Who draws the tokens: the built-in decoder, which is the policy's own network, or vLLM."""
 PenaltyOn = Literal["step", "episode"]
 """The quantity that a penalty is taken off: the refused step's own score, or its episode's return."""
 HindsightMode = Literal["none", "correctness", "peer", "correctness+peer", "next_observation", "gold"]
@@ -66,6 +68,10 @@ class RolloutConfig:
         tasks: different games per update (groups).
         group_size: attempts per game.
         slots: episodes played at once; a finished episode's slot takes the next task.
+        backend: who draws the tokens: "builtin", or "vllm" (extra ``vllm``), in this process unless url names
+            a server. Both draw the same tokens, up to rounding.
+        url: of a vLLM server, such as http://127.0.0.1:8000; it is given the weights after every update.
+        engine_memory: share of a GPU's memory that vLLM in this process takes while it draws.
         temperature: sampling temperature in training.
         top_k: draw from the k likeliest tokens only; 0: from all. Cuts by top_k and top_p are for training;
             evaluation draws from all tokens.
@@ -87,6 +93,9 @@ class RolloutConfig:
     tasks: int = at_least(1, 16)
     group_size: int = at_least(1, 8)
     slots: int = at_least(1, 64)
+    backend: Sampler = "builtin"
+    url: str | None = None
+    engine_memory: float = at_least(0, 0.5, most=1)
     temperature: float = 1.0
     top_k: int = at_least(0, 0)
     top_p: float = 1.0
@@ -100,6 +109,16 @@ class RolloutConfig:
     revisit_share: float = at_least(0, 0.0)
     revisit_after: int = at_least(1, 10)
     mc_rollouts: int = at_least(1, 9)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the tokens are drawn by another network than the policy's own."""
+        return self.backend != "builtin"
+
+    @property
+    def rescored(self) -> bool:
+        """Whether the recorded log-probs are of another distribution than the learner compares."""
+        return self.foreign or self.top_k > 0 or self.top_p < 1
 
     def of_batch(self) -> dict[str, Any]:
         """The settings that `collate` takes, under its names."""

@@ -10,6 +10,11 @@ from .gold_answers import told_answers as told_answers
 from .inferred_transitions import commands_of_group as commands_of_group
 from .learner import Learner as Learner
 from .mini_batches import teacher_rows as teacher_rows
+from .mismatch import (
+    corrected as corrected,
+    mismatch_metrics as mismatch_metrics,
+    mismatch_weights as mismatch_weights,
+)
 from .monte_carlo import FreshAttempts as FreshAttempts, monte_carlo_values as monte_carlo_values
 from .optimizer_state import load_optimizer as load_optimizer, optimizer_tensors as optimizer_tensors
 from .optimizers import (

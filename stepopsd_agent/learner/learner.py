@@ -27,6 +27,7 @@ _ELSEWHERE = {
     "lr_schedule": "the argument rate of update",
     "lr_warmup": "the argument rate of update",
     "rescore_old": "the argument rescore_old of fill",
+    "mismatch": "corrected, called on the credit,",
 }
 """Settings of a run that the learner does not read itself."""
 

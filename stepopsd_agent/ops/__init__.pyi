@@ -5,6 +5,12 @@ from .intervals import (
     proportion as proportion,
     wilson as wilson,
 )
+from .mismatch import (
+    importance_ratios as importance_ratios,
+    masked as masked,
+    mismatch_figures as mismatch_figures,
+    truncated as truncated,
+)
 from .paired import (
     bootstrap_difference as bootstrap_difference,
     holm as holm,

@@ -1,3 +1,4 @@
+from .backends import Backend as Backend
 from .chat_client import ChatClient as ChatClient, Reply as Reply, ServedModelError as ServedModelError
 from .decoder import (
     CACHE_ROOM as CACHE_ROOM,
@@ -37,12 +38,12 @@ from .grouping import (
     whole_groups as whole_groups,
 )
 from .language_model import (
-    Backend as Backend,
     LanguageModel as LanguageModel,
     rollout as rollout,
 )
 from .one_at_a_time import OneAtATime as OneAtATime, play_agent as play_agent
 from .playing import (
+    LATER as LATER,
     Attempt as Attempt,
     BatchAgent as BatchAgent,
     Response as Response,

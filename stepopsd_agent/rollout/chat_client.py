@@ -70,7 +70,15 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class ChatClient:
     """Asks one server; several threads may ask at once."""
 
-    def __init__(self, url: str, *, deadline: float = 120.0, retries: int = 5, backoff: float = 0.5) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        deadline: float = 120.0,
+        retries: int = 5,
+        backoff: float = 0.5,
+        setting: str = "openai.url",
+    ) -> None:
         """Name the server; the key is the environment's, if it has one.
 
         Args:
@@ -78,15 +86,16 @@ class ChatClient:
             deadline: seconds for one answer, repetitions included.
             retries: repetitions of a request that may succeed later.
             backoff: seconds before the first of them, doubled before each further one.
+            setting: that the url comes from, for messages.
 
         Raises:
             ValueError: the url is none of HTTP, or has a password in it.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"openai.url is {url!r}; give one such as http://localhost:8000/v1")
+            raise ValueError(f"{setting} is {url!r}; give one such as http://localhost:8000/v1")
         if parts.username or parts.password or parts.query:
-            raise ValueError(f"openai.url has a password or a query in it; put the key into {KEY} instead")
+            raise ValueError(f"{setting} has a password or a query in it; put the key into {KEY} instead")
         self.url = url.rstrip("/")
         self.deadline, self.retries, self.backoff = deadline, retries, backoff
         self._key = os.environ.get(KEY, "")
@@ -128,6 +137,14 @@ class ChatClient:
         if len(self._key) >= REAL_KEY:
             text = text.replace(self._key, "***")
         return Reply(text, prompt, completion, tries)
+
+    def ask(self, path: str, body: Mapping[str, Any] | None) -> Any:
+        """The server's answer to a request, any JSON; without a body one that only reads.
+
+        Raises:
+            ServedModelError: no usable answer, with all repetitions, before the deadline.
+        """
+        return self._ask(path, body)[0]
 
     def _ask(
         self, path: str, body: Mapping[str, Any] | None, busy: Collection[int] = BUSY

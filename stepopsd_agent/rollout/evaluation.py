@@ -8,7 +8,8 @@ import gymnasium as gym
 
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models import Policy
-from stepopsd_agent.rollout.language_model import Backend, rollout
+from stepopsd_agent.rollout.backends import Backend
+from stepopsd_agent.rollout.language_model import rollout
 from stepopsd_agent.rollout.playing import Attempt, BatchAgent, OnEpisode, play
 from stepopsd_agent.rollout.sampling import SamplingParams
 from stepopsd_agent.tasks import EvalSet, data_identity, evaluation_sets, make_stack, task_ids

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from stepopsd_agent.models import Policy, check_policy
+from stepopsd_agent.rollout.backends import MakeRows, Rows
 from stepopsd_agent.rollout.decoder import Decoder, Sampled
-from stepopsd_agent.rollout.playing import Attempt, OnEpisode, Response, Slot, play
+from stepopsd_agent.rollout.playing import LATER, Attempt, OnEpisode, Response, Slot, play
 from stepopsd_agent.rollout.sampling import SamplingParams, action_tokens, checked_seed, noise
 from stepopsd_agent.rollout.shortening import shortened_ids
 from stepopsd_wrappers import Episode, ParseResponse, StepTokens, find_wrapper, recorder
@@ -60,25 +61,6 @@ def rollout(
     return [finished[n] if n in finished else next(rest) for n in range(len(attempts))]
 
 
-class Backend(Protocol):
-    """Plays attempts with a policy: `rollout`, or a function like it that plays on other machines."""
-
-    def __call__(
-        self,
-        policy: Policy,
-        envs: Sequence[gym.Env[str, str]],
-        attempts: Sequence[Attempt],
-        params: SamplingParams | None = None,
-        *,
-        seed: int | str = 0,
-        run: str = "",
-        update: int = 0,
-        on_episode: OnEpisode | None = None,
-    ) -> list[Episode]:
-        """Play every attempt once; see `rollout`."""
-        ...
-
-
 @dataclass
 class _Row:
     """The decoder's row of one episode."""
@@ -88,14 +70,17 @@ class _Row:
     closed: bool = True  # the last response ended as the prompt format ends one
     added: list[int] = field(default_factory=list)  # ids the next response continues, not yet in the row
     new_row: bool = True
+    asked: bool = False  # the response is being drawn
     length: int = 0  # tokens, with the last response
 
 
 class LanguageModel:
     """A policy that plays several episodes side by side, each in a row of one decoder; a `BatchAgent`."""
 
-    def __init__(self, policy: Policy, params: SamplingParams, seed: int | str) -> None:
-        """Begin without episodes; arguments as of `rollout`.
+    def __init__(
+        self, policy: Policy, params: SamplingParams, seed: int | str, decoder: MakeRows = Decoder
+    ) -> None:
+        """Begin without episodes; arguments as of `rollout`. ``decoder`` makes a `Decoder`, or its like.
 
         Raises:
             ValueError: the model's positions leave no room for a prompt, or the seed names no noise.
@@ -108,7 +93,8 @@ class LanguageModel:
                 "none for the prompt; lower rollout.max_tokens"
             )
         self._rows: list[_Row] = []
-        self._decoder: Decoder | None = None
+        self._decoder: Rows | None = None
+        self._make = decoder
 
     def begin(self, place: int, slot: Slot) -> None:
         """Give the place a fresh row."""
@@ -119,14 +105,15 @@ class LanguageModel:
     def act(self, slots: Sequence[Slot]) -> list[Response]:
         """Sample a response for every place."""
         if self._decoder is None:
-            self._decoder = Decoder(self.policy, len(slots), self.params)
+            self._decoder = self._make(self.policy, len(slots), self.params)
         for place, slot in enumerate(slots):
-            self._extend(place, slot, self._decoder)
+            if not self._rows[place].asked:
+                self._extend(place, slot, self._decoder)
         responses = self._decoder.respond([row.added for row in self._rows], self._uniforms(slots))
         for row, length in zip(self._rows, self._decoder.lengths(), strict=True):
             row.length = length
         return [
-            self._response(slot, row, sampled)
+            self._response(slot, row, sampled) if sampled else LATER
             for slot, row, sampled in zip(slots, self._rows, responses, strict=True)
         ]
 
@@ -144,9 +131,10 @@ class LanguageModel:
         if self._decoder is not None:
             self._decoder.keep(places)
 
-    def _extend(self, place: int, slot: Slot, decoder: Decoder) -> None:
+    def _extend(self, place: int, slot: Slot, decoder: Rows) -> None:
         """Set the ids to add to a row: a prompt that extends what the row shows continues it."""
         row, prompt_format = self._rows[place], self.policy.prompt_format
+        row.asked = True
         row.new_row = not row.shown or not slot.observation.startswith(row.shown)
         if row.new_row:
             decoder.restart(place)
@@ -176,6 +164,6 @@ class LanguageModel:
             new_row=row.new_row,
             action_span=action_tokens(self.policy, sampled.ids, text, row.format),
         )
-        row.shown = slot.observation + text
+        row.shown, row.asked = slot.observation + text, False
         row.closed = sampled.ids[-1] == self.policy.prompt_format.end_id
         return Response(text, tokens)

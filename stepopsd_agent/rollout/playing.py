@@ -55,6 +55,10 @@ class Response:
     error: str | None = None
 
 
+LATER = Response("")
+"""In place of an answer: it is not there yet, and `act` is called again; an agent gives one at least."""
+
+
 @dataclass
 class Slot:
     """One running episode.
@@ -84,7 +88,7 @@ class BatchAgent(Protocol):
         """A new episode begins in this place."""
 
     def act(self, slots: Sequence[Slot]) -> list[Response]:
-        """Answer the latest observation of every place."""
+        """Answer the latest observation of every place, or give `LATER` where the answer takes longer."""
         ...
 
     def is_full(self, place: int, slot: Slot) -> bool:
@@ -140,9 +144,9 @@ def play(
         if [isinstance(reply.text, str) for reply in responses] != [True] * len(slots):
             raise misfit([reply.text for reply in responses], len(slots))  # before any environment is stepped
         turns, kept = list(zip(slots, responses, strict=True)), []
-        prepare_steps((slot.env, response.text) for slot, response in turns if response.error is None)
+        prepare_steps((slot.env, r.text) for slot, r in turns if r.error is None and r is not LATER)
         for place, (slot, response) in enumerate(turns):
-            if _respond(slot, response) or agent.is_full(place, slot):
+            if response is not LATER and (_respond(slot, response) or agent.is_full(place, slot)):
                 finish(slot.number, slot.env)
                 begun = start(place, slot.env)
                 if not begun:

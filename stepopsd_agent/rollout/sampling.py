@@ -45,11 +45,6 @@ class SamplingParams:
         if "" in self.stop:
             raise ValueError("a stop string is empty; give text to stop at, or leave it out")
 
-    @property
-    def cuts(self) -> bool:
-        """Whether some tokens cannot be drawn: recorded log-probabilities are then of a cut distribution."""
-        return self.top_k > 0 or self.top_p < 1
-
 
 def checked_seed(seed: int | str) -> int | str:
     """The seed, if it names sampling noise: any text, or a whole number from 0.

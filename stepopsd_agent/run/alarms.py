@@ -23,6 +23,7 @@ MEANING = {
     "long": "length of responses over that of the first updates",
     "repetition": "share of repetitions",
     "kl": "KL",
+    "mismatch": "KL from the engine that samples to the learner",
     "skipped": "share of updates with a gradient that was not finite",
 }
 
@@ -133,6 +134,7 @@ def measured(metrics: Mapping[str, float], lengths: tuple[float, ...]) -> dict[s
         "flat": [1 - v for v in _values(metrics, "train/mixed_groups")],
         "repetition": _values(metrics, "signal/repeated_steps", "signal/repeated_ngrams"),
         "kl": [abs(v) for v in _values(metrics, "update/kl", "update/approx_kl")],
+        "mismatch": _values(metrics, "mismatch/kl"),
         "skipped": [float("update/skipped" in metrics or "update/value_skipped" in metrics)],
     }
     first = sum(lengths) / len(lengths) if lengths else 0.0

@@ -14,6 +14,7 @@ from stepopsd_agent.config import RunConfig, chosen_trackers, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import EnvironmentDownError, evaluate_policy, headline, joined, success_table
+from stepopsd_agent.rollout.engines import opened_backend
 from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
 from stepopsd_agent.run.display import Progress, progress
 from stepopsd_agent.run.files.atomic import write_json_atomic
@@ -254,8 +255,8 @@ def run_training(
         Alarmed: an alarm stopped the run; the summary and the model of then are written.
     """
     try:
-        with interruptible() as stopped, ExitStack() as opened:
-            run = Run(Trainer(config, method, policy, run=out.name), out)
+        with interruptible() as stopped, ExitStack() as opened, opened_backend(config.rollout) as backend:
+            run = Run(Trainer(config, method, policy, run=out.name, backend=backend), out)
             opened.callback(run.close)
             alarm = None
             try:

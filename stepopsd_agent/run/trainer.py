@@ -24,8 +24,10 @@ from stepopsd_agent.learner import (
     Learner,
     TaskHistory,
     averaged,
+    corrected,
     fill,
     learning_rate_factor,
+    mismatch_metrics,
     teacher_rows,
 )
 from stepopsd_agent.models import Policy, Scorer
@@ -132,6 +134,8 @@ class Trainer:
             metrics.update({f"credit/{name}": value for name, value in credit.metrics.items()})
             metrics["credit/schedule"] = self.schedule
             metrics.update(gap_metrics(batch, teacher_rows(self.method, batch)))
+            if self.config.rollout.foreign:
+                metrics.update(mismatch_metrics(batch, self.config.learner))
             how: dict[str, Any] = {"temperature": self.config.rollout.temperature, "rate": self.rate}
             learned = self.learner.update(batch, credit, **how, seed=self._noise)
             if self.critic is not None and credit.value_targets is not None:
@@ -210,11 +214,12 @@ class Trainer:
     def score(self, episodes: Sequence[Episode]) -> Batch:
         """Records to an audited batch with the columns this update needs."""
         c, cost = self.config, Cost()
+        further = ("ref_logprobs",) * (c.learner.kl_coef > 0) + ("engine_logprobs",) * c.rollout.foreign
         batch = collate(episodes, self.policy.pad_id, **self.shaping)
         batch = fill(
             batch.to(self.policy.device),
             episodes,
-            self.needs | ({"ref_logprobs"} if c.learner.kl_coef else set()),
+            self.needs.union(further),
             self.policy,
             scorer=self.scorer,
             hindsight=c.hindsight,
@@ -232,7 +237,7 @@ class Trainer:
                 self.backend,
             ),
             # The update compares uncut distributions.
-            rescore_old=c.learner.rescore_old or self.params.cuts,
+            rescore_old=c.learner.rescore_old or c.rollout.rescored,
             cost=cost,
         )
         self.counters.generated += cost.generated
@@ -274,7 +279,8 @@ class Trainer:
         """Run the credit method with its scheduled fields as of this update."""
         credit = scaled(self.method, self.schedule)(batch)
         report = audit_credit(batch, credit)
-        return replace(credit, metrics={**credit.metrics, **report.metrics})
+        credit = replace(credit, metrics={**credit.metrics, **report.metrics})
+        return corrected(credit, batch, self.config.learner) if self.config.rollout.foreign else credit
 
     def _count_episodes(self, episodes: Sequence[Episode], chosen: Sequence[Episode]) -> None:
         self.counters.generated += sampled_tokens(episodes)

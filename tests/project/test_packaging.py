@@ -16,7 +16,7 @@ ROOTS = {"stepopsd_envs": ROOT, "stepopsd_wrappers": WRAPPERS, "stepopsd_agent":
 LAYERS = list(ROOTS)  # each may import itself and those before it
 OPTIONAL = {
     f"wrappers/stepopsd_wrappers/sb3/{name}.py": "sb3" for name in ("held_out", "policies", "vec_env")
-}
+} | {"stepopsd_agent/rollout/engines/keyed_noise.py": "vllm"}
 """Modules that build on an optional package, and its extra; nothing imports them unasked."""
 LIGHT = {"stepopsd_envs", "gymnasium", "numpy"}  # what the environments may import when they are imported
 
@@ -94,6 +94,7 @@ def test_setup_cfg_has_the_extras() -> None:
         "lora",
         "sb3",
         "ray",
+        "vllm",
         "export",
         "bench",
         "docs",
@@ -104,7 +105,11 @@ def test_setup_cfg_has_the_extras() -> None:
         "trackio",
     }
     everything = extras["all"].strip().removeprefix("stepopsd[").removesuffix("]")
-    assert set(everything.split(",")) == set(extras) - {"all", "trackio"}  # it wants an older Pillow
+    assert set(everything.split(",")) == set(extras) - {
+        "all",
+        "trackio",
+        "vllm",
+    }  # an older Pillow; another torch
 
 
 def test_constraints_pin_core_and_development_requirements() -> None:

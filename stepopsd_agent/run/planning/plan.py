@@ -67,13 +67,13 @@ def tokens_by_part(config: RunConfig, needs: frozenset[str], lengths: Lengths) -
     episodes = config.rollout.tasks * config.rollout.group_size
     sampled = episodes * lengths.steps * lengths.response
     rows = episodes * lengths.row
-    cut = config.rollout.top_k > 0 or config.rollout.top_p < 1
+    rescored = config.learner.rescore_old or config.rollout.rescored
     parts = {
         "sampled": sampled,
         "read while playing": rows - sampled,
         **_fresh_tokens(config, needs, lengths),
-        "old log-probs": rows if config.learner.rescore_old or cut else 0,
-        "student": rows if needs >= _GAP and not (config.learner.rescore_old or cut) else 0,
+        "old log-probs": rows if rescored else 0,
+        "student": rows if needs >= _GAP and not rescored else 0,
         "teacher": _teacher_tokens(config, needs, lengths),
         "reference": rows if config.learner.kl_coef else 0,
         "critic": 2 * rows if "value" in needs else 0,

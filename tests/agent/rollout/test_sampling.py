@@ -98,12 +98,6 @@ def test_sampling_params_refuse_an_empty_stop_string() -> None:
         SamplingParams(stop=("</a>", ""))
 
 
-@pytest.mark.parametrize(("params", "cuts"), [({}, False), ({"top_k": 4}, True), ({"top_p": 0.9}, True)])
-def test_sampling_params_know_whether_they_cut(params: dict[str, float], cuts: bool) -> None:
-    """Then recorded log-probabilities are not those of the whole distribution."""
-    assert SamplingParams(**params).cuts == cuts  # type: ignore[arg-type]
-
-
 @pytest.mark.samples
 def test_train_compares_uncut_distributions_where_sampling_cut() -> None:
     """Old log-probabilities are scored anew: ratios begin at 1. Recorded ones are larger by what was cut."""

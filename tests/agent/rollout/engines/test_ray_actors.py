@@ -11,7 +11,7 @@ import torch
 from gymnasium.wrappers import TimeLimit
 
 from stepopsd_agent.rollout import Attempt, SamplingParams, rollout
-from stepopsd_agent.rollout.ray_rollout import ActorsDownError, RayRollout, shares, spec_of_stack
+from stepopsd_agent.rollout.engines.ray_actors import ActorsDownError, RayRollout, shares, spec_of_stack
 from stepopsd_wrappers import Episode, make_text_env
 from tests.agent.rollout.test_language_model import attempts, sampled, stacks
 from tests.helpers.models import tiny
@@ -151,7 +151,7 @@ def test_groups_of_a_killed_actor_are_played_again() -> None:
 @pytest.mark.usefixtures("ray_session")
 def test_actors_that_die_again_and_again_end_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says how often, of what, and which setting to change; nothing waits for ever."""
-    monkeypatch.setattr("stepopsd_agent.rollout.ray_rollout.DEATHS_LIMIT", 1)
+    monkeypatch.setattr("stepopsd_agent.rollout.engines.ray_actors.DEATHS_LIMIT", 1)
     policy, envs, some = tiny(), stacks(2), attempts()
     players = RayRollout(1, parts=3)
     players(policy, envs, some[:1], PARAMS, **SAME)  # type: ignore[arg-type]

@@ -1,0 +1,137 @@
+"""A vLLM server that draws: each response is a request of its own, and weights go through a folder.
+
+The server has to be started with `FLAGS` and `VLLM_SERVER_DEV_MODE=1`, on a machine that sees the same folder
+of temporary files.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stepopsd_agent.models import Policy
+from stepopsd_agent.rollout.chat_client import ChatClient, ServedModelError
+from stepopsd_agent.rollout.decoder import Sampled
+from stepopsd_agent.rollout.engines.base import Draw, EngineError
+from stepopsd_agent.rollout.engines.colocated import PROCESSOR
+from stepopsd_agent.rollout.engines.drawing import noise_fields
+from stepopsd_agent.rollout.engines.weights import write_weights
+from stepopsd_agent.rollout.sampling import SamplingParams
+
+FLAGS = (
+    f"--logits-processors {PROCESSOR} --logprobs-mode processed_logits --no-async-scheduling "
+    "--enable-prefix-caching"
+)
+"""What the server has to be started with, beside the model."""
+IMPOSSIBLE = -1000.0
+"""A log-probability below this stands for none: HTTP carries no infinity, vLLM sends -9999."""
+
+
+class Server:
+    """One running vLLM server, which is given the policy's weights by `load`."""
+
+    def __init__(self, url: str, *, slots: int, deadline: float = 600.0) -> None:
+        """Ask the server whether it draws as it must.
+
+        Args:
+            url: such as http://127.0.0.1:8000.
+            slots: responses drawn at once.
+            deadline: seconds for one response.
+
+        Raises:
+            EngineError: there is no server, or it was started without `FLAGS`.
+        """
+        try:
+            self._client = ChatClient(url, deadline=deadline, setting="rollout.url")
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+        self.url, self._pool = self._client.url, ThreadPoolExecutor(slots)
+        self._running: dict[Future[Sampled], int] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="stepopsd-weights-")
+        listed = self._post("v1/models", None)["data"]
+        self._model = str(listed[0]["id"])
+        self._check_flags()
+
+    def load(self, policy: Policy) -> None:
+        """Write the weights, and let the server read them and forget what it computed with earlier ones.
+
+        Raises:
+            EngineError: the server does not take them.
+        """
+        write_weights(policy, Path(self._folder.name))
+        reload = {"method": "reload_weights", "kwargs": {"weights_path": self._folder.name}}
+        self._post("collective_rpc", reload)
+        if not self._post("reset_prefix_cache", {}).get("success", False):
+            raise EngineError(
+                f"{self.url} is drawing for somebody else, so it cannot take new weights: give this run a "
+                "server of its own"
+            )
+
+    def ask(self, number: int, ids: Sequence[int], draw: Draw) -> None:
+        """Send a request; a thread waits for its answer."""
+        body = self._body(ids, draw)
+        self._running[self._pool.submit(self._drawn, body)] = number
+
+    def finished(self) -> dict[int, Sampled]:
+        """The answers that have come; waits for one."""
+        done = wait(self._running, return_when=FIRST_COMPLETED).done
+        return {self._running.pop(future): future.result() for future in done}
+
+    def rest(self) -> None:
+        """Drop the running requests: those that have begun end unread."""
+        for future in self._running:
+            future.cancel()
+        wait(self._running)
+        self._running.clear()
+
+    def close(self) -> None:
+        """Let go of the server, which goes on running."""
+        self._pool.shutdown(cancel_futures=True)
+        self._folder.cleanup()
+
+    def _body(self, ids: Sequence[int], draw: Draw) -> dict[str, Any]:
+        return {
+            "model": self._model,
+            "prompt": list(ids),
+            "max_tokens": len(draw.uniforms),
+            "temperature": 0.0,
+            "logprobs": 0,
+            "return_token_ids": True,
+            "ignore_eos": True,
+            "stop_token_ids": list(draw.stop_ids),
+            "stop": list(draw.params.stop),
+            "vllm_xargs": noise_fields(draw),
+        }
+
+    def _drawn(self, body: dict[str, Any]) -> Sampled:
+        try:
+            choice = self._post("v1/completions", body)["choices"][0]
+            ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
+            return Sampled(tuple(map(int, ids)), tuple(map(float, logprobs)))
+        except (KeyError, IndexError, TypeError) as error:
+            raise EngineError(f"{self.url} answered without token ids: is it vLLM 0.29 or newer?") from error
+
+    def _check_flags(self) -> None:
+        """With the processor, no token but the drawn one has a finite logit; without it all of them do."""
+        draw = Draw(np.array([0.5]), SamplingParams(max_tokens=1), ())
+        body = {**self._body([0], draw), "logprobs": 2}
+        likeliest = self._post("v1/completions", body)["choices"][0]["logprobs"]["top_logprobs"][0]
+        if sum(logprob > IMPOSSIBLE for logprob in likeliest.values()) != 1:
+            raise EngineError(
+                f"{self.url} does not draw with this project's noise: start it with VLLM_SERVER_DEV_MODE=1 "
+                f"vllm serve MODEL {FLAGS}"
+            )
+
+    def _post(self, path: str, body: dict[str, Any] | None) -> Any:
+        try:
+            return self._client.ask(path, body)
+        except ServedModelError as error:
+            advice = (
+                "start it with VLLM_SERVER_DEV_MODE=1"
+                if error.status == 404
+                else "look into its log, start it again, then continue with: stepopsd train --resume RUN"
+            )
+            raise EngineError(f"the vLLM server gave no answer ({error}); {advice}") from error

@@ -1,0 +1,48 @@
+"""The policy's weights under the names and in the form in which an engine reads them."""
+
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import safe_open
+from torch import Tensor
+
+from stepopsd_agent.models import Policy, merged_weights
+from stepopsd_agent.rollout.engines.base import EngineError
+
+
+def engine_weights(policy: Policy) -> dict[str, Tensor]:
+    """All weights by their names in a model folder; an adapter is merged in.
+
+    A tied output layer is among them beside the embedding that it equals: an engine that is not sent both
+    goes on with the old one and does not say so.
+    """
+    model = policy.model
+    weights = merged_weights(model) if policy.adapted else model.state_dict()
+    return {name: weight.detach() for name, weight in weights.items()}
+
+
+def save_for_engine(policy: Policy, folder: Path) -> None:
+    """Write the policy as a folder that an engine starts from.
+
+    Raises:
+        EngineError: the model's weights have other names in a folder than in the network, so that they could
+            not be sent later.
+    """
+    policy.save(folder)
+    written: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            written |= set(file.keys())
+    if unknown := sorted(written - set(engine_weights(policy))):
+        raise EngineError(
+            f"{type(policy.model).__name__} stores its weights under other names than it trains them, such "
+            f"as {unknown[0]}, so they cannot be sent to vLLM after an update: set rollout.backend to builtin"
+        )
+
+
+def write_weights(policy: Policy, folder: Path) -> None:
+    """Write the weights alone, as one file; the copy that replaces an older one is never half there."""
+    new = folder / "new.tmp"
+    tensors = {name: weight.cpu().clone().contiguous() for name, weight in engine_weights(policy).items()}
+    safetensors.torch.save_file(tensors, new, metadata={"format": "pt"})
+    new.rename(folder / "model.safetensors")
