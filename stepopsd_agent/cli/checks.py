@@ -88,7 +88,9 @@ def check_engine(config: RunConfig) -> None:
     """Refuse settings that the engine named by rollout.backend does not have."""
     rollout = config.rollout
     if rollout.url is not None and not rollout.foreign:
-        raise UsageError("rollout.url names a vLLM server, but rollout.backend is builtin: give vllm")
+        raise UsageError(
+            f"rollout.url names a vLLM server, but rollout.backend is {rollout.backend}: give vllm"
+        )
     if rollout.foreign and config.model.dtype == "float64":
         raise UsageError("model.dtype is float64, which vLLM does not have: give float32 or bfloat16")
     if rollout.engine_memory == 0:
@@ -136,6 +138,8 @@ def check_packages(config: RunConfig) -> None:
         needed.append((f"learner.lora.rank is {config.learner.lora.rank}", "peft", "set it to 0"))
     if config.rollout.foreign and config.rollout.url is None:
         needed.append(("rollout.backend is vllm", "vllm", "give rollout.url a server, or set it to builtin"))
+    if config.rollout.backend == "ray":
+        needed.append(("rollout.backend is ray", "ray", "set it to builtin"))
     if config.model.gguf_file is not None:
         chosen = f"model.gguf_file is {config.model.gguf_file!r}"
         needed += [(chosen, package, "give a folder of safetensors") for package in ("gguf", "accelerate")]

@@ -16,8 +16,8 @@ Position = Literal["inline", "prefix"]
 """Place of a hindsight block: right before each step's tokens, or once, after the row's first prompt."""
 PeerFor = Literal["failed", "all"]
 """Which attempts are shown a peer."""
-Sampler = Literal["builtin", "vllm"]
-"""Who draws the tokens: the built-in decoder, which is the policy's own network, or vLLM."""
+Sampler = Literal["builtin", "vllm", "ray"]
+"""Who draws the tokens: the built-in decoder with the policy's own network, vLLM, or copies in Ray actors."""
 PenaltyOn = Literal["step", "episode"]
 """The quantity that a penalty is taken off: the refused step's own score, or its episode's return."""
 HindsightMode = Literal["none", "correctness", "peer", "correctness+peer", "next_observation", "gold"]
@@ -68,9 +68,12 @@ class RolloutConfig:
         tasks: different games per update (groups).
         group_size: attempts per game.
         slots: episodes played at once; a finished episode's slot takes the next task.
-        backend: who draws the tokens: "builtin", or "vllm" (extra ``vllm``), in this process unless url names
-            a server. Both draw the same tokens, up to rounding.
+        backend: who draws the tokens: "builtin"; "vllm" (extra ``vllm``), in this process unless url names a
+            server; or "ray" (extra ``ray``), the built-in decoder in actors of their own, on this machine or
+            the cluster that RAY_ADDRESS names. All draw the same tokens, up to rounding.
         url: of a vLLM server, such as http://127.0.0.1:8000; it is given the weights after every update.
+        actors: number of Ray actors; each plays whole groups, in its part of the slots.
+        actor_gpus: GPUs of each actor, fractions sharing one; 0: actors play on the CPU, with a thread each.
         engine_memory: share of a GPU's memory that vLLM in this process takes while it draws.
         temperature: sampling temperature in training.
         top_k: draw from the k likeliest tokens only; 0: from all. Cuts by top_k and top_p are for training;
@@ -95,6 +98,8 @@ class RolloutConfig:
     slots: int = at_least(1, 64)
     backend: Sampler = "builtin"
     url: str | None = None
+    actors: int = at_least(1, 2)
+    actor_gpus: float = at_least(0, 0.0)
     engine_memory: float = at_least(0, 0.5, most=1)
     temperature: float = 1.0
     top_k: int = at_least(0, 0)
@@ -113,7 +118,7 @@ class RolloutConfig:
     @property
     def foreign(self) -> bool:
         """Whether the tokens are drawn by another network than the policy's own."""
-        return self.backend != "builtin"
+        return self.backend == "vllm"
 
     @property
     def rescored(self) -> bool:

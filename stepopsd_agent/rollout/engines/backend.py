@@ -1,4 +1,4 @@
-"""The backend of a run: the built-in decoder, or vLLM, colocated or as a server."""
+"""The backend of a run: the built-in decoder, here or in Ray actors, or vLLM, colocated or as a server."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from stepopsd_agent.models import Policy, check_policy
 from stepopsd_agent.rollout.backends import Backend
 from stepopsd_agent.rollout.engines.base import Engine, EngineError
 from stepopsd_agent.rollout.engines.colocated import Colocated
+from stepopsd_agent.rollout.engines.ray_actors import RayActors
 from stepopsd_agent.rollout.engines.requests import Requests
 from stepopsd_agent.rollout.engines.server import Server
 from stepopsd_agent.rollout.language_model import LanguageModel, rollout
@@ -88,7 +89,9 @@ def opened_backend(config: RolloutConfig) -> Iterator[Backend]:
     if config.backend == "builtin":
         yield rollout
         return
-    backend = EngineBackend(config)
+    backend: EngineBackend | RayActors = EngineBackend(config)
+    if config.backend == "ray":
+        backend = RayActors(config.actors, gpus=config.actor_gpus)
     try:
         yield backend
     finally:

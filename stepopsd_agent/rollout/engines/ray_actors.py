@@ -22,6 +22,7 @@ from gymnasium.wrappers import TimeLimit
 from torch import Tensor
 
 from stepopsd_agent.models import Policy, check_policy
+from stepopsd_agent.rollout.engines.base import EngineError
 from stepopsd_agent.rollout.language_model import rollout
 from stepopsd_agent.rollout.playing import Attempt, OnEpisode
 from stepopsd_agent.rollout.sampling import SamplingParams
@@ -32,11 +33,7 @@ DEATHS_LIMIT = 5
 """Actors that may die in one call, and be replaced, before it gives up."""
 
 
-class ActorsDownError(RuntimeError):
-    """Actors died again and again; the message says what the last one died of."""
-
-
-class RayRollout:
+class RayActors:
     """A `Backend` whose attempts are played by Ray actors; they start with the first call.
 
     The same attempts, weights and seed give the same episodes whatever the number of actors. Weights go
@@ -45,12 +42,12 @@ class RayRollout:
     Attributes:
         actors: number of actors.
         threads: of each actor's tensor operations.
-        device: of the actors' models: "cpu", or "cuda" with one GPU for each.
+        gpus: for each actor, fractions sharing one; 0: they play on the CPU.
         parts: shares that a call's groups are cut into, for each actor; more shares wait less for the slowest
             episode of another actor, but leave slots empty at the end of each share.
     """
 
-    def __init__(self, actors: int = 2, *, threads: int = 1, device: str = "cpu", parts: int = 1) -> None:
+    def __init__(self, actors: int = 2, *, threads: int = 1, gpus: float = 0, parts: int = 1) -> None:
         """Describe the actors.
 
         Raises:
@@ -60,7 +57,7 @@ class RayRollout:
         for name, number in {"actors": actors, "threads": threads, "parts": parts}.items():
             if number < 1:
                 raise ValueError(f"{name} is {number}; it must be at least 1")
-        self.actors, self.threads, self.device, self.parts = actors, threads, device, parts
+        self.actors, self.threads, self.gpus, self.parts = actors, threads, gpus, parts
         self._ray = _imported()
         self._players: list[Any] = []
         self._sent: tuple[weakref.ref[Policy], bool, Any] | None = None  # policy, adapted, its model
@@ -84,7 +81,7 @@ class RayRollout:
 
         Raises:
             ValueError: an environment cannot be made again from its spec.
-            ActorsDownError: actors died `DEATHS_LIMIT` times.
+            EngineError: actors died `DEATHS_LIMIT` times, or there is no room for so many.
         """
         check_policy(policy)
         if not attempts:
@@ -131,7 +128,7 @@ class RayRollout:
             except self._ray.exceptions.RayActorError as error:
                 deaths += 1
                 if deaths >= DEATHS_LIMIT:
-                    raise ActorsDownError(
+                    raise EngineError(
                         f"{deaths} actors died while they played, the last one with: "
                         f"{' '.join(str(error).split()):.300}. Free memory or ask for fewer actors "
                         "(rollout.actors), then go on"
@@ -152,14 +149,20 @@ class RayRollout:
             alone = {"num_cpus": self.actors * self.threads}
             where = {} if "RAY_ADDRESS" in os.environ else alone
             self._ray.init(include_dashboard=False, log_to_driver=False, **where)
+        there = self._ray.cluster_resources()
+        for kind, each in {"CPU": self.threads, "GPU": self.gpus}.items():
+            if each * self.actors > there.get(kind, 0):
+                raise EngineError(
+                    f"{self.actors} actors with {each:g} {kind} each do not fit: Ray has "
+                    f"{there.get(kind, 0):g}; lower rollout.actors or rollout.actor_gpus"
+                )
         while len(self._players) < self.actors:
             self._players.append(self._player())
 
     def _player(self) -> Any:
         """Start an actor."""
-        gpus = 1 if self.device.startswith("cuda") else 0
-        made = self._ray.remote(num_cpus=self.threads, num_gpus=gpus)(Player)
-        return made.remote(self.threads, self.device)
+        made = self._ray.remote(num_cpus=self.threads, num_gpus=self.gpus)(Player)
+        return made.remote(self.threads, "cuda" if self.gpus else "cpu")
 
     def _model(self, policy: Policy) -> Any:
         """The model in the object store, put there once; its weights are sent with every call."""

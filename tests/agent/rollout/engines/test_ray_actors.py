@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -11,10 +12,12 @@ import torch
 from gymnasium.wrappers import TimeLimit
 
 from stepopsd_agent.rollout import Attempt, SamplingParams, rollout
-from stepopsd_agent.rollout.engines.ray_actors import ActorsDownError, RayRollout, shares, spec_of_stack
-from stepopsd_wrappers import Episode, make_text_env
+from stepopsd_agent.rollout.engines import EngineError
+from stepopsd_agent.rollout.engines.ray_actors import RayActors, shares, spec_of_stack
+from stepopsd_wrappers import Episode, make_text_env, read_episodes
 from tests.agent.rollout.test_language_model import attempts, sampled, stacks
 from tests.helpers.models import tiny
+from tests.helpers.runs import stepopsd, train_arguments
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray, the extra ray")
 PARAMS = SamplingParams(max_tokens=8, max_row_tokens=512)
@@ -40,7 +43,7 @@ def stop(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def pids(players: RayRollout) -> list[int]:
+def pids(players: RayActors) -> list[int]:
     """Process ids of the running actors."""
     import ray
 
@@ -96,14 +99,14 @@ def test_missing_ray_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -
     """Before anything is played."""
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(ImportError, match=r"install.*ray"):
-        RayRollout()
+        RayActors()
 
 
 @needs_ray
 def test_number_of_actors_must_be_positive() -> None:
     """None would wait for ever."""
     with pytest.raises(ValueError, match="actors is 0"):
-        RayRollout(0)
+        RayActors(0)
 
 
 @needs_ray
@@ -113,7 +116,7 @@ def test_actors_play_the_same_tokens_as_one_process_and_follow_its_weights() -> 
     """One and two actors, two calls: the second with other weights, which must have reached the actors."""
     policy, envs, some = tiny(), stacks(4), attempts()
     for number in (1, 2):
-        players, seen = RayRollout(number), list[Episode]()
+        players, seen = RayActors(number), list[Episode]()
         for scale in (1.0, 1.5):
             with torch.no_grad():
                 for weight in policy.model.parameters():
@@ -131,7 +134,7 @@ def test_actors_play_the_same_tokens_as_one_process_and_follow_its_weights() -> 
 def test_groups_of_a_killed_actor_are_played_again() -> None:
     """Both actors are killed when the first share is done; the rest comes from their successors."""
     policy, envs, some = tiny(), stacks(4), attempts()
-    players, killed = RayRollout(2, parts=2), list[int]()
+    players, killed = RayActors(2, parts=2), list[int]()
     players(policy, envs, some[:2], PARAMS, **SAME)  # type: ignore[arg-type]
 
     def kill(episode: Episode) -> None:
@@ -153,10 +156,10 @@ def test_actors_that_die_again_and_again_end_the_call(monkeypatch: pytest.Monkey
     """The message says how often, of what, and which setting to change; nothing waits for ever."""
     monkeypatch.setattr("stepopsd_agent.rollout.engines.ray_actors.DEATHS_LIMIT", 1)
     policy, envs, some = tiny(), stacks(2), attempts()
-    players = RayRollout(1, parts=3)
+    players = RayActors(1, parts=3)
     players(policy, envs, some[:1], PARAMS, **SAME)  # type: ignore[arg-type]
     (pid,) = pids(players)
-    with pytest.raises(ActorsDownError, match=r"1 actors died.*rollout\.actors"):
+    with pytest.raises(EngineError, match=r"1 actors died.*rollout\.actors"):
         players(policy, envs, some, PARAMS, **SAME, on_episode=lambda episode: stop(pid))  # type: ignore[arg-type]
     assert not players._players
 
@@ -167,7 +170,7 @@ def test_errors_arrive_as_they_were_raised() -> None:
     """A setting that the model refuses in the actor is refused with the same words."""
     policy, envs, some = tiny(), stacks(2), attempts()
     params = SamplingParams(max_tokens=2100, max_row_tokens=4096)
-    players = RayRollout(1)
+    players = RayActors(1)
     with pytest.raises(ValueError, match=r"lower rollout\.max_tokens"):
         players(policy, envs, some, params)
     played: list[Episode] = players(
@@ -181,4 +184,26 @@ def test_policy_of_another_kind_is_refused() -> None:
     """Like `rollout`, before an actor starts."""
     if find_spec("ray") is not None:
         with pytest.raises(TypeError, match="load_policy"):
-            RayRollout(1)("runs/warm", [], [])  # type: ignore[arg-type]
+            RayActors(1)("runs/warm", [], [])  # type: ignore[arg-type]
+
+
+@needs_ray
+@pytest.mark.usefixtures("ray_session")
+def test_more_actors_than_there_is_room_for_are_refused() -> None:
+    """Ray would wait for ever, without a word."""
+    policy, envs, some = tiny(), stacks(2), attempts()
+    with pytest.raises(EngineError, match=r"1 actors with 1 GPU each do not fit.*rollout\.actor_gpus"):
+        RayActors(1, gpus=1)(policy, envs, some, PARAMS)
+
+
+@needs_ray
+@pytest.mark.samples
+def test_train_with_ray_plays_what_it_plays_without(taught_model: Path, tmp_path: Path) -> None:
+    """The command with two actors: the first update's episodes are those of one process, token by token."""
+    played = []
+    for number, more in enumerate([[], ["--rollout.backend=ray", "--rollout.actors=2"]]):
+        out = tmp_path / str(number)
+        done = stepopsd(*train_arguments(taught_model, out, "--updates=1", "--eval.num_games=1", *more))
+        assert done.returncode == 0, done.stderr
+        played.append(list(read_episodes(out / "episodes")))
+    assert_alike(*played)
