@@ -93,6 +93,11 @@ def check_engine(config: RunConfig) -> None:
         )
     if rollout.foreign and config.model.dtype == "float64":
         raise UsageError("model.dtype is float64, which vLLM does not have: give float32 or bfloat16")
+    if rollout.ahead and (rollout.backend != "ray" or rollout.max_rounds > 1):
+        raise UsageError(
+            "rollout.ahead needs rollout.backend ray and rollout.max_rounds 1, but they are "
+            f"{rollout.backend} and {rollout.max_rounds}"
+        )
     if rollout.engine_memory == 0:
         raise UsageError("rollout.engine_memory is 0; vLLM needs a share of the memory, such as 0.5")
 

@@ -74,6 +74,8 @@ class RolloutConfig:
         url: of a vLLM server, such as http://127.0.0.1:8000; it is given the weights after every update.
         actors: number of Ray actors; each plays whole groups, in its part of the slots.
         actor_gpus: GPUs of each actor, fractions sharing one; 0: actors play on the CPU, with a thread each.
+        ahead: actors play the next update's groups while this one is learned from, with weights that are one
+            update older, except after a checkpoint. Needs backend "ray".
         engine_memory: share of a GPU's memory that vLLM in this process takes while it draws.
         temperature: sampling temperature in training.
         top_k: draw from the k likeliest tokens only; 0: from all. Cuts by top_k and top_p are for training;
@@ -100,6 +102,7 @@ class RolloutConfig:
     url: str | None = None
     actors: int = at_least(1, 2)
     actor_gpus: float = at_least(0, 0.0)
+    ahead: bool = False
     engine_memory: float = at_least(0, 0.5, most=1)
     temperature: float = 1.0
     top_k: int = at_least(0, 0)

@@ -15,6 +15,7 @@ from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import EnvironmentDownError, evaluate_policy, headline, joined, success_table
 from stepopsd_agent.rollout.engines import opened_backend
+from stepopsd_agent.run.ahead import AheadTrainer
 from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
 from stepopsd_agent.run.display import Progress, progress
 from stepopsd_agent.run.files.atomic import write_json_atomic
@@ -256,7 +257,8 @@ def run_training(
     """
     try:
         with interruptible() as stopped, ExitStack() as opened, opened_backend(config.rollout) as backend:
-            run = Run(Trainer(config, method, policy, run=out.name, backend=backend), out)
+            kind = AheadTrainer if config.rollout.ahead else Trainer
+            run = Run(kind(config, method, policy, run=out.name, backend=backend), out)
             opened.callback(run.close)
             alarm = None
             try:

@@ -9,21 +9,17 @@ import io
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import groupby
 from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
 import torch
-from gymnasium.envs.registration import EnvSpec
-from gymnasium.wrappers import TimeLimit
-from torch import Tensor
 
 from stepopsd_agent.models import Policy, check_policy
 from stepopsd_agent.rollout.engines.base import EngineError
-from stepopsd_agent.rollout.language_model import rollout
+from stepopsd_agent.rollout.engines.ray_player import Player, shares, spec_of_stack
 from stepopsd_agent.rollout.playing import Attempt, OnEpisode
 from stepopsd_agent.rollout.sampling import SamplingParams
 from stepopsd_envs.extras import install_command
@@ -83,44 +79,67 @@ class RayActors:
             ValueError: an environment cannot be made again from its spec.
             EngineError: actors died `DEATHS_LIMIT` times, or there is no room for so many.
         """
+        begun = self.begin(
+            policy, envs, attempts, params, seed=seed, run=run, update=update, on_episode=on_episode
+        )
+        return begun()
+
+    def begin(
+        self,
+        policy: Policy,
+        envs: Sequence[gym.Env[str, str]],
+        attempts: Sequence[Attempt],
+        params: SamplingParams | None = None,
+        *,
+        seed: int | str = 0,
+        run: str = "",
+        update: int = 0,
+        on_episode: OnEpisode | None = None,
+    ) -> Callable[[], list[Episode]]:
+        """Let the actors begin with the policy's present weights; what is returned waits for the records.
+
+        Raises:
+            ValueError: an environment cannot be made again from its spec.
+            EngineError: there is no room for so many actors.
+        """
         check_policy(policy)
         if not attempts:
-            return []
+            return list
         spec, slots = spec_of_stack(envs[0]), -(-len(envs) // self.actors)
+        self._start()
         model, weights = self._model(policy), self._ray.put(policy.state())
         same = {"params": params, "seed": seed, "run": run, "update": update}
 
-        def begin(player: Any, share: Sequence[int]) -> Any:
+        def play(player: Any, share: Sequence[int]) -> Any:
             some = [attempts[place] for place in share]
             return player.play.remote([model], weights, spec, slots, some, same)
 
-        finished: dict[int, Episode] = {}
-        try:
-            self._start()
-            cut = shares(attempts, self.actors * self.parts)
-            for share, (episodes, shortened) in self._results(cut, begin):
-                policy.play.shortened += shortened
-                for place, episode in zip(share, episodes, strict=True):
-                    finished[place] = episode
-                    if on_episode is not None:
-                        on_episode(episode)
-        except BaseException:
-            self.close()  # whatever the others are playing is of no use any more
-            raise
-        return [finished[place] for place in range(len(attempts))]
+        work = _Work(shares(attempts, self.actors * self.parts), play)
+        for number in range(self.actors):
+            work.give(number, self._players[number])
 
-    def _results(
-        self, waiting: list[list[int]], begin: Callable[[Any, Sequence[int]], Any]
-    ) -> Iterator[tuple[list[int], tuple[list[Episode], int]]]:
-        """Let idle actors take the waiting shares; yield each share with its result, as they are done."""
-        running: dict[Any, tuple[int, list[int]]] = {}
-        idle, deaths = list(range(self.actors)), 0
-        while waiting or running:
-            while waiting and idle:
-                number, share = idle.pop(0), waiting.pop(0)
-                running[begin(self._players[number], share)] = number, share
-            (done,), _ = self._ray.wait(list(running))
-            number, share = running.pop(done)
+        def collect() -> list[Episode]:
+            finished: dict[int, Episode] = {}
+            try:
+                for share, (episodes, shortened) in self._results(work):
+                    policy.play.shortened += shortened
+                    for place, episode in zip(share, episodes, strict=True):
+                        finished[place] = episode
+                        if on_episode is not None:
+                            on_episode(episode)
+            except BaseException:
+                self.close()  # whatever the others are playing is of no use any more
+                raise
+            return [finished[place] for place in range(len(attempts))]
+
+        return collect
+
+    def _results(self, work: "_Work") -> Iterator[tuple[list[int], tuple[list[Episode], int]]]:
+        """Yield each share with its result, as they are done, and give the actors that are free the next."""
+        deaths = 0
+        while work.running:
+            (done,), _ = self._ray.wait(list(work.running))
+            number, player, share = work.running.pop(done)
             try:
                 yield share, self._ray.get(done)
             except self._ray.exceptions.RayTaskError as error:
@@ -133,12 +152,14 @@ class RayActors:
                         f"{' '.join(str(error).split()):.300}. Free memory or ask for fewer actors "
                         "(rollout.actors), then go on"
                     ) from None
-                self._players[number] = self._player()
-                waiting.insert(0, share)
-            idle.append(number)
+                self._start()
+                if self._players[number] is player:
+                    self._players[number] = self._player()
+                work.waiting.insert(0, share)
+            work.give(number, self._players[number])
 
     def close(self) -> None:
-        """End the actors; the next call starts others. Ray itself goes on running."""
+        """End the actors, and with them what they play; the next call starts others. Ray itself goes on."""
         for player in self._players:
             self._ray.kill(player)
         self._players = []
@@ -174,90 +195,25 @@ class RayActors:
         return self._sent[2]
 
 
-class Player:
-    """The actor: a model and environments in a process of their own."""
+@dataclass
+class _Work:
+    """What is left of one call.
 
-    def __init__(self, threads: int, device: str) -> None:
-        """Begin with neither."""
-        torch.set_num_threads(threads)
-        self.device = device
-        self._policy: Policy | None = None
-        self._model: Any = None
-        self._envs: tuple[EnvSpec, list[gym.Env[str, str]]] | None = None
-
-    def play(
-        self,
-        model: Sequence[Any],
-        weights: dict[str, Tensor],
-        spec: EnvSpec,
-        slots: int,
-        attempts: Sequence[Attempt],
-        same: dict[str, Any],
-    ) -> tuple[list[Episode], int]:
-        """Play the attempts; return the records and how many prompts were shortened."""
-        policy = self._loaded(model[0])
-        policy.load_state(weights)
-        before = policy.play.shortened
-        episodes = rollout(policy, self._stacks(spec, min(slots, len(attempts))), attempts, **same)
-        return episodes, policy.play.shortened - before
-
-    def _loaded(self, model: Any) -> Policy:
-        """The model, fetched where it is another one than before."""
-        if self._policy is None or self._model != model:
-            import ray
-
-            stored, adapted = ray.get(model)
-            # It comes from the process that started this actor, in the same cluster.
-            loaded, tokenizer, prompt_format = torch.load(
-                io.BytesIO(stored), map_location=self.device, weights_only=False
-            )
-            self._policy, self._model = Policy(loaded, tokenizer, self.device, prompt_format), model
-            self._policy.adapted = adapted
-        return self._policy
-
-    def _stacks(self, spec: EnvSpec, count: int) -> list[gym.Env[str, str]]:
-        """So many environments; those of an earlier call are used again where they are of the same kind."""
-        if self._envs is None or self._envs[0] != spec:
-            for env in self._envs[1] if self._envs else ():
-                env.close()
-            self._envs = spec, []
-        made = self._envs[1]
-        made += [gym.make(spec) for _ in range(count - len(made))]
-        return made[:count]
-
-
-def shares(attempts: Sequence[Attempt], count: int) -> list[list[int]]:
-    """Cut the places of attempts into at most ``count`` shares of whole groups, nearly equally long."""
-    whole = [
-        [place for place, _ in members]
-        for _, members in groupby(enumerate(attempts), key=lambda one: (one[1].group, one[1].task_id))
-    ]
-    cut = list[list[int]]()
-    for number, places in enumerate(whole):
-        if number * count // len(whole) >= len(cut):
-            cut.append([])
-        cut[-1] += places
-    return cut
-
-
-def spec_of_stack(env: gym.Env[str, str]) -> EnvSpec:
-    """The spec from which `gymnasium.make` makes the same stack of environment and wrappers.
-
-    Raises:
-        ValueError: there is none, as a wrapper does not record its arguments.
+    Attributes:
+        waiting: shares that no actor plays yet.
+        play: lets an actor play a share.
+        running: by its result to come, the number of the actor, the actor and the share.
     """
-    spec = env.spec
-    if spec is None or any(wrapper.kwargs is None for wrapper in spec.additional_wrappers):
-        raise ValueError(
-            f"actors cannot make another {env!r:.200}: its spec does not tell all of its wrappers; make it "
-            "with gymnasium.make, and let each wrapper derive from gymnasium.utils.RecordConstructorArgs"
-        )
-    inner, limited = env, False
-    while isinstance(inner, gym.Wrapper):
-        limited = limited or isinstance(inner, TimeLimit)
-        inner = inner.env
-    # An environment that keeps its own step limit names it in its spec; Gymnasium would add a second one.
-    return spec if limited else replace(spec, max_episode_steps=None)
+
+    waiting: list[list[int]]
+    play: Callable[[Any, Sequence[int]], Any]
+    running: dict[Any, tuple[int, Any, list[int]]] = field(default_factory=dict)
+
+    def give(self, number: int, player: Any) -> None:
+        """Give an actor the next share, if one is left."""
+        if self.waiting:
+            share = self.waiting.pop(0)
+            self.running[self.play(player, share)] = number, player, share
 
 
 def _imported() -> ModuleType:

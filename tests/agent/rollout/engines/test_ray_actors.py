@@ -13,7 +13,8 @@ from gymnasium.wrappers import TimeLimit
 
 from stepopsd_agent.rollout import Attempt, SamplingParams, rollout
 from stepopsd_agent.rollout.engines import EngineError
-from stepopsd_agent.rollout.engines.ray_actors import RayActors, shares, spec_of_stack
+from stepopsd_agent.rollout.engines.ray_actors import RayActors
+from stepopsd_agent.rollout.engines.ray_player import shares, spec_of_stack
 from stepopsd_wrappers import Episode, make_text_env, read_episodes
 from tests.agent.rollout.test_language_model import attempts, sampled, stacks
 from tests.helpers.models import tiny
