@@ -1,0 +1,92 @@
+"""Episodes per second of one and of two Ray actors, one thread each, in turns on one machine.
+
+``python -m benchmarks.learner.ray_speed --model FOLDER [--rounds 5] [--json OUT]`` plays the same groups with
+one actor, with two, and in this process, round after round; the first round starts the actors and is not counted.
+The ratio is the median over rounds, and the tokens of all three must be equal. Target: two actors play 1.6
+times as fast as one, on two cores.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks.output import write_result
+from stepopsd_agent.config import EnvConfig
+from stepopsd_agent.models import load_policy
+from stepopsd_agent.rollout import Attempt, Backend, groups, rollout
+from stepopsd_agent.rollout.engines import RayActors
+from stepopsd_agent.tasks import make_stack
+from stepopsd_wrappers import Episode
+
+COMMAND = "python -m benchmarks.learner.ray_speed --model FOLDER"
+FASTER = 1.6
+GROUPS, SIZE, SLOTS = 8, 8, 32
+
+
+def tokens(episodes: Sequence[Episode]) -> list[tuple[int, ...]]:
+    """Ids of every response."""
+    return [step.tokens.sampled_ids for e in episodes for step in e.steps if step.tokens]
+
+
+def measured(model: Path, rounds: int) -> dict[str, Any]:
+    """Seconds of each way in each round, the ratio, and whether the tokens are equal."""
+    policy, config = load_policy(model), EnvConfig()
+    envs = [make_stack(config) for _ in range(SLOTS)]
+    one, two = RayActors(1), RayActors(2)
+    ways: dict[str, Backend] = {"one actor": one, "two actors": two, "this process": rollout}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    steps, equal = 0, True
+    for number in range(rounds + 1):
+        attempts: list[Attempt] = groups(envs[0], count=GROUPS, size=SIZE, seed=0, update=number)
+        played = dict[str, list[tuple[int, ...]]]()
+        for name, backend in ways.items():
+            begin = time.perf_counter()
+            episodes = backend(policy, envs, attempts, seed=number)
+            if number:  # the first round starts actors and environments
+                seconds[name].append(time.perf_counter() - begin)
+            played[name] = tokens(episodes)
+        equal = equal and len({str(some) for some in played.values()}) == 1
+        steps += len(played["this process"]) if number else 0
+        print(f"round {number}: equal tokens: {equal}", file=sys.stderr)
+    one.close()
+    two.close()
+    ratios = [a / b for a, b in zip(seconds["one actor"], seconds["two actors"], strict=True)]
+    return {
+        "schema": "stepopsd.ray_speed/1",
+        "groups": GROUPS,
+        "group_size": SIZE,
+        "slots": SLOTS,
+        "steps": steps,
+        "seconds": {name: [round(s, 2) for s in some] for name, some in seconds.items()},
+        "steps_per_second": {name: steps / sum(some) for name, some in seconds.items()},
+        "times_one_actor": median(ratios),
+        "target": FASTER,
+        "equal_tokens": equal,
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print and write; 1 if tokens differ or two actors are slower than the target."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="a model folder, such as a warm start's")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    found = measured(options.model, options.rounds)
+    for name, speed in found["steps_per_second"].items():
+        print(f"{name:13} {speed:8.1f} steps/s")
+    print(f"two actors play {found['times_one_actor']:.2f} times as fast as one (target {FASTER})")
+    if options.json is not None:
+        write_result(options.json, found, COMMAND)
+    return 0 if found["equal_tokens"] and found["times_one_actor"] >= FASTER else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
