@@ -1,7 +1,7 @@
 """Episodes per second of one and of two Ray actors, one thread each, in turns on one machine.
 
 ``python -m benchmarks.learner.ray_speed --model FOLDER [--rounds 5] [--json OUT]`` plays the same groups with
-one actor, with two, and in this process, round after round; the first round starts the actors and is not counted.
+one actor, with two, and in this process, round after round; the first, which starts them, does not count.
 The ratio is the median over rounds, and the tokens of all three must be equal. Target: two actors play 1.6
 times as fast as one, on two cores.
 """

@@ -88,5 +88,5 @@ def test_ahead_without_actors_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     """By the command before anything is written, and by the class."""
     arguments = train_arguments(tmp_path / "model", tmp_path / "out", "--rollout.ahead=true")
     assert "rollout.backend ray" in refusal(capsys, *arguments)
-    with pytest.raises(ValueError, match="rollout.ahead needs actors"):
+    with pytest.raises(ValueError, match=r"rollout\.ahead needs actors"):
         AheadTrainer(run_config(), credit.make("grpo"), taught())
