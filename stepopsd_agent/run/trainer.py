@@ -106,6 +106,7 @@ class Trainer:
         self.history = TaskHistory(self.method.needs) if "past" in self.method.needs else None
         self.envs = [make_stack(c.env) for _ in range(c.rollout.slots)]
         self.measures, self.shaping = get(c.env.id).measures, c.rollout.of_batch()
+        self.foreign, self.rescored = c.rollout.foreign, c.rollout.rescored
 
     @property
     def data(self) -> dict[str, str]:
@@ -134,7 +135,7 @@ class Trainer:
             metrics.update({f"credit/{name}": value for name, value in credit.metrics.items()})
             metrics["credit/schedule"] = self.schedule
             metrics.update(gap_metrics(batch, teacher_rows(self.method, batch)))
-            if self.config.rollout.foreign:
+            if self.foreign:
                 metrics.update(mismatch_metrics(batch, self.config.learner))
             how: dict[str, Any] = {"temperature": self.config.rollout.temperature, "rate": self.rate}
             learned = self.learner.update(batch, credit, **how, seed=self._noise)
@@ -214,7 +215,7 @@ class Trainer:
     def score(self, episodes: Sequence[Episode]) -> Batch:
         """Records to an audited batch with the columns this update needs."""
         c, cost = self.config, Cost()
-        further = ("ref_logprobs",) * (c.learner.kl_coef > 0) + ("engine_logprobs",) * c.rollout.foreign
+        further = ("ref_logprobs",) * (c.learner.kl_coef > 0) + ("engine_logprobs",) * self.foreign
         batch = collate(episodes, self.policy.pad_id, **self.shaping)
         batch = fill(
             batch.to(self.policy.device),
@@ -237,7 +238,7 @@ class Trainer:
                 self.backend,
             ),
             # The update compares uncut distributions.
-            rescore_old=c.learner.rescore_old or c.rollout.rescored,
+            rescore_old=c.learner.rescore_old or self.rescored,
             cost=cost,
         )
         self.counters.generated += cost.generated
@@ -280,7 +281,7 @@ class Trainer:
         credit = scaled(self.method, self.schedule)(batch)
         report = audit_credit(batch, credit)
         credit = replace(credit, metrics={**credit.metrics, **report.metrics})
-        return corrected(credit, batch, self.config.learner) if self.config.rollout.foreign else credit
+        return corrected(credit, batch, self.config.learner) if self.foreign else credit
 
     def _count_episodes(self, episodes: Sequence[Episode], chosen: Sequence[Episode]) -> None:
         self.counters.generated += sampled_tokens(episodes)

@@ -195,9 +195,7 @@ def test_vllm_drops_what_is_not_waited_for(engine: Colocated, policy: Policy) ->
 
 def trained(name: str, backend: Any, **learner: Any) -> tuple[list[Episode], dict[str, torch.Tensor]]:
     """Two updates of StepOPSD: what was played, and the weights."""
-    config = run_config(
-        rollout={"backend": name, "slots": 3, "stop": ["1"]}, learner={"rescore_old": True, **learner}
-    )
+    config = run_config(rollout={"backend": name, "slots": 3}, learner={"rescore_old": True, **learner})
     one = Trainer(config, credit.make("step_opsd"), taught(), backend=backend)
     episodes = [episode for _ in range(2) for episode in one.step()[0]]
     return episodes, one.policy.state()
@@ -205,7 +203,7 @@ def trained(name: str, backend: Any, **learner: Any) -> tuple[list[Episode], dic
 
 @pytest.mark.parametrize("learner", [{"mismatch": "none"}, {"lr": 3e-5}])
 def test_two_updates_through_vllm_are_those_of_the_built_in_decoder(learner: dict[str, Any]) -> None:
-    """The same episodes to the token, in fewer slots than attempts, with stop strings; the same weights.
+    """The same episodes to the token, in fewer slots than attempts; the same weights.
 
     Without mismatch weights the updates see equal numbers; with them the ratios of rounding alone.
     """
