@@ -1,3 +1,4 @@
+from .divided import DividedScorer as DividedScorer
 from .loading import load_policy as load_policy, weight_type as weight_type
 from .play_limits import PlayLimits as PlayLimits
 from .policy import (
