@@ -7,6 +7,8 @@ from stepopsd_agent.config.limits import at_least
 
 Attention = Literal["auto", "segments", "flex", "padded"]
 """How several rows go through the model at once; see `LearnerConfig.attention`."""
+ShardingKind = Literal["none", "fsdp"]
+"""What the processes of a run share; see `LearnerConfig.sharding`."""
 Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"]
 """How token losses become one number; see `ops.losses.token_weights`."""
 
@@ -81,12 +83,18 @@ class LearnerConfig(UpdateConfig):
         lora: adapter to train instead of the model.
         rescore_old: recompute the old log-probs instead of taking those recorded in sampling; always done
             where rollout.top_k or rollout.top_p cut, as recorded ones are of the cut distribution.
+        sharding: what the processes that torchrun or accelerate launch starts share: "none" the work alone,
+            each with the whole model; "fsdp" the model too, with gradients and moments (FSDP2).
+        cpu_offload: with sharding fsdp on GPUs: parts, gradients and moments stay in host memory, where the
+            optimizer steps.
     """
 
     lr_schedule: Literal["constant", "linear"] = "constant"
     lr_warmup: int = at_least(0, 0)
     lora: LoraConfig = field(default_factory=LoraConfig)
     rescore_old: bool = False
+    sharding: ShardingKind = "none"
+    cpu_offload: bool = False
 
     def of_update(self) -> dict[str, Any]:
         """The part that `learner.Learner` takes."""

@@ -5,18 +5,19 @@ stop; the others write nothing.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import distributed as dist
 
-from stepopsd_agent.models import DividedScorer
+from stepopsd_agent.models import DividedScorer, Policy
 from stepopsd_agent.rollout import Divided
 from stepopsd_agent.run.display import Progress
+from stepopsd_agent.run.files.checkpoint import Tensors
 from stepopsd_agent.run.files.metrics_log import MetricsLog
-from stepopsd_agent.run.run import Run
+from stepopsd_agent.run.run import ProgressShown, Run
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_wrappers import Episode, EpisodeWriter
 
@@ -86,25 +87,23 @@ class ParallelRun(Run):
             return
         self.writer, self.log = cast(EpisodeWriter, _Unwritten()), cast(MetricsLog, _Unwritten())
 
-    def progress(
-        self, total: int | None, description: str, unit: str, done: int
-    ) -> AbstractContextManager[Progress]:
+    def progress(self, total: int | None, what: str, unit: str, done: int) -> ProgressShown:
         """As `Run.progress`, in one process."""
-        return super().progress(total, description, unit, done) if self.leads else _silent()
+        return super().progress(total, what, unit, done) if self.leads else _silent()
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, state: dict[str, Any], tensors: Tensors) -> None:
         """As `Run.save`, in one process."""
         if self.leads:
-            super().save(state)
+            super().save(state, tensors)
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """As `Run.write`, in one process."""
         if self.leads:
             super().write(name, content)
 
-    def finish(self, method_name: str) -> dict[str, Any]:
+    def finish(self, method_name: str, policy: Policy) -> dict[str, Any]:
         """As `Run.finish`; the summary is every process's."""
-        found: list[Any] = [super().finish(method_name) if self.leads else None]
+        found: list[Any] = [super().finish(method_name, policy) if self.leads else None]
         dist.broadcast_object_list(found, 0, group=self.trainer.group)
         summary: dict[str, Any] = found[0]
         return summary

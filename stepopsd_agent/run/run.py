@@ -31,6 +31,7 @@ from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, tra
 from stepopsd_agent.tasks import data_identity, evaluation_sets, evaluation_total, get, make_stack
 from stepopsd_wrappers import Episode, EpisodeWriter
 
+ProgressShown = AbstractContextManager[Progress]
 BEGINNING = {"shard": 0, "offset": 0, "episodes": 0}
 """Position of a writer that has written nothing."""
 BEFORE_ANY_UPDATE = -1
@@ -109,11 +110,9 @@ class Run:
         """Bring the trainer to a checkpoint."""
         restore_trainer(self.trainer, tensors, state)
 
-    def progress(
-        self, total: int | None, description: str, unit: str, done: int
-    ) -> AbstractContextManager[Progress]:
+    def progress(self, total: int | None, what: str, unit: str, done: int) -> ProgressShown:
         """Show how far the work inside the `with` is."""
-        return progress(total, description, unit=unit, completed=done)
+        return progress(total, what, unit=unit, completed=done)
 
     def _check_same_data(self, before: dict[str, str]) -> None:
         """Refuse to go on with other games: one curve would show two tasks."""
@@ -163,19 +162,19 @@ class Run:
             "wall_s": self.wall_s,
             "episodes": self.writer.position(),
         }
-        self.save(state)
+        self.save(state, trainer_tensors(self.trainer))
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint: this state, and the trainer's tensors."""
-        save_checkpoint(self.out / "checkpoints", tensors=trainer_tensors(self.trainer), state=state)
+    def save(self, state: dict[str, Any], tensors: Tensors) -> None:
+        """Write a checkpoint."""
+        save_checkpoint(self.out / "checkpoints", tensors=tensors, state=state)
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file of the run folder."""
         write_json_atomic(self.out / name, content)
 
-    def finish(self, method_name: str) -> dict[str, Any]:
+    def finish(self, method_name: str, policy: Policy) -> dict[str, Any]:
         """Write model, summary and curve; return the summary."""
-        save_model(self.trainer.policy, self.out / "model")
+        save_model(policy, self.out / "model")
         self.write("summary.json", summary := summarise(self, method_name))
         plot_curve({method_name: self.out / "metrics.jsonl"}, self.out / "curve.png")
         return summary
@@ -290,7 +289,7 @@ def run_training(
                 run.go(stopped)
             except Alarmed as error:
                 alarm = error
-        summary = run.finish(method_name)
+        summary = run.finish(method_name, policy)
         if alarm is not None:
             raise alarm
     except KeyboardInterrupt as error:  # the second Ctrl-C, or one after the last update

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,14 @@ import yaml
 from jsonargparse import Namespace
 
 from stepopsd_agent import credit
-from stepopsd_agent.cli.checks import check_alarms, checked_games, fresh_folder, settings_checked
+from stepopsd_agent.cli.checks import (
+    UsageError,
+    check_alarms,
+    check_sharding,
+    checked_games,
+    fresh_folder,
+    settings_checked,
+)
 from stepopsd_agent.cli.common import describe, load_run_policy, run_config, trained_policy
 from stepopsd_agent.cli.launching import follows, launched
 from stepopsd_agent.cli.parser import Parser, complain
@@ -95,6 +101,12 @@ def checked_settings(settings: Namespace) -> tuple[RunConfig, str, CreditMethod,
     with settings_checked():
         method = credit.make(name, **chosen)
     check_alarms(config.alarms, name, method.scheduled)
+    check_sharding(config, method.needs)
+    if config.learner.sharding != "none" and not launched():
+        raise UsageError(
+            f"learner.sharding is {config.learner.sharding}, which needs processes to share the model: start "
+            "them with torchrun --nproc-per-node N -m stepopsd_agent train ..., or set it to none"
+        )
     return config, name, method, chosen
 
 
@@ -109,17 +121,18 @@ def _train(
     processes: "Processes | None",
 ) -> dict[str, Any]:  # fmt: skip
     """Begin or continue the run in ``out``; return its summary."""
-    from stepopsd_agent.run import ParallelRun, ParallelTrainer, run_training
+    from stepopsd_agent.run import run_training, work_shared
     from stepopsd_agent.run.files import save_model
 
     saved = saved_settings(config, name, fields)
-    if processes is not None:
-        config = replace(config, device=processes.device)
+    sharing = None if processes is None else work_shared(config, processes)
+    config = config if sharing is None else sharing.config
+    loading = config if sharing is None else sharing.loading
     # Not where the model came from: that folder may have changed or gone since the run began.
     start = out / ("base" if config.learner.lora.rank else "model")  # the base of an adapter has to stay
     begun = start.is_dir()
-    started = replace(config, model=replace(config.model, path=str(start), gguf_file=None))
-    policy = load_run_policy(started) if begun else trained_policy(config)
+    started = replace(loading, model=replace(loading.model, path=str(start), gguf_file=None))
+    policy = load_run_policy(started) if begun else trained_policy(loading)
     if processes is not None:
         processes.wait()  # until all have looked at the folder as it was
     if not resumed and not follows():
@@ -128,7 +141,6 @@ def _train(
         write_bytes_atomic(out / "config.yaml", saved)
     if not begun and not follows():
         save_model(policy, start)
-    if processes is None:
+    if sharing is None:
         return run_training(config, name, method, policy, out)
-    trainer = partial(ParallelTrainer, group=processes.group)
-    return run_training(config, name, method, policy, out, trainer, ParallelRun)
+    return run_training(config, name, method, sharing.policy(policy), out, sharing.trainer, sharing.kind)
