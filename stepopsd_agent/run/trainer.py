@@ -71,6 +71,7 @@ class Trainer:
         critic: where the credit method needs values, else None.
         history: of the tasks, where the credit method needs their past, else None.
         scorer: settings of the passes without gradient.
+        kind: of the learner.
     """
 
     config: RunConfig
@@ -88,10 +89,7 @@ class Trainer:
     def __post_init__(self) -> None:
         """Take the initial weights as reference and first teacher, and open the environments."""
         c, settings = self.config, self.config.learner
-        passes: dict[str, Any] = {
-            "tokens_per_pass": settings.tokens_per_micro_batch,
-            "attention": settings.attention,
-        }
+        passes: Any = {"tokens_per_pass": settings.tokens_per_micro_batch, "attention": settings.attention}
         if settings.lora.rank:
             self.policy.add_adapter(settings.lora, c.seed)
         kept = kept_weights(c, self.method.needs)
@@ -99,10 +97,9 @@ class Trainer:
         self.teacher = self.policy.state() if "teacher" in kept else None
         self._refreshed: int | None = None  # the update before which the stale teacher was taken
         self.scorer = Scorer(self.policy, temperature=c.rollout.temperature, **passes)
-        self.learner = self.kind(
-            self.policy, group=self.group, reference=self.initial, **settings.of_update()
-        )
-        how = {"gradient_checkpointing": settings.gradient_checkpointing, "group": self.group, **passes}
+        group: dict[str, Any] = {"group": self.group}
+        self.learner = self.kind(self.policy, reference=self.initial, **group, **settings.of_update())
+        how = {"gradient_checkpointing": settings.gradient_checkpointing, **group, **passes}
         self.critic = Critic(self.policy, c.critic, **how) if "value" in self.method.needs else None
         self.history = TaskHistory(self.method.needs) if "past" in self.method.needs else None
         self.envs = [make_stack(c.env) for _ in range(c.rollout.slots)]
