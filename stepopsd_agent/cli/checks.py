@@ -120,6 +120,33 @@ def check_alarms(config: AlarmsConfig, method: str, scheduled: frozenset[str]) -
             )
 
 
+def check_sharding(config: RunConfig, needs: frozenset[str]) -> None:
+    """Refuse settings that cannot be had together with a model that is shared out, or without one.
+
+    Args:
+        config: of the run.
+        needs: columns that the credit method reads.
+    """
+    learner, on_gpu = config.learner, config.device.startswith("cuda")
+    if learner.cpu_offload and not (learner.sharding == "fsdp" and on_gpu):
+        raise UsageError(
+            f"learner.cpu_offload is true with learner.sharding {learner.sharding} on {config.device}; it "
+            "takes from GPUs what learner.sharding fsdp shares out, so set both, or set it to false"
+        )
+    if learner.sharding == "none":
+        return
+    if learner.muon_lr:
+        raise UsageError(
+            f"learner.muon_lr is {learner.muon_lr}, but Muon needs whole matrices, which no process has with "
+            "learner.sharding fsdp; set it to 0, or learner.sharding to none"
+        )
+    if "value" in needs:
+        raise UsageError(
+            "the credit method needs a critic, which learner.sharding fsdp does not share out; set "
+            "learner.sharding to none, or choose another credit.method"
+        )
+
+
 def check_device(device: str) -> None:
     """Refuse a device that is unknown or not there."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):

@@ -17,6 +17,7 @@ from stepopsd_agent.cli.arguments import chosen, files_first, words_first
 from stepopsd_agent.cli.basic import ALL
 from stepopsd_agent.cli.config_file import named_files, use_loader
 from stepopsd_agent.cli.errors import exit_code, show_warning
+from stepopsd_agent.cli.launching import check_shared, said_once
 from stepopsd_agent.cli.parser import Parser, checked_command, command_parser, complain
 
 COMMANDS = {
@@ -32,7 +33,9 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; bad flags exit with 2, as argparse does."""
     try:
-        settings = parse(sys.argv[1:] if argv is None else argv)
+        with said_once():
+            settings = parse(sys.argv[1:] if argv is None else argv)
+            check_shared(settings.command)
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             return exit_code(lambda: COMMANDS[settings.command].run(settings[settings.command]))

@@ -7,6 +7,8 @@ from stepopsd_agent.config.limits import at_least
 
 Attention = Literal["auto", "segments", "flex", "padded"]
 """How several rows go through the model at once; see `LearnerConfig.attention`."""
+ShardingKind = Literal["none", "fsdp"]
+"""What the processes of a run share; see `LearnerConfig.sharding`."""
 Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"]
 """How token losses become one number; see `ops.losses.token_weights`."""
 
@@ -89,6 +91,10 @@ class LearnerConfig(UpdateConfig):
         mismatch_cap: the bound of "truncate".
         mismatch_low: the lower bound of "mask".
         mismatch_high: the upper bound of "mask".
+        sharding: what the processes that torchrun or accelerate launch starts share: "none" the work alone,
+            each with the whole model; "fsdp" the model too, with gradients and moments (FSDP2).
+        cpu_offload: with sharding fsdp on GPUs: parts, gradients and moments stay in host memory, where the
+            optimizer steps.
     """
 
     lr_schedule: Literal["constant", "linear"] = "constant"
@@ -100,6 +106,8 @@ class LearnerConfig(UpdateConfig):
     mismatch_cap: float = at_least(1, 2.0, infinite=True)
     mismatch_low: float = at_least(0, 0.5, most=1)
     mismatch_high: float = at_least(1, 5.0, infinite=True)
+    sharding: ShardingKind = "none"
+    cpu_offload: bool = False
 
     def of_update(self) -> dict[str, Any]:
         """The part that `learner.Learner` takes."""

@@ -26,4 +26,5 @@ from .optimizers import (
 from .recorded import (
     recorded_columns as recorded_columns,
 )
+from .sharded import ShardedLearner as ShardedLearner, ShardedScorer as ShardedScorer
 from .task_history import TaskHistory as TaskHistory

@@ -12,6 +12,7 @@ from types import FunctionType
 import torch
 from torch import Tensor, distributed as dist
 from torch.distributed import ProcessGroup
+from torch.distributed.tensor import DTensor
 
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit import Credit
@@ -49,8 +50,9 @@ def check_same(
             "episodes in the same order, the same credit and the same arguments; the learner shares the rows"
         )
     columns = [tokens.old_logprobs, credit.advantages, *(term.weights for term in credit.terms)]
-    sums = torch.stack([weight.detach().sum(dtype=torch.float64) for weight in weights])
-    if any([_spread(column, group) > TOLERANCE for column in [*columns, sums]]) or any(
+    held = [weight for weight in weights if not isinstance(weight, DTensor)]  # others are parts of one
+    columns += [torch.stack([weight.detach().sum(dtype=torch.float64) for weight in held])] if held else []
+    if any([_spread(column, group) > TOLERANCE for column in columns]) or any(
         [_spread(column, group, mean=True) > MEAN_TOLERANCE for column in _scored(batch, credit)]
     ):
         raise UnequalBatchesError(
@@ -90,8 +92,13 @@ def own_share(rows: Tensor, group: ProcessGroup) -> Tensor:
 
 
 def sum_gradients(parameters: Sequence[torch.nn.Parameter], group: ProcessGroup) -> None:
-    """Replace every gradient by its sum over the group; a process without rows adds nothing."""
+    """Replace every gradient by its sum over the group; a process without rows adds nothing.
+
+    That of a weight that is shared out was summed in the backward pass.
+    """
     for parameter in parameters:
+        if isinstance(parameter, DTensor):
+            continue
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         dist.all_reduce(parameter.grad, group=group)

@@ -14,6 +14,7 @@ from .demonstrations import (
     demonstrate as demonstrate,
     pieces as pieces,
 )
+from .divided import Divided as Divided
 from .evaluation import (
     EVAL_SEED as EVAL_SEED,
     chosen_tasks as chosen_tasks,

@@ -7,6 +7,7 @@ from .compared_records import (
 from .comparison import compare_folders as compare_folders
 from .display import PlainProgress as PlainProgress, Progress as Progress, progress as progress
 from .jobs import Job as Job, last_words as last_words, run_jobs as run_jobs
+from .processes import Processes as Processes, joined as joined
 from .provenance import environment_facts as environment_facts
 from .run import Interrupted as Interrupted, Run as Run, run_training as run_training
 from .scored_records import (
@@ -15,6 +16,7 @@ from .scored_records import (
     score_records as score_records,
     with_tokens_of_text as with_tokens_of_text,
 )
+from .sharing import work_shared as work_shared
 from .sweep import (
     SweepRun as SweepRun,
     area as area,

@@ -5,7 +5,7 @@ Whatever is written after a checkpoint is cut off and made again when the run is
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,26 +13,27 @@ from typing import Any
 from stepopsd_agent.config import RunConfig, chosen_trackers, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.models import Policy
-from stepopsd_agent.rollout import EnvironmentDownError, evaluate_policy, headline, joined, success_table
+from stepopsd_agent.rollout import EnvironmentDownError, evaluate_policy, headline, success_table
 from stepopsd_agent.rollout.engines import opened_backend
 from stepopsd_agent.run.ahead import AheadTrainer
 from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
 from stepopsd_agent.run.display import Progress, progress
 from stepopsd_agent.run.files.atomic import write_json_atomic
-from stepopsd_agent.run.files.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from stepopsd_agent.run.files.checkpoint import CheckpointError, Tensors, load_checkpoint, save_checkpoint
 from stepopsd_agent.run.files.curve import plot_curve
 from stepopsd_agent.run.files.metrics_log import MetricsLog
 from stepopsd_agent.run.files.model_folder import save_model
 from stepopsd_agent.run.files.resume_point import resume_point
 from stepopsd_agent.run.interruption import interruptible
 from stepopsd_agent.run.planning.first_update import first_update, in_words
-from stepopsd_agent.run.provenance import environment_facts
 from stepopsd_agent.run.repetition import repetition_metrics
+from stepopsd_agent.run.summary import evaluated_data, summarise
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
-from stepopsd_agent.tasks import data_identity, evaluation_sets, evaluation_total, get, make_stack
+from stepopsd_agent.tasks import evaluation_total, get
 from stepopsd_wrappers import Episode, EpisodeWriter
 
+ProgressShown = AbstractContextManager[Progress]
 BEGINNING = {"shard": 0, "offset": 0, "episodes": 0}
 """Position of a writer that has written nothing."""
 BEFORE_ANY_UPDATE = -1
@@ -45,15 +46,6 @@ class Interrupted(Exception):
 
 class Alarmed(Interrupted):
     """An alarm stopped the run."""
-
-
-def evaluated_data(config: RunConfig) -> str:
-    """Fingerprint of all that evaluation draws from."""
-    fingerprints = []
-    for evaluation in evaluation_sets(config):
-        with closing(make_stack(evaluation.env)) as env:
-            fingerprints.append(data_identity(env)["fingerprint"])
-    return joined(fingerprints)
 
 
 @dataclass
@@ -87,7 +79,7 @@ class Run:
             tensors, state = load_checkpoint(path)
             self._check_same_data(state["data"])
             try:
-                restore_trainer(self.trainer, tensors, state["trainer"])
+                self.restore(tensors, state["trainer"])
             except ValueError as error:
                 raise CheckpointError(f"checkpoint {path} does not fit this run: {error}") from error
             self.alarms = AlarmState.from_json(state["alarms"])
@@ -96,12 +88,24 @@ class Run:
         self.written = rows
         with ExitStack() as opened:
             opened.callback(self.trainer.close)
-            self.writer = EpisodeWriter(self.out / "episodes", position=position)
-            opened.callback(self.writer.close)
-            config = self.trainer.config
-            self.log = MetricsLog(self.out, rows, chosen_trackers(config.tracking), config_to_dict(config))
-            opened.callback(self.log.close)
+            self.open(opened, position, rows)
             self._opened = opened.pop_all()
+
+    def open(self, opened: ExitStack, position: dict[str, int], rows: int) -> None:
+        """Open the files that updates are written to; what follows these places is cut off."""
+        self.writer = EpisodeWriter(self.out / "episodes", position=position)
+        opened.callback(self.writer.close)
+        config = self.trainer.config
+        self.log = MetricsLog(self.out, rows, chosen_trackers(config.tracking), config_to_dict(config))
+        opened.callback(self.log.close)
+
+    def restore(self, tensors: Tensors, state: dict[str, Any]) -> None:
+        """Bring the trainer to a checkpoint."""
+        restore_trainer(self.trainer, tensors, state)
+
+    def progress(self, total: int | None, what: str, unit: str, done: int) -> ProgressShown:
+        """Show how far the work inside the `with` is."""
+        return progress(total, what, unit=unit, completed=done)
 
     def _check_same_data(self, before: dict[str, str]) -> None:
         """Refuse to go on with other games: one curve would show two tasks."""
@@ -126,7 +130,7 @@ class Run:
         """Measure success on the evaluation games."""
         trainer, config = self.trainer, self.trainer.config
         spec = get(config.env.id)
-        with progress(evaluation_total(config), "evaluating", unit=spec.unit) as inner:
+        with self.progress(evaluation_total(config), "evaluating", spec.unit, 0) as inner:
 
             def count(episode: Episode) -> None:
                 trainer.failures.note(episode)
@@ -151,7 +155,22 @@ class Run:
             "wall_s": self.wall_s,
             "episodes": self.writer.position(),
         }
-        save_checkpoint(self.out / "checkpoints", tensors=trainer_tensors(self.trainer), state=state)
+        self.save(state, trainer_tensors(self.trainer))
+
+    def save(self, state: dict[str, Any], tensors: Tensors) -> None:
+        """Write a checkpoint."""
+        save_checkpoint(self.out / "checkpoints", tensors=tensors, state=state)
+
+    def write(self, name: str, content: dict[str, Any]) -> None:
+        """Write a JSON file of the run folder."""
+        write_json_atomic(self.out / name, content)
+
+    def finish(self, method_name: str, policy: Policy) -> dict[str, Any]:
+        """Write model, summary and curve; return the summary."""
+        save_model(policy, self.out / "model")
+        self.write("summary.json", summary := summarise(self, method_name))
+        plot_curve({method_name: self.out / "metrics.jsonl"}, self.out / "curve.png")
+        return summary
 
     def go(self, stopped: Callable[[], bool]) -> None:
         """Train to the end.
@@ -179,7 +198,7 @@ class Run:
 
     def _train(self, stopped: Callable[[], bool]) -> None:
         trainer, updates = self.trainer, self.trainer.config.updates
-        with progress(updates, "training", unit="update", completed=trainer.update) as bar:
+        with self.progress(updates, "training", "update", trainer.update) as bar:
             if not self.evaluations:
                 self.log.write(0, {"eval": self.evaluate(bar)})
                 self.written = 0
@@ -218,7 +237,7 @@ class Run:
         row: dict[str, Any] = {**metrics, **repetition_metrics(episodes)}
         if trainer.update == 1:
             compared = first_update(trainer, episodes, seconds)
-            write_json_atomic(self.out / "plan.json", compared)
+            self.write("plan.json", compared)
             bar.say(in_words(compared))
         for episode in episodes:
             self.writer.append(episode)
@@ -239,13 +258,12 @@ class Run:
 
 
 def run_training(
-    config: RunConfig,
-    method_name: str,
-    method: CreditMethod,
-    policy: Policy,
-    out: Path,
-) -> dict[str, Any]:
+    config: RunConfig, method_name: str, method: CreditMethod, policy: Policy, out: Path,
+    trainer: Callable[..., Trainer] = Trainer, kind: type[Run] = Run,
+) -> dict[str, Any]:  # fmt: skip
     """Train to ``config.updates``, continuing from the newest checkpoint in ``out`` if there is one.
+
+    Other kinds of trainer and run share the work with further processes, see `run.parallel`.
 
     Returns:
         The summary, which is also written to ``out/summary.json``, beside ``curve.png`` and the trained
@@ -257,18 +275,15 @@ def run_training(
     """
     try:
         with interruptible() as stopped, ExitStack() as opened, opened_backend(config.rollout) as backend:
-            kind = AheadTrainer if config.rollout.ahead else Trainer
-            run = Run(kind(config, method, policy, run=out.name, backend=backend), out)
+            made = AheadTrainer if config.rollout.ahead else trainer
+            run = kind(made(config, method, policy, run=out.name, backend=backend), out)
             opened.callback(run.close)
             alarm = None
             try:
                 run.go(stopped)
             except Alarmed as error:
                 alarm = error
-        save_model(policy, out / "model")
-        summary = summarise(run, method_name)
-        write_json_atomic(out / "summary.json", summary)
-        plot_curve({method_name: out / "metrics.jsonl"}, out / "curve.png")
+        summary = run.finish(method_name, policy)
         if alarm is not None:
             raise alarm
     except KeyboardInterrupt as error:  # the second Ctrl-C, or one after the last update
@@ -277,26 +292,3 @@ def run_training(
             f"stepopsd train --resume {out}"
         ) from error
     return summary
-
-
-def summarise(run: Run, method_name: str) -> dict[str, Any]:
-    """The summary of the run: settings, results, consumption, provenance."""
-    order = sorted(run.evaluations, key=int)
-    first, last = run.evaluations[order[0]], run.evaluations[order[-1]]
-    counters = vars(run.trainer.counters)
-    return {
-        "schema": "stepopsd.summary/1",
-        "method": method_name,
-        "seed": run.trainer.config.seed,
-        "updates": run.trainer.update,
-        "start": headline(first),
-        "final": headline(last),
-        "by_task_type": {"start": first["by_task_type"], "final": last["by_task_type"]},
-        "env_steps": counters["env_steps"],
-        "errors": counters["errors"],
-        "alarms": [{"update": alarm.update, "alarm": str(alarm)} for alarm in run.alarms.raised],
-        "tokens": {k: counters[k] for k in ("generated", "scored", "trained", "wasted")},
-        "wall_s": round(run.wall_s, 1),
-        **run.data,
-        **environment_facts(),
-    }

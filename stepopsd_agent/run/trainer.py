@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.distributed import ProcessGroup
@@ -73,6 +73,7 @@ class Trainer:
         critic: where the credit method needs values, else None.
         history: of the tasks, where the credit method needs their past, else None.
         scorer: settings of the passes without gradient.
+        kind: of the learner.
     """
 
     config: RunConfig
@@ -85,14 +86,12 @@ class Trainer:
     counters: Counters = field(default_factory=Counters)
     failures: Failures = field(default_factory=Failures)
     factor: float = 1.0
+    kind: ClassVar[type[Learner]] = Learner
 
     def __post_init__(self) -> None:
         """Take the initial weights as reference and first teacher, and open the environments."""
         c, settings = self.config, self.config.learner
-        passes: dict[str, Any] = {
-            "tokens_per_pass": settings.tokens_per_micro_batch,
-            "attention": settings.attention,
-        }
+        passes: Any = {"tokens_per_pass": settings.tokens_per_micro_batch, "attention": settings.attention}
         if settings.lora.rank:
             self.policy.add_adapter(settings.lora, c.seed)
         kept = kept_weights(c, self.method.needs)
@@ -100,8 +99,9 @@ class Trainer:
         self.teacher = self.policy.state() if "teacher" in kept else None
         self._refreshed: int | None = None  # the update before which the stale teacher was taken
         self.scorer = Scorer(self.policy, temperature=c.rollout.temperature, **passes)
-        self.learner = Learner(self.policy, group=self.group, reference=self.initial, **settings.of_update())
-        how = {"gradient_checkpointing": settings.gradient_checkpointing, "group": self.group, **passes}
+        group: dict[str, Any] = {"group": self.group}
+        self.learner = self.kind(self.policy, reference=self.initial, **group, **settings.of_update())
+        how = {"gradient_checkpointing": settings.gradient_checkpointing, **group, **passes}
         self.critic = Critic(self.policy, c.critic, **how) if "value" in self.method.needs else None
         self.history = TaskHistory(self.method.needs) if "past" in self.method.needs else None
         self.envs = [make_stack(c.env) for _ in range(c.rollout.slots)]

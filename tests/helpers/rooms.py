@@ -21,6 +21,8 @@ FLOORS = (
 """From the ground up. A room imports rooms of lower floors, and neighbours as long as there is no circle."""
 TOPS = ("stepopsd_envs", "stepopsd_wrappers", "stepopsd_agent", "benchmarks")
 """The packages of the project, from the ground up."""
+PUBLIC = frozenset({"os._exit"})
+"""Names with an underscore that Python documents for everybody."""
 FOLDERS = ("stepopsd_agent", "stepopsd_envs", "wrappers", "benchmarks", "examples")
 ENTRY = re.compile(r"stepopsd_agent(\.\w+)+(:[\w.]+)?")
 """A text that names a module, or something in one."""
@@ -158,7 +160,7 @@ def private_names(root: Path = ROOT) -> list[str]:
             f"{place}:{node.lineno} uses {ast.unparse(node)}"
             for node in nodes
             if isinstance(node, ast.Attribute) and _is_private(node.attr)
-            if ast.unparse(node).partition(".")[0] in imported
+            if ast.unparse(node).partition(".")[0] in imported and ast.unparse(node) not in PUBLIC
         ]
     return wrong
 

@@ -4,20 +4,31 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jsonargparse import Namespace
 
 from stepopsd_agent import credit
-from stepopsd_agent.cli.checks import check_alarms, checked_games, fresh_folder, settings_checked
+from stepopsd_agent.cli.checks import (
+    UsageError,
+    check_alarms,
+    check_sharding,
+    checked_games,
+    fresh_folder,
+    settings_checked,
+)
 from stepopsd_agent.cli.common import describe, load_run_policy, run_config, trained_policy
+from stepopsd_agent.cli.launching import follows, launched
 from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.config import RunConfig, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.run.files import write_bytes_atomic
 from stepopsd_agent.tasks import evaluation_sets, get
 from stepopsd_envs.user_path import user_path
+
+if TYPE_CHECKING:
+    from stepopsd_agent.run import Processes
 
 HELP = "train a policy with GRPO and a credit method, or continue a run with --resume RUN"
 USES = frozenset(
@@ -56,11 +67,23 @@ def complete(
 
 def run(settings: Namespace) -> int:
     """Train, or continue the run in the folder ``settings.resume``, whose config the settings then are."""
+    if not launched():
+        return _run(settings, None)
+    from stepopsd_agent.run import joined
+
+    folder = settings.get("resume") or settings.get("out")
+    with joined(settings.device, f"-m stepopsd_agent train --resume {folder}") as processes:
+        return _run(settings, processes)
+
+
+def _run(settings: Namespace, processes: "Processes | None") -> int:
     config, name, method, chosen = checked_settings(settings)
     resumed: str | None = settings.get("resume")
     out = fresh_folder(settings.get("out"), "train") if resumed is None else user_path(resumed)
     with checked_games(config.env, *evaluation_sets(config)):
-        summary = _train(config, name, method, chosen, out, resumed is not None)
+        summary = _train(config, name, method, chosen, out, resumed is not None, processes)
+    if follows():
+        return 0
     unit = f"{get(config.env.id).unit}s"
     print(f" start: {describe(summary['start'], unit)}")
     print(f" final: {describe(summary['final'], unit)}")
@@ -78,6 +101,17 @@ def checked_settings(settings: Namespace) -> tuple[RunConfig, str, CreditMethod,
     with settings_checked():
         method = credit.make(name, **chosen)
     check_alarms(config.alarms, name, method.scheduled)
+    check_sharding(config, method.needs)
+    if config.rollout.backend != "builtin" and launched():
+        raise UsageError(
+            f"rollout.backend is {config.rollout.backend}, but torchrun's processes play for themselves: "
+            "set it to builtin, or start one process"
+        )
+    if config.learner.sharding != "none" and not launched():
+        raise UsageError(
+            f"learner.sharding is {config.learner.sharding}, which needs processes to share the model: start "
+            "them with torchrun --nproc-per-node N -m stepopsd_agent train ..., or set it to none"
+        )
     return config, name, method, chosen
 
 
@@ -88,21 +122,30 @@ def saved_settings(config: RunConfig, name: str, fields: dict[str, Any]) -> byte
 
 
 def _train(
-    config: RunConfig, name: str, method: CreditMethod, fields: dict[str, Any], out: Path, resumed: bool
-) -> dict[str, Any]:
+    config: RunConfig, name: str, method: CreditMethod, fields: dict[str, Any], out: Path, resumed: bool,
+    processes: "Processes | None",
+) -> dict[str, Any]:  # fmt: skip
     """Begin or continue the run in ``out``; return its summary."""
-    from stepopsd_agent.run import run_training
+    from stepopsd_agent.run import run_training, work_shared
     from stepopsd_agent.run.files import save_model
 
+    saved = saved_settings(config, name, fields)
+    sharing = None if processes is None else work_shared(config, processes)
+    config = config if sharing is None else sharing.config
+    loading = config if sharing is None else sharing.loading
     # Not where the model came from: that folder may have changed or gone since the run began.
     start = out / ("base" if config.learner.lora.rank else "model")  # the base of an adapter has to stay
     begun = start.is_dir()
-    started = replace(config, model=replace(config.model, path=str(start), gguf_file=None))
-    policy = load_run_policy(started) if begun else trained_policy(config)
-    if not resumed:
+    started = replace(loading, model=replace(loading.model, path=str(start), gguf_file=None))
+    policy = load_run_policy(started) if begun else trained_policy(loading)
+    if processes is not None:
+        processes.wait()  # until all have looked at the folder as it was
+    if not resumed and not follows():
         out.mkdir(parents=True, exist_ok=True)
         # The first file of a run folder: a folder that has it can be continued.
-        write_bytes_atomic(out / "config.yaml", saved_settings(config, name, fields))
-    if not begun:
+        write_bytes_atomic(out / "config.yaml", saved)
+    if not begun and not follows():
         save_model(policy, start)
-    return run_training(config, name, method, policy, out)
+    if sharing is None:
+        return run_training(config, name, method, policy, out)
+    return run_training(config, name, method, sharing.policy(policy), out, sharing.trainer, sharing.kind)

@@ -8,4 +8,10 @@ from .logprobs import (
     wide_logits as wide_logits,
 )
 from .packing import Branch as Branch, Tree as Tree, pack_rows as pack_rows, pad_trees as pad_trees
-from .token_budget import START as START, TokenBudget as TokenBudget, Tokens as Tokens, in_parts as in_parts
+from .token_budget import (
+    START as START,
+    TokenBudget as TokenBudget,
+    Tokens as Tokens,
+    in_parts as in_parts,
+    out_of_memory as out_of_memory,
+)

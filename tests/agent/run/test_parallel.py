@@ -1,0 +1,97 @@
+"""Runs by several processes: the run of one, written once, and what is left when a process ends."""
+
+import json
+from pathlib import Path
+
+import pytest
+from torch import distributed as dist
+
+from stepopsd_agent.cli.main import main
+from tests.helpers.launched import (
+    assert_same_run,
+    ended,
+    launched,
+    rows,
+    sampled,
+    started,
+    texts,
+    wait_until,
+)
+from tests.helpers.runs import taught, train_arguments
+
+pytestmark = [
+    pytest.mark.samples,
+    pytest.mark.skipif(not dist.is_available(), reason="PyTorch was built without torch.distributed"),
+]
+UPDATES = "--updates=3"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that wins now and then."""
+    folder = tmp_path_factory.mktemp("taught") / "model"
+    taught().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    assert main(train_arguments(model, out, UPDATES)) == 0
+    return out
+
+
+def test_two_processes_make_the_run_of_one(model: Path, alone: Path, tmp_path: Path) -> None:
+    """The same episodes to the token, metrics, weights and counts; one process writes and prints."""
+    out, log = tmp_path / "run", tmp_path / "log"
+    assert launched(2, train_arguments(model, out, UPDATES), log) == [0, 0], texts(log, 2)
+    assert_same_run(alone, out, 1e-5)
+    first, second = (json.loads((run / "summary.json").read_text()) for run in (alone, out))
+    assert first["tokens"] == second["tokens"]
+    said = texts(log, 2)
+    assert said[0].count("final: success") == 1 and not said[1]
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_process_that_is_killed_ends_the_run_which_goes_on_as_if_nothing_was(
+    model: Path, alone: Path, tmp_path: Path, killed: int
+) -> None:
+    """The other one ends at once with one sentence; the run is continued by one process and by two."""
+    out, log = tmp_path / "run", tmp_path / "log"
+    both = started(2, train_arguments(model, out, "--updates=300", "--checkpoint_every=1"), log)
+    wait_until(lambda: (out / "metrics.jsonl").is_file() and len(rows(out)) > 2)
+    both[killed].kill()
+    assert ended(both, 60)[1 - killed] == 1
+    words = texts(log, 2)[1 - killed].splitlines()
+    assert [line for line in words if "a process of the run has ended" in line] == words[-1:]
+    assert f"--resume {out}" in words[-1] and "Traceback" not in "".join(words)
+    played = len(sampled(out))
+    config = out / "config.yaml"
+    done = len(rows(out)) - 1
+    config.write_text(config.read_text().replace("updates: 300", f"updates: {done + 1}"))
+    resume = ["train", f"--resume={out}"]
+    assert (launched(2, resume, log) == [0, 0]) if killed else (main(resume) == 0)
+    assert [row["update"] for row in rows(out)] == list(range(done + 2))
+    assert sampled(out)[: len(sampled(alone))] == sampled(alone)[: len(sampled(out))]
+    assert len(sampled(out)) >= played
+
+
+def test_a_command_for_one_process_refuses_several(tmp_path: Path) -> None:
+    """It would do its work once in each; the first process says so."""
+    log = tmp_path / "log"
+    assert launched(2, ["eval", "--agent=random", f"--out={tmp_path / 'table.json'}"], log) == [2, 2]
+    said = texts(log, 2)
+    assert "eval works in one process, but a launcher started 2" in said[0] and not said[1]
+    assert said[0].count("\n") == 1
+
+
+def test_what_every_process_finds_is_said_once(tmp_path: Path) -> None:
+    """A model that is not there: one line, from whichever process came first."""
+    log = tmp_path / "log"
+    arguments = train_arguments(tmp_path / "none", tmp_path / "run")
+    codes = launched(2, arguments, log)
+    assert 2 in codes and 0 not in codes
+    said = "".join(texts(log, 2))
+    assert said.count("there is no such folder") == 1 and said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
