@@ -95,6 +95,7 @@ def test_setup_cfg_has_the_extras() -> None:
         "sb3",
         "ray",
         "export",
+        "trl",
         "bench",
         "docs",
         "dev",
