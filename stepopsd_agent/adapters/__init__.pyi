@@ -7,3 +7,11 @@ from .trl_tools import (
     environment_factory as environment_factory,
     tool_rows as tool_rows,
 )
+from .verl_credit import (
+    estimator as estimator,
+    outcome_batch as outcome_batch,
+    outcome_methods as outcome_methods,
+    record_advantages as record_advantages,
+    register_estimators as register_estimators,
+)
+from .verl_rows import verl_tasks as verl_tasks

@@ -15,7 +15,8 @@ WRAPPERS = ROOT / "wrappers"
 ROOTS = {"stepopsd_envs": ROOT, "stepopsd_wrappers": WRAPPERS, "stepopsd_agent": ROOT, "benchmarks": ROOT}
 LAYERS = list(ROOTS)  # each may import itself and those before it
 OPTIONAL = {
-    f"wrappers/stepopsd_wrappers/sb3/{name}.py": "sb3" for name in ("held_out", "policies", "vec_env")
+    **{f"wrappers/stepopsd_wrappers/sb3/{name}.py": "sb3" for name in ("held_out", "policies", "vec_env")},
+    "stepopsd_agent/adapters/verl_loop.py": "verl",
 }
 """Modules that build on an optional package, and its extra; nothing imports them unasked."""
 LIGHT = {"stepopsd_envs", "gymnasium", "numpy"}  # what the environments may import when they are imported
@@ -96,6 +97,7 @@ def test_setup_cfg_has_the_extras() -> None:
         "ray",
         "export",
         "trl",
+        "verl",
         "bench",
         "docs",
         "dev",
@@ -105,7 +107,11 @@ def test_setup_cfg_has_the_extras() -> None:
         "trackio",
     }
     everything = extras["all"].strip().removeprefix("stepopsd[").removesuffix("]")
-    assert set(everything.split(",")) == set(extras) - {"all", "trackio"}  # it wants an older Pillow
+    assert set(everything.split(",")) == set(extras) - {
+        "all",
+        "trackio",
+        "verl",
+    }  # older Pillow, transformers
 
 
 def test_constraints_pin_core_and_development_requirements() -> None:
