@@ -210,3 +210,19 @@ def test_trl_evaluates_without_losing_the_credit(tmp_path: Path) -> None:
     assert len(found) == 2 and all(0 <= entry["eval_reward"] <= 1 for entry in found)
     shapes = {batch["advantages"].dim() for batch in Trainer.watched.inputs[0]}
     assert shapes == {1, 2} and not trainer.model.training
+
+
+def test_trl_settings_that_contradict_the_rollouts_are_refused(tmp_path: Path) -> None:
+    """A temperature of its own, and a mask of all episodes that do not end in an end token."""
+    policy, rollouts = taught(), TRLRollouts(run_config().env, Crediting("grpo"), PARAMS)
+    rows = datasets.Dataset.from_list(rollouts.rows() * GROUPS)
+    for wrong, words in (
+        ({"temperature": 0.7}, r"GRPOConfig has temperature 0.7, the rollouts 1.0: give both the same"),
+        ({"mask_truncated_completions": True}, "mask_truncated_completions would leave out every episode"),
+    ):
+        args = grpo_config(tmp_path, **wrong)
+        with pytest.raises(ValueError, match=words):
+            Trainer(
+                rollouts=rollouts, model=policy.model, processing_class=policy.tokenizer, train_dataset=rows,
+                args=args,
+            )  # fmt: skip

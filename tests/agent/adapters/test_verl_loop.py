@@ -39,7 +39,7 @@ QUESTIONS = {
 SIZE, PROMPT, RESPONSE = 4, 256, 640
 
 
-class _Server:
+class Server:
     """Answers as verl's server does: ids in, ids and log-probabilities out."""
 
     def __init__(self, policy: Policy, seed: int = 0) -> None:
@@ -65,7 +65,7 @@ class _Server:
 def worker(
     model: Path,
     env: dict[str, Any],
-    server: _Server,
+    server: Server,
     folder: Path,
     temperature: float = 1.0,
     prompt: int = PROMPT,
@@ -151,7 +151,7 @@ def test_verl_plays_the_rows_of_this_project(
 ) -> None:
     """At temperature 0 ids, mask, log-probabilities and rewards are those of `rollout`."""
     folder, config = request.getfixturevalue(model), env_config(env)
-    server = _Server(load_policy(folder))
+    server = Server(load_policy(folder))
     rows = verl_tasks(config, "stepopsd")
     data = played(worker(folder, env, server, tmp_path, temperature=0.0, max_tokens=tokens), rows)
     asked = server.asked[0]
@@ -200,7 +200,7 @@ def test_verl_computes_advantages_with_the_estimators(
     folder, config = request.getfixturevalue(model), env_config(env)
 
     def draw(seed: int) -> Any:
-        server = _Server(load_policy(folder), seed)
+        server = Server(load_policy(folder), seed)
         made = worker(folder, env, server, tmp_path, max_tokens=tokens, records=True)
         return played(made, verl_tasks(config, "stepopsd") * 2)
 
@@ -232,7 +232,7 @@ def test_verl_computes_advantages_with_the_estimators(
 
 def test_verl_loop_refuses_what_it_cannot_play(player: Path, tmp_path: Path) -> None:
     """Rows without a task, a layout with several rows, an opening that is too long, a setting unknown."""
-    server = _Server(load_policy(player))
+    server = Server(load_policy(player))
     row = {"prompt": [], "agent_name": "stepopsd", "extra_info": {"index": 0}}
     with pytest.raises(ValueError, match="this agent loop needs task_id and seed"):
         played(worker(player, GAMES, server, tmp_path), [row])
