@@ -1,4 +1,5 @@
 from .crediting import Crediting as Crediting
+from .openenv_serving import openenv_app as openenv_app
 from .trl_credit import StepCredit as StepCredit
 from .trl_rollouts import TRLRollouts as TRLRollouts
 from .trl_tools import (

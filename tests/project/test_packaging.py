@@ -16,6 +16,7 @@ ROOTS = {"stepopsd_envs": ROOT, "stepopsd_wrappers": WRAPPERS, "stepopsd_agent":
 LAYERS = list(ROOTS)  # each may import itself and those before it
 OPTIONAL = {
     **{f"wrappers/stepopsd_wrappers/sb3/{name}.py": "sb3" for name in ("held_out", "policies", "vec_env")},
+    "stepopsd_agent/adapters/openenv_server.py": "openenv",
     "stepopsd_agent/adapters/verl_loop.py": "verl",
 }
 """Modules that build on an optional package, and its extra; nothing imports them unasked."""
@@ -98,6 +99,7 @@ def test_setup_cfg_has_the_extras() -> None:
         "export",
         "trl",
         "verl",
+        "openenv",
         "bench",
         "docs",
         "dev",
@@ -107,11 +109,8 @@ def test_setup_cfg_has_the_extras() -> None:
         "trackio",
     }
     everything = extras["all"].strip().removeprefix("stepopsd[").removesuffix("]")
-    assert set(everything.split(",")) == set(extras) - {
-        "all",
-        "trackio",
-        "verl",
-    }  # older Pillow, transformers
+    apart = {"trackio", "verl", "openenv"}  # they want older versions of Pillow, transformers, fastmcp
+    assert set(everything.split(",")) == set(extras) - {"all", *apart}
 
 
 def test_constraints_pin_core_and_development_requirements() -> None:
