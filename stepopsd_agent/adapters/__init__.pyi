@@ -8,6 +8,7 @@ from .trl_tools import (
     environment_factory as environment_factory,
     tool_rows as tool_rows,
 )
+from .verifiers_plugin import verifiers_classes as verifiers_classes
 from .verl_credit import (
     estimator as estimator,
     outcome_batch as outcome_batch,

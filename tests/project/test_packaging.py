@@ -17,6 +17,7 @@ LAYERS = list(ROOTS)  # each may import itself and those before it
 OPTIONAL = {
     **{f"wrappers/stepopsd_wrappers/sb3/{name}.py": "sb3" for name in ("held_out", "policies", "vec_env")},
     "stepopsd_agent/adapters/openenv_server.py": "openenv",
+    "stepopsd_agent/adapters/verifiers_taskset.py": "verifiers",
     "stepopsd_agent/adapters/verl_loop.py": "verl",
 }
 """Modules that build on an optional package, and its extra; nothing imports them unasked."""
@@ -100,6 +101,7 @@ def test_setup_cfg_has_the_extras() -> None:
         "trl",
         "verl",
         "openenv",
+        "verifiers",
         "bench",
         "docs",
         "dev",
@@ -109,7 +111,7 @@ def test_setup_cfg_has_the_extras() -> None:
         "trackio",
     }
     everything = extras["all"].strip().removeprefix("stepopsd[").removesuffix("]")
-    apart = {"trackio", "verl", "openenv"}  # they want older versions of Pillow, transformers, fastmcp
+    apart = {"trackio", "verl", "openenv", "verifiers"}  # older Pillow, transformers, fastmcp, mcp
     assert set(everything.split(",")) == set(extras) - {"all", *apart}
 
 
