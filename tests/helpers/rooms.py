@@ -14,7 +14,7 @@ FLOORS = (
     ("tasks", "models", "batch"),
     ("rollout", "hindsight", "credit"),
     ("learner", "accuracy"),
-    ("run",),
+    ("run", "adapters"),
     ("viewer",),
     ("cli",),
 )

@@ -15,8 +15,12 @@ WRAPPERS = ROOT / "wrappers"
 ROOTS = {"stepopsd_envs": ROOT, "stepopsd_wrappers": WRAPPERS, "stepopsd_agent": ROOT, "benchmarks": ROOT}
 LAYERS = list(ROOTS)  # each may import itself and those before it
 OPTIONAL = {
-    f"wrappers/stepopsd_wrappers/sb3/{name}.py": "sb3" for name in ("held_out", "policies", "vec_env")
-} | {"stepopsd_agent/rollout/engines/keyed_noise.py": "vllm"}
+    **{f"wrappers/stepopsd_wrappers/sb3/{name}.py": "sb3" for name in ("held_out", "policies", "vec_env")},
+    "stepopsd_agent/adapters/openenv_server.py": "openenv",
+    "stepopsd_agent/adapters/verifiers_taskset.py": "verifiers",
+    "stepopsd_agent/adapters/verl_loop.py": "verl",
+    "stepopsd_agent/rollout/engines/keyed_noise.py": "vllm",
+}
 """Modules that build on an optional package, and its extra; nothing imports them unasked."""
 LIGHT = {"stepopsd_envs", "gymnasium", "numpy"}  # what the environments may import when they are imported
 
@@ -96,6 +100,10 @@ def test_setup_cfg_has_the_extras() -> None:
         "ray",
         "vllm",
         "export",
+        "trl",
+        "verl",
+        "openenv",
+        "verifiers",
         "bench",
         "docs",
         "dev",
@@ -105,8 +113,8 @@ def test_setup_cfg_has_the_extras() -> None:
         "trackio",
     }
     everything = extras["all"].strip().removeprefix("stepopsd[").removesuffix("]")
-    alone = {"trackio", "vllm"}  # these want an older Pillow, and another torch
-    assert set(everything.split(",")) == set(extras) - alone - {"all"}
+    apart = {"trackio", "vllm", "verl", "openenv", "verifiers"}  # older Pillow, torch, transformers, fastmcp, mcp
+    assert set(everything.split(",")) == set(extras) - {"all", *apart}
 
 
 def test_constraints_pin_core_and_development_requirements() -> None:

@@ -1,0 +1,80 @@
+"""Credit methods in verl's form of an estimator, against the same methods on whole batches; without verl."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch import Tensor
+
+from stepopsd_agent import credit
+from stepopsd_agent.adapters import estimator, outcome_batch, outcome_methods
+from stepopsd_agent.batch import Batch
+from tests.helpers.builders import build, few, random_attempts
+
+
+def paid_batch(seed: int) -> Batch:
+    """Random episodes with the environment's tokens after each step, whose return is what the steps paid."""
+    attempts = []
+    for attempt in random_attempts(seed):
+        turns = tuple(replace(turn, seen=turn.seen + 1) for turn in attempt.turns)
+        paid = sum(turn.reward for turn in turns)
+        attempts.append(replace(attempt, turns=turns, episode_return=paid))
+    return build(attempts)
+
+
+def as_verl_has_it(batch: Batch) -> tuple[Tensor, Tensor, list[str]]:
+    """Rewards at the last sampled token of each step, mask and groups; a row per episode, without prompts."""
+    mask = batch.action_mask.int()
+    rewards = torch.zeros(mask.shape)
+    for step in range(batch.num_steps):
+        row, place = (batch.tokens.step_of_token == step).nonzero()[-1].tolist()
+        rewards[row, place] = batch.steps.reward[step]
+    return rewards, mask, [f"uid-{int(group)}" for group in batch.episodes.group_of_episode]
+
+
+def test_verl_estimators_are_those_that_read_outcomes_alone() -> None:
+    """The rest need texts, states, a teacher or a critic."""
+    assert outcome_methods() == ("dr_grpo", "grpo", "reinforce_pp", "rloo")
+
+
+def test_outcome_batch_finds_the_steps() -> None:
+    """Runs of sampled tokens; a reward belongs to the latest step, or the first one before any."""
+    mask = torch.tensor([[0, 1, 1, 0, 1, 0], [1, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]])
+    rewards = torch.tensor([[1.0, 2, 4, 8, 16, 32], [1, 0, 0, 0, 0, 64], [0] * 6, [0, 3, 0, 0, 0, 0]])
+    batch = outcome_batch(rewards, mask, ["b", "a", "b", "a"])
+    expected = [[-1, 0, 0, -1, 1, -1], [2, -1, -1, 3, 3, 3], [-1] * 6, [4, 4, -1, -1, -1, -1]]
+    assert batch.tokens.step_of_token.tolist() == expected
+    assert batch.steps.reward.tolist() == [1 + 2 + 4 + 8, 16 + 32, 1, 64, 3]
+    assert batch.steps.episode_of_step.tolist() == [0, 0, 1, 1, 3]
+    assert batch.steps.index_in_episode.tolist() == [1, 2, 1, 2, 1]
+    assert batch.episodes.group_of_episode.tolist() == [0, 1, 0, 1]
+    assert batch.episodes.episode_return.tolist() == [63, 65, 0, 3]
+
+
+@pytest.mark.parametrize("name", ["dr_grpo", "grpo", "reinforce_pp", "rloo"])
+@given(seed=st.integers(0, 10_000))
+@settings(few)
+def test_verl_estimators_give_the_methods_own_advantages(name: str, seed: int) -> None:
+    """On batches of several groups and steps, with rewards at any step."""
+    batch = paid_batch(seed)
+    rewards, mask, groups = as_verl_has_it(batch)
+    whole = credit.make(name)(batch).advantages
+    got, returns = estimator(credit.make(name))(
+        token_level_rewards=rewards, response_mask=mask, index=groups, config=None, reward_baselines=None
+    )
+    assert torch.allclose(got, whole, atol=1e-6) and torch.equal(got, returns)
+
+
+def test_verl_estimators_refuse_what_verl_does_not_tell() -> None:
+    """With the methods that can be had."""
+    with pytest.raises(
+        ValueError, match=r"StepOPSD needs student_logprobs, teacher_logprobs.* dr_grpo, grpo"
+    ):
+        estimator(credit.make("step_opsd"))
+    with pytest.raises(ValueError, match="GiGPO reads the states or texts of the steps"):
+        estimator(credit.make("gigpo"))
+    with pytest.raises(ValueError, match=r"rewards are \(2, 3\), the mask is \(2, 4\)"):
+        outcome_batch(torch.zeros(2, 3), torch.ones(2, 4), "ab")
+    with pytest.raises(ValueError, match="no token of the batch was sampled"):
+        outcome_batch(torch.zeros(2, 3), torch.zeros(2, 3), "ab")
