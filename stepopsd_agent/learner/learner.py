@@ -153,7 +153,7 @@ class Learner:
         batch = self._with_reference(batch, temperature)
         if (group := self.group) is not None:
             check_same(batch, credit, (self.config, temperature, rate, seed), self.masters.trained, group)
-        set_rates(self.optimizers, (self.config.lr, self.config.muon_lr), rate)
+        set_rates(self.optimizers, self.config.lr, self.config.muon_lr, rate)
         parts, credit = mini_batches(batch, credit, self.config.mini_batches, seed)
         halvings = self.budget.halvings
         with self.policy.recomputed_layers(self.config.gradient_checkpointing):
