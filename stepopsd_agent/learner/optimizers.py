@@ -52,6 +52,10 @@ class MasterWeights:
         """The copy of one weight, or itself."""
         return self._of[id(parameter)]
 
+    def with_frozen(self, model: torch.nn.Module) -> list[Parameter]:
+        """All that decides what the model says: `trained`, and those of its weights that stay."""
+        return [*self.trained, *(p for p in model.parameters() if not p.requires_grad)]
+
     def gather(self) -> None:
         """Add the model's gradients to those of the copies, and forget the former."""
         for weight, copy in self._pairs:
