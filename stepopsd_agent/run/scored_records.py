@@ -21,7 +21,7 @@ from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import action_tokens
 from stepopsd_agent.tasks import data_identity, make_stack, names, response_format
 from stepopsd_wrappers import MARKER, Episode, StepTokens
-from stepopsd_wrappers.parse_response import ResponseFormat
+from stepopsd_wrappers.parse_response import ResponseFormat, parse_response
 from stepopsd_wrappers.text_history import turn
 
 SCHEMA = "stepopsd.credit/1"
@@ -73,10 +73,7 @@ def score_records(
     records, alone, terms = [], 0, set[str]()
     envs = envs_to_ask(episodes, config, method.needs)
     for part in grouped(episodes, by):
-        batch = collate(
-            part,
-            **config.rollout.of_batch(),
-        )
+        batch = collate(part, **config.rollout.of_batch())
         history = histories[part[0].run]
         batch = _filled(batch, part, config, method.needs, policy, envs, history)
         result = method(batch)
@@ -170,9 +167,20 @@ def with_some_tokens(
 
 
 def _format_of(episode: Episode, config: RunConfig) -> ResponseFormat:
-    """The format of responses in the environment that was played, whichever the settings are of."""
+    """The format of responses that was played, in the environment that was: the one that finds its actions.
+
+    Settings are another command's; they decide where several find them, or none does.
+    """
     played = episode.env_spec["id"]
-    return response_format(replace(config.env, id=played if played in names() else config.env.id))
+    env = replace(config.env, id=played if played in names() else config.env.id)
+    bare = response_format(replace(env, response="plain"))
+    given: list[ResponseFormat] = [response_format(env), "tags", bare]
+    said = [step for step in episode.steps[1:] if step.response]
+
+    def finds(format: ResponseFormat) -> bool:
+        return all(parse_response(step.response, format).command == step.action for step in said)
+
+    return next(filter(finds, given), given[0])
 
 
 def grouped(episodes: Sequence[Episode], by: Grouping) -> list[list[Episode]]:

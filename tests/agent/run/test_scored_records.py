@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import gymnasium as gym
 import pytest
@@ -10,7 +11,7 @@ import stepopsd_envs  # noqa: F401
 from stepopsd_agent.config import EnvConfig
 from stepopsd_agent.rollout import play_agent
 from stepopsd_agent.run.scored_records import envs_to_ask, grouped, with_some_tokens
-from stepopsd_wrappers import Episode, RecordEpisode
+from stepopsd_wrappers import Episode, RecordEpisode, make_text_env
 from tests.helpers.models import tiny
 from tests.helpers.runs import run_config
 from tests.helpers.search_qa import ROWS, write_rows
@@ -24,18 +25,21 @@ def answered(folder: Path, question: str) -> list[Episode]:
     corpus = write_rows(folder / "corpus.jsonl", [{"id": "1", "title": "Mill", "contents": "It is old."}])
     made = gym.make("stepopsd/SearchQA-v0", questions=str(questions), corpus=str(corpus))
     env = RecordEpisode(made)
-    return play_agent(Wrong(), env, ["q1"] * 3, seed=0)
+    return play_agent(Says("<answer>nobody</answer>"), env, ["q1"] * 3, seed=0)
 
 
-class Wrong:
-    """Answers wrongly."""
+class Says:
+    """Says one thing."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     def reset(self, seed: int, observation: str, info: dict[str, object]) -> None:
         """Nothing to remember."""
 
     def act(self, observation: str, info: dict[str, object]) -> str:
-        """At once."""
-        return "<answer>nobody</answer>"
+        """Without looking."""
+        return self.text
 
 
 @pytest.mark.parametrize("settings", [EnvConfig(), EnvConfig(id="stepopsd/SearchQA-v0")])
@@ -54,6 +58,25 @@ def test_actions_are_found_in_the_format_of_the_environment_that_was_played(sett
     elsewhere = replace(played, env_spec={"id": "someones/Game-v0", "kwargs": {}})
     tokens = with_some_tokens([elsewhere], run_config(), policy)[0].steps[1].tokens
     assert tokens is not None and tokens.action_span == (0, len(tokens.sampled_ids))
+
+
+@pytest.mark.parametrize("settings", ["plain", "tags"])
+@pytest.mark.parametrize(
+    ("played", "said", "found"),
+    [("tags", "<think>so</think><action> look </action>", "look"), ("plain", "look\nor not", "look\nor not")],
+)
+def test_actions_are_found_in_the_format_that_was_played(
+    settings: Literal["plain", "tags"], played: Literal["plain", "tags"], said: str, found: str
+) -> None:
+    """Whatever format the settings name."""
+    policy = tiny()
+    env = make_text_env(gym.make("stepopsd/ALFWorld-v0", tier="tiny", step_limit=2), format=played)
+    recorded = play_agent(Says(said), env, env.get_wrapper_attr("task_ids")[:1], seed=0)
+    (scored,) = with_some_tokens(recorded, replace(run_config(), env=EnvConfig(response=settings)), policy)
+    for step in scored.steps[1:]:
+        assert step.tokens is not None
+        start, end = step.tokens.action_span
+        assert policy.decode(step.tokens.sampled_ids[start:end]).strip() == found
 
 
 def test_attempts_at_tasks_of_one_name_in_two_sets_are_two_groups(tmp_path: Path) -> None:
