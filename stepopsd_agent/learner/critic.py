@@ -14,7 +14,7 @@ from torch.distributed import ProcessGroup
 
 from stepopsd_agent.batch import Batch, place_in_step
 from stepopsd_agent.config import Attention, CriticConfig
-from stepopsd_agent.learner.distributed import own_share, sum_gradients, sum_values
+from stepopsd_agent.learner.distributed import check_same_targets, own_share, sum_gradients, sum_values
 from stepopsd_agent.learner.optimizer_state import load_optimizer, optimizer_tensors
 from stepopsd_agent.learner.optimizers import MasterWeights
 from stepopsd_agent.models import Policy, recomputed_layers
@@ -77,7 +77,13 @@ class Critic:
         """Make one update towards `targets` [S]; return the error and the variance explained before it.
 
         Where the gradient is not finite no weight changes, and the result is ``value_skipped``, 1.
+
+        Raises:
+            RuntimeError: a single row does not fit into memory, or the group's processes differ.
         """
+        if self.group is not None:
+            weights = self.masters.with_frozen(self.body)
+            check_same_targets(batch, targets, self.config, weights, self.group)
         errors: list[float] = []
         rows = torch.arange(batch.num_rows, device=self.device)
         mine = rows if self.group is None else own_share(rows, self.group)

@@ -33,27 +33,52 @@ def check_same(
     """Compare with the other processes: tokens, layout and settings exactly, numbers up to rounding.
 
     Numbers are all that the update reads: log-probabilities, credit, what further losses compare with (a
-    teacher of other weights would go unseen elsewhere), and the weights.
+    teacher of other weights would go unseen elsewhere), and the weights, trained or not.
 
     Raises:
         UnequalBatchesError: on every process, if two of them differ.
     """
-    tokens, device = batch.tokens, batch.tokens.input_ids.device
     terms = [(term.name, _spelled(term.function), len(term.inputs)) for term in credit.terms]
-    digest = hashlib.blake2b(repr((settings, terms)).encode())
+    columns = [batch.tokens.old_logprobs, credit.advantages, *(term.weights for term in credit.terms)]
+    _compare(batch, (settings, terms), columns, weights, group, scored=_scored(batch, credit))
+
+
+def check_same_targets(
+    batch: Batch, targets: Tensor, settings: object, weights: Sequence[Tensor], group: ProcessGroup
+) -> None:
+    """The same for the critic's update, which reads tokens, the steps' targets [S] and its weights.
+
+    Raises:
+        UnequalBatchesError: on every process, if two of them differ.
+    """
+    _compare(batch, settings, [targets], weights, group)
+
+
+def _compare(
+    batch: Batch,
+    settings: object,
+    columns: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    group: ProcessGroup,
+    *,
+    scored: Sequence[Tensor] = (),
+) -> None:
+    """Compare columns at every place, scored ones in the mean, and the weights by their sums."""
+    tokens, device = batch.tokens, batch.tokens.input_ids.device
+    digest = hashlib.blake2b(repr((settings, [tuple(weight.shape) for weight in weights])).encode())
     for column in (tokens.input_ids, tokens.step_of_token, tokens.position_ids, batch.steps.episode_of_step):
         digest.update(repr(tuple(column.shape)).encode() + column.cpu().numpy().tobytes())
     number = int.from_bytes(digest.digest()[:6])  # 48 bits, which float64 holds exactly
     if _spread(torch.tensor([number], dtype=torch.float64, device=device), group):
         raise UnequalBatchesError(
-            "the processes of the group have different batches or settings: give all of them the same "
-            "episodes in the same order, the same credit and the same arguments; the learner shares the rows"
+            "the processes of the group have different batches, settings or models: give all of them the "
+            "same episodes in the same order, the same credit and the same arguments; the learner shares the "
+            "rows"
         )
-    columns = [tokens.old_logprobs, credit.advantages, *(term.weights for term in credit.terms)]
     held = [weight for weight in weights if not isinstance(weight, DTensor)]  # others are parts of one
-    columns += [torch.stack([weight.detach().sum(dtype=torch.float64) for weight in held])] if held else []
-    if any([_spread(column, group) > TOLERANCE for column in columns]) or any(
-        [_spread(column, group, mean=True) > MEAN_TOLERANCE for column in _scored(batch, credit)]
+    sums = [torch.stack([weight.detach().sum(dtype=torch.float64) for weight in held])] if held else []
+    if any([_spread(column, group) > TOLERANCE for column in [*columns, *sums]]) or any(
+        [_spread(column, group, mean=True) > MEAN_TOLERANCE for column in scored]
     ):
         raise UnequalBatchesError(
             "the processes of the group have the same tokens but different log-probabilities, credit, "

@@ -153,8 +153,9 @@ class Learner:
             raise ValueError(f"rate is {rate}; it multiplies the learning rates and must be 0 or more")
         batch = self._with_reference(batch, temperature)
         if (group := self.group) is not None:
-            check_same(batch, credit, (self.config, temperature, rate, seed), self.masters.trained, group)
-        set_rates(self.optimizers, (self.config.lr, self.config.muon_lr), rate)
+            weights = self.masters.with_frozen(self.policy.model)
+            check_same(batch, credit, (self.config, temperature, rate, seed), weights, group)
+        set_rates(self.optimizers, self.config.lr, self.config.muon_lr, rate)
         parts, credit = mini_batches(batch, credit, self.config.mini_batches, seed)
         halvings = self.budget.halvings
         with self.policy.recomputed_layers(self.config.gradient_checkpointing):

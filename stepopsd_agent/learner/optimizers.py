@@ -52,6 +52,10 @@ class MasterWeights:
         """The copy of one weight, or itself."""
         return self._of[id(parameter)]
 
+    def with_frozen(self, model: torch.nn.Module) -> list[Parameter]:
+        """All that decides what the model says: `trained`, and those of its weights that stay."""
+        return [*self.trained, *(p for p in model.parameters() if not p.requires_grad)]
+
     def gather(self) -> None:
         """Add the model's gradients to those of the copies, and forget the former."""
         for weight, copy in self._pairs:
@@ -111,7 +115,8 @@ def make_optimizers(
         masters: copies of the trained weights to work on in their place.
 
     Returns:
-        AdamW first, then Muon if it has anything to do.
+        AdamW, then Muon; one of them alone where the other has nothing to do, as AdamW in an adapter whose
+        weights are all matrices.
     """
     model = policy.model
     ends = {id(end.weight) for end in (model.get_input_embeddings(), model.get_output_embeddings())}  # type: ignore[no-untyped-call]
@@ -121,16 +126,18 @@ def make_optimizers(
     rest = [p for p in trained if id(p) not in taken]
     if masters is not None:
         rest, matrices = [masters.of(p) for p in rest], [masters.of(p) for p in matrices]
-    # On CUDA the default would hold further copies of all weights while it steps.
-    fused = any(p.is_cuda for p in rest) or None
-    adamw = torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=betas, fused=fused)
-    if not matrices:
-        return [adamw]
-    return [adamw, torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay)]
+    made: list[torch.optim.Optimizer] = []
+    if rest or not matrices:
+        # On CUDA the default would hold further copies of all weights while it steps.
+        fused = any(p.is_cuda for p in rest) or None
+        made.append(torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=betas, fused=fused))
+    if matrices:
+        made.append(torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay))
+    return made
 
 
-def set_rates(optimizers: Sequence[torch.optim.Optimizer], base_lrs: Sequence[float], rate: float) -> None:
-    """Set every optimizer's learning rate to ``rate`` times its own; there may be no Muon."""
-    for optimizer, base_lr in zip(optimizers, base_lrs, strict=False):
+def set_rates(optimizers: Sequence[torch.optim.Optimizer], lr: float, muon_lr: float, rate: float) -> None:
+    """Set every optimizer's learning rate to ``rate`` times its own: Muon's, or that of AdamW."""
+    for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = base_lr * rate
+            group["lr"] = rate * (muon_lr if isinstance(optimizer, torch.optim.Muon) else lr)

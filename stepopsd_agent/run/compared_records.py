@@ -18,7 +18,14 @@ from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import CreditMethod, MissingColumnError
 from stepopsd_agent.learner import check_recorded, fill, recorded_columns
 from stepopsd_agent.models import Policy, Scorer
-from stepopsd_agent.run.scored_records import IN_TRAINING, Grouping, envs_to_ask, grouped, with_some_tokens
+from stepopsd_agent.run.scored_records import (
+    IN_TRAINING,
+    Grouping,
+    envs_to_ask,
+    grouped,
+    played_task,
+    with_some_tokens,
+)
 from stepopsd_wrappers import Episode
 
 
@@ -114,8 +121,8 @@ def compare_records(
     records = _records(with_some_tokens(episodes, config, policy), config, policy, by)
     together = [episode for part in records.parts for episode in part]
     truth = judged(together, [])
-    groups, numbers = truth.tasks, dict[str, int]()
-    tasks = [numbers.setdefault(episode.task_id, len(numbers)) for episode in together]
+    groups, numbers = truth.tasks, dict[tuple[str, str, str], int]()
+    tasks = [numbers.setdefault(played_task(episode), len(numbers)) for episode in together]
     truth = replace(truth, tasks=tasks)
     rows, left_out = dict[str, Any](), dict[str, str]()
     for entry in methods:

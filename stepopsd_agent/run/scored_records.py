@@ -5,7 +5,7 @@ which is all that methods without a teacher ask for; or a model's tokens of thei
 that model (training goes on ids as they were sampled, and never sees these).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -19,9 +19,9 @@ from stepopsd_agent.credit import Credit, CreditMethod, audit_credit
 from stepopsd_agent.learner import TaskHistory, fill
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import action_tokens
-from stepopsd_agent.tasks import make_stack, names, response_format
+from stepopsd_agent.tasks import data_identity, make_stack, names, response_format
 from stepopsd_wrappers import MARKER, Episode, StepTokens
-from stepopsd_wrappers.parse_response import ResponseFormat
+from stepopsd_wrappers.parse_response import ResponseFormat, parse_response
 from stepopsd_wrappers.text_history import turn
 
 SCHEMA = "stepopsd.credit/1"
@@ -73,10 +73,7 @@ def score_records(
     records, alone, terms = [], 0, set[str]()
     envs = envs_to_ask(episodes, config, method.needs)
     for part in grouped(episodes, by):
-        batch = collate(
-            part,
-            **config.rollout.of_batch(),
-        )
+        batch = collate(part, **config.rollout.of_batch())
         history = histories[part[0].run]
         batch = _filled(batch, part, config, method.needs, policy, envs, history)
         result = method(batch)
@@ -95,14 +92,29 @@ def envs_to_ask(
     """The environment that was played, where columns need its gold answers; otherwise none.
 
     It is made as the records say, whatever the settings: their tasks are unknown to another one.
+
+    Raises:
+        ValueError: the records are of several sets of tasks, or it has others today.
     """
     gold = config.hindsight.mode == "gold" and bool(_TOLD.intersection(columns))
     if "gold_answer_logprob" not in columns and not gold:
         return []
+    if (sets := len({episode.fingerprint for episode in episodes})) > 1:
+        raise ValueError(
+            f"the episodes are of {sets} sets of tasks, and gold answers are asked of one: score each set of "
+            "episodes apart"
+        )
     spec = episodes[0].env_spec
     if not spec["id"]:
-        return [make_stack(config.env)]
-    return [gym.make(spec["id"], disable_env_checker=True, **spec["kwargs"])]
+        env: gym.Env[str, str] = make_stack(config.env)
+    else:
+        env = gym.make(spec["id"], disable_env_checker=True, **spec["kwargs"])
+    if data_identity(env)["fingerprint"] != episodes[0].fingerprint:
+        raise ValueError(
+            f"gold answers are asked of {env.unwrapped}, which has other tasks than were played: its files "
+            "or its settings have changed since the episodes were recorded"
+        )
+    return [env]
 
 
 def _filled(
@@ -155,9 +167,20 @@ def with_some_tokens(
 
 
 def _format_of(episode: Episode, config: RunConfig) -> ResponseFormat:
-    """The format of responses in the environment that was played, whichever the settings are of."""
+    """The format of responses that was played, in the environment that was: the one that finds its actions.
+
+    Settings are another command's; they decide where several find them, or none does.
+    """
     played = episode.env_spec["id"]
-    return response_format(replace(config.env, id=played if played in names() else config.env.id))
+    env = replace(config.env, id=played if played in names() else config.env.id)
+    bare = response_format(replace(env, response="plain"))
+    given: list[ResponseFormat] = [response_format(env), "tags", bare]
+    said = [step for step in episode.steps[1:] if step.response]
+
+    def finds(format: ResponseFormat) -> bool:
+        return all(parse_response(step.response, format).command == step.action for step in said)
+
+    return next(filter(finds, given), given[0])
 
 
 def grouped(episodes: Sequence[Episode], by: Grouping) -> list[list[Episode]]:
@@ -172,14 +195,20 @@ def grouped(episodes: Sequence[Episode], by: Grouping) -> list[list[Episode]]:
         for episode in episodes:
             updates.setdefault((episode.run, episode.update), []).append(episode)
         return list(updates.values())
-    numbers: dict[str, int] = {}
-    members: dict[str, int] = {}
+    numbers: dict[tuple[str, str, str], int] = {}
+    members: Counter[int] = Counter()
     together = []
     for episode in episodes:
-        group = numbers.setdefault(episode.task_id, len(numbers))
-        member = members[episode.task_id] = members.get(episode.task_id, -1) + 1
+        group = numbers.setdefault(played_task(episode), len(numbers))
+        member = members[group]
+        members[group] += 1
         together.append(replace(episode, run="", update=0, group=group, member=member))
     return [together]
+
+
+def played_task(episode: Episode) -> tuple[str, str, str]:
+    """The task of an episode: tasks of two sets may have one name, but then their goals differ."""
+    return str(episode.env_spec["id"]), episode.task_id, str(episode.steps[0].info.get("goal", ""))
 
 
 def has_tokens(episode: Episode) -> bool:

@@ -113,7 +113,8 @@ def test_setup_cfg_has_the_extras() -> None:
         "trackio",
     }
     everything = extras["all"].strip().removeprefix("stepopsd[").removesuffix("]")
-    apart = {"trackio", "vllm", "verl", "openenv", "verifiers"}  # older Pillow, torch, transformers, fastmcp, mcp
+    # They want another Pillow, torch, transformers, fastmcp and mcp.
+    apart = {"trackio", "vllm", "verl", "openenv", "verifiers"}
     assert set(everything.split(",")) == set(extras) - {"all", *apart}
 
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import distributed as dist
 
+from stepopsd_agent.config import CriticConfig
 from stepopsd_agent.credit import LossTerm
-from stepopsd_agent.learner import Learner
+from stepopsd_agent.learner import Critic, Learner
 from stepopsd_agent.learner.distributed import UnequalBatchesError, own_share
 from stepopsd_agent.ops import distillation
 from tests.agent.learner.test_learner import batch_for, credit_for
@@ -72,6 +73,8 @@ def test_two_processes_update_as_one(tmp_path: Path) -> None:
 DIFFERENT = (
     *("episodes", "rows", "advantages", "old_logprobs", "weights", "settings", "rate"),
     *("teacher", "loss", "ref_logprobs", "reference", "position_ids"),
+    *("frozen", "below an adapter"),
+    *("critic's episodes", "critic's targets", "critic's rate", "critic's weights"),
 )
 
 
@@ -95,6 +98,12 @@ def unequal(rank: int, group: dist.ProcessGroup, what: str) -> bool:
         batch = batch.with_columns(ref_logprobs=batch.tokens.old_logprobs - float(other))
     if other and what == "position_ids":
         batch = batch.with_columns(position_ids=batch.tokens.position_ids + 1)
+    if what.startswith("critic"):
+        return critic_refused(group, what if other else "")
+    embedding = next(iter(policy.model.parameters()))
+    embedding.requires_grad_(what != "below an adapter" and not (other and what == "frozen"))
+    if other and what == "below an adapter":
+        embedding.data += 0.01
     settings = {**SETTINGS, "clip_high": 0.3} if other and what == "settings" else SETTINGS
     if what in ("ref_logprobs", "reference"):
         settings = {**settings, "kl_coef": 0.1}
@@ -105,6 +114,21 @@ def unequal(rank: int, group: dist.ProcessGroup, what: str) -> bool:
         Learner(policy, group=group, reference=reference, **settings).update(batch, credit, rate=rate)
     except UnequalBatchesError:
         return all(torch.equal(before[name], weight) for name, weight in policy.state().items())
+    return False
+
+
+def critic_refused(group: dist.ProcessGroup, other: str) -> bool:
+    """Whether a critic's update is refused, and changes nothing, where one process has another."""
+    policy = tiny("float64", seed=int(other == "critic's weights"))
+    batch = batch_for(policy, seed=int(other == "critic's episodes"))
+    lr = 2e-3 if other == "critic's rate" else 1e-3
+    critic = Critic(policy, CriticConfig(lr=lr), group=group)
+    before = critic.tensors()["critic"]
+    targets = torch.ones(batch.num_steps) * (2 if other == "critic's targets" else 1)
+    try:
+        critic.learn(batch, targets)
+    except UnequalBatchesError:
+        return all(torch.equal(before[name], weight) for name, weight in critic.tensors()["critic"].items())
     return False
 
 

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from stepopsd_agent import credit
 from stepopsd_agent.config import ModelConfig
-from stepopsd_agent.learner import averaged, learning_rate_factor, make_optimizers
+from stepopsd_agent.learner import Learner, averaged, learning_rate_factor, make_optimizers
 from stepopsd_agent.models import Policy, tiny_policy
+from tests.helpers.builders import random_batch
 
 
 @pytest.fixture
@@ -32,6 +34,19 @@ def test_optimizers_leave_frozen_weights_alone(policy: Policy) -> None:
         matrix.requires_grad_(False)
     (adamw,) = make_optimizers(policy, lr=1e-3, muon_lr=0.02, weight_decay=0.0, betas=(0.9, 0.95))
     assert all(p.ndim == 1 for group in adamw.param_groups for p in group["params"])
+
+
+def test_optimizers_of_matrices_alone_are_muon_alone(policy: Policy) -> None:
+    """An adapter has no other weights, and its rate is Muon's."""
+    embedding = policy.model.get_input_embeddings().weight
+    for weight in policy.model.parameters():
+        weight.requires_grad_(weight.ndim == 2 and weight is not embedding)
+    learner = Learner(policy, lr=1e-3, muon_lr=0.02, kl_coef=0.0)
+    batch = random_batch(0)
+    learner.update(batch, credit.make("grpo")(batch), rate=0.5)
+    (muon,) = learner.optimizers
+    assert isinstance(muon, torch.optim.Muon)
+    assert [group["lr"] for group in muon.param_groups] == [0.01]
 
 
 def test_learning_rate_rises_and_falls() -> None:
