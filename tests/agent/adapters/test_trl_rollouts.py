@@ -46,6 +46,7 @@ def rollouts(method: str = "grpo", **settings: Any) -> TRLRollouts:
     return TRLRollouts(run_config().env, Crediting(method), PARAMS, slots=8, **settings)
 
 
+@pytest.mark.samples
 def test_trl_rollouts_refuse_prompts_that_are_no_tasks_or_no_groups() -> None:
     """And say what the data set has to be."""
     made, trainer = rollouts(), _Whole(taught())

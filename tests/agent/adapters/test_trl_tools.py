@@ -38,6 +38,7 @@ def test_trl_tools_play_a_game() -> None:
     assert env.reset(**row) == text
 
 
+@pytest.mark.samples
 def test_trl_tools_answer_a_question() -> None:
     """The rules of tags are left out; the right answer pays 1."""
     env = environment_factory(QUESTIONS)()
@@ -50,6 +51,7 @@ def test_trl_tools_answer_a_question() -> None:
     assert env.get_reward() == 1.0
 
 
+@pytest.mark.samples
 def test_trl_tools_report_an_environment_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its attempt has no reward, and TRL leaves it out."""
 

@@ -38,6 +38,7 @@ def test_train_without_vllm_says_how_to_get_it(tmp_path: Path, capsys: pytest.Ca
     assert "rollout.backend is vllm, which needs vllm: pip install vllm, or give rollout.url" in line
 
 
+@pytest.mark.samples
 def test_train_asks_for_a_server_that_is_there(
     taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,6 +84,7 @@ def test_run_from_a_checkpoint_goes_where_an_uninterrupted_one_went(actors: RayA
     resumed.close()
 
 
+@pytest.mark.samples
 def test_ahead_without_actors_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By the command before anything is written, and by the class."""
     arguments = train_arguments(tmp_path / "model", tmp_path / "out", "--rollout.ahead=true")
