@@ -42,8 +42,8 @@ KINDS = ("one", "none", "fsdp")
 MODEL = ModelConfig(hidden_size=256, num_layers=4, num_heads=4, vocab_size=1024, max_positions=1024)
 SETTINGS: dict[str, Any] = {
     "threads": 1,
-    "env": {"tier": "tiny", "step_limit": 10, "num_games": 8},
-    "rollout": {"tasks": 8, "group_size": 4, "slots": 32, "max_tokens": 12, "max_row_tokens": 900},
+    "env": {"tier": "tiny", "step_limit": 6, "num_games": 8},
+    "rollout": {"tasks": 8, "group_size": 6, "slots": 48, "max_tokens": 12, "max_row_tokens": 900},
     "learner": {"lr": 1e-5},
 }
 """Untrained weights play until the limit of steps and win nothing, see `Alternating`."""
@@ -143,6 +143,8 @@ def worker(rank: int, port: int, folder: str, pairs: int, short: bool) -> None:
         for number in range(pairs + 1):
             order = KINDS if number % 2 else KINDS[::-1]
             row = {kind: timed(made.get(kind), processes) for kind in order}
+            if rank == 0:
+                print({kind: round(row[kind]["wall_s"], 2) for kind in KINDS}, file=sys.stderr, flush=True)
             if number:  # the first one warms up
                 rows.append(row)
         weights = {kind: whole(made[kind], dict(made[kind].policy.model.named_parameters())) for kind in made}
