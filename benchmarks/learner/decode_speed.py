@@ -1,15 +1,16 @@
-"""Tokens per second of the built-in decoder, compared with two other ways of decoding conversations.
+"""Tokens per second of the built-in decoder, compared with other ways of decoding conversations.
 
 ``python -m benchmarks.learner.decode_speed [--model tiny smollm2] [--json OUT] [--short]`` holds
 conversations side by side, each of several turns: a prompt of 15 to 30 tokens, then a response of fixed
-length, so that all three do the same work. They run in turns, and a ratio is the median over rounds:
+length, so that all do the same work. They run in turns, and a ratio is the median over rounds:
 
 - built-in: `Decoder`, whose cache lives as long as the conversations and grows in place;
 - concatenated: the same decoder, appending to the cache as transformers' own does, by copying all of it;
-- generate: ``transformers.generate``, which begins every turn by reading the conversation again.
+- generate: ``transformers.generate``, which begins every turn by reading the conversation again;
+- vllm, where it is installed: vLLM in this process, one request for each response.
 
-At temperature 0 all three draw the same tokens, and the share of equal tokens is printed (rounding may decide
-a tie between the two likeliest tokens). Random tokens serve as prompts: speed does not depend on them.
+At temperature 0 all of them draw the same tokens, and the share of equal tokens is printed (rounding may
+decide a tie between the two likeliest tokens). Random tokens serve as prompts: speed does not depend on them.
 Target: 2 times the concatenated cache.
 """
 
@@ -17,7 +18,8 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,7 +35,8 @@ from benchmarks.output import write_result
 from benchmarks.runs.demo_episodes import demo_config
 from stepopsd_agent.hindsight import hindsight_words
 from stepopsd_agent.models import Policy, tiny_policy
-from stepopsd_agent.rollout import Decoder, KeyValueCache, SamplingParams, demonstrate, pieces
+from stepopsd_agent.rollout import Decoder, KeyValueCache, Sampled, SamplingParams, demonstrate, pieces
+from stepopsd_agent.rollout.engines import Colocated, Draw
 from stepopsd_agent.tasks import make_stack, task_ids
 
 COMMAND = "python -m benchmarks.learner.decode_speed"
@@ -103,6 +106,24 @@ def generated(policy: Policy, prompts: Prompts, response: int) -> Ids:
     return out
 
 
+def requested(policy: Policy, prompts: Prompts, response: int, engine: Colocated) -> Ids:
+    """The same by vLLM, a request for each response: its prefix cache holds the conversation."""
+    whole: Ids = [[] for _ in prompts[0]]
+    out: Ids = [[] for _ in prompts[0]]
+    params = SamplingParams(temperature=0.0, max_tokens=response, max_row_tokens=10**6)
+    for turn in prompts:
+        for number, (row, new) in enumerate(zip(whole, turn, strict=True)):
+            row += new
+            engine.ask(number, row, Draw(np.zeros(response), params, ()))
+        found: dict[int, Sampled] = {}
+        while len(found) < len(whole):
+            found |= engine.finished()
+        for number, (row, answer) in enumerate(zip(whole, out, strict=True)):
+            row += found[number].ids
+            answer += found[number].ids
+    return out
+
+
 def equal(ones: Ids, others: Ids) -> float:
     """Share of responses' tokens that are equal up to the first difference of each row."""
     same = total = 0
@@ -120,9 +141,13 @@ def measured(policy: Policy, rows: int, turns: int, response: int, rounds: int) 
         "concatenated": lambda prompts: decoded(policy, prompts, response, Concatenated),
         "generate": lambda prompts: generated(policy, prompts, response),
     }
+    longest = turns * (PROMPT[1] + response) + 1
+    started = find_spec("vllm") and Colocated(policy, slots=rows, max_row_tokens=longest, memory_share=0.5)
+    if started:
+        ways["vllm"] = lambda prompts: requested(policy, prompts, response, started)
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, Ids] = {}
-    with endless(policy):
+    with endless(policy), closing(started) if started else nullcontext():
         for way in ways.values():  # to warm up
             way(conversations(policy, rows, 2, seed=0))
         for number in range(rounds):
@@ -134,7 +159,8 @@ def measured(policy: Policy, rows: int, turns: int, response: int, rounds: int) 
                 print(f"round {number + 1}: {name} {speeds[name][-1]:,.0f} tokens/s", file=sys.stderr)
     ratios = {
         name: median(a / b for a, b in zip(speeds["built_in"], speeds[name], strict=True))
-        for name in ("concatenated", "generate")
+        for name in ways
+        if name != "built_in"
     }
     return {
         "parameters": sum(p.numel() for p in policy.model.parameters()),

@@ -7,8 +7,7 @@ import torch
 
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import Decoder, Sampled, SamplingParams
-from stepopsd_agent.rollout.engines import drawn, noise_fields, read_noise
-from stepopsd_agent.rollout.engines.base import Draw
+from stepopsd_agent.rollout.engines import Draw, drawn, noise_fields, read_noise
 
 
 class SlowEngine:

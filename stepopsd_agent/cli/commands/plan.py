@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from jsonargparse import Namespace
 
 from stepopsd_agent import credit
-from stepopsd_agent.cli.checks import check_environment, check_numbers, settings_checked
+from stepopsd_agent.cli.checks import (
+    UsageError,
+    check_environment,
+    check_numbers,
+    check_sharding,
+    settings_checked,
+)
 from stepopsd_agent.cli.common import config_of
 from stepopsd_agent.cli.parser import Parser
 
@@ -20,6 +26,9 @@ def add_flags(parser: Parser) -> None:
     parser.usage = "stepopsd plan [CONFIG] [--config FILE] [--SETTING VALUE ...]"
     parser.add_argument("--rate", type=float, default=absent, help="matmul rate of the device, in TFLOP/s")
     parser.add_argument("--bandwidth", type=float, default=absent, help="its memory's speed, in GB/s")
+    parser.add_argument(
+        "--processes", type=int, default=absent, help="processes that torchrun is to start; 1 when absent"
+    )
     parser.add_argument("--steps", type=float, default=absent, help="steps per episode to assume")
     parser.add_argument("--response_tokens", type=float, default=absent, help="tokens per response likewise")
 
@@ -41,6 +50,10 @@ def run(settings: Namespace) -> int:
     chosen = settings.credit.as_dict()
     with settings_checked():
         method = credit.make(chosen.pop("method"), **chosen)
+    check_sharding(config, method.needs)
+    processes = settings.get("processes", 1)
+    if processes < 1:
+        raise UsageError(f"--processes is {processes}; give 1 or more")
     text = plan_text(
         config,
         method.needs,
@@ -48,6 +61,7 @@ def run(settings: Namespace) -> int:
         response_tokens=settings.get("response_tokens"),
         rate=settings.get("rate"),
         bandwidth=settings.get("bandwidth"),
+        processes=processes,
     )
     print(text)
     return 0

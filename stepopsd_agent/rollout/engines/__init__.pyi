@@ -1,5 +1,5 @@
 from .backend import EngineBackend as EngineBackend, opened_backend as opened_backend
-from .base import Engine as Engine, EngineError as EngineError
+from .base import Draw as Draw, Engine as Engine, EngineError as EngineError
 from .colocated import Colocated as Colocated
 from .drawing import drawn as drawn, noise_fields as noise_fields, read_noise as read_noise
 from .ray_actors import RayActors as RayActors

@@ -21,7 +21,6 @@ from stepopsd_envs.extras import install_command
 
 PROCESSOR = "stepopsd_agent.rollout.engines.keyed_noise:KeyedNoise"
 ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # weights are handed over as they are
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; on a CPU vLLM takes nearly all memory that there is
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the learner's threads stay where they were
     "VLLM_NO_USAGE_STATS": "1",
@@ -158,6 +157,7 @@ def _vllm(policy: Policy) -> Any:
             "vLLM runs in one process here, but this one is part of a group: start a server and give its "
             "address as rollout.url, or set rollout.backend to builtin"
         )
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # weights are handed over as they are
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if find_spec("vllm") is None:

@@ -19,6 +19,12 @@ from stepopsd_agent.run.planning.plan import (
     seconds_by_part,
     tokens_by_part,
 )
+from stepopsd_agent.run.planning.processes import (
+    own_work,
+    places,
+    process_host_memory,
+    process_memory,
+)
 from stepopsd_agent.run.planning.shapes import Shape, model_shape
 
 
@@ -31,6 +37,12 @@ class _Planned:
     shape: Shape
     lengths: Lengths
     weight: torch.dtype
+    processes: int
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes make the run, or one that shares out its model."""
+        return self.processes > 1 or self.config.learner.sharding != "none"
 
 
 def plan_text(
@@ -41,6 +53,7 @@ def plan_text(
     response_tokens: float | None = None,
     rate: float | None = None,
     bandwidth: float | None = None,
+    processes: int = 1,
 ) -> str:
     """The plan of a run.
 
@@ -51,16 +64,20 @@ def plan_text(
         response_tokens: per step; as many as there may be when absent.
         rate: matmul rate of the device in TFLOP/s; measured when absent and the device is here.
         bandwidth: of its memory in GB/s; likewise.
+        processes: how many share the work, and with learner.sharding the model.
     """
     weight = weight_type(config.model.dtype, config.device)
     shape = model_shape(config.model, config.learner.lora, weight)
     lengths, basis = expected_lengths(config, steps, response_tokens)
-    planned = _Planned(config, needs, shape, lengths, weight)
+    planned = _Planned(config, needs, shape, lengths, weight, processes)
+    of_each = f" of each of {processes} processes" if planned.shared else ""
+    where = {"where each copy of the weights lives": places(config, weight, needs, processes)}
     return "\n".join(
         [
             _model_line(planned),
             "\n".join(["assumptions:", *(f"  {line}" for line in basis)]),
-            _table("memory on the device", _memory(planned)),
+            _table(f"memory on the device{of_each}", _memory(planned)),
+            *(_table(title, rows, left=True) for title, rows in where.items() if planned.shared),
             _table("tokens per update, at most", _tokens(planned)),
             _time(planned, rate, bandwidth),
         ]
@@ -77,7 +94,12 @@ def _model_line(p: _Planned) -> str:
 
 
 def _memory(p: _Planned) -> dict[str, str]:
-    parts = memory_by_part(p.config, p.shape, p.lengths, p.weight.itemsize, p.needs)
+    sizes = (p.config, p.shape, p.lengths, p.weight.itemsize, p.needs)
+    if p.config.learner.sharding != "none":
+        host_parts = process_host_memory(p.config, p.shape, p.weight.itemsize, p.needs, p.processes)
+        rows = {**process_memory(*sizes, p.processes), **host_parts}
+        return {name: size(count) for name, count in rows.items()}
+    parts = process_memory(*sizes, p.processes) if p.shared else memory_by_part(*sizes)
     host = host_memory(p.config, p.shape, p.weight.itemsize)
     saved = checkpoint_memory(p.config, p.shape, p.weight.itemsize, p.needs)
     rows = {**parts, "copies on the host": host, "copies for a checkpoint, on the host": saved}
@@ -95,7 +117,9 @@ def _time(p: _Planned, rate: float | None, bandwidth: float | None) -> str:
     rates, basis = _rates(p, rate, bandwidth)
     if rates is None:
         return basis
-    parts = seconds_by_part(p.config, p.shape, p.needs, p.lengths, rates, p.weight.itemsize)
+    parts = seconds_by_part(
+        own_work(p.config, p.processes), p.shape, p.needs, p.lengths, rates, p.weight.itemsize
+    )
     whole = sum(parts.values())
     rows = {name: f"{value:,.1f} s" for name, value in parts.items()}
     rows["an update"] = f"{whole:,.1f} s"
@@ -118,9 +142,9 @@ def _rates(p: _Planned, rate: float | None, bandwidth: float | None) -> tuple[Ra
     return Rates(flops, reading), f"{stated} {flops / 1e12:,.3g} TFLOP/s, {reading / 1e9:,.0f} GB/s"
 
 
-def _table(title: str, rows: dict[str, str]) -> str:
+def _table(title: str, rows: dict[str, str], left: bool = False) -> str:
     width = max(map(len, rows))
-    right = max(map(len, rows.values()))
+    right = 0 if left else max(map(len, rows.values()))
     return "\n".join([f"{title}:", *(f"  {name:<{width}}  {value:>{right}}" for name, value in rows.items())])
 
 

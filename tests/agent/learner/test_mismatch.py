@@ -9,7 +9,7 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, collate
-from stepopsd_agent.config import LearnerConfig
+from stepopsd_agent.config import LearnerConfig, RolloutConfig
 from stepopsd_agent.credit import Credit, LossTerm, MissingColumnError
 from stepopsd_agent.learner import corrected, fill, mismatch_metrics, mismatch_weights
 from stepopsd_agent.ops import losses
@@ -136,3 +136,14 @@ def test_an_engine_with_the_learners_numbers_changes_nothing() -> None:
         return torch.cat([w.flatten() for w in one.policy.state().values()])
 
     torch.testing.assert_close(trained(rollout={"backend": "vllm"}), trained(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rescored"),
+    [({}, False), ({"top_k": 4}, True), ({"top_p": 0.9}, True), ({"backend": "vllm"}, True)],
+)
+def test_old_logprobs_are_computed_anew_where_others_were_recorded(
+    settings: dict[str, Any], rescored: bool
+) -> None:
+    """Where sampling cut, and where another engine drew; the plan counts the same passes."""
+    assert RolloutConfig(**settings).rescored == rescored

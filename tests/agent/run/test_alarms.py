@@ -30,6 +30,7 @@ CALM = {
     "signal/repeated_ngrams": 0.0,
     "update/kl": 0.01,
     "update/approx_kl": -0.001,
+    "mismatch/kl": 0.002,
 }
 NOISY: dict[str, dict[str, float]] = {
     "gap": {"signal/gap_thought": 9.0},
@@ -40,6 +41,7 @@ NOISY: dict[str, dict[str, float]] = {
     "long": {"train/tokens_per_step": 90.0},
     "repetition": {"signal/repeated_ngrams": 0.95},
     "kl": {"update/approx_kl": -3.0},
+    "mismatch": {"mismatch/kl": 0.5},
     "skipped": {"update/skipped": 4.0},
 }
 """For each alarm the metrics that raise it, and it alone."""

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from stepopsd_agent.rollout import SamplingParams
-from stepopsd_agent.rollout.engines import drawn, noise_fields, read_noise
-from stepopsd_agent.rollout.engines.base import Draw
+from stepopsd_agent.rollout.engines import Draw, drawn, noise_fields, read_noise
 from stepopsd_agent.rollout.sampling import choose
 from tests.helpers.engines import drawn_as_an_engine
 

@@ -15,8 +15,14 @@ from stepopsd_agent import credit
 from stepopsd_agent.config import LoraConfig, RolloutConfig
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import Attempt, Decoder, Sampled, SamplingParams, rollout
-from stepopsd_agent.rollout.engines import Colocated, EngineBackend, EngineError, colocated, engine_weights
-from stepopsd_agent.rollout.engines.base import Draw
+from stepopsd_agent.rollout.engines import (
+    Colocated,
+    Draw,
+    EngineBackend,
+    EngineError,
+    colocated,
+    engine_weights,
+)
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_wrappers import Episode

@@ -1,0 +1,77 @@
+"""What a server must be able to do is asked before anything is played; what it says is read with care."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stepopsd_agent.rollout import SamplingParams
+from stepopsd_agent.rollout.engines import Draw, EngineError, Server
+from tests.helpers.chat_server import Answer, ChatServer, chat_server
+from tests.helpers.models import tiny
+
+ONLY = {"a": -0.5, "b": -9999.0}
+"""Logits of a server with the processor: every token but the drawn one is impossible."""
+DRAW = Draw(np.array([0.25, 0.5]), SamplingParams(temperature=0.7, max_tokens=2, stop=("x",)), (3,))
+
+
+def completion(ids: list[int], logprobs: list[float], likeliest: dict[str, float] = ONLY) -> bytes:
+    """An answer as vLLM gives it."""
+    told = {"token_logprobs": logprobs, "top_logprobs": [likeliest] * len(ids)}
+    return json.dumps({"choices": [{"token_ids": ids, "logprobs": told}]}).encode()
+
+
+@contextmanager
+def served(answer: Answer) -> Iterator[tuple[Server, ChatServer]]:
+    """A client of a server that answers the check of its flags, and all else with this."""
+    with chat_server(
+        lambda body, number: answer(body, number) if number else completion([5], [-0.5])
+    ) as http:
+        with closing(Server(http.url.removesuffix("/v1"), slots=2)) as server:
+            yield server, http
+
+
+def test_a_server_without_the_processor_is_refused() -> None:
+    """It would take the likeliest token every time, and nobody would notice."""
+    plain = completion([5], [-0.5], {"a": -0.5, "b": -1.5})
+    with chat_server(lambda body, number: plain) as http, pytest.raises(EngineError) as caught:
+        Server(http.url.removesuffix("/v1"), slots=1)
+    assert "does not draw with this project's noise" in str(caught.value)
+    assert "--logits-processors stepopsd_agent.rollout.engines.keyed_noise:KeyedNoise" in str(caught.value)
+
+
+def test_a_request_holds_all_that_a_response_depends_on() -> None:
+    """Ids, noise, how to draw and where to end; the answer is read by number."""
+    with served(lambda body, number: completion([7, 3], [-0.1, -0.2])) as (server, http):
+        server.ask(11, [1, 2], DRAW)
+        (found,) = server.finished().items()
+    assert found[0] == 11 and (found[1].ids, found[1].logprobs) == ((7, 3), (-0.1, -0.2))
+    body: dict[str, Any] = http.requests[-1]
+    assert (body["prompt"], body["max_tokens"], body["temperature"]) == ([1, 2], 2, 0.0)
+    assert (body["stop"], body["stop_token_ids"], body["ignore_eos"]) == (["x"], [3], True)
+    assert body["vllm_xargs"]["stepopsd_temperature"] == 0.7
+
+
+def test_an_answer_without_ids_is_an_error() -> None:
+    """A server of another kind tells texts alone."""
+    with served(lambda body, number: b'{"choices": [{"text": "look"}]}') as (server, _):
+        server.ask(1, [1], DRAW)
+        with pytest.raises(EngineError, match="without token ids: is it vLLM"):
+            server.finished()
+
+
+def test_a_server_without_its_development_routes_is_told_how_to_start() -> None:
+    """Weights go through one of them."""
+    with served(lambda body, number: (404, "Not Found")) as (server, _):
+        with pytest.raises(EngineError, match="start it with VLLM_SERVER_DEV_MODE=1"):
+            server.load(tiny())
+
+
+def test_a_server_that_draws_for_others_is_refused() -> None:
+    """It keeps prefixes of earlier weights."""
+    with served(lambda body, number: b'{"success": false}') as (server, _):
+        with pytest.raises(EngineError, match="drawing for somebody else"):
+            server.load(tiny())
