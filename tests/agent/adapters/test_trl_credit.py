@@ -212,6 +212,34 @@ def test_trl_evaluates_without_losing_the_credit(tmp_path: Path) -> None:
     assert shapes == {1, 2} and not trainer.model.training
 
 
+def test_trl_trains_an_adapter_on_the_credit(tmp_path: Path) -> None:
+    """With PEFT around the model the rollout plays and scores with the adapter, which alone is trained."""
+    peft = pytest.importorskip("peft", reason="the extra lora is not installed")
+    config = run_config()
+
+    def draw(seed: int) -> tuple[Watched, Any]:
+        policy, watched = taught(), Watched()
+        rollouts = TRLRollouts(
+            config.env, Crediting("step_opsd"), PARAMS, slots=8, seed=seed, backend=watched.backend
+        )
+        Trainer.watched = watched
+        trainer = Trainer(
+            rollouts=rollouts, model=policy.model, processing_class=policy.tokenizer,
+            args=grpo_config(tmp_path / str(seed)),
+            peft_config=peft.LoraConfig(r=4, target_modules="all-linear"),
+            train_dataset=datasets.Dataset.from_list((rollouts.rows() * GROUPS)[:GROUPS]),
+        )  # fmt: skip
+        trainer.train()
+        return watched, trainer
+
+    watched, trainer = draw_until(draw, differs, most=5)
+    check_updates(watched, "step_opsd", tolerance=1e-6)
+    before, after = (policy.model.state_dict() for policy, _ in watched.played)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and all("lora_" in name for name in moved)
+    assert trainer.model.training
+
+
 def test_trl_settings_that_contradict_the_rollouts_are_refused(tmp_path: Path) -> None:
     """A temperature of its own, and a mask of all episodes that do not end in an end token."""
     policy, rollouts = taught(), TRLRollouts(run_config().env, Crediting("grpo"), PARAMS)
