@@ -247,3 +247,12 @@ def fresh_file(name: str, flag: str) -> Path:
     if out.exists():
         raise UsageError(f"{out} is there already; name another file with {flag} OUT, or remove it")
     return out
+
+
+def resumed_file(folder: Path, name: str, command: str) -> Path:
+    """The file that a command left in the folder it is to go on with; without it the folder is refused."""
+    if (folder / name).is_file():
+        return folder / name
+    problem = f"{folder} has no {name}" if folder.is_dir() else f"there is no folder {folder}"
+    problem = f"{folder} is a file" if folder.is_file() else problem
+    raise UsageError(f"{problem}; --resume takes the --out of an earlier {command}")

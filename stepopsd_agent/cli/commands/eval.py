@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from stepopsd_agent.cli.checks import UsageError, fresh_folder, settings_checked
+from stepopsd_agent.cli.checks import UsageError, fresh_folder, resumed_file, settings_checked
 from stepopsd_agent.cli.common import check_config, describe, run_config
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.playing import add_agent_flag, play_sets
@@ -109,9 +109,7 @@ def _asked(settings: Namespace) -> _Request:
 
 def _resumed(out: Path) -> _Request:
     """The settings of an earlier evaluation, and the records it left."""
-    path = out / FILE
-    if not path.is_file():
-        raise UsageError(f"{out} has no {FILE}; --resume takes the --out of an earlier eval")
+    path = resumed_file(out, FILE, "eval")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         schema, agent, values = content["schema"], str(content["agent"]), dict(content["config"])

@@ -12,7 +12,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from stepopsd_agent.cli.checks import UsageError, fresh_folder
+from stepopsd_agent.cli.checks import UsageError, fresh_folder, resumed_file
 from stepopsd_agent.cli.commands import train
 from stepopsd_agent.cli.common import refuse_fresh
 from stepopsd_agent.cli.parser import Parser, complain
@@ -253,9 +253,7 @@ def _begun(settings: Namespace) -> tuple[Path, dict[str, Any]]:
 
 
 def _read(out: Path) -> dict[str, Any]:
-    path = out / FILE
-    if not path.is_file():
-        raise UsageError(f"{out} has no {FILE}; --resume takes the --out of an earlier sweep")
+    path = resumed_file(out, FILE, "sweep")
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

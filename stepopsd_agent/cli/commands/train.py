@@ -16,6 +16,7 @@ from stepopsd_agent.cli.checks import (
     check_sharding,
     checked_games,
     fresh_folder,
+    resumed_file,
     settings_checked,
 )
 from stepopsd_agent.cli.common import describe, load_run_policy, run_config, trained_policy
@@ -57,10 +58,11 @@ def complete(
     if settings.get("resume") is None:
         return settings
     folder = user_path(settings.resume)
-    if not (folder / "config.yaml").is_file():
-        problem = f"{folder} is not a run folder: it has no config.yaml"
-        raise SystemExit(complain(f"{problem}; --resume takes the --out of an earlier train"))
-    saved: Namespace = parse(["train", "--config", str(folder / "config.yaml")])["train"]
+    try:
+        config = resumed_file(folder, "config.yaml", "train")
+    except UsageError as error:
+        raise SystemExit(complain(str(error))) from None
+    saved: Namespace = parse(["train", "--config", str(config)])["train"]
     saved["resume"] = str(folder)
     return saved
 

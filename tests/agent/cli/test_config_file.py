@@ -137,7 +137,7 @@ def test_resume_understands_home(home: Path, capsys: pytest.CaptureFixture[str])
     """The folder that it looked for is named whole."""
     with pytest.raises(SystemExit):
         parse(["train", "--resume=~/run"])
-    assert f"{home / 'run'} is not a run folder" in capsys.readouterr().err
+    assert f"there is no folder {home / 'run'}" in capsys.readouterr().err
 
 
 PAPER = "credit:\n  method: step_opsd\n  lambda_mix: 0.3\n  std: false\n"

@@ -100,7 +100,7 @@ def test_eval_refuses_what_it_cannot_go_on_with(
     out = tmp_path / "out"
     line = refusal(capsys, "eval", "--agent=nowhere_of_a_test:Agent", *TINY, f"--out={out}")
     assert "there is no module 'nowhere_of_a_test'" in line and not out.exists()
-    assert "has no evaluation.json" in refusal(capsys, "eval", f"--resume={out}")
+    assert "there is no folder" in refusal(capsys, "eval", f"--resume={out}")
     assert "leave out the other flags" in refusal(capsys, "eval", f"--resume={out}", "--seed=3")
     assert run("eval", "--agent=random", *TINY, f"--out={out}") == 0
     monkeypatch.setattr("stepopsd_envs.alfworld.versions.NATIVE_VERSION", 2)
