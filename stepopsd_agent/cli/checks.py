@@ -18,7 +18,7 @@ from stepopsd_agent.config import (
     check_values,
     chosen_trackers,
 )
-from stepopsd_agent.rollout import Attempt, begin, chosen_tasks
+from stepopsd_agent.rollout import Attempt, ChatClient, begin, chosen_tasks
 from stepopsd_agent.tasks import EvalSet, env_arguments, evaluation_sets, get, make_stack, task_ids
 from stepopsd_envs.user_path import user_path
 
@@ -89,6 +89,9 @@ def check_engine(config: RunConfig) -> None:
     rollout = config.rollout
     if rollout.url is not None and not rollout.foreign:
         raise UsageError("rollout.url names a vLLM server, but rollout.backend is builtin: give vllm")
+    if rollout.url is not None:
+        with settings_checked():
+            ChatClient(rollout.url, setting="rollout.url")
     if rollout.foreign and config.model.dtype == "float64":
         raise UsageError("model.dtype is float64, which vLLM does not have: give float32 or bfloat16")
     if rollout.engine_memory == 0:
