@@ -18,7 +18,7 @@ from stepopsd_agent.config import (
     check_values,
     chosen_trackers,
 )
-from stepopsd_agent.rollout import Attempt, begin, chosen_tasks
+from stepopsd_agent.rollout import Attempt, ChatClient, begin, chosen_tasks
 from stepopsd_agent.tasks import EvalSet, env_arguments, evaluation_sets, get, make_stack, task_ids
 from stepopsd_envs.user_path import user_path
 
@@ -91,6 +91,9 @@ def check_engine(config: RunConfig) -> None:
         raise UsageError(
             f"rollout.url names a vLLM server, but rollout.backend is {rollout.backend}: give vllm"
         )
+    if rollout.url is not None:
+        with settings_checked():
+            ChatClient(rollout.url, setting="rollout.url")
     if rollout.foreign and config.model.dtype == "float64":
         raise UsageError("model.dtype is float64, which vLLM does not have: give float32 or bfloat16")
     if rollout.ahead and (rollout.backend != "ray" or rollout.max_rounds > 1):

@@ -14,6 +14,10 @@ SERVED = ["--rollout.backend=vllm", "--rollout.url=http://127.0.0.1:1"]
     ("flags", "said"),
     [
         (["--rollout.url=http://127.0.0.1:1"], "rollout.backend is builtin: give vllm"),
+        (
+            ["--rollout.backend=vllm", "--rollout.url=localhost:8000"],
+            "rollout.url is 'localhost:8000'; give one",
+        ),
         ([*SERVED, "--model.dtype=float64"], "float64, which vLLM does not have: give float32"),
         ([*SERVED, "--rollout.engine_memory=0"], "engine_memory is 0; vLLM needs a share"),
         ([*SERVED, "--rollout.engine_memory=1.5"], "engine_memory is 1.5; the largest value is 1"),
@@ -36,13 +40,3 @@ def test_train_without_vllm_says_how_to_get_it(tmp_path: Path, capsys: pytest.Ca
     """A server needs no package on this side."""
     line = refusal(capsys, "train", *TINY, f"--out={tmp_path / 'run'}", "--rollout.backend=vllm")
     assert "rollout.backend is vllm, which needs vllm: pip install vllm, or give rollout.url" in line
-
-
-@pytest.mark.samples
-def test_train_asks_for_a_server_that_is_there(
-    taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The address is a setting, so a wrong one is bad input."""
-    bad = ["--rollout.backend=vllm", "--rollout.url=localhost:8000", f"--model.path={taught_model}"]
-    line = refusal(capsys, "train", *TINY, f"--out={tmp_path / 'run'}", *bad)
-    assert "rollout.url is 'localhost:8000'; give one such as http://" in line

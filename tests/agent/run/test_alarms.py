@@ -41,7 +41,7 @@ NOISY: dict[str, dict[str, float]] = {
     "long": {"train/tokens_per_step": 90.0},
     "repetition": {"signal/repeated_ngrams": 0.95},
     "kl": {"update/approx_kl": -3.0},
-    "mismatch": {"mismatch/kl": 0.5},
+    "mismatch": {"mismatch/kl": 0.3},
     "skipped": {"update/skipped": 4.0},
 }
 """For each alarm the metrics that raise it, and it alone."""
