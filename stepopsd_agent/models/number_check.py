@@ -41,6 +41,12 @@ def number_problems(policy: Policy) -> list[str]:
         expected = _own_logprobs(policy, rows)
     except Exception as error:  # code of any model, which may raise anything
         return [f"the model's own forward pass fails ({first_line(error)}); {INSTEAD}"]
+    if not torch.isfinite(expected).all():
+        kind = str(policy.model.dtype).removeprefix("torch.")
+        return [
+            f"the model's own log-probabilities are not finite: its weights are damaged, or {kind} is too "
+            "narrow for them; copy them again, go on from an earlier checkpoint, or give model.dtype float32"
+        ]
     ways = {"scoring": _scoring_error, "play": _play_error}
     problems = []
     allowed = 1e-3 if policy.model.dtype in (torch.float32, torch.float64) else 0.5

@@ -1,7 +1,7 @@
 """The whole stack of wrappers."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import pytest
@@ -119,3 +119,12 @@ def test_wrappers_refuse_observations_that_are_no_texts(outer: Any) -> None:
     env = outer(FrameStackObservation(make_env(), 2))
     with pytest.raises(TypeError, match=rf"{outer.__name__} takes texts.*type tuple .*make_text_env"):
         env.reset(seed=0)
+
+
+@pytest.mark.parametrize("inner", ["tags", "plain"])
+def test_responses_are_parsed_once(inner: Literal["tags", "plain"]) -> None:
+    """A command has no tags any more: a second parser would refuse every action, silently."""
+    with pytest.raises(
+        ValueError, match=r"ParseResponse is around ParseResponse, but a response is parsed once"
+    ):
+        make_text_env(ParseResponse(make_env(), format=inner))

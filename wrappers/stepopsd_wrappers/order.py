@@ -10,13 +10,13 @@ def require_order(env: gym.Env[Any, Any], wrapper: str) -> None:
     """Refuse to put one of this package's wrappers around a wrapper that belongs outside of it.
 
     `Autoreset` starts episodes by itself, the prompts of `TextHistory` are not observations, and inside
-    `ParseResponse` a recorder would see commands in place of responses.
+    `ParseResponse` a recorder would see commands in place of responses, as would a second parser.
 
     Raises:
         ValueError: `env` has such a wrapper.
         TypeError: `env` takes no texts.
     """
-    from stepopsd_wrappers.parse_response import find_wrapper  # all three need this module
+    from stepopsd_wrappers.parse_response import ParseResponse, find_wrapper  # all three need this module
     from stepopsd_wrappers.record_episode import RecordEpisode
     from stepopsd_wrappers.text_history import TextHistory
 
@@ -28,6 +28,11 @@ def require_order(env: gym.Env[Any, Any], wrapper: str) -> None:
                 f"{wrapper} is around {name}, which belongs outside; the order is Autoreset(TextHistory("
                 "RecordEpisode(ParseResponse(env)))), of which make_text_env makes all but Autoreset"
             )
+    if wrapper == "ParseResponse" and find_wrapper(env, ParseResponse) is not None:
+        raise ValueError(
+            "ParseResponse is around ParseResponse, but a response is parsed once: behind one no "
+            "tags are left. Leave one out; make_text_env brings one of its own"
+        )
     require_text_actions(env.action_space, wrapper)
 
 

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from stepopsd_agent.models import ModelFolderError, Policy, load_policy
 from tests.agent.models.test_self_check import NO_SYSTEM, random_policy
+from tests.helpers.models import tiny
 
 
 def save(policy: Policy, folder: Path) -> Path:
@@ -32,6 +34,17 @@ def test_load_policy_refuses_what_the_numbers_show_unless_asked_not_to(tmp_path:
     with pytest.raises(ModelFolderError, match=r"scoring gives.*\. And the chat template refuses"):
         load_policy(folder, system="Be brief.")
     assert load_policy(folder, checked=False).prompt_format.chat
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_load_policy_names_damaged_weights(tmp_path: Path, value: float) -> None:
+    """They are no fault of the kind of model: another kind would not help."""
+    policy = tiny()
+    with torch.no_grad():
+        next(iter(policy.model.parameters()))[:, 0] = value
+    with pytest.raises(ModelFolderError, match="are not finite: its weights are damaged") as raised:
+        load_policy(save(policy, tmp_path))
+    assert "choose a model" not in str(raised.value)
 
 
 def test_load_policy_names_no_flag_in_what_it_refuses(tmp_path: Path) -> None:
