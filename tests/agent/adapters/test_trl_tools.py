@@ -18,10 +18,12 @@ from stepopsd_envs.search_qa import protocol
 from stepopsd_envs.search_qa.retrieval.base import RetrieverError
 from stepopsd_wrappers import Episode
 from tests.helpers.runs import draw_until, run_config
-from tests.helpers.search_qa_runs import search_run_config
 
 GAMES = run_config().env
-QUESTIONS = search_run_config(env={"num_questions": 1}).env
+QUESTIONS = EnvConfig(
+    id="stepopsd/SearchQA-v0",
+    arguments={"tier": "tiny", "task_types": ["1-hop"], "max_turns": 2, "topk": 2, "num_questions": 1},
+)
 
 
 def test_trl_tools_play_a_game() -> None:
