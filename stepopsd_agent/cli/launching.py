@@ -22,6 +22,11 @@ def follows() -> bool:
     return launched() and os.environ["RANK"] != "0"
 
 
+def own_device(device: str) -> str:
+    """The device of this process: of several with "cuda", the GPU with its number on its machine."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device.startswith("cuda") else device
+
+
 @contextmanager
 def said_once() -> Iterator[None]:
     """Let one process of a launcher print what all of them find, such as a bad flag."""

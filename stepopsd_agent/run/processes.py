@@ -64,11 +64,10 @@ def joined(device: str, resume: str) -> Iterator[Processes]:
     """Find the other processes of the launcher; when one of them ends, this one ends with one sentence.
 
     Args:
-        device: "cpu", or "cuda" for the GPU with the number that the launcher gave the process.
+        device: of this process, "cpu" or "cuda:N".
         resume: the command that continues the run.
     """
     if device.startswith("cuda"):
-        device = f"cuda:{int(os.environ['LOCAL_RANK'])}"
         torch.cuda.set_device(device)
     store, rank, count = next(rendezvous("env://", timeout=PATIENCE))
     backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"

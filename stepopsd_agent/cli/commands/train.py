@@ -13,6 +13,7 @@ from stepopsd_agent import credit
 from stepopsd_agent.cli.checks import (
     UsageError,
     check_alarms,
+    check_device,
     check_sharding,
     checked_games,
     fresh_folder,
@@ -20,7 +21,7 @@ from stepopsd_agent.cli.checks import (
     settings_checked,
 )
 from stepopsd_agent.cli.common import describe, load_run_policy, run_config, trained_policy
-from stepopsd_agent.cli.launching import follows, launched
+from stepopsd_agent.cli.launching import follows, launched, own_device
 from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.config import RunConfig, config_to_dict
 from stepopsd_agent.credit import CreditMethod
@@ -73,8 +74,9 @@ def run(settings: Namespace) -> int:
         return _run(settings, None)
     from stepopsd_agent.run import joined
 
+    check_device(device := own_device(settings.device))
     folder = settings.get("resume") or settings.get("out")
-    with joined(settings.device, f"-m stepopsd_agent train --resume {folder}") as processes:
+    with joined(device, f"-m stepopsd_agent train --resume {folder}") as processes:
         return _run(settings, processes)
 
 
