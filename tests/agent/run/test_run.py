@@ -15,7 +15,7 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
-from stepopsd_agent.run import Interrupted, Run, Trainer, run as run_module, run_training
+from stepopsd_agent.run import Interrupted, Run, Trainer, run_training, summary as summary_module
 from stepopsd_agent.run.files import latest_checkpoint, load_checkpoint, read_rows
 from stepopsd_agent.run.files.checkpoint import CheckpointError
 from stepopsd_wrappers import read_episodes
@@ -188,7 +188,7 @@ def test_run_resumed_with_other_data_is_refused(
     before = json.loads((whole / "summary.json").read_text())
     facts = {"fingerprint": before["fingerprint"], "engine_version": before["engine_version"]}
     if name == "eval_fingerprint":
-        monkeypatch.setattr(run_module, "data_identity", lambda env: {**facts, "fingerprint": "other"})
+        monkeypatch.setattr(summary_module, "data_identity", lambda env: {**facts, "fingerprint": "other"})
     else:
         monkeypatch.setattr(Trainer, "data", {**facts, name: "other"})
     assert main(["train", "--resume", str(whole)]) == 2
