@@ -165,10 +165,14 @@ def action_tokens(
     span = parse_response(text, response_format).action_span
     if span[0] == span[1]:  # no action in the response
         return 0, 0
-    begun = partial(_begun_characters, policy, ids, policy.decode(ids))
+    whole = policy.decode(ids)
+    begun = partial(_begun_characters, policy, ids, whole)
     # No shorter prefix begins more characters, so a few of them are decoded instead of all.
     start = bisect_right(range(len(ids)), span[0], key=begun)
     stop = min(len(ids), bisect_left(range(len(ids)), span[1], key=begun) + 1)
+    # The last character has begun; its other bytes may be tokens of their own.
+    while stop < len(ids) and begun(stop) <= span[1] and not whole.startswith(policy.decode(ids[:stop])):
+        stop += 1
     return start, max(start, stop)
 
 

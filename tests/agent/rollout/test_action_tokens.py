@@ -62,6 +62,8 @@ def all_prefixes(policy: Policy, ids: Sequence[int], text: str) -> tuple[int, in
     ends = [len(policy.decode(ids[: i + 1])) for i in range(len(ids))]
     start = next((i for i, reached in enumerate(ends) if reached > begin), len(ids))
     stop = next((i + 1 for i, reached in enumerate(ends) if reached >= end), len(ids))
+    while stop < len(ids) and ends[stop] <= end and not text.startswith(policy.decode(ids[:stop])):
+        stop += 1  # further bytes of the last character
     return start, max(start, stop)
 
 
@@ -132,3 +134,17 @@ def test_action_tokens_take_few_decodings(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Policy, "decode", counted)
     action_tokens(POLICY, ids, text, "tags")
     assert len(ids) > 800 and len(decoded) < 40
+
+
+@pytest.mark.parametrize("action", ["take the café", "look 🙂", "看", "x"])
+@pytest.mark.parametrize("end", [[], ["end"]])
+def test_action_tokens_holds_all_bytes_of_the_last_character(action: str, end: list[str]) -> None:
+    """Each may be a token; what follows the action is none of it."""
+    policy = tiny()
+    text = f"<think>é</think><search>{action}</search>"
+    for said, format in ((text.replace("search>", "action>"), "tags"), (text, "search")):
+        ids = [*policy.encode([said])[0], *[policy.prompt_format.end_id for _ in end]]
+        start, stop = action_tokens(policy, ids, said, format)  # type: ignore[arg-type]
+        wanted = action if format == "tags" else f"<search>{action}</search>"
+        assert policy.decode(ids[start:stop]) == wanted
+        assert stop - start == len(policy.encode([wanted])[0])
