@@ -24,8 +24,7 @@ from stepopsd_agent.ops import losses
 
 _ELSEWHERE = {
     "lora": "policy.add_adapter, called before,",
-    "lr_schedule": "the argument rate of update",
-    "lr_warmup": "the argument rate of update",
+    **dict.fromkeys(("lr_schedule", "lr_warmup"), "the argument rate of update"),
     "rescore_old": "the argument rescore_old of fill",
     "mismatch": "corrected, called on the credit,",
 }
