@@ -167,11 +167,9 @@ class RayActors:
     def _start(self) -> None:
         """Connect to Ray, or start it on this machine alone, and start the actors that are missing."""
         if not self._ray.is_initialized():
-            alone = {"num_cpus": self.actors * self.threads}
-            where = {} if "RAY_ADDRESS" in os.environ else alone
-            self._ray.init(include_dashboard=False, log_to_driver=False, **where)
+            self._ray.init(include_dashboard=False, log_to_driver=False)
         there = self._ray.cluster_resources()
-        for kind, each in {"CPU": self.threads, "GPU": self.gpus}.items():
+        for kind, each in self._each().items():
             if each * self.actors > there.get(kind, 0):
                 raise EngineError(
                     f"{self.actors} actors with {each:g} {kind} each do not fit: Ray has "
@@ -182,8 +180,13 @@ class RayActors:
 
     def _player(self) -> Any:
         """Start an actor."""
-        made = self._ray.remote(num_cpus=self.threads, num_gpus=self.gpus)(Player)
+        each = self._each()
+        made = self._ray.remote(num_cpus=each["CPU"], num_gpus=each["GPU"])(Player)
         return made.remote(self.threads, "cuda" if self.gpus else "cpu")
+
+    def _each(self) -> dict[str, float]:
+        """What Ray reserves for an actor: cores on a cluster only; those of one machine may be shared."""
+        return {"CPU": self.threads if "RAY_ADDRESS" in os.environ else 0, "GPU": self.gpus}
 
     def _model(self, policy: Policy) -> Any:
         """The model in the object store, put there once; its weights are sent with every call."""
