@@ -24,7 +24,8 @@ pytestmark = [
     pytest.mark.samples,
     pytest.mark.skipif(not dist.is_available(), reason="PyTorch was built without torch.distributed"),
 ]
-UPDATES = "--updates=3"
+EXACT = ("--updates=3", "--model.dtype=float64")
+"""Adam makes a full step of a rounding error in a small gradient: in float32 no bound would hold anywhere."""
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +40,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of one process."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    assert main(train_arguments(model, out, UPDATES)) == 0
+    assert main(train_arguments(model, out, *EXACT)) == 0
     return out
 
 
 def test_two_processes_make_the_run_of_one(model: Path, alone: Path, tmp_path: Path) -> None:
     """The same episodes to the token, metrics, weights and counts; one process writes and prints."""
     out, log = tmp_path / "run", tmp_path / "log"
-    assert launched(2, train_arguments(model, out, UPDATES), log) == [0, 0], texts(log, 2)
-    assert_same_run(alone, out, 1e-5)
+    assert launched(2, train_arguments(model, out, *EXACT), log) == [0, 0], texts(log, 2)
+    assert_same_run(alone, out, 1e-8)
     first, second = (json.loads((run / "summary.json").read_text()) for run in (alone, out))
     assert first["tokens"] == second["tokens"]
     said = texts(log, 2)
@@ -60,7 +61,7 @@ def test_a_process_that_is_killed_ends_the_run_which_goes_on_as_if_nothing_was(
 ) -> None:
     """The other one ends at once with one sentence; the run is continued by one process and by two."""
     out, log = tmp_path / "run", tmp_path / "log"
-    both = started(2, train_arguments(model, out, "--updates=300", "--checkpoint_every=1"), log)
+    both = started(2, train_arguments(model, out, *EXACT[1:], "--updates=300", "--checkpoint_every=1"), log)
     wait_until(lambda: (out / "metrics.jsonl").is_file() and len(rows(out)) > 2)
     both[killed].kill()
     assert ended(both, 60)[1 - killed] == 1
@@ -98,7 +99,7 @@ def test_what_every_process_finds_is_said_once(tmp_path: Path) -> None:
     codes = launched(2, arguments, log)
     assert 2 in codes and 0 not in codes
     said = "".join(texts(log, 2))
-    assert 1 <= said.count("there is no such folder") == said.count("\n") <= 2
+    assert 1 <= said.count("there is no such folder") <= 2 and "Traceback" not in said
     assert not (tmp_path / "run").exists()
 
 
