@@ -1,6 +1,7 @@
 """Runs by several processes: the run of one, written once, and what is left when a process ends."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ import torch
 from torch import distributed as dist
 
 from stepopsd_agent.cli.main import main
+from stepopsd_agent.rollout import EnvironmentDownError
+from stepopsd_agent.run.processes import _peer_gone
+from stepopsd_wrappers import Episode
 from tests.helpers.launched import (
     assert_same_run,
     ended,
@@ -19,12 +23,19 @@ from tests.helpers.launched import (
     wait_until,
 )
 from tests.helpers.runs import taught, train_arguments
+from tests.helpers.text_env import make_episode
 
 pytestmark = [
     pytest.mark.samples,
     pytest.mark.skipif(not dist.is_available(), reason="PyTorch was built without torch.distributed"),
 ]
 UPDATES = "--updates=3"
+
+
+def _failed(error: str) -> Episode:
+    """A record that an error ended."""
+    whole = make_episode(num_steps=1)
+    return replace(whole, steps=(whole.steps[0], replace(whole.steps[1], error=error)))
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +111,23 @@ def test_what_every_process_finds_is_said_once(tmp_path: Path) -> None:
     said = "".join(texts(log, 2))
     assert 1 <= said.count("there is no such folder") == said.count("\n") <= 2
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "gone"),
+    [
+        (RuntimeError("[enforce fail] gloo/transport/tcp/pair.cc: Connection closed by peer"), True),
+        (dist.DistNetworkError("the server is not there"), True),
+        (EnvironmentDownError((_failed("RetrieverError: Connection refused"),)), False),
+        (ConnectionRefusedError("Connection refused"), False),
+        (OSError(28, "No space left on device", "/runs/gloo/metrics.jsonl"), False),
+    ],
+)
+def test_an_error_that_mentions_a_connection_is_not_taken_for_a_lost_process(
+    error: Exception, gone: bool
+) -> None:
+    """A retriever that is down, or a folder of such a name, has to be told in its own words."""
+    assert _peer_gone(error) == gone
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there are GPUs")
