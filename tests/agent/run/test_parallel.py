@@ -1,6 +1,7 @@
 """Runs by several processes: the run of one, written once, and what is left when a process ends."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import distributed as dist
 
+from stepopsd_agent.cli import launching
 from stepopsd_agent.cli.main import main
 from stepopsd_agent.rollout import EnvironmentDownError
 from stepopsd_agent.run.processes import _peer_gone
@@ -96,6 +98,21 @@ def test_a_command_for_one_process_refuses_several(tmp_path: Path) -> None:
     said = texts(log, 2)
     assert "eval works in one process, but a launcher started 2" in said[0] and not said[1]
     assert said[0].count("\n") == 1
+
+
+@pytest.mark.parametrize("code", [2, 0])
+def test_a_process_that_says_nothing_does_not_end_before_the_one_that_speaks(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """The launcher ends all processes when one has ended badly, and the user would read no reason."""
+    told = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(launching, "FIRST_SPEAKS_S", 0.3)
+    began = time.monotonic()
+    with pytest.raises(SystemExit), launching.said_once():
+        raise SystemExit(code)
+    assert (time.monotonic() - began >= 0.3) == bool(code)
 
 
 def test_what_every_process_finds_is_said_once(tmp_path: Path) -> None:
