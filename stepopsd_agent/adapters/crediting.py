@@ -8,7 +8,7 @@ import gymnasium as gym
 from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import HindsightConfig
 from stepopsd_agent.credit import Credit, CreditMethod, audit_credit, linear_decay, make, scaled
-from stepopsd_agent.learner import TaskHistory, fill, teacher_rows
+from stepopsd_agent.learner import FreshAttempts, TaskHistory, fill, teacher_rows
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_wrappers import Episode
 
@@ -62,6 +62,7 @@ class Crediting:
         update: int = 0,
         temperature: float = 1.0,
         envs: Sequence[gym.Env[str, str]] = (),
+        fresh: FreshAttempts | None = None,
     ) -> tuple[Batch, Credit]:
         """The batch of these episodes, with the columns that the method needs, and its audited credit.
 
@@ -71,19 +72,26 @@ class Crediting:
             update: number of the update, for the schedule.
             temperature: of the sampling; divides the logits of every score.
             envs: environments like those that played, for the columns that ask or play them.
+            fresh: how further attempts are played, for the column `mc_value`: sampled as the episodes were.
 
         Raises:
-            ValueError: the method has a loss beside its advantages.
+            ValueError: the method has a loss beside its advantages, or needs fresh attempts and is not told
+                how they are played.
             MissingColumnError: the records do not tell what the method needs.
         """
         factor = 1.0 if self._decay is None else linear_decay(update, self._decay)
         over = bool(self.method.scheduled) and factor == 0
         needs = frozenset[str]() if over else self.method.needs
+        if "mc_value" in needs and fresh is None:
+            raise ValueError(
+                f"{type(self.method).__name__} needs mc_value, from further attempts: give fresh, a "
+                "FreshAttempts with the sampling parameters of the episodes"
+            )
         batch = collate(episodes, policy.pad_id).to(policy.device)
         how: dict[str, Any] = {"hindsight": self._hindsight, "history": self._history, "envs": envs}
         rows = teacher_rows(self.method, batch)
         scorer = Scorer(policy, temperature=temperature)
-        batch = fill(batch, episodes, needs, policy, scorer=scorer, teacher_rows=rows, **how)
+        batch = fill(batch, episodes, needs, policy, scorer=scorer, teacher_rows=rows, fresh=fresh, **how)
         credit = scaled(self.method, factor)(batch)
         if credit.terms:
             names = ", ".join(term.name for term in credit.terms)

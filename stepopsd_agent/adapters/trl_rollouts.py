@@ -6,6 +6,7 @@ the prompt of an episode, then everything after it, with a mask of the tokens th
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import cycle
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers import PreTrainedModel
 from stepopsd_agent.adapters.crediting import Crediting
 from stepopsd_agent.config import Chat, EnvConfig
 from stepopsd_agent.credit import Credit
+from stepopsd_agent.learner import FreshAttempts
 from stepopsd_agent.models import Policy, make_format
 from stepopsd_agent.rollout import Attempt, Backend, SamplingParams, rollout, whole_groups
 from stepopsd_agent.tasks import get, make_stack, task_ids
@@ -45,6 +47,7 @@ class TRLRollouts:
         chat: Chat = "auto",
         system: str | None = None,
         backend: Backend = rollout,
+        mc_rollouts: int = 9,
     ) -> None:
         """Open the environments.
 
@@ -57,6 +60,7 @@ class TRLRollouts:
             chat: whether prompts go through the tokenizer's chat template.
             system: system message of the chat; None: the environment's own.
             backend: plays the attempts.
+            mc_rollouts: fresh attempts per step, for a credit method that needs Monte-Carlo values.
 
         Raises:
             ValueError: the layout makes several rows of an episode, or there is no such environment.
@@ -71,6 +75,7 @@ class TRLRollouts:
         self.crediting, self.params = crediting, params or SamplingParams()
         self.episodes: list[Episode] = []
         self._envs = [make_stack(env) for _ in range(slots)]
+        self._fresh = FreshAttempts(mc_rollouts, params=self.params, backend=backend)
         self._seed, self._chat, self._backend, self._env_id = seed, chat, backend, env.id
         self._system = get(env.id).system if system is None else system
         self._tasks = frozenset(task_ids(self._envs[0]))
@@ -106,7 +111,8 @@ class TRLRollouts:
                 policy, self._envs, attempts, self.params, seed=key, run="trl", update=step
             )
             if training:
-                self._assign(policy, played, step)
+                again = replace(self._fresh, seed=f"{key}/branches")
+                self._assign(policy, played, step, again)
         self.episodes = played
         rows = [_row(episode, policy.prompt_format.end_id) for episode in played]
         names = ("prompt_ids", "completion_ids", "env_mask", "logprobs")
@@ -190,14 +196,19 @@ class TRLRollouts:
             model.set_attn_implementation(attention)
             model.train(training)
 
-    def _assign(self, policy: Policy, played: Sequence[Episode], step: int) -> None:
+    def _assign(self, policy: Policy, played: Sequence[Episode], step: int, fresh: FreshAttempts) -> None:
         """Keep the credit of every row; in a group with an error it is zero."""
         whole = whole_groups(played)
         if not whole:
             errors = [episode.steps[-1].error for episode in played if episode.failed]
             raise RuntimeError(f"every group has an attempt that failed, the first with {errors[0]}")
         batch, credit = self.crediting(
-            policy, whole, update=step, temperature=self.params.temperature, envs=self._envs
+            policy,
+            whole,
+            update=step,
+            temperature=self.params.temperature,
+            envs=self._envs,
+            fresh=fresh,
         )
         if batch.num_rows != len(whole):
             raise ValueError(

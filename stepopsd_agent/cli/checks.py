@@ -101,6 +101,12 @@ def check_engine(config: RunConfig) -> None:
             "rollout.ahead needs rollout.backend ray and rollout.max_rounds 1, but they are "
             f"{rollout.backend} and {rollout.max_rounds}"
         )
+    if rollout.ahead and (rollout.rescored or config.learner.rescore_old):
+        raise UsageError(
+            "rollout.ahead plays with weights that are one update old, and only the log-probs recorded in "
+            "sampling tell the loss so; rollout.top_k, rollout.top_p and learner.rescore_old have newer ones "
+            "compute them again: leave these three at their defaults, or set rollout.ahead to false"
+        )
     if rollout.engine_memory == 0:
         raise UsageError("rollout.engine_memory is 0; vLLM needs a share of the memory, such as 0.5")
 

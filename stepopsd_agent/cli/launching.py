@@ -1,6 +1,7 @@
 """Whether `torchrun` or `accelerate launch` started this command, several times at once."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
@@ -10,6 +11,9 @@ _TOLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables by which a launcher tells a process its place."""
 SHARED = frozenset({"train"})
 """Commands whose work several processes can share."""
+
+FIRST_SPEAKS_S = 10.0
+"""Seconds that a process waits with a bad end: at the first one the launcher ends the others, unheard."""
 
 
 def launched() -> bool:
@@ -33,8 +37,13 @@ def said_once() -> Iterator[None]:
     if not follows():
         yield
         return
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        yield
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            yield
+    except SystemExit as ended:
+        if ended.code:
+            time.sleep(FIRST_SPEAKS_S)
+        raise
 
 
 def check_shared(command: str) -> None:

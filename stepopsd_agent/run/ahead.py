@@ -22,7 +22,8 @@ class AheadTrainer(Trainer):
         """Begin without anything played.
 
         Raises:
-            ValueError: its backend has no actors, or an update's rounds are not known before.
+            ValueError: its backend has no actors, an update's rounds are not known before, or the
+                log-probabilities recorded in sampling are not used.
         """
         if not isinstance(self.backend, RayActors):
             raise ValueError(
@@ -32,6 +33,12 @@ class AheadTrainer(Trainer):
             raise ValueError(
                 f"rollout.max_rounds is {self.config.rollout.max_rounds}; with rollout.ahead an update's "
                 "groups begin before those of the last one are known: set it to 1"
+            )
+        if self.config.rollout.rescored or self.config.learner.rescore_old:
+            raise ValueError(
+                "with rollout.ahead the loss needs the log-probabilities recorded in sampling, but "
+                "rollout.top_k, rollout.top_p or learner.rescore_old let newer weights compute them again: "
+                "leave these at their defaults"
             )
         super().__post_init__()
         self._begun: Callable[[], list[Episode]] | None = None

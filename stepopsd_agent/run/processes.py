@@ -93,7 +93,9 @@ def joined(device: str, resume: str) -> Iterator[Processes]:
 
 def _peer_gone(error: Exception) -> bool:
     """Whether an operation failed as another process of the group is no longer there."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error) or "Connection" in str(error)
+    # gloo raises plain RuntimeErrors; those of other kinds, such as a server that is down, are the run's own.
+    said = str(error) if type(error) is RuntimeError else ""
+    return isinstance(error, dist.DistError) or "gloo" in said or "Connection" in said
 
 
 def _leave() -> None:

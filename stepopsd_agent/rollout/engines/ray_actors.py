@@ -56,7 +56,9 @@ class RayActors:
         self.actors, self.threads, self.gpus, self.parts = actors, threads, gpus, parts
         self._ray = _imported()
         self._players: list[Any] = []
-        self._sent: tuple[weakref.ref[Policy], bool, Any] | None = None  # policy, adapted, its model
+        self._sent: tuple[weakref.ref[Policy], tuple[Any, ...], Any] | None = (
+            None  # its model, as it was then
+        )
 
     def __call__(
         self,
@@ -76,7 +78,7 @@ class RayActors:
         ``on_episode`` when the share they belong to is done.
 
         Raises:
-            ValueError: an environment cannot be made again from its spec.
+            ValueError: there is no environment, or one twice; or one cannot be made again from its spec.
             EngineError: actors died `DEATHS_LIMIT` times, or there is no room for so many.
         """
         begun = self.begin(
@@ -99,12 +101,16 @@ class RayActors:
         """Let the actors begin with the policy's present weights; what is returned waits for the records.
 
         Raises:
-            ValueError: an environment cannot be made again from its spec.
+            ValueError: there is no environment, or one twice; or one cannot be made again from its spec.
             EngineError: there is no room for so many actors.
         """
         check_policy(policy)
         if not attempts:
             return list
+        if (distinct := len({id(env.unwrapped) for env in envs})) < max(len(envs), 1):
+            raise ValueError(
+                f"envs lists {len(envs)} environments, {distinct} distinct; give some, each once"
+            )
         spec, slots = spec_of_stack(envs[0]), -(-len(envs) // self.actors)
         self._start()
         model, weights = self._model(policy), self._ray.put(policy.state())
@@ -190,11 +196,12 @@ class RayActors:
 
     def _model(self, policy: Policy) -> Any:
         """The model in the object store, put there once; its weights are sent with every call."""
-        if self._sent is None or self._sent[0]() is not policy or self._sent[1] != policy.adapted:
+        network = _network(policy)
+        if self._sent is None or self._sent[0]() is not policy or self._sent[1] != network:
             buffer = io.BytesIO()
             torch.save((policy.model, policy.tokenizer, policy.prompt_format), buffer)
             stored = self._ray.put((buffer.getvalue(), policy.adapted))
-            self._sent = weakref.ref(policy), policy.adapted, stored
+            self._sent = weakref.ref(policy), network, stored
         return self._sent[2]
 
 
@@ -217,6 +224,14 @@ class _Work:
         if self.waiting:
             share = self.waiting.pop(0)
             self.running[self.play(player, share)] = number, player, share
+
+
+def _network(policy: Policy) -> tuple[Any, ...]:
+    """What tells that a policy's network is another one than before, apart from the weights it trains."""
+    shapes = tuple((name, p.shape, p.dtype) for name, p in policy.model.named_parameters())
+    fixed = [p for p in policy.model.parameters() if policy.adapted and not p.requires_grad]
+    values = tuple((id(p), p.data_ptr(), p._version) for p in fixed)  # the version counts changes in place
+    return policy.adapted, id(policy.tokenizer), id(policy.prompt_format), shapes, values
 
 
 def _imported() -> ModuleType:

@@ -89,6 +89,31 @@ def test_trl_rollouts_name_what_a_method_lacks() -> None:
     assert trainer.model.training  # as it was lent
 
 
+@pytest.mark.samples
+def test_trl_rollouts_play_fresh_attempts_as_they_play_the_episodes() -> None:
+    """Same sampling, same backend and noise of the step; not the defaults, which are another policy's."""
+    asked = list[tuple[int, Any, dict[str, Any]]]()
+
+    def watched(
+        policy: Policy, envs: Sequence[Any], attempts: Sequence[Attempt], params: Any, **named: Any
+    ) -> list[Episode]:
+        asked.append((len(attempts), params, named))
+        return rollout(policy, envs, attempts, params, **named)
+
+    cut = replace(PARAMS, temperature=0.8, max_tokens=10)
+    made = TRLRollouts(
+        run_config().env, Crediting("vine"), cut, slots=8, backend=watched, mc_rollouts=1, seed=5
+    )
+    trainer = _Whole(taught(), global_step=3)
+    made([made.rows()[0]["prompt"]] * 4, trainer)
+    assert len(asked) >= 2 and all(params == cut for _, params, _ in asked)
+    assert [named["seed"] for _, _, named in asked][:2] == ["5/3", "5/3/branches"]
+    steps = sum(episode.num_steps for episode in made.episodes)
+    assert 1 <= asked[1][0] <= steps  # one for each state
+    with pytest.raises(ValueError, match=r"Vine\w* needs mc_value.*give fresh"):
+        Crediting("vine")(taught(), made.episodes)
+
+
 def _failing(
     policy: Policy, envs: Sequence[Any], attempts: Sequence[Attempt], *arguments: Any, **named: Any
 ) -> list[Episode]:

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stepopsd_agent import credit
 from stepopsd_agent.rollout.engines import RayActors
@@ -91,3 +92,20 @@ def test_ahead_without_actors_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     assert "rollout.backend ray" in refusal(capsys, *arguments)
     with pytest.raises(ValueError, match=r"rollout\.ahead needs actors"):
         AheadTrainer(run_config(), credit.make("grpo"), taught())
+
+
+@pytest.mark.samples
+@pytest.mark.parametrize("flag", ["--rollout.top_p=0.9", "--rollout.top_k=5", "--learner.rescore_old=true"])
+def test_ahead_is_refused_where_recorded_logprobs_are_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    """Newer weights would compute them again, so that the loss took stale groups for fresh ones."""
+    more = ["--rollout.backend=ray", "--rollout.ahead=true", flag]
+    assert "one update old" in refusal(capsys, *train_arguments(tmp_path / "model", tmp_path / "out", *more))
+    name, _, value = flag[2:].partition("=")
+    section, key = name.split(".")
+    given = {**SETTINGS, "learner": {}}
+    config = run_config(**{**given, section: {**given[section], key: yaml.safe_load(value)}})
+    if find_spec("ray") is not None:
+        with pytest.raises(ValueError, match="recorded in sampling"):
+            AheadTrainer(config, credit.make("grpo"), taught(), backend=RayActors(1))

@@ -1,13 +1,19 @@
 """Runs by several processes: the run of one, written once, and what is left when a process ends."""
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import distributed as dist
 
+from stepopsd_agent.cli import launching
 from stepopsd_agent.cli.main import main
+from stepopsd_agent.rollout import EnvironmentDownError
+from stepopsd_agent.run.processes import _peer_gone
+from stepopsd_wrappers import Episode
 from tests.helpers.launched import (
     assert_same_run,
     ended,
@@ -19,6 +25,7 @@ from tests.helpers.launched import (
     wait_until,
 )
 from tests.helpers.runs import taught, train_arguments
+from tests.helpers.text_env import make_episode
 
 pytestmark = [
     pytest.mark.samples,
@@ -26,6 +33,12 @@ pytestmark = [
 ]
 EXACT = ("--updates=3", "--model.dtype=float64")
 """Adam makes a full step of a rounding error in a small gradient: in float32 no bound would hold anywhere."""
+
+
+def _failed(error: str) -> Episode:
+    """A record that an error ended."""
+    whole = make_episode(num_steps=1)
+    return replace(whole, steps=(whole.steps[0], replace(whole.steps[1], error=error)))
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +101,21 @@ def test_a_command_for_one_process_refuses_several(tmp_path: Path) -> None:
     assert said[0].count("\n") == 1
 
 
+@pytest.mark.parametrize("code", [2, 0])
+def test_a_process_that_says_nothing_does_not_end_before_the_one_that_speaks(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """The launcher ends all processes when one has ended badly, and the user would read no reason."""
+    told = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(launching, "FIRST_SPEAKS_S", 0.3)
+    began = time.monotonic()
+    with pytest.raises(SystemExit), launching.said_once():
+        raise SystemExit(code)
+    assert (time.monotonic() - began >= 0.3) == bool(code)
+
+
 def test_what_every_process_finds_is_said_once(tmp_path: Path) -> None:
     """A model that is not there: one line, from whichever process came first.
 
@@ -101,6 +129,23 @@ def test_what_every_process_finds_is_said_once(tmp_path: Path) -> None:
     said = "".join(texts(log, 2))
     assert 1 <= said.count("there is no such folder") <= 2 and "Traceback" not in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "gone"),
+    [
+        (RuntimeError("[enforce fail] gloo/transport/tcp/pair.cc: Connection closed by peer"), True),
+        (dist.DistNetworkError("the server is not there"), True),
+        (EnvironmentDownError((_failed("RetrieverError: Connection refused"),)), False),
+        (ConnectionRefusedError("Connection refused"), False),
+        (OSError(28, "No space left on device", "/runs/gloo/metrics.jsonl"), False),
+    ],
+)
+def test_an_error_that_mentions_a_connection_is_not_taken_for_a_lost_process(
+    error: Exception, gone: bool
+) -> None:
+    """A retriever that is down, or a folder of such a name, has to be told in its own words."""
+    assert _peer_gone(error) == gone
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there are GPUs")

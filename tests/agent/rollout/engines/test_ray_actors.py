@@ -189,6 +189,45 @@ def test_policy_of_another_kind_is_refused() -> None:
 
 
 @needs_ray
+@pytest.mark.samples
+@pytest.mark.usefixtures("ray_session")
+def test_actors_follow_a_policy_that_is_changed_in_place() -> None:
+    """Another type of the weights, and an adapter beside which the model itself is changed as well."""
+    policy, envs, some = tiny(), stacks(2), attempts()
+    players = RayActors(1)
+
+    def widest() -> float:
+        played = players(policy, envs, some[:4], PARAMS, **SAME)  # type: ignore[arg-type]
+        expected = rollout(policy, envs, some[:4], PARAMS, **SAME)  # type: ignore[arg-type]
+        assert sampled(played) == sampled(expected)
+        return float((logprobs(played) - logprobs(expected)).abs().max())
+
+    widest()
+    policy.model.double()
+    assert widest() < 1e-12
+    policy.model.float()
+    policy.adapted = True  # as with an adapter: weights that are not trained are not sent with every call
+    for number, weight in enumerate(policy.model.parameters()):
+        weight.requires_grad = number == 0
+    widest()
+    with torch.no_grad():
+        for weight in list(policy.model.parameters())[1:]:
+            weight.mul_(1.5)
+    assert widest() < 1e-5
+    players.close()
+
+
+@needs_ray
+@pytest.mark.usefixtures("ray_session")
+def test_call_without_environments_is_refused_like_that_of_one_process() -> None:
+    """With the same words, and none is made in an actor."""
+    some = attempts()
+    for envs in ([], stacks(1) * 2):
+        with pytest.raises(ValueError, match=r"envs lists \d environments, \d distinct"):
+            RayActors(1)(tiny(), envs, some, PARAMS)
+
+
+@needs_ray
 @pytest.mark.usefixtures("ray_session")
 def test_more_actors_than_there_is_room_for_are_refused() -> None:
     """Ray would wait for ever, without a word."""
