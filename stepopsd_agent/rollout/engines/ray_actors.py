@@ -173,7 +173,7 @@ class RayActors:
     def _start(self) -> None:
         """Connect to Ray, or start it on this machine alone, and start the actors that are missing."""
         if not self._ray.is_initialized():
-            alone = {"num_cpus": self.actors * self.threads}
+            alone = {"num_cpus": self.actors * self.threads, "address": "local"}
             where = {} if "RAY_ADDRESS" in os.environ else alone
             self._ray.init(include_dashboard=False, log_to_driver=False, **where)
         there = self._ray.cluster_resources()
