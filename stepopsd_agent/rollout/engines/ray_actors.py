@@ -7,6 +7,7 @@ groups: single steps sent between processes would be far slower than one process
 
 import io
 import os
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -173,7 +174,8 @@ class RayActors:
     def _start(self) -> None:
         """Connect to Ray, or start it on this machine alone, and start the actors that are missing."""
         if not self._ray.is_initialized():
-            self._ray.init(include_dashboard=False, log_to_driver=False)
+            where = {} if "RAY_ADDRESS" in os.environ else {"address": "local"}
+            self._ray.init(include_dashboard=False, log_to_driver=False, **where)
         there = self._ray.cluster_resources()
         for kind, each in self._each().items():
             if each * self.actors > there.get(kind, 0):
@@ -235,8 +237,10 @@ def _network(policy: Policy) -> tuple[Any, ...]:
 
 
 def _imported() -> ModuleType:
-    # Ray's processes listen on all interfaces of a machine, so whoever connects has to know its token.
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Ray's processes listen on all interfaces of a machine, so whoever connects has to know its token. Ray reads
+    # this when it is imported: whoever did so before has made the choice.
+    if "ray" not in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         return import_module("ray")
     except ImportError as error:
