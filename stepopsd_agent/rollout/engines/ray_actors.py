@@ -237,8 +237,8 @@ def _network(policy: Policy) -> tuple[Any, ...]:
 
 
 def _imported() -> ModuleType:
-    # Ray's processes listen on all interfaces of a machine, so whoever connects has to know its token. Ray reads
-    # this when it is imported: whoever did so before has made the choice.
+    # Ray's processes listen on all interfaces of a machine, so whoever connects has to know its token. Ray
+    # reads this when it is imported: whoever did so before has made the choice.
     if "ray" not in sys.modules:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
