@@ -95,7 +95,7 @@ def test_trl_rollouts_play_fresh_attempts_as_they_play_the_episodes() -> None:
     asked = list[tuple[int, Any, dict[str, Any]]]()
 
     def watched(
-        policy: Policy, envs: Sequence[Any], attempts: Sequence[Attempt], params: Any, **named: Any
+        policy: Policy, envs: Sequence[Any], attempts: Sequence[Attempt], params: Any = None, **named: Any
     ) -> list[Episode]:
         asked.append((len(attempts), params, named))
         return rollout(policy, envs, attempts, params, **named)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -104,7 +105,7 @@ def test_ahead_is_refused_where_recorded_logprobs_are_not_used(
     assert "one update old" in refusal(capsys, *train_arguments(tmp_path / "model", tmp_path / "out", *more))
     name, _, value = flag[2:].partition("=")
     section, key = name.split(".")
-    given = {**SETTINGS, "learner": {}}
+    given: dict[str, Any] = {**SETTINGS, "learner": {}}
     config = run_config(**{**given, section: {**given[section], key: yaml.safe_load(value)}})
     if find_spec("ray") is not None:
         with pytest.raises(ValueError, match="recorded in sampling"):

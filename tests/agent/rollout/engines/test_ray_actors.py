@@ -203,9 +203,9 @@ def test_actors_follow_a_policy_that_is_changed_in_place() -> None:
         return float((logprobs(played) - logprobs(expected)).abs().max())
 
     widest()
-    policy.model.double()
+    policy.model.to(torch.float64)  # type: ignore[arg-type]
     assert widest() < 1e-12
-    policy.model.float()
+    policy.model.to(torch.float32)  # type: ignore[arg-type]
     policy.adapted = True  # as with an adapter: weights that are not trained are not sent with every call
     for number, weight in enumerate(policy.model.parameters()):
         weight.requires_grad = number == 0
