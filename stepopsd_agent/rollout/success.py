@@ -70,7 +70,8 @@ def table_text(title: str, rows: Mapping[str, Mapping[str, Any]], unit: str = "g
     """Rows of success with their intervals, aligned, one line each below a heading.
 
     Where tasks were played more than once, attempts and tasks have a column each. A last column counts the
-    episodes that ended in an error, if there are any: they are no part of the rest.
+    episodes that ended in an error, if there are any: they are no part of the rest. A row in which all did
+    has no rate to show.
     """
     width = max(map(len, [title, *rows]))
     counts = {unit: [row.get("tasks", row["n"]) for row in rows.values()]}
@@ -86,5 +87,6 @@ def table_text(title: str, rows: Mapping[str, Mapping[str, Any]], unit: str = "g
     lines = [f"{title:<{width}}  success    95 % interval  {heading}"]
     for (name, row), end in zip(rows.items(), ends, strict=True):
         low, high = row["ci95"]
-        lines.append(f"{name:<{width}}  {row['success']:>7.1%}  {f'{low:.1%} to {high:.1%}':>15}  {end}")
+        rate, interval = (f"{row['success']:.1%}", f"{low:.1%} to {high:.1%}") if row["n"] else ("-", "-")
+        lines.append(f"{name:<{width}}  {rate:>7}  {interval:>15}  {end}")
     return "\n".join(lines)

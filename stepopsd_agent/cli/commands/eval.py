@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,8 +145,7 @@ def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[
     title, rows = ("set", tables) if len(sets) > 1 else ("task type", table["by_task_type"])
     print(table_text(title, {**rows, "all": table}, f"{spec.unit}s"))
     if len(sets) > 1:
-        mean = sum(split["success"] for split in tables.values()) / len(tables)
-        print(f"mean of the {len(tables)} sets: {mean:.1%}")
+        print(_mean_of_sets(tables))
     print(f"{asked.agent} agent: {_figures(table, spec)}")
     if table["errors"]:
         again = "" if asked.out is None else f"; play them again with: stepopsd eval --resume {asked.out}"
@@ -161,6 +160,15 @@ def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[
             content["by_set"] = tables
         write_json_atomic(asked.out / FILE, content)
         print(f"written to {asked.out}: {FILE}, episodes/")
+
+
+def _mean_of_sets(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """The mean of the sets' success; a set whose every episode ended in an error has none."""
+    rates = [table["success"] for table in tables.values() if table["n"]]
+    if not rates:
+        return "no set has an episode that counts"
+    part = "" if len(rates) == len(tables) else f"{len(rates)} of "
+    return f"mean of {part}the {len(tables)} sets: {sum(rates) / len(rates):.1%}"
 
 
 def _figures(table: dict[str, Any], spec: TaskSpec) -> str:

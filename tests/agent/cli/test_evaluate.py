@@ -68,6 +68,33 @@ def test_eval_goes_on_after_an_agent_s_errors_and_plays_them_again(
     assert len(list(read_episodes(out / "episodes"))) == 9
 
 
+def test_a_set_in_which_every_episode_failed_has_no_part_in_the_mean_of_the_sets(
+    server: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its rate is not 0: there is none."""
+    (tmp_path / "failing_of_a_test.py").write_text(
+        "class Agent:\n"
+        "    def reset(self, seed, observation, info):\n"
+        "        self.task = observation\n"
+        "    def act(self, observation, info):\n"
+        "        if 'other' in self.task:\n"
+        "            raise RuntimeError('no answer')\n"
+        "        return '<answer>Ada</answer>'\n",
+        encoding="utf-8",
+    )
+    for name in ("one", "other"):
+        row = {"id": name, "question": f"Who wrote the {name}?", "golden_answers": ["Ada"]}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    sets = json.dumps([str(tmp_path / f"{name}.jsonl") for name in ("one", "other")])
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(json.dumps({"id": "1", "contents": "Ada wrote both."}) + "\n", encoding="utf-8")
+    flags = ["--env.id=stepopsd/SearchQA-v0", f"--env.corpus={corpus}", f"--eval.questions={sets}"]
+    assert run("eval", "--agent=failing_of_a_test:Agent", *flags) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "mean of 1 of the 2 sets: 100.0%" in lines
+    assert next(line for line in lines if line.startswith("other")).split() == ["other", "-", "-", "0", "1"]
+
+
 def test_eval_that_was_stopped_goes_on(
     server: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
