@@ -43,6 +43,7 @@ def ahead(actors: RayActors) -> AheadTrainer:
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.samples
 def test_groups_are_one_update_old_except_after_a_checkpoint(actors: RayActors) -> None:
     """A checkpoint follows three updates, so those before updates 0 and 3 are fresh."""
@@ -55,6 +56,7 @@ def test_groups_are_one_update_old_except_after_a_checkpoint(actors: RayActors) 
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.samples
 def test_stale_groups_are_those_of_the_weights_before(actors: RayActors) -> None:
     """Update 1 plays what a trainer without actors would with the weights from before update 0."""
@@ -69,6 +71,7 @@ def test_stale_groups_are_those_of_the_weights_before(actors: RayActors) -> None
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.samples
 def test_run_from_a_checkpoint_goes_where_an_uninterrupted_one_went(actors: RayActors) -> None:
     """After three updates a new trainer takes over; the two that follow are token for token the same."""

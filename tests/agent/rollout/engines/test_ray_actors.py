@@ -104,6 +104,7 @@ def test_missing_ray_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 def test_number_of_actors_must_be_positive() -> None:
     """None would wait for ever."""
     with pytest.raises(ValueError, match="actors is 0"):
@@ -111,6 +112,7 @@ def test_number_of_actors_must_be_positive() -> None:
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.samples
 @pytest.mark.usefixtures("ray_session")
 def test_actors_play_the_same_tokens_as_one_process_and_follow_its_weights() -> None:
@@ -130,6 +132,7 @@ def test_actors_play_the_same_tokens_as_one_process_and_follow_its_weights() -> 
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.samples
 @pytest.mark.usefixtures("ray_session")
 def test_groups_of_a_killed_actor_are_played_again() -> None:
@@ -152,6 +155,7 @@ def test_groups_of_a_killed_actor_are_played_again() -> None:
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.usefixtures("ray_session")
 def test_actors_that_die_again_and_again_end_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says how often, of what, and which setting to change; nothing waits for ever."""
@@ -166,6 +170,7 @@ def test_actors_that_die_again_and_again_end_the_call(monkeypatch: pytest.Monkey
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.usefixtures("ray_session")
 def test_errors_arrive_as_they_were_raised() -> None:
     """A setting that the model refuses in the actor is refused with the same words."""
@@ -189,6 +194,7 @@ def test_policy_of_another_kind_is_refused() -> None:
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.samples
 @pytest.mark.usefixtures("ray_session")
 def test_actors_follow_a_policy_that_is_changed_in_place() -> None:
@@ -218,6 +224,7 @@ def test_actors_follow_a_policy_that_is_changed_in_place() -> None:
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.usefixtures("ray_session")
 def test_call_without_environments_is_refused_like_that_of_one_process() -> None:
     """With the same words, and none is made in an actor."""
@@ -228,6 +235,7 @@ def test_call_without_environments_is_refused_like_that_of_one_process() -> None
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.usefixtures("ray_session")
 def test_more_actors_than_there_is_room_for_are_refused() -> None:
     """Ray would wait for ever, without a word."""
@@ -237,6 +245,7 @@ def test_more_actors_than_there_is_room_for_are_refused() -> None:
 
 
 @needs_ray
+@pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.samples
 def test_train_with_ray_plays_what_it_plays_without(taught_model: Path, tmp_path: Path) -> None:
     """The command with two actors: the first update's episodes are those of one process, token by token."""
