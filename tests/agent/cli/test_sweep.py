@@ -150,8 +150,8 @@ def test_sweep_hands_ctrl_c_on_and_waits(tmp_path: Path) -> None:
     child = (
         "import pathlib, sys, time\n"
         "here = pathlib.Path(sys.argv[1])\n"
-        "here.with_suffix('.began').touch()\n"
-        "try: time.sleep(60)\n"
+        "try:\n"
+        "    here.with_suffix('.began').touch(); time.sleep(60)\n"
         "except KeyboardInterrupt: time.sleep(0.3); here.with_suffix('.kept').touch(); sys.exit(1)"
     )
     code = (
