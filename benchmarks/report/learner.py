@@ -59,13 +59,14 @@ def decoding(result: Result) -> list[str]:
 def ray_speed(result: Result) -> list[str]:
     """Actors beside each other."""
     rows = [f"| {name} | {speed:,.1f} |" for name, speed in result["steps_per_second"].items()]
+    equal = ", ".join(f"{name} {share:.2%}" for name, share in result["equal_responses"].items())
     return [
         "| who plays | steps per second |",
         "|---|---|",
         *rows,
         "",
-        f"Two actors play {result['times_one_actor']:.2f} times as fast as one, with equal tokens; "
-        f"{result['groups']} groups of {result['group_size']}, one thread each. {origin(result)}",
+        f"Two actors play {result['times_one_actor']:.2f} times as fast as one (target {result['target']}). "
+        f"Responses equal to this process's: {equal}. {result['groups']} groups of {result['group_size']}, one thread each. {origin(result)}",
     ]
 
 
