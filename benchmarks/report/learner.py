@@ -66,7 +66,8 @@ def ray_speed(result: Result) -> list[str]:
         *rows,
         "",
         f"Two actors play {result['times_one_actor']:.2f} times as fast as one (target {result['target']}). "
-        f"Responses equal to this process's: {equal}. {result['groups']} groups of {result['group_size']}, one thread each. {origin(result)}",
+        f"Responses equal to this process's: {equal}. {result['groups']} groups of "
+        f"{result['group_size']}, one thread each. {origin(result)}",
     ]
 
 

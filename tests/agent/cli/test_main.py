@@ -150,23 +150,6 @@ def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["eval", "--agent=random", "--env.id=stepopsd/ALFWord-v0"], "did you mean 'stepopsd/ALFWorld-v0'?"),
         (["eval", "--agent=random", "--device=tpu"], 'device is \'tpu\'; give "cpu", "cuda" or'),
         (["eval", "--agent=random", "--device=cuda:99"], "device is 'cuda:99', but PyTorch"),
-        (
-            ["train", "--resume", "nowhere"],
-            "there is no folder nowhere; --resume takes the --out of an earlier",
-        ),
-        (
-            ["eval", "--resume", "nowhere"],
-            "there is no folder nowhere; --resume takes the --out of an earlier",
-        ),
-        (
-            ["sweep", "--resume", "nowhere"],
-            "there is no folder nowhere; --resume takes the --out of an earlier",
-        ),
-        (
-            ["train", "--resume", __file__],
-            f"{__file__} is a file; --resume takes the --out of an earlier train",
-        ),
-        (["train", "--resume", str(Path(__file__).parent)], "cli has no config.yaml; --resume takes"),
         (["train", "--resume", "nowhere", "--updates=9"], "leave out the other flags"),
         (["replay", "nowhere"], "nowhere"),
         (["play", "--game=generated/tiny/train/x"], "generated/tiny/train/x"),

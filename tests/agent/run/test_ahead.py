@@ -99,17 +99,27 @@ def test_ahead_without_actors_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.samples
-@pytest.mark.parametrize("flag", ["--rollout.top_p=0.9", "--rollout.top_k=5", "--learner.rescore_old=true"])
+CHANGED = ["--rollout.top_p=0.9", "--rollout.top_k=5", "--learner.rescore_old=true"]
+"""Settings with which the old log-probabilities are computed again, by newer weights."""
+
+
+@pytest.mark.parametrize("flag", CHANGED)
 def test_ahead_is_refused_where_recorded_logprobs_are_not_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:
-    """Newer weights would compute them again, so that the loss took stale groups for fresh ones."""
+    """The loss would take stale groups for fresh ones."""
     more = ["--rollout.backend=ray", "--rollout.ahead=true", flag]
     assert "one update old" in refusal(capsys, *train_arguments(tmp_path / "model", tmp_path / "out", *more))
+
+
+@needs_ray
+@pytest.mark.samples
+@pytest.mark.parametrize("flag", CHANGED)
+def test_ahead_trainer_refuses_recomputed_logprobs(flag: str) -> None:
+    """The class as the command does; no actor is started for it."""
     name, _, value = flag[2:].partition("=")
     section, key = name.split(".")
     given: dict[str, Any] = {**SETTINGS, "learner": {}}
     config = run_config(**{**given, section: {**given[section], key: yaml.safe_load(value)}})
-    if find_spec("ray") is not None:
-        with pytest.raises(ValueError, match="recorded in sampling"):
-            AheadTrainer(config, credit.make("grpo"), taught(), backend=RayActors(1))
+    with pytest.raises(ValueError, match="recorded in sampling"):
+        AheadTrainer(config, credit.make("grpo"), taught(), backend=RayActors(1))

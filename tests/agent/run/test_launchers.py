@@ -86,7 +86,7 @@ def test_ctrl_c_finishes_the_update_in_every_process(model: Path, tmp_path: Path
 
 def test_accelerate_launches_a_sharded_run(model: Path, tmp_path: Path) -> None:
     """The other launcher tells the processes the same."""
-    pytest.importorskip("accelerate")
+    pytest.importorskip("accelerate", reason="needs accelerate, of the extra dev")
     out, log = tmp_path / "run", tmp_path / "log"
     arguments = train_arguments(model, out, "--updates=1", "--learner.sharding=fsdp")
     assert begin(ACCELERATE, arguments, log).wait(120) == 0, log.read_text()

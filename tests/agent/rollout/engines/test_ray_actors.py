@@ -186,11 +186,11 @@ def test_errors_arrive_as_they_were_raised() -> None:
     players.close()
 
 
+@needs_ray
 def test_policy_of_another_kind_is_refused() -> None:
     """Like `rollout`, before an actor starts."""
-    if find_spec("ray") is not None:
-        with pytest.raises(TypeError, match="load_policy"):
-            RayActors(1)("runs/warm", [], [])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="load_policy"):
+        RayActors(1)("runs/warm", [], [])  # type: ignore[arg-type]
 
 
 @needs_ray
