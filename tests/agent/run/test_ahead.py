@@ -98,11 +98,11 @@ def test_ahead_without_actors_is_refused(tmp_path: Path, capsys: pytest.CaptureF
         AheadTrainer(run_config(), credit.make("grpo"), taught())
 
 
-@pytest.mark.samples
 CHANGED = ["--rollout.top_p=0.9", "--rollout.top_k=5", "--learner.rescore_old=true"]
 """Settings with which the old log-probabilities are computed again, by newer weights."""
 
 
+@pytest.mark.samples
 @pytest.mark.parametrize("flag", CHANGED)
 def test_ahead_is_refused_where_recorded_logprobs_are_not_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
