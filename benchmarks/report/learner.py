@@ -56,6 +56,24 @@ def decoding(result: Result) -> list[str]:
     ]
 
 
+def processes(result: Result) -> list[str]:
+    """Two processes beside one."""
+    names = {"wall_s": "whole update", "rollout_s": "play", "score_s": "scoring", "update_s": "gradients"}
+    rows = [
+        f"| {sharding} | {' | '.join(f'{ratio[name]:.2f}' for name in names)} | {ratio['cpu_s']:.2f} | "
+        f"{result['difference']['weights'][sharding]:.0e} |"
+        for sharding, ratio in result["ratio"].items()
+    ]
+    return [
+        f"| `learner.sharding` | {' | '.join(names.values())} | CPU of the busier one | weights differ by |",
+        "|---|---|---|---|---|---|---|",
+        *rows,
+        "",
+        "Seconds of two processes (gloo, one thread each) over those of one; medians of "
+        f"{result['pairs']} updates in turn; weights after the last. {origin(result)}",
+    ]
+
+
 def ray_speed(result: Result) -> list[str]:
     """Actors beside each other."""
     rows = [f"| {name} | {speed:,.1f} |" for name, speed in result["steps_per_second"].items()]
