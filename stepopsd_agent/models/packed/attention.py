@@ -63,6 +63,11 @@ def attend(
     Raises:
         ValueError: the model attends in a way that packs do not know, or its window would cut a row.
     """
+    special = any(settings.get(name) is not None for name in ("softcap", "s_aux", "position_bias"))
+    shared = query.shape[1] > key.shape[1] and not special
+    if plan is None and shared and attention_mask is not None and attention_mask.shape[1] == 1:
+        out = _shared_keys(query, key, value, attention_mask, dropout_p=dropout, scale=scaling)
+        return out.transpose(1, 2).contiguous(), None
     if plan is None:
         out, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **settings
@@ -78,6 +83,18 @@ def attend(
             )
     plan.calls += 1
     return plan.attend(query, key, value, scaling).transpose(1, 2).contiguous(), None
+
+
+def _shared_keys(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, **settings: Any) -> Tensor:
+    """[B, H, Q, D] outputs, where several heads share keys [B, H', K, D], under a mask [B, 1, Q, K].
+
+    The heads that share keys stand behind each other as queries of one head, so that no key of the cache is
+    copied for each of them, as transformers does for several queries: that takes longer than attending.
+    """
+    rows, shared = query.shape[0], query.shape[1] // key.shape[1]
+    folded = query.reshape(rows, key.shape[1], shared * query.shape[2], query.shape[3])
+    out = scaled_dot_product_attention(folded, key, value, attn_mask=mask.repeat(1, 1, shared, 1), **settings)
+    return out.reshape(query.shape[:3] + value.shape[3:])
 
 
 def pack_states(body: torch.nn.Module, pack: Pack, how: str) -> Tensor:

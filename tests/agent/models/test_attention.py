@@ -1,9 +1,12 @@
 """Attention over packs: both backends against one dense mask, in numbers and gradients."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stepopsd_agent.models.packed import Tree, pack_states
 from stepopsd_agent.models.packed.attention import Flex, Segments, attend, block_mask, intervals, make_plan
@@ -68,6 +71,36 @@ def test_segments_equal_dense_attention_and_its_gradients(seed: int) -> None:
     (expected * weight).sum().backward()  # type: ignore[no-untyped-call]
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.grad, other.grad, atol=1e-12, rtol=0)
+
+
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the most elements of any tensor that is made meanwhile."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        made = [x for x in (out if isinstance(out, tuple) else (out,)) if isinstance(x, Tensor)]
+        self.elements = max([self.elements, *(x.untyped_storage().nbytes() // x.itemsize for x in made)])
+        return out
+
+
+@pytest.mark.parametrize("queries", [1, 5])
+def test_cached_keys_that_heads_share_are_not_copied_for_each_of_them(queries: int) -> None:
+    """Each row under a mask of its own, equal to dense attention."""
+    query, key, value = (x.detach().expand(3, -1, -1, -1) for x in heads(40))
+    query = query[:, :, -queries:]
+    mask = torch.rand(3, 1, queries, 40, generator=torch.Generator().manual_seed(2)) < 0.7
+    mask[..., 0] = True
+    bias = torch.zeros(mask.shape, dtype=torch.float64).masked_fill(~mask, torch.finfo(torch.float64).min)
+    module = torch.nn.Module()
+    module.num_key_value_groups = 2  # type: ignore[assignment]
+    largest = Largest()  # type: ignore[no-untyped-call]
+    with largest, torch.inference_mode():
+        out, _ = attend(module, query, key, value, bias, 0.3)
+    expected = reference(query, key, value, mask)
+    torch.testing.assert_close(out.transpose(1, 2), expected, atol=1e-12, rtol=0)
+    assert largest.elements < 3 * 4 * 40 * 8, "keys of four heads"
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
