@@ -129,7 +129,8 @@ def _room(device: str, judged: Judged | None) -> str:
     line = f"memory there is on {device}{shared}: {size(judged.memory)}"
     if judged.least() <= judged.own_memory < judged.most():
         least = size(judged.least())
-        line += f"\n  fits only with slots and passes halved as memory runs out, down to {least}; {advice(judged)}"
+        line += f"\n  fits only with slots and passes halved as memory runs out, down to {least}; "
+        line += advice(judged)
     return line
 
 
