@@ -27,6 +27,9 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("--rate", type=float, default=absent, help="matmul rate of the device, in TFLOP/s")
     parser.add_argument("--bandwidth", type=float, default=absent, help="its memory's speed, in GB/s")
     parser.add_argument(
+        "--memory", type=float, default=absent, help="its size in GiB; the run is refused if it cannot fit"
+    )
+    parser.add_argument(
         "--processes", type=int, default=absent, help="processes that torchrun is to start; 1 when absent"
     )
     parser.add_argument("--steps", type=float, default=absent, help="steps per episode to assume")
@@ -54,7 +57,7 @@ def run(settings: Namespace) -> int:
     processes = settings.get("processes", 1)
     if processes < 1:
         raise UsageError(f"--processes is {processes}; give 1 or more")
-    text = plan_text(
+    text, refusal = plan_text(
         config,
         method.needs,
         steps=settings.get("steps"),
@@ -62,6 +65,9 @@ def run(settings: Namespace) -> int:
         rate=settings.get("rate"),
         bandwidth=settings.get("bandwidth"),
         processes=processes,
+        memory=settings.get("memory"),
     )
     print(text)
+    if refusal is not None:
+        raise UsageError(refusal)
     return 0

@@ -8,6 +8,7 @@ import torch
 from stepopsd_agent.hindsight import block_tokens, hindsight_blocks
 from stepopsd_agent.learner import told_answers
 from stepopsd_agent.run.planning.device_speed import measured_rates
+from stepopsd_agent.run.planning.fitting import device_memory
 from stepopsd_agent.run.planning.lengths import played_lengths
 from stepopsd_agent.run.planning.plan import SHARE_OF_RATE, memory_by_part, seconds_by_part, tokens_by_part
 from stepopsd_agent.run.planning.shapes import shape_of
@@ -57,7 +58,8 @@ def first_update(
         parts = seconds_by_part(config, shape, trainer.method.needs, lengths, rates, weight.itemsize)
         comparison["time"] = compared_time(parts, seconds)
     if trainer.policy.device.type == "cuda":
-        memory = memory_by_part(config, shape, lengths, weight.itemsize, trainer.method.needs)
+        total = device_memory(str(trainer.policy.device))
+        memory = memory_by_part(config, shape, lengths, weight.itemsize, trainer.method.needs, total)
         comparison["memory"] = {"planned": memory["at most at once"], "peak": peak_memory(trainer)}
     return comparison
 

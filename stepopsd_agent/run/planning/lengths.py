@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.hindsight import CLOSE, NEXT, OPEN, PEER_CLOSE, PEER_OPEN, gold_text, outcome_text
 from stepopsd_agent.rollout import Demonstration, demonstrate
-from stepopsd_agent.run.planning.plan import Lengths
+from stepopsd_agent.run.planning.playing import Lengths
 from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_envs.manifest import GamesNotFoundError
 from stepopsd_envs.search_qa.questions import QuestionsNotFoundError

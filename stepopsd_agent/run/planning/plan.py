@@ -8,45 +8,16 @@ in every hindsight block and all passes full, takes that much. What is not in it
 from dataclasses import dataclass
 
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.models import PlayLimits
 from stepopsd_agent.models.packed import CHUNK_BYTES, START
-from stepopsd_agent.rollout import CACHE_ROOM, FILLED_SHARE, OPEN_COLUMNS
+from stepopsd_agent.run.planning.playing import MASK_BYTES, Lengths, longest_row, playing_parts
 from stepopsd_agent.run.planning.shapes import Shape
 
 SHARE_OF_RATE = 0.4
 """Share of the measured matmul rate that forward and backward passes are expected to reach."""
 _GAP = frozenset({"student_logprobs", "teacher_logprobs"})
 """Columns whose difference is taken: the student is then scored as the teacher is."""
-_SAMPLING_BYTES = 40
-"""Of one logit while a token is chosen: logits, log-probabilities and cumulative sums, some in float64."""
-_MASK_BYTES = 3
-"""Of one place of a mask beside its additive form: parts, whole and complement, as truth values."""
 _LOGIT_BYTES = 16
 """Of one logit in scoring with gradient: the output, its float32 copy, log-probabilities and gradient."""
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """How long things are, in tokens; means over an update.
-
-    Attributes:
-        first: the first prompt of an episode.
-        further: read at each later step: the new observation, or in the window layout a whole prompt.
-        response: sampled at a step.
-        steps: of an episode.
-        block: a hindsight block.
-    """
-
-    first: float
-    further: float
-    response: float
-    steps: float
-    block: float
-
-    @property
-    def row(self) -> float:
-        """Tokens of an episode, all rows together."""
-        return self.first + (self.steps - 1) * self.further + self.steps * self.response
 
 
 @dataclass(frozen=True)
@@ -107,33 +78,13 @@ def _teacher_tokens(config: RunConfig, needs: frozenset[str], lengths: Lengths) 
     return passes * episodes * (lengths.row + extra)
 
 
-def longest_row(config: RunConfig, shape: Shape, lengths: Lengths) -> float:
-    """Tokens of one row, with the steps and responses of ``lengths``."""
-    longest = lengths.row
-    if config.env.layout == "window":
-        longest = max(lengths.first, lengths.further) + lengths.response
-    return min(longest, config.rollout.max_row_tokens, shape.positions)
-
-
-def cache_columns(config: RunConfig, shape: Shape, lengths: Lengths) -> float:
-    """Places of the key-value cache for each slot: the longest row, holes beside shorter turns, a new turn.
-
-    Holes are closed before a turn once they are three in ten. A turn is as wide as the longest prompt, which
-    is a first one where an episode begins beside others.
-    """
-    longest = longest_row(config, shape, lengths)
-    turn = min(longest, max(lengths.first, lengths.further) + lengths.response)
-    if config.env.layout == "window":  # every turn is a row of its own
-        return OPEN_COLUMNS + turn
-    return max(OPEN_COLUMNS, longest / FILLED_SHARE) + turn
-
-
 def memory_by_part(
     config: RunConfig,
     shape: Shape,
     lengths: Lengths,
     bytes_per_weight: int,
     needs: frozenset[str] = frozenset(),
+    device_memory: int | None = None,
 ) -> dict[str, int]:
     """Bytes on the device, and last the most that is there at once: playing, scoring or updating.
 
@@ -143,22 +94,18 @@ def memory_by_part(
         lengths: of rows.
         bytes_per_weight: of the model.
         needs: columns that the credit method reads.
+        device_memory: what the device has, in bytes, of which vLLM takes a share; not counted when None.
     """
     learner, device = config.learner, config.device.partition(":")[0]
     full = max(4, bytes_per_weight)  # adapters, and copies of half-precision weights, are float32
     copied = 0 if learner.lora.rank or bytes_per_weight == full else shape.trained
     matrices = shape.matrices if learner.muon_lr and not learner.lora.rank else 0
     row, episodes = longest_row(config, shape, lengths), config.rollout.tasks * config.rollout.group_size
-    slots = min(config.rollout.slots, episodes)
     budget = START[device] if learner.tokens_per_micro_batch == "auto" else learner.tokens_per_micro_batch
     one_pass = min(max(budget, row), episodes * lengths.row)
     layer, kept = shape.activations / shape.layers, kept_with_checkpointing(shape, bytes_per_weight)
     places = min(one_pass, CHUNK_BYTES / (4 * shape.vocabulary))
-    columns = cache_columns(config, shape, lengths)
-    cache = slots * (columns + CACHE_ROOM) * shape.kv_width * shape.layers * bytes_per_weight
-    # A layer's keys and values are copied when their room is full, and written out for every head.
-    working = 1 / shape.layers + 2 * shape.attention_width / (shape.kv_width * shape.layers)
-    reading = min(PlayLimits().tokens, slots * max(lengths.first, lengths.further))
+    playing = playing_parts(config, shape, lengths, bytes_per_weight, device_memory)
     padded = learner.attention == "padded" and bool(needs & {"teacher_logprobs", "teacher_topk"})
     wide, halved = device == "cpu" and bytes_per_weight < 4, "value" in needs and bytes_per_weight < full
     parts = {
@@ -174,16 +121,14 @@ def memory_by_part(
         "gradients of the critic's pass": _critic_size(shape) * bytes_per_weight if halved else 0,
         "activations of the critic": one_pass * (shape.activations + layer) if "value" in needs else 0,
         "masks of the teacher": _masked(one_pass, row + lengths.block, bytes_per_weight) if padded else 0,
-        "key-value cache": cache * (1 + working),
-        "reading of prompts": reading * (layer + columns * (bytes_per_weight + _MASK_BYTES)),
-        "logits of sampling": slots * shape.vocabulary * _SAMPLING_BYTES,
+        **playing,
     }
     always = ("weights", "full-precision copies", "gradients", "optimizer", "critic")
     phases = (
         ("gradients of a pass", "activations", "logits of the update", "output layer in float32"),
         ("gradients of the critic's pass", "activations of the critic"),
         ("masks of the teacher", "logits of the update", "output layer in float32"),
-        ("key-value cache", "reading of prompts", "logits of sampling", "output layer in float32"),
+        (*playing, "output layer in float32"),
     )
     most = [sum(parts[name] for name in names) for names in (always, *phases)]
     whole = {name: round(value) for name, value in parts.items() if value}
@@ -204,7 +149,7 @@ def _critic(shape: Shape, bytes_per_weight: int) -> int:
 
 def _masked(tokens: float, width: float, bytes_per_weight: int) -> float:
     """Bytes of the dense masks of a pass over padded rows of this width."""
-    return max(tokens, width) * width * (bytes_per_weight + _MASK_BYTES)
+    return max(tokens, width) * width * (bytes_per_weight + MASK_BYTES)
 
 
 def kept_with_checkpointing(shape: Shape, bytes_per_weight: int) -> int:

@@ -6,7 +6,8 @@ import torch
 
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.run.kept_weights import kept_weights
-from stepopsd_agent.run.planning.plan import Lengths, memory_by_part
+from stepopsd_agent.run.planning.plan import memory_by_part
+from stepopsd_agent.run.planning.playing import Lengths, playing_parts
 from stepopsd_agent.run.planning.shapes import Shape
 
 _WHOLE = ("weights", "full-precision copies", "gradients", "gradients of a pass", "optimizer")
@@ -43,7 +44,7 @@ def process_memory(
         "gradients of a layer, before they are shared out": learning * (bytes_per_weight + full),
         "the whole model, to play": shape.parameters * bytes_per_weight + (shape.trained * 4 if lora else 0),
     }
-    playing = {"key-value cache", "reading of prompts", "logits of sampling", "the whole model, to play"}
+    playing = {*playing_parts(config, shape, lengths, bytes_per_weight, None), "the whole model, to play"}
     every = {**held, **together, **passing}
     most = max(
         sum(size for name, size in every.items() if name not in held and (name in playing) == play)

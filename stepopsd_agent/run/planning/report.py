@@ -8,10 +8,10 @@ from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models import weight_type
 from stepopsd_agent.run.display import duration
 from stepopsd_agent.run.planning.device_speed import measured_rates
+from stepopsd_agent.run.planning.fitting import Judged, advice, device_memory, refusal
 from stepopsd_agent.run.planning.lengths import expected_lengths
 from stepopsd_agent.run.planning.plan import (
     SHARE_OF_RATE,
-    Lengths,
     Rates,
     checkpoint_memory,
     host_memory,
@@ -19,6 +19,7 @@ from stepopsd_agent.run.planning.plan import (
     seconds_by_part,
     tokens_by_part,
 )
+from stepopsd_agent.run.planning.playing import Lengths, actor_parts
 from stepopsd_agent.run.planning.processes import (
     own_work,
     places,
@@ -38,6 +39,7 @@ class _Planned:
     lengths: Lengths
     weight: torch.dtype
     processes: int
+    memory: int | None
 
     @property
     def shared(self) -> bool:
@@ -54,8 +56,9 @@ def plan_text(
     rate: float | None = None,
     bandwidth: float | None = None,
     processes: int = 1,
-) -> str:
-    """The plan of a run.
+    memory: float | None = None,
+) -> tuple[str, str | None]:
+    """The plan of a run, and why the run cannot fit into the memory of its device, if so.
 
     Args:
         config: its settings.
@@ -65,23 +68,29 @@ def plan_text(
         rate: matmul rate of the device in TFLOP/s; measured when absent and the device is here.
         bandwidth: of its memory in GB/s; likewise.
         processes: how many share the work, and with learner.sharding the model.
+        memory: of the device in GiB; found out when absent and the device is here, or else not judged.
     """
     weight = weight_type(config.model.dtype, config.device)
     shape = model_shape(config.model, config.learner.lora, weight)
     lengths, basis = expected_lengths(config, steps, response_tokens)
-    planned = _Planned(config, needs, shape, lengths, weight, processes)
+    have = device_memory(config.device) if memory is None else round(memory * 2**30)
+    planned = _Planned(config, needs, shape, lengths, weight, processes, have)
     of_each = f" of each of {processes} processes" if planned.shared else ""
     where = {"where each copy of the weights lives": places(config, weight, needs, processes)}
-    return "\n".join(
+    judged = None if have is None else Judged(config, needs, shape, lengths, processes, have)
+    text = "\n".join(
         [
             _model_line(planned),
             "\n".join(["assumptions:", *(f"  {line}" for line in basis)]),
             _table(f"memory on the device{of_each}", _memory(planned)),
             *(_table(title, rows, left=True) for title, rows in where.items() if planned.shared),
+            *_actors(planned),
+            _room(config.device, judged),
             _table("tokens per update, at most", _tokens(planned)),
             _time(planned, rate, bandwidth),
         ]
     )
+    return text, None if judged is None else refusal(judged)
 
 
 def _model_line(p: _Planned) -> str:
@@ -99,11 +108,30 @@ def _memory(p: _Planned) -> dict[str, str]:
         host_parts = process_host_memory(p.config, p.shape, p.weight.itemsize, p.needs, p.processes)
         rows = {**process_memory(*sizes, p.processes), **host_parts}
         return {name: size(count) for name, count in rows.items()}
-    parts = process_memory(*sizes, p.processes) if p.shared else memory_by_part(*sizes)
+    parts = process_memory(*sizes, p.processes) if p.shared else memory_by_part(*sizes, p.memory)
     host = host_memory(p.config, p.shape, p.weight.itemsize)
     saved = checkpoint_memory(p.config, p.shape, p.weight.itemsize, p.needs)
     rows = {**parts, "copies on the host": host, "copies for a checkpoint, on the host": saved}
     return {name: size(count) for name, count in rows.items()}
+
+
+def _actors(p: _Planned) -> list[str]:
+    parts = actor_parts(p.config, p.shape, p.lengths, p.weight.itemsize)
+    title = f"memory of each of {p.config.rollout.actors} actors"
+    return [_table(title, {name: size(count) for name, count in parts.items()})] if parts else []
+
+
+def _room(device: str, judged: Judged | None) -> str:
+    """What the plan is held against."""
+    if judged is None:
+        return f"whether this fits: {device} is not here to be asked; give --memory GIB"
+    shared = ", of all processes together" if device == "cpu" and judged.processes > 1 else ""
+    line = f"memory there is on {device}{shared}: {size(judged.memory)}"
+    if judged.least() <= judged.own_memory < judged.most():
+        least = size(judged.least())
+        line += f"\n  fits only with slots and passes halved as memory runs out, down to {least}; "
+        line += advice(judged)
+    return line
 
 
 def _tokens(p: _Planned) -> dict[str, str]:

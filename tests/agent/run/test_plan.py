@@ -23,10 +23,10 @@ from stepopsd_agent.run.planning import Lengths, expected_lengths, memory_by_par
 from stepopsd_agent.run.planning.first_update import first_update, in_words
 from stepopsd_agent.run.planning.lengths import _require_server, played_lengths
 from stepopsd_agent.run.planning.plan import (
-    cache_columns,
     checkpoint_memory,
     kept_with_checkpointing,
 )
+from stepopsd_agent.run.planning.playing import cache_columns
 from stepopsd_agent.run.planning.shapes import KNOWN
 from stepopsd_envs.search_qa.retrieval.base import RetrieverError
 from tests.agent.learner.test_learner import batch_for

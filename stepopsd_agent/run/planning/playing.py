@@ -1,0 +1,120 @@
+"""What playing takes of the memory: with the built-in decoder, beside vLLM, or in actors of Ray."""
+
+import os
+from dataclasses import dataclass
+
+from stepopsd_agent.config import RunConfig
+from stepopsd_agent.models import PlayLimits
+from stepopsd_agent.rollout import CACHE_ROOM, FILLED_SHARE, OPEN_COLUMNS
+from stepopsd_agent.run.planning.shapes import Shape
+
+MASK_BYTES = 3
+"""Of one place of a mask beside its additive form: parts, whole and complement, as truth values."""
+_SAMPLING_BYTES = 40
+"""Of one logit while a token is chosen: logits, log-probabilities and cumulative sums, some in float64."""
+_ENGINE = "vLLM, while it draws"
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long things are, in tokens; means over an update.
+
+    Attributes:
+        first: the first prompt of an episode.
+        further: read at each later step: the new observation, or in the window layout a whole prompt.
+        response: sampled at a step.
+        steps: of an episode.
+        block: a hindsight block.
+    """
+
+    first: float
+    further: float
+    response: float
+    steps: float
+    block: float
+
+    @property
+    def row(self) -> float:
+        """Tokens of an episode, all rows together."""
+        return self.first + (self.steps - 1) * self.further + self.steps * self.response
+
+
+def longest_row(config: RunConfig, shape: Shape, lengths: Lengths) -> float:
+    """Tokens of one row, with the steps and responses of ``lengths``."""
+    longest = lengths.row
+    if config.env.layout == "window":
+        longest = max(lengths.first, lengths.further) + lengths.response
+    return min(longest, config.rollout.max_row_tokens, shape.positions)
+
+
+def cache_columns(config: RunConfig, shape: Shape, lengths: Lengths) -> float:
+    """Places of the key-value cache for each slot: the longest row, holes beside shorter turns, a new turn.
+
+    Holes are closed before a turn once they are three in ten. A turn is as wide as the longest prompt, which
+    is a first one where an episode begins beside others.
+    """
+    longest = longest_row(config, shape, lengths)
+    turn = min(longest, max(lengths.first, lengths.further) + lengths.response)
+    if config.env.layout == "window":  # every turn is a row of its own
+        return OPEN_COLUMNS + turn
+    return max(OPEN_COLUMNS, longest / FILLED_SHARE) + turn
+
+
+def playing_parts(
+    config: RunConfig, shape: Shape, lengths: Lengths, bytes_per_weight: int, device_memory: int | None
+) -> dict[str, float]:
+    """Bytes on the learner's device while episodes are played, beside what is there all the time.
+
+    Args:
+        config: settings.
+        shape: of the model.
+        lengths: of rows.
+        bytes_per_weight: of the model.
+        device_memory: what the device has, of which vLLM takes its share; when None that is left out.
+
+    Returns:
+        Nothing where actors of Ray or a server play.
+    """
+    rollout = config.rollout
+    if rollout.backend == "builtin":
+        slots = min(rollout.slots, rollout.tasks * rollout.group_size)
+        return decoder_parts(config, shape, lengths, bytes_per_weight, slots)
+    if rollout.backend == "ray" or rollout.url is not None:
+        return {}
+    if config.device.startswith("cuda"):
+        return {_ENGINE: rollout.engine_memory * device_memory} if device_memory else {}
+    cache = float(os.environ.get("VLLM_CPU_KVCACHE_SPACE") or 1) * 2**30
+    return {_ENGINE: shape.parameters * bytes_per_weight + cache}
+
+
+def decoder_parts(
+    config: RunConfig, shape: Shape, lengths: Lengths, bytes_per_weight: int, slots: int
+) -> dict[str, float]:
+    """Bytes of the built-in decoder with this many slots."""
+    columns = cache_columns(config, shape, lengths)
+    cache = slots * (columns + CACHE_ROOM) * shape.kv_width * shape.layers * bytes_per_weight
+    # A layer's keys and values are copied when their room is full, and written out for every head.
+    working = 1 / shape.layers + 2 * shape.attention_width / (shape.kv_width * shape.layers)
+    reading, layer = min(PlayLimits().tokens, slots * max(lengths.first, lengths.further)), shape.activations
+    return {
+        "key-value cache": cache * (1 + working),
+        "reading of prompts": reading * (layer / shape.layers + columns * (bytes_per_weight + MASK_BYTES)),
+        "logits of sampling": slots * shape.vocabulary * _SAMPLING_BYTES,
+    }
+
+
+def actor_parts(config: RunConfig, shape: Shape, lengths: Lengths, bytes_per_weight: int) -> dict[str, int]:
+    """Bytes of each actor of Ray: a model of its own, and its part of the slots; nothing without actors."""
+    rollout = config.rollout
+    if rollout.backend != "ray":
+        return {}
+    slots = -(-min(rollout.slots, rollout.tasks * rollout.group_size) // rollout.actors)
+    parts = decoder_parts(config, shape, lengths, bytes_per_weight, slots)
+    parts = {"weights": float(shape.parameters * bytes_per_weight), **parts}
+    return {name: round(count) for name, count in {**parts, "together": sum(parts.values())}.items()}
+
+
+def engine_needs(config: RunConfig, shape: Shape, lengths: Lengths, bytes_per_weight: int) -> int:
+    """Bytes that vLLM in this process needs at least: the weights, and the cache of one row."""
+    row = longest_row(config, shape, lengths) * shape.kv_width * shape.layers
+    return round((shape.parameters + row) * bytes_per_weight)

@@ -1,0 +1,136 @@
+"""Plans held against the memory of a device: what is refused, and whether what is offered instead fits."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from stepopsd_agent.cli.main import main
+from stepopsd_agent.config import LoraConfig, ModelConfig, RunConfig
+from stepopsd_agent.run.planning import Lengths, fitting, memory_by_part, model_shape
+from stepopsd_agent.run.planning.fitting import GIB, Judged, device_memory, refusal
+from stepopsd_agent.run.planning.playing import actor_parts, engine_needs
+from tests.helpers.runs import run_config
+
+SMALL = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, vocab_size=400)
+LENGTHS = Lengths(first=10, further=4, response=5, steps=3, block=6)
+NONE = frozenset[str]()
+QWEN = [
+    "plan", "--config", "paper/alfworld_qwen3_1.7b", "--device", "cuda", "--rate", "400", "--steps", "20"
+]  # fmt: skip
+
+
+def judged(config: RunConfig, memory: int, processes: int = 1) -> Judged:
+    """A plan of the small model, in the type that its device would take."""
+    config = replace(config, model=SMALL)
+    half = torch.bfloat16 if config.device == "cuda" else torch.float32
+    shape = model_shape(SMALL, config.learner.lora, half)
+    return Judged(config, NONE, shape, LENGTHS, processes, memory)
+
+
+def on_cuda(**parts: Mapping[str, object]) -> RunConfig:
+    """Settings of a run on a GPU that need not be here."""
+    return replace(run_config(**parts), device="cuda")
+
+
+def test_a_run_fits_into_what_it_needs_and_into_nothing_less() -> None:
+    """Passes of the stated size, one episode at a time; or of one row, where their size is left open."""
+    large = {"rollout": {"tasks": 50, "slots": 20}}
+    config = on_cuda(learner={"tokens_per_micro_batch": 4096}, **large)
+    shape = model_shape(SMALL, LoraConfig(), torch.bfloat16)
+    planned = memory_by_part(replace(config, model=SMALL), shape, LENGTHS, 2)
+    assert judged(config, 1).most() == planned["at most at once"]
+    least = judged(config, 1).least()
+    assert refusal(judged(config, least)) is None
+    assert refusal(judged(config, least - 1)) is not None
+    left_open = judged(on_cuda(learner={"tokens_per_micro_batch": "auto"}, **large), 1)
+    assert left_open.least() < least
+    one_row = replace(config.learner, tokens_per_micro_batch=1)
+    alone = replace(config, model=SMALL, learner=one_row, rollout=replace(config.rollout, slots=1))
+    assert left_open.least() == memory_by_part(alone, shape, LENGTHS, 2)["at most at once"]
+
+
+def test_on_a_cpu_processes_share_one_memory_and_other_weights_lie_in_it() -> None:
+    """Twice as much for two of them, and the three copies on the host of each; nothing is halved there."""
+    one = judged(run_config(), 1)
+    alone = memory_by_part(one.config, one.shape, LENGTHS, 4)["at most at once"]
+    assert one.most() == one.least() == alone + 3 * one.shape.parameters * 4
+    two = replace(one, processes=2)
+    assert not replace(two, memory=2 * two.most() - 2).fits()
+    assert replace(two, memory=2 * two.most()).fits()
+
+
+@pytest.mark.parametrize("memory", ["40", "24", "14", "5"])
+def test_what_is_offered_fits(memory: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of the settings, or all of them together, written on the command line as they stand."""
+    command = [*QWEN, "--memory", memory]
+    refused = main(command) == 2
+    out, err = capsys.readouterr()
+    line = err if refused else next(x for x in out.splitlines() if "fits only with" in x)
+    assert refused == (float(memory) < 33), "weights, their copies, gradients and moments alone take 32 GiB"
+    ways, each = line.partition("makes it fit: ")[2], True
+    if not ways:
+        ways, each = line.partition("make it fit: ")[2], False
+    offers = ways.split("; ") if each else [ways]
+    assert offers[0]
+    for offer in offers:
+        settings = shlex.split(offer.rpartition(" (")[0])
+        assert main([*command, *settings]) == 0, offer
+        out, err = capsys.readouterr()
+        assert "fits only with" not in out and "cannot fit" not in err
+
+
+def test_the_plan_is_printed_before_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """And where the device is not here, nothing is judged without --memory."""
+    assert main([*QWEN, "--memory", "1"]) == 2
+    out, err = capsys.readouterr()
+    assert "at most at once" in out and "memory there is on cuda: 1.0 GiB" in out
+    assert err.count("\n") == 1 and "choose a smaller model.path, or a device with more memory" in err
+    if not torch.cuda.is_available():
+        assert main(QWEN) == 0
+        assert "give --memory GIB" in capsys.readouterr().out
+
+
+def test_vllm_takes_its_share_and_needs_the_weights_and_a_row() -> None:
+    """In place of the decoder's cache; a server or actors take nothing of the learner's device."""
+    shape = model_shape(SMALL, LoraConfig(), torch.bfloat16)
+    own = on_cuda(rollout={"backend": "vllm", "engine_memory": 0.25})
+    parts = memory_by_part(own, shape, LENGTHS, 2, NONE, 10**9)
+    assert parts["vLLM, while it draws"] == 25 * 10**7
+    assert "key-value cache" not in parts and "logits of sampling" not in parts
+    least = engine_needs(own, shape, LENGTHS, 2)
+    assert least == 2 * (shape.parameters + int(LENGTHS.row) * shape.kv_width * shape.layers)
+    assert refusal(judged(own, 4 * least)) is None or "vLLM" not in str(refusal(judged(own, 4 * least)))
+    line = refusal(judged(own, 4 * least - 8))
+    assert line is not None and line.startswith("vLLM cannot start: its share rollout.engine_memory 0.25")
+    for elsewhere in ({"backend": "vllm", "url": "http://127.0.0.1:1"}, {"backend": "ray"}):
+        parts = memory_by_part(on_cuda(rollout=elsewhere), shape, LENGTHS, 2, NONE, 10**9)
+        assert not parts.keys() & {"vLLM, while it draws", "key-value cache", "reading of prompts"}
+
+
+def test_each_actor_has_a_model_and_its_part_of_the_slots() -> None:
+    """Five slots of three actors: two in each."""
+    config = on_cuda(rollout={"backend": "ray", "actors": 3, "slots": 5, "tasks": 5, "actor_gpus": 0.5})
+    shape = model_shape(SMALL, LoraConfig(), torch.bfloat16)
+    parts = actor_parts(config, shape, LENGTHS, 2)
+    alone = memory_by_part(on_cuda(rollout={"slots": 2, "tasks": 5}), shape, LENGTHS, 2)
+    assert parts["key-value cache"] == alone["key-value cache"]
+    assert parts["weights"] == 2 * shape.parameters
+    assert parts["together"] == pytest.approx(sum(parts.values()) - parts["together"], abs=3)
+    line = refusal(judged(config, 2 * parts["together"] - 8))
+    assert line is not None and line.startswith("an actor cannot fit")
+    assert actor_parts(run_config(), shape, LENGTHS, 2) == {}
+
+
+def test_a_container_has_no_more_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of the group of processes counts where it is below the machine's memory; "max" is none."""
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(fitting, "_LIMITS", (str(limit),))
+    machine = device_memory("cpu")
+    limit.write_text("max\n")
+    assert device_memory("cpu") == machine
+    limit.write_text(f"{GIB // 64}\n")
+    assert device_memory("cpu") == GIB // 64
