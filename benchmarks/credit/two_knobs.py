@@ -1,12 +1,14 @@
 """The two knobs of StepOPSD, and its open choices: what each does to credit accuracy, and to learning.
 
     python -m benchmarks.credit.two_knobs --recordings DIR --out RUNS [--json OUT] [--picture OUT]
+    python -m benchmarks.credit.two_knobs --recordings DIR --out RUNS --set full --stage --learn
 
 ``DIR`` holds recordings of `benchmarks.credit.record`. A grid of `lambda_mix` (the share of credit that is
 reweighted) and `alpha_clip` (the bound of a weight's distance from 1) is judged on them, without the
-normaliser of steps, which leaves no differences between steps. Then every other choice is changed alone. With
-``--learn`` each cell of the grid is trained, too, as in `benchmarks.credit.learning`; finished runs are kept,
-and the command can be repeated. ``RUNS`` also keeps the teachers' log-probabilities.
+normaliser of steps, which leaves no differences between steps. Then every other choice is changed alone.
+With ``--learn`` a part of the grid is trained, too, as in `benchmarks.credit.learning`; finished runs are
+kept, and the command can be repeated. ``--stage`` without a stage leaves the recordings alone. ``RUNS`` also
+keeps the teachers' log-probabilities.
 
 In addition to the measures of `benchmarks.credit.accuracy` there is `moved`: the mean distance of a step's
 credit from its episode's mean, as a share of that mean. `lambda_mix` multiplies it, and so can change neither
@@ -39,6 +41,8 @@ from stepopsd_agent.run.files import write_bytes_atomic
 
 COMMAND = "python -m benchmarks.credit.two_knobs --recordings DIR --out RUNS"
 LAMBDAS, CLIPS = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0), (0.05, 0.1, 0.2, 0.5, 1.0)
+LEARNED = ((0.0, 0.1, 0.5, 1.0), (0.1, 0.5, 1.0))
+"""The values of both knobs that are trained; every cell takes minutes a seed."""
 NEEDS = frozenset({"student_logprobs", "teacher_logprobs"})
 
 
@@ -63,8 +67,13 @@ class Choice:
     schedule: float = 1.0
 
 
-def choices(stages: Sequence[str]) -> Iterator[Choice]:
-    """The values of every setting, the paper's among them; `stages` are those of other teachers' weights."""
+def choices(stages: Sequence[str], *, gold: bool) -> Iterator[Choice]:
+    """The values of every setting, the paper's among them.
+
+    Args:
+        stages: those of other teachers' weights.
+        gold: whether the tasks have gold answers.
+    """
     for value in ("none", "equal_step_mean_abs", "equal_step_sum"):
         yield Choice("step_norm", value, {"step_norm": value})
     for value in ("sigmoid", "exp"):
@@ -73,6 +82,13 @@ def choices(stages: Sequence[str]) -> Iterator[Choice]:
         yield Choice("span", value, {"span": value})
     for value in ("none", "correctness", "peer", "correctness+peer"):
         yield Choice("hindsight.mode", value, hindsight={"mode": value})
+    told = {
+        "mode": "next_observation",
+        "position": "inline",
+    }  # no other position knows what came after a step
+    yield Choice("hindsight.mode", "next_observation", hindsight=told)
+    if gold:
+        yield Choice("hindsight.mode", "gold", hindsight={"mode": "gold"})
     for value in ("inline", "prefix"):
         yield Choice("hindsight.position", value, hindsight={"position": value})
     for value in ("transcript", "commands"):
@@ -153,7 +169,7 @@ def result(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
     print(f"{name} {stage} {options.part}: grid", file=sys.stderr)
     rows = []
     others = [one for one in STAGES if one != stage and folder(root, name, one).exists()]
-    for choice in choices(others):
+    for choice in choices(others, gold=name == "searchqa"):
         fields = {"step_norm": options.step_norm, **choice.method}
         method = scaled(credit.make("step_opsd", **fields), choice.schedule)
         value = f"{choice.name}-{choice.value}".replace(" ", "_")
@@ -165,20 +181,24 @@ def result(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
 
 
 def learned(options: argparse.Namespace) -> dict[str, Any]:
-    """The area under the curve of every cell, per seed; the row with lambda_mix 0 is GRPO."""
-    names = {(0.0, clip): "grpo" for clip in CLIPS}
-    for share in LAMBDAS[1:]:
-        for clip in CLIPS:
+    """The area under the curve of every trained cell, per seed; the row with lambda_mix 0 is GRPO."""
+    lambdas, clips = LEARNED
+    names = {(0.0, clip): "grpo" for clip in clips}
+    for share in lambdas[1:]:
+        for clip in clips:
             settings = f"lambda_mix={share:g} alpha_clip={clip:g} step_norm={options.step_norm}"
             names[share, clip] = f"step_opsd {settings}"
     options.method, options.match_norms = list(dict.fromkeys(names.values())), False
     rows = trained(options)
+
+    def seeds(figure: str) -> list[list[list[float]]]:
+        cells = [[rows[names[share, clip]][figure] for clip in clips] for share in lambdas]
+        return [[cell[: options.seeds] for cell in line] for line in cells]
+
     return {
-        "seeds": options.seeds,
-        "updates": options.updates,
-        "area": [[rows[names[share, clip]]["area"] for clip in CLIPS] for share in LAMBDAS],
-        "last": [[rows[names[share, clip]]["last"] for clip in CLIPS] for share in LAMBDAS],
-    }
+        "lambda_mix": lambdas, "alpha_clip": clips, "set": options.set,
+        "seeds": options.seeds, "updates": options.updates, "area": seeds("area"), "last": seeds("last"),
+    }  # fmt: skip
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -208,16 +228,17 @@ def main() -> int:
     parser.add_argument("--recordings", type=Path, required=True, help="folder of benchmarks.credit.record")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of teachers' columns")
     parser.add_argument("--set", choices=sorted(SETS), default="small", help="task set")
-    parser.add_argument("--stage", choices=STAGES, nargs="+", default=list(STAGES), help="stages of training")
+    parser.add_argument("--stage", choices=STAGES, nargs="*", default=list(STAGES), help="stages of training")
     parser.add_argument("--part", choices=PARTS, default="tuning", help="tuning or test tasks")
     parser.add_argument("--step_norm", default="none", help="normaliser of steps in grid and choices")
-    parser.add_argument("--learn", action="store_true", help="train every cell of the grid, too")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each cell")
-    parser.add_argument("--updates", type=int, default=50, help="updates of each run")
+    parser.add_argument("--learn", action="store_true", help="train cells of the grid, too")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each cell")
+    parser.add_argument("--updates", type=int, default=30, help="updates of each run")
     parser.add_argument("--every", type=int, default=10, help="updates between evaluations")
-    parser.add_argument("--tasks", type=int, default=200, help="held-out tasks of an evaluation")
-    parser.add_argument("--reach", type=float, default=0.6, help="success whose first update is noted")
+    parser.add_argument("--tasks", type=int, default=100, help="held-out tasks of an evaluation")
+    parser.add_argument("--reach", type=float, default=0.65, help="success whose first update is noted")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    parser.add_argument("--keep", type=Path, default=None, help="a result whose runs of grpo are taken")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw heat maps here")
     parser.add_argument("--short", action="store_true", help="8 groups only")
@@ -230,7 +251,7 @@ def main() -> int:
         print(f"\n{options.set}, {stage} of training, {options.part} tasks\n{table(found['stages'][stage])}")
     if options.learn:
         found["learning"] = learned(options)
-        for share, cells in zip(LAMBDAS, found["learning"]["area"], strict=True):
+        for share, cells in zip(LEARNED[0], found["learning"]["area"], strict=True):
             print(f"{share:>8g}" + "".join(f"{np.mean(areas):>8.3f}" for areas in cells))
     if options.json is not None:
         write_result(options.json, found, COMMAND)

@@ -16,7 +16,8 @@ def knobs(result: Result) -> list[str]:
             continue
         lines += [*_grid(result, found, stage), "", *_choices(found), ""]
     lines += _learning(result)
-    return [*lines, f"Intervals of 95 % over tasks; part: {result['part']}. {origin(result)}"]
+    judged = f"Task set `{result['set']}`. Intervals of 95 % over tasks; part: {result['part']}. "
+    return [*lines, f"{judged if result['stages'] else ''}{origin(result)}"]
 
 
 def _grid(result: Result, found: dict[str, Any], stage: str) -> list[str]:
@@ -56,14 +57,16 @@ def _learning(result: Result) -> list[str]:
     """Mean area under the learning curve of every cell, if it was trained."""
     if not result.get("learning"):
         return []
-    clips, seeds = result["alpha_clip"], result["learning"]["seeds"]
+    learning = result["learning"]
+    seeds = "one seed" if learning["seeds"] == 1 else f"mean of {learning['seeds']} seeds"
     lines = [
-        f"Area under the learning curve, mean of {seeds} seeds:",
+        f"Area under the learning curve on task set `{learning['set']}`, {learning['updates']} updates, "
+        f"{seeds}, `step_norm={result['step_norm']}`; without `lambda_mix` the method is GRPO:",
         "",
-        f"| `lambda_mix` | {' | '.join(f'`alpha_clip` {clip:g}' for clip in clips)} |",
-        "|---|" + "---|" * len(clips),
+        f"| `lambda_mix` | {' | '.join(f'`alpha_clip` {clip:g}' for clip in learning['alpha_clip'])} |",
+        "|---|" + "---|" * len(learning["alpha_clip"]),
     ]
-    for share, cells in zip(result["lambda_mix"], result["learning"]["area"], strict=True):
+    for share, cells in zip(learning["lambda_mix"], learning["area"], strict=True):
         lines.append(f"| {share:g} | {' | '.join(f'{sum(areas) / len(areas):.3f}' for areas in cells)} |")
     return [*lines, ""]
 

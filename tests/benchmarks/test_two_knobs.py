@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from benchmarks.credit.two_knobs import CLIPS, LAMBDAS, choices, grid, moved
 from benchmarks.report.knobs import knobs
 from stepopsd_agent.accuracy import Judged
 from stepopsd_agent.batch import Batch
+from stepopsd_agent.config.run import HindsightMode
 from tests.helpers.builders import build, random_attempts
 
 
@@ -47,12 +49,15 @@ def test_lambda_mix_scales_what_is_moved_and_ranks_nothing() -> None:
 
 def test_every_choice_has_the_papers_among_its_values() -> None:
     """One at a time; teachers with other weights only where there are some."""
-    found = list(choices(["end"]))
+    found = list(choices(["end"], gold=True))
     assert {"step_norm", "weight", "span", "hindsight.mode", "hindsight.position", "teacher", "schedule"} <= {
         one.name for one in found
     }
     assert [one.weights for one in found if one.name == "teacher"] == ["", "end"]
     assert len({(one.name, one.value) for one in found}) == len(found)
+    modes = [one.value for one in found if one.name == "hindsight.mode"]
+    assert modes == list(get_args(HindsightMode)), "every mode there is"
+    assert "gold" not in [one.value for one in choices([], gold=False)]
 
 
 @pytest.mark.slow
@@ -63,6 +68,7 @@ def test_both_knobs_are_judged_trained_and_shown(
     """Short: two values of each knob; a picture, a page, and curves of every cell."""
     monkeypatch.setattr(two_knobs, "LAMBDAS", (0.0, 0.5))
     monkeypatch.setattr(two_knobs, "CLIPS", (0.2,))
+    monkeypatch.setattr(two_knobs, "LEARNED", ((0.0, 1.0), (0.2,)))
     recordings, out = tmp_path / "recordings", tmp_path / "runs"
     monkeypatch.setattr("sys.argv", ["record", "--out", str(recordings), "--short"])
     assert record.main() == 0
@@ -74,5 +80,7 @@ def test_both_knobs_are_judged_trained_and_shown(
     assert "one choice at a time" in capsys.readouterr().out
     found = json.loads(result.read_text())
     assert np.shape(found["learning"]["area"]) == (2, 1, 1) and picture.stat().st_size > 5_000
+    assert found["learning"]["lambda_mix"] == [0.0, 1.0]
     page = "\n".join(knobs(found))
+    assert "| hindsight.mode | `next_observation` |" in page
     assert "| hindsight.mode | `peer` |" in page and "Area under the learning curve" in page
