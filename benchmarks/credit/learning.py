@@ -119,6 +119,8 @@ def of_folder(run: Path) -> Run:
 def of_result(options: argparse.Namespace) -> dict[str, list[Run]]:
     """The figures of the runs in the result ``--keep``, by method; those of seed 0 come first.
 
+    GRPO's advantages have the size of GRPO's, so its runs count with matched norms, too.
+
     Raises:
         SystemExit: they are of another task set or of other norms, or were evaluated at other updates.
     """
@@ -127,6 +129,8 @@ def of_result(options: argparse.Namespace) -> dict[str, list[Run]]:
     result = read(options.keep)
     updates = list(range(0, options.updates + 1, options.every))
     wanted = {"set": options.set, "matched": options.match_norms, "updates": updates}
+    if options.match_norms and not result["matched"]:
+        result = {**result, "matched": True, "rows": {"grpo": result["rows"]["grpo"]}}
     for method, one in result["rows"].items():
         found = {"set": result["set"], "matched": result["matched"], "updates": one["updates"]}
         if found != wanted:

@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks.credit.heat_maps import draw_heat_maps
 from benchmarks.credit.learning import trained
 from benchmarks.credit.recording import Recording, load_recording
-from benchmarks.credit.sets import PARTS, SETS, STAGES, Stage, folder
+from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder
 from benchmarks.output import write_result
 from stepopsd_agent import credit
 from stepopsd_agent.accuracy import Array, Judged, about, judged, row, split, step_credit
@@ -38,6 +38,7 @@ from stepopsd_agent.credit import CreditMethod, scaled
 from stepopsd_agent.learner import fill
 from stepopsd_agent.models import Scorer, load_policy
 from stepopsd_agent.run.files import write_bytes_atomic
+from stepopsd_agent.tasks import make_stack
 
 COMMAND = "python -m benchmarks.credit.two_knobs --recordings DIR --out RUNS"
 LAMBDAS, CLIPS = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0), (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -129,7 +130,9 @@ def grid(batches: Sequence[Batch], truth: Judged, step_norm: str) -> list[list[d
     ]
 
 
-def with_teacher(recording: Recording, choice: Choice, root: Path, name: str, kept: Path) -> list[Batch]:
+def with_teacher(
+    recording: Recording, choice: Choice, root: Path, name: str, part: Part, kept: Path
+) -> list[Batch]:
     """The batches with the log-probabilities of the choice's teacher, from the file `kept` if it exists."""
     hindsight = replace(recording.config.hindsight, **choice.hindsight)
     if hindsight == recording.config.hindsight and not choice.weights:
@@ -145,9 +148,12 @@ def with_teacher(recording: Recording, choice: Choice, root: Path, name: str, ke
     teacher = None
     if choice.weights:
         teacher = load_policy(str(folder(root, name, choice.weights)), device="cpu").state()  # type: ignore[arg-type]
+    envs = []
+    if hindsight.mode == "gold":  # which the environment tells
+        envs = [make_stack(recording.config.env.changed(**getattr(SETS[name], part)))]
     batches = [
-        fill(batch, part, NEEDS, policy, scorer=scorer, hindsight=hindsight, teacher=teacher)
-        for batch, part in zip(recording.batches, recording.parts, strict=True)
+        fill(batch, some, NEEDS, policy, scorer=scorer, hindsight=hindsight, teacher=teacher, envs=envs)
+        for batch, some in zip(recording.batches, recording.parts, strict=True)
     ]
     if recording.whole:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +180,7 @@ def result(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
         method = scaled(credit.make("step_opsd", **fields), choice.schedule)
         value = f"{choice.name}-{choice.value}".replace(" ", "_")
         kept = options.out / "columns" / f"{name}-{stage}-{options.part}-{value}.safetensors"
-        batches = with_teacher(recording, choice, root, name, kept)
+        batches = with_teacher(recording, choice, root, name, options.part, kept)
         rows.append({"choice": choice.name, "value": choice.value, **judge(batches, method, truth)})
         print(f"{name} {stage} {options.part}: {choice.name} {choice.value}", file=sys.stderr)
     return {**about(truth), "grid": cells, "choices": rows}
