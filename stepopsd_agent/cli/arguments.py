@@ -13,6 +13,9 @@ from stepopsd_agent.config import EnvConfig
 from stepopsd_agent.tasks import env_section, eval_section
 from stepopsd_envs.user_path import user_path
 
+METHOD = "step_opsd"
+"""The credit method where none is named."""
+
 
 def chosen(arguments: Sequence[str]) -> tuple[str, str, frozenset[str]]:
     """Environment id, credit method, and the fields of another method that a config file has.
@@ -24,7 +27,7 @@ def chosen(arguments: Sequence[str]) -> tuple[str, str, frozenset[str]]:
     """
     env, evaluation = given(arguments, "env"), given(arguments, "eval")
     env_id = str(env.get("id", EnvConfig().id))
-    method = str(given(arguments, "credit").get("method", "step_opsd"))
+    method = str(given(arguments, "credit").get("method", METHOD))
     if method not in credit.names() and ":" not in method:
         allowed = ", ".join(credit.names())
         raise SystemExit(complain(f"credit.method is {method!r}; allowed are {allowed}, or module:name"))
@@ -46,7 +49,7 @@ def chosen(arguments: Sequence[str]) -> tuple[str, str, frozenset[str]]:
 def _fields_of_another(arguments: Sequence[str], method: str) -> frozenset[str]:
     """Credit fields that files set for another method than a flag or a later file names; with a notice."""
     has = {spec.name for spec in fields(credit.load(method))}
-    other, left_out = "step_opsd", dict[str, str]()
+    other, left_out = METHOD, dict[str, str]()
     for path in _files(arguments):
         in_file = _section_of_file(path, "credit")
         other = str(in_file.get("method", other))

@@ -18,7 +18,6 @@ from stepopsd_agent.config import (
     check_values,
     chosen_trackers,
 )
-from stepopsd_agent.rollout import Attempt, ChatClient, begin, chosen_tasks
 from stepopsd_agent.tasks import EvalSet, env_arguments, evaluation_sets, get, make_stack, task_ids
 from stepopsd_envs.user_path import user_path
 
@@ -86,6 +85,8 @@ def check_numbers(config: RunConfig) -> None:
 
 def check_engine(config: RunConfig) -> None:
     """Refuse settings that the engine named by rollout.backend does not have."""
+    from stepopsd_agent.rollout import ChatClient
+
     rollout = config.rollout
     if rollout.url is not None and not rollout.foreign:
         raise UsageError(
@@ -208,6 +209,8 @@ def checked_games(*games: EnvConfig | EvalSet) -> Iterator[None]:
     A set to evaluate that leaves tasks out is named, as its success is not that of a whole split.
     They stay open inside the `with`: what environments share, such as a retriever's server, is started once.
     """
+    from stepopsd_agent.rollout import Attempt, begin
+
     with ExitStack() as opened:
         for named in games:
             with settings_checked():
@@ -222,6 +225,8 @@ def checked_games(*games: EnvConfig | EvalSet) -> Iterator[None]:
 
 def _chosen(tasks: EvalSet, ids: Sequence[str]) -> list[str]:
     """The tasks that will be played, with a notice where a set chooses some of its own."""
+    from stepopsd_agent.rollout import chosen_tasks
+
     try:
         chosen = chosen_tasks(tasks, ids)
     except ValueError as error:

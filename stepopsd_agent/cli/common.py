@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
@@ -16,9 +16,11 @@ from stepopsd_agent.cli.checks import (
 )
 from stepopsd_agent.cli.threads import use_threads
 from stepopsd_agent.config import RunConfig, config_from_dict
-from stepopsd_agent.models import Policy
 from stepopsd_agent.tasks import get, system_message
 from stepopsd_envs.user_path import user_path
+
+if TYPE_CHECKING:
+    from stepopsd_agent.models import Policy
 
 
 def config_of(settings: Namespace) -> RunConfig:
@@ -43,7 +45,7 @@ def check_config(config: RunConfig) -> None:
     use_threads(config.threads)
 
 
-def load_run_policy(config: RunConfig) -> Policy:
+def load_run_policy(config: RunConfig) -> "Policy":
     """The model that the settings name, with the prompt format they ask for."""
     from stepopsd_agent.models import load_policy
 
@@ -60,7 +62,7 @@ def load_run_policy(config: RunConfig) -> Policy:
         )
 
 
-def trained_policy(config: RunConfig) -> Policy:
+def trained_policy(config: RunConfig) -> "Policy":
     """The model to play or to train further; the name of a fresh one is refused."""
     refuse_fresh(config)
     return load_run_policy(config)

@@ -15,7 +15,7 @@ BAD_INPUT = (
     "stepopsd_agent.rollout.chat_client:ServedModelError",
     "stepopsd_agent.rollout.engines.base:EngineError",
     "stepopsd_agent.rollout.evaluation:OtherDataError",
-    "stepopsd_agent.run.files.checkpoint:CheckpointError",
+    "stepopsd_agent.run.files.errors:CheckpointError",
     "stepopsd_agent.run.files.tracking:TrackingError",
     "stepopsd_agent.tasks.agents.custom:AgentError",
     "stepopsd_envs.alfworld.errors:GameFileError",

@@ -13,12 +13,13 @@ from collections.abc import Collection, Sequence
 from jsonargparse import Namespace
 
 from stepopsd_agent.cli import commands
-from stepopsd_agent.cli.arguments import chosen, files_first, words_first
+from stepopsd_agent.cli.arguments import METHOD, chosen, files_first, words_first
 from stepopsd_agent.cli.basic import ALL
 from stepopsd_agent.cli.config_file import named_files, use_loader
 from stepopsd_agent.cli.errors import exit_code, show_warning
 from stepopsd_agent.cli.launching import check_shared, said_once
 from stepopsd_agent.cli.parser import Parser, checked_command, command_parser, complain
+from stepopsd_agent.config import EnvConfig
 
 COMMANDS = {
     file.name.rstrip("_").replace("_", "-"): checked_command(
@@ -61,7 +62,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
     except ValueError as error:
         raise SystemExit(complain(str(error))) from error
     arguments = files_first(arguments)
-    settings = build_parser(*chosen(arguments), brief=brief).parse_args(list(arguments))
+    name = arguments[0] if command is not None else ""
+    flags = chosen(arguments) if command is not None and command.USES else ()
+    settings = build_parser(*flags, brief=brief, only=name).parse_args(list(arguments))
     given = settings[settings.command]
     if given.get("resume") is not None and len(arguments) > 1 + _words_of(arguments, "--resume"):
         raise SystemExit(
@@ -78,14 +81,23 @@ def _words_of(arguments: Sequence[str], flag: str) -> int:
     return sum(2 if argument == flag else 1 for argument in given)
 
 
-def build_parser(env_id: str, method: str, left_out: Collection[str] = (), brief: bool = False) -> Parser:
-    """The whole command line, with the flags of an environment and of a credit method.
+def build_parser(
+    env_id: str = EnvConfig.id,
+    method: str = METHOD,
+    left_out: Collection[str] = (),
+    *,
+    only: str,
+    brief: bool = False,
+) -> Parser:
+    """The command line, with the flags of an environment and of a credit method.
 
     Args:
         env_id: the environment.
         method: the credit method.
         left_out: fields of another method, to pass over in config files.
         brief: the help of a command shows the basic settings alone.
+        only: the command whose flags are wanted; others are known by name, as making their flags takes time,
+            and those of credit methods take torch.
     """
     use_loader(left_out)
     parser = Parser(
@@ -95,9 +107,9 @@ def build_parser(env_id: str, method: str, left_out: Collection[str] = (), brief
     )
     commands = parser.add_subcommands(required=True, dest="command")
     for name, command in COMMANDS.items():
-        commands.add_subcommand(
-            name, command_parser(name, command, env_id, method, brief=brief), help=command.HELP
-        )
+        wanted = name == only
+        parser_of = command_parser(name, command, env_id, method, brief=brief) if wanted else Parser()
+        commands.add_subcommand(name, parser_of, help=command.HELP)
     return parser
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stepopsd_agent.cli.checks import UsageError, checked_games
 from stepopsd_agent.cli.common import trained_policy
@@ -13,13 +14,15 @@ from stepopsd_agent.cli.human import HumanAgent, show_end
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.serving import Asked, served_plays
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import Failures
 from stepopsd_agent.run import PlainProgress, progress
 from stepopsd_agent.tasks import EvalSet, get, make_plain_env
-from stepopsd_agent.tasks.agents import MakeAgent, SB3Agent, load_agent
+from stepopsd_agent.tasks.agents import MakeAgent, load_agent
 from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, EpisodeWriter
+
+if TYPE_CHECKING:
+    from stepopsd_agent.models import Policy
 
 HUMAN = "human"
 PlaySet = Callable[[], list[Episode]]
@@ -114,7 +117,7 @@ def _plays(name: str, asked: Asked) -> list[PlaySet]:
     ]
 
 
-def _tell_shortened(policy: Policy, config: RunConfig) -> None:
+def _tell_shortened(policy: "Policy", config: RunConfig) -> None:
     """Say how many prompts lost history: the model did not see what it seems to have seen."""
     if policy.play.shortened:
         print(
@@ -138,5 +141,7 @@ def _maker(name: str, config: RunConfig) -> MakeAgent:
             "human, sb3:FILE and your own, module:Class"
         )
     if kind == "sb3":
+        from stepopsd_agent.tasks.agents import SB3Agent
+
         return lambda env: SB3Agent(user_path(file), config.eval.temperature)
     return load_agent(name)

@@ -19,8 +19,9 @@ from stepopsd_agent.run.ahead import AheadTrainer
 from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
 from stepopsd_agent.run.display import Progress, progress
 from stepopsd_agent.run.files.atomic import write_json_atomic
-from stepopsd_agent.run.files.checkpoint import CheckpointError, Tensors, load_checkpoint, save_checkpoint
+from stepopsd_agent.run.files.checkpoint import Tensors, load_checkpoint, save_checkpoint
 from stepopsd_agent.run.files.curve import plot_curve
+from stepopsd_agent.run.files.errors import CheckpointError
 from stepopsd_agent.run.files.metrics_log import MetricsLog
 from stepopsd_agent.run.files.model_folder import save_model
 from stepopsd_agent.run.files.resume_point import resume_point

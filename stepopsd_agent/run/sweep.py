@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from stepopsd_agent.ops import mean_interval
 from stepopsd_agent.run.files.metrics_log import read_rows
 from stepopsd_agent.run.jobs import Job
 
@@ -135,6 +134,8 @@ def _row(out: Path, runs: Sequence[SweepRun]) -> dict[str, Any]:
 
 def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
     """Mean, interval and range. Where all are equal, Student's interval would have no width."""
+    from stepopsd_agent.ops import mean_interval
+
     interval = mean_interval(values)
     if len(set(values)) == 1:
         interval["ci95"] = None

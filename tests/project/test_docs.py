@@ -108,4 +108,6 @@ def test_docs_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         program, *arguments = shlex.split(line, comments=True) or [""]
         if program == "stepopsd":
             arguments = named_files(arguments)
-            build_parser(*chosen(arguments)).parse_args(arguments)  # exits where it finds a mistake
+            build_parser(*chosen(arguments), only=arguments[0]).parse_args(
+                arguments
+            )  # exits where it finds a mistake

@@ -193,6 +193,28 @@ def test_environments_and_wrappers_start_without_torch() -> None:
     assert result.stdout.strip() == "[]", result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        ("--help", "torch"),
+        ("compare --help", "torch"),
+        ("config list", "torch"),
+        ("train --help", "transformers"),
+    ],
+)
+def test_help_starts_without_what_only_training_needs(arguments: str, heavy: str) -> None:
+    """In a fresh interpreter: torch takes seconds to import, transformers more."""
+    script = (
+        "import sys; from stepopsd_agent.cli.main import main\n"
+        f"try: main({arguments.split()!r})\n"
+        "except SystemExit: pass\n"
+        f"print(sorted({{'matplotlib', 'transformers', {heavy!r}}} & set(sys.modules)), file=sys.stderr)"
+    )
+    path = {"PYTHONPATH": f"{ROOT}:{WRAPPERS}"}
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=path)
+    assert result.stderr.strip() == "[]"
+
+
 def test_version_has_one_owner() -> None:
     """The version stands in setup.cfg; CITATION.cff and the changelog name the same one."""
     version = setup_cfg()["metadata"]["version"]

@@ -24,12 +24,12 @@ from stepopsd_agent.cli.common import describe, load_run_policy, run_config, tra
 from stepopsd_agent.cli.launching import follows, launched, own_device
 from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.config import RunConfig, config_to_dict
-from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.run.files import write_bytes_atomic
 from stepopsd_agent.tasks import evaluation_sets, get
 from stepopsd_envs.user_path import user_path
 
 if TYPE_CHECKING:
+    from stepopsd_agent.credit import CreditMethod
     from stepopsd_agent.run import Processes
 
 HELP = "train a policy with GRPO and a credit method, or continue a run with --resume RUN"
@@ -97,7 +97,7 @@ def _run(settings: Namespace, processes: "Processes | None") -> int:
     return 0
 
 
-def checked_settings(settings: Namespace) -> tuple[RunConfig, str, CreditMethod, dict[str, Any]]:
+def checked_settings(settings: Namespace) -> tuple[RunConfig, str, "CreditMethod", dict[str, Any]]:
     """The settings of a run; the credit method's name, the method, and its fields; all of it checked."""
     config = run_config(settings)
     chosen = settings.credit.as_dict()
@@ -126,7 +126,7 @@ def saved_settings(config: RunConfig, name: str, fields: dict[str, Any]) -> byte
 
 
 def _train(
-    config: RunConfig, name: str, method: CreditMethod, fields: dict[str, Any], out: Path, resumed: bool,
+    config: RunConfig, name: str, method: "CreditMethod", fields: dict[str, Any], out: Path, resumed: bool,
     processes: "Processes | None",
 ) -> dict[str, Any]:  # fmt: skip
     """Begin or continue the run in ``out``; return its summary."""

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stepopsd_agent.run.files.atomic import sync_folder
+from stepopsd_agent.run.files.errors import CheckpointError
 
 SCHEMA = "stepopsd.checkpoint/1"
 Tensors = dict[str, dict[str, Tensor]]
@@ -30,10 +31,6 @@ _STATE = "state.json"
 _NAME = "checkpoint-"
 _NUMBERED = re.compile(r"checkpoint-([0-9]{6,})")
 _UNFINISHED = ".unfinished-"  # begins the names of folders being written or removed
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, or the one on disk is incomplete or damaged."""
 
 
 def save_checkpoint(

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from stepopsd_agent.run.files.atomic import naming, write_bytes_atomic
-from stepopsd_agent.run.files.checkpoint import CheckpointError
+from stepopsd_agent.run.files.errors import CheckpointError
 from stepopsd_agent.run.files.tracking import TrackedRun, Trackers
 
 Row = dict[str, Any]

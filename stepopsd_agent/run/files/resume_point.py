@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from stepopsd_agent.run.files.checkpoint import CheckpointError, latest_checkpoint
+from stepopsd_agent.run.files.checkpoint import latest_checkpoint
+from stepopsd_agent.run.files.errors import CheckpointError
 
 _OF_UPDATES = ("plan.json", "summary.json", "curve.png")
 """Files of a run folder that are not there before the first update."""

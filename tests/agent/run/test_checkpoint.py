@@ -20,7 +20,8 @@ from torch import Tensor
 
 from stepopsd_agent.learner import load_optimizer, optimizer_tensors
 from stepopsd_agent.run.files import latest_checkpoint, load_checkpoint
-from stepopsd_agent.run.files.checkpoint import CheckpointError, save_checkpoint
+from stepopsd_agent.run.files.checkpoint import save_checkpoint
+from stepopsd_agent.run.files.errors import CheckpointError
 
 
 def example(seed: int = 0) -> dict[str, dict[str, Tensor]]:

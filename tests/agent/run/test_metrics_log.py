@@ -16,7 +16,7 @@ from stepopsd_agent.ops.intervals import wilson
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import plot_curve, read_rows, write_json_atomic
 from stepopsd_agent.run.files.atomic import naming
-from stepopsd_agent.run.files.checkpoint import CheckpointError
+from stepopsd_agent.run.files.errors import CheckpointError
 from stepopsd_agent.run.files.metrics_log import MetricsLog
 
 

@@ -17,7 +17,7 @@ from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
 from stepopsd_agent.run import Interrupted, Run, Trainer, run_training, summary as summary_module
 from stepopsd_agent.run.files import latest_checkpoint, load_checkpoint, read_rows
-from stepopsd_agent.run.files.checkpoint import CheckpointError
+from stepopsd_agent.run.files.errors import CheckpointError
 from stepopsd_wrappers import read_episodes
 from tests.helpers.runs import ROOT, environment, run_config, sitting, stepopsd, taught, train_arguments
 
