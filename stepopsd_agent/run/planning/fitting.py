@@ -171,7 +171,7 @@ def _remedies(judged: Judged) -> Iterator[tuple[str, Judged]]:
     sharable = rollout.backend == "builtin" and not learner.muon_lr and "value" not in judged.needs
     if learner.sharding == "none" and config.device != "cpu" and sharable:
         shared = changed("learner", sharding="fsdp")
-        several = [replace(shared, processes=n) for n in PROCESSES if n > judged.processes]
+        several = [replace(shared, processes=n) for n in PROCESSES if n > judged.processes] or [shared]
         best = next((one for one in several if one.fits()), several[-1])
         yield f"--learner.sharding fsdp --processes {best.processes}", best
     if learner.sharding == "fsdp" and not learner.cpu_offload and config.device != "cpu":

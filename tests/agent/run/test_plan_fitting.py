@@ -83,6 +83,12 @@ def test_what_is_offered_fits(memory: str, capsys: pytest.CaptureFixture[str]) -
         assert "fits only with" not in out and "cannot fit" not in err
 
 
+def test_more_processes_than_are_tried_share_the_model_too() -> None:
+    """Sixteen of them are told to, and no larger number is looked for."""
+    many = judged(on_cuda(), 1, processes=16)
+    assert "--learner.sharding fsdp --processes 16" in str(refusal(replace(many, memory=many.most() // 2)))
+
+
 def test_the_plan_is_printed_before_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """And where the device is not here, nothing is judged without --memory."""
     assert main([*QWEN, "--memory", "1"]) == 2
