@@ -128,7 +128,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Accuracy of all methods", "credit_accuracy*.json", accuracy),
     ("Read by a larger model", "credit_reader.json", lambda result: from_markdown(reader(result))),
     ("The commands of one state", "credit_qval.json", lambda result: from_markdown(within_state(result))),
-    ("The two knobs of StepOPSD", "credit_two_knobs.json", knobs),
+    ("The two knobs of StepOPSD", "credit_two_knobs*.json", knobs),
     ("Learning", "credit_learning*.json", learning),
 )
 

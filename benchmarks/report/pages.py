@@ -43,11 +43,14 @@ CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
     "variants": summary,
     "reader": reader,
     "two_knobs": knobs,
+    "two_knobs_searchqa": knobs,
+    "two_knobs_learning": knobs,
     "accuracy_official": partial(summary, task_set="official"),
     "accuracy_searchqa": partial(summary, task_set="searchqa"),
     "qval": within_state,
     "learning": learning,
     "learning_few": learning,
+    "learning_matched": learning,
     "agreement": agreement,
 }
 """Tables of the page on credit, by the result's name behind ``credit_``."""
