@@ -98,6 +98,7 @@ def build_parser(env_id: str, method: str, left_out: Collection[str] = (), brief
         commands.add_subcommand(
             name, command_parser(name, command, env_id, method, brief=brief), help=command.HELP
         )
+    parser.usage = "stepopsd COMMAND [--SETTING VALUE ...]"  # not before: the commands' names would hold it
     return parser
 
 

@@ -144,7 +144,7 @@ def test_a_link_to_a_game_that_is_not_there_counts_as_a_damaged_game(tmp_path: P
             make(games=games)
     make(games=games, num_games=1).reset(seed=0)
     shutil.copy(good, gone)
-    assert len(make(games=games).unwrapped.task_ids) == 2
+    assert len(make(games=games).get_wrapper_attr("task_ids")) == 2
 
 
 def test_reset_on_a_game_file_that_has_gone_says_so(tmp_path: Path) -> None:
