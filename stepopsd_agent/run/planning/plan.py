@@ -21,6 +21,11 @@ _SAMPLING_BYTES = 40
 """Of one logit while a token is chosen: logits, log-probabilities and cumulative sums, some in float64."""
 _MASK_BYTES = 3
 """Of one place of a mask beside its additive form: parts, whole and complement, as truth values."""
+_LIKELY_BYTES = 12
+"""Of one of the teacher's likeliest tokens: its number and its log-probability."""
+_COMPARED_BYTES = 48
+"""The same in a pass of the update: a copy, the student's beside it, what their loss and gradient keep."""
+TAUGHT = ("teacher's distributions", "reading of distributions")
 _LOGIT_BYTES = 16
 """Of one logit in scoring with gradient: the output, its float32 copy, log-probabilities and gradient."""
 
@@ -160,6 +165,7 @@ def memory_by_part(
     working = 1 / shape.layers + 2 * shape.attention_width / (shape.kv_width * shape.layers)
     reading = min(PlayLimits().tokens, slots * max(lengths.first, lengths.further))
     padded = learner.attention == "padded" and bool(needs & {"teacher_logprobs", "teacher_topk"})
+    taught = _distributions(config, shape, lengths, one_pass) if "teacher_topk" in needs else (0, 0)
     wide, halved = device == "cpu" and bytes_per_weight < 4, "value" in needs and bytes_per_weight < full
     parts = {
         "weights": shape.parameters * bytes_per_weight + (shape.trained * 4 if learner.lora.rank else 0),
@@ -174,20 +180,29 @@ def memory_by_part(
         "gradients of the critic's pass": _critic_size(shape) * bytes_per_weight if halved else 0,
         "activations of the critic": one_pass * (shape.activations + layer) if "value" in needs else 0,
         "masks of the teacher": _masked(one_pass, row + lengths.block, bytes_per_weight) if padded else 0,
+        **dict(zip(TAUGHT, taught, strict=True)),
         "key-value cache": cache * (1 + working),
         "reading of prompts": reading * (layer + columns * (bytes_per_weight + _MASK_BYTES)),
         "logits of sampling": slots * shape.vocabulary * _SAMPLING_BYTES,
     }
     always = ("weights", "full-precision copies", "gradients", "optimizer", "critic")
     phases = (
-        ("gradients of a pass", "activations", "logits of the update", "output layer in float32"),
-        ("gradients of the critic's pass", "activations of the critic"),
-        ("masks of the teacher", "logits of the update", "output layer in float32"),
+        ("gradients of a pass", "activations", "logits of the update", "output layer in float32", *TAUGHT),
+        ("gradients of the critic's pass", "activations of the critic", TAUGHT[0]),
+        ("masks of the teacher", "logits of the update", "output layer in float32", *TAUGHT),
         ("key-value cache", "reading of prompts", "logits of sampling", "output layer in float32"),
     )
     most = [sum(parts[name] for name in names) for names in (always, *phases)]
     whole = {name: round(value) for name, value in parts.items() if value}
     return {**whole, "at most at once": round(most[0] + max(most[1:]))}
+
+
+def _distributions(config: RunConfig, shape: Shape, lengths: Lengths, one_pass: float) -> tuple[float, float]:
+    """Bytes of the teacher's likeliest tokens, and beside them: parts to put together, or a pass's loss."""
+    each = min(config.hindsight.top_k or shape.vocabulary, shape.vocabulary)
+    sampled = config.rollout.tasks * config.rollout.group_size * lengths.steps * lengths.response
+    kept = sampled * each * _LIKELY_BYTES
+    return kept, max(kept, min(one_pass, sampled) * each * _COMPARED_BYTES)
 
 
 def _critic_size(shape: Shape) -> int:
