@@ -23,7 +23,10 @@ Advance = Callable[[], object]
 
 
 class IndexedFile(NamedTuple):
-    """A file as it was when it was read; ``note`` is the ``Reader``'s note on it. Times in nanoseconds."""
+    """A file as it was when it was read; ``note`` is the ``Reader``'s note on it. Times in nanoseconds.
+
+    A link to a file that is not there has no digest, and the reader's note on no bytes.
+    """
 
     path: str
     size: int
@@ -167,10 +170,22 @@ def _refreshed(
     return index
 
 
+def _stat(path: str) -> os.stat_result | None:
+    """Size and times; None for a link to a file that is not there."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        if os.path.islink(path):
+            return None
+        raise
+
+
 def _current(file: IndexedFile, reader: Reader, advance: Advance | None) -> IndexedFile:
     if advance is not None:
         advance()
-    now, stat = time.time_ns(), os.stat(file.path)
+    now, stat = time.time_ns(), _stat(file.path)
+    if stat is None:  # the reader says what to make of it
+        return IndexedFile(file.path, 0, 0, 0, now, "", reader.note(file.path, b""))
     size_and_times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     if file.sure and file[1:4] == size_and_times:
         return file

@@ -21,6 +21,8 @@ MODE = "stepopsd_settings"
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's scalars: only true and false are booleans, 1e-6 is a number, and a date is a text.
 
+    Whole numbers are decimal, with leading zeros too, as flags read them; 0o17 is octal and 0x1f hexadecimal.
+
     A key that is there twice is an error, as in YAML 1.2: the first would be dropped without a word.
     """
 
@@ -35,7 +37,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_CHANGED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "timestamp"))
+_CHANGED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "timestamp"))
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, form) for tag, form in resolvers if tag not in _CHANGED]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -44,7 +46,18 @@ _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF")
 )
 _NUMBER = r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile("(?:[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+)$"),
+    list("-+0123456789"),
+)
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: _whole(str(node.value)))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"({_NUMBER})$"), list("-+0123456789."))
+
+
+def _whole(digits: str) -> int:
+    """The number that these digits stand for; before them `0o` or `0x`, where they are not decimal."""
+    return int(digits, {"0o": 8, "0x": 16}.get(digits[:2], 10))
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from stepopsd_agent.cli.serving import Asked, served_plays
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.rollout import Failures
 from stepopsd_agent.run import PlainProgress, progress
-from stepopsd_agent.tasks import EvalSet, get, make_plain_env
+from stepopsd_agent.tasks import EvalSet, episodes_of, get, make_plain_env
 from stepopsd_agent.tasks.agents import MakeAgent, load_agent
 from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, EpisodeWriter
@@ -64,10 +64,10 @@ def play_sets(
         requests: file for a row about each request to a served model.
         checked: called once agent and tasks are there, before anything is written.
     """
-    failures, counts = Failures(), [evaluation.total for evaluation in sets]
-    total = None if None in counts else sum(count or 0 for count in counts)
+    failures = Failures()
     with ExitStack() as stack:
         stack.enter_context(checked_games(*sets))
+        total = sum(map(episodes_of, sets))
 
         def keep(episode: Episode) -> None:
             if writer is not None:

@@ -12,6 +12,8 @@ from jsonargparse import DefaultHelpFormatter
 _PROBLEM = re.compile(r'Parser key "(?P<key>[^"]+)":.*?(?:Got|Given) value: (?P<value>.*)$', re.DOTALL)
 _NO_SECTION = re.compile(r"""Parser key "(?P<key>[^"]+)": Unable to load config (['"])(?P<value>.*?)\2""")
 _FACTS = re.compile(r" \((?:type: .*?)?(?:(?:^|, |(?<=\())default: (?P<default>[^()]*))?\)$", re.DOTALL)
+_REQUIRED = re.compile(r"\(required, type: [^()]*?(?:, (default: [^()]*))?\)$")
+_PARTS = re.compile(r"[\[({][^\])}]*[\])}]\S*|\S+")
 _SENTENCE = re.compile(r"(?<=[\w)\"`])\.\s+(?=[A-Z`\"])")
 _EXAMPLES = {str: "[first, second]", int: "[1, 2]", float: "[0.5, 2]"}
 _KINDS = {bool: "true|false", int: "INT", float: "FLOAT", str: "TEXT"}
@@ -24,6 +26,13 @@ class HelpFormatter(DefaultHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30)  # type: ignore[no-untyped-call]
 
+    def _format_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None) -> str:
+        """A usage that is given, wrapped between its parts; argparse prints it as it is."""
+        if usage is None:
+            return str(super()._format_usage(usage, actions, groups, prefix))
+        text = f"{'usage: ' if prefix is None else prefix}{usage}"
+        return "\n".join(_wrapped(line, self._width) for line in text.split("\n")) + "\n\n"
+
     def _expand_help(self, action: Action) -> str:
         return plain_help(str(super()._expand_help(action)))
 
@@ -34,8 +43,19 @@ class HelpFormatter(DefaultHelpFormatter):
         return str(super()._format_action_invocation(shown))
 
 
+def _wrapped(line: str, width: int) -> str:
+    """A line of usage broken before a part that does not fit, which may be several words in brackets."""
+    lines = [""]
+    for part in _PARTS.findall(line):
+        if lines[-1] and len(lines[-1]) + 3 + len(part) > width:
+            lines.append(f"{'':6}")
+        lines[-1] += f" {part}" if lines[-1] else part
+    return (" \\\n" if line.startswith("example: ") else "\n").join(lines)  # an example can be copied
+
+
 def plain_help(text: str) -> str:
     """The help of one flag as jsonargparse makes it, without types and code marks, and with one default."""
+    text = _REQUIRED.sub(lambda found: f"({found[1] or 'required'})", text)
     facts = _FACTS.search(text)
     plain, default = (text[: facts.start()], facts["default"]) if facts else (text, None)
     plain = plain.replace("``", "").rstrip().removesuffix(".")

@@ -209,8 +209,8 @@ class RunConfig:
         seed: everything random follows from it.
         updates: policy updates of a training run.
         device: "cpu", "cuda" or "cuda:N".
-        threads: CPU threads of PyTorch, at most as many as the process may use (OMP_NUM_THREADS, else its
-            processors); 0: all of them. Equal results need equal threads.
+        threads: CPU threads of PyTorch, at most as many as the process may use (its processors, or fewer in
+            OMP_NUM_THREADS); 0: all of them. Equal results need equal threads.
         checkpoint_every: updates between two checkpoints.
         tracking: where training shows its metrics beside the run folder's files: one or more of tensorboard,
             wandb and trackio, separated by commas; or none.

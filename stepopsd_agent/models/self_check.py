@@ -30,13 +30,17 @@ def window_problems(config: PretrainedConfig) -> list[str]:
     Every layer needs full attention, positions must not depend on other rows, and the longest row is known.
     """
     text = config.get_text_config()
-    positions = longest_row(config)
+    positions, facts = longest_row(config), dict[str, Any](text.to_dict())
+    if _has_alibi(facts):
+        return [
+            "the model has ALiBi: it weighs tokens by their distance in columns, where rows are packed "
+            f"and decoded with positions that are given; {INSTEAD}"
+        ]
     if positions is None:
         return [
             f"{type(config).__name__} has no max_position_embeddings, so the longest row is unknown; "
             f"{INSTEAD}, or, where attention is full, add it to config.json: the tokens that a row may have"
         ]
-    facts: dict[str, Any] = text.to_dict()
     if (switch := _switch_of_positions(facts)) is not None and switch < positions:
         return [
             f"positions are longrope: a row longer than {switch} tokens changes those of all rows in its "
@@ -79,6 +83,12 @@ def longest_row(config: PretrainedConfig) -> int | None:
         return int(config.max_position_embeddings)
     except (AttributeError, TypeError):
         return None
+
+
+def _has_alibi(facts: Mapping[str, Any]) -> bool:
+    """Whether biases of attention stand for positions; Falcon and MPT say so, BLOOM has no others."""
+    attention = facts.get("attn_config") or {}
+    return bool(facts.get("alibi") or attention.get("alibi") or facts.get("model_type") == "bloom")
 
 
 def _other_window(facts: Mapping[str, Any]) -> tuple[str, int] | None:

@@ -15,7 +15,7 @@ from torch import distributed as dist
 from stepopsd_agent.models import DividedScorer, Policy
 from stepopsd_agent.rollout import Divided
 from stepopsd_agent.run.display import Progress
-from stepopsd_agent.run.files.checkpoint import Tensors
+from stepopsd_agent.run.files.checkpoint import CheckpointError, Tensors, checkpoint_digest
 from stepopsd_agent.run.files.metrics_log import MetricsLog
 from stepopsd_agent.run.run import ProgressShown, Run
 from stepopsd_agent.run.trainer import Trainer
@@ -80,12 +80,29 @@ class ParallelRun(Run):
         return dist.get_rank(self.trainer.group) == 0
 
     def open(self, opened: ExitStack, position: dict[str, int], rows: int) -> None:
-        """As `Run.open`, by the process that writes, when the others have read what there was."""
-        dist.barrier(self.trainer.group)
+        """As `Run.open`, by the process that writes, when the others have read the same.
+
+        Raises:
+            CheckpointError: in every process, where one continues from another checkpoint.
+        """
+        self._require_same_checkpoint()
         if self.leads:
             super().open(opened, position, rows)
             return
         self.writer, self.log = cast(EpisodeWriter, _Unwritten()), cast(MetricsLog, _Unwritten())
+
+    def _require_same_checkpoint(self) -> None:
+        """Compare what was read: other weights would be seen at the first update, other moments after it."""
+        mine = "" if self.resumed is None else checkpoint_digest(self.resumed)
+        found: list[Any] = [None] * dist.get_world_size(self.trainer.group)
+        name = "no checkpoint" if self.resumed is None else self.resumed.name
+        dist.all_gather_object(found, (mine, name), group=self.trainer.group)
+        if len({digest for digest, _ in found}) > 1:
+            told = ", ".join(f"process {rank} {read}" for rank, (_, read) in enumerate(found))
+            raise CheckpointError(
+                f"the processes of the run have read different checkpoints from {self.out}: {told}. Give all "
+                "of them the run folder of the process that writes, on a disk that they share or as copies"
+            )
 
     def progress(self, total: int | None, what: str, unit: str, done: int) -> ProgressShown:
         """As `Run.progress`, in one process."""

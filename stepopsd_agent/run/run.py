@@ -61,6 +61,7 @@ class Run:
         evaluations: tables by the number of updates done (as text, since they go through JSON).
         spent_s: wall time of earlier sittings.
         written: the update whose row was written last.
+        resumed: the checkpoint that it continues from, if any.
     """
 
     trainer: Trainer
@@ -69,13 +70,14 @@ class Run:
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
     spent_s: float = 0.0
     written: int = BEFORE_ANY_UPDATE
+    resumed: Path | None = None
 
     def __post_init__(self) -> None:
         """Continue from the newest checkpoint in the folder, or begin where no update was made yet."""
         self.began = time.perf_counter()
         self.data = {**self.trainer.data, "eval_fingerprint": evaluated_data(self.trainer.config)}
         position, rows = BEGINNING, BEFORE_ANY_UPDATE
-        path = resume_point(self.out)
+        self.resumed = path = resume_point(self.out)
         if path is not None:
             tensors, state = load_checkpoint(path)
             self._check_same_data(state["data"])

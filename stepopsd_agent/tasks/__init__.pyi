@@ -1,13 +1,14 @@
 from .base import EvalSet as EvalSet, HeldOut as HeldOut, TaskSpec as TaskSpec, World as World
 from .make import (
     data_identity as data_identity,
+    episodes_of as episodes_of,
+    evaluation_total as evaluation_total,
     make_plain_env as make_plain_env,
     make_stack as make_stack,
     task_ids as task_ids,
 )
 from .registry import (
     evaluation_sets as evaluation_sets,
-    evaluation_total as evaluation_total,
     get as get,
     instance_of as instance_of,
     names as names,

@@ -1,9 +1,12 @@
 """From an `EnvConfig` to environments that can be played."""
 
+from contextlib import closing
+
 import gymnasium as gym
 
-from stepopsd_agent.config import EnvConfig
-from stepopsd_agent.tasks.registry import get, response_format
+from stepopsd_agent.config import EnvConfig, RunConfig
+from stepopsd_agent.tasks.base import EvalSet
+from stepopsd_agent.tasks.registry import evaluation_sets, get, response_format
 from stepopsd_agent.tasks.settings import env_arguments
 from stepopsd_wrappers import RecordEpisode, make_text_env
 
@@ -42,3 +45,17 @@ def task_ids(env: gym.Env[str, str]) -> tuple[str, ...]:
 def data_identity(env: gym.Env[str, str]) -> dict[str, str]:
     """Fingerprint of an environment's tasks and version of its engine: equal ones play alike."""
     return {name: str(env.get_wrapper_attr(name)) for name in ("fingerprint", "engine_version")}
+
+
+def evaluation_total(config: RunConfig) -> int:
+    """Episodes of an evaluation, see `episodes_of`."""
+    return sum(map(episodes_of, evaluation_sets(config)))
+
+
+def episodes_of(tasks: EvalSet) -> int:
+    """Episodes that are played of a set; what its count leaves open is read off the environment."""
+    if tasks.total is not None and tasks.again:
+        return tasks.total
+    with closing(make_plain_env(tasks.env)) as env:
+        there = len(task_ids(env))
+    return tasks.seeds * (there if tasks.count is None else min(tasks.count, there))

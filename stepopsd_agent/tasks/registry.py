@@ -150,12 +150,6 @@ def evaluation_sets(config: RunConfig) -> list[EvalSet]:
     return [replace(evaluation, seeds=config.eval.seeds) for evaluation in sets]
 
 
-def evaluation_total(config: RunConfig) -> int | None:
-    """Episodes of an evaluation at most; None where that is known only once the tasks are read."""
-    counts = [evaluation.total for evaluation in evaluation_sets(config)]
-    return None if None in counts else sum(count or 0 for count in counts)
-
-
 def response_format(config: EnvConfig) -> ResponseFormat:
     """The format of responses, by which the action is found in them."""
     return get(config.id).plain if config.response == "plain" else config.response

@@ -76,12 +76,15 @@ def load_file(file: TaskFile) -> Game:
     """Load a game; recently used games are cached until their file changes.
 
     Raises:
-        GameFileError: the file is not a game, or has changed since it was listed.
+        GameFileError: the file is not a game, or a link to none, or has changed since it was listed.
         GamesNotFoundError: the file no longer exists.
     """
     try:
         stat = os.stat(file.path)
     except FileNotFoundError as problem:
+        if os.path.islink(file.path):
+            where = f"is a link to {os.readlink(file.path)}, which is not there"
+            raise GameFileError(file.path, "", where, "put the game there, or remove the link") from problem
         raise GamesNotFoundError(
             f"{file.path} was listed but no longer exists: make a new environment"
         ) from problem

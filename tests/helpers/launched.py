@@ -27,13 +27,17 @@ def free_port() -> int:
 def started(count: int, arguments: Sequence[str], log: Path) -> list[BaseProcess]:
     """The processes of one command; what each prints goes to ``log`` with its number behind it.
 
-    They come from a server that has imported everything already.
+    They come from a server that has imported everything already. `{rank}` in an argument is the number of the
+    process, for disks of their own.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.helpers.launched", "tests.helpers.runs"])
     port = free_port()
     processes = [
-        context.Process(target=_command, args=(list(arguments), rank, count, port, f"{log}{rank}"))
+        context.Process(
+            target=_command,
+            args=([a.replace("{rank}", str(rank)) for a in arguments], rank, count, port, f"{log}{rank}"),
+        )
         for rank in range(count)
     ]
     for process in processes:

@@ -1,10 +1,19 @@
 """The recorder and the folder it writes to."""
 
+import copy
+import pickle
 from pathlib import Path
 
 import pytest
 
-from stepopsd_wrappers import Episode, EpisodeWriter, make_text_env, read_episodes
+from stepopsd_wrappers import (
+    Episode,
+    EpisodeWriter,
+    RecordEpisode,
+    RecordingError,
+    make_text_env,
+    read_episodes,
+)
 from tests.helpers.text_env import make_env
 from tests.wrappers.test_record_episode import play
 
@@ -32,3 +41,21 @@ def test_record_episode_shares_a_writer(tmp_path: Path) -> None:
     assert list(read_episodes(tmp_path)) == [first, second]
     with pytest.raises(ValueError, match="both folder and writer"):
         make_text_env(make_env(), folder=tmp_path, writer=writer)
+
+
+def test_a_recorder_with_a_folder_cannot_be_copied(tmp_path: Path) -> None:
+    """Two writers would have one folder; the recorder goes on, and one without a folder can be copied."""
+    env = RecordEpisode(make_env(), tmp_path / "episodes")
+    env.reset(seed=0)
+    for copied in (copy.deepcopy, pickle.dumps, lambda it: copy.copy(it._writer)):
+        with pytest.raises(RecordingError, match="cannot be copied or pickled, as only one writer"):
+            copied(env)
+    env.step("go")
+    env.close()
+    assert len(list(read_episodes(tmp_path / "episodes"))) == 1
+    alone = RecordEpisode(make_env())
+    alone.reset(seed=0)
+    other = copy.deepcopy(alone)
+    other.step("go")
+    other.close()
+    assert other.last_episode is not None and alone.last_episode is None

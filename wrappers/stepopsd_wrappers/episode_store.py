@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 from weakref import WeakValueDictionary
 
 from stepopsd_wrappers.episode import Episode
@@ -86,6 +86,17 @@ class EpisodeWriter:
             except BaseException:
                 self._lock.close()
                 raise
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse copies, and so those of recorders: two writers would write over each other's lines.
+
+        Raises:
+            RecordingError: always.
+        """
+        raise RecordingError(
+            f"a recorder of {self.folder} cannot be copied or pickled, as only one writer may have a folder; "
+            "give the copy a folder of its own, or continue from the recorder's snapshot()"
+        )
 
     def _open(self, position: Mapping[str, int] | None) -> None:
         """Check everything before changing any file."""

@@ -19,7 +19,7 @@ from jsonargparse import Namespace
 from packaging.requirements import Requirement
 
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_agent.cli.threads import allowed_threads
+from stepopsd_agent.cli.threads import allowed_processors, allowed_threads
 from stepopsd_envs.alfworld.official import SPLITS, data_folder, locate
 from stepopsd_envs.extras import install_command
 from stepopsd_envs.manifest import GamesNotFoundError
@@ -172,9 +172,7 @@ def processors() -> Finding:
     """Count the CPU threads that a command uses."""
     count, allowed = os.cpu_count() or 1, allowed_threads()
     if allowed < count:
-        why = (
-            "OMP_NUM_THREADS" if os.environ.get("OMP_NUM_THREADS") else "a limit of the process or container"
-        )
+        why = "OMP_NUM_THREADS" if allowed < allowed_processors() else "a limit of the process or container"
         return Finding("processors", "ok", f"{allowed} of {count} ({why})")
     return Finding("processors", "ok", f"{count}")
 

@@ -16,7 +16,7 @@ from stepopsd_agent.cli.checks import UsageError, fresh_folder, resumed_file
 from stepopsd_agent.cli.commands import train
 from stepopsd_agent.cli.common import refuse_fresh
 from stepopsd_agent.cli.parser import Parser, complain
-from stepopsd_agent.cli.threads import allowed_threads
+from stepopsd_agent.cli.threads import allowed_processors, allowed_threads
 from stepopsd_agent.run import (
     Job,
     SweepRun,
@@ -225,7 +225,8 @@ def _begun(settings: Namespace) -> tuple[Path, dict[str, Any]]:
     """Check every combination, then write ``sweep.json`` and the config file of each run."""
     out = fresh_folder(settings.get("out"), "sweep")
     grid = _grid(settings.grid)
-    runs, files, threads = sweep_runs(grid, _seeds(settings)), list[bytes](), settings.threads or 1
+    runs, files = sweep_runs(grid, _seeds(settings)), list[bytes]()
+    threads = min(settings.threads or 1, allowed_threads())  # a run gets them as its own OMP_NUM_THREADS
     for member, trained in zip(runs, settings.trained, strict=True):
         try:
             trained.threads = threads
@@ -235,7 +236,7 @@ def _begun(settings: Namespace) -> tuple[Path, dict[str, Any]]:
             raise UsageError(f"{label(member.settings)}: {error}") from error
         files.append(train.saved_settings(replace(config, threads=threads), name, fields))
     on_gpu = any(trained.device != "cpu" for trained in settings.trained)
-    jobs = settings.get("jobs", 1 if on_gpu else max(1, allowed_threads() // threads))
+    jobs = settings.get("jobs", 1 if on_gpu else max(1, allowed_processors() // threads))
     if jobs < 1:
         raise UsageError(f"jobs is {jobs}; give the number of runs at once, 1 or more")
     (out / "configs").mkdir(parents=True)

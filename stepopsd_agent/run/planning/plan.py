@@ -16,6 +16,11 @@ SHARE_OF_RATE = 0.4
 """Share of the measured matmul rate that forward and backward passes are expected to reach."""
 _GAP = frozenset({"student_logprobs", "teacher_logprobs"})
 """Columns whose difference is taken: the student is then scored as the teacher is."""
+_LIKELY_BYTES = 12
+"""Of one of the teacher's likeliest tokens: its number and its log-probability."""
+_COMPARED_BYTES = 48
+"""The same in a pass of the update: a copy, the student's beside it, what their loss and gradient keep."""
+TAUGHT = ("teacher's distributions", "reading of distributions")
 _LOGIT_BYTES = 16
 """Of one logit in scoring with gradient: the output, its float32 copy, log-probabilities and gradient."""
 
@@ -107,6 +112,7 @@ def memory_by_part(
     places = min(one_pass, CHUNK_BYTES / (4 * shape.vocabulary))
     playing = playing_parts(config, shape, lengths, bytes_per_weight, device_memory)
     padded = learner.attention == "padded" and bool(needs & {"teacher_logprobs", "teacher_topk"})
+    taught = _distributions(config, shape, lengths, one_pass) if "teacher_topk" in needs else (0, 0)
     wide, halved = device == "cpu" and bytes_per_weight < 4, "value" in needs and bytes_per_weight < full
     parts = {
         "weights": shape.parameters * bytes_per_weight + (shape.trained * 4 if learner.lora.rank else 0),
@@ -121,18 +127,27 @@ def memory_by_part(
         "gradients of the critic's pass": _critic_size(shape) * bytes_per_weight if halved else 0,
         "activations of the critic": one_pass * (shape.activations + layer) if "value" in needs else 0,
         "masks of the teacher": _masked(one_pass, row + lengths.block, bytes_per_weight) if padded else 0,
+        **dict(zip(TAUGHT, taught, strict=True)),
         **playing,
     }
     always = ("weights", "full-precision copies", "gradients", "optimizer", "critic")
     phases = (
-        ("gradients of a pass", "activations", "logits of the update", "output layer in float32"),
-        ("gradients of the critic's pass", "activations of the critic"),
-        ("masks of the teacher", "logits of the update", "output layer in float32"),
+        ("gradients of a pass", "activations", "logits of the update", "output layer in float32", *TAUGHT),
+        ("gradients of the critic's pass", "activations of the critic", TAUGHT[0]),
+        ("masks of the teacher", "logits of the update", "output layer in float32", *TAUGHT),
         (*playing, "output layer in float32"),
     )
     most = [sum(parts[name] for name in names) for names in (always, *phases)]
     whole = {name: round(value) for name, value in parts.items() if value}
     return {**whole, "at most at once": round(most[0] + max(most[1:]))}
+
+
+def _distributions(config: RunConfig, shape: Shape, lengths: Lengths, one_pass: float) -> tuple[float, float]:
+    """Bytes of the teacher's likeliest tokens, and beside them: parts to put together, or a pass's loss."""
+    each = min(config.hindsight.top_k or shape.vocabulary, shape.vocabulary)
+    sampled = config.rollout.tasks * config.rollout.group_size * lengths.steps * lengths.response
+    kept = sampled * each * _LIKELY_BYTES
+    return kept, max(kept, min(one_pass, sampled) * each * _COMPARED_BYTES)
 
 
 def _critic_size(shape: Shape) -> int:

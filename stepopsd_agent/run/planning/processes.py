@@ -6,7 +6,7 @@ import torch
 
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.run.kept_weights import kept_weights
-from stepopsd_agent.run.planning.plan import memory_by_part
+from stepopsd_agent.run.planning.plan import TAUGHT, memory_by_part
 from stepopsd_agent.run.planning.playing import Lengths, playing_parts
 from stepopsd_agent.run.planning.shapes import Shape
 
@@ -32,6 +32,9 @@ def process_memory(
 ) -> dict[str, int]:
     """Bytes on the device of one process, as `memory_by_part` gives them for one that is alone."""
     parts = memory_by_part(own_work(config, processes), shape, lengths, bytes_per_weight, needs)
+    if own := parts.get(TAUGHT[0], 0):  # every process has those of the whole batch
+        parts[TAUGHT[0]] = memory_by_part(config, shape, lengths, bytes_per_weight, needs)[TAUGHT[0]]
+        parts["at most at once"] += parts[TAUGHT[0]] - own
     if config.learner.sharding == "none":
         return parts
     lora, full = bool(config.learner.lora.rank), max(4, bytes_per_weight)

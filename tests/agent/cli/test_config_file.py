@@ -196,3 +196,24 @@ def test_later_config_file_may_name_another_method(
         "grpo has no credit.lambda_mix, which the config file sets for step_opsd" in capsys.readouterr().err
     )
     assert parse(["train", base, paper])["train"].credit.lambda_mix == 0.3
+
+
+@pytest.mark.parametrize(
+    ("text", "seed"), [("017", 17), ("08", 8), ("0o17", 15), ("0x1F", 31), ("1_000", 1000), ("+5", 5)]
+)
+def test_whole_numbers_of_a_file_are_those_of_yaml_1_2(tmp_path: Path, text: str, seed: int) -> None:
+    """A leading zero makes no number octal, in a file as in a flag; in a file `0o` does."""
+    assert read(tmp_path, f"seed: {text}").seed == seed
+    if not text.startswith("0o"):
+        assert read(tmp_path, "", f"--seed={text}").seed == seed
+
+
+@pytest.mark.parametrize("text", ["0o18", "0o", "0O17", "1_000x"])
+def test_what_is_no_whole_number_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    """It stays the text that it is, which another setting may hold."""
+    with pytest.raises(SystemExit):
+        read(tmp_path, f"seed: {text}")
+    assert f"seed: got {text}; give a whole number" in capsys.readouterr().err
+    assert read(tmp_path, f"model:\n  path: {text}").model.path == text

@@ -1,6 +1,7 @@
 """The command line: what it prints, and one clear line with exit code 2 for whatever is wrong."""
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from stepopsd_agent.cli.basic import BASIC
+from stepopsd_agent.cli.commands.sweep import EXAMPLE
 from stepopsd_agent.cli.main import COMMANDS
 from tests.helpers.command_line import TINY, refusal, run
 from tests.helpers.models import tiny
@@ -21,6 +23,21 @@ def fresh_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fresh") / "model"
     tiny().save(folder)
     return folder
+
+
+def test_cli_usage_fits_the_screen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Broken between its parts; an example stays one that can be pasted into a shell."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in ([], *([name] for name in COMMANDS)):
+        assert run(*command, "--help") == 0
+        usage = capsys.readouterr().out.partition("\n\n\n")[0].split("\n\n")[0]
+        assert usage.startswith("usage: stepopsd") and max(map(len, usage.splitlines())) <= 80
+    assert run("sweep", "--help") == 0
+    lines = capsys.readouterr().out.split("example: ")[1].split("\n\n")[0].splitlines()
+    assert max(map(len, lines)) <= 80 and all(line.endswith(" \\") for line in lines[:-1])
+    assert shlex.split("".join(line.removesuffix("\\") for line in lines)) == shlex.split(EXAMPLE)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stepopsd_agent.cli.commands.sweep import split
-from stepopsd_agent.run import SweepRun, area, label, rows_text, sweep_rows, sweep_runs
+from stepopsd_agent.run import Job, SweepRun, area, label, rows_text, sweep_rows, sweep_runs
 from stepopsd_agent.run.files import save_model
 from stepopsd_agent.run.files.metrics_log import MetricsLog
 from tests.helpers.command_line import refusal, run
@@ -143,6 +143,25 @@ def test_sweep_keeps_what_is_finished_and_goes_on(tmp_path: Path, capsys: pytest
     assert rows[0]["curves"] == rows[1]["curves"]  # equal models, equal seeds
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "finished" not in capsys.readouterr().out.partition("\n")[0]
+
+
+def test_sweep_takes_the_threads_that_it_may_and_fills_the_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OMP_NUM_THREADS bounds the threads of a run, as it does in train, and not how many runs there are."""
+    save_model(tiny(), tmp_path / "model")
+    monkeypatch.setattr("stepopsd_agent.cli.threads.allowed_processors", lambda: 8)
+    monkeypatch.setattr("stepopsd_agent.cli.commands.sweep.allowed_processors", lambda: 8)
+    made: list[Job] = []
+    monkeypatch.setattr("stepopsd_agent.cli.commands.sweep.run_jobs", lambda jobs, *rest: made.extend(jobs))
+    given = [f"--model.path={tmp_path / 'model'}", "--grid=learner.lr=1e-4,2e-4", "--seeds=1"]
+    for omp, threads, found in (("1", 4, (1, 8)), ("", 4, (4, 2)), ("", 0, (1, 8)), ("", 64, (8, 1))):
+        monkeypatch.setenv("OMP_NUM_THREADS", omp)
+        out = tmp_path / f"{omp}-{threads}"
+        run("sweep", *SHORT, *given, f"--threads={threads}", f"--out={out}")
+        content = json.loads((out / "sweep.json").read_text())
+        assert (content["threads"], content["jobs"]) == found
+        assert made.pop().environment["OMP_NUM_THREADS"] == str(found[0])
 
 
 def test_sweep_hands_ctrl_c_on_and_waits(tmp_path: Path) -> None:

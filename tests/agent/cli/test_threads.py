@@ -20,6 +20,16 @@ def same_threads_afterwards() -> object:
     torch.set_num_threads(before)
 
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processors of a process are told by Linux")
+
+
+def processors_are(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Let the process have so many processors, and no container a limit."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(count)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    monkeypatch.setattr(threads, "LIMITS", Path("/nowhere"))
+
+
 def used(*flags: str) -> int:
     """Threads of PyTorch after a command has read its settings."""
     run_config(parse(["eval", *flags])["eval"])
@@ -30,6 +40,7 @@ def test_threads_of_a_config_do_not_exceed_the_environment_s(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """OMP_NUM_THREADS is the limit, which is said; fewer are taken as asked for."""
+    processors_are(monkeypatch, 8)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert used("--threads=2") == 1
     assert "threads is 2, but this process may use 1" in capsys.readouterr().err
@@ -38,17 +49,45 @@ def test_threads_of_a_config_do_not_exceed_the_environment_s(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="processors of a process are told by Linux")
-def test_threads_without_a_word_are_those_of_the_process(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Its processors, or the share of them that its container gets; rubbish in the environment is none."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5, 7})
-    monkeypatch.setattr(threads, "QUOTA", tmp_path / "cpu.max")
-    for given in ("", "many", "0"):
+@linux
+def test_threads_without_a_word_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rubbish in the environment is none; what asks for more than there is gets what there is."""
+    processors_are(monkeypatch, 4)
+    for given, count in {"": 4, "many": 4, "0": 4, "-2": 4, "3": 3, "64": 4, "64,2": 4}.items():
         monkeypatch.setenv("OMP_NUM_THREADS", given)
-        assert threads.allowed_threads() == 4
-    for text, count in (("max 100000", 4), ("150000 100000", 2), ("900000 100000", 4), ("1000 100000", 1)):
-        (tmp_path / "cpu.max").write_text(text + "\n")
         assert threads.allowed_threads() == count
-    assert used() == 1
+    assert threads.allowed_processors() == 4
+    assert used("--threads=9") == 4
+
+
+@linux
+@pytest.mark.parametrize(
+    ("groups", "files", "count"),
+    [
+        ("0::/\n", {"cpu.max": "max 100000"}, 4),
+        ("0::/\n", {"cpu.max": "150000 100000"}, 2),
+        ("0::/\n", {"cpu.max": "900000 100000"}, 4),
+        ("0::/\n", {"cpu.max": "1000 100000"}, 1),
+        ("0::/work.slice/run.scope\n", {"work.slice/run.scope/cpu.max": "200000 100000"}, 2),
+        ("0::/work.slice/run.scope\n", {"work.slice/cpu.max": "100000 100000", "cpu.max": "max 100000"}, 1),
+        ("0::/../elsewhere\n", {"cpu.max": "100000 100000"}, 1),
+        ("3:cpu,cpuacct:/a\n", {"cpu/a/cpu.cfs_quota_us": "150000", "cpu/a/cpu.cfs_period_us": "50000"}, 3),
+        ("3:cpuacct,cpu:/a\n", {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2),
+        ("1:cpu:/\n0::/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ("2:cpuset:/a\n", {"cpuset/a/cpu.cfs_quota_us": "1", "cpuset/a/cpu.cfs_period_us": "1"}, 4),
+        ("", {"cpu.max": "100000 100000"}, 1),
+    ],
+)
+def test_a_container_s_share_of_time_counts_in_processors(
+    groups: str, files: dict[str, str], count: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In both versions of control groups, of the process's own group and of those around it; rounded up."""
+    processors_are(monkeypatch, 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    (tmp_path / "groups").write_text(groups)
+    for name, text in files.items():
+        (tmp_path / "limits" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "limits" / name).write_text(text + "\n")
+    monkeypatch.setattr(threads, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(threads, "LIMITS", tmp_path / "limits")
+    assert threads.allowed_threads() == count

@@ -138,6 +138,8 @@ def test_a_package_that_is_missing_is_named_before_anything_is_written(
         ("``games`` (type: Union[str, list[str]], default: generated)", "games (default: generated)"),
         ("rate, see (3) (type: float, default: 0.25)", "rate, see (3) (default: 0.25)"),
         ("rate, see (3)", "rate, see (3)"),
+        ("folder, as here (required, type: str)", "folder, as here (required)"),
+        ("the value. (required, type: float, default: 3.0)", "the value (default: 3.0)"),
     ],
 )
 def test_help_is_plain(made: str, plain: str) -> None:

@@ -57,6 +57,8 @@ def config(kind: str, **settings: Any) -> transformers.PretrainedConfig:
         "bos_token_id": 0,
         "eos_token_id": 0,
     }
+    if kind == "FalconConfig":  # which computes it
+        del usual["head_dim"]
     made: transformers.PretrainedConfig = getattr(transformers, kind)(**{**usual, **settings})
     return made
 
@@ -138,12 +140,25 @@ def test_window_problems_names_positions_that_depend_on_other_rows(kind: str) ->
     assert float((both - alone).abs().max()) > 0.1  # what the refusal spares
 
 
-@pytest.mark.parametrize("kind", ["BloomConfig", "MptConfig", "MambaConfig"])
-def test_window_problems_names_a_missing_longest_row(kind: str) -> None:
+def test_window_problems_names_a_missing_longest_row() -> None:
     """In place of an AttributeError during play."""
-    made = getattr(transformers, kind)()
-    (problem,) = window_problems(made)
-    assert f"{kind} has no max_position_embeddings" in problem and "add it to config.json" in problem
+    (problem,) = window_problems(transformers.MambaConfig())
+    assert "MambaConfig has no max_position_embeddings" in problem and "add it to config.json" in problem
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("FalconConfig", {"alibi": True}), ("BloomConfig", {}), ("MptConfig", {})]
+)
+def test_window_problems_names_alibi(kind: str, settings: dict[str, Any]) -> None:
+    """The cause, and not what breaks first; whatever longest row the configuration has or is given."""
+    (problem,) = window_problems(config(kind, **settings))
+    assert problem.startswith("the model has ALiBi") and "choose a model like Qwen2.5" in problem
+    assert window_problems(getattr(transformers, kind)(**settings)) == [problem]
+
+
+def test_a_model_without_alibi_of_a_class_that_may_have_it_is_exact() -> None:
+    """A Falcon with rotary positions."""
+    assert problems(random_policy("FalconConfig", alibi=False)) == []
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,6 +1,7 @@
 """Runs by several processes: the run of one, written once, and what is left when a process ends."""
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import distributed as dist
 from stepopsd_agent.cli import launching
 from stepopsd_agent.cli.main import main
 from stepopsd_agent.rollout import EnvironmentDownError
+from stepopsd_agent.run.files.checkpoint import load_checkpoint, save_checkpoint
 from stepopsd_agent.run.processes import _peer_gone
 from stepopsd_wrappers import Episode
 from tests.helpers.launched import (
@@ -90,6 +92,26 @@ def test_a_process_that_is_killed_ends_the_run_which_goes_on_as_if_nothing_was(
     assert [row["update"] for row in rows(out)] == list(range(done + 2))
     assert sampled(out)[: len(sampled(alone))] == sampled(alone)[: len(sampled(out))]
     assert len(sampled(out)) >= played
+
+
+def test_processes_that_read_different_checkpoints_make_no_update(model: Path, tmp_path: Path) -> None:
+    """Of folders of their own: with equal weights, too, where an update would go wrong before it is seen."""
+    out, copied, log = tmp_path / "0" / "run", tmp_path / "1" / "run", tmp_path / "log"
+    assert main(train_arguments(model, out, *EXACT[1:], "--updates=1", "--checkpoint_every=1")) == 0
+    config = out / "config.yaml"
+    config.write_text(config.read_text().replace("updates: 1\n", "updates: 2\n"))
+    shutil.copytree(out, copied)
+    path = max((copied / "checkpoints").iterdir())
+    tensors, state = load_checkpoint(path)
+    tensors["optimizer_0"] = {name: 2 * moment for name, moment in tensors["optimizer_0"].items()}
+    shutil.rmtree(path)
+    assert save_checkpoint(path.parent, tensors=tensors, state=state).name == path.name
+    before = (out / "metrics.jsonl").read_bytes()
+    codes = launched(2, ["train", f"--resume={tmp_path}/{{rank}}/run"], log)
+    said = "".join(texts(log, 2))
+    assert 2 in codes and 0 not in codes, said
+    assert "the processes of the run have read different checkpoints" in said, said
+    assert "Traceback" not in said and (out / "metrics.jsonl").read_bytes() == before
 
 
 def test_a_command_for_one_process_refuses_several(tmp_path: Path) -> None:

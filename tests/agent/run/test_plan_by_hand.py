@@ -5,16 +5,21 @@ from dataclasses import replace
 import pytest
 import torch
 
+from stepopsd_agent import credit
 from stepopsd_agent.rollout import CACHE_ROOM
+from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.planning import Lengths, memory_by_part, model_shape
 from stepopsd_agent.run.planning.first_update import compared_time, in_words
+from stepopsd_agent.run.planning.lengths import played_lengths
 from stepopsd_agent.run.planning.plan import (
     Rates,
     seconds_by_part,
     tokens_by_part,
 )
+from stepopsd_agent.run.planning.processes import process_memory
+from stepopsd_agent.run.planning.shapes import shape_of
 from tests.agent.run.test_plan import NO_LORA, SMALL
-from tests.helpers.runs import run_config
+from tests.helpers.runs import run_config, taught
 
 
 def test_plan_sets_parts_of_the_time_beside_the_seconds_of_an_update() -> None:
@@ -82,3 +87,35 @@ def test_plan_by_hand_of_columns_that_cost_passes() -> None:
         assert part in seconds_by_part(config, shape, frozenset({needs}), lengths, Rates(1e12, 1e12), 4)
     padded = replace(config, learner=replace(config.learner, attention="padded"))
     assert memory_by_part(padded, shape, lengths, 4, gap)["masks of the teacher"] == 66 * 39 * 7
+
+
+def test_plan_by_hand_of_the_teacher_s_distributions() -> None:
+    """Of 30 sampled tokens: numbers of 8 bytes, log-probabilities of 4, of the likeliest 100 or all 400."""
+    config = run_config(rollout={"tasks": 1, "group_size": 2}, hindsight={"top_k": 100})
+    lengths = Lengths(first=10, further=4, response=5, steps=3, block=6)
+    shape = model_shape(SMALL, NO_LORA, torch.float32)
+    needs = frozenset({"teacher_topk"})
+    every = replace(config, hindsight=replace(config.hindsight, top_k=0))
+    found = [memory_by_part(one, shape, lengths, 4, needs) for one in (config, every)]
+    assert [one["teacher's distributions"] for one in found] == [30 * 100 * 12, 30 * 400 * 12]
+    alone = memory_by_part(config, shape, lengths, 4)
+    assert "teacher's distributions" not in alone
+    assert alone["at most at once"] < found[0]["at most at once"] < found[1]["at most at once"]
+    four = replace(config, rollout=replace(config.rollout, tasks=4))
+    shared = process_memory(four, shape, lengths, 4, needs, 4)
+    assert shared["teacher's distributions"] == 4 * found[0]["teacher's distributions"]
+
+
+@pytest.mark.samples
+@pytest.mark.parametrize("top_k", [0, 7])
+def test_plan_of_the_teacher_s_distributions_is_what_a_batch_holds(top_k: int) -> None:
+    """To the byte, with the update's own lengths."""
+    config = run_config(hindsight={"top_k": top_k, "mode": "correctness"})
+    one = Trainer(config, credit.make("sdpo"), taught())
+    episodes = one.collect()
+    likely = one.score(episodes).teacher_topk
+    assert likely is not None
+    shape = shape_of(one.policy.model.config, NO_LORA, torch.float32)
+    planned = memory_by_part(config, shape, played_lengths(episodes, 0), 4, one.method.needs)
+    held = likely.ids.nbytes + likely.logprobs.nbytes
+    assert planned["teacher's distributions"] == pytest.approx(held, rel=1e-6)

@@ -1,6 +1,7 @@
 """Environments by their ids, what the settings of one mean to it, and what evaluation plays."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -32,6 +33,8 @@ from stepopsd_agent.tasks.search_qa import SEARCH_QA
 from stepopsd_envs.alfworld.env import AlfworldEnv
 from stepopsd_envs.search_qa.env import SearchQAEnv
 from tests.helpers.command_line import refusal
+from tests.helpers.retrieval import write_corpus
+from tests.helpers.search_qa import write_rows
 
 ALF = "stepopsd/ALFWorld-v0"
 SEARCH = "stepopsd/SearchQA-v0"
@@ -169,11 +172,21 @@ def test_evaluation_of_search_qa_has_a_set_for_every_file() -> None:
     config = search_config(eval={"questions": ["data/nq.jsonl", "popqa"], "num_questions": 40})
     one, other = evaluation_sets(config)
     assert (one.name, one.env.arguments["questions"], other.name) == ("nq", "data/nq.jsonl", "popqa")
-    assert one.count == 40 and not one.again and evaluation_total(config) == 80
+    assert one.count == 40 and not one.again and one.total == other.total == 40
     (synthetic,) = evaluation_sets(search_config())
     assert synthetic.env.arguments["questions"] == "synthetic"
     assert synthetic.env.arguments["split"] == "test"
-    assert evaluation_total(search_config(eval={"num_questions": None})) is None
+    assert evaluation_sets(search_config(eval={"num_questions": None}))[0].total is None
+
+
+def test_episodes_of_an_evaluation_are_those_that_there_are(tmp_path: Path) -> None:
+    """Of a file with fewer questions than asked for, of all of a split, and of tasks that begin again."""
+    file = str(write_rows(tmp_path / "few.jsonl"))
+    for asked, count in ((100, 3), (2, 2), (None, 3)):
+        settings = {"questions": [file], "num_questions": asked, "seeds": 2}
+        config = search_config(env={"corpus": str(write_corpus(tmp_path / "c.jsonl"))}, eval=settings)
+        assert evaluation_total(config) == 2 * count
+    assert evaluation_total(config_from_dict({"env": {"tier": "tiny"}, "eval": {"num_games": 700}})) == 700
 
 
 @pytest.mark.parametrize("env_id", [ALF, SEARCH])

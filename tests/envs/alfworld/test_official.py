@@ -129,6 +129,24 @@ def test_damaged_games_among_published_ones_are_counted(official_games: Path, tm
     make(games=games, num_games=3)
 
 
+def test_a_link_to_a_game_that_is_not_there_counts_as_a_damaged_game(tmp_path: Path) -> None:
+    """Named at the start with where it points; without it, or once the game is there, all is well."""
+    games = tmp_path / "games"
+    good, gone = good_game(games), tmp_path / "gone.tw-pddl"
+    link = good.parent.with_name("zz-linked") / good.name
+    link.parent.mkdir()
+    link.symlink_to(gone)
+    message = (
+        rf"{link}: is a link to {gone}, which is not there; put the game .*\. 1 of the 2 games cannot be"
+    )
+    for _ in range(2):
+        with pytest.raises(GameFileError, match=message):
+            make(games=games)
+    make(games=games, num_games=1).reset(seed=0)
+    shutil.copy(good, gone)
+    assert len(make(games=games).get_wrapper_attr("task_ids")) == 2
+
+
 def test_reset_on_a_game_file_that_has_gone_says_so(tmp_path: Path) -> None:
     """Listed when the environment was made, deleted since."""
     path = good_game(tmp_path)
