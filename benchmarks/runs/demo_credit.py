@@ -160,8 +160,8 @@ def interval(measure: Measure) -> str:
 
 
 STEP_OPSD = (
-    "step_opsd moves credit between the tokens of a step; the steps of an episode get equal shares, as with grpo, "
-    "unless\ncredit.step_norm is none"
+    "step_opsd moves credit between the tokens of a step, and between the steps of an episode only with\n"
+    "--credit.step_norm none"
 )
 
 

@@ -95,9 +95,9 @@ def build_parser(env_id: str, method: str, left_out: Collection[str] = (), brief
     )
     commands = parser.add_subcommands(required=True, dest="command")
     for name, command in COMMANDS.items():
-        commands.add_subcommand(
-            name, command_parser(name, command, env_id, method, brief=brief), help=command.HELP
-        )
+        added = command_parser(name, command, env_id, method, brief=brief)
+        commands.add_subcommand(name, added, help=command.HELP)
+        added.prog = f"stepopsd {name}"  # without "[options]" before the name, where none go
     return parser
 
 

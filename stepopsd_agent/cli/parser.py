@@ -89,7 +89,7 @@ class Parser(ArgumentParser):
         if unknown := _UNKNOWN.match(message):
             flags = [flag for action in self._actions for flag in action.option_strings]
             message += nearest(unknown["flag"], flags)
-        raise SystemExit(complain(f"{message} (see {self.prog.replace('[options] ', '')} --help)"))
+        raise SystemExit(complain(f"{message} (see {self.prog} --help)"))
 
 
 def complain(message: str) -> int:

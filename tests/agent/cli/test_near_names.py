@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers.command_line import refusal
+from tests.helpers.command_line import refusal, run
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,13 @@ def test_cli_names_what_may_have_been_meant(
 def test_cli_guesses_nothing_where_nothing_is_near(capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong hint is worse than none."""
     assert "did you mean" not in refusal(capsys, "train", "--xyzzy=1")
+
+
+@pytest.mark.parametrize("command", ["compare", "replay", "export", "train"])
+def test_cli_usage_is_a_line_that_can_be_typed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing stands between the program and the command."""
+    assert run(command, "--help") == 0
+    assert capsys.readouterr().out.startswith(f"usage: stepopsd {command} ")
+    assert f"(see stepopsd {command} --help)" in refusal(
+        capsys, command, "--xyzzy=1", "x", "--to=sft", "--out=x"
+    )
