@@ -50,7 +50,13 @@ def run(out: Path, common: list[str], methods: Sequence[str]) -> None:
         together({method: train_command(method, out, common) for method in pending})
     if not (out / "random" / "evaluation.json").exists():
         print("random agent", file=sys.stderr)
-        alone(command("eval", *common, "--agent", "random", "--out", str(out / "random")))
+        alone(command("eval", *unseeded(common), "--agent", "random", "--out", str(out / "random")))
+
+
+def unseeded(common: list[str]) -> list[str]:
+    """The same flags without ``--seed`` and its value: evaluation has noise of its own, and says so."""
+    at = common.index("--seed")
+    return common[:at] + common[at + 2 :]
 
 
 def play(out: Path, common: list[str]) -> None:

@@ -102,7 +102,7 @@ def shown(episode: Episode, progress: Array, credits: Mapping[str, Array]) -> di
     task = episode.steps[0].observation.partition(TASK)[2].partition("\n")[0]
     steps = [
         {
-            "command": step.action,
+            "command": " ".join(step.action.split()),  # a model may have written several lines
             "nearer": float(progress[number]),
             "credit": {method: round(float(steps[number]), 4) for method, steps in credits.items()},
         }
@@ -159,6 +159,12 @@ def interval(measure: Measure) -> str:
     return f"{measure.value:.2f} ({measure.low:.2f} to {measure.high:.2f})" if measure.n else "-"
 
 
+STEP_OPSD = (
+    "step_opsd moves credit between the tokens of a step, and between the steps of an episode only with\n"
+    "--credit.step_norm none"
+)
+
+
 def episode_lines(episode: Mapping[str, Any] | None, methods: Sequence[str]) -> list[str]:
     """The episode step by step, or a line that says that there is none to show."""
     if episode is None:
@@ -171,6 +177,8 @@ def episode_lines(episode: Mapping[str, Any] | None, methods: Sequence[str]) -> 
     for number, step in enumerate(episode["steps"], start=1):
         credits = "".join(f"{step['credit'][method]:>+11.2f}" for method in methods)
         lines.append(f"{number:4}  {step['command']:<{width}}  {direction(step['nearer']):6}{credits}")
+    if "step_opsd" in methods:
+        lines.append(STEP_OPSD)
     return lines
 
 

@@ -48,7 +48,7 @@ def evaluate_harder(out: Path, common: list[str]) -> None:
         folder = harder_folder(out, name)
         if not (folder / "evaluation.json").exists():
             types = ["--eval.task_types", f"[{HARDER}]", "--threads", "2"]
-            alone(command("eval", *common, *types, *flags, "--out", str(folder)))
+            alone(command("eval", *demo.unseeded(common), *types, *flags, "--out", str(folder)))
 
 
 def summarise(out: Path) -> dict[str, Any]:

@@ -28,9 +28,6 @@ def chosen(arguments: Sequence[str]) -> tuple[str, str, frozenset[str]]:
     env, evaluation = given(arguments, "env"), given(arguments, "eval")
     env_id = str(env.get("id", EnvConfig().id))
     method = str(given(arguments, "credit").get("method", METHOD))
-    if method not in credit.names() and ":" not in method:
-        allowed = ", ".join(credit.names())
-        raise SystemExit(complain(f"credit.method is {method!r}; allowed are {allowed}, or module:name"))
     try:
         credit.load(method)
         sections = {"env": (env, env_section(env_id)), "eval": (evaluation, eval_section(env_id))}

@@ -239,6 +239,10 @@ def _chosen(tasks: EvalSet, ids: Sequence[str]) -> list[str]:
     return chosen
 
 
+_LEFT = {"train": "config.yaml", "eval": "evaluation.json", "sweep": "sweep.json"}
+"""The file by which a command that can go on knows a folder of its own."""
+
+
 def fresh_folder(name: str | None, command: str) -> Path:
     """The folder to write to, not made yet; one with something in it is refused, so nothing is written over.
 
@@ -248,7 +252,8 @@ def fresh_folder(name: str | None, command: str) -> Path:
         raise UsageError(f"stepopsd {command} writes files: name a folder for them with --out FOLDER")
     out = user_path(name)
     if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
-        what = f", or continue it with: stepopsd train --resume {out}" if command == "train" else ""
+        left = (out / _LEFT[command]).is_file() if command in _LEFT else False
+        what = f", or continue it with: stepopsd {command} --resume {out}" if left else ""
         raise UsageError(f"{out} is not empty; choose another folder for --out{what}")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; choose another folder for --out")

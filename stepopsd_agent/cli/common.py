@@ -93,6 +93,8 @@ def episode_folder(path: str) -> Path:
 
 def describe(table: dict[str, Any], unit: str = "games") -> str:
     """One line of a success table."""
+    if table.get("errors") and not table["n"]:
+        return f"no success to report: all {table['errors']} {unit} ended in an error"
     low, high = table["ci95"]
     errors = f"; {table['errors']} more ended in an error" if table.get("errors") else ""
     interval = f"95 % interval {low:.1%} to {high:.1%}"

@@ -110,6 +110,7 @@ def build_parser(
         wanted = name == only
         parser_of = command_parser(name, command, env_id, method, brief=brief) if wanted else Parser()
         commands.add_subcommand(name, parser_of, help=command.HELP)
+        parser_of.prog = f"stepopsd {name}"  # without "[options]" before the name, where none go
     parser.usage = "stepopsd COMMAND [--SETTING VALUE ...]"  # not before: the commands' names would hold it
     return parser
 

@@ -13,12 +13,13 @@ from jsonargparse import ArgumentParser, Namespace
 from stepopsd_agent import credit
 from stepopsd_agent.cli.basic import ALL, BASIC
 from stepopsd_agent.cli.config_file import MODE
-from stepopsd_agent.cli.wording import HelpFormatter, first_sentence, kind, lacking, worded
+from stepopsd_agent.cli.wording import HelpFormatter, first_sentence, kind, lacking, nearest, worded
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.tasks import env_section, eval_section
 
 _SECTIONS = frozenset(spec.name for spec in fields(RunConfig)) | {"credit"}
 """The settings by their first name."""
+_UNKNOWN = re.compile(r"unrecognized arguments: (?P<flag>--[^\s=]+)")
 _MISSING = re.compile(r"the following arguments are required: (?P<keys>(?P<command>[\w-]+)\..+)")
 
 
@@ -85,7 +86,10 @@ class Parser(ArgumentParser):
         message = worded(
             message, {action.dest: getattr(action, "_typehint", action.type) for action in self._actions}
         )
-        raise SystemExit(complain(f"{message} (see {self.prog.replace('[options] ', '')} --help)"))
+        if unknown := _UNKNOWN.match(message):
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            message += nearest(unknown["flag"], flags)
+        raise SystemExit(complain(f"{message} (see {self.prog} --help)"))
 
 
 def complain(message: str) -> int:

@@ -92,6 +92,12 @@ def play_sets(
         return [play() for play in plays]
 
 
+def last_error(episodes: Sequence[Episode]) -> str:
+    """The last of the errors that episodes ended in, of which there is one, and its task, in one line."""
+    last = next(episode for episode in reversed(episodes) if episode.failed)
+    return f"the last of them, {last.task_id}: {str(last.steps[-1].error).strip().splitlines()[-1]}"
+
+
 def _plays(name: str, asked: Asked) -> list[PlaySet]:
     """Play each set with the agent of this name, made now."""
     from stepopsd_agent.rollout import OneAtATime, play_set, play_set_with

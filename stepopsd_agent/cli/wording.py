@@ -4,6 +4,7 @@ import re
 from argparse import Action
 from collections.abc import Sequence
 from copy import copy
+from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -109,6 +110,19 @@ def allowed(annotation: Any) -> str:
     if origin in (list, tuple):
         return f'a list, such as "{_EXAMPLES.get(arguments[0], "[...]") if arguments else "[...]"}"'
     return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def nearest(flag: str, flags: Sequence[str]) -> str:
+    """What may have been meant by a flag that there is not: a hint, or nothing.
+
+    Args:
+        flag: as typed, with its dashes.
+        flags: those that there are.
+    """
+    name = flag.removeprefix("--")
+    ends = [known for known in flags if known.endswith(f".{name}")]  # its section was left out
+    near = ends or get_close_matches(flag, [known for known in flags if not known.endswith("+")], n=1)
+    return f"; did you mean {_joined(near)}?" if near else ""
 
 
 def lacking(keys: Sequence[str], flags: Sequence[Action]) -> str:

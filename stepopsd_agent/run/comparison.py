@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stepopsd_agent.ops import bootstrap_difference, clustered_proportion, holm, newcombe, sign_test
+from stepopsd_envs.step_info import text_hash
 from stepopsd_wrappers import Episode, read_episodes
 
 LEVEL = 0.05
@@ -38,6 +39,8 @@ class _Outcome:
     task_type: str
     failed: bool
     success: bool
+    steps: str
+    """Hash of all observations and actions."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def compare_folders(folders: Mapping[str, Path]) -> dict[str, Any]:
 
     Returns:
         ``{folders, compared}``: success of each, and for every folder but the first its difference, the
-        interval (95 %), the exact sign test's p, Holm's for all comparisons, and whether it is within noise.
+        interval (95 %), the exact sign test's p, Holm's for all comparisons, whether it is within noise, and
+        how many pairs of episodes are the same, step for step.
 
     Raises:
         ValueError: a folder holds no whole episode, or what was played differs.
@@ -90,7 +94,8 @@ def _read(name: str, folder: Path) -> _Results:
             )
         if before is None or before.failed:
             kind = episode.task_type if episode.steps[0].info else ""
-            played[key] = _Outcome(kind, episode.failed, episode.success)
+            steps = text_hash(json.dumps([(step.action, step.observation) for step in episode.steps]))
+            played[key] = _Outcome(kind, episode.failed, episode.success, steps)
         if not settings:
             spec = {"id": episode.env_spec["id"], **episode.env_spec.get("kwargs", {})}
             spec |= {"engine_version": episode.engine_version}
@@ -198,6 +203,8 @@ def _compared(first: _Results, other: _Results) -> dict[str, Any]:
         "against": first.name,
         **_figures(pairs),
         "left_out": len(first.played) - len(pairs),
+        "same_episodes": sum(ours.steps == theirs.steps for ours, theirs in pairs.values()),
+        "pairs": len(pairs),
         "settings": {name: both for name, both in settings.items() if both[0] != both[1]},
         "by_task_type": by_type,
     }

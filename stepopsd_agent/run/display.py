@@ -87,7 +87,7 @@ class _BarProgress:
 
 
 class PlainProgress:
-    """Progress in a log: a line at the first unit, every `LINE_EVERY_S` seconds, and at the last unit."""
+    """Progress in a log: a line at the first unit, every `LINE_EVERY_S` seconds, and at the last, once."""
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class PlainProgress:
         self._stream, self._clock = stream, clock
         self._start = clock()
         self._last_line: float | None = None
+        self._shown: int | None = None  # units done, in the last line
         self._note = ""
 
     def advance(self, count: int = 1, note: str = "") -> None:
@@ -111,9 +112,15 @@ class PlainProgress:
         self._note = note or self._note
         now = self._clock()
         due = self._last_line is None or now - self._last_line >= LINE_EVERY_S
-        if due or self._done == self._total:
-            self._last_line = now
+        if due or (self._done == self._total and self._shown != self._done):
+            self._last_line, self._shown = now, self._done
             self.say(self._line(now - self._start))
+
+    def finish(self) -> None:
+        """Say how many units there were where that was not known, or fewer than the most there could be."""
+        if self._shown is not None and self._done != self._total:
+            self._total = self._done
+            self.say(self._line(self._clock() - self._start))
 
     def _line(self, elapsed: float) -> str:
         count = str(self._done) if self._total is None else f"{self._done}/{self._total}"
@@ -153,7 +160,9 @@ def progress(
         An object with `advance(count=1, note="")` and `say(text)`.
     """
     if not sys.stderr.isatty() or _console().is_dumb_terminal:
-        yield PlainProgress(total, description, unit, completed, sys.stderr)
+        lines = PlainProgress(total, description, unit, completed, sys.stderr)
+        yield lines
+        lines.finish()
         return
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -15,7 +15,8 @@ from torch import distributed as dist
 from stepopsd_agent.models import DividedScorer, Policy
 from stepopsd_agent.rollout import Divided
 from stepopsd_agent.run.display import Progress
-from stepopsd_agent.run.files.checkpoint import CheckpointError, Tensors, checkpoint_digest
+from stepopsd_agent.run.files.checkpoint import Tensors, checkpoint_digest
+from stepopsd_agent.run.files.errors import CheckpointError
 from stepopsd_agent.run.files.metrics_log import MetricsLog
 from stepopsd_agent.run.run import ProgressShown, Run
 from stepopsd_agent.run.trainer import Trainer

@@ -11,6 +11,7 @@ from benchmarks.runs.demo_credit import disagreement, most_disputed, other_attem
 from stepopsd_agent.accuracy import Judged, figures
 from stepopsd_agent.tasks import make_stack, task_ids
 from tests.helpers.runs import run_config
+from tests.helpers.text_env import make_episode
 
 NEARER = np.array([1.0, 0.0, -1.0])
 
@@ -91,3 +92,14 @@ def test_figures_and_episode_are_told_step_by_step() -> None:
         ["2", "look", "+0.00", "-0.25"],
         ["3", "go", "to", "desk", "1", "away", "+0.00", "+0.00"],
     ]
+
+
+def test_a_command_of_several_lines_is_told_in_one() -> None:
+    """A small model goes on writing after its command; the table has one line for each step."""
+    episode = make_episode(num_steps=1)
+    step = replace(episode.steps[1], action="go to bed 1\n> look")
+    told = demo_credit.shown(
+        replace(episode, steps=(episode.steps[0], step)), np.zeros(1), {"step_opsd": np.zeros(1)}
+    )
+    assert [one["command"] for one in told["steps"]] == ["go to bed 1 > look"]
+    assert demo_credit.episode_lines(told, ["step_opsd"])[-1].startswith("step_opsd moves credit between")

@@ -149,6 +149,16 @@ def test_minari_reads_what_was_written(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.recover_environment(eval_env=True).spec.id == ENV_ID
 
 
+def test_minari_writes_where_a_relative_path_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the example of the docs: ``--out datasets/expert-v0``."""
+    package("minari")
+    package("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    Path("datasets").mkdir()
+    assert write_minari([played()], Path("datasets/corridor-v0")) == 1
+    assert (tmp_path / "datasets" / "corridor-v0" / "data").is_dir()
+
+
 def test_minari_refuses_a_name_without_a_version(tmp_path: Path) -> None:
     """Before anything is imported."""
     with pytest.raises(ValueError, match="end it in a version, as in 'tiny-v0'"):

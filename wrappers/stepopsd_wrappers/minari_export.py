@@ -128,9 +128,9 @@ def _spec(played: dict[str, Any]) -> gym.envs.registration.EnvSpec | None:
 
 @contextmanager
 def _datasets_in(folder: Path) -> Iterator[None]:
-    """Let Minari keep its data sets in this folder."""
+    """Let Minari keep its data sets in this folder; it takes a relative path as one from its own folders."""
     before = os.environ.get(_ROOT)
-    os.environ[_ROOT] = str(folder)
+    os.environ[_ROOT] = str(folder.resolve())
     try:
         yield
     finally:

@@ -44,6 +44,7 @@ def run(settings: Namespace) -> int:
     content = {"schema": SCHEMA, **compared}
     print(comparison_text(content))
     if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomic(json_file, {**content, **environment_facts()})
         print(f"written to {json_file}")
     return 0
@@ -73,6 +74,8 @@ def _comparison(entry: dict[str, Any], comparisons: int) -> str:
     word = "better" if entry["better"] > entry["worse"] else "worse"
     noise = "within noise: these tasks do not tell which of the two is better"
     verdict = noise if entry["within_noise"] else f"more than noise: {entry['folder']} is {word}"
+    if entry["same_episodes"] == entry["pairs"]:
+        verdict = "the same: every pair of episodes has the same actions and observations, step for step"
     lines = [
         f"{entry['folder']} against {entry['against']}: {_points(entry['difference'])} points, 95 % interval "
         f"{_points(low)} to {_points(high)} ({entry['interval']})",

@@ -199,10 +199,12 @@ def compare(settings: Namespace) -> int:
         print(f"left out: {name}: {why}")
     if json_file is not None:
         content = {"schema": SCHEMA, "group_by": by, **table, **environment_facts()}
+        json_file.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomic(json_file, content)
         print(f"written to {json_file}")
     if picture is not None:
         name = user_path(settings.episodes).name
+        picture.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomic(picture, draw_accuracy({name: table}, f"Credit accuracy, {name}"))
         print(f"drawn to {picture}")
     return 0

@@ -13,12 +13,12 @@ from jsonargparse import Namespace
 from stepopsd_agent.cli.checks import UsageError, fresh_folder, resumed_file, settings_checked
 from stepopsd_agent.cli.common import check_config, describe, run_config
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_agent.cli.playing import add_agent_flag, play_sets
+from stepopsd_agent.cli.playing import add_agent_flag, last_error, play_sets
 from stepopsd_agent.cli.serving import REQUESTS, read_requests
 from stepopsd_agent.config import RunConfig, config_from_dict, config_to_dict
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic
-from stepopsd_agent.tasks import EvalSet, TaskSpec, evaluation_sets, get
+from stepopsd_agent.tasks import EvalSet, TaskSpec, env_section, evaluation_sets, get
 from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, read_episodes
 
@@ -103,8 +103,22 @@ def run(settings: Namespace) -> int:
 
 def _asked(settings: Namespace) -> _Request:
     config = run_config(settings)
+    _tell_other_data(config)
     out = fresh_folder(settings.out, "eval") if "out" in settings else None
     return _Request(settings.get("agent", "model"), config, out)
+
+
+def _tell_other_data(config: RunConfig) -> None:
+    """Say so where the data named for training is not what is played, since ``eval`` has its own setting."""
+    for name in ("games", "questions"):
+        trained, played = config.env.arguments.get(name), config.eval.arguments.get(name)
+        default = getattr(env_section(config.env.id)(), name, None)
+        if trained != default and played == default:
+            print(
+                f"stepopsd: notice: this plays eval.{name}, which is {played}, and not env.{name}, which "
+                f"training plays; to play that here give --eval.{name} {trained}",
+                file=sys.stderr,
+            )
 
 
 def _resumed(out: Path) -> _Request:
@@ -149,9 +163,9 @@ def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[
     print(f"{asked.agent} agent: {_figures(table, spec)}")
     if table["errors"]:
         again = "" if asked.out is None else f"; play them again with: stepopsd eval --resume {asked.out}"
-        print(f"{table['errors']} more episodes ended in an error and are not counted{again}")
-        last = next(episode for episode in reversed(episodes) if episode.failed)
-        print(f"the last of them, {last.task_id}: {str(last.steps[-1].error).strip().splitlines()[-1]}")
+        more = "more episodes" if table["n"] else "episodes"
+        print(f"{table['errors']} {more} ended in an error and are not counted{again}")
+        print(last_error(episodes))
     if asked.out is not None:
         content = {**_header(asked), **table, **played_data(episodes), **environment_facts()}
         if asked.agent == "openai":
@@ -173,5 +187,7 @@ def _mean_of_sets(tables: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _figures(table: dict[str, Any], spec: TaskSpec) -> str:
     """Success, steps, and what else the environment measures, in one line."""
+    if not table["n"]:
+        return describe(table, f"{spec.unit}s")
     means = [f", {name} {mean:.2f}" for name, mean in table.get("means", {}).items()]
     return f"{describe(table, f'{spec.unit}s')}, {table['mean_steps']:.1f} steps{''.join(means)} in the mean"

@@ -7,7 +7,7 @@ from jsonargparse import Namespace
 from stepopsd_agent.cli.checks import UsageError, fresh_folder
 from stepopsd_agent.cli.common import run_config
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_agent.cli.playing import add_agent_flag, play_sets
+from stepopsd_agent.cli.playing import add_agent_flag, last_error, play_sets
 from stepopsd_agent.cli.serving import REQUESTS
 from stepopsd_agent.tasks import EvalSet
 
@@ -39,4 +39,6 @@ def run(settings: Namespace) -> int:
     module = config.env.id.rpartition(":")[0]
     check = f"stepopsd replay {out}" + (f" --module {module}" if module else "")
     print(f"{count} episodes, {won} won{errors}, in {out}; check them with: {check}")
+    if failed:
+        print(last_error(episodes))
     return 0

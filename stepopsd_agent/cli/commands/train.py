@@ -1,6 +1,8 @@
 """``stepopsd train``."""
 
 import argparse
+import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +86,8 @@ def _run(settings: Namespace, processes: "Processes | None") -> int:
     config, name, method, chosen = checked_settings(settings)
     resumed: str | None = settings.get("resume")
     out = fresh_folder(settings.get("out"), "train") if resumed is None else user_path(resumed)
+    if resumed is not None and not follows():
+        _tell_finished(out, config.updates)
     with checked_games(config.env, *evaluation_sets(config)):
         summary = _train(config, name, method, chosen, out, resumed is not None, processes)
     if follows():
@@ -95,6 +99,17 @@ def _run(settings: Namespace, processes: "Processes | None") -> int:
         print(f"errors: {failed} attempts of training ended in an error and taught nothing")
     print(f"run folder: {out} (summary.json, curve.png, episodes/; tensorboard --logdir {out})")
     return 0
+
+
+def _tell_finished(run: Path, updates: int) -> None:
+    """Say so where nothing is left to do; `summary.json` is written last."""
+    summary = run / "summary.json"
+    if summary.is_file() and json.loads(summary.read_text(encoding="utf-8"))["updates"] == updates:
+        print(
+            f"stepopsd: notice: {run} has made all of its {updates} updates; for more of them raise updates "
+            f"in {run / 'config.yaml'}",
+            file=sys.stderr,
+        )
 
 
 def checked_settings(settings: Namespace) -> tuple[RunConfig, str, "CreditMethod", dict[str, Any]]:

@@ -73,6 +73,7 @@ def run(settings: Namespace) -> int:
         return 0
     data = page_data(sources, methods, settings.limit, model)
     text = page(data).encode()
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes_atomic(out, text)
     total = sum(len(source.shown) for source in sources)
     count = len(data["episodes"])

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -40,7 +41,7 @@ def load_agent(entry: str) -> MakeAgent:
     try:
         namespace = vars(import_module(module))
     except ModuleNotFoundError as error:
-        hint = "put the folder it is in on PYTHONPATH" if module.startswith(str(error.name)) else "install it"
+        hint = _where(module) if module.startswith(str(error.name)) else "install it"
         raise AgentError(f"agent is {entry!r}, but there is no module {error.name!r}: {hint}") from error
     except Exception as error:
         raise AgentError(f"agent is {entry!r}, but importing it raised {error_words(error)}") from error
@@ -54,9 +55,25 @@ def load_agent(entry: str) -> MakeAgent:
     return lambda env: _made(entry, kind, env)
 
 
+def _where(module: str) -> str:
+    """How to let Python find the module: the line to begin with where it lies in this folder."""
+    package = Path(*module.split("."))
+    if package.with_suffix(".py").is_file() or package.is_dir():
+        return "it is in this folder, which Python does not search: begin the command with PYTHONPATH=."
+    return "put the folder it is in on PYTHONPATH"
+
+
 def _made(entry: str, kind: Any, env: gym.Env[str, str]) -> Agent:
     try:
-        needed = any(map(_is_needed, inspect.signature(kind).parameters.values()))
+        needed = [name for name, given in inspect.signature(kind).parameters.items() if _is_needed(given)]
+    except (TypeError, ValueError) as error:  # a constructor that is not Python's may not tell
+        raise AgentError(f"agent is {entry!r}, but making it raised {error_words(error)}") from error
+    if len(needed) > 1:
+        raise AgentError(
+            f"agent is {entry!r}, whose constructor needs {', '.join(needed)}; it is made without arguments, "
+            "or with the environment as the only one: give the others defaults"
+        )
+    try:
         agent = kind(env) if needed else kind()
     except Exception as error:
         raise AgentError(f"agent is {entry!r}, but making it raised {error_words(error)}") from error

@@ -155,3 +155,15 @@ def test_compare_reads_what_eval_wrote(tmp_path: Path, capsys: pytest.CaptureFix
     assert run("compare", str(tmp_path / "random"), str(tmp_path / "expert")) == 0
     printed = capsys.readouterr().out
     assert "worse on 0" in printed and "note:" not in printed
+
+
+def test_compare_says_that_two_runs_are_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another run with equal success is within noise; one that was repeated is the same."""
+    a, b = wins(tmp_path / "a", "+-+-"), wins(tmp_path / "b", "+-+-")
+    assert run("compare", a, b) == 0
+    assert "p = 1\nthe same: every pair of episodes has the same actions" in capsys.readouterr().out
+    one = played(0, True)
+    other = replace(one, steps=(one.steps[0], replace(one.steps[1], action="another way")))
+    c = write(tmp_path / "c", [other, *(played(k, sign == "+") for k, sign in enumerate("+-+-") if k)])
+    assert run("compare", a, c) == 0
+    assert "p = 1\nwithin noise" in capsys.readouterr().out

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from stepopsd_envs.alfworld.export import export_games
+from stepopsd_envs.alfworld.generator import generate_game
 from stepopsd_wrappers import read_episodes
 from tests.helpers.command_line import refusal, run
 
@@ -208,3 +210,40 @@ def test_record_says_how_many_episodes_ended_in_an_error(
     server.touch()
     assert run(*command, f"--out={tmp_path / 'none'}") == 0
     assert "error" not in capsys.readouterr().out
+
+
+def test_eval_says_that_it_does_not_play_what_training_plays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or the success on other games is taken for that on the games named."""
+    mine = tmp_path / "mine"
+    list(export_games([generate_game("tiny", "train", number) for number in range(6)], mine))
+    games = f"--env.games={mine}"
+    assert run("eval", "--agent=random", *TINY, games) == 0
+    notice = capsys.readouterr().err
+    assert "this plays eval.games, which is generated, and not env.games" in notice
+    assert f"give --eval.games {mine}\n" in notice
+    assert run("eval", "--agent=random", *TINY, games, f"--eval.games={mine}") == 0
+    assert "notice: this plays" not in capsys.readouterr().err
+
+
+def test_eval_and_record_of_errors_alone_say_which(
+    server: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not that nothing of nothing succeeded."""
+    assert run("eval", "--agent=waiting_of_a_test:Down", *TINY) == 1
+    printed = capsys.readouterr().out
+    assert "Down agent: no success to report: all 6 games ended in an error\n" in printed
+    assert "0.0%" not in printed and "6 episodes ended in an error and are not counted\n" in printed
+    out = f"--out={tmp_path / 'records'}"
+    assert run("record", "--agent=waiting_of_a_test:Down", "--env.tier=tiny", "--episodes=2", out) == 0
+    assert "ConnectionError: connection refused" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_eval_into_its_own_folder_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever repeats the command may have meant that."""
+    command = ["eval", "--agent=random", *TINY, f"--out={tmp_path / 'out'}"]
+    assert run(*command) == 0
+    assert f"or continue it with: stepopsd eval --resume {tmp_path / 'out'}" in refusal(capsys, *command)

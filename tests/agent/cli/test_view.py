@@ -31,7 +31,7 @@ def test_view_writes_a_page_with_two_methods_and_the_truth(
     games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And writes it anew, but nothing else over."""
-    out = tmp_path / "view.html"
+    out = tmp_path / "pages" / "view.html"  # the folder is made
     command = ["view", str(games), "--method", "path_gain gamma=0.5", "oracle", "--group_by=task"]
     assert run(*command, f"--out={out}") == 0
     assert capsys.readouterr().out.startswith("4 episodes, ")

@@ -99,3 +99,22 @@ def test_progress_on_a_terminal_nests_and_keeps_results_on_standard_output(
     shown = terminal.getvalue()
     assert all(text in shown for text in ("training", "evaluating", "3/3", "2/2", "[success] 10 %"))
     assert capsys.readouterr().out == "result\n"
+
+
+def test_plain_progress_says_the_last_line_once() -> None:
+    """Work that reports nothing more at its end does not print the line of its end again."""
+    stream, clock = io.StringIO(), Clock()
+    plain = PlainProgress(4, "indexing", "passage", 0, stream, clock)
+    for count in (0, 4, 0):
+        plain.advance(count)
+    assert stream.getvalue() == "indexing: 0/4\nindexing: 4/4, took 0 s\n"
+
+
+@pytest.mark.parametrize("total", [None, 100])
+def test_progress_ends_with_what_there_was(total: int | None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the number of units was not known, or was the most there could be."""
+    with progress(total, "playing", unit="game") as bar:
+        for _ in range(5):
+            bar.advance()
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("playing: 1") and last == "playing: 5/5, took 0 s"

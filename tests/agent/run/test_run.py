@@ -160,6 +160,18 @@ def test_run_goes_on_beside_names_that_are_not_its_own(whole: Path, tmp_path: Pa
     }
 
 
+def test_run_that_is_finished_says_so_when_resumed(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is trained, and the notice says what would be needed for more."""
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    assert main(["train", "--resume", str(out)]) == 0
+    notice = capsys.readouterr().err
+    assert f"{out} has made all of its" in notice
+    assert f"for more of them raise updates in {out / 'config.yaml'}" in notice
+
+
 def test_run_with_a_damaged_row_names_it(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,7 +59,7 @@ def test_own_agents_are_made_without_arguments_or_with_the_environment() -> None
         ("half_agents_of_a_test:Base", "importing it raised ZeroDivisionError: division by zero"),
         ("agents_of_a_test:Bse", "has no 'Bse'; did you mean 'Base'?"),
         ("agents_of_a_test:instance", "give the name of a class"),
-        ("agents_of_a_test:TwoArguments", "making it raised TypeError"),
+        ("agents_of_a_test:TwoArguments", r"constructor needs env, speed; .* give the others defaults"),
         ("agents_of_a_test:NoAct", r"lacks the method act\(observation, info\)"),
         ("agents_of_a_test:ShortAct", r"cannot be called as act\(observation, info\)"),
         ("agents_of_a_test:Breaking", "making it raised OSError: no such model"),
@@ -71,3 +71,17 @@ def test_own_agents_are_refused_in_one_sentence(entry: str, message: str) -> Non
     with pytest.raises(AgentError, match=message) as refused:
         load_agent(entry)(make_env())
     assert entry in str(refused.value)
+
+
+def test_own_agents_in_this_folder_are_found_with_the_line_that_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python does not search the folder a command runs in; most agents lie there."""
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "agent_next_to_a_test.py").write_text(SOURCE, encoding="utf-8")
+    monkeypatch.chdir(here)
+    with pytest.raises(AgentError, match=r"it is in this folder, .* begin the command with PYTHONPATH=\.$"):
+        load_agent("agent_next_to_a_test:Base")
+    monkeypatch.syspath_prepend(".")
+    load_agent("agent_next_to_a_test:Base")
