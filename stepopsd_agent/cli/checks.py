@@ -78,8 +78,8 @@ def check_numbers(config: RunConfig) -> None:
     warmstart = config.warmstart
     if warmstart.mistake_passes > warmstart.passes:
         raise UsageError(
-            f"warmstart.mistake_passes is {warmstart.mistake_passes}; it counts passes, of which there are "
-            f"{warmstart.passes} (warmstart.passes)"
+            f"warmstart.mistake_passes is {warmstart.mistake_passes:g}; it counts passes, of which there are "
+            f"{warmstart.passes} (warmstart.passes): give it {warmstart.passes} or less"
         )
 
 

@@ -168,8 +168,9 @@ class ChatClient:
                 break
             time.sleep(pause)
             wait *= 2
+        hint = "; is a server there? openai.url has its address" if status is None else ""
         raise ServedModelError(
-            f"{self.url}/{path} gave no answer in {tries} tries, the last time {problem}", status
+            f"{self.url}/{path} gave no answer in {tries} tries, the last time {problem}{hint}", status
         )
 
     def _once(self, path: str, body: Mapping[str, Any] | None, end: float) -> Any:

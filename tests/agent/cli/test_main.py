@@ -162,6 +162,7 @@ def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
             "hindsight.position is 'prefix', but hindsight.mode next_observation",
         ),
         (["train", "--out=x", "--learner.mini_batches=0"], "learner.mini_batches is 0"),
+        (["warmstart", "--out=x", "--warmstart.mistake_passes=3"], "passes is 3; it counts passes, of which"),
         (["eval", "--agent=random", "--env.step_limit=0"], "step_limit=0"),
         (["eval", "--agent=random", "--env.task_types=[pick]"], "pick_and_place_simple"),
         (["eval", "--agent=random", "--env.id=stepopsd/ALFWord-v0"], "did you mean 'stepopsd/ALFWorld-v0'?"),
