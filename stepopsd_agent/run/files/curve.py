@@ -77,6 +77,9 @@ def plot_curves(
 
 
 def _write(figure: "Figure", out_png: Path | str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    figure.axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no half an update
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     write_bytes_atomic(out_png, picture.getvalue())
