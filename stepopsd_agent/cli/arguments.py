@@ -30,6 +30,9 @@ def chosen(arguments: Sequence[str]) -> tuple[str, str, frozenset[str]]:
     method = str(given(arguments, "credit").get("method", METHOD))
     try:
         credit.load(method)
+    except ValueError as error:
+        raise SystemExit(complain(f"credit.method: {error}")) from error
+    try:
         sections = {"env": (env, env_section(env_id)), "eval": (evaluation, eval_section(env_id))}
     except ValueError as error:
         raise SystemExit(complain(str(error))) from error

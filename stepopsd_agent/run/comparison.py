@@ -203,7 +203,7 @@ def _compared(first: _Results, other: _Results) -> dict[str, Any]:
         "against": first.name,
         **_figures(pairs),
         "left_out": len(first.played) - len(pairs),
-        "same_episodes": sum(ours.steps == theirs.steps for ours, theirs in pairs.values()),
+        "same_episodes": sum(ours == theirs for ours, theirs in pairs.values()),
         "pairs": len(pairs),
         "settings": {name: both for name, both in settings.items() if both[0] != both[1]},
         "by_task_type": by_type,

@@ -6,7 +6,7 @@ not see each other; it has a backward pass everywhere. "flex" is one FlexAttenti
 mask, for CUDA; on CPU it has no backward pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
@@ -63,9 +63,7 @@ def attend(
     Raises:
         ValueError: the model attends in a way that packs do not know, or its window would cut a row.
     """
-    special = any(settings.get(name) is not None for name in ("softcap", "s_aux", "position_bias"))
-    shared = query.shape[1] > key.shape[1] and not special
-    if plan is None and shared and attention_mask is not None and attention_mask.shape[1] == 1:
+    if plan is None and attention_mask is not None and _share_keys(query, key, attention_mask, settings):
         out = _shared_keys(query, key, value, attention_mask, dropout_p=dropout, scale=scaling)
         return out.transpose(1, 2).contiguous(), None
     if plan is None:
@@ -83,6 +81,12 @@ def attend(
             )
     plan.calls += 1
     return plan.attend(query, key, value, scaling).transpose(1, 2).contiguous(), None
+
+
+def _share_keys(query: Tensor, key: Tensor, mask: Tensor, settings: Mapping[str, Any]) -> bool:
+    """Whether heads share keys, all under one mask of every query, and nothing else changes their scores."""
+    special = any(settings.get(name) is not None for name in ("softcap", "s_aux", "position_bias"))
+    return query.shape[1] > key.shape[1] and mask.shape[1:3] == (1, query.shape[2]) and not special
 
 
 def _shared_keys(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, **settings: Any) -> Tensor:

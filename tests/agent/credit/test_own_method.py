@@ -97,7 +97,7 @@ def test_own_method_is_imported_by_the_command(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     score = ["credit", "score", str(folder), "--credit.size=0.5"]
     without = stepopsd(*score, "--credit.method=valid_steps")
-    assert without.returncode == 2 and "or module:name" in without.stderr
+    assert without.returncode == 2 and "module:name" in without.stderr
     done = stepopsd(*score, "--credit.method=someones_method:valid_steps")
     assert done.returncode == 0, done.stderr
     assert (folder / "credit-valid_steps.jsonl").is_file()

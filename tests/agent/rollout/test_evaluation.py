@@ -47,7 +47,7 @@ def test_evaluation_plays_whole_splits_unless_told_otherwise(official_games: Pat
     ids = [task_ids(make_stack(one.env)) for one in sets]
     assert [one.name for one in sets] == ["valid_seen", "valid_unseen"] and [*map(len, ids)] == [140, 134]
     assert [chosen_tasks(*pair) for pair in zip(sets, ids, strict=True)] == [list(one) for one in ids]
-    assert evaluation_total(config) is None
+    assert evaluation_total(config) == 274
     few, more = (chosen_tasks(replace(sets[0], count=count), ids[0]) for count in (12, 100))
     assert set(Counter(map(task_type_in, few)).values()) == {2} and more[:12] == few
     assert len(set(more)) == 100 and set(more) < set(ids[0])
