@@ -14,11 +14,11 @@ from weakref import WeakValueDictionary
 
 from stepopsd_wrappers.episode import Episode
 from stepopsd_wrappers.plain_json import EpisodeFormatError
-from stepopsd_wrappers.shard_compression import is_packed, pack, shard_name, unpack
+from stepopsd_wrappers.shard_compression import pack, unpack
 from stepopsd_wrappers.shards import (
     MANIFEST,
-    ClosedShard,
     ShardState,
+    closed_shards,
     read_manifest,
     remove_shard,
     scan,
@@ -112,7 +112,7 @@ class EpisodeWriter:
             path.touch()
         current = paths[self._index] if paths else path
         self._state = scan(current, None if position is None else position["offset"])
-        self._closed = _closed_shards(self.folder, paths[: self._index])
+        self._closed = closed_shards(self.folder, paths[: self._index])
         if position is not None and self.position()["episodes"] != position["episodes"]:
             raise EpisodeFormatError(
                 f"{self.folder} holds {self.position()['episodes']} episodes before the position to resume "
@@ -284,19 +284,6 @@ def _write(file: FileIO, line: bytes) -> None:
     rest = memoryview(line)
     while rest:
         rest = rest[os.write(file.fileno(), rest) :]
-
-
-def _closed_shards(folder: Path, paths: list[Path]) -> list[ClosedShard]:
-    """Return the manifest's entries for `paths`; a missing entry is computed from the shard."""
-    listed = {entry.file: entry for entry in read_manifest(folder)}
-    entries = [listed.get(shard_name(path)) or scan(path).closed(shard_name(path)) for path in paths]
-    for path, entry in zip(paths, entries, strict=True):
-        if not is_packed(path) and path.stat().st_size != entry.bytes:
-            raise EpisodeFormatError(
-                f"{path} has {path.stat().st_size} bytes, but the manifest says {entry.bytes}: it was "
-                "changed after it was closed; restore it, or record into a new folder"
-            )
-    return entries
 
 
 def _check_position(position: Mapping[str, int] | None) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from stepopsd_wrappers.episode import Episode
 from stepopsd_wrappers.plain_json import EpisodeFormatError
-from stepopsd_wrappers.shard_compression import open_shard, packed_path, shard_name
+from stepopsd_wrappers.shard_compression import is_packed, open_shard, packed_path, shard_name
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -223,3 +223,20 @@ def _episode_of(line: bytes, path: Path, number: int) -> Episode:
         return Episode.from_json(line.decode("ascii"))
     except ValueError as error:
         raise EpisodeFormatError(f"{path} line {number}: {error}") from error
+
+
+def closed_shards(folder: Path, paths: list[Path]) -> list[ClosedShard]:
+    """The manifest's entries for `paths`; a missing entry is computed from the shard.
+
+    Raises:
+        EpisodeFormatError: a shard has another size than the manifest says.
+    """
+    listed = {entry.file: entry for entry in read_manifest(folder)}
+    entries = [listed.get(shard_name(path)) or scan(path).closed(shard_name(path)) for path in paths]
+    for path, entry in zip(paths, entries, strict=True):
+        if not is_packed(path) and path.stat().st_size != entry.bytes:
+            raise EpisodeFormatError(
+                f"{path} has {path.stat().st_size} bytes, but the manifest says {entry.bytes}: it was "
+                "changed after it was closed; restore it, or record into a new folder"
+            )
+    return entries

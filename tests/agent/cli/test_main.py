@@ -1,8 +1,6 @@
 """The command line: what it prints, and one clear line with exit code 2 for whatever is wrong."""
 
-import os
 import shlex
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +10,8 @@ import yaml
 from stepopsd_agent.cli.basic import BASIC
 from stepopsd_agent.cli.commands.sweep import EXAMPLE
 from stepopsd_agent.cli.main import COMMANDS
-from tests.helpers.command_line import TINY, refusal, run
+from tests.helpers.command_line import refusal, run
 from tests.helpers.models import tiny
-from tests.helpers.runs import train_arguments
 
 
 @pytest.fixture(scope="module")
@@ -272,35 +269,6 @@ def test_cli_names_an_empty_folder_of_games(tmp_path: Path, capsys: pytest.Captu
     """And says where games come from."""
     line = refusal(capsys, "eval", "--agent=random", f"--eval.games={tmp_path}")
     assert str(tmp_path) in line and "stepopsd data alfworld" in line
-
-
-def test_cli_names_a_model_folder_without_tokenizer(
-    fresh_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Before the run folder is made."""
-    folder = shutil.copytree(fresh_model, tmp_path / "model")
-    for path in folder.glob("tokenizer*"):
-        path.unlink()
-    line = refusal(capsys, *train_arguments(folder, tmp_path / "run"))
-    assert f"{folder}: no tokenizer" in line and "save_pretrained" in line
-    assert not (tmp_path / "run").exists()
-
-
-def test_cli_names_a_damaged_model_folder(
-    fresh_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Weights cut in half."""
-    folder = shutil.copytree(fresh_model, tmp_path / "model")
-    os.truncate(folder / "model.safetensors", 2000)
-    assert str(folder) in refusal(capsys, "eval", f"--model.path={folder}", *TINY, "--eval.num_games=1")
-
-
-def test_cli_names_a_chat_setting_the_tokenizer_cannot_fulfil(
-    fresh_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The tiny model has no chat template."""
-    arguments = train_arguments(fresh_model, tmp_path / "run", "--model.chat=on")
-    assert "no chat template" in refusal(capsys, *arguments)
 
 
 @pytest.mark.parametrize("text", ["env: {tier: [", "env: {gamez: 1}"])

@@ -1,4 +1,4 @@
-"""Models with sliding windows that cut no row."""
+"""Models with sliding windows that cut no row, and with limits of attention of other names."""
 
 from typing import Any
 
@@ -29,3 +29,10 @@ def test_models_whose_window_never_cuts_a_row_are_scored_in_packs(kind: str) -> 
     longer = Tree((*row, 29), (), tuple(range(1, 25)))
     with pytest.raises(ValueError, match="uses sliding_window, which packed rows do not support"):
         Scorer(policy, tokens_per_pass=96, attention="segments").logprobs([longer])
+
+
+def test_self_check_finds_a_limit_of_attention_with_a_name_of_its_own() -> None:
+    """Doge drops tokens in rows longer than keep_window_size, which the short rows of the check never are."""
+    (problem,) = problems(random_policy("DogeConfig", keep_window_size=24, max_position_embeddings=64))
+    assert problem.startswith("keep_window_size is 24: in rows longer than that, of up to 64 tokens")
+    assert problems(random_policy("DogeConfig", keep_window_size=64, max_position_embeddings=64)) == []

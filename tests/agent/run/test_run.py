@@ -1,7 +1,6 @@
 """Run folders: killed and continued runs are those that were never interrupted, whenever the kill came."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import torch
 
 from stepopsd_agent import credit
 from stepopsd_agent.cli.main import main
-from stepopsd_agent.run import Interrupted, Run, Trainer, run_training, summary as summary_module
+from stepopsd_agent.run import Interrupted, Run, Trainer, summary as summary_module
 from stepopsd_agent.run.files import latest_checkpoint, load_checkpoint, read_rows
 from stepopsd_agent.run.files.errors import CheckpointError
 from stepopsd_wrappers import read_episodes
@@ -292,19 +291,3 @@ def test_run_goes_on_after_its_end_with_more_updates(tmp_path: Path) -> None:
         opened.close()
     rows = read_rows(tmp_path / "metrics.jsonl")
     assert [row["update"] for row in rows] == [0, 1, 2] and all("eval" in row for row in rows)
-
-
-def test_run_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message still names the way on, and the signal's old meaning is back."""
-    policy = taught()
-
-    def twice(trainer: Trainer) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(5)
-
-    monkeypatch.setattr(Trainer, "step", twice)
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match=r"stopped at once.*stepopsd train --resume"):
-        run_training(run_config(), "grpo", credit.make("grpo"), policy, tmp_path)
-    assert signal.getsignal(signal.SIGINT) is before

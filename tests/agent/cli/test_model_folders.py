@@ -1,0 +1,48 @@
+"""Folders of models that commands cannot use: one clear line, before anything is written."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.command_line import TINY, refusal
+from tests.helpers.models import tiny
+from tests.helpers.runs import train_arguments
+
+
+@pytest.fixture(scope="module")
+def fresh_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model that nothing was taught, read only by agreement."""
+    folder = tmp_path_factory.mktemp("fresh") / "model"
+    tiny().save(folder)
+    return folder
+
+
+def test_cli_names_a_model_folder_without_tokenizer(
+    fresh_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the run folder is made."""
+    folder = shutil.copytree(fresh_model, tmp_path / "model")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    line = refusal(capsys, *train_arguments(folder, tmp_path / "run"))
+    assert f"{folder}: no tokenizer" in line and "save_pretrained" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_cli_names_a_damaged_model_folder(
+    fresh_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights cut in half."""
+    folder = shutil.copytree(fresh_model, tmp_path / "model")
+    os.truncate(folder / "model.safetensors", 2000)
+    assert str(folder) in refusal(capsys, "eval", f"--model.path={folder}", *TINY, "--eval.num_games=1")
+
+
+def test_cli_names_a_chat_setting_the_tokenizer_cannot_fulfil(
+    fresh_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tiny model has no chat template."""
+    arguments = train_arguments(fresh_model, tmp_path / "run", "--model.chat=on")
+    assert "no chat template" in refusal(capsys, *arguments)
