@@ -8,7 +8,8 @@ package, "name field=value" for one with other settings). The measures, of which
 JSON file all:
 
 - AUC failed, won: probability that a step which brings the goal nearer has more credit than another step of
-  the same episode, in lost and in won episodes of groups with both; AUC unmixed: in the other groups.
+  the same episode, in lost and in won episodes of groups with both; AUC unmixed: in the other groups; AUC
+  all failed: in the lost episodes of all groups, also of those that none of the attempts won.
 - AUC harmful: probability that a step away from the goal has less credit than another step of its episode.
 - r: correlation of credit and the acting policy's own advantage, from fresh attempts, within episodes.
 - pushed down, pushed up: share of forward steps with negative, and of harmful steps with positive credit.
@@ -50,12 +51,12 @@ from stepopsd_agent.accuracy import (
     step_credit,
     table_text,
 )
-from stepopsd_agent.batch import Batch
+from stepopsd_agent.batch import AuditError, Batch
 from stepopsd_agent.config import Dtype
 from stepopsd_agent.models import ModelFolderError
 
 COMMAND = "python -m benchmarks.credit.accuracy --out DIR"
-MEASURES = ("auc_failed", "auc_won", "auc_harmful", "r")
+MEASURES = ("auc_failed", "auc_all_failed", "auc_won", "auc_harmful", "r")
 """The figures that are printed; the JSON file has all."""
 Further = Mapping[str, Callable[[Batch], Array]]
 """Further controls, by name, that only some recordings have."""
@@ -66,7 +67,10 @@ def judge(recording: Recording, entry: Entry, truth: Judged) -> dict[str, Any]:
     method = entry.make()
     recording.prepare(method.needs)
     began = time.process_time()
-    per_step = [step_credit(batch, method(batch)) for batch in recording.batches]
+    try:
+        per_step = [step_credit(batch, method(batch)) for batch in recording.batches]
+    except (AuditError, TypeError) as error:
+        raise SystemExit(f"{entry.name} cannot be judged: {error}") from error
     cost = [recording.costs[name] for name in method.needs if name in recording.costs]
     total = Cost(
         sum(one.tokens for one in cost), sum(one.seconds for one in cost) + time.process_time() - began
@@ -86,7 +90,7 @@ def result(recording: Recording, methods: Sequence[Entry], further: Further) -> 
     return {
         **about(truth),
         "ceiling": vars(ceiling(truth.values)),
-        "controls": controls(recording.batches, truth, further),
+        "controls": controls(recording.batches, truth, episodes, further),
         "methods": rows,
     }
 

@@ -7,6 +7,7 @@ from benchmarks.report.parts import Result, origin
 
 COLUMNS = (
     ("auc_failed", "AUC, lost"),
+    ("auc_all_failed", "AUC, lost in all groups"),
     ("auc_won", "AUC, won"),
     ("auc_unmixed", "AUC, unmixed"),
     ("auc_harmful", "AUC, harmful below"),
@@ -49,7 +50,13 @@ def accuracy(result: Result) -> list[str]:
 
 
 STAGE = {"start": "after the warm start", "middle": "middle of training", "end": "end of training"}
-HEADS = (("auc_failed", "lost"), ("auc_won", "won"), ("auc_harmful", "harm"), ("r", "r"))
+HEADS = (
+    ("auc_failed", "lost"),
+    ("auc_all_failed", "all lost"),
+    ("auc_won", "won"),
+    ("auc_harmful", "harm"),
+    ("r", "r"),
+)
 BY_ATTEMPTS = ("r", "decisive")
 """Figures that take fresh attempts."""
 

@@ -25,7 +25,16 @@ from stepopsd_agent.accuracy import LABELS, Measure, draw_accuracy
 from stepopsd_agent.run.files import write_bytes_atomic
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-SHOWN = ("auc_failed", "auc_won", "auc_harmful", "auc_unmixed", "r", "pushed_down", "pushed_up")
+SHOWN = (
+    "auc_failed",
+    "auc_all_failed",
+    "auc_won",
+    "auc_harmful",
+    "auc_unmixed",
+    "r",
+    "pushed_down",
+    "pushed_up",
+)
 MARKS = ((r"\*\*(.+?)\*\*", "strong"), (r"\*(.+?)\*", "em"), (r"`(.+?)`", "code"))
 """What the pages use of Markdown inside a line, and its element."""
 PAGE = """<!DOCTYPE html>
@@ -70,10 +79,11 @@ def image(png: bytes, says: str) -> str:
 def table(found: Mapping[str, Any]) -> str:
     """The rows of methods and controls, the best in lost episodes first."""
     rows = {**found["controls"], **found["methods"]}
-    head = "".join(f"<th>{escape(LABELS[name])}</th>" for name in SHOWN)
+    shown = [name for name in SHOWN if all(name in row for row in rows.values())]  # older results lack some
+    head = "".join(f"<th>{escape(LABELS[name])}</th>" for name in shown)
     lines = [f"<tr><th></th>{head}<th>tokens</th><th>CPU s</th></tr>"]
     for name in sorted(rows, key=lambda one: -rows[one]["auc_failed"]["value"]):
-        cells = "".join(f"<td>{escape(str(Measure(**rows[name][key])))}</td>" for key in SHOWN)
+        cells = "".join(f"<td>{escape(str(Measure(**rows[name][key])))}</td>" for key in shown)
         kind = ' class="control"' if name in found["controls"] else ""
         cost = f"<td>{rows[name]['tokens']:,}</td><td>{rows[name]['cpu_s']:,.1f}</td>"
         lines.append(f"<tr{kind}><td>{escape(name)}</td>{cells}{cost}</tr>")

@@ -36,6 +36,7 @@ def figures(credits: Sequence[Array], truth: Judged) -> dict[str, Measure]:
         "auc_failed": ranked(chosen(lambda n: truth.mixed[n] and not truth.won[n])),
         "auc_won": ranked(chosen(lambda n: truth.mixed[n] and truth.won[n])),
         "auc_unmixed": ranked(chosen(lambda n: not truth.mixed[n])),
+        "auc_all_failed": ranked(chosen(lambda n: not truth.won[n])),
         "auc_harmful": auc([-credit for credit in credits], harmful, truth.tasks),
         "r": correlation([credits[n] for n in valued], advantages, [truth.tasks[n] for n in valued]),
         "pushed_down": share(down, [int(steps.sum()) for steps in forward], truth.tasks),

@@ -12,7 +12,7 @@ import torch
 from stepopsd_agent import ops
 from stepopsd_agent.accuracy.measures import Array
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit import Credit, LossTerm
+from stepopsd_agent.credit import Credit, LossTerm, check_credit
 
 
 def step_credit(batch: Batch, result: Credit) -> Array:
@@ -20,7 +20,14 @@ def step_credit(batch: Batch, result: Credit) -> Array:
 
     The push is minus the gradient of the loss by the log-probability, at the policy that sampled, times the
     number of tokens: the advantage itself for the surrogate, plus the same quantity for each further loss.
+
+    Raises:
+        TypeError: the method returned something else than a `Credit`.
+        AuditError: the credit does not fit the batch, or is not finite: such values rank no steps.
     """
+    if not isinstance(result, Credit):
+        raise TypeError(f"the method returned a {type(result).__name__}; it must return a Credit")
+    check_credit(batch, result)
     pushed = result.advantages.to(torch.float64)
     now = batch.tokens.student_logprobs
     now = batch.tokens.old_logprobs if now is None else now

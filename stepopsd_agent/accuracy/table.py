@@ -9,12 +9,15 @@ from stepopsd_agent.accuracy.judging import figures, split
 from stepopsd_agent.accuracy.measures import Array, Measure
 from stepopsd_agent.accuracy.per_step import CONTROLS, control_credit
 from stepopsd_agent.accuracy.truth import Judged
+from stepopsd_agent.accuracy.words import rarity
 from stepopsd_agent.batch import Batch
+from stepopsd_wrappers import Episode
 
 LABELS = {
     "auc_failed": "AUC failed",
     "auc_won": "AUC won",
     "auc_unmixed": "AUC unmixed",
+    "auc_all_failed": "AUC all failed",
     "auc_harmful": "AUC harmful",
     "r": "r",
     "pushed_down": "pushed down",
@@ -22,6 +25,7 @@ LABELS = {
     "decisive": "decisive",
 }
 """Column heads, by the name of the measure."""
+RARITY = "rare kind of command"
 
 
 def row(credits: Sequence[Array], truth: Judged, tokens: int = 0, seconds: float = 0.0) -> dict[str, Any]:
@@ -38,14 +42,23 @@ def row(credits: Sequence[Array], truth: Judged, tokens: int = 0, seconds: float
 
 
 def controls(
-    batches: Sequence[Batch], truth: Judged, further: Mapping[str, Callable[[Batch], Array]] | None = None
+    batches: Sequence[Batch],
+    truth: Judged,
+    episodes: Sequence[Episode],
+    further: Mapping[str, Callable[[Batch], Array]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The rows of the controls, of further ones, of the truth itself, and of the truth in a random order.
 
     A control that the records do not contain is left out: whether a step changed the world without the keys
     after steps, log-probabilities of an agent that is not a language model.
+
+    Args:
+        batches: of the episodes.
+        truth: of the same episodes, in the same order.
+        episodes: the records, in the same order.
+        further: controls that only some recordings have, by name.
     """
-    rows = {}
+    rows = {RARITY: row(rarity(episodes), truth)}
     for name in CONTROLS:
         if not all(_is_recorded(name, batch) for batch in batches):
             continue

@@ -60,12 +60,7 @@ def load(name: str) -> "type[CreditMethod]":
         except ModuleNotFoundError as error:
             raise ValueError(f"credit method {name!r}: there is no module {error.name!r}") from error
     if plain not in _ENTRIES:
-        near = get_close_matches(plain, _ENTRIES, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
-            f"no credit method {plain!r}: {hint}registered are {', '.join(names())}; module:name imports the "
-            "module that registers another"
-        )
+        raise ValueError(_unknown(module, plain))
     try:
         method = resolve_name(_ENTRIES[plain])
     except (ImportError, AttributeError, ValueError) as error:
@@ -73,6 +68,23 @@ def load(name: str) -> "type[CreditMethod]":
             f"credit method {plain!r} is registered as {_ENTRIES[plain]}, but {error}"
         ) from error
     return _declared(plain, method)
+
+
+def _unknown(module: str, name: str) -> str:
+    """What to say of a name that is not registered, though its module, if it has one, was imported."""
+    near = get_close_matches(name, _ENTRIES, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    if not module:
+        return (
+            f"no credit method {name!r}: {hint}registered are {', '.join(names())}; module:name imports the "
+            "module that registers another"
+        )
+    own = [known for known in names() if _ENTRIES[known].startswith(f"{module}:")]
+    found = f"registers {', '.join(own)}" if own else "registers none"
+    return (
+        f"no credit method {name!r}: module {module!r} {found}; the name behind the colon is the one in its "
+        f'line credit.register({name!r}, "{module}:Class")'
+    )
 
 
 def _declared(name: str, method: Any) -> "type[CreditMethod]":

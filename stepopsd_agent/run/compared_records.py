@@ -5,15 +5,17 @@ commands again. Episodes without tokens are given some as in `scored_records`.
 """
 
 import time
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
 from stepopsd_agent.accuracy import Entry, Judged, about, controls, judged, progress, row, split, step_credit
-from stepopsd_agent.batch import Batch, collate, column_fields
+from stepopsd_agent.batch import AuditError, Batch, collate, column_fields
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import CreditMethod, MissingColumnError
 from stepopsd_agent.learner import check_recorded, fill, recorded_columns
@@ -113,7 +115,8 @@ def compare_records(
         judging: told the name of every method when its turn comes.
 
     Returns:
-        Counts, the rows of `controls` and `methods`, and under `left_out` the reason by method.
+        Counts, the rows of `controls` and `methods`, and under `left_out` the reason by method: what it needs
+        and cannot have here, or the error that it met.
 
     Raises:
         ValueError: some episodes have tokens and others have none, or the records do not tell the distance.
@@ -129,14 +132,14 @@ def compare_records(
         judging(entry.name)
         try:
             rows[entry.name] = _row(records, entry.make(), truth)
-        except MissingColumnError as error:
+        except (MissingColumnError, _MethodError) as error:
             left_out[entry.name] = str(error)
     alone = sum(int((batch.episodes.group_of_episode.bincount() == 1).sum()) for batch in records.batches)
     return {
         **about(truth, groups),
         "tasks": len(numbers),
         "alone": alone,
-        "controls": controls(records.batches, truth),
+        "controls": controls(records.batches, truth, together),
         "methods": rows,
         "left_out": left_out,
     }
@@ -172,6 +175,7 @@ def _row(records: _Records, method: CreditMethod, truth: Judged) -> dict[str, An
 
     Raises:
         MissingColumnError: it needs what neither the records nor the model tell.
+        _MethodError: it met an error, or its credit does not fit the batch.
     """
     needs = method.needs
     if of_a_run := sorted(needs & IN_TRAINING):
@@ -180,7 +184,10 @@ def _row(records: _Records, method: CreditMethod, truth: Judged) -> dict[str, An
         raise MissingColumnError(f"needs {', '.join(of_a_model)} of a model: give --model.path")
     records.prepare(needs)
     began = time.process_time()
-    per_step = [step_credit(batch, method(batch)) for batch in records.batches]
+    try:
+        per_step = [step_credit(batch, method(batch)) for batch in records.batches]
+    except Exception as error:  # somebody's file: the other methods are judged all the same
+        raise _MethodError(_told(error)) from error
     seconds = time.process_time() - began
     costs = [records.costs[name] for name in needs if name in records.costs]
     return row(
@@ -189,6 +196,18 @@ def _row(records: _Records, method: CreditMethod, truth: Judged) -> dict[str, An
         sum(tokens for tokens, _ in costs),
         seconds + sum(spent for _, spent in costs),
     )
+
+
+class _MethodError(Exception):
+    """A method met an error."""
+
+
+def _told(error: Exception) -> str:
+    """An error with the line that it comes from; faults of the credit say all by themselves."""
+    if isinstance(error, AuditError):
+        return "; ".join(error.problems)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
 
 
 def with_distances(episodes: Sequence[Episode], replayed: Callable[[], None]) -> list[Episode]:

@@ -24,11 +24,20 @@ from stepopsd_wrappers import Episode, read_episodes
 HELP = "list the credit methods, compute one on recorded episodes of any agent, or compare them there"
 USES = frozenset("seed device threads env model rollout hindsight learner credit".split())
 SCHEMA = "stepopsd.credit-accuracy/1"
-MEASURES = ("auc_failed", "auc_won", "auc_unmixed", "pushed_down", "pushed_up")
+MEASURES = (
+    "auc_failed",
+    "auc_won",
+    "auc_unmixed",
+    "auc_all_failed",
+    "auc_harmful",
+    "pushed_down",
+    "pushed_up",
+)
 LEGEND = """AUC: chance that a step which brings the goal nearer has more credit than another step of its
-episode; 0.5 is chance. failed, won: in groups with both outcomes; unmixed: in the others. pushed down:
-share of forward steps with negative credit; pushed up: share of harmful steps with positive credit.
-[controls] need no idea of credit. In brackets: intervals of 95 % over tasks."""
+episode; 0.5 is chance. failed, won: in groups with both outcomes; unmixed: in the others; all failed: in
+failed episodes of all groups. harmful: chance that a step away from the goal has less credit than another.
+pushed down: share of forward steps with negative credit; pushed up: share of harmful steps with positive
+credit. [controls] need no idea of credit. In brackets: intervals of 95 % over tasks."""
 
 
 def add_flags(parser: Parser) -> None:
@@ -194,7 +203,9 @@ def compare(settings: Namespace) -> int:
     if named is None:
         table["left_out"] |= SKIPPED
     print(_heading(table, len(episodes) - len(valid)))
-    print(f"\n{table_text(table, MEASURES)}\n\n{LEGEND}")
+    judged = [*table["controls"].values(), *table["methods"].values()]
+    shown = [name for name in MEASURES if any(one[name]["n"] for one in judged)]
+    print(f"\n{table_text(table, shown)}\n\n{LEGEND}")
     for name, why in table["left_out"].items():
         print(f"left out: {name}: {why}")
     if json_file is not None:
@@ -225,6 +236,8 @@ def _heading(table: dict[str, Any], failed: int) -> str:
             f"{table['alone']} episodes are alone in their group, but most methods compare members of a "
             "group: --group_by task puts all attempts at a task in one"
         )
+    elif not table["mixed"]:
+        lines.append("no group has both outcomes, which methods that compare attempts by their outcome need")
     return "\n".join(lines)
 
 

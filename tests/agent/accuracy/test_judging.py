@@ -71,6 +71,15 @@ def test_credit_that_ranks_forward_steps_well_may_praise_harmful_ones() -> None:
     assert found["auc_harmful"].value == pytest.approx(0.5, abs=0.05)  # forward ones alone are above
 
 
+def test_a_lost_episode_counts_though_none_of_its_group_was_won() -> None:
+    """Credit that knows the way in one group alone is right for half of the lost episodes: (1 + .5) / 2."""
+    steps, nothing = np.array([1.0, 0.0]), np.zeros(2)
+    truth = Judged([0, 0, 1], [steps] * 3, [False, True, False], [True, True, False], [None] * 3)
+    found = figures([steps, steps, nothing], truth)
+    assert found["auc_failed"].value == 1.0 and found["auc_failed"].n == 1
+    assert found["auc_all_failed"].value == 0.75 and found["auc_all_failed"].n == 2
+
+
 def test_a_share_of_nothing_is_no_figure() -> None:
     """Where no step is harmful, none can be pushed up."""
     assert share([0, 0], [0, 0], [0, 1]).n == 0

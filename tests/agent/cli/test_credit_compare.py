@@ -63,6 +63,88 @@ def test_credit_compare_takes_a_method_from_outside(
     assert found["left_out"] == {}
 
 
+FAULTY = """
+import torch
+from dataclasses import dataclass
+from typing import ClassVar
+from stepopsd_agent import credit, ops
+from stepopsd_agent.credit import Credit
+
+
+class Method:
+    paper: ClassVar[str] = "none"
+    needs: ClassVar[frozenset] = frozenset()
+    scheduled: ClassVar[frozenset] = frozenset()
+    claims: ClassVar[frozenset] = frozenset()
+
+
+@dataclass(frozen=True)
+class Nan(Method):
+    def __call__(self, batch):
+        worth = torch.full((batch.num_steps,), torch.nan)
+        return Credit(ops.spread_steps(worth, batch.tokens.step_of_token), may_zero_steps=True)
+
+
+@dataclass(frozen=True)
+class Shape(Method):
+    def __call__(self, batch):
+        return Credit(torch.zeros(batch.num_steps))
+
+
+@dataclass(frozen=True)
+class Raises(Method):
+    def __call__(self, batch):
+        return {}["credit"]
+
+
+@dataclass(frozen=True)
+class Bare(Method):
+    def __call__(self, batch):
+        return batch.tokens.old_logprobs
+
+
+for name in (Nan, Shape, Raises, Bare):
+    credit.register(f"faulty_{name.__name__.lower()}", f"someones_faulty:{name.__name__}")
+"""
+
+
+def test_a_faulty_method_is_left_out_and_named_and_the_others_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Values that are not finite rank nothing: they are refused, not counted as an AUC of 0."""
+    folder = tmp_path / "games"
+    record(folder, *GAMES, "--env.oracle=true")
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    (tmp_path / "someones_faulty.py").write_text(FAULTY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    faulty = [f"someones_faulty:faulty_{name}" for name in ("nan", "shape", "raises", "bare")]
+    result = tmp_path / "found.json"
+    assert run("credit", "compare", str(folder), "--method", "grpo", *faulty, f"--json={result}") == 0
+    found = json.loads(result.read_text())
+    assert set(found["methods"]) == {"grpo"} and set(found["left_out"]) == set(faulty)
+    nan, shape, raises, bare = (found["left_out"][name] for name in faulty)
+    assert "not finite" in nan and "shape" in shape
+    assert raises.startswith("KeyError: 'credit' (someones_faulty.py, line ") and "a Tensor" in bare
+    capsys.readouterr()
+    assert run("credit", "compare", str(folder), "--method", faulty[0]) == 2
+    assert f"{faulty[0]}: " in capsys.readouterr().err
+    message = refusal(capsys, "credit", "compare", str(folder), "--method", "someones_faulty:Nan")
+    assert "no credit method 'Nan': module 'someones_faulty' registers faulty_bare, " in message
+
+
+def test_credit_compare_says_what_outcomes_leave_unsaid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody wins: no column of groups with both outcomes, and the reason why methods are at 0.5."""
+    folder = tmp_path / "games"
+    record(folder, *GAMES, "--env.oracle=true")
+    capsys.readouterr()
+    assert run("credit", "compare", str(folder), "--group_by=task", "--method", "path_gain") == 0
+    out = capsys.readouterr().out
+    assert "no group has both outcomes" in out and "AUC won" not in out
+    assert "AUC all failed" in out and "AUC harmful" in out and "[rare kind of command]" in out
+
+
 def test_distances_by_replay_are_those_of_the_recorder(tmp_path: Path) -> None:
     """The same games, recorded with and without distances."""
     results = []
