@@ -25,6 +25,7 @@ import yaml
 from benchmarks.output import write_result
 from stepopsd_agent.ops import proportion
 from stepopsd_agent.run.files import write_bytes_atomic
+from stepopsd_envs.alfworld.pools import GENERATED
 
 PUBLISHED = Path(__file__).with_name("published.json")
 COMMAND = "python -m benchmarks.credit.paper_tables RUNS"
@@ -46,6 +47,8 @@ SETS = {
     "Bamboogle": "bamboogle",
 }
 """Prefix of the name of a question file, by the name of its column."""
+OFFICIAL = frozenset({"valid_seen", "valid_unseen"})
+"""Splits of ALFWorld's own games that are held out from training."""
 COLUMNS = {
     "alfworld": [*TYPES, "All"],
     "search_qa": [*SETS, "Average", "without Bamboogle"],
@@ -72,8 +75,7 @@ def read_run(path: Path) -> dict[str, Any]:
     row = {"label": f"{path.name}, {who}", "model": "ours", "source": str(path.name)}
     if "ALFWorld" in config["env"].get("id", "stepopsd/ALFWorld-v0"):
         cells = {name: by_type[key] for name, key in TYPES.items() if key in by_type}
-        official = config["env"].get("games", "generated") == "official"
-        return {**row, "table": "alfworld", "cells": {**cells, "All": whole}, "official": official}
+        return {**row, "table": "alfworld", "cells": {**cells, "All": whole}, "official": _official(config)}
     sets = content.get("by_set") or {_only_set(config): whole}
     cells = {
         name: sets[found]
@@ -81,6 +83,12 @@ def read_run(path: Path) -> dict[str, Any]:
         if (found := next((one for one in sets if one.lower().startswith(start)), None)) is not None
     }
     return {**row, "table": "search_qa", "cells": {**cells, **averages(cells)}, "official": True}
+
+
+def _official(config: Mapping[str, Any]) -> bool:
+    """Whether the games of the evaluation are ALFWorld's held-out ones."""
+    games = config.get("eval", {}).get("games") or config["env"].get("games", GENERATED)
+    return OFFICIAL.issuperset([games] if isinstance(games, str) else games)
 
 
 def _only_set(config: Mapping[str, Any]) -> str:
@@ -211,7 +219,7 @@ def notes(pairs: Mapping[str, Sequence[int]], rows: Sequence[Mapping[str, Any]])
         for model, (near, all_) in pairs.items()
     ]
     if any(not row.get("official", True) for row in rows):
-        found.append("?: played on generated games; the published rows are of the official ones.")
+        found.append("?: played on other games; the published rows are of the official ones.")
     sources = dict.fromkeys(row["source"] for row in rows if row["model"] != "ours")
     return [*found, "Sources: " + "; ".join(sources) + "."]
 

@@ -66,6 +66,29 @@ def test_gaps_within_noise_are_marked() -> None:
     assert cells["StepOPSD"]["near_best"] and not cells["Vanilla"]["near_best"]
 
 
+def test_games_are_official_by_the_split_that_was_evaluated(tmp_path: Path) -> None:
+    """Whatever games the policy was trained on; a folder of somebody's own games is not official."""
+    played = {
+        "valid_unseen": True,
+        "valid_seen": True,
+        "generated": False,
+        "train": False,
+        "/my/games": False,
+        ("valid_seen", "valid_unseen"): True,
+        ("valid_seen", "generated"): False,
+    }
+    for number, (games, official) in enumerate(played.items()):
+        config = {
+            "env": {"games": "generated"},
+            "eval": {"games": list(games) if type(games) is tuple else games},
+        }
+        content = {"config": config, "agent": "model", "by_task_type": {}, **proportion(1, 2)}
+        place = tmp_path / str(number)
+        place.mkdir()
+        (place / "evaluation.json").write_text(json.dumps(content))
+        assert read_run(place)["official"] == official, games
+
+
 def test_search_qa_has_averages_with_and_without_bamboogle(tmp_path: Path) -> None:
     """Each set counts the same; a set that is missing leaves the average out."""
     played = {f"{start}_test": proportion(50, 100) for start in SETS.values()}
@@ -100,6 +123,6 @@ def test_a_run_and_an_evaluation_stand_beside_published_rows(
     first, second = found["alfworld"]["rows"][:2]
     assert first["cells"]["All"] == summary["final"] and first["label"] == "trained, grpo"
     assert second["cells"]["All"]["n"] == 6 and second["label"] == "played, expert"
-    assert "?: played on generated games" in out and "| GiGPO with std |" in page.read_text()
+    assert "?: played on other games" in out and "| GiGPO with std |" in page.read_text()
     with pytest.raises(SystemExit, match=r"no evaluation\.json"):
         tables([tmp_path])
