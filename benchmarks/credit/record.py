@@ -4,9 +4,10 @@
     ALFWORLD_DATA=GAMES python -m benchmarks.credit.record --out DIR --set official
 
 A policy is warm-started and trained with GRPO; it is kept at the start, in the middle and at the end. At each
-stage it plays groups of eight attempts at tuning tasks and at test tasks that it was not trained on. Existing
-parts are kept, so an interrupted recording can be continued. `benchmarks.credit.truth` adds Monte-Carlo
-values, `benchmarks.credit.accuracy` judges methods.
+stage it plays groups of eight attempts at test tasks, which no training sees, and at tuning tasks, which are
+drawn from the pool of training (2 of the 64 of `small` were trained on). Existing parts are kept, so an
+interrupted recording can be continued. `benchmarks.credit.truth` adds Monte-Carlo values,
+`benchmarks.credit.accuracy` judges methods.
 """
 
 import argparse

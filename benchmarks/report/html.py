@@ -63,8 +63,13 @@ p {{ max-width: 52rem }}
 </head>
 <body>
 <h1>Which credit is right</h1>
-<p>AUC is the chance that a step which brings the goal nearer has more credit than another step of the same
-episode; 0.5 is chance. Intervals of 95 % over tasks.</p>
+<p>AUC is the chance that a step which brings the goal nearer has more credit than another step of the
+same episode; 0.5 is chance, and equal credit counts half. Failed and won: episodes of groups of attempts
+that have both outcomes; all failed: failed episodes of all groups; unmixed: the other groups. Harmful:
+the chance that a step away from the goal has less credit than another. r: correlation with the acting
+policy's own advantage, from fresh attempts. Pushed down and up: shares of forward steps with negative and
+of harmful steps with positive credit. Rows in grey are controls, without any credit method. Intervals of
+95 % over tasks.</p>
 {sections}
 </body>
 </html>
