@@ -46,6 +46,7 @@ CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
     "two_knobs_searchqa": knobs,
     "two_knobs_learning": knobs,
     "accuracy_official": partial(summary, task_set="official"),
+    "accuracy_full": partial(summary, task_set="full"),
     "accuracy_searchqa": partial(summary, task_set="searchqa"),
     "qval": within_state,
     "learning": learning,
