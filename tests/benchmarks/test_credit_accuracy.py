@@ -10,6 +10,7 @@ from benchmarks.credit.sets import SETS, STAGES
 from benchmarks.report.credit import accuracy as page
 from stepopsd_agent import credit
 from stepopsd_agent.accuracy import SKIPPED, entries, read_values
+from stepopsd_agent.credit import registry
 
 METHOD = '''
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def test_a_recording_is_judged_from_beginning_to_page(
     assert picture.stat().st_size > 10_000 and "| *control: truth (optimal distance)* |" in "\n".join(
         page(json.loads(result.read_text()))
     )
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
     (tmp_path / "someones_benchmarked.py").write_text(METHOD)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert call(monkeypatch, accuracy, *small, "--method", "someones_benchmarked:accepted_steps") == 0
