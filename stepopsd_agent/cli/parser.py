@@ -87,7 +87,8 @@ class Parser(ArgumentParser):
             message, {action.dest: getattr(action, "_typehint", action.type) for action in self._actions}
         )
         if unknown := _UNKNOWN.match(message):
-            flags = [flag for action in self._actions for flag in action.option_strings]
+            shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
+            flags = [flag for action in shown for flag in action.option_strings]
             message += nearest(unknown["flag"], flags)
         raise SystemExit(complain(f"{message} (see {self.prog} --help)"))
 

@@ -5,12 +5,12 @@ one; `docs/credit-methods.md` is made from the docstrings.
 """
 
 from dataclasses import MISSING, Field, fields as dataclass_fields
-from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from stepopsd_agent.config import check_kind
+from stepopsd_envs.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from stepopsd_agent.credit.base import CreditMethod
@@ -60,11 +60,9 @@ def load(name: str) -> "type[CreditMethod]":
         except ModuleNotFoundError as error:
             raise ValueError(f"credit method {name!r}: there is no module {error.name!r}") from error
     if plain not in _ENTRIES:
-        near = get_close_matches(plain, _ENTRIES, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"no credit method {plain!r}: {hint}registered are {', '.join(names())}; module:name imports the "
-            "module that registers another"
+            f"no credit method {plain!r}: {did_you_mean(plain, _ENTRIES)}registered are "
+            f"{', '.join(names())}; module:name imports the module that registers another"
         )
     try:
         method = resolve_name(_ENTRIES[plain])
