@@ -1,6 +1,6 @@
 """A game server for OpenEnv, and a client that plays one game on it by chance.
 
-pip install 'stepopsd[openenv]'
+pip install -e '.[openenv]'
 python examples/openenv_server.py --port 8000            # serves
 python examples/openenv_server.py --port 8000 --play     # in another shell: plays
 """

@@ -1,6 +1,6 @@
 """DQN of stable-baselines3 on ALFWorld: texts become vectors, and the network values commands.
 
-    make install EXTRAS=sb3
+    pip install -c constraints.txt -e '.[sb3]'
     python examples/sb3_dqn.py --out runs/dqn
     stepopsd eval --agent sb3:runs/dqn/model.zip --env.tier tiny
 

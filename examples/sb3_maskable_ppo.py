@@ -1,6 +1,6 @@
 """MaskablePPO of sb3-contrib on ALFWorld: texts become vectors, and the policy scores commands.
 
-    make install EXTRAS=sb3
+    pip install -c constraints.txt -e '.[sb3]'
     python examples/sb3_maskable_ppo.py --out runs/maskable_ppo
     stepopsd eval --agent sb3:runs/maskable_ppo/model.zip --env.tier tiny
 

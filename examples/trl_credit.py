@@ -2,7 +2,7 @@
 
 It continues the model of a warm start; the extra `trl` installs TRL:
 
-    pip install 'stepopsd[trl]'
+    pip install -c constraints.txt -e '.[trl]'
     stepopsd warmstart --config alfworld_quickstart --env.tier tiny --out runs/warm
     python examples/trl_credit.py
 """

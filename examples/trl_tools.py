@@ -1,6 +1,6 @@
 """TRL's own loop of tool calls on these environments, for a model whose chat template has tools.
 
-pip install 'stepopsd[trl]'
+pip install -c constraints.txt -e '.[trl]'
 python examples/trl_tools.py --model Qwen/Qwen3-1.7B --env stepopsd/SearchQA-v0
 """
 

@@ -2,7 +2,7 @@
 
 With this folder on PYTHONPATH:
 
-    pip install 'stepopsd[verifiers]'
+    pip install -e '.[verifiers]'
     vf-eval verifiers_games --env.taskset.env '{"id": "stepopsd/ALFWorld-v0", "tier": "tiny"}' --model NAME
 """
 

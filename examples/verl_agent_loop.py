@@ -2,7 +2,7 @@
 
 verl 0.9.1 has its own versions of torch and transformers, so it is best installed in a place of its own:
 
-    pip install 'stepopsd[verl]'
+    pip install -e '.[verl]'
     python examples/verl_agent_loop.py --model Qwen/Qwen3-1.7B --out runs/verl
 """
 

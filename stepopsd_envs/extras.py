@@ -1,11 +1,27 @@
-"""How optional packages are installed: the one place that knows the command."""
+"""How optional parts of this project are installed: the one place that knows the command."""
 
+import shlex
 from pathlib import Path
 
+SOURCE = Path(__file__).parents[1]
+"""The folder that has these packages: a checkout, or where pip put them."""
 
-def install_command(extra: str) -> str:
-    """Return the command that installs an extra: from this checkout, or else from the package index."""
-    checkout = Path(__file__).parents[1]
-    if (checkout / "setup.cfg").is_file():
-        return f"pip install -e '{checkout}[{extra}]'"
-    return f"pip install 'stepopsd[{extra}]'"
+OWN_VERSIONS = frozenset({"openenv", "trackio", "verifiers", "verl", "vllm"})
+"""Extras that want other versions than constraints.txt has, so they are installed without it."""
+
+
+def install_command(extra: str | None = None, source: Path = SOURCE) -> str:
+    """The command that installs an extra.
+
+    A checkout is installed in place, with the versions that were tested. Anywhere else the package is there
+    already, so pip only adds what the extra needs.
+
+    Args:
+        extra: its name in ``setup.cfg``; None for what every installation has.
+        source: a checkout, or a folder of installed packages.
+    """
+    more = f"[{extra}]" if extra else ""
+    if not (source / "setup.cfg").is_file():
+        return f"pip install {shlex.quote(f'stepopsd{more}')}"
+    tested = "" if extra in OWN_VERSIONS else f"-c {shlex.quote(str(source / 'constraints.txt'))} "
+    return f"pip install {tested}-e {shlex.quote(f'{source}{more}')}"

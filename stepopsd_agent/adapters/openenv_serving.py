@@ -3,6 +3,7 @@
 from typing import Any
 
 from stepopsd_agent.config import EnvConfig
+from stepopsd_envs.extras import install_command
 
 
 def openenv_app(env: EnvConfig, sessions: int = 16) -> Any:
@@ -25,7 +26,5 @@ def openenv_app(env: EnvConfig, sessions: int = 16) -> Any:
     try:
         from stepopsd_agent.adapters.openenv_server import make_app
     except ImportError as error:
-        raise ImportError(
-            "a server for OpenEnv needs the extra openenv: pip install 'stepopsd[openenv]'"
-        ) from error
+        raise ImportError(f"a server for OpenEnv needs it: {install_command('openenv')}") from error
     return make_app(env, sessions)

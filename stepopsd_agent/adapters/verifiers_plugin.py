@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from stepopsd_envs.extras import install_command
+
 
 def verifiers_classes() -> tuple[Any, Any]:
     """The taskset class, and the environment class that plays its tasks, for a module's `__all__`.
@@ -12,7 +14,5 @@ def verifiers_classes() -> tuple[Any, Any]:
     try:
         from stepopsd_agent.adapters.verifiers_taskset import TextGameEnv, TextTaskset
     except ImportError as error:
-        raise ImportError(
-            "a taskset for verifiers needs the extra verifiers: pip install 'stepopsd[verifiers]'"
-        ) from error
+        raise ImportError(f"a taskset for verifiers needs it: {install_command('verifiers')}") from error
     return TextTaskset, TextGameEnv

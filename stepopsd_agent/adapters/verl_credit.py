@@ -16,6 +16,7 @@ from torch import Tensor
 from stepopsd_agent.batch import Batch, Episodes, Steps, Tokens, collate
 from stepopsd_agent.credit import CreditMethod, MissingColumnError, audit_credit, check_credit, make, names
 from stepopsd_agent.learner import fill
+from stepopsd_envs.extras import install_command
 from stepopsd_wrappers import Episode
 
 PREFIX = "stepopsd_"
@@ -126,7 +127,7 @@ def register_estimators(methods: Mapping[str, CreditMethod] | None = None) -> tu
         from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
     except ImportError as error:
         raise ImportError(
-            "verl's estimators need the extra verl: pip install 'stepopsd[verl]', see docs/other-trainers.md"
+            f"verl's estimators need verl: {install_command('verl')}, see docs/other-trainers.md"
         ) from error
     chosen = {name: make(name) for name in outcome_methods()} if methods is None else methods
     made = {f"{PREFIX}{name}": estimator(method) for name, method in chosen.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gymnasium as gym
 
+from stepopsd_agent.cli.setting_names import in_settings
 from stepopsd_agent.config import (
     AlarmConfig,
     AlarmsConfig,
@@ -19,6 +20,7 @@ from stepopsd_agent.config import (
     chosen_trackers,
 )
 from stepopsd_agent.tasks import EvalSet, env_arguments, evaluation_sets, get, make_stack, task_ids
+from stepopsd_envs.extras import install_command
 from stepopsd_envs.user_path import user_path
 
 
@@ -27,12 +29,16 @@ class UsageError(Exception):
 
 
 @contextmanager
-def settings_checked() -> Iterator[None]:
-    """Let constructors judge their settings: what they refuse with a ValueError, the user has to change."""
+def settings_checked(played: EnvConfig | EvalSet | None = None) -> Iterator[None]:
+    """Let constructors judge their settings: what they refuse with a ValueError, the user has to change.
+
+    Args:
+        played: what an environment is made for, if one is; its arguments are then named as settings.
+    """
     try:
         yield
     except (ValueError, gym.error.Error) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(str(error) if played is None else in_settings(str(error), played)) from error
 
 
 def check_numbers(config: RunConfig) -> None:
@@ -177,20 +183,23 @@ def check_packages(config: RunConfig) -> None:
     """Refuse settings that need a package which is not installed, before anything is written."""
     needed = []
     if config.learner.lora.rank:
-        needed.append((f"learner.lora.rank is {config.learner.lora.rank}", "peft", "set it to 0"))
+        needed.append((f"learner.lora.rank is {config.learner.lora.rank}", "peft", "lora", "set it to 0"))
     if config.rollout.foreign and config.rollout.url is None:
-        needed.append(("rollout.backend is vllm", "vllm", "give rollout.url a server, or set it to builtin"))
+        needed.append(
+            ("rollout.backend is vllm", "vllm", "vllm", "give rollout.url a server, or set it to builtin")
+        )
     if config.rollout.backend == "ray":
-        needed.append(("rollout.backend is ray", "ray", "set it to builtin"))
+        needed.append(("rollout.backend is ray", "ray", "ray", "set it to builtin"))
     if config.model.gguf_file is not None:
         chosen = f"model.gguf_file is {config.model.gguf_file!r}"
-        needed += [(chosen, package, "give a folder of safetensors") for package in ("gguf", "accelerate")]
+        instead = "give a folder of safetensors"
+        needed += [(chosen, package, "gguf", instead) for package in ("gguf", "accelerate")]
     with settings_checked():
         for tracker in set(chosen_trackers(config.tracking)) - {"tensorboard"}:
-            needed.append((f"tracking names {tracker}", tracker, "leave it out"))
-    for chosen, package, instead in needed:
+            needed.append((f"tracking names {tracker}", tracker, tracker, "leave it out"))
+    for chosen, package, extra, instead in needed:
         if find_spec(package) is None:
-            raise UsageError(f"{chosen}, which needs {package}: pip install {package}, or {instead}")
+            raise UsageError(f"{chosen}, which needs {package}: {install_command(extra)}, or {instead}")
 
 
 def check_environment(config: RunConfig) -> None:
@@ -213,7 +222,7 @@ def checked_games(*games: EnvConfig | EvalSet) -> Iterator[None]:
 
     with ExitStack() as opened:
         for named in games:
-            with settings_checked():
+            with settings_checked(named):
                 env = opened.enter_context(
                     closing(make_stack(named.env if isinstance(named, EvalSet) else named))
                 )

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import yaml
 from jsonargparse import set_loader
 
-from stepopsd_agent.config import RunConfig, recipe, recipe_names
+from stepopsd_agent.config import RunConfig, recipe, recipe_names, recipes_near
 from stepopsd_envs.user_path import user_path
 
 MERGE = "tag:yaml.org,2002:merge"
@@ -88,8 +88,7 @@ def named_files(arguments: Sequence[str]) -> list[str]:
         if user_path(name).exists() or name.startswith("-"):
             continue  # the parser says what else is wrong
         if name not in recipe_names():
-            names = ", ".join(recipe_names())
-            raise ValueError(f"--config {name}: no such file, and no recipe; the recipes are {names}")
+            raise ValueError(f"--config {name}: no such file, and no recipe: {recipes_near(name)}")
         out[where] = f"--config={recipe(name)}" if equals else str(recipe(name))
     return out
 

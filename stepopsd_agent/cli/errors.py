@@ -2,9 +2,12 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from traceback import extract_tb
 from typing import TextIO
 
 from stepopsd_agent.cli.parser import complain
+from stepopsd_wrappers.running_episode import error_words
 
 BAD_INPUT = (
     "builtins:OSError",
@@ -48,6 +51,13 @@ def exit_code(run: Callable[[], int]) -> int:
             print(f"stepopsd: {error}", file=sys.stderr)
             return 1
         raise
+    except SystemExit as ended:  # of code that this package was given: its own ends commands by returning
+        place = extract_tb(ended.__traceback__)[-1]
+        where = f"{Path(place.filename).name}, line {place.lineno}"
+        return complain(
+            f"{where} calls sys.exit, which ends the whole command ({error_words(ended)}); let it raise an "
+            "error instead"
+        )
 
 
 def _is_one_of(error: Exception, entries: Sequence[str]) -> bool:

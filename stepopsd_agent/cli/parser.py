@@ -26,9 +26,10 @@ _MISSING = re.compile(r"the following arguments are required: (?P<keys>(?P<comma
 class Command(Protocol):
     """A file of ``cli/commands``; the command is named like the file, with ``-`` for ``_``.
 
-    It may also have one of these:
+    It may also have any of these:
 
     - ``prepare(arguments)`` returns the command line to parse in place of the one given.
+    - ``IGNORES`` is a frozenset of single settings that it does not read in sections of ``USES``.
     - ``complete(settings, arguments, parse)`` returns the parsed settings with what only the command knows,
       such as those that a run folder keeps; ``parse`` parses another command line.
     """
@@ -36,7 +37,10 @@ class Command(Protocol):
     HELP: str
     """Its purpose, in one line that begins with a small letter."""
     USES: frozenset[str]
-    """Settings it reads; empty: it takes none. Others take all, so that one file serves every command."""
+    """Settings it reads, by section or singly ("eval.temperature"); empty: it takes none.
+
+    Others take all, so that one file serves every command.
+    """
 
     @property
     def add_flags(self) -> "Callable[[Parser], None]":
@@ -61,7 +65,7 @@ def checked_command(module: ModuleType) -> Command:
         faults.append("no HELP, a line of text")
     if not isinstance(uses, frozenset):
         faults.append("no USES, a frozenset of settings")
-    elif unknown := sorted(uses - _SECTIONS):
+    elif unknown := sorted({name.partition(".")[0] for name in uses} - _SECTIONS):
         faults.append(f"USES has {', '.join(unknown)}, and the settings are {', '.join(sorted(_SECTIONS))}")
     if faults:
         raise TypeError(f"{module.__file__} is no command: {'; '.join(faults)} (see cli/parser.py, Command)")
@@ -87,7 +91,8 @@ class Parser(ArgumentParser):
             message, {action.dest: getattr(action, "_typehint", action.type) for action in self._actions}
         )
         if unknown := _UNKNOWN.match(message):
-            flags = [flag for action in self._actions for flag in action.option_strings]
+            shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
+            flags = [flag for action in shown for flag in action.option_strings]
             message += nearest(unknown["flag"], flags)
         raise SystemExit(complain(f"{message} (see {self.prog} --help)"))
 
@@ -128,15 +133,16 @@ def command_parser(name: str, command: Command, env_id: str, method: str, *, bri
     methods = ", ".join(credit.names())
     parser.add_argument("--credit.method", default=method, help=f"credit method: {methods}, or module:name")
     parser.add_class_arguments(credit.load(method), "credit")
-    hide(parser, command.USES, brief=brief, outside=not env_id.startswith("stepopsd/"))
+    hide(parser, command, brief=brief, outside=not env_id.startswith("stepopsd/"))
     return parser
 
 
-def hide(parser: Parser, uses: frozenset[str], *, brief: bool, outside: bool) -> None:
+def hide(parser: Parser, command: Command, *, brief: bool, outside: bool) -> None:
     """Keep out of a command's help what it does not read and, in a brief one, what is not basic.
 
     All flags of an environment from outside the package are basic.
     """
+    ignored: frozenset[str] = getattr(command, "IGNORES", frozenset())
     for group in parser._action_groups:
         group.title = group.title and group.title[0].upper() + group.title[1:].replace("``", "")
     for action in parser._actions:
@@ -144,9 +150,8 @@ def hide(parser: Parser, uses: frozenset[str], *, brief: bool, outside: bool) ->
         if action.dest == "print_config":
             action.help = "print the settings as they would be used, and stop"
         elif section in _SECTIONS:
-            if section not in uses or (
-                brief and action.dest not in BASIC and not (outside and section == "env")
-            ):
+            read = not command.USES.isdisjoint({section, action.dest}) and action.dest not in ignored
+            if not read or (brief and action.dest not in BASIC and not (outside and section == "env")):
                 action.help = argparse.SUPPRESS
             elif brief:
                 action.help = first_sentence(action.help or "")

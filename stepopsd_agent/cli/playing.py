@@ -18,6 +18,7 @@ from stepopsd_agent.rollout import Failures
 from stepopsd_agent.run import PlainProgress, progress
 from stepopsd_agent.tasks import EvalSet, episodes_of, get, make_plain_env
 from stepopsd_agent.tasks.agents import MakeAgent, load_agent
+from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, EpisodeWriter
 
@@ -143,8 +144,9 @@ def _maker(name: str, config: RunConfig) -> MakeAgent:
     kind, colon, file = name.partition(":")
     if not colon:
         raise UsageError(
-            f"agent is {name!r}; {config.env.id} has model, {', '.join(players)}; others are openai, "
-            "human, sb3:FILE and your own, module:Class"
+            f"agent is {name!r}: {did_you_mean(name, ['model', *players, 'openai', HUMAN])}"
+            f"{config.env.id} has model, {', '.join(players)}; others are openai, human, sb3:FILE and your "
+            "own, module:Class"
         )
     if kind == "sb3":
         from stepopsd_agent.tasks.agents import SB3Agent

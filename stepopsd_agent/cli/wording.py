@@ -4,14 +4,18 @@ import re
 from argparse import Action
 from collections.abc import Sequence
 from copy import copy
-from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import DefaultHelpFormatter
 
+from stepopsd_envs.near_names import did_you_mean, near_name
+
 _PROBLEM = re.compile(r'Parser key "(?P<key>[^"]+)":.*?(?:Got|Given) value: (?P<value>.*)$', re.DOTALL)
 _NO_SECTION = re.compile(r"""Parser key "(?P<key>[^"]+)": Unable to load config (['"])(?P<value>.*?)\2""")
+_CHOICE = re.compile(
+    r"argument (?P<name>[^:]+): invalid choice: '?(?P<value>.*?)'? \(choose from (?P<choices>.*)\)", re.DOTALL
+)
 _FACTS = re.compile(r" \((?:type: .*?)?(?:(?:^|, |(?<=\())default: (?P<default>[^()]*))?\)$", re.DOTALL)
 _REQUIRED = re.compile(r"\(required, type: [^()]*?(?:, (default: [^()]*))?\)$")
 _PARTS = re.compile(r"[\[({][^\])}]*[\])}]\S*|\S+")
@@ -79,7 +83,7 @@ def kind(annotation: Any) -> str | None:
 
 
 def worded(message: str, types: dict[str, Any]) -> str:
-    """A parser's message about a value of the wrong type, with what is allowed instead of type names.
+    """A parser's message about a value that is not allowed, with what is instead of type names.
 
     Args:
         message: of jsonargparse; others are returned as they are.
@@ -93,11 +97,23 @@ def worded(message: str, types: dict[str, Any]) -> str:
             f"{section['key']} is {section['value']!r}, one value for a section; give its settings by name, "
             f"such as {example}, or the path of a YAML file that has them"
         )
+    if choice := _CHOICE.search(message):
+        choices = [name.strip("'") for name in choice["choices"].split(", ")]
+        hint = did_you_mean(choice["value"], choices)
+        return f"{choice['name']} is {choice['value']!r}: {hint}give {_joined(choices)}"
     problem = _PROBLEM.search(message)
     if problem is None or problem["key"] not in types:
         return message
     key, value = problem["key"], problem["value"].strip()
-    return f"{key}: got {'null' if value == 'None' else value}; give {allowed(types[key])}"
+    hint = did_you_mean(value, _choices(types[key]))
+    return f"{key}: got {'null' if value == 'None' else value}; {hint}give {allowed(types[key])}"
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The texts that a setting may be, as far as they are listed."""
+    if get_origin(annotation) is Literal:
+        return [choice for choice in get_args(annotation) if isinstance(choice, str)]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 
 def allowed(annotation: Any) -> str:
@@ -121,8 +137,8 @@ def nearest(flag: str, flags: Sequence[str]) -> str:
     """
     name = flag.removeprefix("--")
     ends = [known for known in flags if known.endswith(f".{name}")]  # its section was left out
-    near = ends or get_close_matches(flag, [known for known in flags if not known.endswith("+")], n=1)
-    return f"; did you mean {_joined(near)}?" if near else ""
+    near = _joined(ends) if ends else near_name(flag, [known for known in flags if not known.endswith("+")])
+    return f"; did you mean {near}?" if near else ""
 
 
 def lacking(keys: Sequence[str], flags: Sequence[Action]) -> str:

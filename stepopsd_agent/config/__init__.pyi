@@ -10,7 +10,7 @@ from .learning import (
     UpdateConfig as UpdateConfig,
 )
 from .limits import at_least as at_least, check_kind as check_kind, check_values as check_values
-from .named import recipe as recipe, recipe_names as recipe_names
+from .named import recipe as recipe, recipe_names as recipe_names, recipes_near as recipes_near
 from .run import (
     Chat as Chat,
     Dtype as Dtype,

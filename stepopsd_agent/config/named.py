@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from stepopsd_envs.near_names import did_you_mean
+
 FOLDER = Path(__file__).with_name("recipes")
 
 
@@ -12,6 +14,11 @@ def recipe_names() -> list[str]:
     )
 
 
+def recipes_near(name: str) -> str:
+    """The rest of a sentence about a name that no recipe has: the nearest, and all there are."""
+    return f"{did_you_mean(name, recipe_names())}the recipes are {', '.join(recipe_names())}"
+
+
 def recipe(name: str) -> Path:
     """The file of a recipe.
 
@@ -19,5 +26,5 @@ def recipe(name: str) -> Path:
         ValueError: there is none of this name.
     """
     if name not in recipe_names():
-        raise ValueError(f"there is no recipe {name!r}; there are {', '.join(recipe_names())}")
+        raise ValueError(f"there is no recipe {name!r}: {recipes_near(name)}")
     return FOLDER / f"{name}.yaml"

@@ -5,12 +5,12 @@ one; `docs/credit-methods.md` is made from the docstrings.
 """
 
 from dataclasses import MISSING, Field, fields as dataclass_fields
-from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from stepopsd_agent.config import check_kind
+from stepopsd_envs.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from stepopsd_agent.credit.base import CreditMethod
@@ -72,8 +72,7 @@ def load(name: str) -> "type[CreditMethod]":
 
 def _unknown(module: str, name: str) -> str:
     """What to say of a name that is not registered, though its module, if it has one, was imported."""
-    near = get_close_matches(name, _ENTRIES, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = did_you_mean(name, _ENTRIES)
     if not module:
         return (
             f"no credit method {name!r}: {hint}registered are {', '.join(names())}; module:name imports the "

@@ -14,7 +14,7 @@ FAILURE_LIMIT = 20
 """Failed episodes in a row after which a run gives up: a server that is gone stays gone."""
 
 
-def error_text(error: Exception) -> str:
+def error_text(error: BaseException) -> str:
     """Type and text of an agent's exception, with the line that raised it."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{error_words(error)} ({Path(place.filename).name}, line {place.lineno})"

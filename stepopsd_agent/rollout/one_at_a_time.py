@@ -13,7 +13,7 @@ from stepopsd_wrappers import Episode
 class OneAtATime:
     """Wraps an `Agent` as a `BatchAgent` that plays one episode at a time.
 
-    An exception of the agent ends the episode and is recorded as its error.
+    An exception of the agent ends the episode and is recorded as its error; so is a call of ``sys.exit``.
     """
 
     def __init__(self, agent: Agent) -> None:
@@ -28,7 +28,7 @@ class OneAtATime:
         self._broken = None
         try:
             self._agent.reset(slot.attempt.seed, slot.observation, slot.info)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit is to end no other episode
             self._broken = Response("", error=error_text(error))
 
     def act(self, slots: Sequence[Slot]) -> list[Response]:
@@ -38,7 +38,7 @@ class OneAtATime:
     def _ask(self, slot: Slot) -> Response:
         try:
             text: object = self._agent.act(slot.observation, slot.info)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return Response("", error=error_text(error))
         if isinstance(text, str):
             return Response(text)

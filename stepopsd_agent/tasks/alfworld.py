@@ -24,8 +24,8 @@ class HeldOutGames:
     """Games for evaluation.
 
     Attributes:
-        games: as env.games, or a list of splits, each of which gets its own table; "generated" uses the test
-            houses.
+        games: "generated" (the test houses), an official split, a folder or a file; or a list of these, each
+            of which gets its own table.
         num_games: games per evaluation. Of generated games the first of the canonical list, 100 when absent,
             in which the types take turns; of others as many of each type, always the same, or all when
             absent.

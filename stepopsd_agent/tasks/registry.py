@@ -6,7 +6,6 @@ module:id`` imports.
 """
 
 from dataclasses import replace
-from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import resolve_name
 from typing import Any
@@ -16,6 +15,7 @@ import gymnasium as gym
 import stepopsd_envs  # noqa: F401  # registers its environments with Gymnasium
 from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.tasks.base import EvalSet, TaskSpec, World
+from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.step_info import hash_number, text_hash
 from stepopsd_wrappers import Episode
 from stepopsd_wrappers.parse_response import ResponseFormat
@@ -64,11 +64,10 @@ def get(env_id: str) -> TaskSpec:
                 f"env.id is {env_id!r}, but there is no module {error.name!r} to import"
             ) from error
     if plain not in _ENTRIES:
-        near = get_close_matches(plain, _ENTRIES, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"env.id is {plain!r}, which is not registered: {hint}registered are {', '.join(names())}. Make "
-            "another environment known with stepopsd_agent.tasks.register, and give --env.id module:id"
+            f"env.id is {plain!r}, which is not registered: {did_you_mean(plain, _ENTRIES)}registered are "
+            f"{', '.join(names())}. Make another environment known with stepopsd_agent.tasks.register, and "
+            "give --env.id module:id"
         )
     try:
         spec = resolve_name(_ENTRIES[plain])

@@ -24,8 +24,8 @@ class HeldOutQuestions:
     """Questions for evaluation.
 
     Attributes:
-        questions: as env.questions, or a list of files or names, each of which gets its own table;
-            "synthetic" uses the test encyclopedia.
+        questions: "synthetic" (on the test encyclopedia), a file, or the name of a data set; or a list of
+            these, each of which gets its own table.
         num_questions: the first n questions of each set; all when absent.
         task_types: keep only these; when absent those of env.task_types.
     """

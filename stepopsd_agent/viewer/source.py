@@ -174,7 +174,7 @@ def _of_evaluation(source: Source, content: Mapping[str, Any]) -> None:
 
 def source_labels(folders: Sequence[Path]) -> list[str]:
     """Short distinct names of the folders: as many last parts of each path as needed."""
-    parts = [[part for part in path.parts if part != "episodes"] or ["episodes"] for path in folders]
+    parts = [(path.parent if _is_of_a_run(path) else path).parts for path in folders]
     labels = []
     for segments in parts:
         length = 2 if segments[-1].isdigit() else 1
@@ -182,3 +182,9 @@ def source_labels(folders: Sequence[Path]) -> list[str]:
             length += 1
         labels.append("/".join(part for part in segments[-length:] if part != "/"))
     return labels
+
+
+def _is_of_a_run(folder: Path) -> bool:
+    """Whether it is the ``episodes`` of a run or evaluation; ``record`` may have had that name."""
+    files = ("config.yaml", "evaluation.json", "metrics.jsonl")
+    return folder.name == "episodes" and any((folder.parent / file).is_file() for file in files)

@@ -15,6 +15,7 @@ from stepopsd_envs.alfworld.rewards import REWARDS, Reward, Success, make_reward
 from stepopsd_envs.alfworld.textworld_backend import TextworldEngine, require_textworld
 from stepopsd_envs.alfworld.versions import engine_version
 from stepopsd_envs.alfworld.world import EngineState
+from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.step_info import Kind
 from stepopsd_envs.text_env import Outcome, TextEnv
 
@@ -219,8 +220,9 @@ def _checked_types(task_types: Sequence[str] | None) -> frozenset[str] | None:
     if task_types is None:
         return None
     types = frozenset([task_types] if isinstance(task_types, str) else task_types)
-    unknown = sorted(map(repr, types - frozenset(TASK_TYPES)))
+    unknown = sorted(types - frozenset(TASK_TYPES))
     if unknown or not types:
-        got = ", ".join(unknown) or "an empty list"
-        raise ValueError(f"task_types has {got}: give None or some of {', '.join(TASK_TYPES)}")
+        got = ", ".join(map(repr, unknown)) or "an empty list"
+        hint = did_you_mean(unknown[0], TASK_TYPES) if unknown else ""
+        raise ValueError(f"task_types has {got}: {hint}give None or some of {', '.join(TASK_TYPES)}")
     return types

@@ -15,6 +15,7 @@ from stepopsd_envs.alfworld.game import TASK_TYPES, Game, GameFileError, load_ga
 from stepopsd_envs.alfworld.release import is_published
 from stepopsd_envs.file_index import Advance, FileIndex, Reader, digest_of, index_files, index_folder
 from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, canonical
+from stepopsd_envs.near_names import did_you_mean
 
 PathLike = str | os.PathLike[str]
 SPLITS = ("train", "valid_train", "valid_seen", "valid_unseen")
@@ -108,10 +109,11 @@ def locate(item: PathLike, data_root: PathLike | None = None) -> Path:
     for path in searched:
         if path.exists():
             return path
+    hint = "" if item in SPLITS else did_you_mean(item, (*SPLITS, "generated"))
     raise GamesNotFoundError(
-        f"games={os.fspath(item)!r} not found; searched {' and '.join(map(str, searched))}. Give a file, a "
-        f"folder or one of the official splits {', '.join(SPLITS)}; for a split, set ALFWORLD_DATA or "
-        f"data_root to its folder, or {HINT}"
+        f"games={os.fspath(item)!r} not found; {hint}searched {' and '.join(map(str, searched))}. Give a "
+        f"file, a folder or one of the official splits {', '.join(SPLITS)}; for a split, set ALFWORLD_DATA "
+        f"or data_root to its folder, or {HINT}"
     )
 
 

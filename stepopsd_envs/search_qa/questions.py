@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stepopsd_envs.manifest import GamesNotFoundError, fingerprint
+from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.search_qa.json_lines import fields_of, id_text, read_rows, row_id
 
 QUESTION = "question"  # task type of a question without one
@@ -131,7 +132,8 @@ def select_ids(
     unknown = sorted(set(task_types or ()) - known)
     if unknown or (task_types is not None and not task_types):
         got = ", ".join(map(repr, unknown)) or "an empty list"
-        raise ValueError(f"task_types has {got}: give None or some of {', '.join(sorted(known))}")
+        hint = did_you_mean(unknown[0], known) if unknown else ""
+        raise ValueError(f"task_types has {got}: {hint}give None or some of {', '.join(sorted(known))}")
     kept = tuple(name for name, kind in types.items() if task_types is None or kind in task_types)
     if count is not None and count > len(kept):
         raise ValueError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from stepopsd_envs.disk_cache import cache_folder
+from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.search_qa.hub_questions import SEVEN_SETS, hub_source, read_hub, read_parquet
 from stepopsd_envs.search_qa.questions import SUFFIXES, Question, QuestionsNotFoundError, read_questions
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
@@ -21,6 +22,7 @@ from stepopsd_envs.search_qa.world_set import FilteredWorlds, IndexedWorlds, all
 from stepopsd_envs.user_path import user_path
 
 SYNTHETIC = "synthetic"
+_NAMES = (SYNTHETIC, *SEVEN_SETS)
 SERVERS = ("http://", "https://")
 
 _Key = tuple[int, str, str]  # process, retriever, corpus
@@ -123,9 +125,9 @@ def load_questions(name: str, tier: str, split: str) -> Questions:
     source = hub_source(name, split)
     if source is None:
         raise QuestionsNotFoundError(
-            f"questions={name!r} is neither a file nor a data set: give {SYNTHETIC!r}, a file "
-            f"({', '.join(SUFFIXES)}, .parquet), one of {', '.join(SEVEN_SETS)}, or owner/name of a data set "
-            "of the Hugging Face Hub"
+            f"questions={name!r} is neither a file nor a data set: {did_you_mean(name, _NAMES)}give "
+            f"{SYNTHETIC!r}, a file ({', '.join(SUFFIXES)}, .parquet), one of {', '.join(SEVEN_SETS)}, "
+            "or owner/name of a data set of the Hugging Face Hub"
         )
     return read_hub(source)
 
@@ -147,7 +149,7 @@ def lend_library(retriever: str, corpus: str | None, questions: str, tier: str, 
     world = questions == SYNTHETIC and corpus is None
     if corpus is None and not world and not retriever.startswith(SERVERS):
         raise ValueError(
-            f"retriever={retriever!r} has nothing to search for questions={questions!r}: give corpus=, a "
+            f"retriever={retriever!r} has nothing to search for questions={questions!r}: give corpus=PATH, a "
             "JSONL file of passages or a folder made by `stepopsd index`, or retriever='http://host:port'"
         )
 

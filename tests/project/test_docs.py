@@ -14,6 +14,7 @@ from stepopsd_agent.cli.arguments import chosen
 from stepopsd_agent.cli.config_file import named_files
 from stepopsd_agent.cli.main import build_parser
 from stepopsd_agent.config import recipe_names
+from stepopsd_envs.extras import install_command
 from tests.helpers.snippets import shortened
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,27 @@ def test_docs_snippets_run(page: Path, tmp_path: Path, request: pytest.FixtureRe
     command = [sys.executable, str(path)]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+EXTRA = re.compile(r"pip install [^\n`]*?(?:stepopsd|\.)\[(?P<extra>\w+)\]'?|EXTRAS=(?P<made>\w+)")
+
+
+def forms(extra: str) -> list[str]:
+    """How an extra is installed: in a checkout, this folder, and where the package came as a wheel."""
+    return [install_command(extra, place) for place in (Path(), Path("docs"))]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted(ROOT.glob("examples/*.py"))], ids=name)
+def test_docs_install_extras_as_the_messages_do(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the tested versions; a page is also read without a checkout, and has the other form, too."""
+    monkeypatch.chdir(ROOT)
+    text = page.read_text(encoding="utf-8").replace("\n", " ")
+    for found in EXTRA.finditer(text):
+        extra = str(found["extra"] or found["made"])
+        assert found["extra"], f"{found[0]} is for those alone who have a checkout and its ./.venv"
+        assert found[0] in forms(extra), found[0]
+        if page.parent.name == "docs":
+            assert all(form in text for form in forms(extra)), f"give both: {forms(extra)}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from stepopsd_envs.extras import OWN_VERSIONS
+
 ROOT = Path(__file__).parents[2]
 WRAPPERS = ROOT / "wrappers"
 ROOTS = {"stepopsd_envs": ROOT, "stepopsd_wrappers": WRAPPERS, "stepopsd_agent": ROOT, "benchmarks": ROOT}
@@ -96,6 +98,7 @@ def test_setup_cfg_has_the_extras() -> None:
         "alfworld",
         "search",
         "lora",
+        "gguf",
         "sb3",
         "ray",
         "vllm",
@@ -113,9 +116,7 @@ def test_setup_cfg_has_the_extras() -> None:
         "trackio",
     }
     everything = extras["all"].strip().removeprefix("stepopsd[").removesuffix("]")
-    # They want another Pillow, torch, transformers, fastmcp and mcp.
-    apart = {"trackio", "vllm", "verl", "openenv", "verifiers"}
-    assert set(everything.split(",")) == set(extras) - {"all", *apart}
+    assert set(everything.split(",")) == set(extras) - {"all", *OWN_VERSIONS}
 
 
 def test_constraints_pin_core_and_development_requirements() -> None:

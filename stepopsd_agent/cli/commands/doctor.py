@@ -139,8 +139,7 @@ def packages(name: str, extra: str | None, needed: bool) -> Finding:
             wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
     if not wrong:
         return Finding(name, "ok", "installed")
-    remedy = install_command(extra) if extra else "pip install --upgrade stepopsd"
-    return Finding(name, "missing" if needed else "note", "; ".join(wrong), remedy)
+    return Finding(name, "missing" if needed else "note", "; ".join(wrong), install_command(extra))
 
 
 def python() -> Finding:

@@ -10,6 +10,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from stepopsd_agent.cli.basic import OF_TRAINING
 from stepopsd_agent.cli.checks import UsageError, fresh_folder, resumed_file, settings_checked
 from stepopsd_agent.cli.common import check_config, describe, run_config
 from stepopsd_agent.cli.parser import Parser
@@ -24,7 +25,8 @@ from stepopsd_wrappers import Episode, read_episodes
 
 HELP = "play the tasks of evaluation with a model or another agent; print success with intervals"
 USES = frozenset("device threads env model rollout eval openai".split())
-
+IGNORES = OF_TRAINING | {"eval.every", "env.games", "env.num_games", "env.questions", "env.num_questions"}
+"""``eval.games`` and its like say which tasks are played."""
 
 FILE, SCHEMA = "evaluation.json", "stepopsd.evaluation/1"
 

@@ -28,7 +28,7 @@ def add_flags(parser: Parser) -> None:
 def run(settings: Namespace) -> int:
     """Play one task; only the environment's own texts are shown."""
     config = run_config(settings)
-    with settings_checked():
+    with settings_checked(config.env):
         env = make_plain_env(config.env, render_mode="ansi")
     game: str | None = settings.get("game")
     chosen = None if game is None else {env.get_wrapper_attr("task_option"): game}

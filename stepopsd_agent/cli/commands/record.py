@@ -4,6 +4,7 @@ import argparse
 
 from jsonargparse import Namespace
 
+from stepopsd_agent.cli.basic import OF_TRAINING
 from stepopsd_agent.cli.checks import UsageError, fresh_folder
 from stepopsd_agent.cli.common import run_config
 from stepopsd_agent.cli.parser import Parser
@@ -12,7 +13,8 @@ from stepopsd_agent.cli.serving import REQUESTS
 from stepopsd_agent.tasks import EvalSet
 
 HELP = "play tasks and keep the step-annotated episodes"
-USES = frozenset("seed device threads env model rollout eval openai".split())
+USES = frozenset("seed device threads env model rollout eval.temperature openai".split())
+IGNORES = OF_TRAINING
 
 
 def add_flags(parser: Parser) -> None:

@@ -160,7 +160,9 @@ def training_settings(
             problem = (
                 said.getvalue().replace("stepopsd: error: ", "").replace(" (see stepopsd train --help)", "")
             )
-            raise SystemExit(complain(f"{label(member.settings)}: {problem}")) from ended
+            unknown = [key for key in member.settings if f"unrecognized arguments: --{key}=" in problem]
+            where = f"grid has {unknown[0]}" if unknown else label(member.settings)
+            raise SystemExit(complain(f"{where}: {problem}")) from ended
     return parsed
 
 

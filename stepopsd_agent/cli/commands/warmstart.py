@@ -9,6 +9,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from stepopsd_agent.cli.arguments import given
+from stepopsd_agent.cli.basic import OF_TRAINING
 from stepopsd_agent.cli.checks import checked_games, fresh_folder, settings_checked
 from stepopsd_agent.cli.commands.train import USES as TRAIN
 from stepopsd_agent.cli.common import config_of, describe, load_run_policy, run_config
@@ -18,6 +19,7 @@ from stepopsd_agent.tasks import evaluation_sets, get
 
 HELP = "clone an exploring expert into a model, so that training has something to improve"
 USES = frozenset("seed device threads env model rollout eval hindsight warmstart".split())
+IGNORES = OF_TRAINING | {"eval.every"}
 
 
 def add_flags(parser: Parser) -> None:

@@ -10,7 +10,7 @@ from stepopsd_agent.learner import told_answers
 from stepopsd_agent.run.planning.device_speed import measured_rates
 from stepopsd_agent.run.planning.fitting import device_memory
 from stepopsd_agent.run.planning.lengths import played_lengths
-from stepopsd_agent.run.planning.plan import SHARE_OF_RATE, memory_by_part, seconds_by_part, tokens_by_part
+from stepopsd_agent.run.planning.plan import memory_by_part, seconds_by_part, tokens_by_part
 from stepopsd_agent.run.planning.shapes import shape_of
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_wrappers import Episode
@@ -84,15 +84,16 @@ def peak_memory(trainer: Trainer) -> int:
 
 def in_words(comparison: dict[str, Any]) -> str:
     """One line; it says so where memory went beyond the plan."""
-    parts = [f"{name} {row['counted']:,} of {row['planned']:,}" for name, row in comparison["tokens"].items()]
-    line = f"first update, of the tokens planned for its lengths: {', '.join(parts)}"
+    tokens = comparison["tokens"]
+    parts = [f"{name} {row['counted']:,} (planned {row['planned']:,})" for name, row in tokens.items()]
+    line = f"first update beside its plan: tokens {', '.join(parts)}"
     if "time" in comparison:
         planned, taken = (
             sum(row[key] for row in comparison["time"].values()) for key in ("planned", "taken")
         )
-        line += f"; time {taken:,.1f} of {planned:,.1f} s at {SHARE_OF_RATE:.0%} of the measured rate"
+        line += f"; {taken:,.1f} s (planned {planned:,.1f} s)"
     if "memory" not in comparison:
         return line
     planned, peak = comparison["memory"]["planned"], comparison["memory"]["peak"]
-    beyond = " (more than planned)" if peak > (1 + TOLERANCE) * planned else ""
-    return f"{line}; memory {peak / 2**30:.2f} of {planned / 2**30:.2f} GiB{beyond}"
+    beyond = ", more than planned" if peak > (1 + TOLERANCE) * planned else ""
+    return f"{line}; memory {peak / 2**30:.2f} GiB (planned {planned / 2**30:.2f} GiB){beyond}"

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 
 from stepopsd_agent.tasks.agents.base import Agent, MakeAgent
+from stepopsd_envs.near_names import did_you_mean
 from stepopsd_wrappers.running_episode import error_words
 
 _METHODS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -43,11 +43,10 @@ def load_agent(entry: str) -> MakeAgent:
     except ModuleNotFoundError as error:
         hint = _where(module) if module.startswith(str(error.name)) else "install it"
         raise AgentError(f"agent is {entry!r}, but there is no module {error.name!r}: {hint}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise AgentError(f"agent is {entry!r}, but importing it raised {error_words(error)}") from error
     if name not in namespace:
-        near = get_close_matches(name, namespace, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; {did_you_mean(name, namespace)}".rstrip("; ")
         raise AgentError(f"agent is {entry!r}, but the module has no {name!r}{hint}")
     kind = namespace[name]
     if not inspect.isclass(kind):
@@ -75,7 +74,7 @@ def _made(entry: str, kind: Any, env: gym.Env[str, str]) -> Agent:
         )
     try:
         agent = kind(env) if needed else kind()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise AgentError(f"agent is {entry!r}, but making it raised {error_words(error)}") from error
     if not isinstance(agent, Agent):
         lacking = " and ".join(call for name, (call, _) in _METHODS.items() if name not in dir(agent))

@@ -1,5 +1,6 @@
 """Open a retriever by its name or address."""
 
+from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.search_qa.retrieval.base import Retriever
 from stepopsd_envs.search_qa.retrieval.child import ChildRetriever
 from stepopsd_envs.search_qa.retrieval.http import HttpRetriever
@@ -30,11 +31,13 @@ def open_retriever(spec: str, corpus: str | None = None) -> Retriever:
         _ = retriever.fingerprint  # raises now if the server does not answer
         return retriever
     if spec not in KINDS:
-        raise ValueError(f"retriever={spec!r}: give one of {', '.join(KINDS)}, or http://host:port")
+        raise ValueError(
+            f"retriever={spec!r}: {did_you_mean(spec, KINDS)}give one of {', '.join(KINDS)}, or http://host:port"
+        )
     if corpus is None:
         raise ValueError(
-            f"retriever={spec!r} has nothing to search: give corpus=, a JSONL file of passages or a folder "
-            "made by `stepopsd index`"
+            f"retriever={spec!r} has nothing to search: give corpus=PATH, a JSONL file of passages or a "
+            "folder made by `stepopsd index`"
         )
     path = require_corpus(corpus)
     if path.is_dir():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stepopsd_envs.extras import install_command
 from tests.helpers.command_line import TINY, refusal
 
 SERVED = ["--rollout.backend=vllm", "--rollout.url=http://127.0.0.1:1"]
@@ -39,4 +40,6 @@ def test_train_refuses_engine_settings(
 def test_train_without_vllm_says_how_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A server needs no package on this side."""
     line = refusal(capsys, "train", *TINY, f"--out={tmp_path / 'run'}", "--rollout.backend=vllm")
-    assert "rollout.backend is vllm, which needs vllm: pip install vllm, or give rollout.url" in line
+    assert (
+        f"rollout.backend is vllm, which needs vllm: {install_command('vllm')}, or give rollout.url" in line
+    )

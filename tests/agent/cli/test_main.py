@@ -140,7 +140,7 @@ def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["record", "--agent=random", "--out=x", "--episodes=0"], "episodes is 0"),
         (
             ["record", "--agent=robot", "--out=x"],
-            "agent is 'robot'; stepopsd/ALFWorld-v0 has model, random, expert, oracle",
+            "agent is 'robot': stepopsd/ALFWorld-v0 has model, random, expert, oracle",
         ),
         (["eval"], "model.path is 'tiny'"),
         (

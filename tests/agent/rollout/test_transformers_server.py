@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.runs.transformers_server import NEEDED, TransformersServer, transformers_server
 from stepopsd_agent.run.files import save_model
+from stepopsd_envs.extras import install_command
 from stepopsd_wrappers import read_episodes
 from tests.helpers.command_line import refusal, run
 from tests.helpers.models import tiny
@@ -26,7 +27,7 @@ QUICK = ["--openai.retries=1", "--openai.backoff=0.01", "--openai.concurrency=3"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersServer]:
     """One that answers at random: the model was never trained."""
     for package in NEEDED:
-        pytest.importorskip(package, reason=f"transformers serve needs {package}: pip install -e '.[dev]'")
+        pytest.importorskip(package, reason=f"transformers serve needs {package}: {install_command('dev')}")
     folder = tmp_path_factory.mktemp("served")
     policy = tiny()
     policy.tokenizer.chat_template = TEMPLATE

@@ -1,6 +1,7 @@
 """Plans beside what happens: parameters, tokens, memory kept for the backward pass, and the command."""
 
 import json
+import re
 import socket
 import time
 from dataclasses import replace
@@ -123,9 +124,9 @@ def test_plan_of_tokens_is_what_an_update_counts(
 def test_plan_says_when_memory_went_beyond_it() -> None:
     """In the line that a run prints."""
     found = {"tokens": {}, "memory": {"planned": 2**30, "peak": 2**31}}
-    assert in_words(found).endswith("memory 2.00 of 1.00 GiB (more than planned)")
+    assert in_words(found).endswith("memory 2.00 GiB (planned 1.00 GiB), more than planned")
     assert in_words({**found, "memory": {"planned": 2**30, "peak": 2**30}}).endswith(
-        "memory 1.00 of 1.00 GiB"
+        "memory 1.00 GiB (planned 1.00 GiB)"
     )
 
 
@@ -267,9 +268,10 @@ def test_run_checks_its_plan_at_the_first_update(
     out = tmp_path / "run"
     assert main(train_arguments(taught_model, out, "--updates=2")) == 0
     shown = capsys.readouterr().err
-    assert (
-        shown.count("first update, of the tokens planned") == 1 and "s at 40% of the measured rate" in shown
-    )
+    (line,) = re.findall("first update beside its plan: .*", shown)
+    part, time = r"{} [\d,]+ \(planned [\d,]+\)", r"; [\d.]+ s \(planned [\d.]+ s\)"
+    told = ", ".join(part.format(name) for name in ("tokens generated", "scored", "trained")) + time
+    assert re.search(told, line), line
     found = json.loads((out / "plan.json").read_text())
     assert found["tokens"]["generated"]["counted"] > 0
     assert all(row["planned"] > 0 and row["taken"] > 0 for row in found["time"].values())

@@ -32,7 +32,7 @@ def test_plan_sets_parts_of_the_time_beside_the_seconds_of_an_update() -> None:
         "update": {"planned": 1.0, "taken": 0.0},
     }
     said = in_words({"tokens": {}, "time": found})
-    assert said.endswith("; time 4.5 of 3.8 s at 40% of the measured rate")
+    assert said.endswith("; 4.5 s (planned 3.8 s)")
 
 
 def test_plan_by_hand() -> None:

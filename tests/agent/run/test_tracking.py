@@ -14,6 +14,7 @@ from stepopsd_agent.config import chosen_trackers
 from stepopsd_agent.run.files import read_rows
 from stepopsd_agent.run.files.metrics_log import MetricsLog
 from stepopsd_agent.run.files.tracking import TrackingError
+from stepopsd_envs.extras import install_command
 from tests.helpers.command_line import refusal
 
 SECRETS = {"WANDB_API_KEY": "a1b2c3d4" * 5, "OPENAI_API_KEY": "sk-secret-of-a-test", "HF_TOKEN": "hf_secret"}
@@ -79,7 +80,7 @@ def test_tracking_without_the_package_is_refused_first(
     monkeypatch.setattr(checks, "find_spec", lambda name: None)
     flags = ["train", "--model.path=somewhere", f"--out={tmp_path / 'run'}"]
     line = refusal(capsys, *flags, f"--tracking=tensorboard,{package}")
-    assert f"tracking names {package}, which needs {package}: pip install {package}" in line
+    assert f"tracking names {package}, which needs {package}: {install_command(package)}" in line
     assert "give one or more of" in refusal(capsys, *flags, "--tracking=mlflow")
     assert not (tmp_path / "run").exists()
 

@@ -26,6 +26,9 @@ class NoAct:
 class ShortAct(Base):
     def act(self, observation): return "go right"
 
+class Leaving(Base):
+    def __init__(self): raise SystemExit("no key")
+
 class Breaking(Base):
     def __init__(self): raise OSError("no such model")
 
@@ -38,6 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder on the path with agents in it."""
     (tmp_path / "agents_of_a_test.py").write_text(SOURCE, encoding="utf-8")
     (tmp_path / "broken_agents_of_a_test.py").write_text("import no_such_package", encoding="utf-8")
+    (tmp_path / "ending_agents_of_a_test.py").write_text("import sys; sys.exit(0)", encoding="utf-8")
     (tmp_path / "half_agents_of_a_test.py").write_text("1 / 0", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -63,6 +67,8 @@ def test_own_agents_are_made_without_arguments_or_with_the_environment() -> None
         ("agents_of_a_test:NoAct", r"lacks the method act\(observation, info\)"),
         ("agents_of_a_test:ShortAct", r"cannot be called as act\(observation, info\)"),
         ("agents_of_a_test:Breaking", "making it raised OSError: no such model"),
+        ("agents_of_a_test:Leaving", "making it raised SystemExit: no key"),
+        ("ending_agents_of_a_test:Base", "importing it raised SystemExit: 0"),
         ("collections:OrderedDict", "making it raised ValueError: no signature"),
     ],
 )

@@ -86,8 +86,18 @@ def test_curves_have_intervals_where_success_has() -> None:
 
 def test_labels_tell_folders_apart() -> None:
     """By as little of their paths as it takes; a number alone tells nothing."""
-    paths = [Path("/r/grpo/0"), Path("/r/gigpo/0"), Path("/r/eval/episodes")]
+    paths = [Path("/r/grpo/0"), Path("/r/gigpo/0"), Path("/r/eval")]
     assert source_labels(paths) == ["grpo/0", "gigpo/0", "eval"]
+
+
+def test_labels_name_the_episodes_of_a_run_after_the_run(tmp_path: Path) -> None:
+    """And those that were recorded to a folder of that name after the folder: it may lie among runs."""
+    evaluated, recorded = tmp_path / "evaluated" / "episodes", tmp_path / "runs" / "episodes"
+    evaluated.mkdir(parents=True)
+    recorded.mkdir(parents=True)
+    (tmp_path / "evaluated" / "evaluation.json").write_text("{}", encoding="utf-8")
+    assert source_labels([evaluated, recorded]) == ["evaluated", "episodes"]
+    assert source_labels([recorded]) == ["episodes"]
 
 
 def test_read_source_takes_a_run_an_evaluation_or_episodes(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_vllm_without_forgetting_prefixes_would_be_stale(
 
 def test_vllm_plays_an_adapter_merged(engine: Colocated) -> None:
     """The plain model with the adapter's change in it."""
-    pytest.importorskip("peft", reason="an adapter needs peft: pip install -e '.[lora]'")
+    pytest.importorskip("peft", reason="an adapter needs peft: pip install -c constraints.txt -e '.[lora]'")
     adapted = tiny()
     adapted.add_adapter(LoraConfig(rank=2), seed=0)
     with torch.no_grad():

@@ -38,7 +38,7 @@ def test_written_weights_are_the_present_ones(tmp_path: Path) -> None:
 
 def test_an_adapter_is_sent_merged() -> None:
     """The engine has no adapter: what it is sent changes with the adapter alone, under the plain names."""
-    pytest.importorskip("peft", reason="an adapter needs peft: pip install -e '.[lora]'")
+    pytest.importorskip("peft", reason="an adapter needs peft: pip install -c constraints.txt -e '.[lora]'")
     policy = tiny()
     before = {name: weight.clone() for name, weight in engine_weights(policy).items()}
     policy.add_adapter(LoraConfig(rank=2), seed=0)

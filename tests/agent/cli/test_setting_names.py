@@ -1,0 +1,61 @@
+"""What an environment says about its arguments, in the words of the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from stepopsd_agent.cli.setting_names import in_settings
+from stepopsd_agent.config import EnvConfig
+from stepopsd_agent.tasks import EvalSet
+from tests.helpers.command_line import refusal, run
+
+QA = ["--agent=random", "--env.id=stepopsd/SearchQA-v0"]
+
+
+def test_errors_of_an_environment_name_settings() -> None:
+    """Words that only happen to be an argument's name stay as they are, and so do paths."""
+    env = EnvConfig("stepopsd/SearchQA-v0")
+    said = "retriever='lucene' has nothing to search for questions='a b': give corpus=PATH, or split=\"test\""
+    assert in_settings(said, env) == (
+        "env.retriever='lucene' has nothing to search for env.questions='a b': give env.corpus=PATH, or "
+        'env.split="test"'
+    )
+    plain = "the questions of this split have no corpus, see /x/max_turns/file and a.topk=3"
+    assert in_settings(plain, env) == plain
+    assert in_settings("task_types has 'x': lower max_turns.", env) == (
+        "env.task_types has 'x': lower env.max_turns."
+    )
+    played = EvalSet("x", env, 3)
+    assert in_settings("questions='x' in corpus='y'", played) == "eval.questions='x' in env.corpus='y'"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--env.retriever=bm2"], "error: env.retriever='bm2': did you mean 'bm25'? give one of"),
+        (["--eval.questions=hotpotq"], "error: eval.questions='hotpotq' is neither a file"),
+        (["--env.retriever=http://127.0.0.1:9", "--env.corpus=x"], "leave out env.corpus='x'"),
+        (["--env.topk=0"], "error: env.topk=0: give a positive number"),
+        (["--eval.task_types=[9-hop]"], "error: eval.task_types has '9-hop': "),
+        (["--env.max_information=3"], "error: env.max_information=3: 3 passages need 600 or more"),
+    ],
+)
+def test_cli_names_the_settings_of_search_qa(
+    flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not the arguments in Python, which nobody typed."""
+    assert said in refusal(capsys, "eval", *QA, *flags)
+
+
+def test_cli_names_the_settings_where_a_corpus_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one to give is a setting, too."""
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"id": "1", "question": "Who?", "golden_answers": ["She"]}\n', encoding="utf-8")
+    line = refusal(capsys, "eval", *QA, f"--eval.questions={questions}")
+    assert f"env.retriever='bm25' has nothing to search for eval.questions='{questions}'" in line
+    assert "give env.corpus=PATH, a JSONL file" in line and "or env.retriever='http://" in line
+    capsys.readouterr()
+    assert run("play", "--env.games=valid_sen") == 2
+    assert "env.games='valid_sen' not found; did you mean 'valid_seen'?" in capsys.readouterr().err
