@@ -23,7 +23,7 @@ import gymnasium as gym
 import torch
 
 import stepopsd_envs  # noqa: F401  # registers the environments
-from benchmarks.learner.decode_speed import measured, model
+from benchmarks.learner.decode_speed import Lengths, measured, model
 from benchmarks.learner.rescore_cost import measure
 from benchmarks.output import write_result
 from benchmarks.runs.commands import read
@@ -58,7 +58,7 @@ def environments() -> float:
 
 def ratios() -> dict[str, float]:
     """All of them, larger is better."""
-    decoder = measured(model("tiny"), rows=32, turns=8, response=16, rounds=3)["times"]
+    decoder = measured(model("tiny"), 32, 8, Lengths(16, varied=True), rounds=3, engine=None)["times"]
     scoring = measure(short=True)
     return {
         "decoder over transformers' cache": decoder["concatenated"],

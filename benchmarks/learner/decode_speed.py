@@ -1,11 +1,12 @@
 """Tokens per second of the built-in decoder, compared with other ways of decoding conversations.
 
 ``python -m benchmarks.learner.decode_speed [--model tiny smollm2] [--json OUT] [--short]`` holds
-conversations side by side, each of several turns: a prompt of 15 to 30 tokens, then a response of fixed
-length, so that all do the same work. They run in turns, and a ratio is the median over rounds:
+conversations side by side, each of several turns: a prompt of 15 to 30 tokens, then a response. Twice: with
+responses of 16 tokens, and with such of 3 to 16, as in episodes, where the first token says how many. The
+ways run in turns, and a ratio is the median over rounds:
 
-- built-in: `Decoder`, whose cache lives as long as the conversations and grows in place;
-- concatenated: the same decoder, appending to the cache as transformers' own does, by copying all of it;
+- built-in: `Decoder`, whose rows grow in place, each as long as it is, and end each for itself;
+- concatenated: `PaddedDecoder`, with a cache that copies itself for every token, as transformers' own does;
 - generate: ``transformers.generate``, which begins every turn by reading the conversation again;
 - vllm, where it is installed: vLLM in this process, one request for each response.
 
@@ -17,9 +18,12 @@ Target: 2 times the concatenated cache.
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,7 +31,8 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from transformers import DynamicCache, GenerationConfig
+from torch import Tensor
+from transformers import DynamicCache, GenerationConfig, StoppingCriteriaList
 from transformers.cache_utils import DynamicLayer
 
 from benchmarks.credit.reader import load_reader
@@ -35,13 +40,23 @@ from benchmarks.output import write_result
 from benchmarks.runs.demo_episodes import demo_config
 from stepopsd_agent.hindsight import hindsight_words
 from stepopsd_agent.models import Policy, tiny_policy
-from stepopsd_agent.rollout import Decoder, KeyValueCache, Sampled, SamplingParams, demonstrate, pieces
+from stepopsd_agent.rollout import (
+    Decoder,
+    KeyValueCache,
+    PaddedDecoder,
+    Sampled,
+    SamplingParams,
+    demonstrate,
+    pieces,
+)
 from stepopsd_agent.rollout.engines import Colocated, Draw
 from stepopsd_agent.tasks import make_stack, task_ids
 
 COMMAND = "python -m benchmarks.learner.decode_speed"
 FASTER = 2.0
 PROMPT = (15, 30)
+LEAST = 3
+"""Tokens of the shortest response, where they vary."""
 Prompts = list[list[list[int]]]
 Ids = list[list[int]]
 
@@ -62,6 +77,28 @@ def conversations(policy: Policy, rows: int, turns: int, seed: int) -> Prompts:
     return [[rng.integers(size // 10, size, size=n).tolist() for n in turn] for turn in sizes]
 
 
+@dataclass(frozen=True)
+class Lengths:
+    """How long responses are.
+
+    Attributes:
+        most: tokens.
+        varied: whether they have `LEAST` to `most`, as the first token says.
+    """
+
+    most: int
+    varied: bool
+
+    def after(self, ids: Sequence[int]) -> bool:
+        """Whether a response ends with its last id."""
+        return len(ids) >= self.of(ids[0])
+
+    def of(self, first: int) -> int:
+        """Tokens of a response that begins with this one."""
+        least = min(LEAST, self.most) if self.varied else self.most
+        return least + first * 7919 % (self.most + 1 - least)
+
+
 @contextmanager
 def endless(policy: Policy) -> Iterator[None]:
     """No token ends a response meanwhile."""
@@ -69,14 +106,16 @@ def endless(policy: Policy) -> Iterator[None]:
         yield
 
 
-def decoded(policy: Policy, prompts: Prompts, response: int, cache: type[KeyValueCache]) -> Ids:
-    """The tokens of each row's responses, by the built-in decoder with a cache of this kind."""
-    rows = len(prompts[0])
+def decoded(policy: Policy, prompts: Prompts, lengths: Lengths, *, padded: bool) -> Ids:
+    """The tokens of each row's responses, by the built-in decoder, or by the padded one that copies."""
+    rows, response = len(prompts[0]), lengths.most
     out: Ids = [[] for _ in range(rows)]
-    decoder = Decoder(
-        policy, rows, SamplingParams(temperature=0.0, max_tokens=response, max_row_tokens=10**6)
-    )
-    decoder.cache = cache()
+    params = SamplingParams(temperature=0.0, max_tokens=response, max_row_tokens=10**6)
+    decoder: Decoder | PaddedDecoder = Decoder(policy, rows, params)
+    if padded:
+        decoder = PaddedDecoder(policy, rows, params)
+        decoder.cache = Concatenated()
+    decoder.stops = lengths  # type: ignore[assignment]
     for turn in prompts:
         for row, sampled in zip(out, decoder.respond(turn, np.zeros((rows, response))), strict=True):
             row += sampled.ids
@@ -84,8 +123,9 @@ def decoded(policy: Policy, prompts: Prompts, response: int, cache: type[KeyValu
 
 
 @torch.inference_mode()
-def generated(policy: Policy, prompts: Prompts, response: int) -> Ids:
+def generated(policy: Policy, prompts: Prompts, lengths: Lengths) -> Ids:
     """The same by ``generate``, with the whole conversation as the prompt of each turn."""
+    response = lengths.most
     whole: Ids = [[] for _ in prompts[0]]
     out: Ids = [[] for _ in prompts[0]]
     settings = GenerationConfig(  # type: ignore[no-untyped-call]
@@ -98,23 +138,33 @@ def generated(policy: Policy, prompts: Prompts, response: int) -> Ids:
         ids = torch.tensor([[policy.pad_id] * (width - len(row)) + row for row in whole])
         real = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in whole])
         found = policy.model.generate(  # type: ignore[operator]
-            ids, attention_mask=real, generation_config=settings, past_key_values=DynamicCache()
-        )[:, width:].tolist()
+            ids, attention_mask=real, generation_config=settings, past_key_values=DynamicCache(),
+            stopping_criteria=StoppingCriteriaList([partial(_over, lengths, width)]),
+        )[:, width:].tolist()  # fmt: skip
         for row, answer, new in zip(whole, out, found, strict=True):
+            del new[lengths.of(new[0]) :]
             row += new
             answer += new
     return out
 
 
-def requested(policy: Policy, prompts: Prompts, response: int, engine: Colocated) -> Ids:
-    """The same by vLLM, a request for each response: its prefix cache holds the conversation."""
+def _over(lengths: Lengths, width: int, ids: Tensor, scores: Tensor) -> Tensor:
+    """Which rows [B] of ``generate`` have ended; prompts have ``width`` tokens."""
+    return torch.tensor([lengths.after(row) for row in ids[:, width:].tolist()])
+
+
+def requested(policy: Policy, prompts: Prompts, sizes: Sequence[Sequence[int]], engine: Colocated) -> Ids:
+    """The same by vLLM, a request for each response: its prefix cache holds the conversation.
+
+    ``sizes``: tokens of each row's responses, since a request has to say how many it wants.
+    """
     whole: Ids = [[] for _ in prompts[0]]
     out: Ids = [[] for _ in prompts[0]]
-    params = SamplingParams(temperature=0.0, max_tokens=response, max_row_tokens=10**6)
-    for turn in prompts:
-        for number, (row, new) in enumerate(zip(whole, turn, strict=True)):
+    for turn, wanted in zip(prompts, zip(*sizes, strict=True), strict=True):
+        for number, (row, new, size) in enumerate(zip(whole, turn, wanted, strict=True)):
             row += new
-            engine.ask(number, row, Draw(np.zeros(response), params, ()))
+            params = SamplingParams(temperature=0.0, max_tokens=size, max_row_tokens=10**6)
+            engine.ask(number, row, Draw(np.zeros(size), params, ()))
         found: dict[int, Sampled] = {}
         while len(found) < len(whole):
             found |= engine.finished()
@@ -128,34 +178,45 @@ def equal(ones: Ids, others: Ids) -> float:
     """Share of responses' tokens that are equal up to the first difference of each row."""
     same = total = 0
     for one, other in zip(ones, others, strict=True):
-        differ = [a != b for a, b in zip(one, other, strict=True)]
+        differ = [a != b for a, b in zip_longest(one, other)]
         same += differ.index(True) if any(differ) else len(differ)
         total += len(differ)
     return same / total
 
 
-def measured(policy: Policy, rows: int, turns: int, response: int, rounds: int) -> dict[str, Any]:
+def sizes_of(ids: Sequence[int], lengths: Lengths) -> list[int]:
+    """Tokens of each of the responses that stand one after another."""
+    sizes, place = list[int](), 0
+    while place < len(ids):
+        sizes.append(lengths.of(ids[place]))
+        place += sizes[-1]
+    return sizes
+
+
+def measured(
+    policy: Policy, rows: int, turns: int, lengths: Lengths, rounds: int, engine: Colocated | None
+) -> dict[str, Any]:
     """Tokens per second of each way (medians), ratios, and equal tokens."""
-    ways: dict[str, Callable[[Prompts], Ids]] = {
-        "built_in": lambda prompts: decoded(policy, prompts, response, KeyValueCache),
-        "concatenated": lambda prompts: decoded(policy, prompts, response, Concatenated),
-        "generate": lambda prompts: generated(policy, prompts, response),
-    }
-    longest = turns * (PROMPT[1] + response) + 1
-    started = find_spec("vllm") and Colocated(policy, slots=rows, max_row_tokens=longest, memory_share=0.5)
-    if started:
-        ways["vllm"] = lambda prompts: requested(policy, prompts, response, started)
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, Ids] = {}
-    with endless(policy), closing(started) if started else nullcontext():
-        for way in ways.values():  # to warm up
-            way(conversations(policy, rows, 2, seed=0))
+    ways: dict[str, Callable[[Prompts], Ids]] = {
+        "built_in": lambda prompts: decoded(policy, prompts, lengths, padded=False),
+        "concatenated": lambda prompts: decoded(policy, prompts, lengths, padded=True),
+        "generate": lambda prompts: generated(policy, prompts, lengths),
+    }
+    if engine:
+        ways["vllm"] = lambda prompts: requested(
+            policy, prompts, [sizes_of(ids, lengths) for ids in found["built_in"]], engine
+        )
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    with endless(policy):
+        for name, way in ways.items():  # to warm up
+            found[name] = way(conversations(policy, rows, 2, seed=0))
         for number in range(rounds):
             prompts = conversations(policy, rows, turns, seed=1 + number)
             for name, way in ways.items():
                 began = time.perf_counter()
                 found[name] = way(prompts)
-                speeds[name].append(rows * turns * response / (time.perf_counter() - began))
+                speeds[name].append(sum(map(len, found[name])) / (time.perf_counter() - began))
                 print(f"round {number + 1}: {name} {speeds[name][-1]:,.0f} tokens/s", file=sys.stderr)
     ratios = {
         name: median(a / b for a, b in zip(speeds["built_in"], speeds[name], strict=True))
@@ -164,7 +225,8 @@ def measured(policy: Policy, rows: int, turns: int, response: int, rounds: int) 
     }
     return {
         "parameters": sum(p.numel() for p in policy.model.parameters()),
-        "rows": rows, "turns": turns, "response": response, "rounds": rounds,
+        "rows": rows, "turns": turns, "rounds": rounds,
+        "response": [LEAST if lengths.varied else lengths.most, lengths.most],
         "tokens_per_s": {name: round(median(found), 1) for name, found in speeds.items()},
         "times": {name: round(ratio, 2) for name, ratio in ratios.items()},
         "equal": {name: equal(found["built_in"], found[name]) for name in ratios},
@@ -192,21 +254,31 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--rows", type=int, default=64, help="conversations side by side (default: 64)")
     parser.add_argument("--turns", type=int, default=20, help="turns of each (default: 20)")
-    parser.add_argument("--response", type=int, default=16, help="tokens of a response (default: 16)")
+    parser.add_argument("--response", type=int, default=16, help="most tokens of a response (default: 16)")
     parser.add_argument("--rounds", type=int, default=3, help="times each way is measured (default: 3)")
     parser.add_argument("--short", action="store_true", help="the tiny model, 8 rows, 3 turns, one round")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     options = parser.parse_args()
     if options.short:
         options.model, options.rows, options.turns, options.rounds = ["tiny"], 8, 3, 1
-    models = {}
+    models: dict[str, dict[str, Any]] = {}
     for name in options.model:
-        row = measured(model(name), options.rows, options.turns, options.response, options.rounds)
-        models[name] = row
-        print(
-            f"{name}: {row['tokens_per_s']} tokens/s; times as fast as {row['times']}; equal {row['equal']}"
-        )
-    reached = all(row["times"]["concatenated"] >= FASTER for row in models.values())
+        policy = model(name)
+        models[name] = {}
+        longest = options.turns * (PROMPT[1] + options.response) + 1
+        engine = None
+        if find_spec("vllm"):
+            engine = Colocated(policy, slots=options.rows, max_row_tokens=longest, memory_share=0.5)
+        with closing(engine) if engine else nullcontext():
+            for kind in ("varied", "fixed"):
+                lengths = Lengths(options.response, kind == "varied")
+                row = measured(policy, options.rows, options.turns, lengths, options.rounds, engine)
+                models[name][kind] = row
+                print(
+                    f"{name}, {kind} lengths: {row['tokens_per_s']} tokens/s; times as fast as "
+                    f"{row['times']}; equal {row['equal']}"
+                )
+    reached = all(row["times"]["concatenated"] >= FASTER for one in models.values() for row in one.values())
     if options.json is not None:
         write_result(options.json, {"models": models, "target": FASTER, "reached": reached}, COMMAND)
     return 0 if reached or options.short else 1

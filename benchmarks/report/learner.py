@@ -37,21 +37,25 @@ def ratios(result: Result) -> list[str]:
 def decoding(result: Result) -> list[str]:
     """The built-in decoder beside a cache that is copied and generate."""
     lines = [
-        "| model | rows | turns | tokens/s | copied cache | `generate` | times copied | times `generate` |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | response | rows | turns | tokens/s | copied cache | `generate` | times copied "
+        "| times `generate` |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, row in result["models"].items():
+    rows = [(name, row) for name, kinds in result["models"].items() for row in kinds.values()]
+    for name, row in rows:
         speeds = " | ".join(
             f"{row['tokens_per_s'][way]:,.0f}" for way in ("built_in", "concatenated", "generate")
         )
         times = " | ".join(str(row["times"][way]) for way in ("concatenated", "generate"))
-        lines.append(f"| {name} | {row['rows']} | {row['turns']} | {speeds} | {times} |")
-    equal = min(share for row in result["models"].values() for share in row["equal"].values())
+        sizes = " to ".join(map(str, dict.fromkeys(row["response"])))
+        lines.append(f"| {name} | {sizes} | {row['rows']} | {row['turns']} | {speeds} | {times} |")
+    equal = min(share for _, row in rows for share in row["equal"].values())
     return [
         *lines,
         "",
-        "The ratios count, as other work shares the machine. A copied cache is that of transformers in the "
-        "same decoder; `generate` reads the conversation anew in every turn. At "
+        "The ratios count, as other work shares the machine. The copied cache is that of transformers, "
+        "in rows padded to the longest that are read until the last response ends; `generate` reads the "
+        "conversation anew in every turn. At "
         f"temperature 0 at least {equal:.1%} of the tokens are equal. {origin(result)}",
     ]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from stepopsd_agent.config import Attention
-from stepopsd_agent.models.packed.attention import NAME
+from stepopsd_agent.models.packed.attention import NAME, RowCache
 from stepopsd_agent.models.packed.packing import Branch, Tree
 from stepopsd_agent.models.policy import Policy
 from stepopsd_agent.models.scoring import Scorer
@@ -115,9 +115,29 @@ def _scoring_error(policy: Policy, rows: Sequence[Sequence[int]], expected: Tens
 def _play_error(policy: Policy, rows: Sequence[Sequence[int]], expected: Tensor) -> float:
     """The largest difference (nats) where the decoder's way is taken.
 
-    Prompts of different lengths are padded on the left and read at once; one more token of each row follows,
-    by the cache.
+    Prompts of different lengths are read at once; one more token of each row follows, by the cache.
     """
+    read = _played if policy.takes_packs else _played_padded
+    with torch.inference_mode():
+        logits = read(policy, rows)
+    differences = []
+    for i, size in enumerate(PROMPTS):
+        following = torch.tensor(rows[i][size : size + 2], device=policy.device)
+        picked = _picked(torch.stack([part[i] for part in logits]), following)
+        differences.append(picked - expected[i, size - 1 : size + 1])
+    return _largest(*differences)
+
+
+def _played(policy: Policy, rows: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Logits [2, V] after the prompts and after one more token, as `Decoder` gets them."""
+    cache = RowCache(len(PROMPTS))
+    first = policy.next_logits({i: rows[i][:size] for i, size in enumerate(PROMPTS)}, cache)
+    new = {i: rows[i][size : size + 1] for i, size in enumerate(PROMPTS)}
+    return [first, policy.next_logits(new, cache)]
+
+
+def _played_padded(policy: Policy, rows: Sequence[Sequence[int]]) -> list[Tensor]:
+    """The same, as `PaddedDecoder` gets them: prompts are padded on the left."""
     device, longest = policy.device, max(PROMPTS)
     ids = torch.full((2, longest), rows[0][0], dtype=torch.long, device=device)
     real = torch.zeros(2, longest, dtype=torch.bool, device=device)
@@ -128,17 +148,10 @@ def _play_error(policy: Policy, rows: Sequence[Sequence[int]], expected: Tensor)
     every = torch.ones(longest, longest, dtype=torch.bool, device=device)
     mask = (every.tril() & real[:, None]) | torch.eye(longest, dtype=torch.bool, device=device)
     cache = DynamicCache()
-    with torch.inference_mode():
-        logits = [policy.next_logits(ids, (real.long().cumsum(1) - 1).clamp_min(0), mask[:, None], cache)]
-        new = torch.tensor([[row[size]] for row, size in zip(rows, PROMPTS, strict=True)], device=device)
-        seen = torch.cat([real, torch.ones_like(real[:, :1])], dim=1)
-        logits.append(policy.next_logits(new, sizes, seen[:, None, None], cache))
-    differences = []
-    for i, size in enumerate(PROMPTS):
-        following = torch.tensor(rows[i][size : size + 2], device=device)
-        picked = _picked(torch.stack([part[i] for part in logits]), following)
-        differences.append(picked - expected[i, size - 1 : size + 1])
-    return _largest(*differences)
+    first = policy.padded_logits(ids, (real.long().cumsum(1) - 1).clamp_min(0), mask[:, None], cache)
+    new = torch.tensor([[row[size]] for row, size in zip(rows, PROMPTS, strict=True)], device=device)
+    seen = torch.cat([real, torch.ones_like(real[:, :1])], dim=1)
+    return [first, policy.padded_logits(new, sizes, seen[:, None, None], cache)]
 
 
 def _largest(*differences: Tensor) -> float:

@@ -4,7 +4,7 @@ A causal language model of transformers with full attention in every layer works
 Qwen3-shaped model of `tiny`. `self_check` finds out about others.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from stepopsd_agent.config import LoraConfig
 from stepopsd_agent.models.lora import add_adapter, merged_weights, switched_off
+from stepopsd_agent.models.packed.attention import RowCache
 from stepopsd_agent.models.packed.logprobs import HALF, wide_logits
 from stepopsd_agent.models.play_limits import PlayLimits
 from stepopsd_agent.models.prompt_format import PromptFormat, make_format
@@ -85,8 +86,16 @@ class Policy(ScoringModel):
         """The longest sequence the model was made for, in tokens."""
         return int(self.model.config.max_position_embeddings)
 
-    def next_logits(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
-        """Extend the cache and return the logits after the last position.
+    def next_logits(self, new: Mapping[int, Sequence[int]], cache: RowCache) -> Tensor:
+        """[rows, V] float32 logits (float64 from a float64 model) after the new ids of some of the rows.
+
+        The cache then holds the ids; where this fails it is as it was.
+        """
+        head = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        return wide_logits(head, cache.read(self.model.base_model, new))
+
+    def padded_logits(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
+        """Extend the cache by padded rows and return the logits after the last position.
 
         Args:
             ids: [B, Q] new tokens.
@@ -108,7 +117,7 @@ class Policy(ScoringModel):
         return logits
 
     def read(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: DynamicCache) -> Tensor:
-        """Extend the cache as `next_logits` does; return the states [B, D] of the last position."""
+        """Extend the cache as `padded_logits` does; return the states [B, D] of the last position."""
         states: Tensor = self.model.base_model(
             input_ids=ids, position_ids=positions, attention_mask=self._attention_bias(mask),
             past_key_values=cache, use_cache=True,

@@ -1,11 +1,7 @@
 from .backends import Backend as Backend
 from .chat_client import ChatClient as ChatClient, Reply as Reply, ServedModelError as ServedModelError
 from .decoder import (
-    CACHE_ROOM as CACHE_ROOM,
-    FILLED_SHARE as FILLED_SHARE,
-    OPEN_COLUMNS as OPEN_COLUMNS,
     Decoder as Decoder,
-    KeyValueCache as KeyValueCache,
     Sampled as Sampled,
 )
 from .demonstrations import (
@@ -43,6 +39,12 @@ from .language_model import (
     rollout as rollout,
 )
 from .one_at_a_time import OneAtATime as OneAtATime, play_agent as play_agent
+from .padded_decoder import (
+    FILLED_SHARE as FILLED_SHARE,
+    OPEN_COLUMNS as OPEN_COLUMNS,
+    KeyValueCache as KeyValueCache,
+    PaddedDecoder as PaddedDecoder,
+)
 from .playing import (
     LATER as LATER,
     Attempt as Attempt,

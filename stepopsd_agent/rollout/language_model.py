@@ -10,6 +10,7 @@ import numpy as np
 from stepopsd_agent.models import Policy, check_policy
 from stepopsd_agent.rollout.backends import MakeRows, Rows
 from stepopsd_agent.rollout.decoder import Decoder, Sampled
+from stepopsd_agent.rollout.padded_decoder import PaddedDecoder
 from stepopsd_agent.rollout.playing import LATER, Attempt, OnEpisode, Response, Slot, play
 from stepopsd_agent.rollout.sampling import SamplingParams, action_tokens, checked_seed, noise
 from stepopsd_agent.rollout.shortening import shortened_ids
@@ -78,9 +79,9 @@ class LanguageModel:
     """A policy that plays several episodes side by side, each in a row of one decoder; a `BatchAgent`."""
 
     def __init__(
-        self, policy: Policy, params: SamplingParams, seed: int | str, decoder: MakeRows = Decoder
+        self, policy: Policy, params: SamplingParams, seed: int | str, decoder: MakeRows | None = None
     ) -> None:
-        """Begin without episodes; arguments as of `rollout`. ``decoder`` makes a `Decoder`, or its like.
+        """Begin without episodes; arguments as of `rollout`. ``decoder`` makes rows in another way.
 
         Raises:
             ValueError: the model's positions leave no room for a prompt, or the seed names no noise.
@@ -94,7 +95,7 @@ class LanguageModel:
             )
         self._rows: list[_Row] = []
         self._decoder: Rows | None = None
-        self._make = decoder
+        self._make = decoder or (Decoder if policy.takes_packs else PaddedDecoder)
 
     def begin(self, place: int, slot: Slot) -> None:
         """Give the place a fresh row."""

@@ -6,19 +6,22 @@ import pytest
 import torch
 
 from benchmarks.learner import decode_speed
-from stepopsd_agent.rollout import KeyValueCache
 from tests.helpers.models import tiny
 
 
-def test_all_ways_draw_the_same_tokens_from_conversations_of_equal_size() -> None:
+@pytest.mark.parametrize("varied", [False, True])
+def test_all_ways_draw_the_same_tokens(varied: bool) -> None:
     """At temperature 0, over turns with prompts of different lengths; no token ends a response."""
+    lengths = decode_speed.Lengths(5, varied)
     policy = tiny("float64")
     prompts = decode_speed.conversations(policy, rows=3, turns=4, seed=1)
     with decode_speed.endless(policy):
-        own = decode_speed.decoded(policy, prompts, 5, KeyValueCache)
-        assert [len(row) for row in own] == [20, 20, 20]
-        assert own == decode_speed.decoded(policy, prompts, 5, decode_speed.Concatenated)
-        assert own == decode_speed.generated(policy, prompts, 5)
+        own = decode_speed.decoded(policy, prompts, lengths, padded=False)
+        sizes = [decode_speed.sizes_of(ids, lengths) for ids in own]
+        assert [(len(one), sum(one)) for one in sizes] == [(4, len(ids)) for ids in own]
+        assert {n for one in sizes for n in one} == ({3, 4, 5} if varied else {5})
+        assert own == decode_speed.decoded(policy, prompts, lengths, padded=True)
+        assert own == decode_speed.generated(policy, prompts, lengths)
     assert policy.stop_ids
 
 

@@ -2,31 +2,33 @@
 
 Two ways that give the same numbers. "segments" calls PyTorch's scaled dot-product attention once per row and
 once per handful of short branches, so that no mask grows with the pack and no work is spent on tokens that do
-not see each other; it has a backward pass everywhere. "flex" is one FlexAttention call over a block-sparse
-mask, for CUDA; on CPU it has no backward pass.
+not see each other; it has a backward pass everywhere. "flex" (see `flex`) is one call over a block-sparse
+mask, for CUDA. Rows that grow turn by turn are read in the same way, beside a cache.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from stepopsd_agent.models.packed.packing import Pack, Piece
+from stepopsd_agent.models.packed.packing import Pack, Piece, longest_sight
 
 NAME = "stepopsd"
 """The name of `attend` in transformers; ``set_attn_implementation`` selects it for a model."""
 GROUP = 96
 """Branches of one trunk share an attention call up to this many tokens: fewer calls, larger masks."""
-BLOCK = 128
-"""Edge of FlexAttention's blocks."""
+CACHE_ROOM = 64
+"""Places that are added to a full key-value cache beyond those it needs."""
+TOGETHER = 1.5
+"""Rows with one new token attend in one call if it reads at most so many times the places that they hold."""
+SHARED_MASK = 2**22
+"""Most elements of a row's mask for heads that share keys to stand behind each other."""
 
 
 class Plan(Protocol):
@@ -44,7 +46,11 @@ class Plan(Protocol):
 
 def make_plan(pieces: Sequence[Piece], how: str, like: Tensor) -> Plan:
     """The plan of a pack: "segments" or "flex", masks on the device and in the type of ``like``."""
-    return Segments(pieces, like) if how == "segments" else Flex(pieces, like.device)
+    if how == "segments":
+        return Segments(pieces, like)
+    from stepopsd_agent.models.packed.flex import Flex
+
+    return Flex(pieces, like.device)
 
 
 def attend(
@@ -63,14 +69,9 @@ def attend(
     Raises:
         ValueError: the model attends in a way that packs do not know, or its window would cut a row.
     """
-    if plan is None and attention_mask is not None and _share_keys(query, key, attention_mask, settings):
-        out = _shared_keys(query, key, value, attention_mask, dropout_p=dropout, scale=scaling)
-        return out.transpose(1, 2).contiguous(), None
     if plan is None:
-        out, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **settings
-        )
-        return out, None
+        plain = {"dropout": dropout, "scaling": scaling, **settings}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **plain)[0], None
     window = settings.pop("sliding_window", None)
     used = {"sliding_window": None if window is None or window >= plan.longest else window, **settings}
     for unknown in ("sliding_window", "softcap", "s_aux", "position_bias"):
@@ -83,35 +84,22 @@ def attend(
     return plan.attend(query, key, value, scaling).transpose(1, 2).contiguous(), None
 
 
-def _share_keys(query: Tensor, key: Tensor, mask: Tensor, settings: Mapping[str, Any]) -> bool:
-    """Whether heads share keys, all under one mask of every query, and nothing else changes their scores."""
-    special = any(settings.get(name) is not None for name in ("softcap", "s_aux", "position_bias"))
-    return query.shape[1] > key.shape[1] and mask.shape[1:3] == (1, query.shape[2]) and not special
-
-
-def _shared_keys(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, **settings: Any) -> Tensor:
-    """[B, H, Q, D] outputs, where several heads share keys [B, H', K, D], under a mask [B, 1, Q, K].
-
-    The heads that share keys stand behind each other as queries of one head, so that no key of the cache is
-    copied for each of them, as transformers does for several queries: that takes longer than attending.
-    """
-    rows, shared = query.shape[0], query.shape[1] // key.shape[1]
-    folded = query.reshape(rows, key.shape[1], shared * query.shape[2], query.shape[3])
-    out = scaled_dot_product_attention(folded, key, value, attn_mask=mask.repeat(1, 1, shared, 1), **settings)
-    return out.reshape(query.shape[:3] + value.shape[3:])
-
-
 def pack_states(body: torch.nn.Module, pack: Pack, how: str) -> Tensor:
     """[1, T, D] last states of a network of transformers without its output layer, over a pack.
 
     Raises:
         ValueError: the network's layers do not get to see how the pack is cut.
     """
-    weight = next(body.parameters())
-    plan = make_plan(pack.pieces, how, weight)
-    none = torch.zeros(1, 1, 1, 1, device=weight.device)  # or else transformers would make a [T, T] mask
+    return planned_states(
+        body, pack.ids, pack.positions, make_plan(pack.pieces, how, next(body.parameters()))
+    )
+
+
+def planned_states(body: torch.nn.Module, ids: Tensor, positions: Tensor, plan: Plan) -> Tensor:
+    """[1, T, D] last states of tokens [1, T] that see each other as planned; see `pack_states`."""
+    none = torch.zeros(1, 1, 1, 1, device=ids.device)  # or else transformers would make a [T, T] mask
     states: Tensor = body(
-        input_ids=pack.ids, position_ids=pack.positions, attention_mask=none, use_cache=False, plan=plan
+        input_ids=ids, position_ids=positions, attention_mask=none, use_cache=False, plan=plan
     ).last_hidden_state
     if plan.calls == 0:
         raise ValueError(
@@ -144,7 +132,7 @@ class Segments:
 
     def __init__(self, pieces: Sequence[Piece], like: Tensor) -> None:
         """Group the pieces and lay out the masks of groups that branch."""
-        self.calls, self.longest = 0, _longest(pieces)
+        self.calls, self.longest = 0, longest_sight(pieces)
         scoring = not torch.is_grad_enabled() and like.device.type == "cpu"
         self.dtype = torch.float64 if scoring and like.dtype == torch.float32 else like.dtype
         like = like.new_empty(0, dtype=self.dtype)
@@ -182,11 +170,6 @@ class Segments:
         return torch.cat(out, dim=2).to(query.dtype)
 
 
-def _longest(pieces: Sequence[Piece]) -> int:
-    """Tokens that the last token of some piece sees, the most of all pieces."""
-    return max(piece.sight + piece.length for piece in pieces)
-
-
 def _runs(pieces: Sequence[Piece]) -> list[list[int]]:
     """Numbers of the pieces that are handled together."""
     runs: list[list[int]] = []
@@ -215,62 +198,104 @@ def _bias(members: Sequence[Piece], like: Tensor) -> Tensor:
     return torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(~seen, -torch.inf)
 
 
-class Flex:
-    """One FlexAttention call over the blocks in which some token sees another."""
+class RowCache:
+    """Keys and values of rows, each as long as it is: its places are filled from the first, without holes."""
 
-    def __init__(self, pieces: Sequence[Piece], device: torch.device) -> None:
-        """Find the blocks."""
-        self.calls, self.longest = 0, _longest(pieces)
-        self.mask = block_mask(pieces, device)
+    def __init__(self, rows: int) -> None:
+        """Begin with empty rows."""
+        self.lengths = [0] * rows
+        self.layers: list[list[Tensor]] = []  # keys and values [rows, H', places, D]
+
+    def layer(self, number: int, like: Tensor, places: int) -> list[Tensor]:
+        """Keys and values of a layer, with at least so many places; ``like``: [1, H', T, D]."""
+        if number == len(self.layers):
+            empty = like.new_empty(len(self.lengths), like.shape[1], 0, like.shape[3])
+            self.layers.append([empty, empty])
+        held = self.layers[number]
+        if held[0].shape[2] < places:
+            for which, old in enumerate(held):
+                held[which] = old.new_zeros(*old.shape[:2], places + CACHE_ROOM, old.shape[3])  # finite
+                held[which][:, :, : old.shape[2]] = old
+        return held
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """As `Decoder.keep`."""
+        self.lengths = [self.lengths[row] for row in rows]
+        for held in self.layers:
+            index = torch.tensor(rows, dtype=torch.long, device=held[0].device)
+            held[:] = [part[index] for part in held]
+
+    def read(self, body: torch.nn.Module, new: Mapping[int, Sequence[int]]) -> Tensor:
+        """[rows, D] states after the last of the new ids of each row, which the cache then holds.
+
+        Where it fails the cache is as it was.
+        """
+        plan = Reading(self, new, next(body.parameters()).device)
+        ids = torch.tensor([[token for row in new.values() for token in row]], device=plan.places.device)
+        states = planned_states(body, ids, plan.places[None], plan)
+        for row, end in zip(plan.rows, plan.ends, strict=True):
+            self.lengths[row] = end
+        return states[0, torch.tensor(plan.sizes, device=ids.device).cumsum(0) - 1]
+
+
+class Reading:
+    """How new tokens of some rows, one row after another, see each other and what the cache holds.
+
+    A `Plan` of `models.packed.attention`. Each row attends alone, over its own length; rows with one new
+    token do so together if little is read in vain, and always on CUDA, where calls cost more than places.
+    """
+
+    def __init__(self, cache: RowCache, new: Mapping[int, Sequence[int]], device: torch.device) -> None:
+        """Read ``new``: ids for each row."""
+        self.calls, self.cache, self.sizes = 0, cache, [len(ids) for ids in new.values()]
+        self.ends = [cache.lengths[row] + size for row, size in zip(new, self.sizes, strict=True)]
+        self.longest, self.rows = max(self.ends), list(new)
+        sizes, ends = torch.tensor(self.sizes), torch.tensor(self.ends)
+        firsts = ends - sizes.cumsum(0)
+        self.places = (torch.arange(int(sizes.sum())) + firsts.repeat_interleave(sizes)).to(device)
+        self.row_of_token = torch.tensor(self.rows).repeat_interleave(sizes).to(device)
+        self.masks: list[Tensor | None] = []  # additive, made for the first layer
+        self.together: Tensor | None = None
+        little = len(cache.lengths) * self.longest <= TOGETHER * sum(self.ends)
+        if max(self.sizes) == 1 and (little or device.type == "cuda"):
+            seen = torch.ones(len(cache.lengths), dtype=torch.long)  # of a row that is not read, a place
+            seen[self.rows] = ends
+            self.together = (torch.arange(self.longest) < seen[:, None]).to(device)[:, None, None]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
-        """See `Plan`."""
-        call = flex_attention if query.device.type == "cpu" else _compiled()
-        out: Tensor = call(query, key, value, block_mask=self.mask, scale=scale, enable_gqa=True)
-        return out
+        """See `Plan`. Heads that share keys are queries of one head, behind each other."""
+        held = self.cache.layer(self.calls - 1, key, self.longest)
+        for part, added in zip(held, (key, value), strict=True):
+            part[self.row_of_token, :, self.places] = added[0].transpose(0, 1)
+        kinds, shared = key.shape[1], query.shape[1] // key.shape[1]
+        if self.together is not None:
+            folded = query.new_zeros(len(held[0]), kinds, shared, query.shape[3])
+            folded[self.row_of_token] = query[0].transpose(0, 1).reshape(-1, kinds, shared, query.shape[3])
+            keys, values = (part[:, :, : self.longest] for part in held)
+            seen = self.together.expand(-1, 1, shared, -1)
+            out = scaled_dot_product_attention(folded, keys, values, attn_mask=seen, scale=scale)
+            return out[self.row_of_token].flatten(1, 2).transpose(0, 1)[None]
+        sizes, outs = zip(self.sizes, self.ends, strict=True), []
+        self.masks = self.masks or [_mask(size, end, shared, query) for size, end in sizes]
+        queries = torch.split(query, self.sizes, dim=2)
+        for row, q, end, mask in zip(self.rows, queries, self.ends, self.masks, strict=True):
+            keys, values = (part[row : row + 1, :, :end] for part in held)
+            causal = mask is None and q.shape[2] > 1
+            apart = causal or (mask is not None and len(mask) == q.shape[2])
+            out = scaled_dot_product_attention(
+                q if apart else q.reshape(1, kinds, -1, q.shape[3]), keys, values,
+                attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=apart,
+            )  # fmt: skip
+            outs.append(out.reshape(q.shape[:3] + value.shape[3:]))
+        return torch.cat(outs, dim=2)
 
 
-@cache
-def _compiled() -> Any:
-    """FlexAttention is fast only when compiled; once per process."""
-    return torch.compile(flex_attention, dynamic=True)
+def _mask(size: int, end: int, shared: int, like: Tensor) -> Tensor | None:
+    """[Q, K] additive mask of the last ``size`` tokens of ``end``, for each of the heads that share keys.
 
-
-def intervals(pieces: Sequence[Piece]) -> tuple[Tensor, Tensor, Tensor]:
-    """Three times [T]: token i sees keys from its piece's start to i, and the trunk's [begin, end)."""
-    lengths = torch.tensor([p.length for p in pieces])
-    starts = lengths.cumsum(0) - lengths
-    begin = torch.tensor([0 if p.parent is None else int(starts[p.parent]) for p in pieces])
-    end = begin + torch.tensor([p.sight for p in pieces])
-    start, begin, end = (x.repeat_interleave(lengths) for x in (starts, begin, end))
-    return start, begin, end
-
-
-def block_mask(pieces: Sequence[Piece], device: torch.device) -> BlockMask:
-    """FlexAttention's mask of a pack, made from its pieces without a [T, T] tensor."""
-    start, begin, end = (x.to(device) for x in intervals(pieces))
-    size = len(start)
-
-    def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        itself = (key >= start[query]) & (key <= query)
-        return itself | ((key >= begin[query]) & (key < end[query]))
-
-    # By how many queries of a block a key is seen: each query adds one over its two intervals.
-    count = -(-size // BLOCK)
-    query = torch.arange(size, device=device)
-    row = query // BLOCK
-    change = torch.zeros(count, count * BLOCK + 1, dtype=torch.int32, device=device)
-    ones = torch.ones(size, dtype=torch.int32, device=device)
-    for places, sign in ((start, 1), (query + 1, -1), (begin, 1), (end, -1)):
-        change.index_put_((row, places), sign * ones, accumulate=True)
-    seen = change.cumsum(1)[:, :-1].view(count, count, BLOCK).sum(2)  # pairs per block
-    full, some = seen == BLOCK * BLOCK, seen > 0
-    return BlockMask.from_kv_blocks(
-        *_listed(some & ~full), *_listed(full), BLOCK_SIZE=BLOCK, mask_mod=sees, seq_lengths=(size, size)
-    )
-
-
-def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """How many True stand in each row [1, 1, R], and their columns first [1, 1, R, C]."""
-    order = torch.sort(blocks.int(), dim=1, descending=True, stable=True).indices
-    return blocks.sum(1, dtype=torch.int32)[None, None], order.int()[None, None]
+    Those stand below each other, but where the mask would be large. None where all is seen, or a row begins.
+    """
+    if size in (1, end):
+        return None
+    hidden = like.new_full((size, end), -torch.inf).triu(end - size + 1)
+    return hidden if hidden.numel() * shared > SHARED_MASK else hidden.repeat(shared, 1)

@@ -91,6 +91,11 @@ class Piece:
     sight: int = 0
 
 
+def longest_sight(pieces: Sequence[Piece]) -> int:
+    """Tokens that the last token of some piece sees, the most of all pieces."""
+    return max(piece.sight + piece.length for piece in pieces)
+
+
 @dataclass(frozen=True)
 class Pack:
     """One sequence for one forward pass: ids, positions and selection [1, T], and its pieces.

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models import PlayLimits
-from stepopsd_agent.rollout import CACHE_ROOM, FILLED_SHARE, OPEN_COLUMNS
+from stepopsd_agent.models.packed import CACHE_ROOM
+from stepopsd_agent.rollout import FILLED_SHARE, OPEN_COLUMNS
 from stepopsd_agent.run.planning.shapes import Shape
 
 MASK_BYTES = 3
@@ -48,12 +49,14 @@ def longest_row(config: RunConfig, shape: Shape, lengths: Lengths) -> float:
 
 
 def cache_columns(config: RunConfig, shape: Shape, lengths: Lengths) -> float:
-    """Places of the key-value cache for each slot: the longest row, holes beside shorter turns, a new turn.
+    """Places of the key-value cache for each slot: the longest row; if padded its holes, and a turn.
 
     Holes are closed before a turn once they are three in ten. A turn is as wide as the longest prompt, which
     is a first one where an episode begins beside others.
     """
     longest = longest_row(config, shape, lengths)
+    if config.learner.attention != "padded":
+        return longest
     turn = min(longest, max(lengths.first, lengths.further) + lengths.response)
     if config.env.layout == "window":  # every turn is a row of its own
         return OPEN_COLUMNS + turn
@@ -93,12 +96,15 @@ def decoder_parts(
     """Bytes of the built-in decoder with this many slots."""
     columns = cache_columns(config, shape, lengths)
     cache = slots * (columns + CACHE_ROOM) * shape.kv_width * shape.layers * bytes_per_weight
-    # A layer's keys and values are copied when their room is full, and written out for every head.
-    working = 1 / shape.layers + 2 * shape.attention_width / (shape.kv_width * shape.layers)
+    working, shared = 1 / shape.layers, 2 * shape.attention_width / shape.kv_width
+    mask = shared * bytes_per_weight  # of a place, for the heads that share keys
+    if config.learner.attention == "padded":  # where keys and values are written out for every head
+        working, mask = (1 + shared) / shape.layers, bytes_per_weight + MASK_BYTES
     reading, layer = min(PlayLimits().tokens, slots * max(lengths.first, lengths.further)), shape.activations
     return {
+        # A layer's keys and values are copied when their room is full.
         "key-value cache": cache * (1 + working),
-        "reading of prompts": reading * (layer / shape.layers + columns * (bytes_per_weight + MASK_BYTES)),
+        "reading of prompts": reading * (layer / shape.layers + columns * mask),
         "logits of sampling": slots * shape.vocabulary * _SAMPLING_BYTES,
     }
 

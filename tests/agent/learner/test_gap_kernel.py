@@ -144,7 +144,7 @@ def test_output_layer_of_half_precision_is_float32(dtype: torch.dtype) -> None:
         _, every = policy.read_out(hidden, likeliest(0), 1.0)
         mask, cache = torch.ones(1, 1, 9, 9, dtype=torch.bool).tril(), KeyValueCache()
         row, positions = torch.arange(1, 10)[None], torch.arange(9)[None]
-        logits = policy.next_logits(row, positions, mask, cache)
+        logits = policy.padded_logits(row, positions, mask, cache)
         last = policy.read(row, positions, mask, KeyValueCache())
         biased = torch.nn.Linear(32, 7, dtype=dtype)
         product = biased.weight.double() @ hidden.double().t()

@@ -113,7 +113,7 @@ def test_learner_recomputes_layers_in_the_update_alone() -> None:
     hook.remove()
     assert not any(module.training for module in policy.model.modules())
     cache, ids = KeyValueCache(), torch.ones(1, 3, dtype=torch.long)
-    policy.next_logits(ids, torch.arange(3)[None], torch.ones(1, 1, 3, 3, dtype=torch.bool).tril(), cache)
+    policy.padded_logits(ids, torch.arange(3)[None], torch.ones(1, 1, 3, 3, dtype=torch.bool).tril(), cache)
     assert cache.get_seq_length() == 3
 
 

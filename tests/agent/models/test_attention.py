@@ -1,5 +1,6 @@
 """Attention over packs: both backends against one dense mask, in numbers and gradients."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stepopsd_agent.models.packed import Tree, pack_states
-from stepopsd_agent.models.packed.attention import Flex, Segments, attend, block_mask, intervals, make_plan
+from stepopsd_agent.models.packed import CACHE_ROOM, RowCache, Tree, attention, pack_states
+from stepopsd_agent.models.packed.attention import Reading, Segments, attend, make_plan
+from stepopsd_agent.models.packed.flex import Flex, block_mask, intervals
 from stepopsd_agent.models.packed.packing import Piece, pack_trees
 from tests.helpers.models import tiny
 
@@ -85,22 +87,28 @@ class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+@pytest.mark.parametrize("way", [0.0, 1e9])
 @pytest.mark.parametrize("queries", [1, 5])
-def test_cached_keys_that_heads_share_are_not_copied_for_each_of_them(queries: int) -> None:
-    """Each row under a mask of its own, equal to dense attention."""
-    query, key, value = (x.detach().expand(3, -1, -1, -1) for x in heads(40))
-    query = query[:, :, -queries:]
-    mask = torch.rand(3, 1, queries, 40, generator=torch.Generator().manual_seed(2)) < 0.7
-    mask[..., 0] = True
-    bias = torch.zeros(mask.shape, dtype=torch.float64).masked_fill(~mask, torch.finfo(torch.float64).min)
-    module = torch.nn.Module()
-    module.num_key_value_groups = 2  # type: ignore[assignment]
+def test_cached_keys_that_heads_share_are_not_copied_for_each_of_them(
+    queries: int, way: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three rows that end in the new tokens, equal to dense attention."""
+    monkeypatch.setattr(attention, "TOGETHER", way)
+    query, key, value = (x.detach() for x in heads(40))
+    cache, parts = RowCache(3), [slice(0, 40 - queries), slice(40 - queries, 40)]
     largest = Largest()  # type: ignore[no-untyped-call]
-    with largest, torch.inference_mode():
-        out, _ = attend(module, query, key, value, bias, 0.3)
-    expected = reference(query, key, value, mask)
-    torch.testing.assert_close(out.transpose(1, 2), expected, atol=1e-12, rtol=0)
-    assert largest.elements < 3 * 4 * 40 * 8, "keys of four heads"
+    with torch.inference_mode():
+        for number, part in enumerate(parts):
+            plan = Reading(cache, {row: range(part.stop - part.start) for row in range(3)}, query.device)
+            plan.calls = 1
+            given = [x[:, :, part].repeat(1, 1, 3, 1) for x in (query, key, value)]
+            cache.layer(0, given[1], 40)  # so that it has room
+            with largest if number else nullcontext():
+                out = plan.attend(given[0], given[1], given[2], 0.3)
+            cache.lengths = list(plan.ends)
+    expected = reference(query, key, value, torch.ones(40, 40, dtype=torch.bool).tril())[:, :, -queries:]
+    torch.testing.assert_close(out, expected.repeat(1, 1, 3, 1), atol=1e-12, rtol=0)
+    assert largest.elements <= 3 * 2 * (40 + CACHE_ROOM) * 8, "keys of four heads"
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")

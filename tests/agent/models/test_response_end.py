@@ -1,6 +1,7 @@
 """Where a response ends: one token, the template's own, for rollout, warm start and records alike."""
 
 import tarfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from stepopsd_agent.config import HindsightConfig, WarmstartConfig
 from stepopsd_agent.learner import examples
 from stepopsd_agent.models import Policy, make_format
+from stepopsd_agent.models.packed import RowCache
 from stepopsd_agent.models.prompt_format import encode
 from stepopsd_agent.rollout import Attempt, SamplingParams, demonstrate, rollout
 from stepopsd_agent.run.scored_records import with_tokens_of_text
@@ -161,12 +163,12 @@ class Scripted(Policy):
 
     script: tuple[int, ...]
 
-    def next_logits(self, ids: Tensor, *others: Tensor) -> Tensor:  # type: ignore[override]
+    def next_logits(self, new: Mapping[int, Sequence[int]], cache: RowCache) -> Tensor:
         """All the weight on the script's next id: the one behind the last that was fed, else the first."""
-        logits = torch.full((len(ids), len(self.tokenizer)), -1e4)
-        for row, last in enumerate(ids[:, -1].tolist()):
-            known = self.script.index(last) + 1 if last in self.script[:-1] and ids.shape[1] == 1 else 0
-            logits[row, self.script[known]] = 0.0
+        logits = torch.full((len(new), len(self.tokenizer)), -1e4)
+        for place, ids in enumerate(new.values()):
+            known = self.script.index(ids[-1]) + 1 if ids[-1] in self.script[:-1] and len(ids) == 1 else 0
+            logits[place, self.script[known]] = 0.0
         return logits
 
 

@@ -183,11 +183,11 @@ def test_number_problems_finds_other_logits_and_attention(
 
 
 def test_number_problems_finds_a_fault_of_play_and_of_scoring_each() -> None:
-    """Play that ignores positions; scoring at another temperature."""
+    """Play that forgets tokens; scoring at another temperature."""
 
     class Wrong(Policy):
-        def next_logits(self, ids: Any, positions: Any, mask: Any, cache: Any) -> Any:
-            return super().next_logits(ids, positions * 0, mask, cache)
+        def next_logits(self, new: Any, cache: Any) -> Any:
+            return super().next_logits({row: ids[-1:] for row, ids in new.items()}, cache)
 
     one = tiny()
     (problem,) = number_problems(Wrong(random_policy("LlamaConfig").model, one.tokenizer))

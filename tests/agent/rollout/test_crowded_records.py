@@ -7,6 +7,7 @@ import gymnasium as gym
 import pytest
 import torch
 
+from stepopsd_agent.models.packed import RowCache
 from stepopsd_agent.rollout import SamplingParams, groups, rollout
 from stepopsd_wrappers import EpisodeWriter, make_text_env, read_episodes
 from tests.helpers.models import tiny
@@ -21,12 +22,12 @@ def test_rollout_leaves_no_record_of_episodes_that_begin_again(
     policy, passes = tiny(), 0
     run = policy.next_logits
 
-    def crowded(ids: torch.Tensor, *others: Any) -> torch.Tensor:
+    def crowded(new: Any, cache: RowCache) -> torch.Tensor:
         nonlocal passes
         passes += 1
-        if len(ids) > 2 and passes > 14:  # some steps were taken by then
+        if len(cache.lengths) > 2 and passes > 14:  # some steps were taken by then
             raise torch.OutOfMemoryError("out of memory, as the test wants it")
-        return run(ids, *others)
+        return run(new, cache)
 
     monkeypatch.setattr(policy, "next_logits", crowded)
     with EpisodeWriter(tmp_path) as writer:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stepopsd_agent.models import Policy
-from stepopsd_agent.rollout import Decoder, Sampled, SamplingParams
+from stepopsd_agent.rollout import Decoder, PaddedDecoder, Sampled, SamplingParams
 from stepopsd_agent.rollout.sampling import noise
 from tests.helpers.models import tiny
 
@@ -20,6 +20,12 @@ def prompts(turns: int, member: int) -> list[list[int]]:
     """Random ids for each turn of one row, of differing lengths."""
     rng = np.random.default_rng([7, member])
     return [rng.integers(1, 300, rng.integers(1, 25)).tolist() for _ in range(turns)]
+
+
+@pytest.fixture(params=[Decoder, PaddedDecoder], autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test holds for both decoders."""
+    monkeypatch.setitem(globals(), "Decoder", request.param)
 
 
 def play(
@@ -144,3 +150,15 @@ def test_decoder_stops_at_a_string() -> None:
         assert stop not in policy.decode(sampled.ids[:-1])
         ended = stop in policy.decode(sampled.ids)
         assert ended or sampled.ids == without.ids
+
+
+def test_both_decoders_draw_the_same(kind: None) -> None:
+    """Float64: the same ids, and log-probabilities to rounding."""
+    policy = tiny("float64")
+    ours = play(policy, [0, 1, 2], turns=5)
+    decoder = PaddedDecoder(policy, 3, PARAMS)
+    for turn in range(5):
+        uniforms = np.stack([noise("seed", "task", member, turn, MAX_TOKENS) for member in range(3)])
+        for row, other in enumerate(decoder.respond([prompts(5, m)[turn] for m in range(3)], uniforms)):
+            assert ours[row][turn].ids == other.ids
+            assert ours[row][turn].logprobs == pytest.approx(other.logprobs, abs=1e-9)

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from stepopsd_agent.rollout import CACHE_ROOM, KeyValueCache
+from stepopsd_agent.models.packed import CACHE_ROOM
+from stepopsd_agent.rollout import KeyValueCache
 
 LAYERS, HEADS, WIDTH = 2, 3, 4
 

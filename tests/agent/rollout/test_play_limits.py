@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from stepopsd_agent.models import PlayLimits
+from stepopsd_agent.models.packed import RowCache
 from stepopsd_agent.rollout import rollout
 from stepopsd_wrappers import Episode
 from tests.agent.rollout.test_language_model import GAMES, PARAMS, attempts, play, sampled, stacks
@@ -56,16 +57,16 @@ def test_rollout_reads_prompts_in_passes_of_bounded_size(monkeypatch: pytest.Mon
     policy = taught("float64")
     whole = play(policy)
     sizes = list[int]()
-    run = policy._attention_bias
+    run = policy.next_logits
 
-    def noted(mask: torch.Tensor) -> torch.Tensor:
-        sizes.append(mask.shape[0] * mask.shape[2])
-        return run(mask)
+    def noted(new: Any, cache: RowCache) -> torch.Tensor:
+        sizes.append(sum(map(len, new.values())))
+        return run(new, cache)
 
-    monkeypatch.setattr(policy, "_attention_bias", noted)
+    monkeypatch.setattr(policy, "next_logits", noted)
     monkeypatch.setattr(policy.play, "tokens", 37)
     assert sampled(play(policy)) == sampled(whole)
-    assert max(sizes) <= 37 and sizes.count(36) > 3
+    assert max(sizes) <= 37 and sizes.count(37) > 3
 
 
 @pytest.mark.parametrize("most", [100, 3])
@@ -87,6 +88,7 @@ def test_rollout_goes_on_where_memory_runs_out(most: int, monkeypatch: pytest.Mo
 def test_rollout_says_when_one_episode_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left to halve; other errors pass as they are."""
     policy = taught()
+    assert policy.takes_packs  # found out once, by a pass
     monkeypatch.setattr(policy, "play", PlayLimits())
     with (
         crowded(policy, 0),

@@ -1,13 +1,14 @@
 """What slots are for: never one empty while an attempt waits, and no token read twice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 from torch import Tensor
 
 from stepopsd_agent.models import Policy
-from stepopsd_agent.rollout import Decoder, KeyValueCache, Sampled
+from stepopsd_agent.models.packed import RowCache
+from stepopsd_agent.rollout import Decoder, Sampled
 from stepopsd_wrappers import Episode
 from tests.agent.rollout.test_language_model import play, uneven
 from tests.helpers.runs import draw_until, taught
@@ -48,12 +49,12 @@ def test_the_cache_is_kept_over_the_turns_of_an_episode(monkeypatch: pytest.Monk
     """The network reads every token of an episode once, but for the last, from which nothing follows."""
     policy, read, extend = taught(), list[int](), Policy.next_logits
 
-    def counting(self: Policy, ids: Tensor, positions: Tensor, mask: Tensor, cache: KeyValueCache) -> Tensor:
-        read.append(ids.numel())
-        return extend(self, ids, positions, mask, cache)
+    def counting(self: Policy, new: Mapping[int, Sequence[int]], cache: RowCache) -> Tensor:
+        read.extend(map(len, new.values()))
+        return extend(self, new, cache)
 
     monkeypatch.setattr(Policy, "next_logits", counting)
-    episodes = play(policy, slots=1)
+    episodes = play(policy, slots=3)
     steps = [step.tokens for e in episodes for step in e.steps if step.tokens]
     assert len(steps) > 2 * len(episodes)
     assert sum(read) == sum(len(t.prompt_ids) + len(t.sampled_ids) for t in steps) - len(episodes)

@@ -18,7 +18,7 @@ from stepopsd_agent.config import LoraConfig, ModelConfig, config_from_dict
 from stepopsd_agent.credit import Credit
 from stepopsd_agent.learner import Critic, Learner
 from stepopsd_agent.models import ModelFolderError, load_policy
-from stepopsd_agent.rollout import Decoder
+from stepopsd_agent.models.packed import RowCache
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.planning import Lengths, expected_lengths, memory_by_part, model_shape
 from stepopsd_agent.run.planning.first_update import first_update, in_words
@@ -138,18 +138,15 @@ def test_plan_of_the_cache_is_above_its_peak(layout: Any, most: int, monkeypatch
         env={"num_games": 3, "layout": layout},
         rollout={"tasks": 3, "group_size": 2, "slots": 2, "max_row_tokens": most},
     )
-    peaks, grown = [(0, 0)], Decoder._extend
+    peaks, read = [(0, 0)], RowCache.read
 
-    def noted(self: Decoder, *given: Any, **more: Any) -> Tensor:
-        out = grown(self, *given, **more)
-        layers: list[Any] = list(self.cache.layers)
-        filled = [(layer.keys, layer.values) for layer in layers]
-        storages = [part.untyped_storage() for both in filled for part in both if part is not None]
-        size = sum(storage.nbytes() for storage in storages)  # with the room for tokens to come
-        peaks.append((self.valid.shape[1], size))
+    def noted(self: RowCache, *given: Any) -> Tensor:
+        out = read(self, *given)
+        size = sum(part.nbytes for held in self.layers for part in held)  # with the room for tokens to come
+        peaks.append((max(self.lengths), size))
         return out
 
-    monkeypatch.setattr(Decoder, "_extend", noted)
+    monkeypatch.setattr(RowCache, "read", noted)
     policy = tiny()
     episodes = play(policy, 2, config.env, max_tokens=config.rollout.max_tokens, max_row_tokens=most)
     lengths = played_lengths(episodes, 0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stepopsd_agent import credit
-from stepopsd_agent.rollout import CACHE_ROOM
+from stepopsd_agent.models.packed import CACHE_ROOM
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.planning import Lengths, memory_by_part, model_shape
 from stepopsd_agent.run.planning.first_update import compared_time, in_words
@@ -52,10 +52,14 @@ def test_plan_by_hand() -> None:
     memory = memory_by_part(config, shape, lengths, 4)
     assert memory["weights"] == memory["gradients"] == shape.parameters * 4
     assert memory["optimizer"] == 2 * shape.parameters * 4
-    # Holes beside 33 tokens, a turn and room; one layer of two is copied as it grows, and for both heads.
-    assert memory["key-value cache"] == round(2 * (33 / 0.7 + 15 + CACHE_ROOM) * 128 * 2 * 4 * 2.5)
+    # 33 tokens and room; one layer of two is copied as it grows.
+    assert memory["key-value cache"] == 2 * (33 + CACHE_ROOM) * 128 * 2 * 4 * 1.5
+    padded = replace(config, learner=replace(config.learner, attention="padded"))
+    # Holes and a turn as well; the layer is written out for both heads that share a key.
+    beside = memory_by_part(padded, shape, lengths, 4)["key-value cache"]
+    assert beside == round(2 * (33 / 0.7 + 15 + CACHE_ROOM) * 128 * 2 * 4 * 2.5)
     assert "critic" not in memory and "masks of the teacher" not in memory
-    window = replace(config, env=replace(config.env, layout="window"))
+    window = replace(padded, env=replace(config.env, layout="window"))
     assert (
         memory_by_part(window, shape, lengths, 4)["key-value cache"]
         == 2 * (32 + 15 + CACHE_ROOM) * 128 * 2 * 4 * 2.5
