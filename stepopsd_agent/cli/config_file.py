@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 import yaml
 from jsonargparse import set_loader
+from jsonargparse._loaders_dumpers import get_yaml_default_loader
 
 from stepopsd_agent.config import RunConfig, recipe, recipe_names, recipes_near
 from stepopsd_envs.user_path import user_path
@@ -111,6 +112,23 @@ def use_loader(left_out: Collection[str] = ()) -> None:
         return values
 
     set_loader(MODE, load, exceptions=(yaml.YAMLError, ValueError))
+    _read_numbers_alike(get_yaml_default_loader())  # type: ignore[no-untyped-call]
+
+
+def _read_numbers_alike(loader: type[yaml.SafeLoader]) -> None:
+    """Let another loader see numbers where this file's does.
+
+    Where a number is asked for and a text was given, jsonargparse reads the text once more, with a loader of
+    its own. By YAML 1.1, 1:30 is 90 there, and 0b11 is 3: neither a file nor a flag means that.
+    """
+    numbers = {f"tag:yaml.org,2002:{name}" for name in ("int", "float")}
+    known = (loader.yaml_implicit_resolvers, _Loader.yaml_implicit_resolvers)
+    loader.yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in known[0].get(first, ()) if tag not in numbers]
+        + [(tag, form) for tag, form in known[1].get(first, ()) if tag in numbers]
+        for first in known[0].keys() | known[1].keys()
+    }
+    loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: _whole(str(node.value)))
 
 
 def _settings(content: Any) -> dict[str, Any]:

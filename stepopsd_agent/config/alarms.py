@@ -32,7 +32,7 @@ class AlarmsConfig:
         gap: largest mean |log p_teacher - log p_student| of a kind of token, in nats; raised above.
         clip: share of tokens that the clipped surrogate gives no gradient; raised above.
         credit: entropy of an episode's credit over its steps, 1 where all have the same; raised below.
-        flat: share of groups without variance; raised above.
+        flat: share of groups that nothing is learned from, as where all returns are equal; raised above.
         short: length of responses over that of the first updates; raised below.
         long: the same; raised above.
         repetition: share of steps, or of four tokens in a row, that an episode has had before; raised above.

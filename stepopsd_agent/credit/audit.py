@@ -34,6 +34,8 @@ class CreditReport:
     step_entropy: float
     """Entropy of the step shares over that of an even spread: 1 if even, 0 if all on one step. A mean over
     episodes with credit and several steps; 1 if there are none."""
+    groups_learned: float
+    """Share of the groups that the update learns from: some token has an advantage or a further loss."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -41,6 +43,7 @@ class CreditReport:
         return {
             "step_entropy": self.step_entropy,
             "last_step_only": self.last_step_only,
+            "groups_learned": self.groups_learned,
             **{f"share_{kind}": share for kind, share in self.kind_shares.items()},
             **{f"token_share_{kind}": share for kind, share in self.token_shares.items()},
         }
@@ -86,6 +89,7 @@ def audit_credit(batch: Batch, credit: Credit) -> CreditReport:
         token_shares={kind: float(on.sum() / mask.sum()) for kind, on in kinds.items()},
         step_shares=tuple(shares.tolist()),
         step_entropy=_step_entropy(batch, shares),
+        groups_learned=_groups_learned(batch, credit),
     )
 
 
@@ -105,6 +109,15 @@ def _last_step_only(batch: Batch, loud: Tensor) -> float:
     earlier, at_end = (ops.group_count(episode[loud & where], episodes) > 0 for where in (~last, last))
     counted = (earlier | at_end) & (ops.group_count(episode, episodes) > 1)
     return float((counted & ~earlier).sum()) / max(1, int(counted.sum()))
+
+
+def _groups_learned(batch: Batch, credit: Credit) -> float:
+    """Share of groups with an advantage or a further loss; rows of the others need no pass of the model."""
+    pulled = batch.action_mask & (credit.advantages != 0)
+    for term in credit.terms:
+        pulled = pulled | (term.weights != 0)
+    groups = int(batch.episodes.group_of_episode.max()) + 1
+    return len(torch.unique(batch.group_of_step[batch.tokens.step_of_token[pulled]])) / groups
 
 
 def _step_shares(batch: Batch, size: Tensor) -> Tensor:

@@ -64,7 +64,8 @@ class GiGPO:
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
         returns = returns_to_go(batch, self.gamma)
         place = ops.joined_ids(batch.group_of_step, batch.steps.anchor)
-        per_step = ops.standardised(returns, place, count, std=self.std, eps=self.eps)
+        level = ops.levelled(returns, place, count)
+        per_step = ops.standardised(level, place, count, std=self.std, eps=self.eps)
         part = ops.spread_steps(per_step, batch.tokens.step_of_token)
         shared = ops.group_count(place, count)[place] > 1
         metrics = {

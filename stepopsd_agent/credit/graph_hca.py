@@ -23,8 +23,8 @@ that passes it. "apart": each at a terminal node of its own, which only the last
 
 Degenerate cases:
 
-- A node left once, or by steps that lead to nodes of equal Phi, has `A_S = 0`. Values of l less than 1e-6
-  apart count as equal: otherwise the division by the deviation would magnify rounding errors.
+- A node left once, or by steps that lead to nodes of equal Phi, has `A_S = 0`. Values of l about
+  1e-6 apart count as equal (`ops.differ`): the division by the deviation would magnify rounding errors.
 - A group without success has `Phi = 0` everywhere, so `A_S = 0`.
 - A node where one attempt succeeded and another failed counts as success.
 - Nodes with Phi below `floor` are all alike. gamma 0.95 alone falls below it 90 steps from success.
@@ -55,9 +55,6 @@ from stepopsd_agent.credit.state_graph import (
     key_columns,
     merged_graph,
 )
-
-_SAME = 1e-6
-"""Differences of l below this are rounding."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,9 @@ class GraphHCA:
         graph = merged_graph(batch, self.key)
         before, after = self._chances(batch, graph)
         ratio = after.clamp(min=self.floor).log() - before.clamp(min=self.floor).log()
-        per_step = _compared(ratio, graph, self.eps).to(base.advantages.dtype)
+        ratio = ops.levelled(ratio, graph.before, graph.num_nodes)
+        per_step = ops.standardised(ratio, graph.before, graph.num_nodes, eps=self.eps)
+        per_step = per_step.to(base.advantages.dtype)
         part = ops.spread_steps(per_step, batch.tokens.step_of_token)
         metrics = graph_metrics(batch, graph, per_step) | {
             "steps_from_failed_ends": float(_where_failed(batch, graph)[graph.before].double().mean()),
@@ -163,12 +162,3 @@ def _where_failed(batch: Batch, graph: StateGraph) -> Tensor:
     failed = torch.zeros_like(graph.goal)
     failed[graph.after[batch.last_step & ~batch.episodes.success[batch.steps.episode_of_step]]] = True
     return failed & ~graph.goal
-
-
-def _compared(values: Tensor, graph: StateGraph, eps: float) -> Tensor:
-    """[S] values standardised over the steps that leave the same node, exactly 0 where these are the same."""
-    empty = values.new_zeros(graph.num_nodes)
-    low = empty.scatter_reduce(0, graph.before, values, "amin", include_self=False)
-    high = empty.scatter_reduce(0, graph.before, values, "amax", include_self=False)
-    standardised = ops.standardised(values, graph.before, graph.num_nodes, eps=eps)
-    return torch.where((high - low < _SAME)[graph.before], 0.0, standardised)

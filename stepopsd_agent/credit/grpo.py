@@ -4,7 +4,7 @@ Every token that episode i sampled gets
 
     A_i = (R_i - mean R) / (std R + eps)
 
-Degenerate cases: returns that are equal all over a group give exactly zero, and so does a group of one.
+Degenerate cases: returns equal all over a group, up to rounding, give exactly zero; so does a group of one.
 
 With a penalty on refused steps (`rollout.invalid_penalty_on=step`) `R_i` is that much less for such a step;
 mean and deviation then count every step, whatever the `baseline`, as the scores are those of steps.
@@ -55,13 +55,12 @@ class GRPO:
     def _advantage(self, batch: Batch) -> Tensor:
         """[S] advantages."""
         group, returns = batch.episodes.group_of_episode, batch.episodes.episode_return.detach()
-        place, scores, groups = batch.group_of_step, step_scores(batch, returns), int(group.max()) + 1
-        if self.baseline == "step" or batch.steps.penalty is not None:
-            group, returns = place, scores
-        advantage = scores - ops.group_mean(returns, group, groups)[place]
-        if self.std:
-            advantage = advantage / (ops.group_std(returns, group, groups)[place] + self.eps)
-        return advantage
+        if by_step := self.baseline == "step" or batch.steps.penalty is not None:
+            group, returns = batch.group_of_step, step_scores(batch, returns)
+        groups = int(group.max()) + 1
+        level = ops.levelled(returns, group, groups)
+        advantage = ops.standardised(level, group, groups, std=self.std, eps=self.eps)
+        return advantage if by_step else advantage[batch.steps.episode_of_step]
 
 
 def step_scores(batch: Batch, of_episode: Tensor) -> Tensor:

@@ -67,8 +67,9 @@ class HGPO:
         for k, circle in enumerate(_circles(batch, self.history + 1), start=1):
             there = circle >= 0
             part = torch.zeros_like(returns)
+            level = ops.levelled(returns[there], circle[there], count)
             part[there] = ops.standardised(
-                returns[there], circle[there], count, std=self.std, eps=self.eps, correction=0
+                level, circle[there], count, std=self.std, eps=self.eps, correction=0
             )
             weight = (k + 1) ** self.alpha * (part != 0)
             total, weights = total + weight * part, weights + weight

@@ -28,7 +28,7 @@ from torch import Tensor
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
-from stepopsd_agent.credit.grpo import step_scores
+from stepopsd_agent.credit.rloo import centred_returns, less_penalties
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class ReinforcePP:
 
     def _per_step(self, batch: Batch) -> Tensor:
         """[S] before whitening."""
-        episode, group = batch.steps.episode_of_step, batch.episodes.group_of_episode
-        if self.baseline == "none":
-            return ops.discounted_to_go(batch.steps.reward.detach(), episode, batch.num_episodes, self.gamma)
-        returns = batch.episodes.episode_return.detach()
-        return step_scores(batch, ops.standardised(returns, group, int(group.max()) + 1, std=False))
+        if self.baseline == "group":
+            return less_penalties(batch, centred_returns(batch))
+        episode = batch.steps.episode_of_step
+        return ops.discounted_to_go(batch.steps.reward.detach(), episode, batch.num_episodes, self.gamma)

@@ -8,6 +8,9 @@ Every token that episode i of a group of n sampled gets
 Degenerate cases: returns that are equal all over a group give exactly zero, and so does a group of one, where
 there are no others.
 
+With a penalty on refused steps (`rollout.invalid_penalty_on=step`) `A_i` is less for a step by what it is
+charged above the mean of the group's steps: where all are charged alike, that teaches nothing.
+
 Departures:
 
 - The update goes through the clipped surrogate, as in the code of the agentic papers, where the paper has
@@ -18,10 +21,12 @@ Departures:
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit
-from stepopsd_agent.credit.grpo import step_credit, step_scores
+from stepopsd_agent.credit.grpo import step_credit
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,23 @@ class RLOO:
     def __call__(self, batch: Batch) -> Credit:
         """The advantage of each episode on every token it sampled."""
         group = batch.episodes.group_of_episode
-        groups = int(group.max()) + 1
-        centred = ops.standardised(batch.episodes.episode_return.detach(), group, groups, std=False)
-        size = ops.group_count(group, groups)[group]
-        return step_credit(batch, step_scores(batch, centred * size / (size - 1).clamp(min=1)))
+        size = ops.group_count(group, int(group.max()) + 1)[group]
+        return step_credit(
+            batch, less_penalties(batch, centred_returns(batch) * size / (size - 1).clamp(min=1))
+        )
+
+
+def centred_returns(batch: Batch) -> Tensor:
+    """[E] returns less the mean of their group."""
+    returns, group = batch.episodes.episode_return.detach(), batch.episodes.group_of_episode
+    groups = int(group.max()) + 1
+    return ops.standardised(ops.levelled(returns, group, groups), group, groups, std=False)
+
+
+def less_penalties(batch: Batch, of_episode: Tensor) -> Tensor:
+    """[S] the value of a step's episode [E], less what it is charged above the mean of its group's steps."""
+    values, penalty = of_episode[batch.steps.episode_of_step], batch.steps.penalty
+    if penalty is None:
+        return values
+    group, groups = batch.group_of_step, int(batch.episodes.group_of_episode.max()) + 1
+    return values - ops.standardised(ops.levelled(penalty, group, groups), group, groups, std=False)

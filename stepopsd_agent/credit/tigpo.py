@@ -121,16 +121,14 @@ class TIGPO:
         if not self.earlier_returns:
             return GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
         group, returns = batch.episodes.group_of_episode, batch.episodes.episode_return.detach()
-        past = computed(batch.past, "past")
-        groups = int(group.max()) + 1
-        of_all = torch.cat([group, past.group_of_episode])
-        values = torch.cat([returns, past.episode_return.to(returns.dtype)])
-        if self.baseline == "step":
-            sizes = ops.group_count(batch.steps.episode_of_step, batch.num_episodes)
-            times = torch.cat([sizes, past.num_steps])
-            of_all, values = of_all.repeat_interleave(times), values.repeat_interleave(times)
-        place = batch.group_of_step
-        advantage = step_scores(batch, returns) - ops.group_mean(values, of_all, groups)[place]
-        if self.std:
-            advantage = advantage / (ops.group_std(values, of_all, groups)[place] + self.eps)
-        return step_credit(batch, advantage)
+        past, groups = computed(batch.past, "past"), int(group.max()) + 1
+        earlier, of_earlier = past.episode_return.to(returns.dtype), past.group_of_episode
+        by_step = self.baseline == "step" or batch.steps.penalty is not None
+        if by_step:
+            group, returns = batch.group_of_step, step_scores(batch, returns)
+            earlier = earlier.repeat_interleave(past.num_steps)
+            of_earlier = of_earlier.repeat_interleave(past.num_steps)
+        values, of_all = torch.cat([returns, earlier]), torch.cat([group, of_earlier])
+        values = ops.levelled(values, of_all, groups)
+        advantage = ops.standardised(values, of_all, groups, std=self.std, eps=self.eps)[: len(returns)]
+        return step_credit(batch, advantage if by_step else advantage[batch.steps.episode_of_step])

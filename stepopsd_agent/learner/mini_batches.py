@@ -50,10 +50,8 @@ def teacher_rows(method: CreditMethod, batch: Batch) -> Tensor | None:
         return None
     group, groups = batch.group_of_step, int(batch.episodes.group_of_episode.max()) + 1
     scores = step_scores(batch, batch.episodes.episode_return.detach())
-    differs = scores != ops.group_mean(scores, group, groups)[group]  # equal ones are their mean exactly
-    mixed = ops.group_count(group[differs], groups) > 0
     row_step = batch.tokens.step_of_token.amax(1)  # a row is of one episode
-    return mixed[group[row_step]]
+    return ops.mixed(scores, group, groups)[group[row_step]]
 
 
 def learned_from(

@@ -18,6 +18,7 @@ from .paired import (
     sign_test as sign_test,
 )
 from .reductions import (
+    differ as differ,
     discounted_so_far as discounted_so_far,
     discounted_to_go as discounted_to_go,
     following as following,
@@ -25,7 +26,9 @@ from .reductions import (
     group_mean as group_mean,
     group_std as group_std,
     joined_ids as joined_ids,
+    levelled as levelled,
     masked_mean as masked_mean,
+    mixed as mixed,
     preceding as preceding,
     spread_steps as spread_steps,
     standardised as standardised,

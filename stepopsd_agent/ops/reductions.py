@@ -2,11 +2,46 @@
 
 Sums run over deviations from each group's smallest value. So equal values have exactly that value as their
 mean and exactly zero as their spread, in any floating type: `(x - mean) / (std + eps)` of equal returns is
-zero and not the rounding error of the mean divided by a tiny number.
+zero and not the rounding error of the mean divided by a tiny number. Values that differ by rounding alone are
+equal in this sense, too: see `differ`.
 """
+
+from typing import Any, overload
 
 import torch
 from torch import Tensor
+
+ROUNDING = 1e-6
+"""How far apart one value may be with itself, as a share of 1 and of its size; see `differ`."""
+
+
+@overload
+def differ(low: float, high: float) -> bool: ...
+@overload
+def differ(low: Tensor, high: Tensor) -> Tensor: ...
+def differ(low: Any, high: Any) -> Any:
+    """Whether the lowest and the highest of some values, such as the returns of a group, are not one value.
+
+    Rewards that should add up to the same may not: 1 - 0.1 - 0.1 - 0.1 - 0.1 and 0.7 - 0.1 are 1e-16 apart
+    in double precision, 6e-8 in the columns of a batch. Divided by its own deviation such a difference would
+    be a whole advantage. What counts is above ``ROUNDING`` (1 + |low| + |high|), some 20 units in the last
+    place of single precision: more than a hundred rewards and penalties round, and less than anything that
+    is paid. Around zero it is 1e-6 all the same, as returns that cancel keep the rounding of what they are
+    made from; it is also the `eps` of credit methods, which shrinks smaller deviations to nothing anyway.
+    """
+    return high - low > (abs(low) + abs(high) + 1) * ROUNDING
+
+
+def mixed(values: Tensor, group: Tensor, groups: int) -> Tensor:
+    """Whether the `values` [M] of each group `differ`: [groups] bool, False for an id that does not occur."""
+    low, _ = _from_lowest(values, group, groups)
+    return differ(low, low.scatter_reduce(0, group, values, "amax"))
+
+
+def levelled(values: Tensor, group: Tensor, groups: int) -> Tensor:
+    """`values` [M], but all of a group's its lowest where they do not `differ`: [M]."""
+    low, _ = _from_lowest(values, group, groups)
+    return torch.where(mixed(values, group, groups)[group], values, low[group])
 
 
 def group_count(group: Tensor, groups: int) -> Tensor:
@@ -38,12 +73,14 @@ def standardised(
 ) -> Tensor:
     """`values` [M] minus their group's mean and, with `std`, over its deviation + `eps`: [M].
 
-    Zero in a group of one, and exactly zero where a group's values are equal.
+    Zero in a group of one, and exactly zero where a group's values are equal. Sums of rewards are `levelled`
+    before; other values, such as discounts of far goals, may differ by less than these round.
     """
     centred = values - group_mean(values, group, groups)[group]
     if not std:
         return centred
-    return centred / (group_std(values, group, groups, correction=correction)[group] + eps)
+    deviation = group_std(values, group, groups, correction=correction)[group]
+    return torch.where(deviation > 0, centred / (deviation + eps), 0)
 
 
 def joined_ids(*ids: Tensor) -> Tensor:
@@ -90,8 +127,12 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 def whiten(values: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
     """Selected values shifted and scaled to mean 0 and sample variance 1; zero elsewhere.
 
-    One selected value, or none, gives zeros.
+    One selected value, or none, gives zeros, and so do values that do not `differ`.
     """
+    _check_mask(values, mask)
+    chosen = values[mask]
+    if not len(chosen) or not differ(chosen.min(), chosen.max()):
+        return torch.zeros_like(values)
     centred = torch.where(mask, values - masked_mean(values, mask), 0)
     variance = centred.square().sum() / (mask.sum() - 1).clamp(min=1)
     return centred * (variance + eps).rsqrt()

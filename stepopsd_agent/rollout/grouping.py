@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import gymnasium as gym
 import numpy as np
 
+from stepopsd_agent import ops
 from stepopsd_agent.config import RolloutConfig
 from stepopsd_agent.rollout.playing import Attempt
 from stepopsd_wrappers import Episode
@@ -81,14 +82,14 @@ def whole_groups(episodes: Sequence[Episode]) -> list[Episode]:
 
 
 def mixed_groups(episodes: Sequence[Episode], shaping: RolloutConfig | None = None) -> list[Episode]:
-    """Episodes of the groups whose returns differ, as `collate` shapes them.
+    """Episodes of the `whole_groups` whose returns differ (`ops.differ`), as `collate` shapes them.
 
     Args:
         episodes: of any number of groups.
         shaping: its penalty counts: a group may differ in nothing else, and is learned from all the same.
     """
-    returns = _shaped_returns(episodes, shaping)
-    return [episode for episode in episodes if len(returns[episode.group_key]) > 1]
+    mixed = _mixed(whole_groups(episodes), shaping)
+    return [episode for episode in episodes if mixed.get(episode.group_key)]
 
 
 def group_ids(episodes: Sequence[Episode]) -> list[int]:
@@ -96,18 +97,16 @@ def group_ids(episodes: Sequence[Episode]) -> list[int]:
     return sorted({episode.group for episode in episodes})
 
 
-def _shaped_returns(
-    episodes: Sequence[Episode], shaping: RolloutConfig | None
-) -> dict[tuple[str, int, int], set[float]]:
-    """The different returns in every group, less the penalty; those of its steps where it falls on them."""
+def _mixed(episodes: Sequence[Episode], shaping: RolloutConfig | None) -> dict[tuple[str, int, int], bool]:
+    """Of every group whether its returns differ, less the penalty; of its steps where it falls on them."""
     penalty, on = (shaping.invalid_penalty, shaping.invalid_penalty_on) if shaping else (0.0, "episode")
-    returns: dict[tuple[str, int, int], set[float]] = {}
+    returns: dict[tuple[str, int, int], list[float]] = {}
     for episode in episodes:
         refused = [not step.info["step"]["valid"] for step in episode.steps[1:]] if penalty else [False]
         counts = set(refused) if on == "step" else {sum(refused)}
-        shaped = {episode.episode_return - penalty * count for count in counts}
-        returns.setdefault(episode.group_key, set()).update(shaped)
-    return returns
+        shaped = [episode.episode_return - penalty * count for count in counts]
+        returns.setdefault(episode.group_key, []).extend(shaped)
+    return {key: ops.differ(min(values), max(values)) for key, values in returns.items()}
 
 
 def sampled_tokens(episodes: Sequence[Episode]) -> int:
@@ -120,13 +119,15 @@ def episode_metrics(
 ) -> dict[str, float]:
     """Means over the episodes of one update that met no error; 0 where there is none.
 
+    The share of mixed groups is one of whole groups, and absent without any: nothing is known of the returns.
+
     Args:
         episodes: of the update.
         measures: keys of ``info`` whose values at the end of an episode are averaged, too.
         shaping: its penalty decides which groups are mixed.
     """
     valid = valid_episodes(episodes)
-    returns = _shaped_returns(valid, shaping)
+    mixed = list(_mixed(whole_groups(episodes), shaping).values())
     steps = [step for episode in valid for step in episode.steps[1:]]
     count = max(1, len(valid))
     return {
@@ -135,6 +136,6 @@ def episode_metrics(
         "train/steps": len(steps) / count,
         "train/valid": sum(bool(s.info["step"]["valid"]) for s in steps) / max(1, len(steps)),
         "train/tokens_per_step": sampled_tokens(valid) / max(1, len(steps)),
-        "train/mixed_groups": sum(len(values) > 1 for values in returns.values()) / max(1, len(returns)),
+        **({"train/mixed_groups": sum(mixed) / len(mixed)} if mixed else {}),
         **{f"train/{name}": sum(e.steps[-1].info[name] for e in valid) / count for name in measures},
     }

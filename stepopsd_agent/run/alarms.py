@@ -18,7 +18,7 @@ MEANING = {
     "gap": "gap between teacher and student",
     "clip": "share of clipped tokens",
     "credit": "entropy of credit over steps",
-    "flat": "share of groups without variance",
+    "flat": "share of groups that nothing is learned from",
     "short": "length of responses over that of the first updates",
     "long": "length of responses over that of the first updates",
     "repetition": "share of repetitions",
@@ -127,11 +127,12 @@ def _one(state: AlarmState, name: str, value: float, update: int, config: Alarms
 
 def measured(metrics: Mapping[str, float], lengths: tuple[float, ...]) -> dict[str, float]:
     """The watched values that these metrics tell; one that is not finite counts as `ENDLESS`."""
+    learned = _values(metrics, "train/learned_groups", "train/mixed_groups")  # the latter without an update
     figures = {
         "gap": _values(metrics, *(name for name in metrics if name.startswith("signal/gap_"))),
         "clip": _values(metrics, "update/clip_fraction"),
         "credit": _values(metrics, "credit/step_entropy"),
-        "flat": [1 - v for v in _values(metrics, "train/mixed_groups")],
+        "flat": [1 - v for v in learned[:1]],
         "repetition": _values(metrics, "signal/repeated_steps", "signal/repeated_ngrams"),
         "kl": [abs(v) for v in _values(metrics, "update/kl", "update/approx_kl")],
         "mismatch": _values(metrics, "mismatch/kl"),

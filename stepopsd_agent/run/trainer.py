@@ -134,6 +134,8 @@ class Trainer:
             credit = self.assign(batch)
             metrics.update({f"credit/{name}": value for name, value in credit.metrics.items()})
             metrics["credit/schedule"] = self.schedule
+            share = len(group_ids(chosen)) / len(group_ids(whole_groups(episodes)))
+            metrics["train/learned_groups"] = share * metrics["credit/groups_learned"]
             metrics.update(gap_metrics(batch, teacher_rows(self.method, batch)))
             if self.foreign:
                 metrics.update(mismatch_metrics(batch, self.config.learner))
