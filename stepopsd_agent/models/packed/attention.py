@@ -203,8 +203,7 @@ class RowCache:
 
     def __init__(self, rows: int) -> None:
         """Begin with empty rows."""
-        self.lengths = [0] * rows
-        self.layers: list[list[Tensor]] = []  # keys and values [rows, H', places, D]
+        self.lengths, self.layers = [0] * rows, list[list[Tensor]]()  # keys, values [rows, H', places, D]
 
     def layer(self, number: int, like: Tensor, places: int) -> list[Tensor]:
         """Keys and values of a layer, with at least so many places; ``like``: [1, H', T, D]."""
@@ -277,8 +276,8 @@ class Reading:
             return out[self.row_of_token].flatten(1, 2).transpose(0, 1)[None]
         sizes, outs = zip(self.sizes, self.ends, strict=True), []
         self.masks = self.masks or [_mask(size, end, shared, query) for size, end in sizes]
-        queries = torch.split(query, self.sizes, dim=2)
-        for row, q, end, mask in zip(self.rows, queries, self.ends, self.masks, strict=True):
+        parts = zip(self.rows, torch.split(query, self.sizes, dim=2), self.ends, self.masks, strict=True)
+        for row, q, end, mask in parts:
             keys, values = (part[row : row + 1, :, :end] for part in held)
             causal = mask is None and q.shape[2] > 1
             apart = causal or (mask is not None and len(mask) == q.shape[2])
