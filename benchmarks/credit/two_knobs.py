@@ -187,7 +187,10 @@ def result(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
 
 
 def learned(options: argparse.Namespace) -> dict[str, Any]:
-    """The area under the curve of every trained cell, per seed; the row with lambda_mix 0 is GRPO."""
+    """The area under the curve of every trained cell, per seed; the row with lambda_mix 0 is GRPO.
+
+    ``grpo`` has the areas of all of its seeds that are there, to compare the differences between cells with.
+    """
     lambdas, clips = LEARNED
     names = {(0.0, clip): "grpo" for clip in clips}
     for share in lambdas[1:]:
@@ -204,6 +207,7 @@ def learned(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "lambda_mix": lambdas, "alpha_clip": clips, "set": options.set,
         "seeds": options.seeds, "updates": options.updates, "area": seeds("area"), "last": seeds("last"),
+        "grpo": rows["grpo"]["area"],
     }  # fmt: skip
 
 

@@ -68,7 +68,9 @@ def _learning(result: Result) -> list[str]:
     ]
     for share, cells in zip(learning["lambda_mix"], learning["area"], strict=True):
         lines.append(f"| {share:g} | {' | '.join(f'{sum(areas) / len(areas):.3f}' for areas in cells)} |")
-    return [*lines, ""]
+    least, most = min(learning["grpo"]), max(learning["grpo"])
+    spread = f"Beside it, {len(learning['grpo'])} seeds of GRPO alone span {least:.3f} to {most:.3f}."
+    return [*lines, "", spread, ""]
 
 
 def _figure(measure: dict[str, Any]) -> str:
