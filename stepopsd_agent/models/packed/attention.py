@@ -205,14 +205,14 @@ class RowCache:
         """Begin with empty rows."""
         self.lengths, self.layers = [0] * rows, list[list[Tensor]]()  # keys, values [rows, H', places, D]
 
-    def layer(self, number: int, like: Tensor, places: int) -> list[Tensor]:
-        """Keys and values of a layer, with at least so many places; ``like``: [1, H', T, D]."""
+    def layer(self, number: int, like: Sequence[Tensor], places: int) -> list[Tensor]:
+        """Keys and values of a layer, with at least so many places; ``like``: both, [1, H', T, D] each."""
         if number == len(self.layers):
-            empty = like.new_empty(len(self.lengths), like.shape[1], 0, like.shape[3])
-            self.layers.append([empty, empty])
+            rows = len(self.lengths)
+            self.layers.append([new.new_empty(rows, new.shape[1], 0, new.shape[3]) for new in like])
         held = self.layers[number]
-        if held[0].shape[2] < places:
-            for which, old in enumerate(held):
+        for which, old in enumerate(held):
+            if old.shape[2] < places:  # each for itself: memory may have run out between them
                 held[which] = old.new_zeros(*old.shape[:2], places + CACHE_ROOM, old.shape[3])  # finite
                 held[which][:, :, : old.shape[2]] = old
         return held
@@ -263,7 +263,7 @@ class Reading:
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
         """See `Plan`. Heads that share keys are queries of one head, behind each other."""
-        held = self.cache.layer(self.calls - 1, key, self.longest)
+        held = self.cache.layer(self.calls - 1, (key, value), self.longest)
         for part, added in zip(held, (key, value), strict=True):
             part[self.row_of_token, :, self.places] = added[0].transpose(0, 1)
         kinds, shared = key.shape[1], query.shape[1] // key.shape[1]

@@ -102,7 +102,7 @@ def test_cached_keys_that_heads_share_are_not_copied_for_each_of_them(
             plan = Reading(cache, {row: range(part.stop - part.start) for row in range(3)}, query.device)
             plan.calls = 1
             given = [x[:, :, part].repeat(1, 1, 3, 1) for x in (query, key, value)]
-            cache.layer(0, given[1], 40)  # so that it has room
+            cache.layer(0, given[1:], 40)  # so that it has room
             with largest if number else nullcontext():
                 out = plan.attend(given[0], given[1], given[2], 0.3)
             cache.lengths = list(plan.ends)

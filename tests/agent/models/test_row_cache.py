@@ -12,6 +12,11 @@ from stepopsd_agent.models.packed import CACHE_ROOM, RowCache, attention
 from tests.agent.models.test_self_check import random_policy
 from tests.helpers.models import tiny
 
+LATENT: dict[str, Any] = {
+    **{"q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 12},
+    **{"first_k_dense_replace": 2, "num_key_value_heads": 2, "head_dim": 8},
+}
+"""Of a model whose values are narrower than its keys, without experts."""
 WAYS = {"alone": 0.0, "together": 1e9}
 
 
@@ -35,7 +40,7 @@ def passes(seed: int, rows: int) -> list[dict[int, list[int]]]:
 
 @pytest.mark.parametrize("mask", [2**22, 0])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", ["tiny", "LlamaConfig"])
+@pytest.mark.parametrize("kind", ["tiny", "LlamaConfig", "DeepseekV3Config"])
 @torch.inference_mode()
 def test_rows_that_grow_give_what_whole_passes_give(
     kind: str, way: str, mask: int, monkeypatch: pytest.MonkeyPatch
@@ -43,7 +48,8 @@ def test_rows_that_grow_give_what_whole_passes_give(
     """Some rows in each pass, in any order, prompts and single tokens; rows dropped and begun anew."""
     monkeypatch.setattr(attention, "TOGETHER", WAYS[way])
     monkeypatch.setattr(attention, "SHARED_MASK", mask)
-    policy = tiny("float64") if kind == "tiny" else random_policy(kind, torch.float64)
+    settings = LATENT if kind == "DeepseekV3Config" else {}
+    policy = tiny("float64") if kind == "tiny" else random_policy(kind, torch.float64, **settings)
     cache, held = RowCache(5), [list[int]() for _ in range(5)]
 
     def read(new: Mapping[int, Sequence[int]]) -> None:
@@ -81,6 +87,32 @@ def test_a_pass_that_failed_half_way_leaves_no_trace() -> None:
     assert cache.lengths == [3, 1]
     states = cache.read(policy.model.base_model, {1: [9, 4]})
     torch.testing.assert_close(states[0], whole(policy, [8, 9, 4]), atol=1e-9, rtol=0)
+
+
+@torch.inference_mode()
+def test_a_pass_without_memory_for_the_values_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room for keys has grown, that for values has not; a shorter pass follows."""
+    policy, made = tiny("float64"), 0
+    cache = RowCache(1)
+    cache.read(policy.model.base_model, {0: [5, 6, 7]})
+    ordinary = torch.Tensor.new_zeros
+
+    def full(self: Tensor, *size: Any, **more: Any) -> Tensor:
+        nonlocal made
+        made += 1
+        if made == 2:
+            raise torch.OutOfMemoryError("out of memory, as the test wants it")
+        return ordinary(self, *size, **more)
+
+    new = [1 + token % 90 for token in range(4 * CACHE_ROOM)]
+    monkeypatch.setattr(torch.Tensor, "new_zeros", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        cache.read(policy.model.base_model, {0: new})
+    monkeypatch.undo()
+    assert cache.lengths == [3]
+    for part in (new[: 2 * CACHE_ROOM], new[2 * CACHE_ROOM :]):
+        states = cache.read(policy.model.base_model, {0: part})
+    torch.testing.assert_close(states[0], whole(policy, [5, 6, 7, *new]), atol=1e-9, rtol=0)
 
 
 @torch.inference_mode()
