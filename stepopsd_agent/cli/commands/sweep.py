@@ -161,7 +161,8 @@ def training_settings(
                 said.getvalue().replace("stepopsd: error: ", "").replace(" (see stepopsd train --help)", "")
             )
             unknown = [key for key in member.settings if f"unrecognized arguments: --{key}=" in problem]
-            where = f"grid has {unknown[0]}" if unknown else label(member.settings)
+            by_method = "credit.method" in member.settings  # another method of the grid may know it
+            where = f"grid has {unknown[0]}" if unknown and not by_method else label(member.settings)
             raise SystemExit(complain(f"{where}: {problem}")) from ended
     return parsed
 

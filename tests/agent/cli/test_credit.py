@@ -173,7 +173,7 @@ def test_credit_score_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.C
         ("score", str(folder), "--credit.method=oracle"): "set env.oracle to true",
         ("score", str(folder), "--credit.method=sdar"): "model.path is 'tiny', a fresh model",
         ("score", str(tmp_path / "nowhere"), "--credit.method=grpo"): "there is no such folder",
-        ("guess",): "invalid choice",
+        ("guess",): "give list, score or compare",
     }
     for arguments, message in refused.items():
         assert message in refusal(capsys, "credit", *arguments)
