@@ -48,7 +48,7 @@ def number_problems(policy: Policy) -> list[str]:
             "narrow for them; copy them again, go on from an earlier checkpoint, or give model.dtype float32"
         ]
     ways = {"scoring": _scoring_error, "play": _play_error}
-    problems = []
+    problems, off = [], dict[str, float]()
     allowed = 1e-3 if policy.model.dtype in (torch.float32, torch.float64) else 0.5
     for name, way in ways.items():
         try:
@@ -59,10 +59,13 @@ def number_problems(policy: Policy) -> list[str]:
             )
             continue
         if not difference <= allowed:  # not a number is not allowed, either
-            problems.append(
-                f"{name} gives log-probabilities up to {difference:.3g} nats off the model's own, where "
-                f"{allowed} is allowed{_suspects(policy.model)}; {INSTEAD}"
-            )
+            off[name] = difference
+    if off:
+        who = " and ".join(off) + (" gives" if len(off) == 1 else " give")
+        problems.append(
+            f"{who} log-probabilities up to {max(off.values()):.3g} nats off the model's own, where "
+            f"{allowed} is allowed{_suspects(policy.model)}; {INSTEAD}"
+        )
     return problems
 
 

@@ -31,7 +31,7 @@ def test_load_policy_refuses_what_the_numbers_show_unless_asked_not_to(tmp_path:
     policy = random_policy("GraniteConfig", logits_scaling=8.0)
     policy.tokenizer.chat_template = NO_SYSTEM
     folder = save(policy, tmp_path)
-    with pytest.raises(ModelFolderError, match=r"scoring gives.*\. And .*the chat template refuses"):
+    with pytest.raises(ModelFolderError, match=r"scoring and play give.*\. And the chat template refuses"):
         load_policy(folder, system="Be brief.")
     assert load_policy(folder, checked=False).prompt_format.chat
 

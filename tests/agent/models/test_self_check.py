@@ -165,8 +165,8 @@ def test_a_model_without_alibi_of_a_class_that_may_have_it_is_exact() -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "named"),
     [
-        ("GraniteConfig", {"logits_scaling": 8.0}, r"scoring gives.*nats off.*logits_scaling=8\.0"),
-        ("CohereConfig", {}, r"scoring gives.*nats off.*logit_scale=0\.0625"),
+        ("GraniteConfig", {"logits_scaling": 8.0}, r"scoring and play give.*nats off.*logits_scaling=8\.0"),
+        ("CohereConfig", {}, r"scoring and play give.*nats off.*logit_scale=0\.0625"),
         ("Gemma2Config", {**LARGE, "attn_logit_softcapping": None}, r"final_logit_softcapping=30\.0"),
         ("Gemma2Config", {**FULL, "final_logit_softcapping": None}, "softcap"),
         ("GptOssConfig", {**FULL, "num_local_experts": 2, "num_experts_per_tok": 1}, "attention sinks"),
