@@ -175,10 +175,17 @@ def kept_with_checkpointing(shape: Shape, bytes_per_weight: int) -> int:
 
 
 def host_memory(config: RunConfig, shape: Shape, bytes_per_weight: int) -> int:
-    """Bytes of the copies that wait on the host: initial, teacher's, and the current during a pass."""
-    if config.learner.lora.rank:
-        return 2 * shape.trained * 4
-    return 3 * shape.parameters * bytes_per_weight
+    """Bytes of the copies that wait on the host: initial, teacher's, and the current during a pass.
+
+    A teacher that is a moving average is in float32 at least, and there twice while it moves.
+    """
+    full, lora = max(4, bytes_per_weight), bool(config.learner.lora.rank)
+    weights = shape.trained if lora else shape.parameters
+    one, others = weights * (full if lora else bytes_per_weight), 1 if lora else 2
+    if config.hindsight.teacher != "ema":
+        return (others + 1) * one
+    widened = shape.head * full if one < weights * full else 0  # of the current, one tensor at a time
+    return others * one + 2 * weights * full + widened
 
 
 def checkpoint_memory(

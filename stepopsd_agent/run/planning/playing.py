@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models import PlayLimits
-from stepopsd_agent.models.packed import CACHE_ROOM
-from stepopsd_agent.models.packed.attention import SHARED_MASK
+from stepopsd_agent.models.packed import CACHE_ROOM, SHARED_MASK
 from stepopsd_agent.rollout import FILLED_SHARE, OPEN_COLUMNS
 from stepopsd_agent.run.planning.shapes import Shape
 
