@@ -1,4 +1,9 @@
-from .attention import CACHE_ROOM as CACHE_ROOM, RowCache as RowCache, pack_states as pack_states
+from .attention import (
+    CACHE_ROOM as CACHE_ROOM,
+    SHARED_MASK as SHARED_MASK,
+    RowCache as RowCache,
+    pack_states as pack_states,
+)
 from .logprobs import (
     CHUNK_BYTES as CHUNK_BYTES,
     HALF as HALF,

@@ -111,7 +111,9 @@ def memory_by_part(
     layer, kept = shape.activations / shape.layers, kept_with_checkpointing(shape, bytes_per_weight)
     places = min(one_pass, CHUNK_BYTES / (4 * shape.vocabulary))
     playing = playing_parts(config, shape, lengths, bytes_per_weight, device_memory)
-    padded = learner.attention == "padded" and bool(needs & {"teacher_logprobs", "teacher_topk"})
+    padded = (learner.attention == "padded" or not shape.packs) and bool(
+        needs & {"teacher_logprobs", "teacher_topk"}
+    )
     taught = _distributions(config, shape, lengths, one_pass) if "teacher_topk" in needs else (0, 0)
     wide, halved = device == "cpu" and bytes_per_weight < 4, "value" in needs and bytes_per_weight < full
     parts = {
@@ -173,10 +175,17 @@ def kept_with_checkpointing(shape: Shape, bytes_per_weight: int) -> int:
 
 
 def host_memory(config: RunConfig, shape: Shape, bytes_per_weight: int) -> int:
-    """Bytes of the copies that wait on the host: initial, teacher's, and the current during a pass."""
-    if config.learner.lora.rank:
-        return 2 * shape.trained * 4
-    return 3 * shape.parameters * bytes_per_weight
+    """Bytes of the copies that wait on the host: initial, teacher's, and the current during a pass.
+
+    A teacher that is a moving average is in float32 at least, and there twice while it moves.
+    """
+    full, lora = max(4, bytes_per_weight), bool(config.learner.lora.rank)
+    weights = shape.trained if lora else shape.parameters
+    one, others = weights * (full if lora else bytes_per_weight), 1 if lora else 2
+    if config.hindsight.teacher != "ema":
+        return (others + 1) * one
+    widened = shape.head * full if one < weights * full else 0  # of the current, one tensor at a time
+    return others * one + 2 * weights * full + widened
 
 
 def checkpoint_memory(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models import PlayLimits
-from stepopsd_agent.models.packed import CACHE_ROOM
+from stepopsd_agent.models.packed import CACHE_ROOM, SHARED_MASK
 from stepopsd_agent.rollout import FILLED_SHARE, OPEN_COLUMNS
 from stepopsd_agent.run.planning.shapes import Shape
 
@@ -55,7 +55,7 @@ def cache_columns(config: RunConfig, shape: Shape, lengths: Lengths) -> float:
     is a first one where an episode begins beside others.
     """
     longest = longest_row(config, shape, lengths)
-    if config.learner.attention != "padded":
+    if shape.packs:
         return longest
     turn = min(longest, max(lengths.first, lengths.further) + lengths.response)
     if config.env.layout == "window":  # every turn is a row of its own
@@ -96,17 +96,36 @@ def decoder_parts(
     """Bytes of the built-in decoder with this many slots."""
     columns = cache_columns(config, shape, lengths)
     cache = slots * (columns + CACHE_ROOM) * shape.kv_width * shape.layers * bytes_per_weight
-    working, shared = 1 / shape.layers, 2 * shape.attention_width / shape.kv_width
-    mask = shared * bytes_per_weight  # of a place, for the heads that share keys
-    if config.learner.attention == "padded":  # where keys and values are written out for every head
-        working, mask = (1 + shared) / shape.layers, bytes_per_weight + MASK_BYTES
     reading, layer = min(PlayLimits().tokens, slots * max(lengths.first, lengths.further)), shape.activations
+    if shape.packs:
+        working, masks = 1 / shape.layers, _row_masks(config, shape, lengths, slots) * bytes_per_weight
+    else:  # where keys and values are written out for every head
+        working = (1 + 2 * shape.attention_width / shape.kv_width) / shape.layers
+        masks = reading * columns * (bytes_per_weight + MASK_BYTES)
     return {
         # A layer's keys and values are copied when their room is full.
         "key-value cache": cache * (1 + working),
-        "reading of prompts": reading * (layer / shape.layers + columns * mask),
+        "reading of prompts": reading * layer / shape.layers + masks,
         "logits of sampling": slots * shape.vocabulary * _SAMPLING_BYTES,
     }
+
+
+def _row_masks(config: RunConfig, shape: Shape, lengths: Lengths, slots: int) -> float:
+    """Places of the masks that one pass of `Decoder` holds: those of turns that go on with a row.
+
+    A row that begins has none, but for one that a pass had no room for. Heads that share keys have a mask
+    each unless it is large; while the last one is made, its first form stands beside it.
+    """
+    columns, shared = cache_columns(config, shape, lengths), 2 * shape.attention_width / shape.kv_width
+    most, turn, one = PlayLimits().tokens, lengths.further, max(lengths.first, lengths.further)
+
+    def places(tokens: float, of: float) -> float:
+        return tokens * columns * min(shared, max(1, SHARED_MASK / (of * columns)))
+
+    begun = places(min(one, most), one) if slots * one > most else 0.0
+    if config.env.layout == "window":
+        return begun
+    return begun + places(min(most, slots * turn), max(1, turn)) + turn * columns
 
 
 def actor_parts(config: RunConfig, shape: Shape, lengths: Lengths, bytes_per_weight: int) -> dict[str, int]:

@@ -67,6 +67,7 @@ class Shape:
         vocabulary: tokens.
         positions: longest row.
         activations: numbers times bytes kept for the backward pass, per token, all layers.
+        packs: whether its layers are known to see how a pack is cut; else rows are played and scored padded.
     """
 
     parameters: int
@@ -81,6 +82,7 @@ class Shape:
     vocabulary: int
     positions: int
     activations: float
+    packs: bool
 
 
 def model_shape(config: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> Shape:
@@ -94,11 +96,19 @@ def model_shape(config: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> Sh
 
 def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dtype) -> Shape:
     """The shape of a model with this configuration, which is left as it is."""
-    copied = deepcopy(configuration)
+    copied, packs = deepcopy(configuration), False
     try:
         model = _empty(copied, _ATTENTION, dtype)
-        activations = _kept_bytes(model) / _PROBE
-    except (KeyError, ValueError, RuntimeError):  # no attention functions, or a layer that reads its values
+        try:
+            activations = _kept_bytes(model) / _PROBE
+        finally:
+            packs = any("attended" in vars(module) for module in model.modules())
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ):  # no attention functions, or a layer that reads its values
         model = _empty(copied, "eager", dtype)
         activations = _most_bytes(model)
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
@@ -119,6 +129,7 @@ def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dty
         vocabulary=int(copied.vocab_size),
         positions=int(copied.max_position_embeddings),
         activations=activations,
+        packs=packs,
     )
 
 
@@ -153,14 +164,17 @@ def model_configuration(config: ModelConfig) -> PreTrainedConfig:
 
 def _adapter_size(model: PreTrainedModel, lora: LoraConfig) -> int:
     """Weights of a low-rank adapter on the layers that it names."""
-    named = lora.targets.split(",")
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    named, head = lora.targets.split(","), model.get_output_embeddings()  # type: ignore[no-untyped-call]
+
+    def adapted(name: str, module: nn.Module) -> bool:
+        if lora.targets == "all-linear":
+            return module is not head
+        return any(f".{name}".endswith(f".{target}") for target in named)
+
     return sum(
         lora.rank * (module.in_features + module.out_features)
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-        and module is not head
-        and (lora.targets == "all-linear" or name.rpartition(".")[2] in named)
+        if isinstance(module, nn.Linear) and adapted(name, module)
     )
 
 
@@ -178,6 +192,8 @@ class _Attend(torch.autograd.Function):
 def _attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
+    if "plan" in options:
+        vars(module)["attended"] = True
     out: Tensor = _Attend.apply(query, key, value)  # type: ignore[no-untyped-call]
     return out.transpose(1, 2).contiguous(), None
 
@@ -199,7 +215,7 @@ def _kept_bytes(model: PreTrainedModel) -> int:
     ids = torch.zeros(1, _PROBE, dtype=torch.long, device="meta")
     give_back: Callable[[Tensor], Tensor] = lambda tensor: tensor  # noqa: E731
     with torch.autograd.graph.saved_tensors_hooks(note, give_back):
-        out = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        out = model.base_model(input_ids=ids, use_cache=False, plan=None).last_hidden_state
     del out
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 

@@ -54,14 +54,14 @@ def test_plan_by_hand() -> None:
     assert memory["optimizer"] == 2 * shape.parameters * 4
     # 33 tokens and room; one layer of two is copied as it grows.
     assert memory["key-value cache"] == 2 * (33 + CACHE_ROOM) * 128 * 2 * 4 * 1.5
-    padded = replace(config, learner=replace(config.learner, attention="padded"))
     # Holes and a turn as well; the layer is written out for both heads that share a key.
-    beside = memory_by_part(padded, shape, lengths, 4)["key-value cache"]
+    padded = replace(shape, packs=False)
+    beside = memory_by_part(config, padded, lengths, 4)["key-value cache"]
     assert beside == round(2 * (33 / 0.7 + 15 + CACHE_ROOM) * 128 * 2 * 4 * 2.5)
     assert "critic" not in memory and "masks of the teacher" not in memory
-    window = replace(padded, env=replace(config.env, layout="window"))
+    window = replace(config, env=replace(config.env, layout="window"))
     assert (
-        memory_by_part(window, shape, lengths, 4)["key-value cache"]
+        memory_by_part(window, padded, lengths, 4)["key-value cache"]
         == 2 * (32 + 15 + CACHE_ROOM) * 128 * 2 * 4 * 2.5
     )
     half = memory_by_part(config, shape, lengths, 2)
@@ -90,7 +90,8 @@ def test_plan_by_hand_of_columns_that_cost_passes() -> None:
     for needs, part in [("mc_value", "fresh attempts"), ("value", "critic")]:
         assert part in seconds_by_part(config, shape, frozenset({needs}), lengths, Rates(1e12, 1e12), 4)
     padded = replace(config, learner=replace(config.learner, attention="padded"))
-    assert memory_by_part(padded, shape, lengths, 4, gap)["masks of the teacher"] == 66 * 39 * 7
+    for one, of in [(padded, shape), (config, replace(shape, packs=False))]:
+        assert memory_by_part(one, of, lengths, 4, gap)["masks of the teacher"] == 66 * 39 * 7
 
 
 def test_plan_by_hand_of_the_teacher_s_distributions() -> None:

@@ -52,6 +52,29 @@ def test_shape_of_a_published_gpt2_has_a_cache() -> None:
     assert shape_of(found, LoraConfig(), torch.float32).kv_width == 2 * 32
 
 
+@pytest.mark.parametrize(
+    "kind", ["LlamaConfig", "GemmaConfig", "StableLmConfig", "NemotronConfig", "FalconConfig"]
+)
+def test_shape_knows_whose_rows_are_padded(kind: str) -> None:
+    """As a run finds out by a pass; what transformers says of a class is not always so."""
+    settings: dict[str, Any] = {"alibi": False} if kind == "FalconConfig" else {}
+    found = shape_of(config(kind, **settings), LoraConfig(), torch.float32)
+    assert found.packs == random_policy(kind, **settings).takes_packs
+
+
+def test_shape_counts_an_adapter_on_named_layers() -> None:
+    """The output layer where it is named, and names of several parts: as peft finds them, by their end."""
+
+    def trained(targets: str) -> int:
+        return shape_of(config("LlamaConfig"), LoraConfig(rank=3, targets=targets), torch.float32).trained
+
+    assert trained("lm_head") == 3 * (32 + 400)
+    assert trained("self_attn.q_proj") == trained("q_proj") == 2 * 3 * (32 + 32)
+    assert trained("q_proj,lm_head") == trained("q_proj") + trained("lm_head")
+    assert trained("1.self_attn.q_proj") == 3 * (32 + 32) and trained("proj") == 0
+    assert trained("all-linear") == 2 * 3 * (2 * 64 + 2 * 48 + 3 * 96)
+
+
 @pytest.mark.samples
 @pytest.mark.parametrize(("kind", "settings"), [KINDS[0], KINDS[1]])
 def test_first_update_of_such_a_model_is_compared_with_its_plan(kind: str, settings: dict[str, Any]) -> None:
