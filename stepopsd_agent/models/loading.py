@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from stepopsd_agent.config import Chat, Dtype
+from stepopsd_agent.models.hub import hub_problem
 from stepopsd_agent.models.policy import ModelFolderError, Policy
 from stepopsd_agent.models.prompt_format import make_format
 from stepopsd_agent.models.self_check import model_problems, window_problems
@@ -75,10 +76,21 @@ def load_policy(
 
 def _check_folder(path: str, gguf_file: str | None) -> None:
     """Refuse a folder that is not there or has no tokenizer, before the hub is asked."""
+    if path == "tiny" and not os.path.isdir(path):
+        raise ModelFolderError(
+            "tiny names a fresh model that knows no commands, and no folder or hub name; make one that does "
+            "with: stepopsd warmstart --out FOLDER, then give FOLDER"
+        )
     if not os.path.isdir(path) and _names_a_folder(path):
         raise ModelFolderError(
             f"{path}: there is no such folder. Give a folder with config.json, safetensors and tokenizer "
             "files, or a hub name like Qwen/Qwen3-1.7B; `stepopsd warmstart` makes such a folder"
+        )
+    if not os.path.isdir(path) and (problem := hub_problem(path, gguf_file)):
+        raise ModelFolderError(
+            f"{path}: there is no such folder, and as a hub name it cannot be fetched: {problem}. Give a "
+            "folder with config.json, safetensors and tokenizer files, or try again with the hub in reach; "
+            "`stepopsd warmstart` makes such a folder"
         )
     if os.path.isdir(path) and not gguf_file and not any(Path(path).glob("tokenizer*")):
         raise ModelFolderError(

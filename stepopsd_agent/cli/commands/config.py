@@ -6,6 +6,7 @@ from stepopsd_agent.cli.checks import UsageError
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.config import recipe, recipe_names
 from stepopsd_agent.run.files import write_bytes_atomic
+from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.user_path import user_path
 
 HELP = "list, show or copy the recipes: config files of the package that --config takes by name"
@@ -16,7 +17,7 @@ def add_flags(parser: Parser) -> None:
     """The action, and the recipe."""
     parser.usage = "stepopsd config list | show NAME | copy NAME [--out FILE]"
     parser.add_argument("action", choices=["list", "show", "copy"], help="what to do")
-    parser.add_argument("name", nargs="?", choices=recipe_names(), help="name of a recipe", metavar="NAME")
+    parser.add_argument("name", nargs="?", type=str, help="name of a recipe", metavar="NAME")
     parser.add_argument(
         "--out", type=str, metavar="FILE", help="copy: file to write (default: the recipe's name)"
     )
@@ -35,13 +36,18 @@ def run(settings: Namespace) -> int:
     if settings.name is None:
         names = ", ".join(recipe_names())
         raise UsageError(f"{settings.action} needs the name of a recipe; give one of {names}")
+    if settings.name not in recipe_names():
+        near = did_you_mean(settings.name, recipe_names())
+        raise UsageError(f"there is no recipe {settings.name!r}: {near}give {', '.join(recipe_names())}")
+    source = recipe(settings.name)
     if settings.action == "show":
-        print(recipe(settings.name).read_text(encoding="utf-8"), end="")
+        print(source.read_text(encoding="utf-8"), end="")
         return 0
-    path = user_path(settings.out or recipe(settings.name).name)
+    path = user_path(settings.out or source.name)
     if path.exists():
         raise UsageError(f"{path} is there already; remove it, or name another file with --out")
-    write_bytes_atomic(path, recipe(settings.name).read_bytes())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(path, source.read_bytes())
     print(f"written to {path}; edit it, and pass it with --config {path}")
     return 0
 

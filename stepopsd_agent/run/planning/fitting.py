@@ -108,9 +108,13 @@ def refusal(judged: Judged) -> str | None:
     engine = _engine_refusal(judged) or _actor_refusal(judged)
     if engine or judged.least() <= judged.own_memory:
         return engine
+    least, most = judged.least(), judged.most()
+    halved = (
+        f" ({size(most)} at most, as it is set; {size(least)} with slots and passes halved as far as they go)"
+    )
     return (
-        f"this run cannot fit: {judged.least() / GIB:,.1f} GiB are needed at least, and "
-        f"{judged.own_memory / GIB:,.1f} GiB are there{' for each process' * (judged.processes > 1)}; "
+        f"this run cannot fit: {size(least)} are needed at least{halved * (least < most)}, and "
+        f"{size(judged.own_memory)} are there{' for each process' * (judged.processes > 1)}; "
         + advice(judged)
     )
 
@@ -211,3 +215,12 @@ def _actor_refusal(judged: Judged) -> str | None:
         f"gives it {min(part, 1) * judged.memory / GIB:,.1f} GiB; raise that, or lower rollout.slots, "
         f"{config.rollout.slots} now, which the {config.rollout.actors} actors share"
     )
+
+
+def size(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:,.4g} {unit}"
+        count /= 1024
+    return f"{count:,.1f} GiB"

@@ -8,7 +8,7 @@ from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models import weight_type
 from stepopsd_agent.run.display import duration
 from stepopsd_agent.run.planning.device_speed import measured_rates
-from stepopsd_agent.run.planning.fitting import Judged, advice, device_memory, refusal
+from stepopsd_agent.run.planning.fitting import Judged, advice, device_memory, refusal, size
 from stepopsd_agent.run.planning.lengths import expected_lengths
 from stepopsd_agent.run.planning.plan import (
     SHARE_OF_RATE,
@@ -127,7 +127,11 @@ def _room(device: str, judged: Judged | None) -> str:
         return f"whether this fits: {device} is not here to be asked; give --memory GIB"
     shared = ", of all processes together" if device == "cpu" and judged.processes > 1 else ""
     line = f"memory there is on {device}{shared}: {size(judged.memory)}"
-    if judged.least() <= judged.own_memory < judged.most():
+    each = " of each process" * (judged.processes > 1)
+    if refusal(judged) is None and judged.fits():
+        needs, there = size(judged.most()), size(judged.own_memory)
+        line += f"\n  this fits: at most {needs}{each} at once, and {there} are there"
+    elif judged.least() <= judged.own_memory < judged.most():
         least = size(judged.least())
         line += f"\n  fits only with slots and passes halved as memory runs out, down to {least}; "
         line += advice(judged)
@@ -174,12 +178,3 @@ def _table(title: str, rows: dict[str, str], left: bool = False) -> str:
     width = max(map(len, rows))
     right = 0 if left else max(map(len, rows.values()))
     return "\n".join([f"{title}:", *(f"  {name:<{width}}  {value:>{right}}" for name, value in rows.items())])
-
-
-def size(count: float) -> str:
-    """Bytes as people read them."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:,.4g} {unit}"
-        count /= 1024
-    return f"{count:,.1f} GiB"

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from stepopsd_agent.config import LoraConfig, ModelConfig
-from stepopsd_agent.models import ModelFolderError, tiny_shape
+from stepopsd_agent.models import ModelFolderError, hub_problem, tiny_shape
 
 KNOWN: dict[str, dict[str, Any]] = {
     "Qwen/Qwen3-1.7B": {
@@ -152,8 +152,12 @@ def model_configuration(config: ModelConfig) -> PreTrainedConfig:
     if config.path in KNOWN and not os.path.isdir(config.path):
         return AutoConfig.for_model(**KNOWN[config.path])
     gguf = {"gguf_file": config.gguf_file} if config.gguf_file else {}
+    path = os.path.expanduser(config.path)
+    problem = None if os.path.isdir(path) else hub_problem(path, config.gguf_file)
     try:
-        read: PreTrainedConfig = AutoConfig.from_pretrained(os.path.expanduser(config.path), **gguf)
+        if problem:
+            raise OSError(problem)
+        read: PreTrainedConfig = AutoConfig.from_pretrained(path, **gguf)
         return read
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelFolderError(

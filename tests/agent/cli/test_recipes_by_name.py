@@ -57,7 +57,7 @@ def test_list_has_every_recipe_with_its_purpose(capsys: pytest.CaptureFixture[st
 
 def test_copy_is_the_recipe_and_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A second copy is refused, and the first is as it was."""
-    path = tmp_path / "mine.yaml"
+    path = tmp_path / "not" / "there" / "mine.yaml"
     assert main(["config", "copy", "searchqa_quickstart", "--out", str(path)]) == 0
     assert path.read_bytes() == recipe("searchqa_quickstart").read_bytes()
     path.write_text("updates: 1\n", encoding="utf-8")
@@ -72,6 +72,8 @@ def test_copy_is_the_recipe_and_never_overwrites(tmp_path: Path, capsys: pytest.
     [
         (["show"], "show needs the name of a recipe"),
         (["list", "alfworld_quickstart"], "list takes no name"),
+        (["list", "x"], "list takes no name"),
+        (["copy", "alfworld_quickstrat"], "did you mean"),
         (["show", "alfworld_quickstart", "--out", "x.yaml"], "leave it out"),
     ],
 )

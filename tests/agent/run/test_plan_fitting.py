@@ -140,3 +140,20 @@ def test_a_container_has_no_more_than_its_limit(tmp_path: Path, monkeypatch: pyt
     assert device_memory("cpu") == machine
     limit.write_text(f"{GIB // 64}\n")
     assert device_memory("cpu") == GIB // 64
+
+
+def test_the_refusal_says_how_least_and_most_hang_together(capsys: pytest.CaptureFixture[str]) -> None:
+    """The most is the table's, the least what halving leaves; memory below a GiB is not rounded to none."""
+    assert main([*QWEN, "--memory", "0.01"]) == 2
+    out, err = capsys.readouterr()
+    most = next(x for x in out.splitlines() if "at most at once" in x).split("at most at once")[1].strip()
+    assert f"({most} at most, as it is set; " in err and "with slots and passes halved" in err
+    assert "and 10.24 MiB are there" in err and " 0.0 GiB" not in out + err
+
+
+def test_a_run_that_fits_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """With both figures; one that fits only when halved is not."""
+    assert main([*QWEN, "--memory", "80"]) == 0
+    assert "this fits: at most " in (out := capsys.readouterr().out) and "80.0 GiB are there" in out
+    assert main([*QWEN, "--memory", "36"]) == 0
+    assert "fits only with" in (out := capsys.readouterr().out) and "this fits" not in out
