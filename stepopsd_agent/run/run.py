@@ -143,7 +143,8 @@ class Run:
         table = success_table(episodes, spec.measures)
         self.evaluations[str(trainer.update)] = table
         success = f"success {table['success']:.1%} of {table['n']} {spec.evaluated}"
-        bar.say(f"update {trainer.update}: {success}")
+        errors = f"; {table['errors']} more ended in an error" if table["errors"] else ""
+        bar.say(f"update {trainer.update}: {success}{errors}")
         return headline(table)
 
     def checkpoint(self) -> None:

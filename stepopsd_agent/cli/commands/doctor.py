@@ -9,15 +9,14 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from gymnasium.error import DependencyNotInstalled
 from jsonargparse import Namespace
 from packaging.requirements import Requirement
 
+from stepopsd_agent.cli.for_purposes import Finding, engine_memory, questions
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.threads import allowed_processors, allowed_threads
 from stepopsd_envs.alfworld.official import SPLITS, data_folder, locate
@@ -27,7 +26,6 @@ from stepopsd_envs.search_qa.retrieval.errors import RetrievalSetupError
 
 HELP = "check packages, processor, GPU, memory, Java and games, and say how to get what is missing"
 USES: frozenset[str] = frozenset()
-State = Literal["ok", "note", "missing"]
 GIB = 2**30
 LEAST_MEMORY, LEAST_DISK = 4, 2
 """GiB that should be free for the demonstration; `stepopsd plan` computes what a real model needs."""
@@ -38,28 +36,14 @@ PURPOSES: Mapping[str, tuple[str, ...]] = {
     "official": ("official games",),
     "lucene": ("search", "Java"),
     "dense": ("search",),
+    "searchqa": ("questions",),
+    "vllm": ("vllm", "memory for vllm"),
+    "ray": ("ray",),
     "lora": ("lora",),
     "sb3": ("sb3",),
     "export": ("export",),
 }
 """Purposes, with the checks that each needs in addition to those for every purpose."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of a check.
-
-    Attributes:
-        name: what was checked.
-        state: "ok"; "note" if something is missing that the purpose does not need; "missing" if it needs it.
-        found: what the check found.
-        remedy: what to do if the state is not "ok".
-    """
-
-    name: str
-    state: State
-    found: str
-    remedy: str = ""
 
 
 def add_flags(parser: Parser) -> None:
@@ -70,8 +54,9 @@ def add_flags(parser: Parser) -> None:
     parser.usage = f"stepopsd doctor [--for {'|'.join(PURPOSES)}] [--out FOLDER]"
     parser.add_argument(
         "--for", choices=list(PURPOSES), default="train", metavar="PURPOSE", dest="purpose",
-        help="train: tiny models; gpu: real ones; official: ALFWorld's games; lucene, dense: retrieval for "
-        "Search-QA; lora: adapters; sb3: stable-baselines3; export: other formats (default: train)",
+        help="train: tiny models; gpu: real ones; official: ALFWorld's games; searchqa: Search-QA on its "
+        "synthetic world; lucene, dense: other retrieval for it; vllm, ray: other ways to play; lora: "
+        "adapters; sb3: stable-baselines3; export: other formats (default: train)",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=str, default=".", metavar="FOLDER", help="where runs will be written (default: here)"
@@ -102,9 +87,13 @@ def examined(purpose: str, folder: Path) -> Sequence[Finding]:
     needed = set(PURPOSES[purpose])
     extras: Iterable[tuple[str, Callable[[bool], Finding]]] = [
         (extra, partial(packages, f"extra {extra}", extra))
-        for extra in ("alfworld", "search", "lora", "sb3", "export")
+        for extra in ("alfworld", "search", "lora", "sb3", "ray", "vllm", "export")
     ]
     asked = [("GPU", accelerator), ("official games", games), ("Java", java), *extras]
+    if purpose == "searchqa":
+        asked.append(("questions", questions))
+    if purpose == "vllm":
+        asked.append(("memory for vllm", engine_memory))
     return [
         python(),
         packages("packages", None, needed=True),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from stepopsd_agent.cli import for_purposes
 from stepopsd_agent.cli.commands import doctor
 from stepopsd_agent.cli.main import main
 from stepopsd_envs.extras import install_command
@@ -90,7 +91,40 @@ def test_disk_is_that_of_a_folder_that_is_not_there_yet(
 
 def test_every_extra_of_the_project_is_declared_with_packages() -> None:
     """So that a finding of an extra is never empty by mistake."""
-    for extra in ("alfworld", "search", "lora", "sb3", "export"):
+    for extra in ("alfworld", "search", "lora", "sb3", "ray", "vllm", "export"):
         assert list(doctor.requirements(extra))
     names = {one.name for one in doctor.requirements(None)}
     assert {"torch", "gymnasium"} <= names and "peft" not in names
+
+
+def test_doctor_for_search_qa_searches_the_synthetic_world(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It finds passages; and where it fails, the purpose lacks it."""
+    assert main(["doctor", "--for", "searchqa"]) == 0
+    text = capsys.readouterr().out
+    assert "the synthetic world, " in text and "stepopsd index FILE" in text and "Java" in text
+
+    def broken(self: object, **options: object) -> None:
+        raise OSError("no passages")
+
+    monkeypatch.setattr("stepopsd_envs.search_qa.env.SearchQAEnv.reset", broken)
+    assert main(["doctor", "--for", "searchqa"]) == 1
+    assert "searchqa: not possible yet; missing: questions" in capsys.readouterr().out
+
+
+def test_doctor_for_who_plays_names_package_and_memory(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """VLLM needs both; Ray its package."""
+    without({"vllm": "0.29.0", "ray": None}, monkeypatch)
+    monkeypatch.setattr(for_purposes, "LEAST_ENGINE_MEMORY", 0.001)
+    assert main(["doctor", "--for", "vllm"]) == 0
+    monkeypatch.setattr(for_purposes, "LEAST_ENGINE_MEMORY", 10.0**9)
+    assert main(["doctor", "--for", "vllm"]) == 1
+    text = capsys.readouterr().out
+    assert "missing: memory for vllm" in text and "--rollout.url" in text
+    without({"vllm": None, "ray": None}, monkeypatch)
+    assert main(["doctor", "--for", "vllm"]) == 1 and main(["doctor", "--for", "ray"]) == 1
+    text = capsys.readouterr().out
+    assert install_command("vllm") in text and install_command("ray") in text
