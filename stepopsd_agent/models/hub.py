@@ -4,8 +4,6 @@ import ssl
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from huggingface_hub import constants, try_to_load_from_cache
-
 PATIENCE = 5.0
 """Seconds for the one request that finds out whether the hub can be reached."""
 
@@ -19,6 +17,8 @@ def hub_problem(name: str, gguf_file: str | None = None) -> str | None:
         name: of a model, such as "Qwen/Qwen3-1.7B".
         gguf_file: the file that is to be read, where it is not the model's own.
     """
+    from huggingface_hub import constants, try_to_load_from_cache  # which transformers brings
+
     try:
         if isinstance(try_to_load_from_cache(name, gguf_file or "config.json"), str):
             return None
