@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from stepopsd_agent.models import hub, hub_problem
+from stepopsd_agent.models import hub_problem
 from tests.helpers.command_line import refusal
 
 NOBODY = "http://127.0.0.1:9"
@@ -67,7 +67,7 @@ def test_a_hub_that_answers_is_left_to_its_client(monkeypatch: pytest.MonkeyPatc
 
 def test_a_model_in_the_cache_needs_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was fetched before."""
-    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda name, file: f"/cache/{name}/{file}")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda name, file: f"/cache/{name}/{file}")
     assert hub_problem("nowhere") is None
 
 
