@@ -1,4 +1,5 @@
 from .device_speed import measured_rates as measured_rates
+from .fitting import device_memory as device_memory
 from .lengths import expected_lengths as expected_lengths
 from .plan import (
     memory_by_part as memory_by_part,

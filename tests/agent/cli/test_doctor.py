@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from stepopsd_agent.cli import for_purposes
 from stepopsd_agent.cli.commands import doctor
 from stepopsd_agent.cli.main import main
 from stepopsd_envs.extras import install_command
@@ -118,9 +117,9 @@ def test_doctor_for_who_plays_names_package_and_memory(
 ) -> None:
     """VLLM needs both; Ray its package."""
     without({"vllm": "0.29.0", "ray": None}, monkeypatch)
-    monkeypatch.setattr(for_purposes, "LEAST_ENGINE_MEMORY", 0.001)
+    monkeypatch.setattr(doctor, "LEAST_ENGINE_MEMORY", 0.001)
     assert main(["doctor", "--for", "vllm"]) == 0
-    monkeypatch.setattr(for_purposes, "LEAST_ENGINE_MEMORY", 10.0**9)
+    monkeypatch.setattr(doctor, "LEAST_ENGINE_MEMORY", 10.0**9)
     assert main(["doctor", "--for", "vllm"]) == 1
     text = capsys.readouterr().out
     assert "missing: memory for vllm" in text and "--rollout.url" in text
