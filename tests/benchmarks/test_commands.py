@@ -61,8 +61,7 @@ def test_commands_are_waited_for_at_ctrl_c(tmp_path: Path) -> None:
     """They get the signal, too, and have work to finish."""
     child = (
         "import pathlib, time\n"
-        f"pathlib.Path({str(tmp_path)!r}, 'began').touch()\n"
-        "try: time.sleep(60)\n"
+        f"try: pathlib.Path({str(tmp_path)!r}, 'began').touch(); time.sleep(60)\n"
         f"except KeyboardInterrupt: time.sleep(0.5); pathlib.Path({str(tmp_path)!r}, 'kept').touch()"
     )
     code = (
