@@ -11,15 +11,6 @@ from stepopsd_agent.cli.basic import BASIC
 from stepopsd_agent.cli.commands.sweep import EXAMPLE
 from stepopsd_agent.cli.main import COMMANDS
 from tests.helpers.command_line import refusal, run
-from tests.helpers.models import tiny
-
-
-@pytest.fixture(scope="module")
-def fresh_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a model that nothing was taught, read only by agreement."""
-    folder = tmp_path_factory.mktemp("fresh") / "model"
-    tiny().save(folder)
-    return folder
 
 
 def test_cli_usage_fits_the_screen(

@@ -7,16 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.command_line import TINY, refusal
-from tests.helpers.models import tiny
 from tests.helpers.runs import train_arguments
-
-
-@pytest.fixture(scope="module")
-def fresh_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a model that nothing was taught, read only by agreement."""
-    folder = tmp_path_factory.mktemp("fresh") / "model"
-    tiny().save(folder)
-    return folder
 
 
 def test_cli_names_a_model_folder_without_tokenizer(
