@@ -19,7 +19,7 @@ from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, collate, column_fields
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.hindsight import batch_logprobs, hindsight_blocks, untold_rows
-from stepopsd_agent.learner import Critic, fill
+from stepopsd_agent.learner import Critic, TaskHistory, fill, recorded_columns
 from stepopsd_agent.models import Policy, Scorer, load_policy
 from stepopsd_wrappers import Episode, read_episodes
 
@@ -62,12 +62,24 @@ class Recording:
         """Fill the columns that are needed and not there."""
         filled = {name for name, spec in column_fields().items() if "filled" in spec.metadata}
         for name in sorted(filled.intersection(needs) - set(self.costs)):
+            if name in recorded_columns():
+                self.costs[name] = self._recorded(name)
+                continue
             columns, cost = self._kept(name) if name in KEPT and self.whole else self._computed(name)
             self.batches = [
                 batch.with_columns(**{name: column})
                 for batch, column in zip(self.batches, columns, strict=True)
             ]
             self.costs[name] = cost
+
+    def _recorded(self, name: str) -> Cost:
+        """Fill a column that takes no model; the batches before are its history, as in training."""
+        began, history = time.process_time(), TaskHistory({name}) if name == "lifted_distance" else None
+        for place, part in enumerate(self.parts):
+            self.batches[place] = fill(self.batches[place], part, {name}, None, history=history)
+            if history is not None:
+                history.add(self.batches[place], part)
+        return Cost(0, time.process_time() - began)
 
     def _kept(self, name: str) -> tuple[list[Tensor], Cost]:
         """From the file beside the recording, which is made if it is missing."""

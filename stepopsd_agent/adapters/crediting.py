@@ -52,7 +52,7 @@ class Crediting:
         if decay_updates is not None:
             linear_decay(0, decay_updates)  # refuses what is below 1
         self._hindsight, self._decay = hindsight, decay_updates
-        self._history = TaskHistory(self.method.needs) if "past" in self.method.needs else None
+        self._history = TaskHistory(self.method.needs) if TaskHistory.serves(self.method.needs) else None
 
     def __call__(
         self,

@@ -93,6 +93,10 @@ class Steps:
     """Hash of what the episode's texts tell about the world before the step, as the task spec reads them."""
     next_text_key: Tensor | None = filled(torch.int64, model=False)
     """The same after the step."""
+    lifted_distance: Tensor | None = filled(torch.int64, model=False)
+    """Fewest steps to a goal, before the step, as attempts at tasks of its form show; -1: no path known."""
+    next_lifted_distance: Tensor | None = filled(torch.int64, model=False)
+    """The same after the step."""
     action_start: Tensor | None = read(
         torch.int64, lambda before, step: step.tokens.action_span[0], optional=True
     )

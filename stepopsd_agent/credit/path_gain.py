@@ -9,6 +9,11 @@ attempt ended, along steps that attempts of the group took and transitions infer
     A^S  = (c_t - mean c) / (std c + eps)    over all steps of the group
     A    = A^E + step_weight A^S,  A^E the advantage of GRPO
 
+With `lifted` every step also has a node in a second graph: the facts that remain when things go by their role
+in the task ("the object is in hand, at the target"). That graph is shared by all tasks of a form, in this
+update and earlier ones (`learner.lifted_plans`), so it knows a way where no attempt of the group succeeded.
+V is then the sum of the values on both graphs; k is still the node on the graph of the group.
+
 It needs no teacher, no critic and no further attempts: it reads texts and outcomes only. Two things set it
 apart from the published graph methods. The value of a node is the best outcome found from there, not a mean
 over attempts, so a good node that failures visited keeps its value. And the credit is the change of that
@@ -18,20 +23,26 @@ The cost of idle steps only breaks ties with other steps that leave D unchanged.
 equally well, but an idle step counts at least as much as a step backwards, and policies that seldom win learn
 to change the world at any price. For the same reason an idle step costs nothing where no path is known.
 
-Assumptions: the environment is deterministic, and the key tells apart the states that matter. Failure modes:
-where the key merges states that differ, or a command does more than its texts say, the graph has paths that
-do not exist; a step towards a goal along a path that no attempt finished gains nothing; and a step off all
-known paths loses the whole value of the node that it left.
+Assumptions: the environment is deterministic, and the key tells apart the states that matter. Lifting assumes
+that tasks of a form are solved alike; what it keeps of a text is written by hand for an environment
+(`TaskSpec.lifted`), and without that it adds nothing. Failure modes: where the key merges states that differ,
+or a command does more than its texts say, the graph has paths that do not exist; a step towards a goal along
+a path that no attempt finished gains nothing; and a step off all known paths loses the whole value of the
+node that it left.
 
-Degenerate cases: a group without success gives zero, and so does one whose steps all have the same gain.
+Degenerate cases: a group without success gives zero, with `lifted` if no attempt at a task of its form
+succeeded; and so does one whose steps all have the same gain.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
+from torch import Tensor
+
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, computed
 from stepopsd_agent.credit.grpo import GRPO
 from stepopsd_agent.credit.state_graph import KEYS, Key, key_columns, merged_graph
 
@@ -47,6 +58,7 @@ class PathGain:
         step_weight: weight of A^S.
         key: what makes two states one node, see `state_graph`.
         ways: with text keys, add transitions that no attempt took, see `learner.inferred_transitions`.
+        lifted: add the gain on the graph of the task's form, from attempts at all tasks of that form.
         history: add the steps and goals of earlier updates at the same task.
         std: divide A^E by its standard deviation, as in `grpo`.
         baseline: of A^E, as in `grpo`.
@@ -58,6 +70,7 @@ class PathGain:
     step_weight: float = 1.0
     key: Key = "text"
     ways: bool = True
+    lifted: bool = False
     history: bool = False
     std: bool = True
     baseline: Literal["episode", "step"] = "episode"
@@ -77,8 +90,13 @@ class PathGain:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The columns of the key, the inferred transitions, and with `history` the past."""
-        added = (("inferred_transitions", self._inferred), ("past", self.history))
+        """The columns of the key, the inferred transitions, and what `lifted` and `history` read."""
+        added = (
+            ("inferred_transitions", self._inferred),
+            ("lifted_distance", self.lifted),
+            ("next_lifted_distance", self.lifted),
+            ("past", self.history),
+        )
         return key_columns(self.key) | {name for name, read in added if read}
 
     @property
@@ -90,14 +108,25 @@ class PathGain:
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
         graph = merged_graph(batch, self.key, inferred=self._inferred, past=self.history)
         value = self.gamma ** graph.distance()  # 0 where the distance is infinite
-        idle = (graph.before == graph.after) & (value[graph.before] > 0)
-        gain = value[graph.after] - value[graph.before] - self.idle_cost * (1 - self.gamma) * idle
+        before, after = value[graph.before], value[graph.after]
+        if self.lifted:
+            lifted_before, lifted_after = self._lifted_values(batch)
+            before, after = before + lifted_before, after + lifted_after
+        idle = (graph.before == graph.after) & (before > 0)
+        gain = after - before - self.idle_cost * (1 - self.gamma) * idle
         per_step = ops.standardised(gain, batch.group_of_step, batch.num_steps, eps=self.eps)
         part = ops.spread_steps(per_step, batch.tokens.step_of_token).to(base.advantages.dtype)
         metrics = {
             "step_advantage_abs": float(ops.masked_mean(part.abs(), batch.action_mask)),
-            "steps_with_path_to_goal": float((value[graph.before] > 0).double().mean()),
+            "steps_with_path_to_goal": float((before > 0).double().mean()),
             "steps_idle": float(idle.double().mean()),
         }
         advantages = base.advantages + self.step_weight * part
         return Credit(advantages, metrics={**base.metrics, **metrics}, may_zero_steps=True)
+
+    def _lifted_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """[S] values before and after each step on the graphs of forms."""
+        names = ("lifted_distance", "next_lifted_distance")
+        columns = (computed(getattr(batch.steps, name), f"steps.{name}") for name in names)
+        before, after = (torch.where(steps < 0, 0.0, self.gamma ** steps.double()) for steps in columns)
+        return before, after

@@ -27,6 +27,8 @@ from stepopsd_agent.learner.gold_answers import (
 from stepopsd_agent.learner.monte_carlo import FreshAttempts, fill_mc_value as fill_mc_value
 from stepopsd_agent.learner.recorded import (
     fill_inferred_transitions as fill_inferred_transitions,
+    fill_lifted_distance as fill_lifted_distance,
+    fill_next_lifted_distance as fill_next_lifted_distance,
     fill_next_text_key as fill_next_text_key,
     fill_past as fill_past,
     fill_text_key as fill_text_key,

@@ -16,7 +16,7 @@ place of 0 ranks steps worse (`docs/credit-benchmark.md`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
@@ -26,6 +26,8 @@ from stepopsd_wrappers import Episode
 
 Values = dict[str, str]
 """A world as the value of each thing."""
+Taken = tuple[World, str, World]
+"""A step that changed the world: the world before, the command, and the world after."""
 Transition = tuple[World, World, int]
 """The world before, the world after, and the length in steps."""
 
@@ -51,27 +53,45 @@ def inferred_transitions(episodes: Sequence[Episode]) -> Transitions:
 
 def transitions_of_group(episodes: Sequence[Episode]) -> Iterator[Transition]:
     """The transitions between the worlds of attempts at one task, those that were taken among them."""
-    visited = [worlds_of(episode) for episode in episodes]
-    yield from ((before, after, 1) for _, before, after in _learned(episodes, visited))
-    worlds = dict.fromkeys(world for worlds in visited for world in worlds)
-    for world in worlds:
-        yield from ((world, other, 0) for other in worlds if other < world)
+    taken, worlds = _taken(episodes)
+    return inferred(taken, worlds)
 
 
 def commands_of_group(episodes: Sequence[Episode]) -> Iterator[tuple[str, World, World]]:
     """Commands, each with the world before and after: inferred from attempts at one task, or taken."""
-    return _learned(episodes, [worlds_of(episode) for episode in episodes])
+    return _learned(*_taken(episodes))
 
 
-def _learned(
-    episodes: Sequence[Episode], visited: Sequence[list[World]]
-) -> Iterator[tuple[str, World, World]]:
-    worlds = {world: _values(world) for worlds in visited for world in worlds}
+def inferred(taken: Iterable[Taken], worlds: Iterable[World]) -> Iterator[Transition]:
+    """The transitions between worlds that steps tell, those steps among them.
+
+    Args:
+        taken: the steps that changed the world.
+        worlds: that were visited.
+    """
+    visited = dict.fromkeys(worlds)
+    yield from ((before, after, 1) for _, before, after in _learned(taken, visited))
+    for world in visited:
+        yield from ((world, other, 0) for other in visited if other < world)
+
+
+def _taken(episodes: Sequence[Episode]) -> tuple[list[Taken], dict[World, None]]:
+    """The steps of attempts at one task that changed the world, and the worlds that they visited."""
+    visited = [worlds_of(episode) for episode in episodes]
+    taken = [
+        (path[index - 1], step.action, path[index])
+        for episode, path in zip(episodes, visited, strict=True)
+        for index, step in enumerate(episode.steps)
+        if index > 0 and path[index] != path[index - 1]
+    ]
+    return taken, dict.fromkeys(world for path in visited for world in path)
+
+
+def _learned(taken: Iterable[Taken], visited: Iterable[World]) -> Iterator[tuple[str, World, World]]:
+    worlds = {world: _values(world) for world in visited}
     examples: dict[str, list[tuple[Values, Values]]] = defaultdict(list)
-    for episode, path in zip(episodes, visited, strict=True):
-        for index, step in enumerate(episode.steps[1:], start=1):
-            if path[index] != path[index - 1]:
-                examples[step.action].append((worlds[path[index - 1]], worlds[path[index]]))
+    for before, command, after in taken:
+        examples[command].append((worlds[before], worlds[after]))
     for command, pairs in examples.items():
         if effect := _effect(pairs):
             for before, after in _applied(worlds, _precondition(pairs), effect):

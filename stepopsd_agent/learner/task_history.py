@@ -13,10 +13,13 @@ from torch import Tensor
 
 from stepopsd_agent.batch import Batch, Past
 from stepopsd_agent.credit import computed
-from stepopsd_agent.tasks import instance_of
+from stepopsd_agent.learner.lifted_plans import LiftedPlans
+from stepopsd_agent.tasks import instance_of, lifted_of
 from stepopsd_envs.step_info import hash_number
 from stepopsd_wrappers import Episode
 
+KEPT = frozenset({"past", "lifted_distance"})
+"""Columns that need a history, or tell more with one."""
 KINDS = ("anchor", "state", "text_key")
 """Columns of `Steps` that hold a key of the place a step acted on; with "next_" before it, that it led to."""
 
@@ -42,8 +45,11 @@ class TaskHistory:
     played it. Memory is bounded: where there are more steps than `most_steps`, the tasks that were not
     played for longest are forgotten, whole; those of the latest update stay.
 
+    For a method that needs `lifted_distance`, attempts are kept in the terms of their tasks, too.
+
     Attributes:
         kinds: of keys that are kept.
+        plans: of the forms of tasks.
         most_steps: different steps kept of all tasks together; a million take 24 MB for each kind of key.
     """
 
@@ -56,9 +62,17 @@ class TaskHistory:
         """
         if most_steps < 1:
             raise ValueError(f"most_steps is {most_steps}; the smallest value is 1")
-        self.kinds = tuple(kind for kind in KINDS if f"next_{kind}" in needs)
+        self._kept = KEPT.intersection(needs)
+        past = "past" in self._kept
+        self.kinds = tuple(kind for kind in KINDS if past and f"next_{kind}" in needs)
         self.most_steps = most_steps
+        self.plans = LiftedPlans()
         self._tasks: dict[str, _Task] = {}  # played longest ago first
+
+    @staticmethod
+    def serves(needs: Collection[str]) -> bool:
+        """Whether a method with these needs has any use for a history."""
+        return not KEPT.isdisjoint(needs)
 
     def past(self, batch: Batch, episodes: Sequence[Episode]) -> Past:
         """The history of the tasks of a batch.
@@ -96,6 +110,12 @@ class TaskHistory:
 
     def add(self, batch: Batch, episodes: Sequence[Episode]) -> None:
         """Learn of an update, once its credit is computed; arguments and errors as of `past`."""
+        if "lifted_distance" in self._kept:
+            self.plans.add((lifted_of(episode), episode.success) for episode in episodes)
+        if "past" in self._kept:
+            self._add_steps(batch, episodes)
+
+    def _add_steps(self, batch: Batch, episodes: Sequence[Episode]) -> None:
         self._check_anchors(batch, episodes)
         owner, rows = batch.steps.episode_of_step.cpu(), self._rows(batch)
         returns = batch.episodes.episode_return.detach().double().cpu()
@@ -152,6 +172,7 @@ class TaskHistory:
             "tasks": list(self._tasks),
             "steps": [len(task.steps) for task in tasks],
             "episodes": [len(task.returns) for task in tasks],
+            "plans": self.plans.state(),
         }
 
     def restore(self, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
@@ -165,6 +186,7 @@ class TaskHistory:
                 f"its history of tasks has keys {state.get('kinds')}, this run needs {list(self.kinds)}; "
                 "resume with the credit method of the run that wrote it"
             )
+        self.plans.restore(state["plans"])
         kept = tensors["history"]
         parts = zip(
             state["tasks"],

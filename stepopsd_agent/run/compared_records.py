@@ -18,7 +18,7 @@ from stepopsd_agent.accuracy import Entry, Judged, about, controls, judged, prog
 from stepopsd_agent.batch import AuditError, Batch, collate, column_fields
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import CreditMethod, MissingColumnError
-from stepopsd_agent.learner import check_recorded, fill, recorded_columns
+from stepopsd_agent.learner import TaskHistory, check_recorded, fill, recorded_columns
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.run.scored_records import (
     IN_TRAINING,
@@ -66,8 +66,7 @@ class _Records:
         """Fill columns and note the cost under a name."""
         began, tokens = time.process_time(), 0
         if self.policy is None or recorded_columns().issuperset(columns):
-            pairs = zip(self.batches, self.parts, strict=True)
-            self.batches = [fill(batch, part, columns, None) for batch, part in pairs]
+            self._fill_recorded(columns)
         else:
             scorer = Scorer(
                 self.policy,
@@ -91,6 +90,14 @@ class _Records:
             ]
             tokens = scorer.budget.take()
         self.costs[name] = tokens, time.process_time() - began
+
+    def _fill_recorded(self, columns: Collection[str]) -> None:
+        """Fill columns without a model; the batches before are the history, as in training."""
+        history = TaskHistory(columns) if "lifted_distance" in columns else None
+        for place, part in enumerate(self.parts):
+            self.batches[place] = fill(self.batches[place], part, columns, None, history=history)
+            if history is not None:
+                history.add(self.batches[place], part)
 
 
 def compare_records(

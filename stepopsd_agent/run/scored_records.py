@@ -78,7 +78,7 @@ def score_records(
         batch = _filled(batch, part, config, method.needs, policy, envs, history)
         result = method(batch)
         audit_credit(batch, result)
-        if "past" in method.needs:
+        if TaskHistory.serves(method.needs):
             history.add(batch, part)
         records += credit_records(part, batch, result, about)
         terms |= {term.name for term in result.terms}

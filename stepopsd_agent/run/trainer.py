@@ -103,7 +103,7 @@ class Trainer:
         self.learner = self.kind(self.policy, reference=self.initial, **group, **settings.of_update())
         how = {"gradient_checkpointing": settings.gradient_checkpointing, **group, **passes}
         self.critic = Critic(self.policy, c.critic, **how) if "value" in self.method.needs else None
-        self.history = TaskHistory(self.method.needs) if "past" in self.method.needs else None
+        self.history = TaskHistory(self.method.needs) if TaskHistory.serves(self.method.needs) else None
         self.envs = [make_stack(c.env) for _ in range(c.rollout.slots)]
         self.measures, self.shaping = get(c.env.id).measures, c.rollout.of_batch()
         self.foreign, self.rescored = c.rollout.foreign, c.rollout.rescored
@@ -143,7 +143,7 @@ class Trainer:
             learned = self.learner.update(batch, credit, **how, seed=self._noise)
             if self.critic is not None and credit.value_targets is not None:
                 learned.update(self.critic.learn(batch, credit.value_targets))
-            if self.history is not None and "past" in self.needs:
+            if self.history is not None and TaskHistory.serves(self.needs):
                 self.history.add(batch, chosen)
             metrics.update({f"update/{name}": value for name, value in learned.items()})
             self.counters.trained += self.learner.budget.take()

@@ -1,4 +1,10 @@
-from .base import EvalSet as EvalSet, HeldOut as HeldOut, TaskSpec as TaskSpec, World as World
+from .base import (
+    EvalSet as EvalSet,
+    HeldOut as HeldOut,
+    Lifted as Lifted,
+    TaskSpec as TaskSpec,
+    World as World,
+)
 from .make import (
     data_identity as data_identity,
     episodes_of as episodes_of,
@@ -11,6 +17,7 @@ from .registry import (
     evaluation_sets as evaluation_sets,
     get as get,
     instance_of as instance_of,
+    lifted_of as lifted_of,
     names as names,
     register as register,
     response_format as response_format,

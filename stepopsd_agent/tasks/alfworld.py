@@ -9,6 +9,7 @@ from stepopsd_agent.config import EnvConfig, at_least
 from stepopsd_agent.models import numbered
 from stepopsd_agent.tasks.agents import ExpertAgent, OracleAgent, RandomAgent
 from stepopsd_agent.tasks.agents.expert import AlfworldExpert
+from stepopsd_agent.tasks.alfworld_lifted import lifted
 from stepopsd_agent.tasks.base import EvalSet, TaskSpec, World
 from stepopsd_agent.tasks.even_choice import evenly
 from stepopsd_envs.alfworld.game import TASK_TYPES
@@ -152,6 +153,7 @@ ALFWORLD = TaskSpec(
     unit="game",
     limit="env.step_limit",
     worlds=worlds,
+    lifted=lambda episode: lifted(episode, worlds(episode)),
     instance=instance,
     system=(
         "You play a household text game. Answer each message with one command of the game and nothing else."

@@ -64,6 +64,21 @@ def observed_worlds(episode: Episode) -> list[World]:
     return [frozenset({step.observation}) for step in episode.steps]
 
 
+@dataclass(frozen=True)
+class Lifted:
+    """An episode told in the terms of its task, so that it can be compared with attempts at other tasks.
+
+    Attributes:
+        form: of the task; tasks of one form differ in the things that they name alone.
+        worlds: after each record, the reset being the first; facts about what the task names, by its role.
+        actions: of each record, "" for the reset, likewise.
+    """
+
+    form: str
+    worlds: Sequence[World]
+    actions: Sequence[str]
+
+
 Evaluation = Callable[[EnvConfig, Any], list[EvalSet]]
 """From the environment of training and the held-out settings to the sets to evaluate."""
 
@@ -93,6 +108,8 @@ class TaskSpec:
         limit: the setting that bounds an episode.
         worlds: the world after each record of an episode, the reset being the first, read from nothing but
             the texts and whether the environment accepted an action.
+        lifted: tells an episode in the terms of its task, see `Lifted`, from the same texts as ``worlds``;
+            None where that cannot be done.
         instance: names the world of an episode, which is the same wherever names are equal, in whatever
             update; the task id, unless the environment changes with the seed.
         measures: keys of ``info`` whose values at the end of an episode are averaged beside success.
@@ -110,6 +127,7 @@ class TaskSpec:
     unit: str = "task"
     limit: str = "env.step_limit"
     worlds: Callable[[Episode], list[World]] = observed_worlds
+    lifted: Callable[[Episode], Lifted | None] = lambda episode: None
     instance: Callable[[Episode], str] = lambda episode: episode.task_id
     measures: tuple[str, ...] = ()
 
@@ -125,7 +143,7 @@ class TaskSpec:
             raise ValueError(
                 f"measures is {measures!r}; it must be a tuple of keys of info, such as ('score',)"
             )
-        for name in ("evaluation", "prompted", "names", "worlds", "instance"):
+        for name in ("evaluation", "prompted", "names", "worlds", "lifted", "instance"):
             if not callable(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a function (see TaskSpec)")
         if not is_dataclass(self.held_out):

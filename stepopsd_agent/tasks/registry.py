@@ -14,7 +14,7 @@ import gymnasium as gym
 
 import stepopsd_envs  # noqa: F401  # registers its environments with Gymnasium
 from stepopsd_agent.config import EnvConfig, RunConfig
-from stepopsd_agent.tasks.base import EvalSet, TaskSpec, World
+from stepopsd_agent.tasks.base import EvalSet, Lifted, TaskSpec, World
 from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.step_info import hash_number, text_hash
 from stepopsd_wrappers import Episode
@@ -114,6 +114,22 @@ def worlds_of(episode: Episode) -> list[World]:
             "frozenset of facts, each a text"
         )
     return worlds
+
+
+def lifted_of(episode: Episode) -> Lifted | None:
+    """An episode in the terms of its task, as its task spec tells it; None where it does not.
+
+    Raises:
+        ValueError: the spec gives another number of worlds or actions than the episode has records.
+    """
+    env_id = str(episode.env_spec["id"])
+    told = get(env_id).lifted(episode) if env_id in _ENTRIES else None
+    if told is not None and not len(told.worlds) == len(told.actions) == len(episode.steps):
+        raise ValueError(
+            f"the task spec of {env_id!r} tells {len(told.worlds)} worlds and {len(told.actions)} actions "
+            f"for {len(episode.steps)} records; it must tell one of each for each, the reset included"
+        )
+    return told
 
 
 def instance_of(episode: Episode) -> str:

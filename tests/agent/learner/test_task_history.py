@@ -113,7 +113,7 @@ def same(one: TaskHistory, other: TaskHistory) -> bool:
 
 def test_a_history_of_other_keys_and_none_are_refused() -> None:
     """The method was changed in the config of a run."""
-    history = TaskHistory({"next_anchor"})
+    history = TaskHistory({"past", "next_anchor"})
     for state in ({}, TaskHistory(STATE).state()):
         with pytest.raises(ValueError, match="resume with the credit method of the run that wrote it"):
             history.restore(TaskHistory(STATE).tensors(), state)
@@ -122,7 +122,7 @@ def test_a_history_of_other_keys_and_none_are_refused() -> None:
 def test_clusters_of_alike_observations_are_no_keys_for_a_history() -> None:
     """Their numbers begin anew in every batch; other keys are not touched by them."""
     records = [two_steps()]
-    history, by_state = TaskHistory({"next_anchor"}), TaskHistory(STATE)
+    history, by_state = TaskHistory({"past", "next_anchor"}), TaskHistory(STATE)
     history.add(collate(records), records)
     clusters = collate(records, anchor_similarity=0.5)
     for refuse in (history.past, history.add):
