@@ -45,6 +45,32 @@ def test_without_a_success_nothing_is_told_apart() -> None:
     assert per_step(batch) == pytest.approx([0.0] * 4)
 
 
+def test_the_way_of_other_tasks_by_hand() -> None:
+    """Nobody won: A-B-B-A, lifted distances 2, 1, none, 1, of which B to B is idle. gamma 1/2, idle_cost 1.
+
+    V: 1/4, 1/2, 0, 1/2. A>B 1/4; B>B -1/2 - 1 (1 - 1/2) = -1; B>A 0 before and 1/2 after. Mean -1/12, squares
+    of the differences 1/9 + 121/144 + 49/144 = 93/72, so the sample deviation is sqrt(93/144).
+    """
+    batch = build([attempt("ABBA", False)]).to(dtype=torch.float64)
+    far = torch.tensor([2, 1, -1, 1])
+    batch = batch.with_columns(lifted_distance=far[:-1], next_lifted_distance=far[1:])
+    expected = [(gain + 1 / 12) / (93 / 144) ** 0.5 for gain in (0.25, -1.0, 0.5)]
+    settings = {"lifted": True, "ways": False, "gamma": 0.5, "idle_cost": 1.0, "eps": 0.0}
+    assert per_step(batch, **settings) == pytest.approx(expected)
+
+
+def test_both_graphs_are_added() -> None:
+    """A-B-C wins, and lifted distances agree: the sum has twice the gains, and so the same credit."""
+    batch = build([attempt("ABC", True), attempt("ABA", False)]).to(dtype=torch.float64)
+    batch = batch.with_columns(
+        lifted_distance=torch.tensor([2, 1, 2, 1]), next_lifted_distance=torch.tensor([1, 0, 1, 2])
+    )
+    assert per_step(batch, lifted=True, eps=0.0) == pytest.approx(per_step(batch, eps=0.0))
+    nowhere = torch.full((4,), -1)
+    silent = batch.with_columns(lifted_distance=nowhere, next_lifted_distance=nowhere)
+    assert per_step(silent, lifted=True) == pytest.approx(per_step(batch))
+
+
 def test_a_step_backwards_is_worse_than_an_idle_one() -> None:
     """The way is A-B-C-D; the loser idles at B and goes back to A. At the cost of a whole step it is not."""
     batch = build([attempt("ABCD", True), attempt("ABBA", False)]).to(dtype=torch.float64)

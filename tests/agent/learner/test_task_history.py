@@ -17,7 +17,7 @@ from tests.agent.credit.test_state_graph import attempt
 from tests.helpers.builders import build
 from tests.helpers.models import tiny
 
-STATE = frozenset({"next_state"})
+STATE = frozenset({"past", "next_state"})
 
 
 def played(*walks: tuple[str, str, bool], group: int = 0) -> tuple[Batch, list[Any]]:
