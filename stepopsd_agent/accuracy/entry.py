@@ -37,11 +37,18 @@ SKIPPED = {
 }
 
 
+FURTHER = {
+    "path_gain": [Entry("path_gain, lifted", "path_gain", (("lifted", True),))],
+    "step_opsd": [Entry("step_opsd, step_norm none", "step_opsd", (("step_norm", "none"),))],
+}
+"""Settings that are judged beside the default ones, by method."""
+
+
 def entries(names: Sequence[str] | None = None) -> list[Entry]:
     """The named methods, or all registered ones but `SKIPPED`, each with its variants.
 
-    A method with a `key` has a row for each key, `step_opsd` a further one without the normaliser of its
-    steps, and a method with an `objective` has the one on the sampled tokens.
+    A method with a `key` has a row for each key, one with an `objective` has the one on the sampled tokens;
+    `FURTHER` has more.
 
     Args:
         names: of methods; a name with settings, as in "path_gain gamma=0.5 ways=false", is that variant
@@ -63,8 +70,7 @@ def entries(names: Sequence[str] | None = None) -> list[Entry]:
             variants.append(Entry(f"{name}, sampled", name, (("objective", "sampled"),)))
         else:
             variants.append(Entry(name, name))
-        if name == "step_opsd":
-            variants.append(Entry("step_opsd, step_norm none", name, (("step_norm", "none"),)))
+        variants += FURTHER.get(name, [])
     return variants
 
 
