@@ -56,6 +56,8 @@ The optional columns, and where they come from:
 - `gold_answer_logprob`: the policy's log-probability of the gold answer before every step; Search-QA only.
 - `next_anchor`, `next_state`: keys after a step; `text_key`, `next_text_key`: keys of the world as the texts
   give it, before and after a step; `inferred_transitions`: those in it that no attempt took.
+- `lifted_distance`, `next_lifted_distance`: the distance to a goal, before and after a step, in the terms of
+  the task's form, from attempts at all tasks of that form.
 - `past`: where the steps of earlier updates at the same task led; `fill` needs a `TaskHistory`.
 - `optimal_distance`, `last_distance`: in the records of ALFWorld with `env.oracle=true`; `gold_seen`,
   `first_gold_seen`: in those of Search-QA.
