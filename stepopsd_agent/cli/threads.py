@@ -36,9 +36,9 @@ def _quotas() -> Iterator[float]:
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0":
-            places.add((LIMITS, path))
-        elif "cpu" in controllers.split(","):  # "cpu,cpuacct" is one folder, and "cpu" a link to it
-            places |= {(LIMITS / "cpu", path), (LIMITS / "cpu", "/")}
+            places |= {(LIMITS, path), (LIMITS / "unified", path)}  # the latter beside the first version
+        elif "cpu" in controllers.split(","):  # "cpu,cpuacct" is one folder, and "cpu" often a link to it
+            places |= {(LIMITS / name, inside) for name in ("cpu", controllers) for inside in (path, "/")}
     for root, path in places:
         folder = root / path.strip("/")
         for group in (folder, *folder.parents):

@@ -20,6 +20,8 @@ def same_threads_afterwards() -> object:
     torch.set_num_threads(before)
 
 
+PERIOD = {"cpu,cpuacct/a/cpu.cfs_period_us": "100000"}
+OUTER = {"cpu/a/cpu.cfs_quota_us": "250000", "cpu/a/cpu.cfs_period_us": "100000"}
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processors of a process are told by Linux")
 
 
@@ -74,6 +76,16 @@ def test_threads_without_a_word_are_those_of_the_process(monkeypatch: pytest.Mon
         ("3:cpu,cpuacct:/a\n", {"cpu/a/cpu.cfs_quota_us": "150000", "cpu/a/cpu.cfs_period_us": "50000"}, 3),
         ("3:cpuacct,cpu:/a\n", {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2),
         ("1:cpu:/\n0::/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ("4:cpu,cpuacct:/a\n", {"cpu,cpuacct/a/cpu.cfs_quota_us": "100000", **PERIOD}, 1),
+        (
+            "1:cpu:/a/b\n",
+            {"cpu/a/b/cpu.cfs_quota_us": "-1", "cpu/a/b/cpu.cfs_period_us": "100000", **OUTER},
+            3,
+        ),
+        ("1:name=systemd:/a\n0::/a/b\n", {"unified/a/cpu.max": "120000 100000"}, 2),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 100000", "cpu.max": "max 1000"}, 3),
+        ("0::/a/b (deleted)\n", {"a/cpu.max": "100000 100000"}, 1),
+        ("0::/a:b c\n", {"a:b c/cpu.max": "100000 100000"}, 1),
         ("2:cpuset:/a\n", {"cpuset/a/cpu.cfs_quota_us": "1", "cpuset/a/cpu.cfs_period_us": "1"}, 4),
         ("", {"cpu.max": "100000 100000"}, 1),
     ],
