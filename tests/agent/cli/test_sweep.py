@@ -170,7 +170,7 @@ def test_sweep_takes_the_threads_that_it_may_and_fills_the_processors(
 ) -> None:
     """OMP_NUM_THREADS bounds the threads of a run, as it does in train, and not how many runs there are."""
     save_model(tiny(), tmp_path / "model")
-    monkeypatch.setattr("stepopsd_agent.cli.threads.allowed_processors", lambda: 8)
+    monkeypatch.setattr("stepopsd_envs.processors.allowed_processors", lambda: 8)
     monkeypatch.setattr("stepopsd_agent.cli.commands.sweep.allowed_processors", lambda: 8)
     made: list[Job] = []
     monkeypatch.setattr("stepopsd_agent.cli.commands.sweep.run_jobs", lambda jobs, *rest: made.extend(jobs))
