@@ -132,8 +132,9 @@ def test_averages_need_every_set_to_have_an_answer_that_counts(tmp_path: Path) -
     """A set whose every question ended in an error has no exact match, and is no division by zero."""
     sets = {f"{start}_test": proportion(50, 100) for start in SETS.values()}
     sets["bamboogle_test"] = {**proportion(0, 0), "errors": 125}
-    content = {"config": {"env": {"id": "stepopsd/SearchQA-v0"}, "eval": {}}, "agent": "model"}
-    content |= {"by_task_type": {}, "by_set": sets, **proportion(300, 600), "errors": 125}
+    config = {"env": {"id": "stepopsd/SearchQA-v0"}, "eval": {}}
+    table = {"by_task_type": {}, "by_set": sets, **proportion(300, 600), "errors": 125}
+    content = {"config": config, "agent": "model", **table}
     (tmp_path / "evaluation.json").write_text(json.dumps(content))
     row = read_run(tmp_path)
     assert "Average" not in row["cells"] and row["cells"]["without Bamboogle"]["success"] == 0.5
