@@ -1,13 +1,13 @@
 """Text analysis: the terms that BM25 counts.
 
 Texts are normalised (NFKC), case-folded, stripped of accents and strokes (é is e, ø is o, æ is ae) and split
-into runs of letters, marks and digits; stop words are dropped and plurals made singular. Initials are also joined to one word, so that "U.S."
-has the terms of "US". A name with a sign that tells it from other words (C++, C#, .NET, AT&T, R & B) is one
-more term beside its words, so that "C++" ranks passages with C++ before those with C, and "C" finds both. In
-scripts written without spaces (Chinese, Japanese, Thai and others) and in Korean, whose particles are
-attached to words, every bigram of characters is a term, and so is every Chinese character. Queries and
-passages are analysed in the same way. The rules were chosen on the training questions of HotpotQA and MuSiQue
-in the test data; recall is reported on other questions.
+into runs of letters, marks and digits; stop words are dropped and plurals made singular. Initials are also
+joined to one word, so that "U.S." has the terms of "US". A name with a sign that tells it from other words
+(C++, C#, .NET, AT&T, R & B) is one more term beside its words, so that "C++" ranks passages with C++ before
+those with C, and "C" finds both. In scripts written without spaces (Chinese, Japanese, Thai and others) and
+in Korean, whose particles are attached to words, every bigram of characters is a term, and so is every
+Chinese character. Queries and passages are analysed in the same way. The rules were chosen on the training
+questions of HotpotQA and MuSiQue in the test data; recall is reported on other questions.
 """
 
 import re
