@@ -12,7 +12,6 @@ import numpy as np
 from stepopsd_agent.ops import bootstrap_difference, clustered_proportion, holm, newcombe, sign_test
 from stepopsd_envs.step_info import text_hash
 from stepopsd_wrappers import Episode, read_episodes
-from stepopsd_wrappers.episode import NOT_BEGUN
 
 LEVEL = 0.05
 """Of the test: differences with a smaller p-value are called real."""
@@ -192,8 +191,8 @@ def _compared(first: _Results, other: _Results) -> dict[str, Any]:
         )
     by_type: dict[str, _Pairs] = {}
     for key, (ours, theirs) in pairs.items():
-        # A record whose reset failed does not know its type, but its partner may.
-        known = ours if ours.task_type != NOT_BEGUN else theirs
+        # A record whose reset failed does not know its type; one that ended without an error does.
+        known = theirs if ours.failed else ours
         by_type.setdefault(known.task_type, {})[key] = ours, theirs
     names = sorted(first.settings.keys() | other.settings.keys())
     settings = {name: [outcome.settings.get(name, "absent") for outcome in (first, other)] for name in names}

@@ -13,8 +13,6 @@ from stepopsd_wrappers.plain_json import EpisodeFormatError, dump_line, load_lin
 SCHEMA = "stepopsd.episode/1"
 AGENT_ERROR = "the agent raised "
 """Begins the error of a step at which the agent raised; the environment's begin with a type."""
-NOT_BEGUN = "not begun"
-"""Type of a task whose reset raised."""
 
 _EPISODE_TYPES: dict[str, tuple[type, ...]] = {
     "schema": (str,),
@@ -168,9 +166,9 @@ class Episode:
 
     @property
     def task_type(self) -> str:
-        """Type of the task, as the environment names it; `NOT_BEGUN` if its reset raised."""
+        """Type of the task, as the environment names it; "not begun" if its reset raised."""
         info = self.steps[0].info
-        return str(info.get("task_type", NOT_BEGUN) if self.failed else info["task_type"])
+        return str(info.get("task_type", "not begun") if self.failed else info["task_type"])
 
     def to_json(self) -> str:
         """Return the record as one line of JSON, in ASCII and without the newline.
