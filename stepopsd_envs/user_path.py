@@ -5,5 +5,14 @@ from pathlib import Path
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """The path; a leading `~` is the home folder, and stays as it is where there is no such user."""
-    return Path(os.path.expanduser(path))
+    """The path; a leading `~` is the home folder, and `~name` that of another user.
+
+    Raises:
+        FileNotFoundError: there is no such user; the path would be a folder of that name here.
+    """
+    found = os.path.expanduser(path)
+    if (first := os.fspath(found).partition(os.sep)[0]).startswith("~"):
+        raise FileNotFoundError(
+            f"{path}: there is no user {first[1:]!r}; give another path, or write .{os.sep}{path}"
+        )
+    return Path(found)

@@ -105,11 +105,17 @@ def trained_on(run: Path) -> list[float]:
 
 
 def of_folder(run: Path) -> Run:
-    """The figures of a finished run."""
-    summary = read(run / "summary.json")
+    """The figures of a finished run.
+
+    Raises:
+        SystemExit: its last evaluation met nothing but errors.
+    """
+    summary, points = read(run / "summary.json"), curve(run)
+    if not points:
+        raise SystemExit(f"every episode of the last evaluation in {run} ended in an error; train it again")
     return {
         "trained_on": trained_on(run),
-        "curve": curve(run),
+        "curve": points,
         "env_steps": summary["env_steps"],
         "tokens": sum(summary["tokens"].values()),
         "wall_s": summary["wall_s"],

@@ -60,11 +60,13 @@ def read_run(path: Path) -> dict[str, Any]:
     """The row of a run or an evaluation: its benchmark, label, and per column success, n and interval.
 
     Raises:
-        SystemExit: the folder holds neither a summary nor an evaluation.
+        SystemExit: the folder holds neither a summary nor a whole evaluation.
     """
     evaluation, summary = path / "evaluation.json", path / "summary.json"
     if evaluation.is_file():
         content = json.loads(evaluation.read_text(encoding="utf-8"))
+        if "n" not in content:
+            raise SystemExit(f"{path} was left before its end; finish it with: stepopsd eval --resume {path}")
         config, by_type, whole, who = content["config"], content["by_task_type"], content, content["agent"]
     elif summary.is_file():
         content = json.loads(summary.read_text(encoding="utf-8"))
@@ -73,6 +75,7 @@ def read_run(path: Path) -> dict[str, Any]:
     else:
         raise SystemExit(f"{path} has no evaluation.json and no summary.json; give folders of eval or train")
     row = {"label": f"{path.name}, {who}", "model": "ours", "source": str(path.name)}
+    row |= {"played": whole["n"], "errors": whole.get("errors", 0)}
     if "ALFWorld" in config["env"].get("id", "stepopsd/ALFWorld-v0"):
         cells = {name: by_type[key] for name, key in TYPES.items() if key in by_type}
         return {**row, "table": "alfworld", "cells": {**cells, "All": whole}, "official": _official(config)}
@@ -104,7 +107,7 @@ def averages(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]
         ("Average", list(SETS)),
         ("without Bamboogle", [one for one in SETS if one != "Bamboogle"]),
     ):
-        if all(one in cells for one in sets):
+        if all(one in cells and cells[one]["n"] for one in sets):
             rates = [(cells[one]["success"], cells[one]["n"]) for one in sets]
             mean = sum(rate for rate, _ in rates) / len(sets)
             half = 1.96 * sum(rate * (1 - rate) / n for rate, n in rates) ** 0.5 / len(sets)
@@ -179,7 +182,7 @@ def marked(rows: Sequence[dict[str, Any]], column: str) -> dict[str, list[int]]:
 
 def text(cell: Mapping[str, Any] | None, official: bool = True) -> str:
     """A cell: the figure in percent, its interval, and its marks."""
-    if cell is None:
+    if cell is None or cell["n"] == 0:
         return "-"
     interval = ""
     if cell.get("ci95"):
@@ -191,10 +194,12 @@ def text(cell: Mapping[str, Any] | None, official: bool = True) -> str:
 
 
 def lines_of(rows: Sequence[Mapping[str, Any]], table: str) -> list[list[str]]:
-    """Cells of the table, its head first."""
-    found = [["method", "model", *COLUMNS[table]]]
+    """Cells of the table, its head first. Errors have a column where runs of ours met some."""
+    errors = any(row.get("errors") for row in rows)
+    found = [["method", "model", *COLUMNS[table], *(["errors"] if errors else [])]]
     for row in rows:
         cells = [text(row["cells"].get(name), row.get("official", True)) for name in COLUMNS[table]]
+        cells += [str(row.get("errors", "-"))] if errors else []
         found.append([row["label"], row["model"], *cells])
     return found
 
@@ -220,6 +225,12 @@ def notes(pairs: Mapping[str, Sequence[int]], rows: Sequence[Mapping[str, Any]])
     ]
     if any(not row.get("official", True) for row in rows):
         found.append("?: played on other games; the published rows are of the official ones.")
+    found += [
+        f"{row['errors']} of {row['errors'] + row['played']} episodes of {row['label']} ended in an error "
+        "and are not counted."
+        for row in rows
+        if row.get("errors")
+    ]
     sources = dict.fromkeys(row["source"] for row in rows if row["model"] != "ours")
     return [*found, "Sources: " + "; ".join(sources) + "."]
 

@@ -23,7 +23,7 @@ from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, TaskSet, folder
 from stepopsd_agent import credit
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models import Policy, load_policy
-from stepopsd_agent.rollout import SamplingParams, groups, rollout
+from stepopsd_agent.rollout import SamplingParams, groups, rollout, success_table
 from stepopsd_agent.run import Trainer, environment_facts, warmstart
 from stepopsd_agent.run.files import save_model, write_json_atomic
 from stepopsd_agent.tasks import make_stack
@@ -73,7 +73,8 @@ def play(policy: Policy, config: RunConfig, chosen: TaskSet, part: Part, out: Pa
         "groups": count,
         "episodes": len(episodes),
         "steps": sum(episode.num_steps for episode in episodes),
-        "success": sum(episode.success for episode in episodes) / len(episodes),
+        "success": (table := success_table(episodes))["success"],
+        "errors": table["errors"],
         "sha256": digest,
         "seconds": round(time.perf_counter() - began, 1),
     }

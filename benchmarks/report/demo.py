@@ -40,7 +40,7 @@ def credits(result: Result) -> list[str]:
 
 
 def _rate(one: dict[str, float]) -> str:
-    return f"{one['success']:.0%}"
+    return f"{one['success']:.0%}" if one["n"] else "-"
 
 
 def _cell(one: dict[str, float]) -> str:

@@ -30,7 +30,7 @@ from benchmarks.report.learner import (
     updates,
 )
 from benchmarks.report.learning import agreement, learning
-from benchmarks.report.parts import Result, origin, rate
+from benchmarks.report.parts import Result, origin, percent, rate
 from benchmarks.report.records import kills, recording
 from benchmarks.report.stable_baselines import stable_baselines
 
@@ -85,13 +85,16 @@ def searchqa(result: Result) -> list[str]:
 
 
 def real_questions(result: Result) -> list[str]:
-    """Exact match by set and agent."""
-    agents = list(result["rows"])
-    lines = [f"| set | questions | {' | '.join(agents)} |", "|---|---|" + "---|" * len(agents)]
+    """Exact match by set and agent; questions that ended in an error, where some did."""
+    agents, errors = list(result["rows"]), ["errors"] if result["errors"] else []
+    heads = [*agents, *errors]
+    lines = [f"| set | questions | {' | '.join(heads)} |", "|---|---|" + "---|" * len(heads)]
     for name, row in result["rows"][agents[0]].items():
-        cells = [f"{result['rows'][agent][name]['success']:.1%}" for agent in agents]
+        found = [result["rows"][agent][name] for agent in agents]
+        cells = [percent(one["success"] if one["n"] else None) for one in found]
+        cells += [str(sum(one["errors"] for one in found)) for _ in errors]
         lines.append(f"| {name} | {row['n']} | {' | '.join(cells)} |")
-    means = [f"{result['means'][agent]:.1%}" for agent in agents]
+    means = [*(percent(result["means"][agent]) for agent in agents), *("" for _ in errors)]
     lines += [f"| mean of the sets | | {' | '.join(means)} |", ""]
     biased = f"Only questions that one retrieval system has answered: {', '.join(result['biased'])}. "
     return [*lines, f"{biased if result['biased'] else ''}{origin(result)}"]

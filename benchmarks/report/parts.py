@@ -19,10 +19,16 @@ def exists(module: str) -> bool:
         return False
 
 
+def percent(share: float | None) -> str:
+    """A share; "-" where there is none."""
+    return "-" if share is None else f"{share:.1%}"
+
+
 def rate(row: Result) -> str:
-    """Success with its Wilson 95 % interval."""
+    """Success with its 95 % interval; the number of errors where there are some."""
     low, high = row["ci95"]
-    return f"{row['success']:.1%} ({low:.1%} to {high:.1%})"
+    success = f"{row['success']:.1%} ({low:.1%} to {high:.1%})" if row["n"] else "-"
+    return success + (f", and {row['errors']} errors" if row.get("errors") else "")
 
 
 def origin(result: Result) -> str:

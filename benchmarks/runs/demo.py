@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.runs.commands import alone, command, read, together, train_command
 from benchmarks.runs.demo_credit import credit_text
 from stepopsd_agent.config import recipe
-from stepopsd_agent.rollout import table_text
+from stepopsd_agent.rollout import headline, table_text
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import plot_curve, read_rows, write_json_atomic
 
@@ -73,7 +73,7 @@ def summarise(out: Path, methods: Sequence[str]) -> dict[str, Any]:
     random = read(out / "random" / "evaluation.json")
     first = runs[methods[0]]
     rows = {
-        "random agent": {k: random[k] for k in ("success", "n", "ci95")},
+        "random agent": headline(random),
         "warm start": first["start"],
         **{f"after {method}": summary["final"] for method, summary in runs.items()},
     }
@@ -95,7 +95,7 @@ def summarise(out: Path, methods: Sequence[str]) -> dict[str, Any]:
 
 
 def evaluations(folder: Path) -> list[dict[str, Any]]:
-    """The evaluations of a run in the order of its updates, each ``{update, success, n, ci95}``."""
+    """The evaluations of a run in the order of its updates, each with ``update, success, n, ci95``."""
     rows = read_rows(folder / "metrics.jsonl")
     return [{"update": row["update"], **row["eval"]} for row in rows if "eval" in row]
 
@@ -232,7 +232,8 @@ def curve_text(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Held-out success by update, a line for each method."""
     lines = ["success by update" + "".join(f"{one['update']:>8}" for one in next(iter(found.values())))]
     for method, evaluations in found.items():
-        lines.append(f"{method:17}" + "".join(f"{one['success']:>8.0%}" for one in evaluations))
+        rates = (f"{one['success']:.0%}" if one["n"] else "-" for one in evaluations)
+        lines.append(f"{method:17}" + "".join(f"{rate:>8}" for rate in rates))
     return "\n".join(lines)
 
 

@@ -23,7 +23,7 @@ from benchmarks.output import write_result
 from benchmarks.runs.commands import alone, command, read, train_command
 from benchmarks.runs.demo import PUBLISHED, SHORT
 from stepopsd_agent.config import recipe
-from stepopsd_agent.rollout import table_text
+from stepopsd_agent.rollout import headline, table_text
 
 COMMAND = "python -m benchmarks.runs.gpu_training"
 CONFIG = recipe("alfworld_smollm2")
@@ -67,7 +67,7 @@ def summarise(out: Path) -> dict[str, Any]:
     return {
         "schema": "stepopsd.official/1",
         "rows": {
-            "random agent": {key: random[key] for key in ("success", "n", "ci95")},
+            "random agent": headline(random),
             "warm start": runs["step_opsd"]["start"],
             **{f"after {method}": summary["final"] for method, summary in runs.items()},
         },

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.runs.commands import alone, command, read, train_command
 from stepopsd_agent.config import recipe
-from stepopsd_agent.rollout import table_text
+from stepopsd_agent.rollout import headline, table_text
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic
 
@@ -38,7 +38,7 @@ def summarise(out: Path) -> dict[str, Any]:
     return {
         "schema": "stepopsd.official/1",
         "rows": {
-            "random agent": {key: random[key] for key in ("success", "n", "ci95")},
+            "random agent": headline(random),
             "warm start": trained["start"],
             "after step_opsd": trained["final"],
         },

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.runs import demo
 from benchmarks.runs.commands import alone, command, read
-from stepopsd_agent.rollout import table_text
+from stepopsd_agent.rollout import headline, table_text
 
 CONFIG = demo.CONFIG.parent / "searchqa_quickstart.yaml"
 RISE, MINUTES = 0.20, 15.0
@@ -54,7 +54,7 @@ def evaluate_harder(out: Path, common: list[str]) -> None:
 def summarise(out: Path) -> dict[str, Any]:
     """The summary of all parts."""
     harder = {name: read(harder_folder(out, name) / "evaluation.json") for name in players(out)}
-    rows = {name: {k: table[k] for k in ("success", "n", "ci95")} for name, table in harder.items()}
+    rows = {name: headline(table) for name, table in harder.items()}
     found = demo.summarise(out, demo.PUBLISHED)
     return {**found, "schema": "stepopsd.searchqa_demo/2", f"rows_{HARDER}": rows}
 

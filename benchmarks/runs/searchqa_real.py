@@ -13,10 +13,12 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.output import write_result
+from benchmarks.report.parts import percent
 from benchmarks.runs.commands import read
 from stepopsd_agent.cli.main import main as stepopsd
 
@@ -74,29 +76,35 @@ def evaluate(agent: str, files: list[Path], flags: list[str]) -> dict[str, Any]:
 
 
 def figures(tables: dict[str, dict[str, Any]], files: list[Path]) -> dict[str, Any]:
-    """Success by agent and set, and the unweighted mean over sets."""
+    """Success by agent and set, and the unweighted mean over the sets with an episode that counts."""
     names = [path.stem for path in files]
     rows = {agent: {name: table["by_set"][name] for name in names} for agent, table in tables.items()}
     return {
         "schema": "stepopsd.searchqa_real/1",
         "rows": rows,
-        "means": {
-            agent: sum(row["success"] for row in sets.values()) / len(sets) for agent, sets in rows.items()
-        },
+        "means": {agent: _mean(list(sets.values())) for agent, sets in rows.items()},
         "biased": [name for name in next(iter(rows.values())) if name.endswith(BIASED)],
         "errors": sum(table["errors"] for table in tables.values()),
         "engine_version": next(iter(tables.values()))["engine_version"],
     }
 
 
+def _mean(rows: Sequence[dict[str, Any]]) -> float | None:
+    """Mean success; None where every episode of every set ended in an error."""
+    rates = [row["success"] for row in rows if row["n"]]
+    return sum(rates) / len(rates) if rates else None
+
+
 def table_text(result: dict[str, Any]) -> str:
-    """The table: a column for every agent, a row for every set."""
-    agents = list(result["rows"])
-    lines = ["  ".join([f"{'exact match':<28}", f"{'n':>5}", *(f"{agent:>8}" for agent in agents)])]
+    """The table: a column for every agent, a row for every set; errors have a column if there are any."""
+    agents, errors = list(result["rows"]), ["errors"] if result["errors"] else []
+    lines = ["  ".join([f"{'exact match':<28}", f"{'n':>5}", *(f"{head:>8}" for head in [*agents, *errors])])]
     for name, row in result["rows"][agents[0]].items():
-        cells = [f"{result['rows'][agent][name]['success']:>8.1%}" for agent in agents]
-        lines.append("  ".join([f"{name:<28}", f"{row['n']:>5}", *cells]))
-    means = [f"{result['means'][agent]:>8.1%}" for agent in agents]
+        found = [result["rows"][agent][name] for agent in agents]
+        cells = [percent(one["success"] if one["n"] else None) for one in found]
+        cells += [str(sum(one["errors"] for one in found)) for _ in errors]
+        lines.append("  ".join([f"{name:<28}", f"{row['n']:>5}", *(f"{cell:>8}" for cell in cells)]))
+    means = [f"{percent(result['means'][agent]):>8}" for agent in agents]
     return "\n".join([*lines, "  ".join([f"{'mean of the sets':<28}", " " * 5, *means])])
 
 
@@ -132,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
             f"python -m benchmarks.runs.searchqa_real DIR --corpus FILE --retriever {arguments.retriever}"
         )
         write_result(arguments.json, result, f"{command} --agent {agents}{' --short' * arguments.short}")
-    means = ", ".join(f"{agent} {mean:.1%}" for agent, mean in result["means"].items())
+    means = ", ".join(f"{agent} {percent(mean)}" for agent, mean in result["means"].items())
     print(f"{len(files)} sets, mean exact match: {means}; {result['errors']} episodes ended in an error")
     return 1 if result["errors"] else 0
 

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
@@ -89,14 +89,3 @@ def episode_folder(path: str) -> Path:
     folder = user_path(path)
     inner = folder / "episodes"
     return inner if inner.is_dir() else folder
-
-
-def describe(table: dict[str, Any], unit: str = "games") -> str:
-    """One line of a success table."""
-    if table.get("errors") and not table["n"]:
-        return f"no success to report: all {table['errors']} {unit} ended in an error"
-    low, high = table["ci95"]
-    errors = f"; {table['errors']} more ended in an error" if table.get("errors") else ""
-    interval = f"95 % interval {low:.1%} to {high:.1%}"
-    count = f"{table['n']} attempts at {table['tasks']}" if "tasks" in table else f"{table['n']}"
-    return f"success {table['success']:.1%} of {count} {unit} ({interval}){errors}"

@@ -15,6 +15,8 @@ from stepopsd_envs.user_path import user_path
 
 MERGE = "tag:yaml.org,2002:merge"
 """Tag of `<<`, which may be there several times."""
+_EXAMPLES = {"env": "id", "eval": "every", "credit": "method"}
+"""Sections whose settings another setting decides, each with one that it always has."""
 MODE = "stepopsd_settings"
 """Name under which jsonargparse knows the loader of this file."""
 
@@ -68,7 +70,11 @@ def read_config(path: Path) -> dict[str, Any]:
         ValueError: it is not YAML, or holds something else; the message names the file.
     """
     try:
-        return _settings(yaml.load(path.read_bytes(), Loader=_Loader))
+        return _settings(yaml.load(path.read_bytes().decode("utf-8-sig"), Loader=_Loader))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not a config file: it is not UTF-8 (byte {error.start}); save it as UTF-8"
+        ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path} is not a config file: {error}; correct it and try again") from error
 
@@ -86,6 +92,8 @@ def named_files(arguments: Sequence[str]) -> list[str]:
         if flag != "--config" or where == len(out):
             continue
         name = value if equals else out[where]
+        if user_path(name).is_dir():
+            raise ValueError(f"--config {name} is a folder; give the file in it, such as a run's config.yaml")
         if user_path(name).exists() or name.startswith("-"):
             continue  # the parser says what else is wrong
         if name not in recipe_names():
@@ -139,6 +147,9 @@ def _settings(content: Any) -> dict[str, Any]:
     values = _without_empty_sections(content, RunConfig)
     if values.get("credit", values) is None:
         del values["credit"]
+    for name, example in _EXAMPLES.items():  # jsonargparse passes over these where they are no mapping
+        if not isinstance(value := values.get(name, {}), Mapping | str):
+            raise ValueError(f"{name} is {value!r:.60}; give its settings by name, such as {name}.{example}")
     return values
 
 

@@ -11,7 +11,7 @@ from jsonargparse import DefaultHelpFormatter
 
 from stepopsd_envs.near_names import did_you_mean, near_name
 
-_PROBLEM = re.compile(r'Parser key "(?P<key>[^"]+)":.*?(?:Got|Given) value: (?P<value>.*)$', re.DOTALL)
+_PROBLEM = re.compile(r'Parser key "(?P<key>[^"]+)":.*(?:Got|Given) value: (?P<value>.*)$', re.DOTALL)
 _NO_SECTION = re.compile(r"""Parser key "(?P<key>[^"]+)": Unable to load config (['"])(?P<value>.*?)\2""")
 _CHOICE = re.compile(
     r"argument (?P<name>[^:]+): invalid choice: '?(?P<value>.*?)'? \(choose from (?P<choices>.*)\)", re.DOTALL

@@ -8,6 +8,9 @@ Where a response ends is decided here alone: the rollout, the warm start and rec
 
 Control tokens come of templates alone. A text that spells one (`<|im_start|>`, `[INST]`, `</s>`) is cut
 inside the spelling, and its parts are encoded one by one: the text stays what it was, in other tokens.
+
+Some tokenizers (sentencepiece's with its dummy prefix) put a blank before a text that begins. What continues
+a row is encoded behind what it continues, and gets the blank where the whole conversation would have one.
 """
 
 import re
@@ -24,6 +27,8 @@ from stepopsd_wrappers.text_history import MARKER
 _SENTINEL = "@@stepopsd@@"
 _CUT = "\ue000\ue001"
 """Of the private use area: where a text is cut."""
+_BEFORE = ("\n", ".")
+"""Texts to encode another text behind, the first of which shares no token with it."""
 _TAG = re.compile(r"</?(?:think|action|search|answer|information)>")
 """Tags of responses and of the environments: text, also where a vocabulary has a token for one."""
 
@@ -55,11 +60,13 @@ class PromptFormat:
     def first_ids(self, prompt: str) -> list[int]:
         """Ids of the first prompt of a row."""
         if not self.chat:
-            return self.text_ids([prompt])[0]
+            return self._ids(str, prompt)
         return self._ids(lambda text: self._render([*self._head(), _user(text)]), prompt)
 
     def text_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text of others, none of them a control token."""
+        """Token ids of each text of others, which continues another one; none of them a control token."""
+        if self._marks_beginnings:
+            return [self._ids(str, text, behind=_BEFORE[0]) for text in texts]
         plain = [i for i, text in enumerate(texts) if not self._spelled.search(text)]
         encoded = (
             dict(zip(plain, encode(self.tokenizer, [texts[i] for i in plain]), strict=True)) if plain else {}
@@ -90,16 +97,36 @@ class PromptFormat:
         unknown = self.tokenizer.unk_token_id
         return bool(sum(i in self._control and i != unknown for i in ids) <= allowed)
 
-    def _ids(self, written: Callable[[str], str], text: str) -> list[int]:
+    @cached_property
+    def _marks_beginnings(self) -> bool:
+        """Whether a text that begins is encoded otherwise than one that continues another."""
+        alone, before, both = encode(self.tokenizer, ["a", _BEFORE[0], f"{_BEFORE[0]}a"])
+        return before + alone != both
+
+    def _behind(self, before: str, text: str) -> list[int]:
+        """Ids of a text behind another, where the two share no token; "" stands for the beginning."""
+        for known in (before, *_BEFORE) if before and self._marks_beginnings else ():
+            first, both = encode(self.tokenizer, [known, known + text])
+            if both[: len(first)] == first:
+                return both[len(first) :]
+        return encode(self.tokenizer, [text])[0]
+
+    def _ids(self, written: Callable[[str], str], text: str, behind: str = "") -> list[int]:
         """Ids of what is written around a text of others; control tokens come of what is around it alone.
 
         A tokenizer may turn other letters into those of a control token (capitals, wide forms). Where it has,
         the text is cut at every letter, and what is a control token even so is left out.
+
+        Args:
+            written: gives what is written, of the text.
+            text: of others.
+            behind: what stands before it; "" where it begins a row.
         """
         text = text.replace(_CUT, "")
 
         def pieces(cut: str) -> list[int]:
-            parts = encode(self.tokenizer, [part for part in written(cut).split(_CUT) if part])
+            first, *others = [part for part in written(cut).split(_CUT) if part] or [""]
+            parts = [self._behind(behind, first), *(self._behind(_BEFORE[0], part) for part in others)]
             return [i for ids in parts for i in ids]
 
         ids = pieces(self._spelled.sub(lambda first: first[0] + _CUT, text))
@@ -132,8 +159,25 @@ class PromptFormat:
         return int(token)
 
     def response_ids(self, text: str) -> list[int]:
-        """Ids of a whole response that was not sampled: its text and its end."""
-        return [*self.text_ids([text])[0], self.end_id]
+        """Ids of a whole response that was not sampled: its text as the template writes it, and its end."""
+        if not self.chat:
+            return [*self.text_ids([text])[0], self.end_id]
+        opening, before, after = self._reply
+        return [*self._ids(lambda reply: before + reply + after, text, behind=opening), self.end_id]
+
+    @cached_property
+    def _reply(self) -> tuple[str, str, str]:
+        """What the template writes before a response, and its blanks on both sides of the response's text."""
+        reply = {"role": "assistant", "content": _SENTINEL}
+        first, whole = (
+            self._render([*self._head(), _user("-")]),
+            [*self._head(), _user("-"), reply, _user("-")],
+        )
+        rest = self._render(whole).removeprefix(first).partition(_SENTINEL)[0]
+        end = str(self.tokenizer.convert_ids_to_tokens(self.end_id))
+        before, written, _ = self._written.partition(end)
+        opening = self._render([*self._head(), _user(_SENTINEL)]).rpartition(_SENTINEL)[2]
+        return opening, rest if rest.isspace() else "", before if written and before.isspace() else ""
 
     def turn_ids(self, turn: str, closed: bool) -> list[int]:
         """Ids that a further turn adds after a response.
@@ -152,7 +196,7 @@ class PromptFormat:
                 return whole if closed else end + whole
             return whole[len(before + written) :] if closed else whole
 
-        return self._ids(after, turn)
+        return self._ids(after, turn, behind=end if closed else _BEFORE[0])
 
     @cached_property
     def _written(self) -> str:

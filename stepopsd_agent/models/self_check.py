@@ -215,9 +215,8 @@ def text_problems(policy: Policy) -> list[str]:
     joined = policy.decode(parts)
     if joined != whole:
         problems.append(
-            f"a text that continues another comes back as {joined!r} in place of {whole!r}; where that is a "
-            "blank before every text, set prepend_scheme to never in tokenizer.json, or choose a model with "
-            "a byte-level tokenizer"
+            f"a text that continues another comes back as {joined!r} in place of {whole!r}; choose a model "
+            "whose tokenizer gives back what it reads, such as a byte-level one"
         )
     return problems
 

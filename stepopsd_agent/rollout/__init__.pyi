@@ -57,6 +57,7 @@ from .playing import (
 from .sampling import SamplingParams as SamplingParams, action_tokens as action_tokens
 from .served_model import Request as Request, ServedModel as ServedModel, usage as usage
 from .success import (
+    describe as describe,
     headline as headline,
     joined as joined,
     played_data as played_data,

@@ -43,8 +43,20 @@ def success_table(episodes: Sequence[Episode], measures: Sequence[str] = ()) -> 
 
 
 def headline(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Success, its interval, the number of attempts, and that of tasks where some were played again."""
-    return {key: table[key] for key in ("success", "n", "tasks", "ci95") if key in table}
+    """Success, its interval and the number of attempts; those of tasks and of errors where there are some."""
+    found = {key: table[key] for key in ("success", "n", "tasks", "ci95") if key in table}
+    return found | ({"errors": table["errors"]} if table.get("errors") else {})
+
+
+def describe(table: Mapping[str, Any], unit: str = "games") -> str:
+    """One line of a success table."""
+    if table.get("errors") and not table["n"]:
+        return f"no success to report: all {table['errors']} {unit} ended in an error"
+    low, high = table["ci95"]
+    errors = f"; {table['errors']} more ended in an error" if table.get("errors") else ""
+    interval = f"95 % interval {low:.1%} to {high:.1%}"
+    count = f"{table['n']} attempts at {table['tasks']}" if "tasks" in table else f"{table['n']}"
+    return f"success {table['success']:.1%} of {count} {unit} ({interval}){errors}"
 
 
 def _proportion(episodes: Sequence[Episode]) -> dict[str, Any]:

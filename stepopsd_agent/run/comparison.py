@@ -43,6 +43,10 @@ class _Outcome:
     """Hash of all observations and actions."""
 
 
+_Pairs = dict[_Key, tuple[_Outcome, _Outcome]]
+"""The outcomes in the first folder and in another."""
+
+
 @dataclass(frozen=True)
 class _Results:
     """The episodes of one folder.
@@ -93,9 +97,8 @@ def _read(name: str, folder: Path) -> _Results:
                 "nothing tells them apart; give folders that stepopsd eval or train wrote"
             )
         if before is None or before.failed:
-            kind = episode.task_type if episode.steps[0].info else ""
             steps = text_hash(json.dumps([(step.action, step.observation) for step in episode.steps]))
-            played[key] = _Outcome(kind, episode.failed, episode.success, steps)
+            played[key] = _Outcome(episode.task_type, episode.failed, episode.success, steps)
         if not settings:
             spec = {"id": episode.env_spec["id"], **episode.env_spec.get("kwargs", {})}
             spec |= {"engine_version": episode.engine_version}
@@ -158,60 +161,63 @@ def _such(names: Sequence[str]) -> str:
 
 
 def _alone(results: _Results) -> dict[str, Any]:
-    """Success of one folder with its Wilson interval, in all and by task type."""
-    valid = {key: outcome for key, outcome in results.played.items() if not outcome.failed}
-    types = sorted({outcome.task_type for outcome in valid.values()})
+    """Success of one folder with its Wilson interval, and its errors, in all and by task type."""
+    by_type: dict[str, dict[_Key, _Outcome]] = {}
+    for key, outcome in results.played.items():
+        by_type.setdefault(outcome.task_type, {})[key] = outcome
     return {
         "folder": results.name,
-        **_success(valid),
-        "errors": len(results.played) - len(valid),
-        "by_task_type": {
-            name: _success({key: outcome for key, outcome in valid.items() if outcome.task_type == name})
-            for name in types
-        },
+        **_success(results.played),
+        "by_task_type": {name: _success(by_type[name]) for name in sorted(by_type)},
     }
 
 
 def _success(outcomes: Mapping[_Key, _Outcome]) -> dict[str, Any]:
     by_task: dict[tuple[str, str], list[bool]] = {}
-    for key, outcome in outcomes.items():
+    valid = {key: outcome for key, outcome in outcomes.items() if not outcome.failed}
+    for key, outcome in valid.items():
         by_task.setdefault((key.fingerprint, key.task_id), []).append(outcome.success)
-    return clustered_proportion(by_task)
+    return {**clustered_proportion(by_task), "errors": len(outcomes) - len(valid)}
 
 
 def _compared(first: _Results, other: _Results) -> dict[str, Any]:
     """All figures of one folder against the first, over the episodes that ended without an error in both."""
-    pairs = {
-        key: (first.played[key], other.played[key])
-        for key in sorted(first.played)
-        if not (first.played[key].failed or other.played[key].failed)
-    }
-    if not pairs:
+    pairs: _Pairs = {key: (first.played[key], other.played[key]) for key in sorted(first.played)}
+    whole = {key: pair for key, pair in pairs.items() if not any(one.failed for one in pair)}
+    if not whole:
         raise ValueError(
             f"no task ended without an error in both {first.name} and {other.name}; play again what failed "
             "with: stepopsd eval --resume FOLDER"
         )
-    types = sorted({outcome.task_type for outcome, _ in pairs.values()})
-    by_type = {
-        name: _figures({key: pair for key, pair in pairs.items() if pair[0].task_type == name})
-        for name in types
-    }
+    by_type: dict[str, _Pairs] = {}
+    for key, (ours, theirs) in pairs.items():
+        # A record whose reset failed does not know its type; one that ended without an error does.
+        known = theirs if ours.failed else ours
+        by_type.setdefault(known.task_type, {})[key] = ours, theirs
     names = sorted(first.settings.keys() | other.settings.keys())
     settings = {name: [outcome.settings.get(name, "absent") for outcome in (first, other)] for name in names}
     return {
         "folder": other.name,
         "against": first.name,
         **_figures(pairs),
-        "left_out": len(first.played) - len(pairs),
-        "same_episodes": sum(ours == theirs for ours, theirs in pairs.values()),
-        "pairs": len(pairs),
+        "same_episodes": sum(ours == theirs for ours, theirs in whole.values()),
+        "pairs": len(whole),
         "settings": {name: both for name, both in settings.items() if both[0] != both[1]},
-        "by_task_type": by_type,
+        "by_task_type": {name: _figures(by_type[name]) for name in sorted(by_type)},
     }
 
 
-def _figures(pairs: dict[_Key, tuple[_Outcome, _Outcome]]) -> dict[str, Any]:
-    """Difference, interval and test. Attempts at one task belong together: the tasks are the sample."""
+def _figures(every: _Pairs) -> dict[str, Any]:
+    """Difference, interval and test. Attempts at one task belong together: the tasks are the sample.
+
+    Pairs in which one ended in an error are counted under ``left_out`` and nowhere else; where all did, the
+    figures are None.
+    """
+    pairs = {key: pair for key, pair in every.items() if not any(one.failed for one in pair)}
+    left_out = len(every) - len(pairs)
+    if not pairs:
+        unknown = dict.fromkeys(("success", "difference", "ci95", "interval", "p"))
+        return unknown | dict.fromkeys(("n", "tasks", "better", "worse", "equal"), 0) | {"left_out": left_out}
     tasks: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
     for key, (base, other) in pairs.items():
         tasks.setdefault((key.fingerprint, key.task_id), []).append((base.success, other.success))
@@ -237,4 +243,5 @@ def _figures(pairs: dict[_Key, tuple[_Outcome, _Outcome]]) -> dict[str, Any]:
         "worse": worse,
         "equal": len(tasks) - better - worse,
         "p": sign_test(better, worse),
+        "left_out": left_out,
     }

@@ -13,7 +13,7 @@ from typing import Any
 from stepopsd_agent.config import RunConfig, chosen_trackers, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.models import Policy
-from stepopsd_agent.rollout import EnvironmentDownError, evaluate_policy, headline, success_table
+from stepopsd_agent.rollout import EnvironmentDownError, describe, evaluate_policy, headline, success_table
 from stepopsd_agent.rollout.engines import opened_backend
 from stepopsd_agent.run.ahead import AheadTrainer
 from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
@@ -142,9 +142,7 @@ class Run:
             episodes = evaluate_policy(trainer.policy, config, on_episode=count, backend=trainer.backend)
         table = success_table(episodes, spec.measures)
         self.evaluations[str(trainer.update)] = table
-        success = f"success {table['success']:.1%} of {table['n']} {spec.evaluated}"
-        errors = f"; {table['errors']} more ended in an error" if table["errors"] else ""
-        bar.say(f"update {trainer.update}: {success}{errors}")
+        bar.say(f"update {trainer.update}: {describe(table, spec.evaluated)}")
         return headline(table)
 
     def checkpoint(self) -> None:

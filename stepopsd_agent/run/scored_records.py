@@ -232,7 +232,7 @@ def with_tokens_of_text(policy: Policy, episode: Episode, response_format: Respo
     steps = [episode.steps[0]]
     for step in episode.steps[1:]:
         ids = tuple(policy.prompt_format.response_ids(step.response))
-        span = action_tokens(policy, ids, step.response, response_format)
+        span = action_tokens(policy, ids, policy.decode(ids), response_format)
         tokens = StepTokens(tuple(added), ids, (0.0,) * len(ids), new_row=len(steps) == 1, action_span=span)
         steps.append(replace(step, tokens=tokens))
         added = policy.prompt_format.turn_ids(turn(step.observation), closed=True)

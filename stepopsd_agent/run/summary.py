@@ -1,6 +1,5 @@
 """The summary of a run: settings, results, consumption, provenance; and the data it is evaluated on."""
 
-from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,8 @@ def summarise(run: "Run", method_name: str) -> dict[str, Any]:
         "method": method_name,
         "seed": run.trainer.config.seed,
         "updates": run.trainer.update,
-        "start": with_errors(first),
-        "final": with_errors(last),
+        "start": headline(first),
+        "final": headline(last),
         "by_task_type": {"start": first["by_task_type"], "final": last["by_task_type"]},
         "env_steps": counters["env_steps"],
         "errors": counters["errors"],
@@ -34,11 +33,6 @@ def summarise(run: "Run", method_name: str) -> dict[str, Any]:
         **run.data,
         **environment_facts(),
     }
-
-
-def with_errors(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The headline of an evaluation, and how many episodes ended in an error, where some did."""
-    return {**headline(table), **({"errors": table["errors"]} if table.get("errors") else {})}
 
 
 def evaluated_data(config: RunConfig) -> str:

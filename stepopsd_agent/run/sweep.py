@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stepopsd_agent.run.files.metrics_log import read_rows
+from stepopsd_agent.run.files.metrics_log import evaluations, read_rows
 from stepopsd_agent.run.jobs import Job
 
 LONGEST_NAME = 120
@@ -91,9 +91,11 @@ def training_job(folder: Path, config: Path, log: Path, threads: int = 1) -> Job
 
 
 def curve(run: Path) -> Curve:
-    """Read the evaluations of a run from its ``metrics.jsonl``."""
+    """Read the evaluations of a run from its ``metrics.jsonl``; none if the last was of errors alone."""
     rows = read_rows(run / "metrics.jsonl")
-    return [(row["update"], row["eval"]["success"]) for row in rows if "eval" in row]
+    last = [row["update"] for row in rows if "eval" in row][-1:]
+    points = [(update, entry["success"]) for update, entry in evaluations(rows)]
+    return points if [update for update, _ in points[-1:]] == last else []
 
 
 def area(points: Curve) -> float:
@@ -105,12 +107,13 @@ def area(points: Curve) -> float:
 
 
 def sweep_rows(out: Path, runs: Sequence[SweepRun]) -> list[dict[str, Any]]:
-    """Return a row per combination: results of its finished runs, and the names of the unfinished ones.
+    """Return a row per combination: results of its finished runs, and the names of the others.
 
     ``success`` is that of the last evaluation, never the best one; ``area`` is the area under the curve. Both
     have the mean over seeds, the lowest and the highest, and Student's 95 % interval of that mean. The
     interval covers the variation between seeds on these tasks, not the variation between tasks. It is None
-    where runs end alike, since they do not show how seeds differ, and where there is only one run.
+    where runs end alike, since they do not show how seeds differ, and where there is only one run. A run
+    whose last evaluation met nothing but errors counts as unfinished: how well it ended is not known.
     """
     cells: dict[str, list[SweepRun]] = {}
     for run in runs:
@@ -119,8 +122,9 @@ def sweep_rows(out: Path, runs: Sequence[SweepRun]) -> list[dict[str, Any]]:
 
 
 def _row(out: Path, runs: Sequence[SweepRun]) -> dict[str, Any]:
-    done = [run for run in runs if is_finished(run_folder(out, run))]
-    curves = [curve(run_folder(out, run)) for run in done]
+    ended = [run for run in runs if is_finished(run_folder(out, run))]
+    found = {run.name: points for run in ended if (points := curve(run_folder(out, run)))}
+    done, curves = [run for run in ended if run.name in found], list(found.values())
     last, areas = [points[-1][1] for points in curves], [area(points) for points in curves]
     return {
         "settings": runs[0].settings,

@@ -96,7 +96,7 @@ function table(title, rows) {
     el("thead", {}, el("tr", {}, ["task type", "success", "95 % interval", "n", ...(errors ? ["errors"] : [])].map((head) => el("th", { scope: "col" }, head)))),
     el("tbody", {}, rows.map(([name, success, low, high, n, failed]) => el("tr", {},
       el("th", { scope: "row" }, nice(name)), el("td", {}, n ? percent(success) : "–"),
-      el("td", {}, interval(success, low, high)), el("td", {}, n), errors ? el("td", {}, failed) : null))));
+      el("td", {}, n ? interval(success, low, high) : "–"), el("td", {}, n), errors ? el("td", {}, failed) : null))));
 }
 
 function interval(success, low, high) {

@@ -100,6 +100,8 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[Any]]]:
         update = row.get("update")
         for name, value in row.items():
             if isinstance(value, Mapping) and "success" in value:
+                if value.get("n") == 0:  # all episodes ended in an error: there is no success to draw
+                    continue
                 low, high = value.get("ci95", (value["success"],) * 2)
                 points.setdefault(f"{name}/success", []).append([update, value["success"], low, high])
             elif name != "update" and isinstance(value, int | float) and math.isfinite(value):

@@ -104,7 +104,8 @@ def passage_of(row: Any) -> Passage:
     if not isinstance(row, dict):
         raise ValueError(f"a passage must be a JSON object, got {row!r:.60}")
     name, title = row_id(row), row.get("title")
-    key = "text" if row.get("text") is not None else "contents"
+    # A text that is there and blank tells less than contents do.
+    key = "contents" if row.get("text") in (None, "") and row.get("contents") is not None else "text"
     text = row.get(key)
     if text is None:
         raise ValueError(f"there is no text; {fields_of(row)}; give 'title' and 'text', or 'contents'")

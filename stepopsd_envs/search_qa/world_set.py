@@ -97,6 +97,7 @@ class FilteredWorlds:
 
     def __init__(self, retriever: Retriever, tier: str, split: str) -> None:
         self._retriever, self._tier, self._split = retriever, tier, split
+        self._worlds: dict[int, OneWorld] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -105,7 +106,10 @@ class FilteredWorlds:
 
     def of(self, question: str) -> Retriever:
         """The retriever, filtered by the world of a question."""
-        return OneWorld(self._retriever, make_world(self._tier, self._split, world_of(question)))
+        number = world_of(question)
+        if number not in self._worlds:
+            self._worlds[number] = OneWorld(self._retriever, make_world(self._tier, self._split, number))
+        return self._worlds[number]
 
     def close(self) -> None:
         """Close the retriever."""
@@ -121,28 +125,38 @@ class OneWorld:
     """
 
     def __init__(self, retriever: Retriever, world: World) -> None:
-        self._retriever, self._world = retriever, world
+        self.retriever, self.world = retriever, world
 
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the underlying retriever."""
-        return self._retriever.fingerprint
+        return self.retriever.fingerprint
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """Request more and more passages until ``k`` are of this world, or there are no more."""
-        asked = k
-        while True:
-            results = self._retriever.search(queries, asked)
-            kept = [[passage for passage in result if passage.id in self._world.by_id] for result in results]
-            enough = all(
-                len(inside) >= k or len(all_) < asked for inside, all_ in zip(kept, results, strict=True)
-            )
-            if enough or asked >= MOST:
-                return [passages[:k] for passages in kept]
-            asked = min(DEEPER * asked, MOST)
+        """The first ``k`` results of this world for each query, see `search_worlds`."""
+        return search_worlds(self.retriever, [(self.world, query) for query in queries], k)
 
     def close(self) -> None:
         """Do nothing: the underlying retriever stays open."""
+
+
+def search_worlds(retriever: Retriever, searches: Sequence[tuple[World, str]], k: int) -> list[list[Passage]]:
+    """Request more and more passages until ``k`` are of the world of each search, or there are no more.
+
+    What is still missing is asked in one call, whatever its worlds.
+    """
+    found, asked = dict[int, list[Passage]](), k
+    while len(found) < len(searches):
+        missing = [number for number in range(len(searches)) if number not in found]
+        queries = list(dict.fromkeys(searches[number][1] for number in missing))
+        results = dict(zip(queries, retriever.search(queries, asked), strict=True))
+        for number in missing:
+            world, query = searches[number]
+            inside = [passage for passage in results[query] if passage.id in world.by_id]
+            if len(inside) >= k or len(results[query]) < asked or asked >= MOST:
+                found[number] = inside[:k]
+        asked = min(DEEPER * asked, MOST)
+    return [found[number] for number in range(len(searches))]
 
 
 def all_questions(tier: str, split: str) -> WorldQuestions:

@@ -7,8 +7,10 @@ import pytest
 
 from benchmarks.credit.paper_tables import (
     SETS,
+    lines_of,
     main,
     marked,
+    notes,
     read_published,
     read_run,
     tables,
@@ -97,11 +99,47 @@ def test_search_qa_has_averages_with_and_without_bamboogle(tmp_path: Path) -> No
     for name, sets in (("all", played), ("some", {"nq_test": played["nq_test"], "bamboogle_test": {}})):
         (tmp_path / name).mkdir()
         content = {"config": config, "agent": "model", "by_task_type": {}, "by_set": sets}
+        content |= proportion(300, 725)
         (tmp_path / name / "evaluation.json").write_text(json.dumps(content))
     cells = read_run(tmp_path / "all")["cells"]
     assert cells["Average"]["success"] == pytest.approx(3 / 7)
     assert cells["without Bamboogle"]["success"] == 0.5 and cells["without Bamboogle"]["n"] == 600
     assert cells["NQ"] == proportion(50, 100) and "Average" not in read_run(tmp_path / "some")["cells"]
+
+
+def test_errors_have_a_column_and_a_type_of_errors_alone_has_no_rate(tmp_path: Path) -> None:
+    """Two of three episodes of one type failed and all of another; published rows do not tell."""
+    types = {
+        "pick_and_place_simple": {**proportion(1, 1), "errors": 2},
+        "look_at_obj_in_light": {**proportion(0, 0), "errors": 1},
+    }
+    table = {**proportion(1, 1), "errors": 3, "by_task_type": types}
+    content = {"config": {"env": {}, "eval": {"games": "valid_seen"}}, "agent": "model", **table}
+    whole = {**content, **proportion(1, 1), "errors": 0, "by_task_type": {}}
+    for name, one in (("broken", content), ("whole", whole)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "evaluation.json").write_text(json.dumps(one))
+    found = tables([tmp_path / "broken", tmp_path / "whole"])
+    head, first, second, *others = lines_of(found["alfworld"]["rows"], "alfworld")
+    assert head[-1] == "errors" and (first[-1], second[-1]) == ("3", "0")
+    assert {line[-1] for line in others} == {"-"} and first[head.index("Look")] == "-"
+    assert any("3 of 4 episodes of broken, model" in note for note in notes({}, found["alfworld"]["rows"]))
+    clean = lines_of(tables([tmp_path / "whole"])["alfworld"]["rows"], "alfworld")
+    assert "errors" not in clean[0]
+
+
+def test_averages_need_every_set_to_have_an_answer_that_counts(tmp_path: Path) -> None:
+    """A set whose every question ended in an error has no exact match, and is no division by zero."""
+    sets = {f"{start}_test": proportion(50, 100) for start in SETS.values()}
+    sets["bamboogle_test"] = {**proportion(0, 0), "errors": 125}
+    config = {"env": {"id": "stepopsd/SearchQA-v0"}, "eval": {}}
+    table = {"by_task_type": {}, "by_set": sets, **proportion(300, 600), "errors": 125}
+    content = {"config": config, "agent": "model", **table}
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    row = read_run(tmp_path)
+    assert "Average" not in row["cells"] and row["cells"]["without Bamboogle"]["success"] == 0.5
+    head, line = lines_of([row], "search_qa")
+    assert line[head.index("Bamboogle")] == "-" and line[-1] == "125"
 
 
 @pytest.mark.samples
@@ -125,4 +163,7 @@ def test_a_run_and_an_evaluation_stand_beside_published_rows(
     assert second["cells"]["All"]["n"] == 6 and second["label"] == "played, expert"
     assert "?: played on other games" in out and "| GiGPO with std |" in page.read_text()
     with pytest.raises(SystemExit, match=r"no evaluation\.json"):
+        tables([tmp_path])
+    (tmp_path / "evaluation.json").write_text('{"config": {}, "agent": "expert"}')
+    with pytest.raises(SystemExit, match=r"finish it with: stepopsd eval --resume"):
         tables([tmp_path])

@@ -3,7 +3,8 @@
 import json
 
 from benchmarks.report import credit_methods, pages as report
-from benchmarks.report.parts import exists, module_of
+from benchmarks.report.parts import exists, module_of, rate
+from stepopsd_agent.ops import proportion
 
 
 def test_page_is_made_from_the_results() -> None:
@@ -36,3 +37,10 @@ def test_results_name_a_module_that_can_be_run() -> None:
     files = sorted((report.ROOT / "benchmarks" / "results").glob("*.json"))
     modules = {module_of(json.loads(file.read_text(encoding="utf-8"))) for file in files}
     assert not {module for module in modules if not exists(module)}
+
+
+def test_a_rate_counts_errors_beside_it() -> None:
+    """Where all ended in one there is no rate."""
+    assert rate(proportion(1, 2)) == "50.0% (9.5% to 90.5%)"
+    assert rate({**proportion(1, 2), "errors": 3}) == "50.0% (9.5% to 90.5%), and 3 errors"
+    assert rate({**proportion(0, 0), "errors": 3}) == "-, and 3 errors"

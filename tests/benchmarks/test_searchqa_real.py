@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.runs import searchqa_real
+from stepopsd_agent.ops import proportion
 from tests.helpers.search_qa import write_rows
 
 
@@ -69,3 +70,14 @@ def test_real_sets_of_the_test_data(test_data: Path, capsys: pytest.CaptureFixtu
     assert searchqa_real.main(flags) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert float(last.split("expert ")[1].split("%")[0]) > 30
+
+
+def test_a_set_of_errors_alone_has_no_exact_match() -> None:
+    """It is left out of the mean, and what failed is counted by set."""
+    sets = {"a": {**proportion(1, 2), "errors": 0}, "b": {**proportion(0, 0), "errors": 2}}
+    table = {"by_set": sets, "errors": 2, "engine_version": "1"}
+    result = searchqa_real.figures({"model": table}, [Path("a.jsonl"), Path("b.jsonl")])
+    assert result["means"] == {"model": 0.5}
+    heading, first, second, _ = searchqa_real.table_text(result).splitlines()
+    assert heading.split()[-1] == "errors" and first.split()[-2:] == ["50.0%", "0"]
+    assert second.split() == ["b", "0", "-", "2"]

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 from weakref import WeakValueDictionary
 
+from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers.episode import Episode
 from stepopsd_wrappers.plain_json import EpisodeFormatError
 from stepopsd_wrappers.shard_compression import pack, unpack
@@ -75,7 +76,7 @@ class EpisodeWriter:
             ValueError: `position` was not returned by `position()`.
         """
         _check_position(position)
-        self.folder = Path(os.path.expanduser(folder))
+        self.folder = user_path(folder)
         self._shard_size = shard_size
         self._fsync, self._compress, self._process = fsync, compress, os.getpid()
         with _recording(self.folder):

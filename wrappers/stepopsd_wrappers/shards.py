@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers.episode import Episode
 from stepopsd_wrappers.plain_json import EpisodeFormatError
 from stepopsd_wrappers.shard_compression import is_packed, open_shard, packed_path, shard_name
@@ -176,7 +177,7 @@ def read_episodes(path: str | os.PathLike[str]) -> Iterator[Episode]:
         EpisodeFormatError: a shard or the manifest cannot be read, or a closed shard was changed. A line is
             checked when the iterator reaches it; the message names file and line.
     """
-    given = Path(os.path.expanduser(path))
+    given = user_path(path)
     if not given.exists():
         raise FileNotFoundError(f"{given}: there is no such folder; give one of recorded episodes")
     folder = given if given.is_dir() else given.parent

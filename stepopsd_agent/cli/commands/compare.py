@@ -92,14 +92,23 @@ def _comparison(entry: dict[str, Any], comparisons: int) -> str:
 
 
 def _by_type(types: dict[str, dict[str, Any]]) -> list[str]:
+    """A line for each type; one without a pair that counts has no figures to show."""
     width = max(map(len, ["task type", *types]))
-    lines = [f"{'task type':<{width}}  points      95 % interval  better  worse  equal  p (each by itself)"]
+    columns = [
+        "better",
+        "worse",
+        "equal",
+        *(["left_out"] if any(r["left_out"] for r in types.values()) else []),
+    ]
+    heads = "  ".join(name.replace("_", " ") for name in columns)
+    lines = [f"{'task type':<{width}}  points      95 % interval  {heads}  p (each by itself)"]
     for name, row in types.items():
-        interval = f"{_points(row['ci95'][0])} to {_points(row['ci95'][1])}"
-        counts = f"{row['better']:>6}  {row['worse']:>5}  {row['equal']:>5}"
-        lines.append(
-            f"{name:<{width}}  {_points(row['difference']):>6}  {interval:>17}  {counts}  {row['p']:.3g}"
-        )
+        points, interval, p = "-", "-", "-"
+        if row["n"]:
+            points, (low, high), p = _points(row["difference"]), row["ci95"], f"{row['p']:.3g}"
+            interval = f"{_points(low)} to {_points(high)}"
+        counts = "  ".join(f"{row[column]:>{len(column)}}" for column in columns)
+        lines.append(f"{name:<{width}}  {points:>6}  {interval:>17}  {counts}  {p}")
     return lines
 
 

@@ -19,10 +19,10 @@ from jsonargparse import Namespace
 from packaging.requirements import Requirement
 
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_agent.cli.threads import allowed_processors, allowed_threads
 from stepopsd_envs.alfworld.official import SPLITS, data_folder, locate
 from stepopsd_envs.extras import install_command
 from stepopsd_envs.manifest import GamesNotFoundError
+from stepopsd_envs.processors import allowed_processors, allowed_threads
 from stepopsd_envs.search_qa.retrieval.errors import RetrievalSetupError
 
 HELP = "check packages, processor, GPU, memory, Java and games, and say how to get what is missing"

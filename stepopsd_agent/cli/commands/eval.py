@@ -12,7 +12,7 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli.basic import OF_TRAINING
 from stepopsd_agent.cli.checks import UsageError, fresh_folder, resumed_file, settings_checked
-from stepopsd_agent.cli.common import check_config, describe, run_config
+from stepopsd_agent.cli.common import check_config, run_config
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.playing import add_agent_flag, last_error, play_sets
 from stepopsd_agent.cli.serving import REQUESTS, read_requests
@@ -189,6 +189,8 @@ def _mean_of_sets(tables: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _figures(table: dict[str, Any], spec: TaskSpec) -> str:
     """Success, steps, and what else the environment measures, in one line."""
+    from stepopsd_agent.rollout import describe
+
     if not table["n"]:
         return describe(table, f"{spec.unit}s")
     means = [f", {name} {mean:.2f}" for name, mean in table.get("means", {}).items()]

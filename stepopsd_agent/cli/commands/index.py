@@ -67,7 +67,7 @@ def add_flags(parser: Parser) -> None:
         default=False,
         help="encode in it on a CPU: several times faster with Intel AMX, slower without",
     )
-    parser.add_argument("--threads", type=int, help="to build with (default: all cores)")
+    parser.add_argument("--threads", type=int, help="to build with (default: all that it may use)")
 
 
 def run(settings: Namespace) -> int:

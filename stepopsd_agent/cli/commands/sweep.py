@@ -16,7 +16,6 @@ from stepopsd_agent.cli.checks import UsageError, fresh_folder, resumed_file
 from stepopsd_agent.cli.commands import train
 from stepopsd_agent.cli.common import refuse_fresh
 from stepopsd_agent.cli.parser import Parser, complain
-from stepopsd_agent.cli.threads import allowed_processors, allowed_threads
 from stepopsd_agent.run import (
     Job,
     SweepRun,
@@ -33,6 +32,7 @@ from stepopsd_agent.run import (
     training_job,
 )
 from stepopsd_agent.run.files import plot_curves, write_bytes_atomic, write_json_atomic
+from stepopsd_envs.processors import allowed_processors, allowed_threads
 from stepopsd_envs.user_path import user_path
 
 HELP = "train every combination of some settings with several seeds; compare them in a table and a picture"

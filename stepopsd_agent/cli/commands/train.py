@@ -22,7 +22,7 @@ from stepopsd_agent.cli.checks import (
     resumed_file,
     settings_checked,
 )
-from stepopsd_agent.cli.common import describe, load_run_policy, run_config, trained_policy
+from stepopsd_agent.cli.common import load_run_policy, run_config, trained_policy
 from stepopsd_agent.cli.launching import follows, launched, own_device
 from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.config import RunConfig, config_to_dict
@@ -92,6 +92,8 @@ def _run(settings: Namespace, processes: "Processes | None") -> int:
         summary = _train(config, name, method, chosen, out, resumed is not None, processes)
     if follows():
         return 0
+    from stepopsd_agent.rollout import describe
+
     unit = f"{get(config.env.id).unit}s"
     print(f" start: {describe(summary['start'], unit)}")
     print(f" final: {describe(summary['final'], unit)}")

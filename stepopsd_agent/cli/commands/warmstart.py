@@ -12,7 +12,7 @@ from stepopsd_agent.cli.arguments import given
 from stepopsd_agent.cli.basic import OF_TRAINING
 from stepopsd_agent.cli.checks import checked_games, fresh_folder, settings_checked
 from stepopsd_agent.cli.commands.train import USES as TRAIN
-from stepopsd_agent.cli.common import config_of, describe, load_run_policy, run_config
+from stepopsd_agent.cli.common import config_of, load_run_policy, run_config
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.config import EnvConfig, config_to_dict
 from stepopsd_agent.tasks import evaluation_sets, get
@@ -34,6 +34,7 @@ def run(settings: Namespace) -> int:
     config = run_config(settings)
     out = fresh_folder(settings.get("out"), "warmstart")
     with checked_games(config.env, *evaluation_sets(config)):
+        from stepopsd_agent.rollout import describe
         from stepopsd_agent.run import warmstart
 
         # Loaded first: a model that cannot be loaded is reported before the expert plays for minutes.

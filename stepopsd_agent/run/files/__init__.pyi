@@ -5,5 +5,5 @@ from .checkpoint import (
     save_checkpoint as save_checkpoint,
 )
 from .curve import plot_curve as plot_curve, plot_curves as plot_curves
-from .metrics_log import read_rows as read_rows
+from .metrics_log import evaluations as evaluations, read_rows as read_rows
 from .model_folder import save_model as save_model

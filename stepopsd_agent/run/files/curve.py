@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepopsd_agent.run.files.atomic import write_bytes_atomic
-from stepopsd_agent.run.files.metrics_log import Row, read_rows
+from stepopsd_agent.run.files.metrics_log import Row, evaluations, read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def plot_curve(
         colour = f"C{number}"
         train = [(row["update"], row[train_key]) for row in rows if train_key in row]
         axes.plot(*_columns(train), color=colour, alpha=0.4, lw=0.8, label=f"{label}: training")
-        held_out = [(row["update"], row[eval_key]) for row in rows if eval_key in row]
+        held_out = evaluations(rows, eval_key)
         points = [(update, entry["success"]) for update, entry in held_out]
         axes.plot(*_columns(points), color=colour, marker="o", label=f"{label}: evaluation, 95 % interval")
         for update, entry in held_out:

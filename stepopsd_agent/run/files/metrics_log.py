@@ -7,7 +7,7 @@ two runs of one seed write equal files; wall times go to `timing.jsonl`.
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -43,6 +43,15 @@ def read_rows(path: Path | str) -> list[Row]:
     """Read a .jsonl file of rows; a torn last line (the writer was killed) is left out."""
     with Path(path).open("rb") as file:
         return [json.loads(line) for line in file if line.endswith(b"\n")]
+
+
+def evaluations(rows: Iterable[Row], key: str = "eval") -> list[tuple[int, Row]]:
+    """Update and entry of every evaluation in which some episode ended without an error.
+
+    Where all did end in one, a success of zero would be made up.
+    """
+    found = [(row["update"], row[key]) for row in rows if key in row]
+    return [(update, entry) for update, entry in found if entry["n"]]
 
 
 def _open_rows(path: Path, resume_at: int | None) -> BinaryIO:

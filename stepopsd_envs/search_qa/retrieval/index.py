@@ -155,7 +155,7 @@ def open_index(folder: str | Path, kind: str | None = None, means: Means | None 
         return _open_dense(folder, manifest, means)
     if manifest.kind == "lucene":
         k1, b = manifest.settings["k1"], manifest.settings["b"]
-        return lucene.LuceneRetriever(folder / LUCENE, manifest.corpus.fingerprint, k1, b, means.threads)
+        return lucene.LuceneRetriever(folder / LUCENE, manifest.corpus.fingerprint, k1, b, means.cores)
     return _open_bm25(folder)
 
 

@@ -1,8 +1,8 @@
 """Settings of an index, and the means to build or search it."""
 
-import os
 from dataclasses import dataclass
 
+from stepopsd_envs.processors import allowed_threads
 from stepopsd_envs.search_qa.retrieval.errors import IndexFolderError
 from stepopsd_envs.search_qa.retrieval.index_folder import KINDS
 
@@ -47,7 +47,7 @@ class Means:
     """The means to build or search an index; they change results only by rounding.
 
     Attributes:
-        threads: number of threads; None: all cores.
+        threads: number of threads; None: all that this process may use.
         device: device for a dense index, such as ``"cuda"``; None: the CPU.
         model: folder or name of a dense index's model, if it has moved since the index was built.
         bfloat16: encode passages in bfloat16 on a CPU; queries are always encoded in float32 there.
@@ -60,5 +60,6 @@ class Means:
 
     @property
     def cores(self) -> int:
-        """The number of threads."""
-        return self.threads or os.cpu_count() or 1
+        """The number of threads: those asked for, as far as this process may use them."""
+        allowed = allowed_threads()
+        return min(self.threads or allowed, allowed)

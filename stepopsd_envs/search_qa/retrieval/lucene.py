@@ -5,12 +5,12 @@ it should run in a separate process: ``open_retriever`` and ``stepopsd serve-ret
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stepopsd_envs.manifest import fingerprint
+from stepopsd_envs.processors import allowed_threads
 from stepopsd_envs.search_qa.corpus import passage_of
 from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError, require_k
 from stepopsd_envs.search_qa.retrieval.java import MOST_CLAUSES, java_class
@@ -27,7 +27,7 @@ class LuceneRetriever:
         folder: folder of the index.
         corpus: fingerprint of the passages in it.
         k1, b: parameters of BM25.
-        threads: number of queries that are searched in parallel; None: all cores.
+        threads: number of queries that are searched in parallel; None: all that this process may use.
 
     Raises:
         DependencyNotInstalled: Java, pyserini or pyjnius is missing.
@@ -43,7 +43,7 @@ class LuceneRetriever:
         self._list = java_class("java.util.ArrayList")
         self._searcher = java_class("io.anserini.search.SimpleSearcher")(str(folder))
         self._searcher.set_bm25(k1, b)
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or allowed_threads()
         self._open = True
         self.passages = int(self._searcher.get_total_num_docs())
         self.fingerprint = fingerprint([("lucene", corpus), ("bm25", f"k1={k1} b={b}")])

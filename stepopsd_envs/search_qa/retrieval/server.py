@@ -99,7 +99,9 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--max_body_mb", type=float, default=standard.body_bytes / 2**20, help="greatest length of a request"
     )
-    parser.add_argument("--threads", type=int, default=None, help="threads to use (default: all cores)")
+    parser.add_argument(
+        "--threads", type=int, default=None, help="threads to use (default: all that it may use)"
+    )
     parser.add_argument(
         "--device",
         type=str,

@@ -111,6 +111,39 @@ def test_compare_leaves_out_what_failed(tmp_path: Path, capsys: pytest.CaptureFi
     assert "better on 1 tasks, worse on 1, equal on 0" in printed
 
 
+def test_compare_counts_errors_by_task_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A type whose every episode ended in an error is there, without a rate; so is one without a pair."""
+    a, b = wins(tmp_path / "a", "+x+x-x"), wins(tmp_path / "b", "+-x+-+")
+    out = tmp_path / "found.json"
+    assert run("compare", a, b, f"--json={out}") == 0
+    found = json.loads(out.read_text())
+    first, second = (folder["by_task_type"] for folder in found["folders"])
+    assert first["heat"] == {"success": 0.0, "n": 0, "ci95": [0.0, 1.0], "errors": 3}
+    assert (first["pick"]["n"], first["pick"]["errors"]) == (3, 0)
+    assert (second["pick"]["n"], second["pick"]["errors"], second["heat"]["errors"]) == (2, 1, 0)
+    kinds = found["compared"][0]["by_task_type"]
+    assert (kinds["pick"]["n"], kinds["pick"]["left_out"]) == (2, 1)
+    heat = kinds["heat"]
+    assert heat.keys() == kinds["pick"].keys() and (heat["n"], heat["tasks"], heat["left_out"]) == (0, 0, 3)
+    assert [heat[name] for name in ("success", "difference", "ci95", "interval", "p")] == [None] * 5
+    lines = capsys.readouterr().out.splitlines()
+    heading = next(line for line in lines if line.startswith("task type"))
+    assert "left out  p (" in heading
+    assert next(line for line in lines if line.startswith("heat")).split()[1:] == [*"--0003-"]
+
+
+def test_compare_knows_the_type_of_a_game_whose_reset_failed(tmp_path: Path) -> None:
+    """The record without a beginning does not know it; the partner's does."""
+    broken = played(0, False, failed=True)
+    broken = replace(broken, steps=(replace(broken.steps[0], info={}, error="OSError: gone"),))
+    a, b = write(tmp_path / "a", [broken, played(1, True)]), wins(tmp_path / "b", "++")
+    out = tmp_path / "found.json"
+    assert run("compare", a, b, f"--json={out}") == 0
+    found = json.loads(out.read_text())
+    assert found["folders"][0]["by_task_type"]["not begun"]["errors"] == 1
+    assert found["compared"][0]["by_task_type"]["pick"]["left_out"] == 1
+
+
 def test_compare_notes_other_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Same tasks, another limit of steps: compared, and said."""
     specs = [{"id": "a", "kwargs": {"step_limit": n, "data_root": str(n)}} for n in (30, 50)]

@@ -10,7 +10,9 @@ from stepopsd_agent.config import RunConfig, config_from_dict
 from stepopsd_envs.disk_cache import cache_folder
 from stepopsd_envs.search_qa.corpus import read_corpus
 from stepopsd_envs.search_qa.sources import load_questions
+from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import EpisodeWriter, read_episodes
+from tests.helpers.command_line import refusal
 from tests.helpers.retrieval import write_corpus
 from tests.helpers.search_qa import write_rows
 from tests.helpers.text_env import make_episode
@@ -113,6 +115,49 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "home"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("env:\n- a\n", "env is ['a']; give its settings by name, such as env.id"),
+        ("env: 3\n", "env is 3; give its settings by name, such as env.id"),
+        ("eval: [1]\n", "eval is [1]; give its settings by name, such as eval.every"),
+        ("credit:\n- method\n", "credit is ['method']; give its settings by name, such as credit.method"),
+        ("credit: grpo\n", "credit is 'grpo'"),
+        (
+            "env:\n  task_types: no\n",
+            'env.task_types: got no; give a list, such as "[first, second]" or null',
+        ),
+    ],
+)
+def test_sections_and_values_that_are_no_such_thing_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    """As they were written."""
+    (tmp_path / "c.yaml").write_text(text)
+    assert said in refusal(capsys, "train", "--config", str(tmp_path / "c.yaml"))
+
+
+def test_config_in_another_encoding_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Such as UTF-16, which editors on Windows write; a folder is no file."""
+    path = tmp_path / "c.yaml"
+    for text in ("updates: 3".encode("utf-16"), "updates: 3  # ä".encode("latin-1")):
+        path.write_bytes(text)
+        line = refusal(capsys, "train", "--config", str(path))
+        assert f"{path} is not a config file: it is not UTF-8" in line and "byte" in line
+    path.write_bytes("updates: 3".encode("utf-8-sig"))
+    assert config_of(parse(["train", "--config", str(path)])["train"]).updates == 3
+    assert "is a folder" in refusal(capsys, "train", "--config", str(tmp_path))
+
+
+def test_home_of_nobody_is_no_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that begins with the name of a user who is not there would make a folder of that name."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no user 'nobody-of-this-name'; .* write \./~nobody"):
+        user_path("~nobody-of-this-name/out")
+    assert user_path("./~nobody-of-this-name") == Path("~nobody-of-this-name")
+    assert user_path("a/~b") == Path("a/~b")
 
 
 def test_home_is_understood_everywhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

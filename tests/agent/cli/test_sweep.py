@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stepopsd_agent.cli.commands.sweep import split
+from stepopsd_agent.ops import proportion
 from stepopsd_agent.run import Job, SweepRun, area, label, rows_text, sweep_rows, sweep_runs
 from stepopsd_agent.run.files import save_model
 from stepopsd_agent.run.files.metrics_log import MetricsLog
@@ -61,7 +62,7 @@ def test_sweep_rows_are_means_over_finished_runs(tmp_path: Path) -> None:
         folder = tmp_path / "runs" / one.name
         with MetricsLog(folder) as log:
             for update, success in ((0, 0.1), (10, 0.3), (20, last)):
-                log.write(update, {"eval": {"success": success}})
+                log.write(update, {"eval": {"success": success, "n": 10}})
         if last is not None:
             (folder / "summary.json").touch()
     first, second = sweep_rows(tmp_path, runs)
@@ -77,13 +78,32 @@ def test_sweep_rows_are_means_over_finished_runs(tmp_path: Path) -> None:
     assert area([(0, 0.25)]) == 0.25
 
 
+def test_sweep_takes_no_success_from_an_evaluation_of_errors_alone(tmp_path: Path) -> None:
+    """A run that ends with one has no result; one in the middle is left out of the area."""
+    runs = sweep_runs({"learner.lr": ["1"]}, range(2))
+    none = {**proportion(0, 0), "errors": 4}
+    for one, entries in zip(
+        runs,
+        ([proportion(2, 4), none, proportion(4, 4)], [proportion(2, 4), proportion(4, 4), none]),
+        strict=True,
+    ):
+        folder = tmp_path / "runs" / one.name
+        with MetricsLog(folder) as log:
+            for update, entry in enumerate(entries):
+                log.write(update, {"eval": entry})
+        (folder / "summary.json").touch()
+    (row,) = sweep_rows(tmp_path, runs)
+    assert row["success"]["values"] == [1.0] and row["area"]["values"] == [0.75]
+    assert row["unfinished"] == ["lr=1,seed=1"] and row["curves"] == [[(0, 0.5), (2, 1.0)]]
+
+
 def test_sweep_has_no_interval_where_all_runs_end_alike(tmp_path: Path) -> None:
     """Six runs at 0 % do not make it sure that a seventh is; their range says what was seen."""
     runs = sweep_runs({"learner.lr": ["1"]}, range(6))
     for one in runs:
         folder = tmp_path / "runs" / one.name
         with MetricsLog(folder) as log:
-            log.write(0, {"eval": {"success": 0.0}})
+            log.write(0, {"eval": proportion(0, 10)})
         (folder / "summary.json").touch()
     (row,) = sweep_rows(tmp_path, runs)
     assert (row["success"]["mean"], row["success"]["ci95"], row["success"]["range"]) == (
@@ -150,7 +170,7 @@ def test_sweep_takes_the_threads_that_it_may_and_fills_the_processors(
 ) -> None:
     """OMP_NUM_THREADS bounds the threads of a run, as it does in train, and not how many runs there are."""
     save_model(tiny(), tmp_path / "model")
-    monkeypatch.setattr("stepopsd_agent.cli.threads.allowed_processors", lambda: 8)
+    monkeypatch.setattr("stepopsd_envs.processors.allowed_processors", lambda: 8)
     monkeypatch.setattr("stepopsd_agent.cli.commands.sweep.allowed_processors", lambda: 8)
     made: list[Job] = []
     monkeypatch.setattr("stepopsd_agent.cli.commands.sweep.run_jobs", lambda jobs, *rest: made.extend(jobs))

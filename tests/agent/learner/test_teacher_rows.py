@@ -42,6 +42,22 @@ def test_methods_whose_teacher_only_scales() -> None:
         assert teacher_rows(credit.make(name), batch) is None
 
 
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        name
+        for name in set(credit.names()) - set(SCALING)
+        if any(need.startswith("teacher") for need in credit.make(name).needs)
+    ),
+)
+def test_other_teacher_methods_learn_from_their_teacher_in_flat_groups(name: str) -> None:
+    """So it is asked there: a further loss pulls at every row of such a group that has actions."""
+    batch = batch_of(0, {1})
+    rows = rows_of(batch, {1})
+    terms = credit.make(name)(batch).terms
+    assert sum(float(term.weights[rows].abs().sum()) for term in terms) > 0
+
+
 @pytest.mark.parametrize("layout", ["transcript", "window"])
 @pytest.mark.parametrize(("name", "fields"), VARIANTS)
 @pytest.mark.parametrize("seed", range(5))

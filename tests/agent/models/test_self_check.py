@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from stepopsd_agent.models import Policy, Scorer, make_format
@@ -286,14 +286,11 @@ def test_text_problems_finds_tags_that_decoding_drops() -> None:
     assert "the response tags <action>, </action> do not come back" in problem and "special: false" in problem
 
 
-@pytest.mark.parametrize(("scheme", "found"), [("always", 1), ("never", 0)])
-def test_text_problems_finds_blanks_before_every_text(scheme: Any, found: int) -> None:
-    """As sentencepiece tokenizers have them."""
-    letters = {chr(i): i for i in range(32, 127)} | {"\n": 1, "▁": 2, "<unk>": 3}
-    one = Tokenizer(models.BPE(vocab=letters, merges=[], unk_token="<unk>"))
-    one.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
-    one.decoder = decoders.Metaspace(prepend_scheme=scheme, split=False)
+def test_text_problems_finds_texts_that_change() -> None:
+    """As where a tokenizer knows words alone; blanks that mark a beginning are `test_sentencepiece`'s."""
+    words = {"look": 0, "second": 1, "room": 2, "<unk>": 3}
+    one = Tokenizer(models.WordLevel(vocab=words, unk_token="<unk>"))
+    one.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=one, eos_token="~")  # type: ignore[no-untyped-call]
-    problems = text_problems(Policy(tiny().model, tokenizer))
-    assert len(problems) == found
-    assert all("prepend_scheme to never" in problem for problem in problems)
+    *_, problem = text_problems(Policy(tiny().model, tokenizer))
+    assert "comes back as 'look second room' in place of 'look\\nsecond room'" in problem

@@ -14,6 +14,8 @@ from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError
 from stepopsd_envs.search_qa.retrieval.cache import CachedRetriever
 from stepopsd_envs.search_qa.together import MOST, search_together
+from stepopsd_envs.search_qa.world import make_world, worlds_of
+from stepopsd_envs.search_qa.world_set import FilteredWorlds
 from stepopsd_wrappers import Episode, make_text_env
 from tests.helpers.search_qa import Library, answer, library_env, search
 
@@ -133,6 +135,22 @@ def test_environments_with_other_settings_do_not_share_results(tmp_path: Path) -
     found = [env.step(search("Port"))[4]["retrieved"] for env in envs]
     assert found == [["ada"], ["ada", "lorn"], ["ada", "lorn"]] * 2
     assert one.calls == two.calls == [["Port"], ["Port"]]
+
+
+def test_questions_of_several_worlds_share_the_calls_of_one_retriever() -> None:
+    """Each round asks what is still missing, of all worlds at once; results are those of one by one."""
+    worlds = [make_world("tiny", "train", number) for number in worlds_of("tiny", "train")]
+    retriever = Counting()
+    retriever.passages = [passage for world in worlds for passage in world.passages]
+    library, k = FilteredWorlds(retriever, "tiny", "train"), 3
+    asked = [(library.of(world.questions[0].id), "born", k) for world in worlds for _ in range(2)]
+    asked.append((library.of(worlds[0].questions[0].id), "xyzzy", k))
+    found = search_together(asked)
+    together = list(map(sorted, retriever.calls))
+    assert together[0] == ["born", "xyzzy"] and 1 < len(together) <= 4
+    assert all(call == ["born"] for call in together[1:])
+    assert found == [searcher.search([query], k)[0] for searcher, query, _ in asked]
+    assert len({passages[0].id for passages in found[:-1] if passages}) == len(worlds) > 1
 
 
 def test_what_was_prepared_serves_the_next_step_alone(tmp_path: Path) -> None:

@@ -4,10 +4,8 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from stepopsd_agent.cli.common import describe
 from stepopsd_agent.ops.intervals import wilson
-from stepopsd_agent.rollout import headline, success_table, table_text
-from stepopsd_agent.run.summary import with_errors
+from stepopsd_agent.rollout import describe, headline, success_table, table_text
 from stepopsd_agent.viewer.content import _table
 from stepopsd_wrappers import Episode
 from tests.helpers.text_env import make_episode
@@ -93,8 +91,8 @@ def test_the_summary_of_a_run_counts_what_ended_in_an_error() -> None:
     """Beside success at its start and end, and nothing where there was none."""
     whole = success_table([outcome("pick", True, task_id="a")])
     table = {**whole, "errors": 3}
-    assert describe(with_errors(table)).endswith("; 3 more ended in an error")
-    assert "error" not in describe(with_errors(whole))
+    assert describe(headline(table)).endswith("; 3 more ended in an error")
+    assert "error" not in describe(headline(whole))
 
 
 def test_a_headline_says_how_many_tasks_the_attempts_were_at() -> None:

@@ -1,5 +1,6 @@
 """Flat groups in a run: the teacher is not asked about them, and nothing that is learned changes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,18 +9,34 @@ import torch
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.hindsight import batch_logprobs
+from stepopsd_agent.learner import learner
 from stepopsd_agent.rollout import mixed_groups, whole_groups
 from stepopsd_agent.run import Trainer, trainer as module
+from stepopsd_wrappers import Episode
 from tests.helpers.runs import run_config, taught
 
 pytestmark = pytest.mark.samples
 
 
-def trainer(name: str, **settings: Any) -> Trainer:
+TEACHERS = [
+    name for name in credit.names() if any(need.startswith("teacher") for need in credit.make(name).needs)
+]
+
+
+def trainer(name: str, mini_batches: int = 1, **settings: Any) -> Trainer:
     """Four groups of three; among them are flat ones."""
     rollout = {"tasks": 4, "group_size": 3}
-    learner = {"lr": 3e-3, "kl_coef": 0.0, "tokens_per_micro_batch": 1}
-    return Trainer(run_config(rollout=rollout, learner=learner, **settings), credit.make(name), taught())
+    update = {"lr": 3e-3, "kl_coef": 0.0, "tokens_per_micro_batch": 1, "mini_batches": mini_batches}
+    return Trainer(run_config(rollout=rollout, learner=update, **settings), credit.make(name), taught())
+
+
+def won(episode: Episode, first: bool) -> Episode:
+    """The episode with a return of 1 or 0, all of it in the last step, and no refused commands."""
+    steps = [
+        replace(step, reward=0.0, info={**step.info, "step": {**step.info["step"], "valid": True}})
+        for step in episode.steps
+    ]
+    return replace(episode, steps=(*steps[:-1], replace(steps[-1], reward=float(first))))
 
 
 @pytest.fixture
@@ -53,6 +70,35 @@ def test_a_batch_without_any_credit_asks_no_teacher(asked: list[int]) -> None:
     assert asked == [] and batch.tokens.teacher_logprobs is not None
     assert torch.equal(batch.tokens.teacher_logprobs, batch.tokens.old_logprobs)
     assert not one.assign(batch).advantages.any()
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_passes_over_one_rollout_leave_flat_rows_out_of_every_mini_batch(
+    name: str, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three passes in four mini-batches: the weights of an update that asks and computes all, to the bit."""
+    one, other = trainer(name, mini_batches=4), trainer(name, mini_batches=4)
+    episodes = [won(episode, episode.group % 2 == episode.member == 1) for episode in one.collect()]
+    mixed = len(mixed_groups(episodes, one.config.rollout))
+    assert (mixed, len(episodes)) == (6, 12)
+    batch = one.score(episodes)
+    mine, rows = one.assign(batch), sum(asked)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "teacher_rows", lambda method, batch: None)
+        whole = other.score(episodes)
+        theirs = other.assign(whole)
+    scales = "teacher_scales" in credit.load(name).claims
+    assert (rows, sum(asked) - rows) == ((2 * mixed, 2 * len(episodes)) if scales else (rows, rows))
+    assert torch.equal(mine.advantages, theirs.advantages)
+    for number in range(3):
+        stats = one.learner.update(batch, mine, seed=number)
+        with monkeypatch.context() as patch:
+            patch.setattr(learner, "learned_from", lambda rows, *_, **__: (rows, 0.0))
+            all_stats = other.learner.update(whole, theirs, seed=number)
+        assert stats["loss"] == all_stats["loss"] and "mini_batches" not in stats
+    states = one.policy.state(), other.policy.state()
+    assert all(torch.equal(weight, states[1][key]) for key, weight in states[0].items())
+    assert (one.learner.budget.take() < other.learner.budget.take()) == scales
 
 
 @pytest.mark.parametrize("name", ["step_opsd", "agent_opsd", "grpo"])

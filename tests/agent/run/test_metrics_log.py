@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from stepopsd_agent.ops import proportion
 from stepopsd_agent.ops.intervals import wilson
 from stepopsd_agent.run import environment_facts
-from stepopsd_agent.run.files import plot_curve, read_rows, write_json_atomic
+from stepopsd_agent.run.files import evaluations, plot_curve, read_rows, write_json_atomic
 from stepopsd_agent.run.files.atomic import naming
 from stepopsd_agent.run.files.errors import CheckpointError
 from stepopsd_agent.run.files.metrics_log import MetricsLog
@@ -181,3 +181,14 @@ def test_plot_curve_draws_rows_and_run_folders_together(tmp_path: Path) -> None:
     with Image.open(tmp_path / "curve.png") as picture:
         assert picture.size[0] > 400
         assert len(set(picture.convert("RGB").resize((96, 54)).tobytes())) > 8  # not one flat colour
+
+
+def test_an_evaluation_of_errors_alone_is_no_point_of_a_curve() -> None:
+    """Its zero is not a success of zero: nothing is known."""
+    rows: list[dict[str, Any]] = [
+        {"update": 0, "eval": proportion(0, 4)},
+        {"update": 1, "train/success": 0.4},
+        {"update": 2, "eval": {**proportion(0, 0), "errors": 4}},
+        {"update": 3, "eval": proportion(2, 4)},
+    ]
+    assert [(update, entry["success"]) for update, entry in evaluations(rows)] == [(0, 0.0), (3, 0.5)]

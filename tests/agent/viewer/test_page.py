@@ -80,6 +80,7 @@ def test_curves_have_intervals_where_success_has() -> None:
     rows = [
         {"update": 0, "eval": {"success": 0.5, "ci95": [0.2, 0.8], "n": 4}},
         {"update": 1, "train/return": 0.25, "update/kl": "NaN", "credit/share": None},
+        {"update": 2, "eval": {"success": 0.0, "ci95": [0.0, 1.0], "n": 0, "errors": 4}},  # none to count
     ]
     assert curves(rows) == {"eval/success": [[0, 0.5, 0.2, 0.8]], "train/return": [[1, 0.25]]}
 

@@ -129,7 +129,7 @@ def test_bm25_terms() -> None:
     """What counts as a term, by example."""
     text = "The Müllers' 3 boxes, cities and buses; glasses of Dr. Who's bus, ÆON ties, does"
     assert list(terms(text)) == [
-        *("muller", "3", "boxe", "city", "buse", "glasse", "dr", "s", "bus", "æon", "ty"),
+        *("muller", "3", "boxe", "city", "buse", "glasse", "dr", "s", "bus", "aeon", "ty"),
     ]
 
 
@@ -146,6 +146,13 @@ def test_bm25_terms() -> None:
         ("J.R.R. Tolkien wrote it.", ["J. R. R.", "JRR", "J.R.R. who?"]),
         ("The Strasse is long.", ["Straße", "STRASSE", "STRAẞE"]),
         ("Die Straße ist lang.", ["strasse", "Stra\u00adße"]),
+        ("Søren Kierkegaard", ["Soren", "SØREN", "Sören"]),
+        ("He was born in Łódź.", ["Lodz", "ŁÓDŹ"]),
+        ("An œuvre of Ærø", ["Oeuvre", "Aero", "ŒUVRE"]),
+        ("Þór and Guðrún", ["Thor", "Gudrun"]),
+        ("Đà Nẵng, Đorđe", ["Da Nang", "Dorde"]),
+        ("Hawaiʻi, Kauaʼi", ["Hawaii", "Kauai"]),
+        ("Diyarbakır", ["Diyarbakir", "DİYARBAKIR"]),
         ("Σίσυφος pushed.", ["ΣΙΣΥΦΟΣ", "σισυφοσ"]),
         ("The ﬁne print №5, x²", ["fine", "No5", "x2"]),
         ("İstanbul is a city.", ["Istanbul", "ISTANBUL"]),
