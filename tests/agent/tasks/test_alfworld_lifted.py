@@ -70,6 +70,5 @@ def test_another_wording_is_not_guessed() -> None:
     """An environment of somebody's own may have goals that are no goals of ALFWorld."""
     episode = solved("pick_and_place_simple", 0)
     info = {**episode.steps[0].info, "goal": "make the kitchen shine."}
-    assert (
-        lifted_of(replace(episode, steps=[replace(episode.steps[0], info=info), *episode.steps[1:]])) is None
-    )
+    first = replace(episode.steps[0], info=info)
+    assert lifted_of(replace(episode, steps=(first, *episode.steps[1:]))) is None
