@@ -56,7 +56,7 @@ class PromptFormat:
         """Ids of the first prompt of a row."""
         if not self.chat:
             return self.text_ids([prompt])[0]
-        return self._ids(lambda text: self._render([*self._head(), _user(text)]), prompt)
+        return self._ids("first", lambda text: self._render([*self._head(), _user(text)]), prompt)
 
     def text_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text of others, none of them a control token."""
@@ -65,7 +65,7 @@ class PromptFormat:
             dict(zip(plain, encode(self.tokenizer, [texts[i] for i in plain]), strict=True)) if plain else {}
         )
         clean = {i: ids for i, ids in encoded.items() if self._control_free(ids)}
-        return [clean[i] if i in clean else self._ids(str, text) for i, text in enumerate(texts)]
+        return [clean[i] if i in clean else self._ids("text", str, text) for i, text in enumerate(texts)]
 
     @cached_property
     def _control(self) -> dict[int, str]:
@@ -90,7 +90,12 @@ class PromptFormat:
         unknown = self.tokenizer.unk_token_id
         return bool(sum(i in self._control and i != unknown for i in ids) <= allowed)
 
-    def _ids(self, written: Callable[[str], str], text: str) -> list[int]:
+    @cached_property
+    def _control_around(self) -> dict[str, int]:
+        """Control tokens of what is written around a text, by its kind; filled when first asked."""
+        return {}
+
+    def _ids(self, kind: str, written: Callable[[str], str], text: str) -> list[int]:
         """Ids of what is written around a text of others; control tokens come of what is around it alone.
 
         A tokenizer may turn other letters into those of a control token (capitals, wide forms). Where it has,
@@ -103,9 +108,10 @@ class PromptFormat:
             return [i for ids in parts for i in ids]
 
         ids = pieces(self._spelled.sub(lambda first: first[0] + _CUT, text))
-        around = encode(self.tokenizer, [written(_SENTINEL)])[0]
-        allowed = sum(i in self._control for i in around)
-        if self._control_free(ids, allowed):
+        if kind not in self._control_around:
+            around = encode(self.tokenizer, [written(_SENTINEL)])[0]
+            self._control_around[kind] = sum(i in self._control for i in around)
+        if self._control_free(ids, self._control_around[kind]):
             return ids
         letters = [letter for letter in text if self._control_free(encode(self.tokenizer, [letter])[0])]
         return pieces(_CUT.join(letters))
@@ -152,7 +158,7 @@ class PromptFormat:
                 return whole if closed else end + whole
             return whole[len(before + written) :] if closed else whole
 
-        return self._ids(after, turn)
+        return self._ids("closed" if closed else "open", after, turn)
 
     @cached_property
     def _written(self) -> str:

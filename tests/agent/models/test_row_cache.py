@@ -17,7 +17,7 @@ LATENT: dict[str, Any] = {
     **{"first_k_dense_replace": 2, "num_key_value_heads": 2, "head_dim": 8},
 }
 """Of a model whose values are narrower than its keys, without experts."""
-WAYS = {"alone": 0.0, "together": 1e9}
+WAYS = {"alone": -1e9, "together": 1e9}
 
 
 def whole(policy: Policy, ids: Sequence[int]) -> Tensor:
@@ -46,7 +46,7 @@ def test_rows_that_grow_give_what_whole_passes_give(
     kind: str, way: str, mask: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some rows in each pass, in any order, prompts and single tokens; rows dropped and begun anew."""
-    monkeypatch.setattr(attention, "TOGETHER", WAYS[way])
+    monkeypatch.setattr(attention, "CALL", WAYS[way])
     monkeypatch.setattr(attention, "SHARED_MASK", mask)
     settings = LATENT if kind == "DeepseekV3Config" else {}
     policy = tiny("float64") if kind == "tiny" else random_policy(kind, torch.float64, **settings)
@@ -64,7 +64,8 @@ def test_rows_that_grow_give_what_whole_passes_give(
         read(new)
     cache.keep([4, 1, 2])
     held = [held[4], held[1], held[2]]
-    cache.lengths[1], held[1] = 0, []
+    cache.begin(1, 1, 0)
+    held[1] = []
     for new in passes(1, 3):
         read(new)
 
@@ -131,7 +132,7 @@ def test_a_short_row_beside_a_long_one_sees_no_place_that_was_never_filled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Read together, such places are masked: memory that held something else must not matter."""
-    monkeypatch.setattr(attention, "TOGETHER", WAYS["together"])
+    monkeypatch.setattr(attention, "CALL", WAYS["together"])
     policy = tiny("float64")
     ordinary = torch.Tensor.new_empty
 
