@@ -129,7 +129,7 @@ class Decoder:
                 continue
             if row.begins:
                 source, count = self._holder(place, row.unread)
-                if any(2 * common(ids, row.unread) > count + len(row.unread) for ids in begun):
+                if any(2 * common(ids, row.unread[:-1]) > count + len(row.unread) for ids in begun):
                     continue
                 begun.append(row.unread)
                 self.cache.begin(place, source, count)
