@@ -234,25 +234,24 @@ class Reading:
         self.calls, self.cache, self.sizes = 0, cache, [len(ids) for ids in new.values()]
         self.rows, self.ends = list(new), [len(cache.held[row]) + len(ids) for row, ids in new.items()]
         self.longest = max(self.ends)
-        sizes, starts = torch.tensor(self.sizes), torch.tensor(self.ends) - torch.tensor(self.sizes)
-        rows, starts = (x.repeat_interleave(sizes) for x in (torch.tensor(self.rows), starts))
-        numbers = torch.cat([torch.arange(size) for size in self.sizes])  # of each token among its row's
-        self.places, self.row_of_token = (starts + numbers).to(device), rows.to(device)
         self.masks: list[Tensor | None] = []  # additive, of rows that attend alone; made for the first layer
-        few = [size <= FEW for size in self.sizes]
-        ends = [end for end, together in zip(self.ends, few, strict=True) if together]
-        if device.type != "cuda" and len(cache.held) * max(ends, default=0) > sum(ends) + CALL * len(ends):
-            few, ends = [False] * len(few), []
-        self.alone = [number for number, together in enumerate(few) if not together]
-        self.seen: Tensor | None = None  # of each query, what it sees
-        if ends:
-            chosen = torch.tensor(few).repeat_interleave(sizes)
-            rows, numbers = rows[chosen], numbers[chosen]
+        ends = [end for end, size in zip(self.ends, self.sizes, strict=True) if size <= FEW]
+        vain = len(cache.held) * max(ends, default=0) - sum(ends)
+        few = FEW if device.type == "cuda" or vain <= CALL * len(ends) else 0
+        self.alone = [number for number, size in enumerate(self.sizes) if size > few]
+        spans = zip(self.rows, self.ends, self.sizes, strict=True)
+        tokens = [(row, n, end - size + n, size <= few) for row, end, size in spans for n in range(size)]
+        # Of each token the row, its number among those that are new there, and its place.
+        self.row_of_token, numbers, self.places, chosen = torch.tensor(tokens, device=device).unbind(1)
+        self.seen: Tensor | None = None  # of each query that does not attend alone, what it sees
+        if len(self.alone) < len(self.rows):
+            self.chosen = chosen.nonzero()[:, 0] if self.alone else slice(None)
+            self.rows_together, self.numbers = self.row_of_token[self.chosen], numbers[self.chosen]
             # Where there is no token in a row a query sees one place: an empty softmax is no number.
-            limit = torch.ones(len(cache.held), int(numbers.max()) + 1, dtype=torch.long)
-            limit[rows, numbers] += starts[chosen] + numbers
-            self.seen = (torch.arange(max(ends)) < limit[:, :, None])[:, None].to(device)
-            self.together = [x.to(device) for x in (chosen.nonzero()[:, 0], rows, numbers)]
+            width = max(size for size in self.sizes if size <= few)
+            limit = torch.ones(len(cache.held), width, dtype=torch.long, device=device)
+            limit[self.rows_together, self.numbers] += self.places[self.chosen]
+            self.seen = (torch.arange(max(ends), device=device) < limit[:, :, None])[:, None]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
         """See `Plan`. Heads that share keys are queries of one head, behind each other."""
@@ -264,7 +263,7 @@ class Reading:
         if self.seen is not None:
             if self.calls == 1:
                 self.seen = self.seen.repeat_interleave(shared, dim=2)
-            tokens, rows, numbers = self.together
+            tokens, rows, numbers = self.chosen, self.rows_together, self.numbers
             width, longest = self.seen.shape[2] // shared, self.seen.shape[3]
             folded = query.new_zeros(len(held[0]), kinds, width, shared, query.shape[3])
             folded[rows, :, numbers] = query[0, :, tokens].transpose(0, 1).unflatten(1, (kinds, shared))
