@@ -32,7 +32,8 @@ class _Row:
 
     unread: list[int] = field(default_factory=list)
     begins: bool = True  # with what is unread; the cache may still hold what came before
-    noise: np.ndarray | None = None  # of the running response; None if there is none
+    runs: bool = False  # its response is being drawn
+    noise: np.ndarray = field(default_factory=lambda: np.zeros(0))
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
 
@@ -52,8 +53,8 @@ class Decoder:
 
     def lengths(self) -> list[int]:
         """Tokens of each row so far, those not yet in the cache included."""
-        held = zip(self.cache.lengths, self._rows, strict=True)
-        return [len(row.unread) + (0 if row.begins else length) for length, row in held]
+        rows = zip(self.cache.held, self._rows, strict=True)
+        return [len(row.unread) + (0 if row.begins else len(held)) for held, row in rows]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these: nothing more is generated for the others."""
@@ -76,15 +77,15 @@ class Decoder:
             The responses that have ended, of `HANDOVER` of the rows; None for the others, which go on.
         """
         for row, new, noise in zip(self._rows, prompts, uniforms, strict=True):
-            if row.noise is None:
+            if not row.runs:
                 row.unread = [*row.unread, *new]
-                row.noise, row.ids, row.logprobs = noise, [], []
+                row.runs, row.noise, row.ids, row.logprobs = True, noise, [], []
         ended: dict[int, Sampled] = {}
         while len(ended) < HANDOVER * len(self._rows):
             for place in self._advance():
                 row = self._rows[place]
                 if len(row.ids) == self.params.max_tokens or self.stops.after(row.ids):
-                    ended[place], row.noise = Sampled(tuple(row.ids), tuple(row.logprobs)), None
+                    ended[place], row.runs = Sampled(tuple(row.ids), tuple(row.logprobs)), False
         return [ended.get(place) for place in range(len(self._rows))]
 
     def _advance(self) -> list[int]:
@@ -108,8 +109,8 @@ class Decoder:
             logits = logits[[number for number, place in enumerate(new) if not self._rows[place].unread]]
         rows = [self._rows[place] for place in ready]
         noise = torch.tensor([row.noise[len(row.ids)] for row in rows], dtype=torch.float64)
-        ids, logprobs = choose(logits, noise.to(self.policy.device), self.params)
-        for row, token, logprob in zip(rows, ids.tolist(), logprobs.tolist(), strict=True):
+        chosen, logprobs = choose(logits, noise.to(self.policy.device), self.params)
+        for row, token, logprob in zip(rows, chosen.tolist(), logprobs.tolist(), strict=True):
             row.unread = [token]
             row.ids.append(token)
             row.logprobs.append(min(logprob, 0.0))
@@ -121,7 +122,7 @@ class Decoder:
         A row that begins copies what another one holds of its prompt, and waits for what another one is
         about to read of it, if that is most of it.
         """
-        running = [(place, row) for place, row in enumerate(self._rows) if row.noise is not None]
+        running = [(place, row) for place, row in enumerate(self._rows) if row.runs]
         new = {place: row.unread for place, row in running if row.ids}
         room, begun = self.policy.play.tokens - len(new), list[list[int]]()
         for place, row in running:

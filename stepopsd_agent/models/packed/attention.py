@@ -178,11 +178,6 @@ class RowCache:
         self.held: list[list[int]] = [[] for _ in range(rows)]  # ids
         self.layers = list[list[Tensor]]()  # keys, values [rows, H', places, D]
 
-    @property
-    def lengths(self) -> list[int]:
-        """Number of ids that each row holds."""
-        return [len(ids) for ids in self.held]
-
     def layer(self, number: int, like: Sequence[Tensor], places: int) -> list[Tensor]:
         """Keys and values of a layer, with at least so many places; ``like``: both, [1, H', T, D] each."""
         if number == len(self.layers):
@@ -248,8 +243,8 @@ class Reading:
             self.chosen = chosen.nonzero()[:, 0] if self.alone else slice(None)
             self.rows_together, self.numbers = self.row_of_token[self.chosen], numbers[self.chosen]
             # Where there is no token in a row a query sees one place: an empty softmax is no number.
-            width = max(size for size in self.sizes if size <= few)
-            limit = torch.ones(len(cache.held), width, dtype=torch.long, device=device)
+            self.width = max(size for size in self.sizes if size <= few)
+            limit = torch.ones(len(cache.held), self.width, dtype=torch.long, device=device)
             limit[self.rows_together, self.numbers] += self.places[self.chosen]
             self.seen = (torch.arange(max(ends), device=device) < limit[:, :, None])[:, None]
 
@@ -266,17 +261,21 @@ class Reading:
             tokens, rows, numbers = self.chosen, self.rows_together, self.numbers
             width, longest = self.seen.shape[2] // shared, self.seen.shape[3]
             folded = query.new_zeros(len(held[0]), kinds, width, shared, query.shape[3])
-            folded[rows, :, numbers] = query[0, :, tokens].transpose(0, 1).unflatten(1, (kinds, shared))
+            folded[rows, :, numbers] = (
+                query[0, :, tokens].transpose(0, 1).reshape(-1, kinds, shared, query.shape[3])
+            )
             keys, values = (part[:, :, :longest] for part in held)
             found = scaled_dot_product_attention(
                 folded.flatten(2, 3), keys, values, attn_mask=self.seen, scale=scale
-            ).unflatten(2, (width, shared))
-            out[0, :, tokens] = found[rows, :, numbers].flatten(1, 2).transpose(0, 1)
-        sizes = [(self.sizes[number], self.ends[number]) for number in self.alone]
-        self.masks = self.masks or [_mask(size, end, shared, query) for size, end in sizes]
-        queries, outs = (torch.split(x, self.sizes, dim=2) for x in (query, out))
+            ).reshape(*folded.shape[:4], -1)
+            together = found[rows, :, numbers].flatten(1, 2).transpose(0, 1)
+            if not self.alone:
+                return together[None]
+            out[0, :, self.chosen] = together
+        self.masks = self.masks or [_mask(self.sizes[n], self.ends[n], shared, query) for n in self.alone]
+        parts, outs = (torch.split(x, self.sizes, dim=2) for x in (query, out))
         for number, mask in zip(self.alone, self.masks, strict=True):
-            q, row, end = queries[number], self.rows[number], self.ends[number]
+            q, row, end = parts[number], self.rows[number], self.ends[number]
             keys, values = (part[row : row + 1, :, :end] for part in held)
             causal = mask is None and q.shape[2] > 1
             apart = causal or (mask is not None and len(mask) == q.shape[2])

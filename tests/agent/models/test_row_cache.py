@@ -58,7 +58,7 @@ def test_rows_that_grow_give_what_whole_passes_give(
         states = cache.read(policy.model.base_model, new)
         expected = torch.stack([whole(policy, held[row]) for row in new])
         torch.testing.assert_close(states, expected, atol=1e-9, rtol=0)
-        assert cache.lengths == [len(ids) for ids in held]
+        assert cache.held == held
 
     for new in passes(0, 5):
         read(new)
@@ -85,7 +85,7 @@ def test_a_pass_that_failed_half_way_leaves_no_trace() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         cache.read(policy.model.base_model, {1: list(range(1, 99)), 0: [3]})
     hook.remove()
-    assert cache.lengths == [3, 1]
+    assert cache.held == [[5, 6, 7], [8]]
     states = cache.read(policy.model.base_model, {1: [9, 4]})
     torch.testing.assert_close(states[0], whole(policy, [8, 9, 4]), atol=1e-9, rtol=0)
 
@@ -110,7 +110,7 @@ def test_a_pass_without_memory_for_the_values_leaves_no_trace(monkeypatch: pytes
     with pytest.raises(torch.OutOfMemoryError):
         cache.read(policy.model.base_model, {0: new})
     monkeypatch.undo()
-    assert cache.lengths == [3]
+    assert cache.held == [[5, 6, 7]]
     for part in (new[: 2 * CACHE_ROOM], new[2 * CACHE_ROOM :]):
         states = cache.read(policy.model.base_model, {0: part})
     torch.testing.assert_close(states[0], whole(policy, [5, 6, 7, *new]), atol=1e-9, rtol=0)

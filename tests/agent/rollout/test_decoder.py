@@ -26,9 +26,11 @@ def prompts(turns: int, member: int) -> list[list[int]]:
 
 
 @pytest.fixture(params=[Decoder, PaddedDecoder], autouse=True)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
     """Every test holds for both decoders."""
     monkeypatch.setitem(globals(), "Decoder", request.param)
+    chosen: type = request.param
+    return chosen
 
 
 def play(
@@ -41,6 +43,14 @@ def play(
 def by(members: list[int]) -> Callable[[int, int], np.ndarray]:
     """Noise of each row's turns."""
     return lambda row, turn: noise("seed", "task", members[row], turn, MAX_TOKENS)
+
+
+def same(found: list[list[Sampled]], expected: list[list[Sampled]]) -> None:
+    """The same ids, and log-probabilities to rounding."""
+    for row, other in zip(found, expected, strict=True):
+        assert [sampled.ids for sampled in row] == [sampled.ids for sampled in other]
+        for one, two in zip(row, other, strict=True):
+            assert one.logprobs == pytest.approx(two.logprobs, abs=1e-9)
 
 
 def test_decoder_logprobs_equal_one_full_pass() -> None:
@@ -151,35 +161,32 @@ def test_decoder_stops_at_a_string() -> None:
         assert ended or sampled.ids == without.ids
 
 
-def test_both_decoders_draw_the_same(kind: None) -> None:
+def test_both_decoders_draw_the_same(kind: type) -> None:
     """Float64: the same ids, and log-probabilities to rounding."""
     policy = tiny("float64")
     ours = play(policy, [0, 1, 2], turns=5)
     others = converse(PaddedDecoder(policy, 3, PARAMS), [prompts(5, m) for m in range(3)], by([0, 1, 2]))
-    for row, other in zip(ours, others, strict=True):
-        assert [sampled.ids for sampled in row] == [sampled.ids for sampled in other]
-        for one, two in zip(row, other, strict=True):
-            assert one.logprobs == pytest.approx(two.logprobs, abs=1e-9)
+    same(ours, others)
 
 
-def test_a_response_is_handed_over_before_the_slowest_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_response_is_handed_over_before_the_slowest_has_ended(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Once half of them are there; what the rows draw is what they draw alone."""
     monkeypatch.setattr(Stops, "after", lambda _, ids: len(ids) > ids[0] % MAX_TOKENS)
     policy, members = tiny("float64"), list(range(9))
     alone = [play(policy, [member], turns=3)[0] for member in members]
-    assert play(policy, members, turns=3) == [
-        [Sampled(sampled.ids, pytest.approx(sampled.logprobs, abs=1e-9)) for sampled in row] for row in alone
-    ]
+    same(play(policy, members, turns=3), alone)
     decoder = Decoder(policy, len(members), PARAMS)
     uniforms = np.stack([by(members)(row, 0) for row in members])
     found = decoder.respond([prompts(1, m)[0] for m in members], uniforms)
     lengths = sorted(len(row[0].ids) for row in alone)
-    expected = lengths[-1] if isinstance(decoder, PaddedDecoder) else lengths[4]
+    expected = lengths[-1] if kind is PaddedDecoder else lengths[4]
     assert lengths[4] < lengths[-1]
     assert [len(row[0].ids) <= expected for row in alone] == [sampled is not None for sampled in found]
 
 
-def test_prompts_that_begin_alike_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_that_begin_alike_are_read_once(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
     """Float64: attempts at one task draw what they draw alone, log-probabilities to rounding."""
     policy, sizes = tiny("float64"), list[list[int]]()
     given = prompts(3, 0)
@@ -194,9 +201,6 @@ def test_prompts_that_begin_alike_are_read_once(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(policy, "next_logits", noted)
     decoder = Decoder(policy, 5, PARAMS)
-    for row, other in zip(converse(decoder, talks, by([0, 1, 2, 3, 4])), alone, strict=True):
-        assert [sampled.ids for sampled in row] == [sampled.ids for sampled in other]
-        for one, two in zip(row, other, strict=True):
-            assert one.logprobs == pytest.approx(two.logprobs, abs=1e-9)
-    if not isinstance(decoder, PaddedDecoder):
+    same(converse(decoder, talks, by([0, 1, 2, 3, 4])), alone)
+    if kind is not PaddedDecoder:
         assert sizes[:2] == [[59], [1, 1, 1, 3, 1]]
