@@ -58,8 +58,8 @@ def decoding(result: Result) -> list[str]:
         "The ratios count, as other work shares the machine. The copied cache is that of transformers, "
         "in rows padded to the longest that are read until the last response ends; `generate` reads the "
         "conversation anew in every turn. At "
-        f"temperature 0, and in episodes at 1, at least {equal:.1%} of the tokens are equal. Episodes: of "
-        f"ALFWorld, their environments included, groups of eight attempts. {origin(result)}",
+        f"temperature 0, in episodes of ALFWorld at 1, at least {equal:.1%} of the tokens are equal. "
+        f"{origin(result)}",
     ]
 
 
