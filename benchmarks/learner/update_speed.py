@@ -74,9 +74,9 @@ def counted() -> Iterator[list[int]]:
     """Collect the number of tokens in every response that any decoder gives meanwhile, kept or not."""
     respond, sizes = Decoder.respond, list[int]()
 
-    def counting(self: Decoder, prompts: Sequence[Sequence[int]], uniforms: np.ndarray) -> list[Sampled]:
-        answers = respond(self, prompts, uniforms)
-        sizes.extend(len(answer.ids) for answer in answers)
+    def counting(self: Decoder, prompts: Sequence[Sequence[int]], noise: np.ndarray) -> list[Sampled | None]:
+        answers = respond(self, prompts, noise)
+        sizes.extend(len(answer.ids) for answer in answers if answer is not None)
         return answers
 
     with patch.object(Decoder, "respond", counting):

@@ -41,22 +41,25 @@ def decoding(result: Result) -> list[str]:
         "| times `generate` |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    rows = [(name, row) for name, kinds in result["models"].items() for row in kinds.values()]
-    for name, row in rows:
+    rows = [(name, kind, row) for name, kinds in result["models"].items() for kind, row in kinds.items()]
+    for name, kind, row in rows:
         speeds = " | ".join(
-            f"{row['tokens_per_s'][way]:,.0f}" for way in ("built_in", "concatenated", "generate")
+            f"{row['tokens_per_s'][way]:,.0f}" if way in row["tokens_per_s"] else ""
+            for way in ("built_in", "concatenated", "generate")
         )
-        times = " | ".join(str(row["times"][way]) for way in ("concatenated", "generate"))
+        times = " | ".join(str(row["times"].get(way, "")) for way in ("concatenated", "generate"))
         sizes = " to ".join(map(str, dict.fromkeys(row["response"])))
+        sizes += ", episodes" * (kind == "episodes")
         lines.append(f"| {name} | {sizes} | {row['rows']} | {row['turns']} | {speeds} | {times} |")
-    equal = min(share for _, row in rows for share in row["equal"].values())
+    equal = min(share for *_, row in rows for share in row["equal"].values())
     return [
         *lines,
         "",
         "The ratios count, as other work shares the machine. The copied cache is that of transformers, "
         "in rows padded to the longest that are read until the last response ends; `generate` reads the "
         "conversation anew in every turn. At "
-        f"temperature 0 at least {equal:.1%} of the tokens are equal. {origin(result)}",
+        f"temperature 0, in episodes of ALFWorld at 1, at least {equal:.1%} of the tokens are equal. "
+        f"{origin(result)}",
     ]
 
 

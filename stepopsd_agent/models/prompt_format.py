@@ -60,19 +60,19 @@ class PromptFormat:
     def first_ids(self, prompt: str) -> list[int]:
         """Ids of the first prompt of a row."""
         if not self.chat:
-            return self._ids(str, prompt)
-        return self._ids(lambda text: self._render([*self._head(), _user(text)]), prompt)
+            return self._ids("text", str, prompt)
+        return self._ids("first", lambda text: self._render([*self._head(), _user(text)]), prompt)
 
     def text_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text of others, which continues another one; none of them a control token."""
         if self._marks_beginnings:
-            return [self._ids(str, text, behind=_BEFORE[0]) for text in texts]
+            return [self._ids("text", str, text, behind=_BEFORE[0]) for text in texts]
         plain = [i for i, text in enumerate(texts) if not self._spelled.search(text)]
         encoded = (
             dict(zip(plain, encode(self.tokenizer, [texts[i] for i in plain]), strict=True)) if plain else {}
         )
         clean = {i: ids for i, ids in encoded.items() if self._control_free(ids)}
-        return [clean[i] if i in clean else self._ids(str, text) for i, text in enumerate(texts)]
+        return [clean[i] if i in clean else self._ids("text", str, text) for i, text in enumerate(texts)]
 
     @cached_property
     def _control(self) -> dict[int, str]:
@@ -111,13 +111,19 @@ class PromptFormat:
                 return both[len(first) :]
         return encode(self.tokenizer, [text])[0]
 
-    def _ids(self, written: Callable[[str], str], text: str, behind: str = "") -> list[int]:
+    @cached_property
+    def _control_around(self) -> dict[str, int]:
+        """Control tokens of what is written around a text, by its kind; filled when first asked."""
+        return {}
+
+    def _ids(self, kind: str, written: Callable[[str], str], text: str, behind: str = "") -> list[int]:
         """Ids of what is written around a text of others; control tokens come of what is around it alone.
 
         A tokenizer may turn other letters into those of a control token (capitals, wide forms). Where it has,
         the text is cut at every letter, and what is a control token even so is left out.
 
         Args:
+            kind: of what is written around the text, which is always the same for a kind.
             written: gives what is written, of the text.
             text: of others.
             behind: what stands before it; "" where it begins a row.
@@ -130,9 +136,10 @@ class PromptFormat:
             return [i for ids in parts for i in ids]
 
         ids = pieces(self._spelled.sub(lambda first: first[0] + _CUT, text))
-        around = encode(self.tokenizer, [written(_SENTINEL)])[0]
-        allowed = sum(i in self._control for i in around)
-        if self._control_free(ids, allowed):
+        if kind not in self._control_around:
+            around = encode(self.tokenizer, [written(_SENTINEL)])[0]
+            self._control_around[kind] = sum(i in self._control for i in around)
+        if self._control_free(ids, self._control_around[kind]):
             return ids
         letters = [letter for letter in text if self._control_free(encode(self.tokenizer, [letter])[0])]
         return pieces(_CUT.join(letters))
@@ -163,7 +170,8 @@ class PromptFormat:
         if not self.chat:
             return [*self.text_ids([text])[0], self.end_id]
         opening, before, after = self._reply
-        return [*self._ids(lambda reply: before + reply + after, text, behind=opening), self.end_id]
+        written = self._ids("response", lambda reply: before + reply + after, text, behind=opening)
+        return [*written, self.end_id]
 
     @cached_property
     def _reply(self) -> tuple[str, str, str]:
@@ -196,7 +204,8 @@ class PromptFormat:
                 return whole if closed else end + whole
             return whole[len(before + written) :] if closed else whole
 
-        return self._ids(after, turn, behind=end if closed else _BEFORE[0])
+        kind = "closed" if closed else "open"
+        return self._ids(kind, after, turn, behind=end if closed else _BEFORE[0])
 
     @cached_property
     def _written(self) -> str:

@@ -69,9 +69,10 @@ class _Row:
     format: ResponseFormat
     shown: str = ""  # prompt and response text already in the row
     closed: bool = True  # the last response ended as the prompt format ends one
-    added: list[int] = field(default_factory=list)  # ids the next response continues, not yet in the row
+    turn: tuple[str, list[int]] = ("", [])  # an observation, and the ids it adds to the row
+    added: list[int] = field(default_factory=list)  # ids that the response in the works continues
+    noise: np.ndarray | None = None  # it is drawn with; None if there is no response in the works
     new_row: bool = True
-    asked: bool = False  # the response is being drawn
     length: int = 0  # tokens, with the last response
 
 
@@ -108,9 +109,10 @@ class LanguageModel:
         if self._decoder is None:
             self._decoder = self._make(self.policy, len(slots), self.params)
         for place, slot in enumerate(slots):
-            if not self._rows[place].asked:
+            if self._rows[place].noise is None:
                 self._extend(place, slot, self._decoder)
-        responses = self._decoder.respond([row.added for row in self._rows], self._uniforms(slots))
+        noise = np.stack([row.noise for row in self._rows if row.noise is not None])  # every row has some
+        responses = self._decoder.respond([row.added for row in self._rows], noise)
         for row, length in zip(self._rows, self._decoder.lengths(), strict=True):
             row.length = length
         return [
@@ -123,8 +125,8 @@ class LanguageModel:
         row = self._rows[place]
         if not slot.observation.startswith(row.shown):
             return False  # a new row: its prompt is cut to size
-        turn = self.policy.prompt_format.turn_ids(slot.observation[len(row.shown) :], row.closed)
-        return len(turn) >= self.max_row_tokens - row.length - self.params.max_tokens
+        room = self.max_row_tokens - row.length - self.params.max_tokens
+        return len(self._turn(row, slot.observation)) >= room
 
     def keep(self, places: Sequence[int]) -> None:
         """Drop the other places' rows."""
@@ -135,7 +137,7 @@ class LanguageModel:
     def _extend(self, place: int, slot: Slot, decoder: Rows) -> None:
         """Set the ids to add to a row: a prompt that extends what the row shows continues it."""
         row, prompt_format = self._rows[place], self.policy.prompt_format
-        row.asked = True
+        row.noise = self._noise(slot)
         row.new_row = not row.shown or not slot.observation.startswith(row.shown)
         if row.new_row:
             decoder.restart(place)
@@ -145,15 +147,19 @@ class LanguageModel:
             if len(row.added) > room and not begun:
                 row.added = shortened_ids(self.policy, slot, room)
         else:
-            row.added = prompt_format.turn_ids(slot.observation[len(row.shown) :], row.closed)
+            row.added = self._turn(row, slot.observation)
 
-    def _uniforms(self, slots: Sequence[Slot]) -> np.ndarray:
-        """[slots, max_tokens] noise; the attempt's seed is in the key, so a task played twice draws twice."""
-        rows = []
-        for slot in slots:
-            key, attempt = f"{self.seed}/{slot.attempt.seed}", slot.attempt
-            rows.append(noise(key, attempt.task_id, attempt.member, slot.turn, self.params.max_tokens))
-        return np.stack(rows)
+    def _turn(self, row: _Row, observation: str) -> list[int]:
+        """Ids that an observation adds to the row that it continues."""
+        if row.turn[0] != observation:
+            new = observation[len(row.shown) :]
+            row.turn = observation, self.policy.prompt_format.turn_ids(new, row.closed)
+        return row.turn[1]
+
+    def _noise(self, slot: Slot) -> np.ndarray:
+        """[max_tokens]; the attempt's seed is in the key, so a task played twice draws twice."""
+        key, attempt = f"{self.seed}/{slot.attempt.seed}", slot.attempt
+        return noise(key, attempt.task_id, attempt.member, slot.turn, self.params.max_tokens)
 
     def _response(self, slot: Slot, row: _Row, sampled: Sampled) -> Response:
         """The response with its tokens; the row then shows prompt and response."""
@@ -165,6 +171,6 @@ class LanguageModel:
             new_row=row.new_row,
             action_span=action_tokens(self.policy, sampled.ids, text, row.format),
         )
-        row.shown, row.asked = slot.observation + text, False
+        row.shown, row.noise = slot.observation + text, None
         row.closed = sampled.ids[-1] == self.policy.prompt_format.end_id
         return Response(text, tokens)

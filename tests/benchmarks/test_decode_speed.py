@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks.learner import decode_speed
+from benchmarks.learner import decode_speed, decode_speed_episodes
 from tests.helpers.models import tiny
 
 
@@ -27,7 +27,7 @@ def test_all_ways_draw_the_same_tokens(varied: bool) -> None:
 
 def test_the_concatenated_cache_copies_what_it_holds_for_every_token() -> None:
     """So that the benchmark compares what it says it compares."""
-    cache = decode_speed.Concatenated()
+    cache = decode_speed_episodes.Concatenated()
     held = [cache.update(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 1, 2), 0)[0] for _ in range(5)]
     assert len({keys.untyped_storage().data_ptr() for keys in held}) == 5
 

@@ -253,6 +253,8 @@ def _step(episode: int, index: int, one: Turn, after: int, ranges: bool) -> Row:
         "next_anchor": after,
         "next_state": after,
         "next_text_key": after,
+        "lifted_distance": one.anchor % 7 - 1,
+        "next_lifted_distance": after % 7 - 1,
         "valid": True,
         "kind": KINDS.index(one.kind),
         "value": one.value,

@@ -12,7 +12,13 @@ from .logprobs import (
     sampled as sampled,
     wide_logits as wide_logits,
 )
-from .packing import Branch as Branch, Tree as Tree, pack_rows as pack_rows, pad_trees as pad_trees
+from .packing import (
+    Branch as Branch,
+    Tree as Tree,
+    common as common,
+    pack_rows as pack_rows,
+    pad_trees as pad_trees,
+)
 from .token_budget import (
     START as START,
     TokenBudget as TokenBudget,

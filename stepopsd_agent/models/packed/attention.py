@@ -17,16 +17,16 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from stepopsd_agent.models.packed.packing import Pack, Piece, longest_sight
+from stepopsd_agent.models.packed.packing import Pack, Piece, branch_mask, grouped, longest_sight
 
 NAME = "stepopsd"
 """The name of `attend` in transformers; ``set_attn_implementation`` selects it for a model."""
-GROUP = 96
-"""Branches of one trunk share an attention call up to this many tokens: fewer calls, larger masks."""
 CACHE_ROOM = 64
 """Places that are added to a full key-value cache beyond those it needs."""
-TOGETHER = 1.5
-"""Rows with one new token attend in one call if it reads at most so many times the places that they hold."""
+FEW = 8
+"""Rows with at most so many new tokens may attend in one call."""
+CALL = 200
+"""They do if each of them reads at most so many places in vain, which take as long as a call on CPU."""
 SHARED_MASK = 2**22
 """Most elements of a row's mask for heads that share keys to stand behind each other."""
 
@@ -138,11 +138,11 @@ class Segments:
         like = like.new_empty(0, dtype=self.dtype)
         self.groups: list[_Group] = []
         place: dict[int, int] = {}  # group of each piece
-        for run in _runs(pieces):
+        for run in grouped(pieces):
             place.update(dict.fromkeys(run, len(self.groups)))
             members = [pieces[i] for i in run]
             parent = members[0].parent
-            bias = None if parent is None else _bias(members, like)
+            bias = None if parent is None else branch_mask(members, like)
             self.groups.append(
                 _Group(
                     sum(p.length for p in members),
@@ -170,45 +170,18 @@ class Segments:
         return torch.cat(out, dim=2).to(query.dtype)
 
 
-def _runs(pieces: Sequence[Piece]) -> list[list[int]]:
-    """Numbers of the pieces that are handled together."""
-    runs: list[list[int]] = []
-    size = 0
-    for i, piece in enumerate(pieces):
-        before = pieces[i - 1] if i else None
-        together = before is not None and piece.parent is not None and piece.parent == before.parent
-        if together and size + piece.length <= GROUP:
-            runs[-1].append(i)
-            size += piece.length
-        else:
-            runs.append([i])
-            size = piece.length
-    return runs
-
-
-def _bias(members: Sequence[Piece], like: Tensor) -> Tensor:
-    """[Q, S + Q] additive mask of branches of one trunk, S trunk tokens first."""
-    lengths = torch.tensor([p.length for p in members])
-    owner = torch.arange(len(members)).repeat_interleave(lengths)
-    sight = torch.tensor([p.sight for p in members])[owner]
-    trunk = torch.arange(int(sight.max())) < sight[:, None]
-    column = torch.arange(len(owner))
-    visible = (owner[:, None] == owner) & (column[:, None] >= column)
-    seen = torch.cat([trunk, visible], dim=1).to(like.device)
-    return torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(~seen, -torch.inf)
-
-
 class RowCache:
     """Keys and values of rows, each as long as it is: its places are filled from the first, without holes."""
 
     def __init__(self, rows: int) -> None:
         """Begin with empty rows."""
-        self.lengths, self.layers = [0] * rows, list[list[Tensor]]()  # keys, values [rows, H', places, D]
+        self.held: list[list[int]] = [[] for _ in range(rows)]  # ids
+        self.layers = list[list[Tensor]]()  # keys, values [rows, H', places, D]
 
     def layer(self, number: int, like: Sequence[Tensor], places: int) -> list[Tensor]:
         """Keys and values of a layer, with at least so many places; ``like``: both, [1, H', T, D] each."""
         if number == len(self.layers):
-            rows = len(self.lengths)
+            rows = len(self.held)
             self.layers.append([new.new_empty(rows, new.shape[1], 0, new.shape[3]) for new in like])
         held = self.layers[number]
         for which, old in enumerate(held):
@@ -219,10 +192,17 @@ class RowCache:
 
     def keep(self, rows: Sequence[int]) -> None:
         """As `Decoder.keep`."""
-        self.lengths = [self.lengths[row] for row in rows]
+        self.held = [self.held[row] for row in rows]
         for held in self.layers:
             index = torch.tensor(rows, dtype=torch.long, device=held[0].device)
             held[:] = [part[index] for part in held]
+
+    def begin(self, row: int, source: int, count: int) -> None:
+        """Let a row hold the first ``count`` tokens of another one, or of itself, and nothing else."""
+        if source != row:
+            for part in (part for held in self.layers for part in held):
+                part[row, :, :count] = part[source, :, :count]
+        self.held[row] = self.held[source][:count]
 
     def read(self, body: torch.nn.Module, new: Mapping[int, Sequence[int]]) -> Tensor:
         """[rows, D] states after the last of the new ids of each row, which the cache then holds.
@@ -232,34 +212,41 @@ class RowCache:
         plan = Reading(self, new, next(body.parameters()).device)
         ids = torch.tensor([[token for row in new.values() for token in row]], device=plan.places.device)
         states = planned_states(body, ids, plan.places[None], plan)
-        for row, end in zip(plan.rows, plan.ends, strict=True):
-            self.lengths[row] = end
+        for row, ids_of_row in new.items():
+            self.held[row] += ids_of_row
         return states[0, torch.tensor(plan.sizes, device=ids.device).cumsum(0) - 1]
 
 
 class Reading:
     """How new tokens of some rows, one row after another, see each other and what the cache holds.
 
-    A `Plan` of `models.packed.attention`. Each row attends alone, over its own length; rows with one new
-    token do so together if little is read in vain, and always on CUDA, where calls cost more than places.
+    A `Plan` of `models.packed.attention`. Each row attends alone, over its own length; rows with few new
+    tokens do so together if little is read in vain, and always on CUDA, where calls cost more than places.
     """
 
     def __init__(self, cache: RowCache, new: Mapping[int, Sequence[int]], device: torch.device) -> None:
         """Read ``new``: ids for each row."""
         self.calls, self.cache, self.sizes = 0, cache, [len(ids) for ids in new.values()]
-        self.ends = [cache.lengths[row] + size for row, size in zip(new, self.sizes, strict=True)]
-        self.longest, self.rows = max(self.ends), list(new)
-        sizes, ends = torch.tensor(self.sizes), torch.tensor(self.ends)
-        firsts = ends - sizes.cumsum(0)
-        self.places = (torch.arange(int(sizes.sum())) + firsts.repeat_interleave(sizes)).to(device)
-        self.row_of_token = torch.tensor(self.rows).repeat_interleave(sizes).to(device)
-        self.masks: list[Tensor | None] = []  # additive, made for the first layer
-        self.together: Tensor | None = None
-        little = len(cache.lengths) * self.longest <= TOGETHER * sum(self.ends)
-        if max(self.sizes) == 1 and (little or device.type == "cuda"):
-            seen = torch.ones(len(cache.lengths), dtype=torch.long)  # of a row that is not read, a place
-            seen[self.rows] = ends
-            self.together = (torch.arange(self.longest) < seen[:, None]).to(device)[:, None, None]
+        self.rows, self.ends = list(new), [len(cache.held[row]) + len(ids) for row, ids in new.items()]
+        self.longest = max(self.ends)
+        self.masks: list[Tensor | None] = []  # additive, of rows that attend alone; made for the first layer
+        ends = [end for end, size in zip(self.ends, self.sizes, strict=True) if size <= FEW]
+        vain = len(cache.held) * max(ends, default=0) - sum(ends)
+        few = FEW if device.type == "cuda" or vain <= CALL * len(ends) else 0
+        self.alone = [number for number, size in enumerate(self.sizes) if size > few]
+        spans = zip(self.rows, self.ends, self.sizes, strict=True)
+        tokens = [(row, n, end - size + n, size <= few) for row, end, size in spans for n in range(size)]
+        # Of each token the row, its number among those that are new there, and its place.
+        self.row_of_token, numbers, self.places, chosen = torch.tensor(tokens, device=device).unbind(1)
+        self.seen: Tensor | None = None  # of each query that does not attend alone, what it sees
+        if len(self.alone) < len(self.rows):
+            self.chosen = chosen.nonzero()[:, 0] if self.alone else slice(None)
+            self.rows_together, self.numbers = self.row_of_token[self.chosen], numbers[self.chosen]
+            # Where there is no token in a row a query sees one place: an empty softmax is no number.
+            self.width = max(size for size in self.sizes if size <= few)
+            limit = torch.ones(len(cache.held), self.width, dtype=torch.long, device=device)
+            limit[self.rows_together, self.numbers] += self.places[self.chosen]
+            self.seen = (torch.arange(max(ends), device=device) < limit[:, :, None])[:, None]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
         """See `Plan`. Heads that share keys are queries of one head, behind each other."""
@@ -267,26 +254,37 @@ class Reading:
         for part, added in zip(held, (key, value), strict=True):
             part[self.row_of_token, :, self.places] = added[0].transpose(0, 1)
         kinds, shared = key.shape[1], query.shape[1] // key.shape[1]
-        if self.together is not None:
-            folded = query.new_zeros(len(held[0]), kinds, shared, query.shape[3])
-            folded[self.row_of_token] = query[0].transpose(0, 1).reshape(-1, kinds, shared, query.shape[3])
-            keys, values = (part[:, :, : self.longest] for part in held)
-            seen = self.together.expand(-1, 1, shared, -1)
-            out = scaled_dot_product_attention(folded, keys, values, attn_mask=seen, scale=scale)
-            return out[self.row_of_token].flatten(1, 2).transpose(0, 1)[None]
-        sizes, outs = zip(self.sizes, self.ends, strict=True), []
-        self.masks = self.masks or [_mask(size, end, shared, query) for size, end in sizes]
-        parts = zip(self.rows, torch.split(query, self.sizes, dim=2), self.ends, self.masks, strict=True)
-        for row, q, end, mask in parts:
+        out = query.new_empty(*query.shape[:3], value.shape[3])
+        if self.seen is not None:
+            if self.calls == 1:
+                self.seen = self.seen.repeat_interleave(shared, dim=2)
+            tokens, rows, numbers = self.chosen, self.rows_together, self.numbers
+            width, longest = self.seen.shape[2] // shared, self.seen.shape[3]
+            folded = query.new_zeros(len(held[0]), kinds, width, shared, query.shape[3])
+            folded[rows, :, numbers] = (
+                query[0, :, tokens].transpose(0, 1).reshape(-1, kinds, shared, query.shape[3])
+            )
+            keys, values = (part[:, :, :longest] for part in held)
+            found = scaled_dot_product_attention(
+                folded.flatten(2, 3), keys, values, attn_mask=self.seen, scale=scale
+            ).reshape(*folded.shape[:4], -1)
+            together = found[rows, :, numbers].flatten(1, 2).transpose(0, 1)
+            if not self.alone:
+                return together[None]
+            out[0, :, self.chosen] = together
+        self.masks = self.masks or [_mask(self.sizes[n], self.ends[n], shared, query) for n in self.alone]
+        parts, outs = (torch.split(x, self.sizes, dim=2) for x in (query, out))
+        for number, mask in zip(self.alone, self.masks, strict=True):
+            q, row, end = parts[number], self.rows[number], self.ends[number]
             keys, values = (part[row : row + 1, :, :end] for part in held)
             causal = mask is None and q.shape[2] > 1
             apart = causal or (mask is not None and len(mask) == q.shape[2])
-            out = scaled_dot_product_attention(
+            found = scaled_dot_product_attention(
                 q if apart else q.reshape(1, kinds, -1, q.shape[3]), keys, values,
                 attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=apart,
             )  # fmt: skip
-            outs.append(out.reshape(q.shape[:3] + value.shape[3:]))
-        return torch.cat(outs, dim=2)
+            outs[number].copy_(found.reshape(outs[number].shape))
+        return out
 
 
 def _mask(size: int, end: int, shared: int, like: Tensor) -> Tensor | None:

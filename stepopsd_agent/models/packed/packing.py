@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+GROUP = 96
+"""Branches of one trunk share an attention call up to this many tokens: fewer calls, larger masks."""
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -213,3 +216,37 @@ def _tree_mask(owner: Tensor, sight: Tensor) -> Tensor:
     causal = column[:, None] >= column[None, :]
     visible = (owner[:, :, None] == owner[:, None, :]) & causal & (owner[:, :, None] != 0)
     return trunk | visible  # (N, T, T); a padding token sees earlier padding and itself
+
+
+def grouped(pieces: Sequence[Piece]) -> list[list[int]]:
+    """Numbers of the pieces that attend in one call: a row alone, or neighbouring branches of one trunk."""
+    runs: list[list[int]] = []
+    size = 0
+    for i, piece in enumerate(pieces):
+        before = pieces[i - 1] if i else None
+        together = before is not None and piece.parent is not None and piece.parent == before.parent
+        if together and size + piece.length <= GROUP:
+            runs[-1].append(i)
+            size += piece.length
+        else:
+            runs.append([i])
+            size = piece.length
+    return runs
+
+
+def branch_mask(members: Sequence[Piece], like: Tensor) -> Tensor:
+    """[Q, S + Q] additive mask of branches of one trunk, S trunk tokens first."""
+    lengths = torch.tensor([p.length for p in members])
+    owner = torch.arange(len(members)).repeat_interleave(lengths)
+    sight = torch.tensor([p.sight for p in members])[owner]
+    trunk = torch.arange(int(sight.max())) < sight[:, None]
+    column = torch.arange(len(owner))
+    visible = (owner[:, None] == owner) & (column[:, None] >= column)
+    seen = torch.cat([trunk, visible], dim=1).to(like.device)
+    return torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(~seen, -torch.inf)
+
+
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the beginning that two rows of ids share."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))

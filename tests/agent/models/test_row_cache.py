@@ -17,7 +17,7 @@ LATENT: dict[str, Any] = {
     **{"first_k_dense_replace": 2, "num_key_value_heads": 2, "head_dim": 8},
 }
 """Of a model whose values are narrower than its keys, without experts."""
-WAYS = {"alone": 0.0, "together": 1e9}
+WAYS = {"alone": -1e9, "together": 1e9}
 
 
 def whole(policy: Policy, ids: Sequence[int]) -> Tensor:
@@ -46,7 +46,7 @@ def test_rows_that_grow_give_what_whole_passes_give(
     kind: str, way: str, mask: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some rows in each pass, in any order, prompts and single tokens; rows dropped and begun anew."""
-    monkeypatch.setattr(attention, "TOGETHER", WAYS[way])
+    monkeypatch.setattr(attention, "CALL", WAYS[way])
     monkeypatch.setattr(attention, "SHARED_MASK", mask)
     settings = LATENT if kind == "DeepseekV3Config" else {}
     policy = tiny("float64") if kind == "tiny" else random_policy(kind, torch.float64, **settings)
@@ -58,13 +58,14 @@ def test_rows_that_grow_give_what_whole_passes_give(
         states = cache.read(policy.model.base_model, new)
         expected = torch.stack([whole(policy, held[row]) for row in new])
         torch.testing.assert_close(states, expected, atol=1e-9, rtol=0)
-        assert cache.lengths == [len(ids) for ids in held]
+        assert cache.held == held
 
     for new in passes(0, 5):
         read(new)
     cache.keep([4, 1, 2])
     held = [held[4], held[1], held[2]]
-    cache.lengths[1], held[1] = 0, []
+    cache.begin(1, 1, 0)
+    held[1] = []
     for new in passes(1, 3):
         read(new)
 
@@ -84,7 +85,7 @@ def test_a_pass_that_failed_half_way_leaves_no_trace() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         cache.read(policy.model.base_model, {1: list(range(1, 99)), 0: [3]})
     hook.remove()
-    assert cache.lengths == [3, 1]
+    assert cache.held == [[5, 6, 7], [8]]
     states = cache.read(policy.model.base_model, {1: [9, 4]})
     torch.testing.assert_close(states[0], whole(policy, [8, 9, 4]), atol=1e-9, rtol=0)
 
@@ -109,7 +110,7 @@ def test_a_pass_without_memory_for_the_values_leaves_no_trace(monkeypatch: pytes
     with pytest.raises(torch.OutOfMemoryError):
         cache.read(policy.model.base_model, {0: new})
     monkeypatch.undo()
-    assert cache.lengths == [3]
+    assert cache.held == [[5, 6, 7]]
     for part in (new[: 2 * CACHE_ROOM], new[2 * CACHE_ROOM :]):
         states = cache.read(policy.model.base_model, {0: part})
     torch.testing.assert_close(states[0], whole(policy, [5, 6, 7, *new]), atol=1e-9, rtol=0)
@@ -131,7 +132,7 @@ def test_a_short_row_beside_a_long_one_sees_no_place_that_was_never_filled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Read together, such places are masked: memory that held something else must not matter."""
-    monkeypatch.setattr(attention, "TOGETHER", WAYS["together"])
+    monkeypatch.setattr(attention, "CALL", WAYS["together"])
     policy = tiny("float64")
     ordinary = torch.Tensor.new_empty
 

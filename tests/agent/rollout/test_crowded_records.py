@@ -25,7 +25,7 @@ def test_rollout_leaves_no_record_of_episodes_that_begin_again(
     def crowded(new: Any, cache: RowCache) -> torch.Tensor:
         nonlocal passes
         passes += 1
-        if len(cache.lengths) > 2 and passes > 14:  # some steps were taken by then
+        if len(cache.held) > 2 and passes > 14:  # some steps were taken by then
             raise torch.OutOfMemoryError("out of memory, as the test wants it")
         return run(new, cache)
 

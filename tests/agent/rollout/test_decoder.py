@@ -1,5 +1,6 @@
 """Decoding with a key-value cache that lives across turns."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 import torch
 
 from stepopsd_agent.models import Policy
+from stepopsd_agent.models.packed import RowCache
 from stepopsd_agent.rollout import Decoder, PaddedDecoder, Sampled, SamplingParams
-from stepopsd_agent.rollout.sampling import noise
+from stepopsd_agent.rollout.sampling import Stops, noise
+from tests.helpers.decoding import converse
 from tests.helpers.models import tiny
 
 pytestmark = pytest.mark.samples
@@ -23,22 +26,31 @@ def prompts(turns: int, member: int) -> list[list[int]]:
 
 
 @pytest.fixture(params=[Decoder, PaddedDecoder], autouse=True)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
     """Every test holds for both decoders."""
     monkeypatch.setitem(globals(), "Decoder", request.param)
+    chosen: type = request.param
+    return chosen
 
 
 def play(
     policy: Policy, members: list[int], turns: int, params: SamplingParams = PARAMS
 ) -> list[list[Sampled]]:
     """Let rows talk for some turns, all in one decoder."""
-    decoder = Decoder(policy, len(members), params)
-    out: list[list[Sampled]] = [[] for _ in members]
-    for turn in range(turns):
-        uniforms = np.stack([noise("seed", "task", member, turn, MAX_TOKENS) for member in members])
-        for row, sampled in enumerate(decoder.respond([prompts(turns, m)[turn] for m in members], uniforms)):
-            out[row].append(sampled)
-    return out
+    return converse(Decoder(policy, len(members), params), [prompts(turns, m) for m in members], by(members))
+
+
+def by(members: list[int]) -> Callable[[int, int], np.ndarray]:
+    """Noise of each row's turns."""
+    return lambda row, turn: noise("seed", "task", members[row], turn, MAX_TOKENS)
+
+
+def same(found: list[list[Sampled]], expected: list[list[Sampled]]) -> None:
+    """The same ids, and log-probabilities to rounding."""
+    for row, other in zip(found, expected, strict=True):
+        assert [sampled.ids for sampled in row] == [sampled.ids for sampled in other]
+        for one, two in zip(row, other, strict=True):
+            assert one.logprobs == pytest.approx(two.logprobs, abs=1e-9)
 
 
 def test_decoder_logprobs_equal_one_full_pass() -> None:
@@ -71,28 +83,25 @@ def test_decoder_keep_drops_rows_and_continues_the_others() -> None:
     """Dropping a finished neighbour changes nothing for the rows that stay."""
     policy = tiny("float64")
     whole = play(policy, [0, 2], turns=4)
-    decoder = Decoder(policy, 3, PARAMS)
-    rows = [0, 1, 2]
-    for turn in range(4):
-        if turn == 2:
-            decoder.keep([0, 2])
-            rows = [0, 2]
-        uniforms = np.stack([noise("seed", "task", m, turn, MAX_TOKENS) for m in rows])
-        got = decoder.respond([prompts(4, m)[turn] for m in rows], uniforms)
-        assert got[0].ids == whole[0][turn].ids
-        assert got[-1].ids == whole[1][turn].ids
+    talks = [prompts(4, 0), prompts(4, 1)[:2], prompts(4, 2)]
+    found = converse(Decoder(policy, 3, PARAMS), talks, by([0, 1, 2]))
+    assert list(map(len, found)) == [4, 2, 4]
+    for one, other in zip(whole, found[::2], strict=True):
+        assert [sampled.ids for sampled in one] == [sampled.ids for sampled in other]
 
 
 def test_decoder_restart_forgets_the_past() -> None:
-    """A slot that takes the next task answers as a fresh one."""
+    """A slot that takes the next task answers as a fresh one, whether its prompts begin alike or not."""
     policy = tiny("float64")
-    fresh = play(policy, [1], turns=1)[0][0]
-    decoder = Decoder(policy, 2, PARAMS)
-    first = np.stack([noise("seed", "task", m, 0, MAX_TOKENS) for m in (0, 1)])
-    decoder.respond([prompts(1, 0)[0], prompts(1, 5)[0]], first)
-    decoder.restart(1)
-    again = decoder.respond([[9, 9], prompts(1, 1)[0]], first)
-    assert again[1].ids == fresh.ids
+    for others in (prompts(1, 5), prompts(1, 1), [prompts(1, 1)[0][:3]]):
+        decoder, fresh = Decoder(policy, 1, PARAMS), play(policy, [1], turns=1)[0][0]
+        uniforms = by([1])(0, 0)[None]
+        decoder.respond(others, uniforms)
+        decoder.restart(0)
+        (again,) = decoder.respond(prompts(1, 1), uniforms)
+        assert again is not None and again.ids == fresh.ids
+        assert again.logprobs == pytest.approx(fresh.logprobs, abs=1e-9)
+        assert decoder.lengths() == [len(prompts(1, 1)[0]) + len(fresh.ids)]
 
 
 def test_decoder_stops_at_the_stop_token() -> None:
@@ -152,13 +161,46 @@ def test_decoder_stops_at_a_string() -> None:
         assert ended or sampled.ids == without.ids
 
 
-def test_both_decoders_draw_the_same(kind: None) -> None:
+def test_both_decoders_draw_the_same(kind: type) -> None:
     """Float64: the same ids, and log-probabilities to rounding."""
     policy = tiny("float64")
     ours = play(policy, [0, 1, 2], turns=5)
-    decoder = PaddedDecoder(policy, 3, PARAMS)
-    for turn in range(5):
-        uniforms = np.stack([noise("seed", "task", member, turn, MAX_TOKENS) for member in range(3)])
-        for row, other in enumerate(decoder.respond([prompts(5, m)[turn] for m in range(3)], uniforms)):
-            assert ours[row][turn].ids == other.ids
-            assert ours[row][turn].logprobs == pytest.approx(other.logprobs, abs=1e-9)
+    others = converse(PaddedDecoder(policy, 3, PARAMS), [prompts(5, m) for m in range(3)], by([0, 1, 2]))
+    same(ours, others)
+
+
+def test_a_response_is_handed_over_before_the_slowest_has_ended(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once half of them are there; what the rows draw is what they draw alone."""
+    monkeypatch.setattr(Stops, "after", lambda _, ids: len(ids) > ids[0] % MAX_TOKENS)
+    policy, members = tiny("float64"), list(range(9))
+    alone = [play(policy, [member], turns=3)[0] for member in members]
+    same(play(policy, members, turns=3), alone)
+    decoder = Decoder(policy, len(members), PARAMS)
+    uniforms = np.stack([by(members)(row, 0) for row in members])
+    found = decoder.respond([prompts(1, m)[0] for m in members], uniforms)
+    lengths = sorted(len(row[0].ids) for row in alone)
+    expected = lengths[-1] if kind is PaddedDecoder else lengths[4]
+    assert lengths[4] < lengths[-1]
+    assert [len(row[0].ids) <= expected for row in alone] == [sampled is not None for sampled in found]
+
+
+def test_prompts_that_begin_alike_are_read_once(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Float64: attempts at one task draw what they draw alone, log-probabilities to rounding."""
+    policy, sizes = tiny("float64"), list[list[int]]()
+    given = prompts(3, 0)
+    given[0] = list(range(1, 60))
+    talks = [[[*given[0], *end], *given[1:]] for end in ([], [], [7], [8, 9, 7], [7])]
+    alone = [converse(Decoder(policy, 1, PARAMS), [talk], by([row]))[0] for row, talk in enumerate(talks)]
+    run = policy.next_logits
+
+    def noted(new: Mapping[int, Sequence[int]], cache: RowCache) -> torch.Tensor:
+        sizes.append([len(ids) for ids in new.values()])
+        return run(new, cache)
+
+    monkeypatch.setattr(policy, "next_logits", noted)
+    decoder = Decoder(policy, 5, PARAMS)
+    same(converse(decoder, talks, by([0, 1, 2, 3, 4])), alone)
+    if kind is not PaddedDecoder:
+        assert sizes[:2] == [[59], [1, 1, 1, 3, 1]]

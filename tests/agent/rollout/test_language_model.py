@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import pytest
 import torch
 
@@ -125,9 +124,9 @@ def test_rollout_throws_no_sampled_token_away(monkeypatch: pytest.MonkeyPatch) -
     given: list[int] = []
     respond = Decoder.respond
 
-    def counting(self: Decoder, prompts: Sequence[Sequence[int]], uniforms: np.ndarray) -> list[Sampled]:
-        answers = respond(self, prompts, uniforms)
-        given.extend(token for answer in answers for token in answer.ids)
+    def counting(self: Decoder, *asked: Any) -> list[Sampled | None]:
+        answers = respond(self, *asked)
+        given.extend(token for answer in answers if answer for token in answer.ids)
         return answers
 
     monkeypatch.setattr(Decoder, "respond", counting)

@@ -69,9 +69,9 @@ def test_rollout_reads_prompts_in_passes_of_bounded_size(monkeypatch: pytest.Mon
     assert max(sizes) <= 37 and sizes.count(37) > 3
 
 
-@pytest.mark.parametrize("most", [100, 3])
+@pytest.mark.parametrize("most", [50, 3])
 def test_rollout_goes_on_where_memory_runs_out(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With smaller passes, or with fewer episodes side by side: the same records, and each told of once."""
+    """With smaller passes, which hold fewer rows than there are: the same records, each told of once."""
     policy = taught("float64")
     whole = play(policy)
     monkeypatch.setattr(policy, "play", PlayLimits())
@@ -82,7 +82,7 @@ def test_rollout_goes_on_where_memory_runs_out(most: int, monkeypatch: pytest.Mo
         )
     assert sampled(tight) == sampled(whole)
     assert len(told) == len(whole)
-    assert (policy.play.slots, policy.play.tokens <= most) == ((None, True) if most == 100 else (2, True))
+    assert policy.play.slots is None and policy.play.tokens <= most
 
 
 def test_rollout_says_when_one_episode_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from stepopsd_agent.run.planning import Lengths
 from stepopsd_agent.run.planning.playing import decoder_parts
 from stepopsd_agent.run.planning.shapes import shape_of
 from tests.agent.models.test_self_check import random_policy
+from tests.helpers.decoding import converse
 from tests.helpers.live_bytes import LiveBytes
 from tests.helpers.runs import run_config
 
@@ -39,9 +40,9 @@ def test_plan_of_play_is_above_its_peak(
     rng, live = np.random.default_rng(0), LiveBytes()
     with live:
         decoder = Decoder(policy, slots, SamplingParams(max_tokens=RESPONSE))
-        for step in range(STEPS):
-            given = rng.integers(1, 90, (slots, further if step else first)).tolist()
-            decoder.respond(given, rng.random((slots, RESPONSE)))
+        sizes = [first, *[further] * (STEPS - 1)]
+        given = [[rng.integers(1, 90, size).tolist() for size in sizes] for _ in range(slots)]
+        converse(decoder, given, lambda *_: rng.random(RESPONSE))
     shape = shape_of(policy.model.config, LoraConfig(), dtype)
     lengths = Lengths(first=first, further=further, response=RESPONSE, steps=STEPS, block=0)
     config = run_config(rollout={"max_tokens": RESPONSE, "max_row_tokens": 4096})

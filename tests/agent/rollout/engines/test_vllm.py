@@ -26,6 +26,7 @@ from stepopsd_agent.rollout.engines import (
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_wrappers import Episode
+from tests.helpers.decoding import converse
 from tests.helpers.models import tiny
 from tests.helpers.runs import PARAMS, run_config, taught
 
@@ -57,14 +58,18 @@ def engine(policy: Policy) -> Iterator[Colocated]:
 
 def both(engine: Colocated, policy: Policy, params: SamplingParams, first: int = 40) -> tuple[Talk, Talk]:
     """Three turns of five rows, by the built-in decoder and by vLLM: their responses, turn by turn."""
-    rng, decoder = np.random.default_rng(3), Decoder(policy, 5, params)
+    rng = np.random.default_rng(3)
     rows: list[list[int]] = [[] for _ in range(5)]
-    expected, found = list[list[Sampled]](), list[list[Sampled]]()
-    for turn in range(3):
-        sizes = rng.integers(first // 2, first, size=5) if turn == 0 else rng.integers(5, 40, size=5)
-        prompts = [rng.integers(1, len(policy.tokenizer), size=n).tolist() for n in sizes]
-        noise = rng.random((5, params.max_tokens))
-        expected.append(decoder.respond(prompts, noise))
+    sizes = [rng.integers(first // 2, first, size=5), *rng.integers(5, 40, size=(2, 5))]
+    talks = [
+        [rng.integers(1, len(policy.tokenizer), size=n).tolist() for n in turns]
+        for turns in zip(*sizes, strict=True)
+    ]
+    noises = rng.random((3, 5, params.max_tokens))
+    talked = converse(Decoder(policy, 5, params), talks, lambda row, turn: noises[turn, row])
+    expected, found = [list(turn) for turn in zip(*talked, strict=True)], list[list[Sampled]]()
+    for turn, noise in enumerate(noises):
+        prompts = [talk[turn] for talk in talks]
         for number, (row, new) in enumerate(zip(rows, prompts, strict=True)):
             row += new
             engine.ask(number, row, Draw(noise[number], params, sorted(policy.stop_ids)))
@@ -72,7 +77,7 @@ def both(engine: Colocated, policy: Policy, params: SamplingParams, first: int =
         while len(ended) < 5:
             ended |= engine.finished()
         found.append([ended[number] for number in range(5)])
-        for row, sampled in zip(rows, expected[-1], strict=True):
+        for row, sampled in zip(rows, expected[turn], strict=True):
             row += sampled.ids
     return expected, found
 
