@@ -186,10 +186,10 @@ def clone(
         masters.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         masters.gather()
-        norm = torch.nn.utils.clip_grad_norm_(masters.trained, 1.0)
-        if not torch.isfinite(norm):
+        norm = masters.clip(1.0)
+        if not norm < torch.inf:
             raise FloatingPointError(
-                f"step {step + 1} of {len(batches)} has the gradient norm {float(norm)}; the weights are "
+                f"step {step + 1} of {len(batches)} has the gradient norm {norm}; the weights are "
                 "those of the step before. Lower warmstart.lr and warmstart.muon_lr"
             )
         for optimizer, schedule in zip(optimizers, schedules, strict=True):

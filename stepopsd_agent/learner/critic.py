@@ -103,8 +103,7 @@ class Critic:
             self._in_parts(_lengths(batch)[mine], self.budget, one_pass, begin)
         if self.group is not None:
             sum_gradients(self.masters.trained, self.group)
-        norm = torch.nn.utils.clip_grad_norm_(self.masters.trained, self.config.max_grad_norm)
-        if not torch.isfinite(norm):
+        if not self.masters.clip(self.config.max_grad_norm) < torch.inf:
             self.masters.forget_gradients()
             return {"value_skipped": 1.0}
         self.optimizer.step()

@@ -190,8 +190,8 @@ class Learner:
         stats = self._accumulate(_MiniBatch(batch, credit, weights, extents, temperature), part)
         if self.group is not None:
             sum_gradients(self.masters.trained, self.group)
-        norm = torch.nn.utils.clip_grad_norm_(self.masters.trained, self.config.max_grad_norm)
-        if not torch.isfinite(norm):  # on every process of a group, as gradients were summed
+        norm = self.masters.clip(self.config.max_grad_norm)
+        if not norm < torch.inf:  # on every process of a group, as gradients were summed
             self.masters.forget_gradients()
             return {}
         for optimizer in self.optimizers:
@@ -203,7 +203,7 @@ class Learner:
         if left_out := stats.pop("left_out"):
             share = 1 - left_out / float(weights.sum())
             stats["approx_kl"] = stats["approx_kl"] / share if share > 1e-6 else 0.0
-        return {**stats, "grad_norm": float(norm)}
+        return {**stats, "grad_norm": norm}
 
     def _accumulate(self, work: _MiniBatch, part: Tensor) -> dict[str, float]:
         """Gradients of the mini-batch's rows, in as many passes as the budget asks for."""

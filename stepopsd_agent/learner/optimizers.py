@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn import Parameter
 
 from stepopsd_agent.models import Policy
@@ -63,6 +64,18 @@ class MasterWeights:
                 gradient = weight.grad.float()
                 copy.grad = gradient if copy.grad is None else copy.grad.add_(gradient)
                 weight.grad = None
+
+    def clip(self, most: float) -> float:
+        """Scale the gradients so that their common norm is at most ``most``; return the norm that they had.
+
+        Where processes share the weights out it is the norm of the whole, and every process calls this:
+        ``torch.nn.utils.clip_grad_norm_`` of PyTorch 2.9 returns one process's, and scales in float32.
+        """
+        gradients = [weight.grad for weight in self.trained if weight.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        torch.nn.utils.clip_grads_with_norm_(self.trained, most, norm)
+        return float(norm)
 
     def publish(self) -> None:
         """Round the copies into the model."""

@@ -27,6 +27,8 @@ FEW = 8
 """Rows with at most so many new tokens may attend in one call."""
 CALL = 200
 """They do if each of them reads at most so many places in vain, which take as long as a call on CPU."""
+LEFT_OUT = {"softcap": "a softcap", "s_aux": "attention sinks"}
+"""What models hand to their attention and `sdpa_attention_forward` of transformers may ignore in silence."""
 SHARED_MASK = 2**22
 """Most elements of a row's mask for heads that share keys to stand behind each other."""
 
@@ -67,14 +69,17 @@ def attend(
     """The attention of every layer; without a plan, transformers' own scaled dot-product attention.
 
     Raises:
-        ValueError: the model attends in a way that packs do not know, or its window would cut a row.
+        ValueError: the model attends in a way that is not known here, or its window would cut a row.
     """
+    for setting, what in LEFT_OUT.items():
+        if settings.get(setting) is not None:
+            raise ValueError(f"the model's attention has {what}, which PyTorch's fused attention leaves out")
     if plan is None:
         plain = {"dropout": dropout, "scaling": scaling, **settings}
         return sdpa_attention_forward(module, query, key, value, attention_mask, **plain)[0], None
     window = settings.pop("sliding_window", None)
     used = {"sliding_window": None if window is None or window >= plan.longest else window, **settings}
-    for unknown in ("sliding_window", "softcap", "s_aux", "position_bias"):
+    for unknown in ("sliding_window", "position_bias"):
         if used.get(unknown) is not None:
             raise ValueError(
                 f"the model's attention uses {unknown}, which packed rows do not support; "
@@ -90,9 +95,8 @@ def pack_states(body: torch.nn.Module, pack: Pack, how: str) -> Tensor:
     Raises:
         ValueError: the network's layers do not get to see how the pack is cut.
     """
-    return planned_states(
-        body, pack.ids, pack.positions, make_plan(pack.pieces, how, next(body.parameters()))
-    )
+    plan = make_plan(pack.pieces, how, next(body.parameters()))
+    return planned_states(body, pack.ids, pack.positions, plan)
 
 
 def planned_states(body: torch.nn.Module, ids: Tensor, positions: Tensor, plan: Plan) -> Tensor:
@@ -143,14 +147,9 @@ class Segments:
             members = [pieces[i] for i in run]
             parent = members[0].parent
             bias = None if parent is None else branch_mask(members, like)
-            self.groups.append(
-                _Group(
-                    sum(p.length for p in members),
-                    None if parent is None else place[parent],
-                    max(p.sight for p in members),
-                    bias,
-                )
-            )
+            length, sight = sum(p.length for p in members), max(p.sight for p in members)
+            trunk = None if parent is None else place[parent]
+            self.groups.append(_Group(length, trunk, sight, bias))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
         """See `Plan`."""
