@@ -7,7 +7,7 @@ attempt ended, along steps that attempts of the group took and transitions infer
     V(k) = gamma^D(k), and 0 where no path leads to a goal
     c_t  = V(k_(t+1)) - V(k_t) - idle_cost (1 - gamma) [k_(t+1) = k_t and V(k_t) > 0]
     A^S  = (c_t - mean c) / (std c + eps)    over all steps of the group
-    A    = episode_weight A^E + step_weight A^S,  A^E the advantage of GRPO
+    A    = A^E + step_weight A^S,  A^E the advantage of GRPO
 
 With `lifted` every step also has a node in a second graph: the facts that remain when things go by their role
 in the task ("the object is in hand, at the target"). That graph is shared by all tasks of a form, in this
@@ -56,7 +56,6 @@ class PathGain:
         idle_cost: cost of a step that leaves its node unchanged where a path is known, in units of
             1 - gamma: the gain of the last step before the goal.
         step_weight: weight of A^S.
-        episode_weight: weight of A^E.
         key: what makes two states one node, see `state_graph`.
         ways: with text keys, add transitions that no attempt took, see `learner.inferred_transitions`.
         lifted: add the gain on the graph of the task's form, from attempts at all tasks of that form.
@@ -69,7 +68,6 @@ class PathGain:
     gamma: float = 0.95
     idle_cost: float = 0.1
     step_weight: float = 1.0
-    episode_weight: float = 1.0
     key: Key = "text"
     ways: bool = True
     lifted: bool = False
@@ -86,7 +84,6 @@ class PathGain:
         check_range("gamma", self.gamma, 0.0, 1.0)
         check_range("idle_cost", self.idle_cost, 0.0)
         check_range("step_weight", self.step_weight, 0.0)
-        check_range("episode_weight", self.episode_weight, 0.0)
         check_choice("key", self.key, KEYS)
         check_choice("baseline", self.baseline, ("episode", "step"))
         check_range("eps", self.eps, 0.0)
@@ -107,7 +104,7 @@ class PathGain:
         return self.ways and self.key == "text"
 
     def __call__(self, batch: Batch) -> Credit:
-        """episode_weight A^E + step_weight A^S."""
+        """A^E + step_weight A^S."""
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
         graph = merged_graph(batch, self.key, inferred=self._inferred, past=self.history)
         value = self.gamma ** graph.distance()  # 0 where the distance is infinite
@@ -124,7 +121,7 @@ class PathGain:
             "steps_with_path_to_goal": float((before > 0).double().mean()),
             "steps_idle": float(idle.double().mean()),
         }
-        advantages = self.episode_weight * base.advantages + self.step_weight * part
+        advantages = base.advantages + self.step_weight * part
         return Credit(advantages, metrics={**base.metrics, **metrics}, may_zero_steps=True)
 
     def _lifted_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
