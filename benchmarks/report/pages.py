@@ -41,6 +41,7 @@ SB3 = ROOT / "docs" / "stable-baselines3.md"
 CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
     "accuracy": summary,
     "variants": summary,
+    "variants_lifted": partial(summary, task_set="full"),
     "reader": reader,
     "two_knobs": knobs,
     "two_knobs_searchqa": knobs,
