@@ -2,9 +2,12 @@
 
 An attempt at "put a clean mug in the desk" shows how any object is cleaned and put anywhere. The lifted
 worlds (`tasks.Lifted`) of all attempts at a form, of this update and of earlier ones, are the nodes of one
-graph. Its edges are the transitions that attempts took, and those inferred from them (`inferred`): so a
-command that was seen from one world leads on from others, too. The distance of a world to one where a
-successful attempt ended is known for attempts at tasks that nobody has solved yet.
+graph. Its edges are the steps that attempts took; and a world that has all the facts of another and more
+counts as at least as good (`no_worse`). The distance of a world to one where a successful attempt ended is
+known for attempts at tasks that nobody has solved yet.
+
+Commands are not generalised to other worlds, as they are within a group (`inferred`): things with the same
+role differ in what can be done with them, so "take the object" would seem to work where there is none.
 """
 
 from collections import defaultdict, deque
@@ -13,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from stepopsd_agent.learner.inferred_transitions import inferred
+from stepopsd_agent.learner.inferred_transitions import no_worse
 from stepopsd_agent.tasks import Lifted, World
 
 UNKNOWN = -1
@@ -27,15 +30,13 @@ class _Form:
     """All that attempts at the tasks of one form showed; dictionaries, since these keep their order."""
 
     worlds: dict[World, None] = field(default_factory=dict)
-    taken: dict[tuple[World, str, World], None] = field(default_factory=dict)
+    taken: dict[tuple[World, World], None] = field(default_factory=dict)
     goals: dict[World, None] = field(default_factory=dict)
 
     def add(self, told: Lifted, won: bool) -> None:
         self.worlds.update(dict.fromkeys(told.worlds))
-        ways = zip(pairwise(told.worlds), told.actions[1:], strict=True)
-        self.taken.update(
-            {(before, action, after): None for (before, after), action in ways if before != after}
-        )
+        steps = (step for step in pairwise(told.worlds) if step[0] != step[1])
+        self.taken.update(dict.fromkeys(steps))
         if won:
             self.goals[told.worlds[-1]] = None
 
@@ -45,10 +46,10 @@ class _Form:
     def distances(self) -> dict[World, int]:
         """Fewest steps to a goal from every world with a path to one."""
         back = defaultdict[World, list[tuple[World, int]]](list)
-        for before, after, steps in inferred(self.taken, self.worlds):
-            back[after].append((before, steps))
-        for before, _, after in self.taken:
+        for before, after in self.taken:
             back[after].append((before, 1))
+        for better, world in no_worse(self.worlds):
+            back[world].append((better, 0))
         found: dict[World, int] = {}
         waiting = deque((goal, 0) for goal in self.goals)  # nearest first: lengths are 0 and 1
         while waiting:
@@ -105,13 +106,13 @@ def _state(graph: _Form) -> dict[str, Any]:
     number = {world: place for place, world in enumerate(graph.worlds)}
     return {
         "worlds": [sorted(world) for world in graph.worlds],
-        "taken": [[number[before], action, number[after]] for before, action, after in graph.taken],
+        "taken": [[number[before], number[after]] for before, after in graph.taken],
         "goals": [number[world] for world in graph.goals],
     }
 
 
 def _restored(state: Mapping[str, Any]) -> _Form:
     worlds = [frozenset(facts) for facts in state["worlds"]]
-    taken = [(worlds[before], action, worlds[after]) for before, action, after in state["taken"]]
+    taken = [(worlds[before], worlds[after]) for before, after in state["taken"]]
     goals = [worlds[place] for place in state["goals"]]
     return _Form(dict.fromkeys(worlds), dict.fromkeys(taken), dict.fromkeys(goals))
