@@ -10,7 +10,7 @@ Commands are not generalised to other worlds, as they are within a group (`infer
 role differ in what can be done with them, so "take the object" would seem to work where there is none.
 """
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -27,21 +27,27 @@ Attempt = tuple[Lifted | None, bool]
 
 @dataclass
 class _Form:
-    """All that attempts at the tasks of one form showed; dictionaries, since these keep their order."""
+    """All that attempts at the tasks of one form showed; dictionaries, since these keep their order.
 
-    worlds: dict[World, None] = field(default_factory=dict)
+    A world counts as a goal if most attempts that were there had thereby succeeded. Some official games are
+    won while the object is still in hand, as it began in two receptacles; other attempts pass such a world.
+    """
+
+    worlds: Counter[World] = field(default_factory=Counter)
+    """Attempts that were there."""
     taken: dict[tuple[World, World], None] = field(default_factory=dict)
-    goals: dict[World, None] = field(default_factory=dict)
+    won: Counter[World] = field(default_factory=Counter)
+    """Attempts whose success was there."""
 
     def add(self, told: Lifted, won: bool) -> None:
-        self.worlds.update(dict.fromkeys(told.worlds))
+        self.worlds.update(dict.fromkeys(told.worlds, 1))
         steps = (step for step in pairwise(told.worlds) if step[0] != step[1])
         self.taken.update(dict.fromkeys(steps))
         if won:
-            self.goals[told.worlds[-1]] = None
+            self.won[told.worlds[-1]] += 1
 
     def copy(self) -> "_Form":
-        return _Form(dict(self.worlds), dict(self.taken), dict(self.goals))
+        return _Form(self.worlds.copy(), dict(self.taken), self.won.copy())
 
     def distances(self) -> dict[World, int]:
         """Fewest steps to a goal from every world with a path to one."""
@@ -51,7 +57,8 @@ class _Form:
         for better, world in no_worse(self.worlds):
             back[world].append((better, 0))
         found: dict[World, int] = {}
-        waiting = deque((goal, 0) for goal in self.goals)  # nearest first: lengths are 0 and 1
+        goals = (world for world, times in self.won.items() if 2 * times > self.worlds[world])
+        waiting = deque((goal, 0) for goal in goals)  # nearest first: lengths are 0 and 1
         while waiting:
             world, steps = waiting.popleft()
             if world not in found:
@@ -105,14 +112,15 @@ class LiftedPlans:
 def _state(graph: _Form) -> dict[str, Any]:
     number = {world: place for place, world in enumerate(graph.worlds)}
     return {
-        "worlds": [sorted(world) for world in graph.worlds],
+        "worlds": [[sorted(world), times] for world, times in graph.worlds.items()],
         "taken": [[number[before], number[after]] for before, after in graph.taken],
-        "goals": [number[world] for world in graph.goals],
+        "won": [[number[world], times] for world, times in graph.won.items()],
     }
 
 
 def _restored(state: Mapping[str, Any]) -> _Form:
-    worlds = [frozenset(facts) for facts in state["worlds"]]
+    visits = {frozenset(facts): times for facts, times in state["worlds"]}
+    worlds = list(visits)
     taken = [(worlds[before], worlds[after]) for before, after in state["taken"]]
-    goals = [worlds[place] for place in state["goals"]]
-    return _Form(dict.fromkeys(worlds), dict.fromkeys(taken), dict.fromkeys(goals))
+    won = {worlds[place]: times for place, times in state["won"]}
+    return _Form(Counter(visits), dict.fromkeys(taken), Counter(won))
