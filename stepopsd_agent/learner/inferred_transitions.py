@@ -16,7 +16,7 @@ place of 0 ranks steps worse (`docs/credit-benchmark.md`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import torch
 
@@ -71,8 +71,12 @@ def inferred(taken: Iterable[Taken], worlds: Iterable[World]) -> Iterator[Transi
     """
     visited = dict.fromkeys(worlds)
     yield from ((before, after, 1) for _, before, after in _learned(taken, visited))
-    for world in visited:
-        yield from ((world, other, 0) for other in visited if other < world)
+    yield from ((better, world, 0) for better, world in no_worse(visited))
+
+
+def no_worse(worlds: Collection[World]) -> Iterator[tuple[World, World]]:
+    """Pairs of different worlds of which the first has all the facts of the second."""
+    return ((better, world) for better in worlds for world in worlds if world < better)
 
 
 def _taken(episodes: Sequence[Episode]) -> tuple[list[Taken], dict[World, None]]:

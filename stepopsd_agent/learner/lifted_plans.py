@@ -2,18 +2,21 @@
 
 An attempt at "put a clean mug in the desk" shows how any object is cleaned and put anywhere. The lifted
 worlds (`tasks.Lifted`) of all attempts at a form, of this update and of earlier ones, are the nodes of one
-graph. Its edges are the transitions that attempts took, and those inferred from them (`inferred`): so a
-command that was seen from one world leads on from others, too. The distance of a world to one where a
-successful attempt ended is known for attempts at tasks that nobody has solved yet.
+graph. Its edges are the steps that attempts took; and a world that has all the facts of another and more
+counts as at least as good (`no_worse`). The distance of a world to one where a successful attempt ended is
+known for attempts at tasks that nobody has solved yet.
+
+Commands are not generalised to other worlds, as they are within a group (`inferred`): things with the same
+role differ in what can be done with them, so "take the object" would seem to work where there is none.
 """
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from stepopsd_agent.learner.inferred_transitions import inferred
+from stepopsd_agent.learner.inferred_transitions import no_worse
 from stepopsd_agent.tasks import Lifted, World
 
 UNKNOWN = -1
@@ -24,33 +27,38 @@ Attempt = tuple[Lifted | None, bool]
 
 @dataclass
 class _Form:
-    """All that attempts at the tasks of one form showed; dictionaries, since these keep their order."""
+    """All that attempts at the tasks of one form showed; dictionaries, since these keep their order.
 
-    worlds: dict[World, None] = field(default_factory=dict)
-    taken: dict[tuple[World, str, World], None] = field(default_factory=dict)
-    goals: dict[World, None] = field(default_factory=dict)
+    A world counts as a goal if most attempts that were there had thereby succeeded. Some official games are
+    won while the object is still in hand, as it began in two receptacles; other attempts pass such a world.
+    """
+
+    worlds: Counter[World] = field(default_factory=Counter)
+    """Attempts that were there."""
+    taken: dict[tuple[World, World], None] = field(default_factory=dict)
+    won: Counter[World] = field(default_factory=Counter)
+    """Attempts whose success was there."""
 
     def add(self, told: Lifted, won: bool) -> None:
-        self.worlds.update(dict.fromkeys(told.worlds))
-        ways = zip(pairwise(told.worlds), told.actions[1:], strict=True)
-        self.taken.update(
-            {(before, action, after): None for (before, after), action in ways if before != after}
-        )
+        self.worlds.update(dict.fromkeys(told.worlds, 1))
+        steps = (step for step in pairwise(told.worlds) if step[0] != step[1])
+        self.taken.update(dict.fromkeys(steps))
         if won:
-            self.goals[told.worlds[-1]] = None
+            self.won[told.worlds[-1]] += 1
 
     def copy(self) -> "_Form":
-        return _Form(dict(self.worlds), dict(self.taken), dict(self.goals))
+        return _Form(self.worlds.copy(), dict(self.taken), self.won.copy())
 
     def distances(self) -> dict[World, int]:
         """Fewest steps to a goal from every world with a path to one."""
         back = defaultdict[World, list[tuple[World, int]]](list)
-        for before, after, steps in inferred(self.taken, self.worlds):
-            back[after].append((before, steps))
-        for before, _, after in self.taken:
+        for before, after in self.taken:
             back[after].append((before, 1))
+        for better, world in no_worse(self.worlds):
+            back[world].append((better, 0))
         found: dict[World, int] = {}
-        waiting = deque((goal, 0) for goal in self.goals)  # nearest first: lengths are 0 and 1
+        goals = (world for world, times in self.won.items() if 2 * times > self.worlds[world])
+        waiting = deque((goal, 0) for goal in goals)  # nearest first: lengths are 0 and 1
         while waiting:
             world, steps = waiting.popleft()
             if world not in found:
@@ -104,14 +112,15 @@ class LiftedPlans:
 def _state(graph: _Form) -> dict[str, Any]:
     number = {world: place for place, world in enumerate(graph.worlds)}
     return {
-        "worlds": [sorted(world) for world in graph.worlds],
-        "taken": [[number[before], action, number[after]] for before, action, after in graph.taken],
-        "goals": [number[world] for world in graph.goals],
+        "worlds": [[sorted(world), times] for world, times in graph.worlds.items()],
+        "taken": [[number[before], number[after]] for before, after in graph.taken],
+        "won": [[number[world], times] for world, times in graph.won.items()],
     }
 
 
 def _restored(state: Mapping[str, Any]) -> _Form:
-    worlds = [frozenset(facts) for facts in state["worlds"]]
-    taken = [(worlds[before], action, worlds[after]) for before, action, after in state["taken"]]
-    goals = [worlds[place] for place in state["goals"]]
-    return _Form(dict.fromkeys(worlds), dict.fromkeys(taken), dict.fromkeys(goals))
+    visits = {frozenset(facts): times for facts, times in state["worlds"]}
+    worlds = list(visits)
+    taken = [(worlds[before], worlds[after]) for before, after in state["taken"]]
+    won = {worlds[place]: times for place, times in state["won"]}
+    return _Form(Counter(visits), dict.fromkeys(taken), Counter(won))

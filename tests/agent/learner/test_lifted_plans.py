@@ -37,7 +37,7 @@ def test_what_is_known_holds_for_one_form_alone() -> None:
     """The same worlds in a task of another form say nothing; nor does a winner's form that is told later."""
     plans = LiftedPlans()
     plans.add([told("- a", "get", won=True)])
-    assert plans.distances([told("- a", "get", form="cool"), told("- a", "get")]) == [[-1, -1], [1, 0]]
+    assert plans.distances([told("- a", "get", form="cool"), told("- b", "look")]) == [[-1, -1], [1, 1]]
 
 
 def test_attempts_of_the_same_batch_help_each_other() -> None:
@@ -47,11 +47,19 @@ def test_attempts_of_the_same_batch_help_each_other() -> None:
     assert plans.distances([told("- b", "look")]) == [[-1, -1]]
 
 
-def test_a_command_leads_on_from_a_world_where_no_winner_stood() -> None:
-    """A "get" adds a wherever it was seen; from b, too, it would lead to ab, which the winner passed."""
+def test_a_command_leads_on_only_from_where_it_was_seen() -> None:
+    """The winner's "get" is no way from b to ab, though both were visited: there may be nothing to get."""
     plans = LiftedPlans()
     plans.add([told("- a ab abc", "get turn put", won=True)])
-    assert plans.distances([told("- b", "turn")]) == [[3, 2]]
+    assert plans.distances([told("- b", "turn")]) == [[3, 3]]
+
+
+def test_a_world_that_most_attempts_pass_without_success_is_no_goal() -> None:
+    """One game is won at ab. Two others are not won there, so it is a step from their goal, not the goal."""
+    plans = LiftedPlans()
+    plans.add([told("- a ab", "get turn", won=True)])
+    others = [told("- a ab abc", "get turn put", won=True), told("- a ab abc", "get turn put", won=True)]
+    assert plans.distances(others) == [[3, 2, 1, 0], [3, 2, 1, 0]]
 
 
 def test_attempts_that_cannot_be_told_have_no_distances() -> None:
