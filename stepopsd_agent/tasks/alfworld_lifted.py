@@ -46,7 +46,7 @@ def lifted(episode: Episode, worlds: Iterable[World]) -> Lifted | None:
     def renamed(text: str) -> str:
         return _THING.sub(lambda name: taken.get(name[0]) or roles.get(name[1], "other"), text)
 
-    states, commands, seen, place = [], [], set[str](), ""
+    states, seen, place = [], set[str](), ""
     for step, world in zip(episode.steps, worlds, strict=True):
         facts = dict(fact.split(": ", 1) for fact in world)
         if (now := facts.get("at", "")) != place:
@@ -62,8 +62,7 @@ def lifted(episode: Episode, worlds: Iterable[World]) -> Lifted | None:
         }
         near = seen - {roles.get(_kind(held)), roles.get(_kind(place))}
         states.append(frozenset(kept | {f"{role} in sight: yes" for role in near}))
-        commands.append(renamed(step.action))
-    return Lifted(form, states, commands)
+    return Lifted(form, states)
 
 
 def _kind(name: str) -> str:

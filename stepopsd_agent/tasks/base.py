@@ -71,12 +71,10 @@ class Lifted:
     Attributes:
         form: of the task; tasks of one form differ in the things that they name alone.
         worlds: after each record, the reset being the first; facts about what the task names, by its role.
-        actions: of each record, "" for the reset, likewise.
     """
 
     form: str
     worlds: Sequence[World]
-    actions: Sequence[str]
 
 
 Evaluation = Callable[[EnvConfig, Any], list[EvalSet]]
