@@ -129,9 +129,11 @@ class LanguageModel:
         return len(self._turn(row, slot.observation)) >= room
 
     def keep(self, places: Sequence[int]) -> None:
-        """Drop the other places' rows."""
+        """Drop the other places' rows; where none remains, the cache, too."""
         self._rows = [self._rows[place] for place in places]
-        if self._decoder is not None:
+        if not places:
+            self._decoder = None
+        elif self._decoder is not None:
             self._decoder.keep(places)
 
     def _extend(self, place: int, slot: Slot, decoder: Rows) -> None:

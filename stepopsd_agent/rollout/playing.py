@@ -96,7 +96,7 @@ class BatchAgent(Protocol):
         ...
 
     def keep(self, places: Sequence[int]) -> None:
-        """Only these places remain, renumbered in this order."""
+        """Only these places remain, renumbered in this order; none once `play` ends."""
 
 
 def play(
@@ -138,25 +138,39 @@ def play(
             on_episode(done[number])
 
     start = partial(_start, agent, queue, finish, (run, update))
-    slots = [slot for place, env in enumerate(envs[: len(queue)]) for slot in start(place, env)]
-    while slots:
-        responses = agent.act(slots)
-        if [isinstance(reply.text, str) for reply in responses] != [True] * len(slots):
-            raise misfit([reply.text for reply in responses], len(slots))  # before any environment is stepped
-        turns, kept = list(zip(slots, responses, strict=True)), []
-        prepare_steps((slot.env, r.text) for slot, r in turns if r.error is None and r is not LATER)
-        for place, (slot, response) in enumerate(turns):
-            if response is not LATER and (_respond(slot, response) or agent.is_full(place, slot)):
-                finish(slot.number, slot.env)
-                begun = start(place, slot.env)
-                if not begun:
-                    continue
-                slots[place] = begun[0]
-            kept.append(place)
-        if len(kept) < len(slots):
-            slots = [slots[place] for place in kept]
-            agent.keep(kept)
+    try:
+        slots = [slot for place, env in enumerate(envs[: len(queue)]) for slot in start(place, env)]
+        while slots:
+            kept = _turn(agent, slots, finish, start)
+            if len(kept) < len(slots):
+                slots = [slots[place] for place in kept]
+                agent.keep(kept)
+    finally:
+        agent.keep([])  # so that the agent can play again, whatever ended this
     return [done[number] for number in range(len(attempts))]
+
+
+def _turn(
+    agent: BatchAgent,
+    slots: list[Slot],
+    finish: Callable[[int, gym.Env[str, str]], None],
+    start: Callable[[int, gym.Env[str, str]], list[Slot]],
+) -> list[int]:
+    """Give the agent's responses to the environments; return the places that go on, some with a new slot."""
+    responses = agent.act(slots)
+    if [isinstance(reply.text, str) for reply in responses] != [True] * len(slots):
+        raise misfit([reply.text for reply in responses], len(slots))  # before any environment is stepped
+    turns, kept = list(zip(slots, responses, strict=True)), []
+    prepare_steps((slot.env, r.text) for slot, r in turns if r.error is None and r is not LATER)
+    for place, (slot, response) in enumerate(turns):
+        if response is not LATER and (_respond(slot, response) or agent.is_full(place, slot)):
+            finish(slot.number, slot.env)
+            begun = start(place, slot.env)
+            if not begun:
+                continue
+            slots[place] = begun[0]
+        kept.append(place)
+    return kept
 
 
 def begin(

@@ -51,7 +51,9 @@ class SlowEngine:
             params.temperature, params.top_k, params.top_p, max_tokens=min(self.piece, len(uniforms)),
             max_row_tokens=10**6, stop=draw.params.stop if self.ends else (),
         )  # fmt: skip
-        return {number: Decoder(self.worker, 1, how).respond([ids], uniforms[None].copy())[0]}
+        (sampled,) = Decoder(self.worker, 1, how).respond([ids], uniforms[None].copy())
+        assert sampled is not None  # a row alone waits for no other
+        return {number: sampled}
 
     def rest(self) -> None:
         """Forget what is left."""

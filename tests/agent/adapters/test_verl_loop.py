@@ -59,6 +59,7 @@ class Server:
         )
         decoder = Decoder(self.policy, 1, params)
         (sampled,) = decoder.respond([prompt_ids], self.rng.random((1, most)))
+        assert sampled is not None  # a row alone waits for no other
         return TokenOutput(token_ids=list(sampled.ids), log_probs=list(sampled.logprobs))
 
 

@@ -1,12 +1,24 @@
 """`play_agent` takes agents of both kinds, and refuses what is none."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
-from stepopsd_agent.rollout import Attempt, LanguageModel, play_agent, rollout
+from stepopsd_agent.rollout import (
+    Attempt,
+    Decoder,
+    LanguageModel,
+    PaddedDecoder,
+    play,
+    play_agent,
+    rollout,
+)
+from stepopsd_agent.rollout.engines import Requests
 from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_agent.tasks.agents import RandomAgent
+from stepopsd_wrappers import Episode
+from tests.helpers.engines import SlowEngine
 from tests.helpers.models import tiny
 from tests.helpers.runs import PARAMS, run_config
 
@@ -21,6 +33,34 @@ def test_play_agent_plays_the_language_model_as_rollout_does() -> None:
     )
     assert [one.to_json() for one in played] == [one.to_json() for one in rolled]
     assert played[0].steps[1].tokens is not None
+
+
+def sampled(episodes: list[Episode]) -> list[list[tuple[int, ...]]]:
+    """The ids of every step."""
+    return [[step.tokens.sampled_ids for step in e.steps if step.tokens] for e in episodes]
+
+
+@pytest.mark.samples
+@pytest.mark.parametrize("kind", ["rows", "padded", "requests"])
+def test_a_language_model_plays_again(kind: str) -> None:
+    """What it draws is what a new one draws, with more slots and with fewer, and after Ctrl-C."""
+    policy, slow = tiny("float64"), SlowEngine(tiny("float64"))
+    slow.load(policy)
+    rows: dict[str, Any] = {"rows": Decoder, "padded": PaddedDecoder, "requests": partial(Requests, slow)}
+    envs = [make_stack(run_config(env={"num_games": 2, "step_limit": 3}).env) for _ in range(3)]
+    attempts = [Attempt(name, 3, k, m) for k, name in enumerate(task_ids(envs[0])) for m in range(2)]
+    expected = sampled(rollout(policy, envs, attempts, PARAMS, seed="x"))
+    agent = LanguageModel(policy, PARAMS, "x", rows[kind])
+
+    def interrupt(_: Episode) -> None:
+        raise KeyboardInterrupt
+
+    for slots in (2, 3):
+        assert sampled(play(agent, envs[:slots], attempts)) == expected
+    with pytest.raises(KeyboardInterrupt):
+        play(agent, envs, attempts, on_episode=interrupt)
+    slow.rest()  # as `EngineBackend` does
+    assert sampled(play(agent, envs[:2], attempts)) == expected
 
 
 def test_play_agent_refuses_what_is_no_agent() -> None:
