@@ -48,7 +48,7 @@ def test_attempts_of_the_same_batch_help_each_other() -> None:
 
 
 def test_a_step_leads_on_only_from_where_it_was_taken() -> None:
-    """The winner got a, but not from b: though ab was visited, too, there may have been nothing to get at b."""
+    """The winner got a, but not from b: ab was visited, too, but b may have nothing to get."""
     plans = LiftedPlans()
     plans.add([told("- a ab abc", won=True)])
     assert plans.distances([told("- b")]) == [[3, 3]]
