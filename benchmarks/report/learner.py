@@ -52,13 +52,14 @@ def decoding(result: Result) -> list[str]:
         sizes += ", episodes" * (kind == "episodes")
         lines.append(f"| {name} | {sizes} | {row['rows']} | {row['turns']} | {speeds} | {times} |")
     equal = min(share for *_, row in rows for share in row["equal"].values())
+    played = ", in episodes of ALFWorld at 1," * any(kind == "episodes" for _, kind, _ in rows)
     return [
         *lines,
         "",
         "The ratios count, as other work shares the machine. The copied cache is that of transformers, "
         "in rows padded to the longest that are read until the last response ends; `generate` reads the "
         "conversation anew in every turn. At "
-        f"temperature 0, in episodes of ALFWorld at 1, at least {equal:.1%} of the tokens are equal. "
+        f"temperature 0{played} at least {equal:.1%} of the tokens are equal. "
         f"{origin(result)}",
     ]
 
