@@ -15,12 +15,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 
@@ -29,8 +27,7 @@ from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder
 from stepopsd_agent.accuracy import Values, read_values
 from stepopsd_agent.batch import collate
 from stepopsd_agent.learner import FreshAttempts, monte_carlo_values
-from stepopsd_agent.models import Policy, load_policy
-from stepopsd_agent.rollout import Attempt, rollout
+from stepopsd_agent.models import load_policy
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic
 from stepopsd_agent.tasks import make_stack
@@ -60,7 +57,7 @@ def values_of(root: Path, name: str, stage: Stage, part: Part, episode: Episode,
         _KEPT["stack"] = [make_stack(env) for _ in range(config.rollout.slots)]
         _KEPT["policy"] = load_policy(str(folder(root, name, stage)), device="cpu")
     batch = collate([episode])
-    fresh = FreshAttempts(attempts, 0.0, params(config), f"truth/{episode.group}", backend=state_by_state)
+    fresh = FreshAttempts(attempts, 0.0, params(config), f"truth/{episode.group}")
     played = monte_carlo_values(_KEPT["policy"], _KEPT["stack"], [episode], batch, fresh).attempts
     steps = batch.steps.index_in_episode.tolist()
     returns = [
@@ -71,21 +68,6 @@ def values_of(root: Path, name: str, stage: Stage, part: Part, episode: Episode,
         for place, first in enumerate(steps)
     ]
     return Values(episode.group, episode.member, tuple(returns), tuple(batch.steps.reward.tolist()))
-
-
-def state_by_state(
-    policy: Policy, envs: Sequence[gym.Env[str, str]], attempts: Sequence[Attempt], *args: Any, **kwargs: Any
-) -> list[Episode]:
-    """The attempts from one state together, then those from the next.
-
-    Attempts that start together have histories of equal length; if a free slot took the next attempt at once,
-    the other slots would be padded to the length of its history.
-    """
-    found = list[Episode]()
-    for _, same in groupby(attempts, key=lambda attempt: id(attempt.snapshot)):
-        some = list(same)
-        found += rollout(policy, envs[: len(some)], some, *args, **kwargs)
-    return found
 
 
 _KEPT: dict[str, Any] = {}
