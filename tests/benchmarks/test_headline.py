@@ -1,0 +1,51 @@
+"""The finding in one table: every figure is the result's, and gains are of the training that has the row."""
+
+import json
+from typing import Any
+
+from benchmarks.report.headline import ROWS, headline
+from benchmarks.report.pages import RESULTS
+
+
+def result(name: str) -> Any:
+    """A committed result of the credit benchmark."""
+    return json.loads((RESULTS / f"credit_{name}.json").read_text(encoding="utf-8"))
+
+
+def training(**gains: float) -> Any:
+    """A result of `benchmarks.credit.learning` with these gains over GRPO."""
+    over = {name: {"value": gain, "ci95": [gain - 0.02, gain + 0.03]} for name, gain in gains.items()}
+    return {"over_grpo": over, "commit": "0123456789abcdef"}
+
+
+def cells(lines: list[str], shown: str) -> list[str]:
+    """The cells of one row."""
+    (line,) = [line for line in lines if line.startswith(f"| {shown} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")[1:]]
+
+
+def test_a_row_has_the_figures_of_the_result() -> None:
+    """Accuracy at the start, tokens by episode, and points won more than GRPO."""
+    official = result("accuracy_official")
+    lines = headline(official, [training(rlsd=0.012)])
+    row = official["sets"]["official"]["start"]["methods"]["rlsd"]
+    measures = [row[key] for key in ("auc_failed", "auc_all_failed", "auc_won", "auc_harmful")]
+    expected = [
+        f"{one['value']:.2f} ±{(one['high'] - one['low']) / 2:.2f}".replace("0.", ".") for one in measures
+    ]
+    assert cells(lines, "`rlsd`") == [*expected, f"{row['tokens'] / 1024:,.0f}", "+1.2 [-1, 4]"]
+
+
+def test_all_rows_are_shown_and_what_was_not_trained_has_no_gain() -> None:
+    """GRPO is what the others are measured by."""
+    lines = headline(result("accuracy_official"), [training(sdar=0.01)])
+    gains = {shown: cells(lines, shown)[-1] for shown, _, _ in ROWS}
+    assert gains.pop("`sdar`") != "-" and gains.pop("`grpo`: all steps alike") == "0"
+    assert set(gains.values()) == {"-"}
+
+
+def test_the_last_training_that_has_a_row_counts() -> None:
+    """A later result replaces an earlier one, and a row that it lacks keeps the earlier."""
+    lines = headline(result("accuracy_official"), [training(oracle=0.1, sdar=0.01), training(oracle=0.2)])
+    assert cells(lines, "the truth: optimal distance")[-1].startswith("+20.0")
+    assert cells(lines, "`sdar`")[-1].startswith("+1.0")
