@@ -12,6 +12,7 @@ from stepopsd_agent.cli.main import main as stepopsd
 
 
 @pytest.mark.samples
+@pytest.mark.repeats
 def test_gpu_training_runs_tiny(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,6 +70,7 @@ def test_two_processes_make_the_run_of_one(model: Path, alone: Path, tmp_path: P
     assert said[0].count("final: success") == 1 and not said[1]
 
 
+@pytest.mark.repeats
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_process_that_is_killed_ends_the_run_which_goes_on_as_if_nothing_was(
     model: Path, alone: Path, tmp_path: Path, killed: int

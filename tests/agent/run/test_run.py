@@ -59,6 +59,7 @@ def test_run_learns_from_mixed_groups(whole: Path) -> None:
     assert any(not torch.equal(tensors["teacher"][k], tensors["initial"][k]) for k in tensors["model"])
 
 
+@pytest.mark.repeats
 def test_run_killed_again_and_again_ends_as_if_never_interrupted(
     taught_model: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_run_killed_again_and_again_ends_as_if_never_interrupted(
     assert content(out) == content(whole)
 
 
+@pytest.mark.repeats
 @pytest.mark.parametrize("begun", [False, True])
 def test_run_resumes_without_a_checkpoint_from_the_beginning(
     taught_model: Path, whole: Path, tmp_path: Path, begun: bool
@@ -223,6 +225,7 @@ def start(arguments: list[str]) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.repeats
 def test_run_stopped_by_ctrl_c_and_by_kill_continues_identically(
     taught_model: Path, whole: Path, tmp_path: Path
 ) -> None:
