@@ -85,13 +85,13 @@ def summary(result: Result, task_set: str = "small") -> list[str]:
     for name in sorted(first, key=lambda one: -first[one]["auc_failed"]["value"]):
         control = all(name in table["controls"] for table in stages.values())
         rows = [{**table["controls"], **table["methods"]}[name] for table in stages.values()]
-        cells = [_short(row[key]) for row in rows for key, _ in columns]
+        cells = [short(row[key]) for row in rows for key, _ in columns]
         lines.append(f"| {f'*control: {name}*' if control else f'`{name}`'} | {' | '.join(cells)} |")
     told = [
         f"{STAGE[stage]}: success {table['success']:.0%}, {table['mixed']} of {table['groups']} groups mixed"
         for stage, table in stages.items()
     ]
-    ceilings = ", ".join(_short(table["ceiling"]) for table in stages.values())
+    ceilings = ", ".join(short(table["ceiling"]) for table in stages.values())
     halves = f" Half against half of the attempts: r {ceilings}." if ("r", "r") in columns else ""
     return [*lines, "", f"{'; '.join(told)}.{halves} {origin(result)}"]
 
@@ -113,7 +113,7 @@ def within_state(result: Result) -> list[str]:
     first = next(iter(stages.values()))["signals"]
     for name in sorted(first, key=lambda one: -first[one]["all"]["value"]):
         rows = [table["signals"][name] for table in stages.values()]
-        cells = [_short(row[kind]) for row in rows for kind in ("all", "lost", "won")]
+        cells = [short(row[kind]) for row in rows for kind in ("all", "lost", "won")]
         shown = f"*control: {name}*" if name in WITHIN_STATE_CONTROLS else f"`{name}`"
         lines.append(f"| {shown} | {' | '.join(cells)} |")
     facts = [
@@ -161,7 +161,7 @@ WITHIN_STATE_CONTROLS = (
 )
 
 
-def _short(measure: dict[str, Any]) -> str:
+def short(measure: dict[str, Any]) -> str:
     """The figure with half the width of its interval."""
     if not measure["n"]:
         return "-"
