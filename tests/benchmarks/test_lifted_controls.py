@@ -87,7 +87,7 @@ def test_terms_are_read_from_texts_alone() -> None:
     bare = terms.only_texts(episode)
     assert all(set(step.info) == {"goal", "step"} for step in bare.steps) and not bare.task_id
     steps = [
-        replace(step, observation="Nothing happens.") if step.action.startswith("take") else step
+        replace(step, observation="Nothing happens.") if step.action.startswith("clean") else step
         for step in episode.steps
     ]
     other = replace(episode, steps=tuple(steps))
