@@ -165,9 +165,9 @@ def main() -> int:
                 f"\n{name}, {stage}: success {one['success']:.0%}, {one['mixed']} groups mixed, "
                 f"{one['told_otherwise']} episodes told otherwise from texts alone"
             )
+            if options.json is not None:  # what is done stands there if the rest is interrupted
+                write_result(options.json, {"part": options.part, "sets": found}, COMMAND)
             print(table_text(one, MEASURES), difference_text(one["differences"]), sep="\n\n", flush=True)
-    if options.json is not None:
-        write_result(options.json, {"part": options.part, "sets": found}, COMMAND)
     return 0
 
 

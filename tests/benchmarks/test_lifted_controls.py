@@ -134,7 +134,7 @@ def test_joined_batches_give_each_step_its_credit() -> None:
     apart = np.concatenate(lifted_rows.credits([first, second], "graph_gpo", key="text"))
     np.testing.assert_allclose(together, apart, atol=1e-6)
     on = {"key": "text"}
-    past = lifted_rows.with_past(made.formed, "graph_gpo", **on)
+    past = lifted_rows.with_past(made, "graph_gpo", **on)
     alone = lifted_rows.credits(made.formed, "graph_gpo", **on)
     np.testing.assert_allclose(past[0], alone[0], atol=1e-6)
     assert np.abs(past[1] - alone[1]).max() > 0.01
