@@ -24,7 +24,7 @@ but the texts; the number of those that come out otherwise is printed.
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,16 @@ from benchmarks.credit.sets import PARTS, STAGES
 from benchmarks.output import write_result
 from stepopsd_agent import credit
 from stepopsd_agent.accuracy import (
+    LABELS,
     Array,
     Judged,
     Measure,
     about,
-    ceiling,
     controls,
     judged,
     ranked_pairs,
-    row,
     share,
     split,
-    table_text,
 )
 from stepopsd_agent.models import ModelFolderError
 from stepopsd_wrappers import Episode
@@ -68,38 +66,54 @@ def tasks(episodes: Sequence[Episode]) -> list[int]:
     return [numbers[name] for name in names]
 
 
-def difference(credits: Sequence[Array], others: Sequence[Array], truth: Judged, measure: str) -> Measure:
-    """A measure of the first credit minus that of the second, resampled over the same tasks.
+@dataclass(frozen=True)
+class Ranked:
+    """Of each measure, one entry for every episode that it is about.
+
+    Attributes:
+        right: twice the number of pairs of steps that a credit ranks right; ties count half.
+        pairs: twice the number of all pairs.
+        tasks: the task, unit of the bootstrap.
+    """
+
+    right: dict[str, list[int]]
+    pairs: dict[str, list[int]]
+    tasks: dict[str, list[int]]
+
+    def measure(self, name: str) -> Measure:
+        """The probability that a pair is ranked right, as `accuracy.auc` gives it."""
+        return share(self.right[name], self.pairs[name], self.tasks[name])
+
+    def minus(self, other: "Ranked", name: str) -> Measure:
+        """The measure minus that of another credit of the same episodes, on the same drawn tasks."""
+        gained = [one - less for one, less in zip(self.right[name], other.right[name], strict=True)]
+        return share(gained, self.pairs[name], self.tasks[name])
+
+
+def ranked(credits: Sequence[Array], truth: Judged) -> Ranked:
+    """What a credit ranks right.
 
     Args:
         credits: per episode, the credit of its steps.
-        others: the same of what it is compared with.
         truth: of the same episodes.
-        measure: one of `MEASURES`.
     """
-    harm = measure == "auc_harmful"
-    gained, pairs, tasks = list[int](), list[int](), list[int]()
-    for number, steps in enumerate(truth.progress):
-        if not _counts(measure, truth.won[number], truth.mixed[number]):
-            continue
-        chosen = steps < 0 if harm else steps > 0
-        ours, theirs = (
-            ranked_pairs(-one[number] if harm else one[number], chosen) for one in (credits, others)
-        )
-        gained.append(round(2 * (ours[0] - theirs[0])))  # ties count half
-        pairs.append(2 * ours[1])
-        tasks.append(truth.tasks[number])
-    return share(gained, pairs, tasks)
-
-
-def _counts(measure: str, won: bool, mixed: bool) -> bool:
-    """Whether a measure is about such an episode."""
-    return {
-        "auc_failed": mixed and not won,
-        "auc_all_failed": not won,
-        "auc_won": mixed and won,
-        "auc_harmful": True,
-    }[measure]
+    found = Ranked(*({measure: [] for measure in MEASURES} for _ in range(3)))
+    for credit_of, steps, won, mixed, task in zip(
+        credits, truth.progress, truth.won, truth.mixed, truth.tasks, strict=True
+    ):
+        forward, harm = ranked_pairs(credit_of, steps > 0), ranked_pairs(-credit_of, steps < 0)
+        about_it = {
+            "auc_failed": mixed and not won,
+            "auc_all_failed": not won,
+            "auc_won": mixed and won,
+            "auc_harmful": True,
+        }
+        for measure in (name for name, yes in about_it.items() if yes):
+            right, pairs = harm if measure == "auc_harmful" else forward
+            found.right[measure].append(round(2 * right))
+            found.pairs[measure].append(2 * pairs)
+            found.tasks[measure].append(task)
+    return found
 
 
 def result(material: Material) -> dict[str, Any]:
@@ -109,29 +123,30 @@ def result(material: Material) -> dict[str, Any]:
     truth = replace(groups, tasks=tasks(episodes))
     found = {}
     for name, per_step in rows(material).items():
-        found[name] = split(material.batches, per_step())
+        found[name] = ranked(split(material.batches, per_step()), truth)
         print(name, file=sys.stderr)
-    base = controls(material.batches, truth, episodes)
+    base, first = controls(material.batches, truth, episodes), found[REFERENCE]
     return {
         **about(truth, groups.tasks),
         "tasks": len(set(truth.tasks)),
         "told_otherwise": told_otherwise(material.parts, material.told),
-        "ceiling": vars(ceiling(truth.values)),
-        "controls": {name: base[name] for name in CONTROLS},
-        "methods": {name: row(one, truth) for name, one in found.items()},
+        "controls": {name: {one: base[name][one] for one in MEASURES} for name in CONTROLS},
+        "methods": {
+            name: {measure: vars(one.measure(measure)) for measure in MEASURES} for name, one in found.items()
+        },
         "differences": {
-            name: {measure: vars(difference(one, found[REFERENCE], truth, measure)) for measure in MEASURES}
+            name: {measure: vars(one.minus(first, measure)) for measure in MEASURES}
             for name, one in found.items()
             if name != REFERENCE
         },
     }
 
 
-def difference_text(differences: Mapping[str, Any]) -> str:
-    """The differences, one row a line."""
-    lines = [f"{'minus ' + REFERENCE:52}" + "".join(f"{measure:>26}" for measure in MEASURES)]
-    for name, figures in differences.items():
-        lines.append(f"{name:52}" + "".join(f"{Measure(**figures[one])!s:>26}" for one in MEASURES))
+def text(head: str, figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line for each row."""
+    lines = [f"{head:58}" + "".join(f"{LABELS[measure]:>25}" for measure in MEASURES)]
+    for name, row in figures.items():
+        lines.append(f"{name:58}" + "".join(f"{Measure(**row[measure])!s:>25}" for measure in MEASURES))
     return "\n".join(lines)
 
 
@@ -167,7 +182,8 @@ def main() -> int:
             )
             if options.json is not None:  # what is done stands there if the rest is interrupted
                 write_result(options.json, {"part": options.part, "sets": found}, COMMAND)
-            print(table_text(one, MEASURES), difference_text(one["differences"]), sep="\n\n", flush=True)
+            print(text("", {**one["methods"], **one["controls"]}))
+            print(text(f"minus {REFERENCE}", one["differences"]), flush=True)
     return 0
 
 

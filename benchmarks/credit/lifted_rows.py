@@ -33,8 +33,8 @@ ON_KEYS: dict[str, tuple[str, dict[str, Any]]] = {
 """Methods and settings that are given the lifted world as key, by their name in the tables.
 
 Without its comparison at a node `g2po` is the change of a mean value, where `path_gain` has that of the best.
-The second `rtmc` was chosen on tuning tasks, as the settings of `path_gain` were; `graph_gpo` was best there as
-it is, of omega 0.1, 0.5 and 0.9 and both exponents.
+The second `rtmc` was chosen on tuning tasks, as the settings of `path_gain` were; `graph_gpo` was best there
+as it is, of omega 0.1, 0.5 and 0.9 and both exponents.
 """
 ORDERS = (0, 1)
 """Seeds of other orders of the batches."""

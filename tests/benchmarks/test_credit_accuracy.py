@@ -76,7 +76,7 @@ def test_a_recording_is_judged_from_beginning_to_page(
     assert call(monkeypatch, lifted_controls, *small, *controlled) == 0
     table = json.loads((tmp_path / "lifted.json").read_text())["sets"]["small"]["end"]
     assert table["told_otherwise"] == 0
-    assert table["methods"]["true distance, alone"]["auc_unmixed"]["value"] == 1.0
+    assert table["methods"]["true distance, alone"]["auc_harmful"]["value"] == 1.0
     reader = ("--reader", str(out / "small" / "start" / "model"), "--groups", "2", "--json", str(result))
     assert call(monkeypatch, accuracy, *small, *reader) == 0
     read = json.loads(result.read_text())

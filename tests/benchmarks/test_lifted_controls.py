@@ -176,10 +176,13 @@ def test_differences_are_of_pairs() -> None:
     made = material()
     truth = judged([episode for part in made.parts for episode in part], [])
     given = split(made.batches, lifted_rows.credits(made.batches, "path_gain"))
-    same = controls.difference(given, given, truth, "auc_failed")
+    one, other = (controls.ranked([sign * steps for steps in given], truth) for sign in (1, -1))
+    same = one.minus(one, "auc_failed")
     assert (same.value, same.low, same.high) == (0, 0, 0)
-    other = controls.difference(given, [-steps for steps in given], truth, "auc_failed")
-    assert other.value == pytest.approx(2 * row(given, truth)["auc_failed"]["value"] - 1)
+    expected = row(given, truth)
+    assert one.minus(other, "auc_failed").value == pytest.approx(2 * expected["auc_failed"]["value"] - 1)
+    for measure in controls.MEASURES:
+        assert vars(one.measure(measure)) == pytest.approx(expected[measure])
 
 
 def test_the_groups_own_graph_is_left_out_alone() -> None:
