@@ -30,6 +30,7 @@ from benchmarks.report.learner import (
     updates,
 )
 from benchmarks.report.learning import agreement, learning
+from benchmarks.report.lifted import lifted_controls
 from benchmarks.report.parts import Result, origin, percent, rate
 from benchmarks.report.records import kills, recording
 from benchmarks.report.stable_baselines import stable_baselines
@@ -42,6 +43,7 @@ CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
     "accuracy": summary,
     "variants": summary,
     "variants_lifted": partial(summary, task_set="full"),
+    "lifted_controls": lifted_controls,
     "reader": reader,
     "two_knobs": knobs,
     "two_knobs_searchqa": knobs,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.credit import accuracy, record, truth
+from benchmarks.credit import accuracy, lifted_controls, record, truth
 from benchmarks.credit.sets import SETS, STAGES
 from benchmarks.report.credit import accuracy as page
 from stepopsd_agent import credit
@@ -72,6 +72,11 @@ def test_a_recording_is_judged_from_beginning_to_page(
     assert call(monkeypatch, accuracy, *small, "--method", "someones_benchmarked:accepted_steps") == 0
     line = next(one for one in capsys.readouterr().out.splitlines() if "accepted_steps" in one)
     assert f"{found['controls']['step accepted']['auc_harmful']['value']:.3f} [" in line
+    controlled = ("--set", "small", "--json", str(tmp_path / "lifted.json"))
+    assert call(monkeypatch, lifted_controls, *small, *controlled) == 0
+    table = json.loads((tmp_path / "lifted.json").read_text())["sets"]["small"]["end"]
+    assert table["told_otherwise"] == 0
+    assert table["methods"]["true distance, alone"]["auc_harmful"]["value"] == 1.0
     reader = ("--reader", str(out / "small" / "start" / "model"), "--groups", "2", "--json", str(result))
     assert call(monkeypatch, accuracy, *small, *reader) == 0
     read = json.loads(result.read_text())
