@@ -9,13 +9,12 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from benchmarks.report import credit_methods
-from benchmarks.report.credit import accuracy, reader, summary, within_state
+from benchmarks.report.credit import accuracy
+from benchmarks.report.credit_pages import PAGES as CREDIT_PAGES, with_table, with_tables
 from benchmarks.report.demo import credits, curves
-from benchmarks.report.knobs import knobs
 from benchmarks.report.learner import (
     decoding,
     endurance,
@@ -29,35 +28,13 @@ from benchmarks.report.learner import (
     served,
     updates,
 )
-from benchmarks.report.learning import agreement, learning
-from benchmarks.report.lifted import lifted_controls
 from benchmarks.report.parts import Result, origin, percent, rate
 from benchmarks.report.records import kills, recording
 from benchmarks.report.stable_baselines import stable_baselines
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, README = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
-CREDIT = ROOT / "docs" / "credit-benchmark.md"
 SB3 = ROOT / "docs" / "stable-baselines3.md"
-CREDIT_TABLES: dict[str, Callable[[Result], list[str]]] = {
-    "accuracy": summary,
-    "variants": summary,
-    "variants_lifted": partial(summary, task_set="full"),
-    "lifted_controls": lifted_controls,
-    "reader": reader,
-    "two_knobs": knobs,
-    "two_knobs_searchqa": knobs,
-    "two_knobs_learning": knobs,
-    "accuracy_official": partial(summary, task_set="official"),
-    "accuracy_full": partial(summary, task_set="full"),
-    "accuracy_searchqa": partial(summary, task_set="searchqa"),
-    "qval": within_state,
-    "learning": learning,
-    "learning_few": learning,
-    "learning_matched": learning,
-    "agreement": agreement,
-}
-"""Tables of the page on credit, by the result's name behind ``credit_``."""
 SPEED = re.compile(r"(<!-- speed:.*?-->\n).*?(<!-- end of speed -->)", re.DOTALL)
 
 
@@ -256,29 +233,11 @@ def page() -> str:
 
 
 def readme() -> str:
-    """README.md with the newest table of speed."""
+    """README.md with the newest tables of speed and of the finding."""
     result = json.loads((RESULTS / "env_speed.json").read_text(encoding="utf-8"))
     table = "\n".join(speed(result))
-    return SPEED.sub(lambda found: f"{found[1]}{table}\n{found[2]}", README.read_text(encoding="utf-8"))
-
-
-def with_table(text: str, name: str, result: str, write: Callable[[Result], list[str]]) -> str:
-    """A page with the newest table between the marks of this name; as it is without such a result."""
-    path = RESULTS / f"{result}.json"
-    if not path.exists():
-        return text
-    table = "\n".join(write(json.loads(path.read_text(encoding="utf-8"))))
-    begin, end = f"<!-- {name}: made by python -m benchmarks.report -->\n", f"<!-- end of {name} -->"
-    head, _, rest = text.partition(begin)
-    return f"{head}{begin}{table}\n{end}{rest.partition(end)[2]}"
-
-
-def credit_page() -> str:
-    """docs/credit-benchmark.md with the newest tables."""
-    text = CREDIT.read_text(encoding="utf-8")
-    for name, write in CREDIT_TABLES.items():
-        text = with_table(text, f"credit {name}", f"credit_{name}", write)
-    return text
+    text = SPEED.sub(lambda found: f"{found[1]}{table}\n{found[2]}", README.read_text(encoding="utf-8"))
+    return with_tables(text)
 
 
 def sb3_page() -> str:
@@ -291,7 +250,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Make the pages of results and of credit methods.")
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
     pages = {PAGE: page(), README: readme(), credit_methods.PAGE: credit_methods.page()}
-    pages |= {CREDIT: credit_page(), SB3: sb3_page()}
+    pages |= {path: with_tables(path.read_text(encoding="utf-8")) for path in CREDIT_PAGES} | {
+        SB3: sb3_page()
+    }
     if parser.parse_args().check:
         same = all(path.exists() and path.read_text(encoding="utf-8") == text for path, text in pages.items())
         print("the pages are up to date" if same else "run python -m benchmarks.report", file=sys.stderr)

@@ -1,8 +1,12 @@
 """The generated pages say what the results and the docstrings say."""
 
 import json
+import re
+from pathlib import Path
 
-from benchmarks.report import credit_methods, pages as report
+import pytest
+
+from benchmarks.report import credit_methods, credit_pages, pages as report
 from benchmarks.report.parts import exists, module_of, rate
 from stepopsd_agent.ops import proportion
 
@@ -18,13 +22,24 @@ def test_readme_shows_the_newest_speed() -> None:
     assert "times TextWorld's speed" in report.readme()
 
 
-def test_the_page_on_credit_shows_the_newest_tables() -> None:
-    """Between its marks, which are all there: a table without a place would be put at the end."""
-    text = report.CREDIT.read_text(encoding="utf-8")
-    assert text == report.credit_page()
-    missing = [name for name in report.CREDIT_TABLES if f"<!-- end of credit {name} -->" not in text]
-    measured = [name for name in missing if (report.RESULTS / f"credit_{name}.json").exists()]
-    assert not measured
+@pytest.mark.parametrize("page", credit_pages.PAGES, ids=lambda page: str(page.name))
+def test_the_pages_on_credit_show_the_newest_tables(page: Path) -> None:
+    """Between their marks."""
+    text = page.read_text(encoding="utf-8")
+    assert text == credit_pages.with_tables(text)
+
+
+def test_every_measured_table_has_its_place_on_one_page_on_credit() -> None:
+    """And every mark belongs to a table: one of an unknown name would never be filled."""
+    texts = "\n".join(page.read_text(encoding="utf-8") for page in credit_pages.PAGES)
+    marks = re.findall(r"<!-- credit (\w+): made by", texts)
+    measured = {
+        name
+        for name, (result, _) in credit_pages.TABLES.items()
+        if (report.RESULTS / f"credit_{result}.json").exists()
+    }
+    assert sorted(marks) == sorted(set(marks)) and measured <= set(marks) <= set(credit_pages.TABLES)
+    assert marks == re.findall(r"<!-- end of credit (\w+) -->", texts)
 
 
 def test_credit_methods_are_made_from_the_docstrings() -> None:

@@ -1,0 +1,72 @@
+"""The pages of the credit benchmark: what was found, accuracy, training, and the knobs of StepOPSD."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from benchmarks.report.credit import reader, summary, within_state
+from benchmarks.report.headline import headline
+from benchmarks.report.knobs import knobs
+from benchmarks.report.learning import agreement, learning
+from benchmarks.report.lifted import lifted_controls
+from benchmarks.report.parts import Result
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+NAMES = ("credit-benchmark.md", "credit-accuracy.md", "credit-training.md", "two-knobs.md")
+PAGES = tuple(ROOT / "docs" / name for name in NAMES)
+TRAININGS = ("credit_learning", "credit_learning_lifted")
+"""Results of `benchmarks.credit.learning` in the table of the finding, the older first."""
+
+
+def finding(official: Result) -> list[str]:
+    """The table of the finding, with what was trained so far."""
+    paths = [RESULTS / f"{name}.json" for name in TRAININGS]
+    return headline(official, [_read(path) for path in paths if path.exists()])
+
+
+TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
+    "headline": ("accuracy_official", finding),
+    "accuracy": ("accuracy", summary),
+    "accuracy_official": ("accuracy_official", partial(summary, task_set="official")),
+    "accuracy_full": ("accuracy_full", partial(summary, task_set="full")),
+    "accuracy_searchqa": ("accuracy_searchqa", partial(summary, task_set="searchqa")),
+    "variants": ("variants", summary),
+    "variants_lifted": ("variants_lifted", partial(summary, task_set="full")),
+    "lifted_controls": ("lifted_controls", lifted_controls),
+    "reader": ("reader", reader),
+    "qval": ("qval", within_state),
+    "learning": ("learning", learning),
+    "learning_lifted": ("learning_lifted", learning),
+    "learning_few": ("learning_few", learning),
+    "learning_matched": ("learning_matched", learning),
+    "agreement": ("agreement", agreement),
+    "two_knobs": ("two_knobs", knobs),
+    "two_knobs_searchqa": ("two_knobs_searchqa", knobs),
+    "two_knobs_learning": ("two_knobs_learning", knobs),
+}
+"""Tables by the name in their marks: the result's name behind ``credit_``, and what writes it."""
+
+
+def with_table(text: str, name: str, result: str, write: Callable[[Result], list[str]]) -> str:
+    """A page with the newest table between the marks of this name; as it is without them or such a result."""
+    begin, end = f"<!-- {name}: made by python -m benchmarks.report -->\n", f"<!-- end of {name} -->"
+    path = RESULTS / f"{result}.json"
+    if begin not in text or not path.exists():
+        return text
+    table = "\n".join(write(_read(path)))
+    head, _, rest = text.partition(begin)
+    return f"{head}{begin}{table}\n{end}{rest.partition(end)[2]}"
+
+
+def with_tables(text: str) -> str:
+    """A page with all tables of the credit benchmark that it has marks for."""
+    for name, (result, write) in TABLES.items():
+        text = with_table(text, f"credit {name}", f"credit_{result}", write)
+    return text
+
+
+def _read(path: Path) -> Result:
+    found: Result = json.loads(path.read_text(encoding="utf-8"))
+    return found
