@@ -97,7 +97,8 @@ def ranked(credits: Sequence[Array], truth: Judged) -> Ranked:
         credits: per episode, the credit of its steps.
         truth: of the same episodes.
     """
-    found = Ranked(*({measure: [] for measure in MEASURES} for _ in range(3)))
+    empty = [{name: list[int]() for name in MEASURES} for _ in range(3)]
+    found = Ranked(empty[0], empty[1], empty[2])
     for credit_of, steps, won, mixed, task in zip(
         credits, truth.progress, truth.won, truth.mixed, truth.tasks, strict=True
     ):

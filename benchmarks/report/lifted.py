@@ -38,7 +38,8 @@ def lifted_controls(result: Result) -> list[str]:
             lines.append(_row(method, False, [_signed(one[m]) for one in less for m, _ in columns]))
         told = [
             f"{STAGE[stage]} success {table['success']:.0%}, {table['mixed']} of {table['groups']} groups "
-            f"mixed, {table['tasks']} tasks"
+            f"mixed, {table['tasks']} tasks, {table['told_otherwise']} of {table['episodes']} episodes told "
+            "otherwise from texts alone"
             for stage, table in stages.items()
         ]
         lines += ["", f"{'; '.join(told)}.", ""]
@@ -47,8 +48,9 @@ def lifted_controls(result: Result) -> list[str]:
 
 def _row(name: str, control: bool, cells: list[str]) -> str:
     """A line; names of methods as code, controls in italics, what is neither as it is."""
-    method = name.partition(",")[0] in credit.names()
-    shown = f"*control: {name}*" if control else f"`{name}`" if method else name
+    method, *settings = name.partition(",")[0].split()
+    code = method in credit.names() and all("=" in setting for setting in settings)
+    shown = f"*control: {name}*" if control else f"`{name}`" if code else name
     return f"| {shown} | {' | '.join(cells)} |"
 
 

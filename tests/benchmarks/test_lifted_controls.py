@@ -234,7 +234,8 @@ def test_table_has_a_row_for_each_control_and_bold_differences() -> None:
     less = {measure: {"value": -0.4, "low": -0.5, "high": -0.3, "n": 3} for measure in controls.MEASURES}
     equal = {measure: {"value": 0.05, "low": -0.01, "high": 0.1, "n": 3} for measure in controls.MEASURES}
     stage = {
-        "success": 0.5, "mixed": 1, "groups": 2, "tasks": 2, "controls": {}, "methods": tables,
+        "success": 0.5, "mixed": 1, "groups": 2, "episodes": 4, "told_otherwise": 0, "tasks": 2,
+        "controls": {}, "methods": tables,
         "differences": {"plan by hand": equal, "points": less},
     }  # fmt: skip
     hardware = {"cpu": "c", "cores": 2, "gpu": "none"}
