@@ -1,4 +1,4 @@
-"""What is left of the lead of the lifted `path_gain`: figures of the controls, and differences in pairs."""
+"""What is left of the lead of the lifted `path_gain`: a table of the controls for each task set."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,33 +9,27 @@ from stepopsd_agent import credit
 
 REFERENCE = "path_gain, lifted"
 SETS = {"official": "Official games", "full": "Full houses", "small": "Small houses"}
+LEFT_OUT = ("text keys + lifted keys", "batches in order", "no past, alone", "told the tool")
+"""Parts of the names of rows that are in the file alone."""
 
 
 def lifted_controls(result: Result) -> list[str]:
-    """For each task set the figures, then the differences from the reference, rows in the same order."""
+    """For each task set a row for each control, those that rank lost episodes best first."""
     lines = []
     for name in (one for one in SETS if one in result["sets"]):
         stages = in_order(result["sets"][name])
         first = next(iter(stages.values()))
         rows = {**first["controls"], **first["methods"]}
-        order = sorted(rows, key=lambda one: -rows[one]["auc_failed"]["value"])
+        shown = [row for row in rows if not any(part in row for part in LEFT_OUT)]
         columns = [
             (measure, label) for measure, label in HEADS if measure in rows[REFERENCE] and measure != "r"
         ]
         heads = " | ".join(f"{stage}: {label}" for stage in stages for _, label in columns)
-        rule = "|---|" + "---|" * len(stages) * len(columns)
-        lines += [f"**{SETS[name]}:**", "", f"| credit | {heads} |", rule]
-        for method in order:
-            found = [{**table["controls"], **table["methods"]}[method] for table in stages.values()]
-            lines.append(
-                _row(
-                    method, method in first["controls"], [short(one[m]) for one in found for m, _ in columns]
-                )
-            )
-        lines += ["", f"| minus `{REFERENCE}`, on the same tasks | {heads} |", rule]
-        for method in (one for one in order if one in first["differences"]):
-            less = [table["differences"][method] for table in stages.values()]
-            lines.append(_row(method, False, [_signed(one[m]) for one in less for m, _ in columns]))
+        lines += [f"**{SETS[name]}:**", "", f"| credit | {heads} |"]
+        lines.append("|---|" + "---|" * len(stages) * len(columns))
+        for row in sorted(shown, key=lambda one: -rows[one]["auc_failed"]["value"]):
+            cells = [_cell(table, row, measure) for table in stages.values() for measure, _ in columns]
+            lines.append(f"| {_name(row, row in first['controls'])} | {' | '.join(cells)} |")
         told = [
             f"{STAGE[stage]} success {table['success']:.0%}, {table['mixed']} of {table['groups']} groups "
             f"mixed, {table['tasks']} tasks, {table['told_otherwise']} of {table['episodes']} episodes told "
@@ -43,19 +37,22 @@ def lifted_controls(result: Result) -> list[str]:
             for stage, table in stages.items()
         ]
         lines += ["", f"{'; '.join(told)}.", ""]
-    return [*lines, f"Part: {result['part']}; bold: the interval of 95 % excludes 0. {origin(result)}"]
+    bold = f"bold: the interval of the difference from `{REFERENCE}`, in pairs on the same tasks, holds 0"
+    return [*lines, f"Part: {result['part']}; {bold}. {origin(result)}"]
 
 
-def _row(name: str, control: bool, cells: list[str]) -> str:
-    """A line; names of methods as code, controls in italics, what is neither as it is."""
-    method, *settings = name.partition(",")[0].split()
+def _name(row: str, control: bool) -> str:
+    """Names of methods as code, controls in italics, what is neither as it is."""
+    method, *settings = row.partition(",")[0].split()
     code = method in credit.names() and all("=" in setting for setting in settings)
-    shown = f"*control: {name}*" if control else f"`{name}`" if code else name
-    return f"| {shown} | {' | '.join(cells)} |"
+    return f"*control: {row}*" if control else f"`{row}`" if code else row
 
 
-def _signed(measure: Mapping[str, Any]) -> str:
-    """A difference; bold if its interval excludes 0."""
-    value, half = short(dict(measure)).split(" ") if measure["n"] else ("-", "")
-    apart = measure["n"] and (measure["low"] > 0 or measure["high"] < 0)
-    return f"**{value}** {half}" if apart else f"{value} {half}".strip()
+def _cell(table: Mapping[str, Any], row: str, measure: str) -> str:
+    """The figure with half the width of its interval; bold if it is level with the reference."""
+    figure = short({**table["controls"], **table["methods"]}[row][measure])
+    less = table["differences"].get(row)
+    if less is None or not less[measure]["n"]:
+        return figure
+    value, _, half = figure.partition(" ")
+    return f"**{value}** {half}" if less[measure]["low"] <= 0 <= less[measure]["high"] else figure
