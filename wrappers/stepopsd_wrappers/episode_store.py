@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 from weakref import WeakValueDictionary
 
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers.episode import Episode
 from stepopsd_wrappers.plain_json import EpisodeFormatError
@@ -266,7 +267,7 @@ def _locked(path: Path) -> FileIO:
                 "give each its own folder, or open one EpisodeWriter(folder) and give it to all of them: "
                 "RecordEpisode(env, writer=writer)"
             )
-        file = open(path, "ab", buffering=0)
+        file = open(plain_file(path, missing_ok=True), "ab", buffering=0)
         if sys.platform != "win32":
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
