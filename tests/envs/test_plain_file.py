@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -16,8 +17,9 @@ from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.search_qa.json_lines import read_rows
 from stepopsd_envs.search_qa.retrieval.base import Passage
 from stepopsd_envs.search_qa.retrieval.bm25 import FILES, SETTINGS_FILE, Bm25
+from stepopsd_envs.search_qa.retrieval.errors import IndexFolderError
 from stepopsd_envs.search_qa.retrieval.index import build_index, open_index
-from stepopsd_envs.search_qa.retrieval.index_folder import LOCK, MANIFEST, IndexFolderError
+from stepopsd_envs.search_qa.retrieval.index_folder import LOCK, MANIFEST
 from tests.helpers.alfworld_games import write_game
 
 pytestmark = pytest.mark.timeout(60)
@@ -104,7 +106,7 @@ def test_search_qa_refuses_a_pipe(tmp_path: Path, name: str) -> None:
     (tmp_path / "questions.jsonl").write_text('{"id": 1, "question": "Who?", "golden_answers": ["Ada"]}\n')
     (tmp_path / "corpus.jsonl").write_text('{"id": 1, "text": "Ada."}\n')
     pipe(tmp_path / f"{name}.jsonl")
-    files = {name: str(tmp_path / f"{name}.jsonl") for name in ("corpus", "questions")}
+    files: dict[str, Any] = {name: str(tmp_path / f"{name}.jsonl") for name in ("corpus", "questions")}
     with pytest.raises((ValueError, OSError), match=rf"{name}\.jsonl"):
         gym.make("stepopsd/SearchQA-v0", retriever="bm25", **files)
 
