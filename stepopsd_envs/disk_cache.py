@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.user_path import user_path
 
 
@@ -34,7 +35,7 @@ def read_cached(name: str) -> Any:
     if folder is None:
         return None
     try:
-        return json.loads((folder / name).read_bytes())
+        return json.loads(plain_file(folder / name).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -6,6 +6,7 @@ These times are coarse: a file that changed shortly before it was read is read a
 """
 
 import os
+import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ Advance = Callable[[], object]
 class IndexedFile(NamedTuple):
     """A file as it was when it was read; ``note`` is the ``Reader``'s note on it. Times in nanoseconds.
 
-    A link to a file that is not there has no digest, and the reader's note on no bytes.
+    A link to a file that is not there, or what is no file, has no digest, and the reader's note on no bytes.
     """
 
     path: str
@@ -171,22 +172,23 @@ def _refreshed(
 
 
 def _stat(path: str) -> os.stat_result | None:
-    """Size and times; None for a link to a file that is not there."""
+    """Size and times; None for a link to a file that is not there, and for a pipe and the like."""
     try:
-        return os.stat(path)
+        found = os.stat(path)
     except FileNotFoundError:
         if os.path.islink(path):
             return None
         raise
+    return found if stat.S_ISREG(found.st_mode) else None
 
 
 def _current(file: IndexedFile, reader: Reader, advance: Advance | None) -> IndexedFile:
     if advance is not None:
         advance()
-    now, stat = time.time_ns(), _stat(file.path)
-    if stat is None:  # the reader says what to make of it
+    now, found = time.time_ns(), _stat(file.path)
+    if found is None:  # the reader says what to make of it
         return IndexedFile(file.path, 0, 0, 0, now, "", reader.note(file.path, b""))
-    size_and_times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    size_and_times = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     if file.sure and file[1:4] == size_and_times:
         return file
     with open(file.path, "rb") as stream:

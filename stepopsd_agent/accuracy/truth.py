@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stepopsd_agent.accuracy.measures import Array
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_wrappers import Episode
 
 UNREACHABLE = -2
@@ -67,7 +68,7 @@ class Values:
 
 def read_values(path: Path) -> list[Values]:
     """The values in a file that `benchmarks.credit.truth` wrote, one episode per line."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = plain_file(path).read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     return [
         Values(

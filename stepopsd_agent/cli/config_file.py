@@ -4,19 +4,20 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from jsonargparse import set_loader
 from jsonargparse._loaders_dumpers import get_yaml_default_loader
 
 from stepopsd_agent.config import RunConfig, recipe, recipe_names, recipes_near
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.user_path import user_path
 
 MERGE = "tag:yaml.org,2002:merge"
 """Tag of `<<`, which may be there several times."""
-_EXAMPLES = {"env": "id", "eval": "every", "credit": "method"}
-"""Sections whose settings another setting decides, each with one that it always has."""
+MOST_VALUES = 100_000
+"""In a file, with what aliases repeat; far more than settings are."""
 MODE = "stepopsd_settings"
 """Name under which jsonargparse knows the loader of this file."""
 
@@ -70,7 +71,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ValueError: it is not YAML, or holds something else; the message names the file.
     """
     try:
-        return _settings(yaml.load(path.read_bytes().decode("utf-8-sig"), Loader=_Loader))
+        return _settings(_loaded(path.read_bytes().decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not a config file: it is not UTF-8 (byte {error.start}); save it as UTF-8"
@@ -94,12 +95,22 @@ def named_files(arguments: Sequence[str]) -> list[str]:
         name = value if equals else out[where]
         if user_path(name).is_dir():
             raise ValueError(f"--config {name} is a folder; give the file in it, such as a run's config.yaml")
+        _require_readable(user_path(name))
         if user_path(name).exists() or name.startswith("-"):
             continue  # the parser says what else is wrong
         if name not in recipe_names():
             raise ValueError(f"--config {name}: no such file, and no recipe: {recipes_near(name)}")
         out[where] = f"--config={recipe(name)}" if equals else str(recipe(name))
     return out
+
+
+def _require_readable(path: Path) -> None:
+    """Refuse a pipe in a folder; what the shell gives, as in ``--config <(command)``, has a writer."""
+    if path.exists() and path.parts[:2] not in (("/", "dev"), ("/", "proc")):
+        try:
+            plain_file(path)
+        except OSError as error:
+            raise ValueError(f"--config {path} cannot be read: {error.strerror}") from error
 
 
 def use_loader(left_out: Collection[str] = ()) -> None:
@@ -114,7 +125,7 @@ def use_loader(left_out: Collection[str] = ()) -> None:
         if path is None:
             words = yaml.safe_load(text)  # `--flag on` may mean true; where a word is asked for it is one
             return words if isinstance(words, bool) else yaml.load(text, Loader=_Loader)
-        values = _settings(yaml.load(text, Loader=_Loader))
+        values = _settings(_loaded(text))
         if left_out and isinstance(values.get("credit"), Mapping):
             values["credit"] = {k: v for k, v in values["credit"].items() if k not in left_out}
         return values
@@ -139,26 +150,91 @@ def _read_numbers_alike(loader: type[yaml.SafeLoader]) -> None:
     loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: _whole(str(node.value)))
 
 
+def _loaded(text: str) -> Any:
+    """The content of a file.
+
+    Raises:
+        ValueError: it is nested without end or beyond any use, as by an alias within its own anchor.
+    """
+    try:
+        content = yaml.load(text, Loader=_Loader)
+        inner, size = [content], 0
+        while inner:
+            value = inner.pop()
+            size += 1
+            inner += (
+                [*value.values()] if isinstance(value, Mapping) else value if isinstance(value, list) else []
+            )
+            if size > MOST_VALUES:
+                raise ValueError(
+                    f"it has more than {MOST_VALUES:,} values, or an alias within its own anchor"
+                )
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return content
+
+
 def _settings(content: Any) -> dict[str, Any]:
     if content is None:  # comments alone
         return {}
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ValueError(f"got {content!r:.60}, not settings by name, such as `updates: 10`")
-    values = _without_empty_sections(content, RunConfig)
+    values = _without_empty_sections(_nested(content), RunConfig)
     if values.get("credit", values) is None:
         del values["credit"]
-    for name, example in _EXAMPLES.items():  # jsonargparse passes over these where they are no mapping
-        if not isinstance(value := values.get(name, {}), Mapping | str):
-            raise ValueError(f"{name} is {value!r:.60}; give its settings by name, such as {name}.{example}")
+    if not isinstance(
+        value := values.get("credit", {}), Mapping | str
+    ):  # of no class here: its method has one
+        raise ValueError(f"credit is {value!r:.60}; give its settings by name, such as credit.method")
     return values
 
 
-def _without_empty_sections(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """Leave out sections whose settings are all commented out: they are null, and mean the defaults."""
+def _nested(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with `learner.lr: 1` as `learner: {lr: 1}`.
+
+    Raises:
+        ValueError: a setting is there in both ways; one would be dropped without a word.
+    """
+    values = dict(content)
+    for name in content:
+        *sections, last = name.split(".")
+        at = values
+        for section in sections:
+            inner = at.get(section)
+            if inner is not None and not isinstance(inner, Mapping):
+                raise ValueError(
+                    f"{section} is {inner!r:.60}, and {name} is there, too; leave one of them out"
+                )
+            at[section] = dict(inner or {})
+            at = at[section]
+        if sections and last in at:
+            raise ValueError(f"{name} is there twice, once within {sections[-1]}; leave one of them out")
+        if sections:
+            at[last] = values.pop(name)
+    return values
+
+
+def _without_empty_sections(values: Mapping[str, Any], kind: type, prefix: str = "") -> dict[str, Any]:
+    """Leave out sections whose settings are all commented out: they are null, and mean the defaults.
+
+    Raises:
+        ValueError: a section is a list, number or truth value; jsonargparse takes some for the section.
+    """
     hints = get_type_hints(kind)
-    sections = {spec.name: hints[spec.name] for spec in fields(kind) if is_dataclass(hints[spec.name])}
+    found = {spec.name: _section(hints[spec.name]) for spec in fields(kind)}
+    sections = {name: section for name, section in found.items() if section is not None}
     kept = {name: value for name, value in values.items() if name not in sections or value is not None}
     for name, section in sections.items():
-        if isinstance(kept.get(name), Mapping):
-            kept[name] = _without_empty_sections(kept[name], section)
+        value = kept.get(name, {})
+        if isinstance(value, Mapping):
+            inner = _without_empty_sections(value, section, f"{prefix}{name}.")
+            kept |= {name: inner} if name in kept else {}
+        elif not isinstance(value, str):
+            example = f"{prefix}{name}.{fields(section)[0].name}"
+            raise ValueError(f"{prefix}{name} is {value!r:.60}; give its settings by name, such as {example}")
     return kept
+
+
+def _section(hint: Any) -> Any:
+    """The class of a section, also of one that may be null; None for a value."""
+    return next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)

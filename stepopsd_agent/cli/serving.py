@@ -13,6 +13,7 @@ from stepopsd_agent.cli.checks import UsageError, settings_checked
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.run.files import read_rows, write_bytes_atomic
 from stepopsd_agent.tasks import EvalSet, make_stack, system_message
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_wrappers import Episode
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def served_plays(asked: Asked) -> list[Callable[[], list[Episode]]]:
     def note(request: "Request") -> None:
         costs.append(request)
         if asked.requests is not None:
-            with asked.requests.open("a", encoding="utf-8") as file:
+            with plain_file(asked.requests, missing_ok=True).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(request)) + "\n")
 
     def report() -> None:
@@ -120,6 +121,6 @@ def read_requests(path: Path) -> "list[Request]":
 
 def _without_torn_row(path: Path) -> None:
     """Remove the half row that a killed process or a full disk left, before more rows are appended."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    lines = plain_file(path).read_bytes().splitlines(keepends=True) if path.exists() else []
     if lines and not lines[-1].endswith(b"\n"):
         write_bytes_atomic(path, b"".join(lines[:-1]))

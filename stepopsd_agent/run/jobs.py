@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stepopsd_envs.plain_file import plain_file
+
 LOOK_EVERY_S = 0.1
 LAST_LINES = 20
 """Lines at the end of a log that are searched for the reason of a failure."""
@@ -66,7 +68,7 @@ def _begin(job: Job) -> "subprocess.Popen[bytes]":
     job.log.parent.mkdir(parents=True, exist_ok=True)
     # A dumb terminal gets plain lines of progress, which a log can hold, instead of a bar.
     environment = {**os.environ, "TERM": "dumb", **job.environment}
-    with job.log.open("ab") as log:
+    with plain_file(job.log, missing_ok=True).open("ab") as log:
         return subprocess.Popen(
             list(job.command),
             env=environment,
@@ -79,7 +81,7 @@ def _begin(job: Job) -> "subprocess.Popen[bytes]":
 
 def last_words(log: Path) -> str:
     """Return the line of a log that says why its command failed: its last error, else its last line."""
-    with log.open("rb") as file:
+    with plain_file(log).open("rb") as file:
         file.seek(max(0, log.stat().st_size - 2**16))
         lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
     errors = [line for line in lines[-LAST_LINES:] if line.startswith("stepopsd: error: ")]

@@ -12,6 +12,7 @@ from stepopsd_agent.learner import recorded_columns
 from stepopsd_agent.models import Policy
 from stepopsd_agent.run import IN_TRAINING, Grouping, score_records
 from stepopsd_agent.viewer.source import Shown, Source, StepCredit
+from stepopsd_envs.plain_file import plain_file
 
 CREDIT_SCHEMA = "stepopsd.credit/1"
 Identity = tuple[str, int, int, int, str]
@@ -59,7 +60,7 @@ def add_credit(
 
 def _read(source: Source, path: Path) -> None:
     """Add the credit of a file; episodes that are not in it get none."""
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    records = [json.loads(line) for line in plain_file(path).read_text(encoding="utf-8").splitlines()]
     if wrong := {str(record.get("schema")) for record in records} - {CREDIT_SCHEMA}:
         raise ValueError(
             f"{path} has schema {', '.join(sorted(wrong))}; give a file of stepopsd credit score"

@@ -15,6 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from stepopsd_envs.plain_file import plain_file
+
 SCRIPTS = ("base", "list", "episode", "strip", "charts", "main")
 MARK = "<!doctype html><!-- made by stepopsd view -->"
 """The beginning of a page, so that only a page is overwritten by a new one."""
@@ -50,7 +52,7 @@ def script_text() -> str:
 
 def is_page(path: Path) -> bool:
     """Whether a file is a page of the viewer."""
-    with path.open("rb") as file:
+    with plain_file(path).open("rb") as file:
         return file.read(len(MARK)) == MARK.encode()
 
 

@@ -13,6 +13,7 @@ from stepopsd_envs.alfworld.pddl import PddlError, parse_problem
 from stepopsd_envs.alfworld.rules import STATES, Goal, Rules
 from stepopsd_envs.alfworld.templates import ACTION_VARIABLES, compile_wording
 from stepopsd_envs.alfworld.wording import DEFAULT_WORDING, Wording, WordingError
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.user_path import user_path
 
 __all__ = [
@@ -69,7 +70,7 @@ def load_game(path: str | Path, task_id: str | None = None) -> Game:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(file.read_bytes())
+        data = json.loads(plain_file(file).read_bytes())
     except OSError as error:
         raise GameFileError(
             str(file), "", f"cannot be read ({error.strerror})", "check the path of the games"

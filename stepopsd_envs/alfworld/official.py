@@ -48,9 +48,9 @@ def find_files(
     if not items:
         raise GamesNotFoundError(f"games is an empty list: name files or folders, or {HINT}")
     places = [locate(item, data_root) for item in items]
-    named = [os.path.abspath(place) for place in places if place.is_file()]
+    named = [os.path.abspath(place) for place in places if not place.is_dir()]
     files = list(_task_files(index_files(named, READER, advance))) if named else []
-    for folder in (place for place in places if not place.is_file()):
+    for folder in (place for place in places if place.is_dir()):
         files += _playable(folder, advance)
     return canonical(files)
 
@@ -179,7 +179,7 @@ READER = Reader("alfworld/2", _note)
 
 @lru_cache(maxsize=CACHED_GAMES)
 def _load(path: str, task_id: str, digest: str, size: int, mtime: int) -> Game:
-    if digest and digest_of(Path(path).read_bytes()) != digest:
+    if digest and os.path.isfile(path) and digest_of(Path(path).read_bytes()) != digest:
         raise GameFileError(
             path, "", "was changed after the games were listed", "make a new environment to list it again"
         )

@@ -25,6 +25,7 @@ from stepopsd_envs.alfworld.model import Game
 from stepopsd_envs.alfworld.renumbering import renamed
 from stepopsd_envs.alfworld.world import EngineState, mask, state_hash
 from stepopsd_envs.extras import install_command
+from stepopsd_envs.plain_file import plain_file
 
 _STATES = {"clean": "isclean", "hot": "ishot", "cool": "iscool", "sliced": "issliced", "toggled": "istoggled"}
 
@@ -157,7 +158,7 @@ def _load(game: Game, file: str | Path | None) -> Any:
 def _contents(game: Game, file: str | Path | None) -> Any:
     """The content of the game's file; the original would leave a file open that it opened itself."""
     if file is not None:
-        return json.loads(Path(file).read_bytes())
+        return json.loads(plain_file(file).read_bytes())
     with tempfile.TemporaryDirectory() as folder:
         return json.loads(export_game(game, Path(folder) / "game.tw-pddl").read_bytes())
 

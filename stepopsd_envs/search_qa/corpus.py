@@ -105,7 +105,9 @@ def passage_of(row: Any) -> Passage:
         raise ValueError(f"a passage must be a JSON object, got {row!r:.60}")
     name, title = row_id(row), row.get("title")
     # A text that is there and blank tells less than contents do.
-    key = "contents" if row.get("text") in (None, "") and row.get("contents") is not None else "text"
+    text = row.get("text")
+    blank = text is None or (isinstance(text, str) and not text.strip())
+    key = "contents" if blank and row.get("contents") is not None else "text"
     text = row.get(key)
     if text is None:
         raise ValueError(f"there is no text; {fields_of(row)}; give 'title' and 'text', or 'contents'")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from stepopsd_envs.plain_file import plain_file
+
 ID_KEYS = ("id", "_id", "docid")
 OPENERS: dict[str, Callable[[Path], BinaryIO]] = {
     ".jsonl": lambda path: path.open("rb"),
@@ -75,7 +77,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise ValueError(f"{path}: give a .jsonl file, plain or compressed (.jsonl.xz, .jsonl.gz)")
     number = 0
     try:
-        with opener(path) as file:
+        with opener(plain_file(path)) as file:
             for number, line in enumerate(file, 1):
                 yield number, line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
     except (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError) as error:

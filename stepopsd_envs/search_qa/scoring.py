@@ -28,7 +28,8 @@ def exact_match(prediction: str, golden_answers: Sequence[str]) -> float:
     Raises:
         TypeError: ``golden_answers`` is a string instead of a list.
     """
-    return float(any(_equal(prediction, golden) for golden in _checked(golden_answers)))
+    usual = normalize_answer(prediction)
+    return float(any(_equal(prediction, usual, golden) for golden in _checked(golden_answers)))
 
 
 def f1(prediction: str, golden_answers: Sequence[str]) -> float:
@@ -42,7 +43,10 @@ def f1(prediction: str, golden_answers: Sequence[str]) -> float:
     return max((_overlap(prediction, golden) for golden in _checked(golden_answers)), default=0.0)
 
 
-def _equal(prediction: str, golden: str) -> bool:
+def _equal(prediction: str, usual: str, golden: str) -> bool:
+    """Whether they are equal; ``usual`` is the prediction normalised, once for all golden answers."""
+    if correct := normalize_answer(golden):
+        return usual == correct
     normal = _form(golden)
     return normal(prediction) == normal(golden)
 

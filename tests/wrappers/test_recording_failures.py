@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -253,3 +254,29 @@ def test_episode_writer_says_that_it_is_closed(tmp_path: Path) -> None:
     writer.close()
     with pytest.raises(RecordingError, match=r"is closed; open another"):
         writer.append(make_episode(0))
+
+
+def test_writer_is_shared_by_threads(tmp_path: Path) -> None:
+    """No line is torn or cut off by another thread's, across shards."""
+    with EpisodeWriter(tmp_path, shard_size=20_000) as writer:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda number: writer.append(make_episode(number)), range(200)))
+        assert writer.position()["episodes"] == 200
+    assert sorted(recorded_numbers(tmp_path)) == list(range(200))
+
+
+def test_writer_of_a_moved_folder_leaves_the_one_in_its_place_alone(tmp_path: Path) -> None:
+    """Both stay readable."""
+    moved, here = tmp_path / "moved", tmp_path / "here"
+    writer = EpisodeWriter(here)
+    writer.append(make_episode(0))
+    here.rename(moved)
+    with EpisodeWriter(here) as other:
+        other.append(make_episode(1))
+    writer.append(make_episode(2))
+    with pytest.raises(RecordingError, match="another folder than the one that this writer has open"):
+        writer.close()
+    assert (recorded_numbers(here), recorded_numbers(moved)) == ([1], [0, 2])
+    with EpisodeWriter(moved) as writer:
+        writer.append(make_episode(3))
+    assert recorded_numbers(moved) == [0, 2, 3]

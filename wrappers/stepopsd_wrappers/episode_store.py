@@ -1,7 +1,6 @@
 """A writer of episodes: once written, an episode survives a crash and a full disk."""
 
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -10,10 +9,10 @@ from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
-from weakref import WeakValueDictionary
 
 from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers.episode import Episode
+from stepopsd_wrappers.folder_lock import RecordingError, locked, require_same_folder
 from stepopsd_wrappers.plain_json import EpisodeFormatError
 from stepopsd_wrappers.shard_compression import pack, unpack
 from stepopsd_wrappers.shards import (
@@ -28,18 +27,10 @@ from stepopsd_wrappers.shards import (
     write_manifest,
 )
 
-if sys.platform != "win32":
-    import fcntl
-
 SHARD_SIZE = 64 * 2**20
 LOCK = "writer.lock"
-_HELD: "WeakValueDictionary[tuple[int, int, int], FileIO]" = WeakValueDictionary()
-"""Lock files that writers of this process have open, by process, device and inode of the folder."""
-_HOLDING = threading.Lock()
 
-
-class RecordingError(RuntimeError):
-    """An episode could not be written; earlier ones are kept. The message names the file and the remedy."""
+__all__ = ["LOCK", "SHARD_SIZE", "EpisodeWriter", "RecordingError"]
 
 
 class EpisodeWriter:
@@ -47,7 +38,8 @@ class EpisodeWriter:
 
     Each line is written by one call. If the call fails, the shard is truncated to its previous length. When a
     shard is full, and at `close`, it is listed in `manifest.json` with its SHA-256, and packed if asked to.
-    Only one writer may have a folder at a time, in this process or another; several recorders may share it.
+    Only one writer may have a folder at a time, in this process or another; several recorders may share it,
+    in several threads, too.
     """
 
     def __init__(
@@ -79,9 +71,11 @@ class EpisodeWriter:
         self.folder = user_path(folder)
         self._shard_size = shard_size
         self._fsync, self._compress, self._process = fsync, compress, os.getpid()
+        self._writing = threading.Lock()
         with _recording(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.folder / LOCK)
+            self._place = self.folder.stat()
+            self._lock = locked(self.folder / LOCK)
             try:
                 self._open(position)
             except BaseException:
@@ -151,7 +145,7 @@ class EpisodeWriter:
         """
         self._check_open()
         line = (episode.to_json() + "\n").encode("ascii")
-        with _recording(self._path):
+        with self._writing, _recording(self._path):
             if self._state.size and self._state.size + len(line) > self._shard_size:
                 self._start_next_shard()
             self._file.truncate(self._state.size)  # has an effect only if truncating failed the last time
@@ -184,6 +178,7 @@ class EpisodeWriter:
 
     def _list_as_closed(self) -> None:
         os.fsync(self._file.fileno())
+        require_same_folder(self.folder, self._place)
         entry = self._state.closed(self._path.name)
         with _recording(self.folder / MANIFEST):
             write_manifest(self.folder, [*self._closed, entry])
@@ -213,7 +208,15 @@ class EpisodeWriter:
         """List the last shard in the manifest and release the folder; further calls do nothing."""
         if self._file.closed:
             return
-        episodes = self._state.episodes if os.getpid() == self._process else 0  # a fork changes nothing
+        if os.getpid() != self._process:  # a fork changes nothing
+            self._file.close()
+            self._lock.close()
+            return
+        with self._writing:
+            self._close()
+
+    def _close(self) -> None:
+        episodes = self._state.episodes
         try:
             with _recording(self.folder):
                 if episodes:
@@ -248,36 +251,6 @@ def _recording(path: Path) -> Iterator[None]:
             f"cannot record to {error.filename or path}: {error.strerror or error}. Everything recorded "
             "before is kept; free some space or make the folder writable, then resume (train: with --resume)"
         ) from error
-
-
-def _locked(path: Path) -> FileIO:
-    """Return the open lock file; this process, but no child of it, holds the lock until it ends.
-
-    The system's lock keeps other processes out, but not this one, which would even lose it by closing the
-    file a second time. So other writers of this process are looked for before the file is opened.
-    """
-    folder = path.parent.stat()
-    with _HOLDING:
-        key = (os.getpid(), folder.st_dev, folder.st_ino)
-        held = _HELD.get(key)
-        if held is not None and not held.closed:
-            raise RecordingError(
-                f"{path.parent} is being written by another recorder of this process; close that one first, "
-                "give each its own folder, or open one EpisodeWriter(folder) and give it to all of them: "
-                "RecordEpisode(env, writer=writer)"
-            )
-        file = open(path, "ab", buffering=0)
-        if sys.platform != "win32":
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError) as error:
-                file.close()
-                raise RecordingError(
-                    f"{path.parent} is being written by another process; wait until it has ended, or record "
-                    "into another folder"
-                ) from error
-        _HELD[key] = file
-    return file
 
 
 def _write(file: FileIO, line: bytes) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.search_qa.json_lines import fields_of, read_rows
 from stepopsd_envs.search_qa.protocol import parse
 from stepopsd_envs.search_qa.scoring import exact_match, f1
@@ -220,5 +221,5 @@ def _any_of(keys: tuple[str, ...]) -> str:
 
 
 def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
+    with plain_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_wrappers.plain_json import EpisodeFormatError
 
 PACKED = ".gz"
@@ -42,6 +43,7 @@ def open_shard(path: Path) -> Iterator[IO[bytes]]:
         EpisodeFormatError: a packed file is damaged.
     """
     try:
+        plain_file(path)
         with gzip.open(path, "rb") if is_packed(path) else open(path, "rb") as file:
             yield cast(IO[bytes], file)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

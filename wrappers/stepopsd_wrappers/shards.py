@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers.episode import Episode
 from stepopsd_wrappers.plain_json import EpisodeFormatError
@@ -102,7 +103,7 @@ def read_manifest(folder: Path) -> list[ClosedShard]:
     if not path.exists():
         return []
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(plain_file(path).read_text(encoding="utf-8"))
         if content["schema"] != MANIFEST_SCHEMA:
             raise ValueError(f"schema {content['schema']!r} is not {MANIFEST_SCHEMA!r}")
         return [ClosedShard(**entry) for entry in content["shards"]]

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from stepopsd_agent.run.files.atomic import sync_folder
 from stepopsd_agent.run.files.errors import CheckpointError
+from stepopsd_envs.plain_file import plain_file
 
 SCHEMA = "stepopsd.checkpoint/1"
 Tensors = dict[str, dict[str, Tensor]]
@@ -125,7 +126,7 @@ def load_checkpoint(path: Path | str) -> tuple[Tensors, dict[str, Any]]:
 
 def checkpoint_digest(path: Path) -> str:
     """The digest of a checkpoint that was read: equal only where every file and number in it is."""
-    claimed: str = json.loads((path / _STATE).read_text(encoding="utf-8"))["sha256"]
+    claimed: str = json.loads(plain_file(path / _STATE).read_text(encoding="utf-8"))["sha256"]
     return claimed
 
 
@@ -196,7 +197,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         )
 
     try:
-        content: dict[str, Any] = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(plain_file(path / _STATE).read_text(encoding="utf-8"))
         claimed = content.pop("sha256")
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise damaged(f"{_STATE} cannot be read ({error})") from error

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Self
 from stepopsd_agent.run.files.atomic import naming, write_bytes_atomic
 from stepopsd_agent.run.files.errors import CheckpointError
 from stepopsd_agent.run.files.tracking import TrackedRun, Trackers
+from stepopsd_envs.plain_file import plain_file
 
 Row = dict[str, Any]
 
@@ -41,7 +42,7 @@ def _scalars(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
 
 def read_rows(path: Path | str) -> list[Row]:
     """Read a .jsonl file of rows; a torn last line (the writer was killed) is left out."""
-    with Path(path).open("rb") as file:
+    with plain_file(path).open("rb") as file:
         return [json.loads(line) for line in file if line.endswith(b"\n")]
 
 
@@ -61,16 +62,17 @@ def _open_rows(path: Path, resume_at: int | None) -> BinaryIO:
             f"{path} holds the rows of an earlier run; resume that run, choose another folder, or remove it"
         )
     if resume_at is not None and path.exists():
-        lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        found = plain_file(path).read_bytes().splitlines(keepends=True)
+        lines = [line for line in found if line.endswith(b"\n")]
         kept = [line for n, line in enumerate(lines, start=1) if _update_of(line, n, path) <= resume_at]
         write_bytes_atomic(path, b"".join(kept))
     with naming(path):
-        return path.open("ab")
+        return plain_file(path, missing_ok=True).open("ab")
 
 
 def _require_rows(path: Path, resume_at: int) -> None:
     """Refuse to go on without the rows of earlier updates: a curve with a hole shows another run."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    lines = plain_file(path).read_bytes().splitlines(keepends=True) if path.exists() else []
     whole = [line for line in lines if line.endswith(b"\n")]
     there = {_update_of(line, number, path) for number, line in enumerate(whole, start=1)}
     missing = sorted(set(range(resume_at + 1)) - there)

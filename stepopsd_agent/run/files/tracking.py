@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from stepopsd_agent.run.files.atomic import write_json_atomic
+from stepopsd_envs.plain_file import plain_file
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -109,7 +110,8 @@ class _Trackio:
     def __init__(self, run: TrackedRun) -> None:
         import trackio
 
-        known = (run.folder / IDS).exists() and "trackio" in json.loads((run.folder / IDS).read_text())
+        ids = run.folder / IDS
+        known = ids.exists() and "trackio" in json.loads(plain_file(ids).read_text())
         name = f"{run.folder.name}-{_id_of(run.folder, 'trackio')}"
         with redirect_stdout(sys.stderr):  # stdout is for the result of the command
             self._run = trackio.init(
@@ -189,7 +191,7 @@ def _safe(error: Exception) -> str:
 def _id_of(folder: Path, name: str) -> str:
     """Return the id of the run in a tracker; the first call draws it and writes it to the run folder."""
     path = folder / IDS
-    ids: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    ids: dict[str, str] = json.loads(plain_file(path).read_text(encoding="utf-8")) if path.exists() else {}
     if name not in ids:
         ids[name] = uuid4().hex[:8]
         write_json_atomic(path, ids)

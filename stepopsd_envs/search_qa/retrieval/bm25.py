@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepopsd_envs import manifest
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.search_qa.retrieval import postings as index
 from stepopsd_envs.search_qa.retrieval.base import Passage, require_k
 from stepopsd_envs.search_qa.retrieval.postings import Postings
@@ -176,7 +177,7 @@ def _require_settings(passages: Sequence[Passage], k1: float, b: float) -> None:
 
 def _read_settings(folder: Path) -> dict[str, Any]:
     try:
-        settings = json.loads((folder / SETTINGS_FILE).read_bytes())
+        settings = json.loads(plain_file(folder / SETTINGS_FILE).read_bytes())
         known = (settings["schema"], settings["terms"]) == (SCHEMA, VERSION)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{folder} holds no complete BM25 index; build it with Bm25.save") from error

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepopsd_envs.manifest import fingerprint
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.search_qa.corpus import contents
 from stepopsd_envs.search_qa.retrieval import vectors
 from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError, require_k
@@ -136,7 +137,7 @@ def encode_passages(
 def link(folder: Path, advance: Callable[[int], object]) -> None:
     """Build the HNSW graph for approximate search from the encoded vectors."""
     vectors.write_hnsw(encoded(folder), folder / GRAPH, advance)
-    with (folder / GRAPH).open("rb") as file:
+    with plain_file(folder / GRAPH).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     (folder / GRAPH_DIGEST).write_text(digest)
 
@@ -156,7 +157,7 @@ def _open_matrix(folder: Path, shape: tuple[int, int]) -> tuple[Any, int]:
     """The matrix to fill, and the number of rows filled already."""
     path = folder / VECTORS
     try:
-        done = json.loads((folder / DONE).read_bytes())
+        done = json.loads(plain_file(folder / DONE).read_bytes())
         matrix = np.lib.format.open_memmap(path, mode="r+")
     except (OSError, ValueError):
         done, matrix = 0, None

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.search_qa.corpus import CorpusFacts
 from stepopsd_envs.search_qa.retrieval.errors import IndexFolderError
 
@@ -107,7 +108,7 @@ def locked(folder: Path, wait: bool) -> Iterator[None]:
     """
     import fcntl  # not on Windows, where Lucene and the server are not tested either
 
-    with open(folder / LOCK, "w") as file:
+    with open(plain_file(folder / LOCK, missing_ok=True), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
@@ -122,7 +123,7 @@ def locked(folder: Path, wait: bool) -> Iterator[None]:
 
 def _parsed(path: Path) -> Manifest:
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(plain_file(path).read_bytes())
         if value["schema"] != SCHEMA:
             raise IndexFolderError(f"{path} has schema {value['schema']!r}, not {SCHEMA!r}; build it again")
         corpus = CorpusFacts(str(value["corpus"]["fingerprint"]), int(value["corpus"]["passages"]))

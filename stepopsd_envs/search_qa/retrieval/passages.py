@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.search_qa.retrieval.base import Passage
 
 TEXTS, STARTS = "passages.jsonl", "passages.starts.npy"
@@ -21,7 +22,7 @@ class PassageStore:
 
     def __init__(self, folder: Path) -> None:
         self._starts = np.load(folder / STARTS, mmap_mode="r", allow_pickle=False)
-        with (folder / TEXTS).open("rb") as file:
+        with plain_file(folder / TEXTS).open("rb") as file:
             self._texts = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __len__(self) -> int:

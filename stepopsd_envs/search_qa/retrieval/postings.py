@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stepopsd_envs.plain_file import plain_file
 from stepopsd_envs.search_qa.retrieval.terms import term_of, words
 
 Whole = NDArray[np.int32]
@@ -87,7 +88,7 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Hash of the content of each file, by name."""
     hashes = {}
     for name in names:
-        with open(folder / name, "rb") as file:
+        with open(plain_file(folder / name), "rb") as file:
             hashes[name] = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
     return hashes
 

@@ -1,20 +1,23 @@
 """Text analysis: the terms that BM25 counts.
 
-Texts are normalised (NFKC), case-folded, stripped of accents and strokes (é is e, ø is o, æ is ae) and split
-into runs of letters, marks and digits; stop words are dropped and plurals made singular. Initials are also
-joined to one word, so that "U.S." has the terms of "US". A name with a sign that tells it from other words
-(C++, C#, .NET, AT&T, R & B) is one more term beside its words, so that "C++" ranks passages with C++ before
-those with C, and "C" finds both. In scripts written without spaces (Chinese, Japanese, Thai and others) and
-in Korean, whose particles are attached to words, every bigram of characters is a term, and so is every
-Chinese character. Queries and passages are analysed in the same way. The rules were chosen on the training
-questions of HotpotQA and MuSiQue in the test data; recall is reported on other questions.
+Texts are normalised (NFKC), case-folded, stripped of accents and strokes (é is e, ø is o, æ is ae) and
+split into runs of letters, marks and digits; stop words are dropped and plurals made singular. What some
+spell without its signs is joined to one more word: initials (U.S. and US, Ph.D. and PhD), words with an
+apostrophe (O'Brien and OBrien, but not the possessive s and contracted verbs), thousands (1,000 and 1000)
+and one letter with a hyphen (e-mail and email; all compounds would lower recall). A name with a sign that
+tells it from other words (C++, C#, .NET, AT&T, R & B) is one more term beside its words, so that "C++"
+ranks passages with C++ before those with C, and "C" finds both. In scripts written without spaces (Chinese,
+Japanese, Thai and others) and in Korean, whose particles are attached to words, every bigram of characters
+is a term, and so is every Chinese character. Queries and passages are analysed in the same way. The rules
+were chosen on the training questions of HotpotQA and MuSiQue in the test data; recall is reported on other
+questions.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator
 
-VERSION = "4"
+VERSION = "5"
 """Part of fingerprints and saved indexes; increase it when a change alters the terms of any text."""
 STOP_WORDS = frozenset(
     "a about after also an and any are as at be been both but by can did do does for from had has "
@@ -23,7 +26,28 @@ STOP_WORDS = frozenset(
     "where which while who whom whose why will with you your".split()
 )
 _WORD = re.compile(r"\w+")
-_INITIALS = re.compile(r"(?<![\w.])(?:[^\W\d_]\.)+[^\W\d_](?!\w)")
+_JOINED = (  # what a spelling needs (begins with one character, so that it is sought fast), and the spelling
+    (
+        re.compile(r"\.(?<=[^\W\d_]\.)[^\W\d_]"),
+        re.compile(
+            r"(?<![\w.])(?:(?:[^\W\d_]\.)+[^\W\d_](?!\w)"  # U.S.
+            r"|(?:[^\W\d_]\.[^\W\d_]{2,4}|[^\W\d_]{2,5}(?:\.[^\W\d_])+)(?!\.?\w))"  # B.Sc., Ph.D.
+        ),
+    ),
+    (
+        re.compile(r"'(?<=[^\W\d_]')(?!(?:s|m|d|ll|re|ve)(?!\w))[^\W\d_]"),
+        re.compile(r"(?<!\w)[^\W\d_]++(?:'(?!(?:s|m|d|ll|re|ve)(?!\w))[^\W\d_]++)+"),
+    ),
+    (
+        re.compile(r",(?<=\d,)\d{3}(?!\d)"),
+        re.compile(r"(?<![\d,.])[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}(?!\d|,\d)\w*"),
+    ),
+    (
+        re.compile(r"-(?:(?<=[^\w-][^\W\d_]-)|(?<=^[^\W\d_]-)|[^\W\d_](?![\w-]))"),
+        re.compile(r"(?<![\w-])(?:[^\W\d_]-[^\W\d_]{3,}|[^\W\d_]{3,}-[^\W\d_])(?![\w-])"),
+    ),
+)
+_SIGNS = re.compile(r"\W+")
 _SIGNED = re.compile(  # not in addresses, sums, entities and longer words, where the sign is punctuation
     r"(?<![a-z\d+#&@=?.])(?:[a-z]+\+\+(?![a-z+@])|[a-z]+\+(?![a-z\d+@])|[a-z][#\u266f](?![a-z#\u266f])"
     r"|[a-z]{1,3}&(?:amp;)?(?:[a-z]|[a-z]{2,3}(?!;))(?![a-z\d&=@])|[a-z] &(?:amp;)? [a-z](?![a-z\d&=@]))"
@@ -46,15 +70,17 @@ def words(text: str) -> list[str]:
     """The words of a text, folded; in scripts without spaces, bigrams of characters."""
     if text.isascii():
         text = text.lower()
-        return _WORD.findall(text) + _initials(text) + _names(text)
+        return _WORD.findall(text) + _joined(text) + _names(text)
     text = _folded(text)
     runs = text.translate(_BLANKS).split()
-    return [term for run in runs for term in _split(run)] + _initials(text) + _names(text)
+    return [term for run in runs for term in _split(run)] + _joined(text) + _names(text)
 
 
-def _initials(text: str) -> list[str]:
-    """Initials with dots between them as one word each; their letters are words, too."""
-    return [initials.replace(".", "") for initials in _INITIALS.findall(text)] if "." in text else []
+def _joined(text: str) -> list[str]:
+    """Words that some spell without the signs in them; their parts are words, too."""
+    text = text.replace("`", "'")
+    found = (spelling.findall(text) for needed, spelling in _JOINED if needed.search(text))
+    return [_SIGNS.sub("", word) for words in found for word in words]
 
 
 def _names(text: str) -> list[str]:
@@ -133,6 +159,8 @@ _PLAIN = {
     **dict(zip("øłđðħŧıɨʉɍƀɇ", "olddhtiiurbe", strict=True)),
     **{"æ": "ae", "œ": "oe", "þ": "th", "ŋ": "ng"},
     **dict.fromkeys("\u02bb\u02bc\u02be\u02bf", ""),  # letters that look like apostrophes (Hawaiian, Arabic)
+    **dict.fromkeys("\u2018\u2019\u201b\xb7", "'"),
+    "\u2010": "-",
 }
 _INVISIBLE = "\u00ad\u200c\u200d\u2060\ufeff"  # soft hyphen, joiners, byte order mark
 _BLANKS, _ACCENTS = _Blanks(), _Accents()
@@ -140,7 +168,7 @@ _BLANKS, _ACCENTS = _Blanks(), _Accents()
 
 def _folded(text: str) -> str:
     """The text as NFKC, without case (ß is ss) and accents; signs that make another letter are kept."""
-    apart = unicodedata.normalize("NFKD", text).casefold()
+    apart = unicodedata.normalize("NFKD", text.replace("\xb4", "'")).casefold()
     return unicodedata.normalize("NFKC", apart.translate(_ACCENTS))
 
 

@@ -87,7 +87,7 @@ def test_bm25_refuses_an_index_that_has_no_names_with_signs(tmp_path: Path) -> N
     """Its queries would count terms that no passage has."""
     Bm25([Passage("a", "", "C++")]).save(tmp_path)
     settings = json.loads((tmp_path / SETTINGS_FILE).read_text())
-    assert settings["terms"] == "4"
+    assert settings["terms"] == "5"
     (tmp_path / SETTINGS_FILE).write_text(json.dumps(settings | {"terms": "2"}))
     with pytest.raises(ValueError, match="index of another version of this program; build it again"):
         Bm25.load(tmp_path)

@@ -75,6 +75,7 @@ def test_contents_are_taken_apart(text: str, title: str, rest: str) -> None:
         ({"title": None, "text": "It was built."}, "", "It was built."),
         ({"title": "Old Mill", "text": None, "contents": "It was built."}, "Old Mill", "It was built."),
         ({"title": "Old Mill", "text": "", "contents": "It was built."}, "Old Mill", "It was built."),
+        ({"title": "Old Mill", "text": " \n", "contents": "It was built."}, "Old Mill", "It was built."),
         ({"text": "", "contents": '"Old Mill"\nIt was built.'}, "Old Mill", "It was built."),
         ({"title": "Old Mill", "text": "", "contents": None}, "Old Mill", ""),
         ({"title": "Old Mill", "text": "It was.", "contents": '"Old Mill"\nx'}, "Old Mill", "It was."),
