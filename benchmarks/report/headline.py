@@ -58,7 +58,8 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
         *lines,
         "",
         f"Official games of `valid_unseen`, {table['groups']} groups of "
-        f"{episodes // table['groups']} attempts; intervals of 95 % over games. In training: share of all "
+        f"{episodes // table['groups']} attempts, graph methods with keys from texts; "
+        f"intervals of 95 % over games. In training: share of all "
         f"attempts won in houses of task set `full`, less GRPO's at the same tasks, in points; intervals of "
         f"95 % over seeds and updates (commits {commits}). {origin(official)}",
     ]
