@@ -83,6 +83,7 @@ format: $(STAMP) ## rewrite the sources in the project's format
 docs: $(STAMP) ## build the documentation as a site into ./site; its snippets and links are part of `make test`
 	$(PY) -m pip install -q -c constraints.txt -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "open site/index.html; for its search, too, serve it: $(PY) -m http.server --directory site"
 
 bench: $(STAMP) ## benchmarks in short form: speed ratios beside the committed ones, a short demo, real data if there
 	$(PY) -m benchmarks.speed_ratios

@@ -80,6 +80,11 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a config file: {error}; correct it and try again") from error
 
 
+def is_config(word: str) -> bool:
+    """Whether a word of the command line is a recipe's name, or a YAML file's."""
+    return word in recipe_names() or word.endswith((".yaml", ".yml"))
+
+
 def named_files(arguments: Sequence[str]) -> list[str]:
     """The arguments with a path in place of a recipe's name after ``--config``; a file of that name wins.
 

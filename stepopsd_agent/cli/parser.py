@@ -12,14 +12,24 @@ from jsonargparse import ArgumentParser, Namespace
 
 from stepopsd_agent import credit
 from stepopsd_agent.cli.basic import ALL, BASIC
-from stepopsd_agent.cli.config_file import MODE
-from stepopsd_agent.cli.wording import HelpFormatter, first_sentence, kind, lacking, nearest, worded
+from stepopsd_agent.cli.config_file import MODE, is_config
+from stepopsd_agent.cli.wording import (
+    HelpFormatter,
+    first_sentence,
+    kind,
+    lacking,
+    nearest,
+    no_setting,
+    worded,
+)
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.tasks import env_section, eval_section
 
 _SECTIONS = frozenset(spec.name for spec in fields(RunConfig)) | {"credit"}
 """The settings by their first name."""
 _UNKNOWN = re.compile(r"unrecognized arguments: (?P<flag>--[^\s=]+)")
+_WORD = re.compile(r"unrecognized arguments: (?P<word>[^-\s]\S*)")
+_NO_SETTING = re.compile(r"Subcommand '(?P<command>[\w-]+)' does not accept option '(?P<key>.+)'")
 _MISSING = re.compile(r"the following arguments are required: (?P<keys>(?P<command>[\w-]+)\..+)")
 
 
@@ -80,13 +90,16 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and exit with 2."""
-        missing = _MISSING.fullmatch(message)
-        commands = self._subcommands_action.choices if missing and self._subcommands_action else {}
-        if missing and missing["command"] in commands:
+        commands = self._subcommands_action.choices if self._subcommands_action else {}
+        if (missing := _MISSING.fullmatch(message)) and missing["command"] in commands:
             command = commands[missing["command"]]
             keys = [key.partition(".")[2] for key in missing["keys"].split(", ")]
             name = f"stepopsd {missing['command']}"
             raise SystemExit(complain(f"{name} needs {lacking(keys, command._actions)} (see {name} --help)"))
+        if (unknown := _NO_SETTING.fullmatch(message)) and unknown["command"] in commands:
+            name = f"stepopsd {unknown['command']}"
+            known = [action.dest for action in commands[unknown["command"]]._actions]
+            raise SystemExit(complain(f"{no_setting(unknown['key'], known)} (see {name} --help-all)"))
         message = worded(
             message, {action.dest: getattr(action, "_typehint", action.type) for action in self._actions}
         )
@@ -94,6 +107,8 @@ class Parser(ArgumentParser):
             shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
             flags = [flag for action in shown for flag in action.option_strings]
             message += nearest(unknown["flag"], flags)
+        elif (found := _WORD.match(message)) and is_config(found["word"]):
+            message += f"; did you mean --config {found['word']}?"
         raise SystemExit(complain(f"{message} (see {self.prog} --help)"))
 
 

@@ -142,6 +142,12 @@ def _maker(name: str, config: RunConfig) -> MakeAgent:
     if name in players:
         return players[name]
     kind, colon, file = name.partition(":")
+    if not colon and name.endswith(".py"):
+        path = Path(name)
+        raise UsageError(
+            f"agent is {name!r}, a file; name its module and the class in it: begin the command with "
+            f"PYTHONPATH={path.parent}, and give --agent {path.stem}:Class"
+        )
     if not colon:
         raise UsageError(
             f"agent is {name!r}: {did_you_mean(name, ['model', *players, 'openai', HUMAN])}"

@@ -141,6 +141,26 @@ def nearest(flag: str, flags: Sequence[str]) -> str:
     return f"; did you mean {near}?" if near else ""
 
 
+def no_setting(key: str, known: Sequence[str]) -> str:
+    """The error about a setting in a config file that there is not, with what may have been meant.
+
+    Args:
+        key: of the setting, with its section.
+        known: keys that there are.
+    """
+    section = key.rpartition(".")[0]
+    inside = [name for name in known if section and name.rpartition(".")[0] == section]
+    ends = [name for name in known if name.endswith(f".{key}")]  # its section was left out
+    if inside:  # by the last part, as the section alone makes all of it alike
+        near = near_name(key.rpartition(".")[2], [name.rpartition(".")[2] for name in inside])
+        near = near and f"{section}.{near}"
+    else:
+        near = _joined(ends) if ends else near_name(key, known)
+    shown = [name for name in inside if not name.endswith(".help")]
+    hint = f"; did you mean {near}?" if near else f"; there are {', '.join(shown)}" if shown else ""
+    return f"the config file sets {key}, which is no setting{hint}"
+
+
 def lacking(keys: Sequence[str], flags: Sequence[Action]) -> str:
     """The arguments that a command line lacks, named as they are typed, with the values allowed.
 

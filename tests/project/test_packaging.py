@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from stepopsd_envs.extras import OWN_VERSIONS
 
@@ -126,6 +128,18 @@ def test_constraints_pin_core_and_development_requirements() -> None:
     config = setup_cfg()
     wanted = config["options"]["install_requires"] + config["options.extras_require"]["dev"]
     assert requirements(wanted) <= requirements("\n".join(pins))
+
+
+def test_constraints_admit_the_first_release_of_the_oldest_python() -> None:
+    """Distributions ship 3.11.2; pip takes no version of a package that asks for more, and gives up."""
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pinned = set(re.findall(r"^([\w.-]+)==", text, re.M))
+    asked = {
+        dist.name: dist.metadata["Requires-Python"]
+        for dist in distributions()
+        if dist.name in pinned and dist.metadata["Requires-Python"] is not None
+    }
+    assert asked and not {name: wish for name, wish in asked.items() if "3.11.0" not in SpecifierSet(wish)}
 
 
 def test_oldest_constraints_are_the_lower_bounds() -> None:

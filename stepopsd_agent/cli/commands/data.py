@@ -1,5 +1,6 @@
 """``stepopsd data``: are the official games there, are they the published ones, and how to get them."""
 
+import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -73,7 +74,7 @@ def run(settings: Namespace) -> int:
     if not splits:
         raise UsageError(
             f"no official games below {root}. If they are elsewhere, name the folder with --data_root or in "
-            f"ALFWORLD_DATA. Else run: stepopsd data alfworld --download --data_root {root}; {BY_HAND}"
+            f"ALFWORLD_DATA. Else run: {_command(root)}; {BY_HAND}"
         )
     playable = {
         name: canonical(file for file in files if not is_left_out(file)) for name, files in splits.items()
@@ -127,10 +128,15 @@ def _table(root: Path, checks: Sequence[SplitCheck], left_out: int) -> str:
     if left_out:
         lines.append(f"{left_out:,} more files are left out, as ALFWorld does: unsolvable, movable, sliced")
     if not all(check.good for check in checks):
-        lines.append("remove the folders of the games named, then run: stepopsd data alfworld --download")
+        lines.append(f"remove the folders of the games named, then run: {_command(root)}")
     elif missing or any(check.published and check.found < check.published for check in checks):
-        lines.append("to get the rest, run: stepopsd data alfworld --download")
+        lines.append(f"to get the rest, run: {_command(root)}")
     return "\n".join(lines)
+
+
+def _command(root: Path) -> str:
+    """The command that gets what is missing, into the folder that was looked at."""
+    return f"stepopsd data alfworld --download --data_root {shlex.quote(str(root))}"
 
 
 def _download(root: Path) -> None:

@@ -35,12 +35,17 @@ def run(settings: Namespace) -> int:
     out = fresh_folder(settings.get("out"), "warmstart")
     with checked_games(config.env, *evaluation_sets(config)):
         from stepopsd_agent.rollout import describe
-        from stepopsd_agent.run import warmstart
+        from stepopsd_agent.run import Interrupted, warmstart
 
         # Loaded first: a model that cannot be loaded is reported before the expert plays for minutes.
         policy = None if config.model.path == "tiny" else load_run_policy(config)
-        with settings_checked():
-            table = warmstart(config, policy, out)
+        try:
+            with settings_checked():
+                table = warmstart(config, policy, out)
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                "stopped; a warm start writes its model at the end, so nothing is kept: run it again"
+            ) from error
     print(describe(table, f"{get(config.env.id).unit}s"))
     print(f"model folder: {out}; train it with: {train_command(settings, out)}")
     return 0

@@ -68,7 +68,7 @@ def test_data_reports_a_part_as_a_part(root: Path, capsys: pytest.CaptureFixture
     assert run() == 0
     out = capsys.readouterr().out
     assert "a part: 1 of 2 games" in out
-    assert out.endswith("to get the rest, run: stepopsd data alfworld --download\n")
+    assert out.endswith(f"to get the rest, run: stepopsd data alfworld --download --data_root {root}\n")
 
 
 def test_data_counts_what_is_left_out(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

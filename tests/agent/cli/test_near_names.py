@@ -1,5 +1,7 @@
 """Flags and methods that there are not: the error names those that may have been meant."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.helpers.command_line import refusal, run
@@ -20,6 +22,26 @@ def test_cli_names_what_may_have_been_meant(
 ) -> None:
     """A section that was left out, or a letter."""
     assert meant in refusal(capsys, "train", *flags)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("update: 3", "the config file sets update, which is no setting; did you mean updates?"),
+        ("leraner: {lr: 0.1}", "sets leraner.lr, which is no setting; did you mean learner.lr?"),
+        ("learner: {muonlr: 0.1}", "did you mean learner.muon_lr?"),
+        ("learner: {learning_rate: 0.1}", "which is no setting; there are learner.lr, learner.muon_lr, "),
+        ("num_games: 6", "did you mean env.num_games or eval.num_games?"),
+        ("credit: {method: grpo, lambda_mx: 0.1}", "there are credit.method, credit.baseline, "),
+        ("xyzzy: 6", "sets xyzzy, which is no setting (see stepopsd train --help-all)"),
+    ],
+)
+def test_cli_names_the_setting_of_a_file_that_there_is_not(
+    content: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is near in its section, else all of the section."""
+    (tmp_path / "own.yaml").write_text(content)
+    assert said in refusal(capsys, "train", f"--config={tmp_path / 'own.yaml'}")
 
 
 def test_cli_guesses_nothing_where_nothing_is_near(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +67,9 @@ QA = ["eval", "--agent=random", "--env.id=stepopsd/SearchQA-v0"]
         (["sweep", "--grid=credit.metod=grpo", "--out=x"], "grid has credit.metod: unrecognized"),
         (["sweep", "--grid=credit.metod=grpo", "--out=x"], "did you mean --credit.method?"),
         (["sweep", "--grid=lr=1e-4,1e-3", "--out=x"], "did you mean --learner.lr or --critic.lr?"),
+        (["train", "alfworld_quickstart", "--out=x"], "did you mean --config alfworld_quickstart?"),
+        (["eval", "own.yaml"], "unrecognized arguments: own.yaml; did you mean --config own.yaml?"),
+        (["eval", "--agent=examples/own.py"], "with PYTHONPATH=examples, and give --agent own:Class"),
         (["eval", "--agent=randm"], "agent is 'randm': did you mean 'random'? stepopsd/ALFWorld-v0 has"),
         (
             ["eval", "--agent=random", "--eval.games=valid_sen"],

@@ -80,3 +80,17 @@ def test_cli_says_so_where_other_code_leaves(
     monkeypatch.setattr("stepopsd_agent.rollout.play_set_with", leaving)
     assert run("record", "--agent=random", *TINY, f"--out={tmp_path / 'out'}") == 2
     assert "test_own_mistakes.py, line" in (said := capsys.readouterr().err) and "calls sys.exit" in said
+
+
+def test_cli_says_that_a_stopped_warm_start_kept_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its model is written at the end."""
+
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stepopsd_agent.run.warmstart", stopped)
+    assert run("warmstart", *TINY, f"--out={tmp_path / 'model'}") == 1
+    assert "so nothing is kept: run it again" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
