@@ -115,9 +115,9 @@ def test_check_fails_where_a_method_is_not_on_the_page(
     monkeypatch.setattr(credit_methods, "PAGE", tmp_path / "credit-methods.md")
     monkeypatch.setattr(pages, "PAGE", tmp_path / "benchmarks.md")
     monkeypatch.setattr(pages, "README", tmp_path / "README.md")
+    (tmp_path / "credit-benchmark.md").write_text("")
     monkeypatch.setattr(pages, "CREDIT_PAGES", (tmp_path / "credit-benchmark.md",))
     pages.README.write_text("")
-    pages.CREDIT_PAGES[0].write_text("")
     monkeypatch.setattr(sys, "argv", ["report"])
     assert pages.main() == 0 and credit_methods.PAGE.read_text(encoding="utf-8") == with_thirds
     monkeypatch.setattr(sys, "argv", ["report", "--check"])
