@@ -9,24 +9,24 @@ from benchmarks.report.parts import Result, origin
 STAGE = "start"
 """Of the policy whose episodes are judged: after its warm start, before any method trained it."""
 COLUMNS = (
-    ("auc_failed", "lost, another attempt won"),
+    ("auc_failed", "lost"),
     ("auc_all_failed", "all lost"),
     ("auc_won", "won"),
     ("auc_harmful", "harm"),
 )
 ROWS = (
-    ("the truth: optimal distance", "truth (optimal distance)", "oracle"),
-    ("`path_gain lifted=true`, of this project", "path_gain, lifted", "path_gain lifted=true"),
-    ("`path_gain`, of this project", "path_gain, text keys", "path_gain"),
-    ("a rule: rare kinds of command", "rare kind of command", None),
+    ("*the truth*", "truth (optimal distance)", "oracle"),
+    ("**`path_gain`, lifted**", "path_gain, lifted", "path_gain lifted=true"),
+    ("**`path_gain`**", "path_gain, text keys", "path_gain"),
+    ("*rule: rare command*", "rare kind of command", None),
     ("`g2po`", "g2po, text keys", "g2po key=text"),
     ("`rtmc`", "rtmc, text keys", None),
     ("`graph_gpo`", "graph_gpo, text keys", "graph_gpo key=text"),
     ("`graph_hca`", "graph_hca, text keys", "graph_hca key=text"),
-    ("`step_opsd`, without its normaliser", "step_opsd, step_norm none", "step_opsd step_norm=none"),
+    ("`step_opsd`, no norm", "step_opsd, step_norm none", "step_opsd step_norm=none"),
     ("`rlsd`", "rlsd", "rlsd"),
     ("`sdar`", "sdar", "sdar"),
-    ("`grpo`: all steps alike", "grpo", "grpo"),
+    ("`grpo`", "grpo", "grpo"),
     ("`agent_opsd`", "agent_opsd", "agent_opsd"),
     ("`gigpo`", "gigpo", "gigpo"),
 )
@@ -46,7 +46,7 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
     episodes = table["episodes"]
     heads = [label for _, label in COLUMNS]
     lines = [
-        f"| credit | {' | '.join(heads)} | tokens read an episode | attempts won in training, over GRPO |",
+        f"| credit | {' | '.join(heads)} | tokens | in training |",
         "|---|" + "---|" * (len(heads) + 2),
     ]
     for shown, name, trained in ROWS:
@@ -57,11 +57,12 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
     return [
         *lines,
         "",
-        f"Official games of `valid_unseen`, {table['groups']} groups of "
-        f"{episodes // table['groups']} attempts, graph methods with keys from texts; "
-        f"intervals of 95 % over games. In training: share of all "
-        f"attempts won in houses of task set `full`, less GRPO's at the same tasks, in points; intervals of "
-        f"95 % over seeds and updates (commits {commits}). {origin(official)}",
+        f"Bold: of this project. Lost, won: episodes of groups with both outcomes. Official games of "
+        f"`valid_unseen`, {table['groups']} groups of {episodes // table['groups']} attempts; graph methods "
+        f"with keys from texts; `step_opsd` without its normaliser, with which all steps are alike; "
+        f"intervals of 95 % over games. Tokens: read by models, beyond the rollout, for an episode. In "
+        f"training: attempts won in houses of task set `full` over those of GRPO at the same tasks, in "
+        f"points; intervals of 95 % over seeds and updates (commits {commits}). {origin(official)}",
     ]
 
 
@@ -73,4 +74,4 @@ def _gain(name: str | None, trainings: Sequence[Mapping[str, Any]]) -> str:
     if not found:
         return "-"
     low, high = found[-1]["ci95"]
-    return f"{100 * found[-1]['value']:+.1f} [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{100 * found[-1]['value']:+.1f} ±{50 * (high - low):.1f}"
