@@ -39,7 +39,8 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
 
     Args:
         official: of `benchmarks.credit.accuracy` on official games.
-        trainings: of `benchmarks.credit.learning`; a row has the gain of the last one that trained it.
+        trainings: of `benchmarks.credit.learning`; a row has the gain in the first that trained it, marked
+            with a dagger if that is a later one.
     """
     table = official["sets"]["official"][STAGE]
     rows = {**table["controls"], **table["methods"]}
@@ -54,6 +55,8 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
         tokens = f"{rows[name]['tokens'] / episodes:,.0f}"
         lines.append(f"| {shown} | {' | '.join(cells)} | {tokens} | {_gain(trained, trainings)} |")
     commits = ", ".join(result["commit"][:12] for result in trainings)
+    again = [_points(result["over_grpo"]["path_gain"]) for result in trainings[1:]]
+    later = f" † in a later training of another initial policy; `path_gain`: {', '.join(again)}."
     return [
         *lines,
         "",
@@ -62,16 +65,21 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
         f"with keys from texts; `step_opsd` without its normaliser, with which all steps are alike; "
         f"intervals of 95 % over games. Tokens: read by models, beyond the rollout, for an episode. In "
         f"training: attempts won in houses of task set `full` over those of GRPO at the same tasks, in "
-        f"points; intervals of 95 % over seeds and updates (commits {commits}). {origin(official)}",
+        f"points; intervals of 95 % over seeds and updates (commits {commits}).{later if again else ''} "
+        f"{origin(official)}",
     ]
 
 
 def _gain(name: str | None, trainings: Sequence[Mapping[str, Any]]) -> str:
-    """Of the last training that has the method, in points; "-" where there is none."""
+    """Of the first training that has the method; "-" where there is none."""
     if name == "grpo":
         return "0"
-    found = [result["over_grpo"][name] for result in trainings if name in result["over_grpo"]]
-    if not found:
-        return "-"
-    low, high = found[-1]["ci95"]
-    return f"{100 * found[-1]['value']:+.1f} ±{50 * (high - low):.1f}"
+    found = [(place, result["over_grpo"].get(name)) for place, result in enumerate(trainings)]
+    place, gain = next(((place, gain) for place, gain in found if gain), (0, None))
+    return f"{_points(gain)}{' †' if place else ''}" if gain else "-"
+
+
+def _points(gain: Mapping[str, Any]) -> str:
+    """In points, with half the width of the interval."""
+    low, high = gain["ci95"]
+    return f"{100 * gain['value']:+.1f} ±{50 * (high - low):.1f}"

@@ -44,8 +44,9 @@ def test_all_rows_are_shown_and_what_was_not_trained_has_no_gain() -> None:
     assert set(gains.values()) == {"-"}
 
 
-def test_the_last_training_that_has_a_row_counts() -> None:
-    """A later result replaces an earlier one, and a row that it lacks keeps the earlier."""
-    lines = headline(result("accuracy_official"), [training(oracle=0.1, sdar=0.01), training(oracle=0.2)])
-    assert cells(lines, "*the truth*")[-1].startswith("+20.0")
-    assert cells(lines, "`sdar`")[-1].startswith("+1.0")
+def test_a_row_of_a_later_training_is_marked() -> None:
+    """A gain is of the first training that has the row; what a later one found of path_gain is told below."""
+    later = training(rlsd=0.2, sdar=0.01, path_gain=0.03)
+    lines = headline(result("accuracy_official"), [training(rlsd=0.1, path_gain=0.05), later])
+    assert cells(lines, "`rlsd`")[-1] == "+10.0 ±2.5" and cells(lines, "`sdar`")[-1] == "+1.0 ±2.5 †"
+    assert "† in a later training of another initial policy; `path_gain`: +3.0 ±2.5." in lines[-1]
