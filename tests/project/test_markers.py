@@ -87,7 +87,7 @@ def test_a_forgotten_marker_is_noticed(source: str, names: list[str]) -> None:
 
 
 def test_continuous_integration_runs_the_marked_tests_on_two_other_kernels() -> None:
-    """By a target of the Makefile; the marker is declared. Few are left out there: long, and alike anywhere."""
+    """By a target of the Makefile; the marker is declared. Few tests are left out there."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     assert "\nsamples:" in parser["tool:pytest"]["markers"]
