@@ -78,21 +78,26 @@ def in_order(stages: dict[str, Any]) -> dict[str, Any]:
 def summary(result: Result, task_set: str = "small") -> list[str]:
     """One row for every method and control, with AUC and, where it was measured, r at each stage."""
     stages = in_order(result["sets"][task_set])
-    columns = _measured(HEADS, stages.values())
-    heads = [f"{stage}: {label}" for stage in stages for _, label in columns]
+    columns = {stage: _measured(HEADS, [table]) for stage, table in stages.items()}
+    heads = [f"{stage}: {label}" for stage in stages for _, label in columns[stage]]
     lines = [f"| credit | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
     first = {**next(iter(stages.values()))["controls"], **next(iter(stages.values()))["methods"]}
     for name in sorted(first, key=lambda one: -first[one]["auc_failed"]["value"]):
         control = all(name in table["controls"] for table in stages.values())
-        rows = [{**table["controls"], **table["methods"]}[name] for table in stages.values()]
-        cells = [short(row[key]) for row in rows for key, _ in columns]
+        rows = {stage: {**table["controls"], **table["methods"]}[name] for stage, table in stages.items()}
+        cells = [short(rows[stage][key]) for stage in stages for key, _ in columns[stage]]
         lines.append(f"| {f'*control: {name}*' if control else f'`{name}`'} | {' | '.join(cells)} |")
     told = [
         f"{STAGE[stage]}: success {table['success']:.0%}, {table['mixed']} of {table['groups']} groups mixed"
         for stage, table in stages.items()
     ]
-    ceilings = ", ".join(short(table["ceiling"]) for table in stages.values())
-    halves = f" Half against half of the attempts: r {ceilings}." if ("r", "r") in columns else ""
+    valued = [table["ceiling"] for table in stages.values() if table["ceiling"]["n"]]
+    halves = (
+        f" Half against half of the attempts: r {', '.join(map(short, valued))} "
+        f"({', '.join(str(one['n']) for one in valued)} episodes)."
+        if valued
+        else ""
+    )
     return [*lines, "", f"{'; '.join(told)}.{halves} {origin(result)}"]
 
 
