@@ -68,9 +68,10 @@ def draw_learning(result: Result) -> bytes:
 
     rows = result["rows"]
     order = sorted(rows, key=lambda one: -result["compared"][one]["iqm"])
-    lines = ceil(len(order) / COLUMNS)
-    picture = Figure(figsize=(12, 2.6 * lines), layout="constrained")
-    axes = picture.subplots(lines, COLUMNS, sharex=True, sharey=True, squeeze=False).flatten()
+    columns = min(COLUMNS, len(order))
+    lines = ceil(len(order) / columns)
+    picture = Figure(figsize=(3 * columns, 2.6 * lines), layout="constrained")
+    axes = picture.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for panel, name in zip(axes, order, strict=False):
         row = rows[name]
         for curve in row["curves"]:
