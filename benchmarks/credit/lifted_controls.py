@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.credit.lifted_rows import REFERENCE, Material, rows
+from benchmarks.credit.lifted_rows import REFERENCE, LiftedRecording, rows
 from benchmarks.credit.lifted_terms import told_otherwise
 from benchmarks.credit.recording import load_recording
 from benchmarks.credit.sets import PARTS, STAGES
@@ -117,7 +117,7 @@ def ranked(credits: Sequence[Array], truth: Judged) -> Ranked:
     return found
 
 
-def result(material: Material) -> dict[str, Any]:
+def result(material: LiftedRecording) -> dict[str, Any]:
     """The rows of one recording, and their differences from the reference."""
     episodes = [episode for part in material.parts for episode in part]
     groups = judged(episodes, [])
@@ -175,7 +175,7 @@ def main() -> int:
             except (FileNotFoundError, ModelFolderError) as error:
                 parser.error(str(error))
             recording.prepare(needs)
-            one = result(Material(recording.parts, recording.batches))
+            one = result(LiftedRecording(recording.parts, recording.batches))
             found.setdefault(name, {})[stage] = one
             print(
                 f"\n{name}, {stage}: success {one['success']:.0%}, {one['mixed']} groups mixed, "

@@ -43,7 +43,7 @@ Told = list[list[Lifted]]
 
 
 @dataclass(frozen=True)
-class Material:
+class LiftedRecording:
     """What the rows are made of.
 
     Attributes:
@@ -81,7 +81,9 @@ def credits(batches: Sequence[Batch], name: str, **settings: Any) -> list[Array]
     return [step_credit(batch, method(batch)) for batch in batches]
 
 
-def path_gain(material: Material, records: Sequence[terms.Records], alone: bool = False) -> list[Array]:
+def path_gain(
+    material: LiftedRecording, records: Sequence[terms.Records], alone: bool = False
+) -> list[Array]:
     """`path_gain` with these distances in place of the learned ones; alone: without the group's own graph."""
     batches = [terms.with_distances(*pair) for pair in zip(material.batches, records, strict=True)]
     if alone:
@@ -89,7 +91,7 @@ def path_gain(material: Material, records: Sequence[terms.Records], alone: bool 
     return credits(batches, "path_gain", lifted=True)
 
 
-def with_past(material: Material, name: str, **settings: Any) -> list[Array]:
+def with_past(material: LiftedRecording, name: str, **settings: Any) -> list[Array]:
     """A method with all tasks of a form as one group, each batch together with those before it."""
     together = credits(material.joined, name, **settings)
     return [steps[-batch.num_steps :] for steps, batch in zip(together, material.batches, strict=True)]
@@ -100,7 +102,7 @@ def added(own: Callable[[], list[Array]], other: Callable[[], list[Array]]) -> l
     return [one + more for one, more in zip(own(), other(), strict=True)]
 
 
-def compared_distances(material: Material, omega: float = 0.1, eps: float = 1e-7) -> list[Array]:
+def compared_distances(material: LiftedRecording, omega: float = 0.1, eps: float = 1e-7) -> list[Array]:
     """The comparison of `graph_gpo`, steps that leave one lifted world, with the distances of `path_gain`."""
     found = []
     for batch, formed in zip(material.batches, material.formed, strict=True):
@@ -118,12 +120,12 @@ def planned(told: Told) -> list[terms.Records]:
     return [[[hand_plans.distance(one.form, world) for world in one.worlds] for one in part] for part in told]
 
 
-def in_order(material: Material, order: Sequence[int]) -> list[Array]:
+def in_order(material: LiftedRecording, order: Sequence[int]) -> list[Array]:
     """`path_gain` with `lifted` as if the batches had been played in another order."""
     return path_gain(material, terms.learned(material.parts, material.told, order=order))
 
 
-def rows(material: Material) -> dict[str, Callable[[], list[Array]]]:
+def rows(material: LiftedRecording) -> dict[str, Callable[[], list[Array]]]:
     """Each row by its name, as a function that gives the [S] credit of the steps of each batch."""
     parts, told, gain = material.parts, material.told, partial(path_gain, material)
     tool = [
@@ -162,7 +164,7 @@ def rows(material: Material) -> dict[str, Callable[[], list[Array]]]:
     return found | on_keys(material)
 
 
-def on_keys(material: Material) -> dict[str, Callable[[], list[Array]]]:
+def on_keys(material: LiftedRecording) -> dict[str, Callable[[], list[Array]]]:
     """The rows of the methods that are given the lifted world as key."""
     found: dict[str, Callable[[], list[Array]]] = {}
     for label, (name, settings) in ON_KEYS.items():
@@ -180,7 +182,7 @@ def on_keys(material: Material) -> dict[str, Callable[[], list[Array]]]:
     return found
 
 
-def points(material: Material, all_events: bool) -> list[Array]:
+def points(material: LiftedRecording, all_events: bool) -> list[Array]:
     """Points by hand for the steps of each batch."""
     return [
         np.concatenate(

@@ -41,7 +41,7 @@ def grouped(episodes: Sequence[Episode], groups: Sequence[int]) -> list[Episode]
 
 
 @lru_cache(maxsize=1)
-def material() -> lifted_rows.Material:
+def material() -> lifted_rows.LiftedRecording:
     """Two batches of two groups; in each group the expert wins a task and a random agent loses it."""
     parts = []
     for tasks in ((0, 1), (2, 3)):
@@ -52,7 +52,7 @@ def material() -> lifted_rows.Material:
     for part, records in zip(parts, known, strict=True):
         filled = fill(collate(part), part, needs, None)
         batches.append(terms.with_distances(filled, records))
-    return lifted_rows.Material(parts, batches)
+    return lifted_rows.LiftedRecording(parts, batches)
 
 
 def test_learned_distances_are_those_of_the_product() -> None:
