@@ -169,22 +169,21 @@ class SearchQAEnv(TextEnv):
     @classmethod
     def prepare(cls, steps: Sequence[tuple[Self, str]]) -> None:
         """Ask the retriever all queries of these steps in one call."""
-        asking = [(env, query) for env, action in steps if (query := env._query(action)) is not None]
+        parsed = [(env, protocol.parse(action)) for env, action in steps]
+        asking = [(env, query) for env, action in parsed if (query := env._query(action)) is not None]
         answers = search_together([(env._searcher(), query, env.topk) for env, query in asking])
         for (env, query), passages in zip(asking, answers, strict=True):
             env._prepared = None if passages is None else (query, passages)
 
-    def _query(self, action: str) -> str | None:
+    def _query(self, action: protocol.Parsed) -> str | None:
         """The query of an action; None if it is no search, or comes too late for one."""
-        parsed = protocol.parse(action)
-        return (
-            protocol.query_text(parsed.content) if parsed.kind == "search" and self._remaining > 1 else None
-        )
+        searches = action.kind == "search" and self._remaining > 1
+        return protocol.query_text(action.content) if searches else None
 
     def _act(self, action: str) -> Outcome:
-        if (query := self._query(action)) is not None:
-            return Outcome(self._with_notice(self._search(query)), "search", 0.0, False)
         parsed = protocol.parse(action)
+        if (query := self._query(parsed)) is not None:
+            return Outcome(self._with_notice(self._search(query)), "search", 0.0, False)
         self._episode.show((), self.question)
         if parsed.kind == "answer":
             return self._answer(parsed.content)
