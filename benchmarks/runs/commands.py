@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,15 @@ from typing import IO, Any
 def command(name: str, *arguments: str) -> list[str]:
     """A ``stepopsd`` command line with this interpreter."""
     return [sys.executable, "-m", "stepopsd_agent", name, *arguments]
+
+
+def warm_start(folder: Path, *arguments: str) -> None:
+    """Run a warm start into a folder, unless that has one with its evaluation."""
+    notes = folder / "warmstart.json"
+    if not (notes.exists() and "evaluation" in read(notes)):
+        print("warm start", file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+        alone(command("warmstart", *arguments, "--out", str(folder)))
 
 
 def train_command(method: str, out: Path, common: list[str]) -> list[str]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs.commands import alone, command, read, together, train_command
+from benchmarks.runs.commands import alone, command, read, together, train_command, warm_start
 from benchmarks.runs.demo_credit import credit_text
 from stepopsd_agent.config import recipe
 from stepopsd_agent.rollout import headline, table_text
@@ -41,9 +41,7 @@ SHORT = [
 
 def run(out: Path, common: list[str], methods: Sequence[str]) -> None:
     """Warm start, a training for each method, random agent, in their folders; finished ones are kept."""
-    if not (out / "warmstart" / "warmstart.json").exists():
-        print("warm start", file=sys.stderr)
-        alone(command("warmstart", *common, "--out", str(out / "warmstart")))
+    warm_start(out / "warmstart", *common)
     pending = [method for method in methods if not (out / method / "summary.json").exists()]
     if pending:
         print(f"training with {', '.join(pending)}; two at a time", file=sys.stderr)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.output import write_result
-from benchmarks.runs.commands import alone, command, read, train_command
+from benchmarks.runs.commands import alone, command, read, train_command, warm_start
 from benchmarks.runs.demo import PUBLISHED, SHORT
 from stepopsd_agent.config import recipe
 from stepopsd_agent.rollout import headline, table_text
@@ -50,8 +50,7 @@ def wheel_model() -> list[str]:
 
 def run(out: Path, common: list[str], model: list[str]) -> None:
     """Warm start, one run per method, and the random agent; finished parts are kept."""
-    if not (out / "warmstart" / "warmstart.json").exists():
-        alone(command("warmstart", *common, *model, "--out", str(out / "warmstart")))
+    warm_start(out / "warmstart", *common, *model)
     for method in PUBLISHED:
         if not (out / method / "summary.json").exists():
             alone(train_command(method, out, common))

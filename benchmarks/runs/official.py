@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs.commands import alone, command, read, train_command
+from benchmarks.runs.commands import alone, command, read, train_command, warm_start
 from stepopsd_agent.config import recipe
 from stepopsd_agent.rollout import headline, table_text
 from stepopsd_agent.run import environment_facts
@@ -24,8 +24,7 @@ CONFIG = recipe("alfworld_official")
 
 def run(out: Path, common: list[str]) -> None:
     """Warm start, training and random agent, each in its own folder; finished parts are kept."""
-    if not (out / "warmstart" / "warmstart.json").exists():
-        alone(command("warmstart", *common, "--out", str(out / "warmstart")))
+    warm_start(out / "warmstart", *common)
     if not (out / "step_opsd" / "summary.json").exists():
         alone(train_command("step_opsd", out, common))
     if not (out / "random" / "evaluation.json").exists():

@@ -160,6 +160,8 @@ def hide(parser: Parser, command: Command, *, brief: bool, outside: bool) -> Non
     ignored: frozenset[str] = getattr(command, "IGNORES", frozenset())
     for group in parser._action_groups:
         group.title = group.title and group.title[0].upper() + group.title[1:].replace("``", "")
+    if brief:
+        _in_one_group(parser)
     for action in parser._actions:
         section = action.dest.partition(".")[0]
         if action.dest == "print_config":
@@ -171,3 +173,19 @@ def hide(parser: Parser, command: Command, *, brief: bool, outside: bool) -> Non
             elif brief:
                 action.help = first_sentence(action.help or "")
             action.metavar = action.metavar or kind(getattr(action, "_typehint", action.type))
+
+
+def _in_one_group(parser: Parser) -> None:
+    """Show settings of all sections under one heading: a few of each are left, and the help fits a screen."""
+    of_settings = [
+        group
+        for group in parser._action_groups
+        if any(action.dest.partition(".")[0] in _SECTIONS for action in group._group_actions)
+    ]
+    own = parser._optionals  # where argparse itself puts flags
+    first, *others = [group for group in of_settings if group is not own]
+    first.title, first.description = "Settings", None
+    for group in others:
+        first._group_actions += group._group_actions
+        group._group_actions = []
+        group.title = group.description = None

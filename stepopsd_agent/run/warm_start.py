@@ -21,9 +21,12 @@ from stepopsd_agent.rollout import (
     success_table,
 )
 from stepopsd_agent.run.display import progress
+from stepopsd_agent.run.files import write_json_atomic
 from stepopsd_agent.run.files.model_folder import save_model
 from stepopsd_agent.run.provenance import environment_facts
 from stepopsd_agent.tasks import data_identity, evaluation_total, get, make_stack, task_ids
+
+NOTES = "warmstart.json"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Demonstrations:
 
 
 def warmstart(config: RunConfig, policy: Policy | None, out: Path) -> dict[str, Any]:
-    """Clone demonstrations into a policy, write it to ``out`` and return its success table.
+    """Clone demonstrations into a policy, write it to ``out``, evaluate it and return its success table.
+
+    Whatever ends the evaluation early leaves the model, with notes that lack "evaluation".
 
     Args:
         config: its sections env, warmstart, hindsight, model, rollout and eval.
@@ -52,12 +57,8 @@ def warmstart(config: RunConfig, policy: Policy | None, out: Path) -> dict[str, 
         texts = pieces(played.expert[:500]) + hindsight_words() * 50
         policy = tiny_policy(texts, config.model, config.device, config.seed, spec.names)
     losses = _clone(policy, played, config)
-    with progress(evaluation_total(config), "evaluating", unit=spec.unit) as bar:
-        evaluated = evaluate_policy(policy, config, on_episode=lambda episode: bar.advance())
-    table = success_table(evaluated, spec.measures)
     notes = {
         "schema": "stepopsd.warmstart/1",
-        "evaluation": {**table, **played_data(evaluated)},
         "expert": success_table([d.episode for d in played.expert]),
         **({"novice": success_table([d.episode for d in played.novice])} if played.novice else {}),
         "loss": {"first": losses[0], "last": losses[-1]},
@@ -65,7 +66,11 @@ def warmstart(config: RunConfig, policy: Policy | None, out: Path) -> dict[str, 
         "config": config_to_dict(config),
         **environment_facts(),
     }
-    save_model(policy, out, {"warmstart.json": notes})
+    save_model(policy, out, {NOTES: notes})
+    with progress(evaluation_total(config), "evaluating", unit=spec.unit) as bar:
+        evaluated = evaluate_policy(policy, config, on_episode=lambda episode: bar.advance())
+    table = success_table(evaluated, spec.measures)
+    write_json_atomic(out / NOTES, {**notes, "evaluation": {**table, **played_data(evaluated)}})
     return table
 
 

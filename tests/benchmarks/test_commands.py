@@ -1,5 +1,6 @@
 """Commands that benchmarks run: so many side by side, all of them stopped when one fails or at Ctrl-C."""
 
+import json
 import os
 import signal
 import subprocess
@@ -77,3 +78,19 @@ def test_commands_are_waited_for_at_ctrl_c(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         process.wait(30)
     assert (tmp_path / "kept").exists()
+
+
+def test_a_warm_start_is_made_again_until_it_was_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model whose evaluation was interrupted has no first row for the tables."""
+    ran = list[list[str]]()
+    monkeypatch.setattr(commands, "alone", ran.append)
+    folder = tmp_path / "warmstart"
+    for notes, runs in ((None, 1), ({}, 2), ({"evaluation": {}}, 2)):
+        if notes is not None:
+            folder.mkdir(exist_ok=True)
+            (folder / "warmstart.json").write_text(json.dumps(notes))
+        commands.warm_start(folder, "--seed", "0")
+        assert len(ran) == runs
+    assert ran[0][-4:] == ["--seed", "0", "--out", str(folder)]

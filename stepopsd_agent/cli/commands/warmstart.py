@@ -43,9 +43,11 @@ def run(settings: Namespace) -> int:
             with settings_checked():
                 table = warmstart(config, policy, out)
         except KeyboardInterrupt as error:
-            raise Interrupted(
-                "stopped; a warm start writes its model at the end, so nothing is kept: run it again"
-            ) from error
+            if out.is_dir():
+                left = f"the model is in {out}; it is evaluated by stepopsd eval --model.path {out}"
+            else:
+                left = "nothing is kept before the model is cloned: run it again"
+            raise Interrupted(f"stopped; {left}") from error
     print(describe(table, f"{get(config.env.id).unit}s"))
     print(f"model folder: {out}; train it with: {train_command(settings, out)}")
     return 0

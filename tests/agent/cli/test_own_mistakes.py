@@ -1,5 +1,6 @@
 """Mistakes of the program are not dressed up as those of its user."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -82,15 +83,22 @@ def test_cli_says_so_where_other_code_leaves(
     assert "test_own_mistakes.py, line" in (said := capsys.readouterr().err) and "calls sys.exit" in said
 
 
-def test_cli_says_that_a_stopped_warm_start_kept_nothing(
+def test_cli_says_what_a_stopped_warm_start_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its model is written at the end."""
+    """Nothing before the model is cloned; then the model, without an evaluation."""
+    command = ("warmstart", *TINY, "--warmstart.demonstrations=4", f"--out={tmp_path / 'model'}")
 
-    def stopped(*arguments: object) -> None:
+    def stopped(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stepopsd_agent.run.warmstart", stopped)
-    assert run("warmstart", *TINY, f"--out={tmp_path / 'model'}") == 1
-    assert "so nothing is kept: run it again" in capsys.readouterr().err
+    with monkeypatch.context() as patched:
+        patched.setattr("stepopsd_agent.run.warm_start.demonstrate", stopped)
+        assert run(*command) == 1
+    assert "nothing is kept before the model is cloned: run it again" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
+    monkeypatch.setattr("stepopsd_agent.run.warm_start.evaluate_policy", stopped)
+    assert run(*command) == 1
+    assert f"stepopsd eval --model.path {tmp_path / 'model'}" in capsys.readouterr().err
+    assert "evaluation" not in json.loads((tmp_path / "model" / "warmstart.json").read_text())
+    assert (tmp_path / "model" / "model.safetensors").is_file()
