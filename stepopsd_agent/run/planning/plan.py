@@ -125,8 +125,10 @@ def memory_by_part(
         "activations": one_pass * (layer + (kept if learner.gradient_checkpointing else shape.activations)),
         "logits of the update": places * shape.vocabulary * _LOGIT_BYTES,
         "output layer in float32": shape.head * 4 if wide else 0,
-        "critic": _critic(shape, bytes_per_weight) if "value" in needs else 0,
-        "gradients of the critic's pass": _critic_size(shape) * bytes_per_weight if halved else 0,
+        "critic": _critic(config, shape, bytes_per_weight) if "value" in needs else 0,
+        "gradients of the critic's pass": _critic_weights(config, shape, bytes_per_weight)[0]
+        if halved
+        else 0,
         "activations of the critic": one_pass * (shape.activations + layer) if "value" in needs else 0,
         "masks of the teacher": _masked(one_pass, row + lengths.block, bytes_per_weight) if padded else 0,
         **dict(zip(TAUGHT, taught, strict=True)),
@@ -152,16 +154,29 @@ def _distributions(config: RunConfig, shape: Shape, lengths: Lengths, one_pass: 
     return kept, max(kept, min(one_pass, sampled) * each * _COMPARED_BYTES)
 
 
-def _critic_size(shape: Shape) -> int:
-    """Weights of a copy of the network without its output layer, and of a number per token."""
-    return shape.body + shape.head + shape.hidden + 1  # the embeddings are as large as the output layer
+def _critic_weights(config: RunConfig, shape: Shape, bytes_per_weight: int) -> tuple[int, int]:
+    """Bytes of what the critic trains, as the model holds it and at full precision.
+
+    That is a copy of the network without its output layer (the embeddings are as large as that), or of its
+    adapters, which are at full precision; and a number per token.
+    """
+    full, number = max(4, bytes_per_weight), shape.hidden + 1
+    copied = shape.trained if config.learner.lora.rank else shape.body + shape.head
+    held = copied * (full if config.learner.lora.rank else bytes_per_weight) + number * bytes_per_weight
+    return held, (copied + number) * full
 
 
-def _critic(shape: Shape, bytes_per_weight: int) -> int:
+def _critic_copies(config: RunConfig, shape: Shape, bytes_per_weight: int) -> int:
+    """Bytes of full-precision copies of what the critic trains in half precision."""
+    if bytes_per_weight >= 4:
+        return 0
+    return 4 * (shape.hidden + 1 + (0 if config.learner.lora.rank else shape.body + shape.head))
+
+
+def _critic(config: RunConfig, shape: Shape, bytes_per_weight: int) -> int:
     """Bytes of the critic's weights, their full-precision copies, gradients and two moments."""
-    full = max(4, bytes_per_weight)
-    copies = full if bytes_per_weight < full else 0
-    return _critic_size(shape) * (bytes_per_weight + copies + 3 * full)
+    held, full = _critic_weights(config, shape, bytes_per_weight)
+    return held + _critic_copies(config, shape, bytes_per_weight) + 3 * full
 
 
 def _masked(tokens: float, width: float, bytes_per_weight: int) -> float:
@@ -195,7 +210,8 @@ def checkpoint_memory(
     full = max(4, bytes_per_weight)
     half = bytes_per_weight < full and not config.learner.lora.rank
     each = (full if config.learner.lora.rank else bytes_per_weight) + full * half + 2 * full
-    critic = _critic_size(shape) * (bytes_per_weight + full * (bytes_per_weight < full) + 2 * full)
+    held, wide = _critic_weights(config, shape, bytes_per_weight)
+    critic = held + _critic_copies(config, shape, bytes_per_weight) + 2 * wide
     return shape.trained * each + (critic if "value" in needs else 0)
 
 

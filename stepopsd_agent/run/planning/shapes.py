@@ -12,6 +12,7 @@ from transformers import (
     AttentionInterface,
     AutoConfig,
     AutoModelForCausalLM,
+    DynamicCache,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -125,7 +126,7 @@ def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dty
         layers=int(copied.num_hidden_layers),
         hidden=int(copied.hidden_size),
         attention_width=int(copied.num_attention_heads) * width,
-        kv_width=2 * int(getattr(copied, "num_key_value_heads", None) or copied.num_attention_heads) * width,
+        kv_width=_cached_numbers(model) or 2 * width * _key_heads(copied),
         vocabulary=int(copied.vocab_size),
         positions=int(copied.max_position_embeddings),
         activations=activations,
@@ -188,7 +189,9 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Of the right shape; the values do not matter."""
-        out = torch.empty_like(query)
+        out = torch.empty_like(query)  # in memory as the queries are
+        if value.shape[3] != query.shape[3]:
+            out = query.new_empty(*query.shape[:3], value.shape[3])
         ctx.save_for_backward(query, key, value, out)
         return out
 
@@ -222,6 +225,26 @@ def _kept_bytes(model: PreTrainedModel) -> int:
         out = model.base_model(input_ids=ids, use_cache=False, plan=None).last_hidden_state
     del out
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _cached_numbers(model: PreTrainedModel) -> int:
+    """Numbers that the widest layer's cache keeps of a token; 0 where the model keeps another kind of cache.
+
+    Configurations do not always tell: DeepSeek's layers cache what keys and values are computed from.
+    """
+    ids, cache = torch.zeros(1, _PROBE, dtype=torch.long, device="meta"), DynamicCache()
+    try:
+        with torch.inference_mode():
+            model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+        kept = [layer.keys.numel() + layer.values.numel() for layer in cache.layers]  # type: ignore[union-attr]
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
+        return 0
+    return max(kept, default=0) // _PROBE
+
+
+def _key_heads(configuration: PreTrainedConfig) -> int:
+    """Heads of keys; where a configuration does not say how many: all."""
+    return int(getattr(configuration, "num_key_value_heads", None) or configuration.num_attention_heads)
 
 
 def _most_bytes(model: PreTrainedModel) -> float:

@@ -165,22 +165,27 @@ def test_plan_of_the_cache_is_above_its_peak(layout: Any, most: int, monkeypatch
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_plan_of_the_critic_and_checkpoint_is_what_they_hold(dtype: Any) -> None:
-    """Weights, full-precision copies, gradients and moments of a critic after an update."""
-    policy = tiny(dtype)
+@pytest.mark.parametrize("rank", [0, 2])
+def test_plan_of_the_critic_and_checkpoint_is_what_they_hold(dtype: Any, rank: int) -> None:
+    """Weights, full-precision copies, gradients and moments of a critic after an update; of adapters, too."""
+    policy, lora = tiny(dtype), LoraConfig(rank=rank)
+    if rank:
+        pytest.importorskip("peft", reason="needs the extra lora")
+        policy.add_adapter(lora, 0)
     batch = batch_for(policy)
     critic = Critic(policy)
     critic.learn(batch, torch.ones(batch.num_steps))
     held = [*critic.parameters, *(m for m in critic.masters.trained if m not in set(critic.parameters))]
     sizes = sum(p.nbytes for p in held) + sum(p.nbytes for p in critic.masters.trained)  # as many gradients
     moments = [v for one in critic.optimizer.state.values() for v in one.values() if v.ndim]
-    shape = model_shape(replace(SMALL, vocab_size=len(policy.tokenizer)), NO_LORA, policy.model.dtype)
+    shape = model_shape(replace(SMALL, vocab_size=len(policy.tokenizer)), lora, policy.model.dtype)
     lengths = Lengths(first=10, further=4, response=5, steps=3, block=0)
-    planned = memory_by_part(run_config(), shape, lengths, policy.model.dtype.itemsize, frozenset({"value"}))
+    config = run_config(learner={"lora": {"rank": rank}, "kl_coef": 0.0})
+    planned = memory_by_part(config, shape, lengths, policy.model.dtype.itemsize, frozenset({"value"}))
     assert planned["critic"] == sizes + sum(v.nbytes for v in moments)
     saved = sum(t.nbytes for part in critic.tensors().values() for t in part.values() if t.ndim)
     both = [
-        checkpoint_memory(run_config(), shape, policy.model.dtype.itemsize, needs)
+        checkpoint_memory(config, shape, policy.model.dtype.itemsize, needs)
         for needs in (frozenset({"value"}), frozenset[str]())
     ]
     assert both[0] - both[1] == saved

@@ -12,6 +12,7 @@ from stepopsd_agent.config import LoraConfig
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.planning.first_update import first_update, in_words
 from stepopsd_agent.run.planning.shapes import shape_of
+from tests.agent.models.test_row_cache import LATENT
 from tests.agent.models.test_self_check import config, random_policy
 from tests.helpers.runs import run_config
 
@@ -50,6 +51,20 @@ def test_shape_of_a_published_gpt2_has_a_cache() -> None:
     """Its configuration does not say how many heads have keys: all."""
     found = transformers.GPT2Config(n_embd=32, n_layer=3, n_head=4, vocab_size=50)
     assert shape_of(found, LoraConfig(), torch.float32).kv_width == 2 * 32
+
+
+@pytest.mark.parametrize(("kind", "settings"), [("DeepseekV3Config", LATENT), ("LlamaConfig", {})])
+def test_shape_knows_the_width_of_the_cache(kind: str, settings: dict[str, Any]) -> None:
+    """As the model itself fills one; DeepSeek caches less than its heads read."""
+    policy = random_policy(kind, **settings)
+    cache = transformers.DynamicCache()
+    policy.model.set_attn_implementation("sdpa")
+    with torch.inference_mode():
+        policy.model(torch.arange(5, 15)[None], past_key_values=cache)
+    layers: Any = cache.layers
+    filled = [layer.keys.numel() + layer.values.numel() for layer in layers]
+    width = shape_of(config(kind, **settings), LoraConfig(), torch.float32).kv_width
+    assert filled == [10 * width] * len(cache.layers)
 
 
 @pytest.mark.parametrize(
