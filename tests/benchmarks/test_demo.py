@@ -48,6 +48,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+@pytest.mark.repeats
 @pytest.mark.samples
 def test_demo_makes_its_tables_and_keeps_what_is_there(
     started: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

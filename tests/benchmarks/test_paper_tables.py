@@ -142,6 +142,7 @@ def test_averages_need_every_set_to_have_an_answer_that_counts(tmp_path: Path) -
     assert line[head.index("Bamboogle")] == "-" and line[-1] == "125"
 
 
+@pytest.mark.repeats
 @pytest.mark.samples
 def test_a_run_and_an_evaluation_stand_beside_published_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -13,6 +13,7 @@ from stepopsd_agent.cli.main import main
 from tests.helpers.search_qa_runs import SETTINGS
 
 
+@pytest.mark.repeats
 @pytest.mark.samples
 def test_searchqa_demo_makes_its_tables_and_keeps_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -153,6 +153,7 @@ def own_credit_method(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     sys.modules.pop("own_credit_method", None)
 
 
+@pytest.mark.repeats
 @pytest.mark.samples
 def test_own_credit_method_is_trained_and_compared(
     own_credit_method: ModuleType, taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -257,6 +258,7 @@ def test_own_environment_has_worlds_of_what_can_still_be_right() -> None:
     assert inspect.getsource(spec.worlds) in page
 
 
+@pytest.mark.repeats
 @pytest.mark.samples
 @pytest.mark.usefixtures("own_environment")
 def test_own_environment_is_cloned_trained_and_evaluated(

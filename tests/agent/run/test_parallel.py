@@ -59,6 +59,7 @@ def alone(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.repeats
 def test_two_processes_make_the_run_of_one(model: Path, alone: Path, tmp_path: Path) -> None:
     """The same episodes to the token, metrics, weights and counts; one process writes and prints."""
     out, log = tmp_path / "run", tmp_path / "log"

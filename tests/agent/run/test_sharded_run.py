@@ -48,6 +48,7 @@ def change(run: Path, before: str, after: str) -> None:
     config.write_text(text.replace(before, after))
 
 
+@pytest.mark.repeats
 def test_a_run_goes_on_with_another_number_of_processes(model: Path, alone: Path, tmp_path: Path) -> None:
     """Two that share the model, then three, then one that has all of it: the run of one."""
     out, log = tmp_path / "run", tmp_path / "log"
