@@ -3,23 +3,22 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stepopsd_agent.accuracy import Entry, entries
-from stepopsd_agent.config import RunConfig
-from stepopsd_agent.credit import MissingColumnError
-from stepopsd_agent.learner import recorded_columns
-from stepopsd_agent.models import Policy
-from stepopsd_agent.run import IN_TRAINING, Grouping, score_records
 from stepopsd_agent.viewer.source import Shown, Source, StepCredit
 from stepopsd_envs.plain_file import plain_file
+
+if TYPE_CHECKING:  # torch and transformers take seconds, and only credit that is computed here needs them
+    from stepopsd_agent.config import RunConfig
+    from stepopsd_agent.models import Policy
+    from stepopsd_agent.run import Grouping
 
 CREDIT_SCHEMA = "stepopsd.credit/1"
 Identity = tuple[str, int, int, int, str]
 
 
 def add_credit(
-    source: Source, name: str, policy: Policy | None, config: RunConfig, by: Grouping = "recorded"
+    source: Source, name: str, policy: "Policy | None", config: "RunConfig", by: "Grouping" = "recorded"
 ) -> None:
     """Add a method's credit to the episodes of a folder that ended without an error.
 
@@ -37,6 +36,11 @@ def add_credit(
     """
     if name.endswith(".jsonl"):
         return _read(source, Path(name))
+    from stepopsd_agent.accuracy import Entry, entries
+    from stepopsd_agent.credit import MissingColumnError
+    from stepopsd_agent.learner import recorded_columns
+    from stepopsd_agent.run import IN_TRAINING, score_records
+
     valid = [shown for shown in source.shown if not shown.episode.failed]
     if not valid:
         return

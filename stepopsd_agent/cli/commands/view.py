@@ -66,7 +66,8 @@ def run(settings: Namespace) -> int:
         sources = [read_source(*pair) for pair in zip(folders, source_labels(folders), strict=True)]
     methods = [str(user_path(name)) if name.endswith(".jsonl") else name for name in settings.method]
     model = None if settings.model.path is None else user_path(settings.model.path)
-    _score(sources, methods, model, settings.group_by)
+    if methods:
+        _score(sources, methods, model, settings.group_by)
     if out is None:
         single = settings.episode is not None
         print(_one(settings, sources, methods) if single else list_text(sources, settings.limit))
@@ -103,7 +104,7 @@ def _score(sources: "Sequence[Source]", methods: Sequence[str], model: Path | No
     from stepopsd_agent.viewer import add_credit
 
     problems: dict[tuple[str, str], str] = {}
-    for source in sources if methods else ():
+    for source in sources:
         with settings_checked():
             config = source.config()
         policy = None

@@ -3,12 +3,15 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers.command_line import TINY, record, refusal, run
+from tests.helpers.runs import ROOT, environment
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +117,14 @@ def test_view_names_the_damaged_file(
     (folder / file).write_text(content)
     assert str(folder / file) in refusal(capsys, "view", str(folder), f"--out={out}")
     assert not out.exists()
+
+
+def test_view_without_credit_needs_no_torch(games: Path, tmp_path: Path) -> None:
+    """Whose import, and that of transformers, would be nine tenths of the wait."""
+    code = (
+        "import sys; from stepopsd_agent.cli.main import main; code = main(sys.argv[1:]);"
+        "sys.exit(code or ' '.join(sys.modules.keys() & {'torch', 'transformers'}) or 0)"
+    )
+    command = [sys.executable, "-c", code, "view", str(games), f"--out={tmp_path / 'view.html'}"]
+    done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
