@@ -30,6 +30,7 @@ from benchmarks.credit.sets import SETS, folder
 from benchmarks.output import write_result
 from benchmarks.report.learning import draw_learning
 from benchmarks.runs.commands import read
+from stepopsd_agent.accuracy import entries
 from stepopsd_agent.config import config_to_dict
 from stepopsd_agent.run import Job, area, curve, is_finished, run_jobs
 from stepopsd_agent.run.files import read_rows, write_bytes_atomic
@@ -57,7 +58,7 @@ def train_command(options: argparse.Namespace, method: str, seed: int) -> list[s
         chosen += [f"--credit.{field}", value]
     if options.match_norms:
         chosen = ["--credit.method", "benchmarks.credit.matched:matched", "--credit.inner", method]
-    truth = ["--env.oracle", "true"] if name == "oracle" else []
+    truth = ["--env.oracle", "true"] if "optimal_distance" in entries([method])[0].make().needs else []
     start = folder(options.recordings, options.set, "start")
     common = ["--config", str(options.out / f"{options.set}.yaml"), "--model.path", str(start)]
     return [*begin, *common, *chosen, *truth, "--seed", str(seed), "--out", str(out)]

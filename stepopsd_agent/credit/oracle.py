@@ -70,17 +70,28 @@ class Oracle:
 
 
 def _nearer(batch: Batch) -> Tensor:
-    """[S] p_t from distances: by how many commands a step shortened the shortest plan."""
+    """[S] p_t from distances."""
     episode = batch.steps.episode_of_step
     before = computed(batch.steps.optimal_distance, "steps.optimal_distance")
     end = computed(batch.episodes.last_distance, "episodes.last_distance")
-    after = ops.following(before, episode, end)
-    first = before[torch.searchsorted(episode, torch.arange(batch.num_episodes, device=episode.device))]
-    beyond = first.clamp(min=0)[episode] + 1  # further away than anything the episode began with
+    shorter = nearer(before, ops.following(before, episode, end), episode)
+    return shorter.to(batch.steps.reward.dtype)
+
+
+def nearer(before: Tensor, after: Tensor, episode: Tensor) -> Tensor:
+    """[S] by how many commands each step shortened the shortest plan.
+
+    Args:
+        before: [S] distance before each step; negative: the goal is out of reach.
+        after: [S] the same after it.
+        episode: [S] of the step, in ascending order.
+    """
+    first = before[torch.searchsorted(episode, episode)]
+    beyond = first.clamp(min=0) + 1  # further away than anything the episode began with
     known_before = torch.where(before >= 0, before, beyond)
     known_after = torch.where(after >= 0, after, known_before + beyond)
     lost = (before < 0) & (after < 0)
-    return torch.where(lost, 0, known_before - known_after).to(batch.steps.reward.dtype)
+    return torch.where(lost, 0, known_before - known_after)
 
 
 def _revealed(batch: Batch) -> Tensor:
@@ -88,4 +99,6 @@ def _revealed(batch: Batch) -> Tensor:
     episode, reward = batch.steps.episode_of_step, batch.steps.reward.detach()
     seen = computed(batch.steps.gold_seen, "steps.gold_seen")
     start = computed(batch.episodes.first_gold_seen, "episodes.first_gold_seen")
-    return seen - ops.preceding(seen, episode, start) + torch.where(batch.last_step, reward, 0)
+    revealed = seen - ops.preceding(seen, episode, start)
+    progress = revealed + torch.where(batch.last_step, reward, 0)
+    return ops.levelled(progress, batch.group_of_step, batch.num_steps)  # a third is not always a third
