@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.credit.paired import differences, over_grpo
 from benchmarks.credit.record import start
 from benchmarks.credit.sets import SETS, folder
 from benchmarks.output import write_result
@@ -192,27 +193,6 @@ def compared(rows: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:
     return found
 
 
-def over_grpo(rows: dict[str, dict[str, Any]], repetitions: int = 2000) -> dict[str, Any]:
-    """Success in training minus that of GRPO with the same seed, and so the same tasks, update by update.
-
-    The interval (95 %) is from a bootstrap over seeds and over the updates of each.
-    """
-    if "grpo" not in rows:
-        return {}
-    base, found = np.array(rows["grpo"]["trained_on"]), {}
-    for name in [name for name in rows if name != "grpo"]:
-        common = min(len(base), len(rows[name]["trained_on"]))
-        rng, more = np.random.default_rng(0), np.array(rows[name]["trained_on"])[:common] - base[:common]
-        seeds, updates = more.shape
-        drawn = [
-            more[which[:, None], rng.integers(updates, size=more.shape)].mean()
-            for which in rng.integers(seeds, size=(repetitions, seeds))
-        ]
-        low, high = np.quantile(drawn, (0.025, 0.975))
-        found[name] = {"value": float(more.mean()), "ci95": [float(low), float(high)]}
-    return found
-
-
 def check_start(runs: Sequence[Run]) -> None:
     """All runs must have begun with the same success on the held-out tasks, as one policy has.
 
@@ -286,7 +266,7 @@ def main() -> int:
     seeds = max(len(one["curves"]) for one in rows.values())
     about = {"set": options.set, "matched": options.match_norms, "seeds": seeds}
     result = {**about, "rows": rows, "compared": figures, "compared_training": training}
-    result["over_grpo"] = over_grpo(rows)
+    result |= {"over_grpo": over_grpo(rows), "differences": differences(rows)}
     if options.keep is not None:  # the commits whose runs were taken over, the oldest first
         earlier = read(options.keep)
         result["kept"] = [*earlier.get("kept", []), earlier["commit"]]

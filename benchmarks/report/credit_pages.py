@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.report.credit import reader, summary, within_state
 from benchmarks.report.headline import headline
 from benchmarks.report.knobs import knobs
-from benchmarks.report.learning import agreement, learning
+from benchmarks.report.learning import agreement, differences, learning
 from benchmarks.report.lifted import lifted_controls
 from benchmarks.report.parts import Result
 
@@ -39,6 +39,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "qval": ("qval", within_state),
     "learning": ("learning", learning),
     "learning_lifted": ("learning_lifted", learning),
+    "learning_lifted_pairs": ("learning_lifted", differences),
     "learning_few": ("learning_few", learning),
     "learning_matched": ("learning_matched", learning),
     "agreement": ("agreement", agreement),

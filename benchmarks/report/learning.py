@@ -23,7 +23,7 @@ def learning(result: Result) -> list[str]:
         reached = [update for update in row["updates_to_reach"] if update is not None]
         until = f"{_mean(reached):.0f} ({len(reached)} of {len(row['last'])})" if reached else "never"
         lines.append(
-            f"| `{name}` | {len(row['last'])} | {_with_interval(figure)} | {_better(figure)} "
+            f"| `{short(name)}` | {len(row['last'])} | {_with_interval(figure)} | {_better(figure)} "
             f"| {_mean(row['last']):.2f} | {until} | {_with_interval(training[name])} "
             f"| {_over(result['over_grpo'].get(name))} | {_mean(row['env_steps']):,.0f} "
             f"| {_mean(row['tokens']):,.0f} |"
@@ -39,6 +39,31 @@ def learning(result: Result) -> list[str]:
         "interaction and processed tokens of one run; chance that a run is better than one of GRPO. "
         f"Intervals of 95 %, bootstrap over seeds, in the difference also over updates. {origin(result)}",
     ]
+
+
+def differences(result: Result) -> list[str]:
+    """Success in training of each method minus that of every better one, at the same tasks."""
+    found = result["differences"]
+    order = sorted(found, key=lambda one: -_mean(result["rows"][one]["training"]))
+    lines = [
+        "| | " + " | ".join(f"less `{short(name)}`" for name in order[1:]) + " |",
+        "|---" * len(order) + "|",
+    ]
+    for place, name in enumerate(order[:-1]):
+        cells = [_over(found[name][other]) if other in order[place + 1 :] else "" for other in order[1:]]
+        lines.append(f"| `{short(name)}` | {' | '.join(cells)} |")
+    return [
+        *lines,
+        "",
+        "Difference of the mean success of the attempts trained on, update by update at the same tasks. "
+        f"Intervals of 95 %, bootstrap over seeds and updates. {origin(result)}",
+    ]
+
+
+def short(method: str) -> str:
+    """A method's name without the module that it comes from."""
+    name, _, settings = method.partition(" ")
+    return f"{name.rpartition(':')[2]} {settings}".strip()
 
 
 def agreement(result: Result) -> list[str]:
@@ -79,7 +104,7 @@ def draw_learning(result: Result) -> bytes:
         panel.plot(row["updates"], _at_each(row["curves"]), color="C0", lw=2)
         if "grpo" in rows:
             panel.plot(row["updates"], _at_each(rows["grpo"]["curves"]), "k--", lw=1, alpha=0.6)
-        panel.set_title(name, fontsize=9)
+        panel.set_title(short(name), fontsize=9)
         panel.grid(alpha=0.25)
     for panel in axes[len(order) :]:
         panel.axis("off")

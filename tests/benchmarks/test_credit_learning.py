@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from benchmarks.credit import learning, record
-from benchmarks.credit.learning import over_grpo, reached
+from benchmarks.credit.learning import reached
+from benchmarks.credit.paired import differences, over_grpo
 from benchmarks.credit.sets import SETS, folder
 from benchmarks.report.learning import learning as table
 from benchmarks.report.pages import RESULTS
@@ -41,6 +42,8 @@ def test_success_in_training_is_compared_update_by_update() -> None:
     assert over_grpo({"own": rows["own"]}) == {}
     rows["grpo"]["trained_on"].append([0.9, 0.9])  # a seed that only GRPO has
     assert over_grpo(rows)["own"] == found
+    pairs = differences(rows)
+    assert pairs["own"]["grpo"] == found and pairs["grpo"]["own"]["value"] == -found["value"]
 
 
 @pytest.mark.parametrize("inner", ["grpo", "path_gain", "step_opsd step_norm=none", "gigpo", "dr_grpo"])
