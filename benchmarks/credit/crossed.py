@@ -15,8 +15,8 @@ from torch import Tensor
 from stepopsd_agent import credit, ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit import Claim, Credit, StateGraph, computed, merged_graph
-from stepopsd_agent.credit.oracle import nearer
 from stepopsd_agent.credit.path_gain import PathGain
+from stepopsd_agent.credit.state_graph import nearer
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,17 @@ def check_start(runs: Sequence[Run]) -> None:
         )
 
 
+def seeds_of(options: argparse.Namespace) -> range:
+    """The seeds of the runs.
+
+    Raises:
+        SystemExit: they begin late, beside the runs of an earlier result, which are known by place alone.
+    """
+    if options.first_seed and options.keep is not None:
+        raise SystemExit("--first_seed begins a result of its own; leave --keep out")
+    return range(options.first_seed, options.first_seed + options.seeds)
+
+
 def trained(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """The rows of all methods, after training what is missing."""
     options.out.mkdir(parents=True, exist_ok=True)
@@ -218,7 +229,7 @@ def trained(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     del settings["warmstart"]
     write_bytes_atomic(options.out / f"{options.set}.yaml", yaml.safe_dump(settings).encode())
     runs = of_result(options)
-    pairs = [(method, seed) for seed in range(options.seeds) for method in options.method]
+    pairs = [(method, seed) for seed in seeds_of(options) for method in options.method]
     pairs = [(method, seed) for method, seed in pairs if seed >= len(runs.get(method, []))]
     train_all(options, pairs)
     for method, seed in pairs:
@@ -244,6 +255,7 @@ def main() -> int:
         help="names, with settings after them",
     )
     parser.add_argument("--seeds", type=int, default=5, help="runs of each method")
+    parser.add_argument("--first_seed", type=int, default=0, help="seed of the first run (default: 0)")
     parser.add_argument("--updates", type=int, default=30, help="updates of each run")
     parser.add_argument("--every", type=int, default=10, help="updates between evaluations")
     parser.add_argument("--tasks", type=int, default=100, help="held-out tasks of an evaluation")
@@ -264,7 +276,8 @@ def main() -> int:
             f"training {training[method]['iqm']:.3f}"
         )
     seeds = max(len(one["curves"]) for one in rows.values())
-    about = {"set": options.set, "matched": options.match_norms, "seeds": seeds}
+    about: dict[str, Any] = {"set": options.set, "matched": options.match_norms, "seeds": seeds}
+    about["first_seed"] = options.first_seed
     result = {**about, "rows": rows, "compared": figures, "compared_training": training}
     result |= {"over_grpo": over_grpo(rows), "differences": differences(rows)}
     if options.keep is not None:  # the commits whose runs were taken over, the oldest first

@@ -25,6 +25,7 @@ from torch import Tensor
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, computed
+from stepopsd_agent.credit.state_graph import nearer
 
 
 @dataclass(frozen=True)
@@ -76,22 +77,6 @@ def _nearer(batch: Batch) -> Tensor:
     end = computed(batch.episodes.last_distance, "episodes.last_distance")
     shorter = nearer(before, ops.following(before, episode, end), episode)
     return shorter.to(batch.steps.reward.dtype)
-
-
-def nearer(before: Tensor, after: Tensor, episode: Tensor) -> Tensor:
-    """[S] by how many commands each step shortened the shortest plan.
-
-    Args:
-        before: [S] distance before each step; negative: the goal is out of reach.
-        after: [S] the same after it.
-        episode: [S] of the step, in ascending order.
-    """
-    first = before[torch.searchsorted(episode, episode)]
-    beyond = first.clamp(min=0) + 1  # further away than anything the episode began with
-    known_before = torch.where(before >= 0, before, beyond)
-    known_after = torch.where(after >= 0, after, known_before + beyond)
-    lost = (before < 0) & (after < 0)
-    return torch.where(lost, 0, known_before - known_after)
 
 
 def _revealed(batch: Batch) -> Tensor:

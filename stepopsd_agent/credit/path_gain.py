@@ -7,12 +7,18 @@ attempt ended, along steps that attempts of the group took and transitions infer
     V(k) = gamma^D(k), and 0 where no path leads to a goal
     c_t  = V(k_(t+1)) - V(k_t) - idle_cost (1 - gamma) [k_(t+1) = k_t and V(k_t) > 0]
     A^S  = (c_t - mean c) / (std c + eps)    over all steps of the group
-    A    = A^E + step_weight A^S,  A^E the advantage of GRPO
+    A    = episode_weight A^E + step_weight A^S,  A^E the advantage of GRPO
 
 With `lifted` every step also has a node in a second graph: the facts that remain when things go by their role
 in the task ("the object is in hand, at the target"). That graph is shared by all tasks of a form, in this
 update and earlier ones (`learner.lifted_plans`), so it knows a way where no attempt of the group succeeded.
 V is then the sum of the values on both graphs; k is still the node on the graph of the group.
+
+With ``measure="commands"`` the distance itself is compared, so that c_t is the number of commands by which a
+step shortens the path, and idle steps cost nothing: as in `oracle`, where the distance is the simulator's. A
+step to a node without a path loses the distance that its episode began with and one more. Far from the goal
+a discounted gain is a fraction of that of the last step; this one is as large everywhere. With
+`episode_weight` 0 the step's own part is the whole advantage, as there.
 
 It needs no teacher, no critic and no further attempts: it reads texts and outcomes only. Two things set it
 apart from the published graph methods. The value of a node is the best outcome found from there, not a mean
@@ -44,7 +50,7 @@ from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, computed
 from stepopsd_agent.credit.grpo import GRPO
-from stepopsd_agent.credit.state_graph import KEYS, Key, key_columns, merged_graph
+from stepopsd_agent.credit.state_graph import KEYS, Key, StateGraph, key_columns, merged_graph, nearer
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class PathGain:
         idle_cost: cost of a step that leaves its node unchanged where a path is known, in units of
             1 - gamma: the gain of the last step before the goal.
         step_weight: weight of A^S.
+        episode_weight: weight of A^E.
+        measure: what a gain is: of the "discounted" distance, or of the distance in "commands".
         key: what makes two states one node, see `state_graph`.
         ways: with text keys, add transitions that no attempt took, see `learner.inferred_transitions`.
         lifted: add the gain on the graph of the task's form, from attempts at all tasks of that form.
@@ -68,6 +76,8 @@ class PathGain:
     gamma: float = 0.95
     idle_cost: float = 0.1
     step_weight: float = 1.0
+    episode_weight: float = 1.0
+    measure: Literal["discounted", "commands"] = "discounted"
     key: Key = "text"
     ways: bool = True
     lifted: bool = False
@@ -84,6 +94,8 @@ class PathGain:
         check_range("gamma", self.gamma, 0.0, 1.0)
         check_range("idle_cost", self.idle_cost, 0.0)
         check_range("step_weight", self.step_weight, 0.0)
+        check_range("episode_weight", self.episode_weight, 0.0)
+        check_choice("measure", self.measure, ("discounted", "commands"))
         check_choice("key", self.key, KEYS)
         check_choice("baseline", self.baseline, ("episode", "step"))
         check_range("eps", self.eps, 0.0)
@@ -104,29 +116,44 @@ class PathGain:
         return self.ways and self.key == "text"
 
     def __call__(self, batch: Batch) -> Credit:
-        """A^E + step_weight A^S."""
+        """episode_weight A^E + step_weight A^S."""
         base = GRPO(baseline=self.baseline, std=self.std, eps=self.eps)(batch)
         graph = merged_graph(batch, self.key, inferred=self._inferred, past=self.history)
-        value = self.gamma ** graph.distance()  # 0 where the distance is infinite
-        before, after = value[graph.before], value[graph.after]
-        if self.lifted:
-            lifted_before, lifted_after = self._lifted_values(batch)
-            before, after = before + lifted_before, after + lifted_after
-        idle = (graph.before == graph.after) & (before > 0)
-        gain = after - before - self.idle_cost * (1 - self.gamma) * idle
+        known = self._distances(batch, graph)
+        on_path = torch.stack([before >= 0 for before, _ in known]).any(dim=0)
+        idle = (graph.before == graph.after) & on_path
+        gain = self._shortened(batch, known) if self.measure == "commands" else self._gained(known, idle)
         per_step = ops.standardised(gain, batch.group_of_step, batch.num_steps, eps=self.eps)
         part = ops.spread_steps(per_step, batch.tokens.step_of_token).to(base.advantages.dtype)
         metrics = {
             "step_advantage_abs": float(ops.masked_mean(part.abs(), batch.action_mask)),
-            "steps_with_path_to_goal": float((before > 0).double().mean()),
+            "steps_with_path_to_goal": float(on_path.double().mean()),
             "steps_idle": float(idle.double().mean()),
         }
-        advantages = base.advantages + self.step_weight * part
+        advantages = self.episode_weight * base.advantages + self.step_weight * part
         return Credit(advantages, metrics={**base.metrics, **metrics}, may_zero_steps=True)
 
-    def _lifted_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """[S] values before and after each step on the graphs of forms."""
-        names = ("lifted_distance", "next_lifted_distance")
-        columns = (computed(getattr(batch.steps, name), f"steps.{name}") for name in names)
-        before, after = (torch.where(steps < 0, 0.0, self.gamma ** steps.double()) for steps in columns)
-        return before, after
+    def _distances(self, batch: Batch, graph: StateGraph) -> list[tuple[Tensor, Tensor]]:
+        """[S] D before and after each step, on the graphs of group and forms; -1: no path known."""
+        distance = graph.distance()
+        own = torch.where(torch.isfinite(distance), distance, -1.0).double()
+        found = [(own[graph.before], own[graph.after])]
+        if self.lifted:
+            names = ("lifted_distance", "next_lifted_distance")
+            before, after = (computed(getattr(batch.steps, name), f"steps.{name}") for name in names)
+            found.append((before.double(), after.double()))
+        return found
+
+    def _gained(self, known: list[tuple[Tensor, Tensor]], idle: Tensor) -> Tensor:
+        """[S] c_t of the discounted distances."""
+
+        def value(distances: tuple[Tensor, ...]) -> Tensor:
+            return torch.stack([torch.where(far < 0, 0.0, self.gamma**far) for far in distances]).sum(dim=0)
+
+        before, after = zip(*known, strict=True)
+        return value(after) - value(before) - self.idle_cost * (1 - self.gamma) * idle
+
+    def _shortened(self, batch: Batch, known: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """[S] by how many commands each step shortened the paths."""
+        episode = batch.steps.episode_of_step
+        return torch.stack([nearer(before, after, episode) for before, after in known]).sum(dim=0)

@@ -164,3 +164,19 @@ def graph_metrics(batch: Batch, graph: StateGraph, per_step: Tensor) -> dict[str
         "steps_from_shared_node": float(left_again.double().mean()),
         "nodes_per_group": graph.num_nodes / (int(graph.group.max()) + 1),
     }
+
+
+def nearer(before: Tensor, after: Tensor, episode: Tensor) -> Tensor:
+    """[S] by how many commands each step shortened the shortest plan.
+
+    Args:
+        before: [S] distance before each step; negative: the goal is out of reach.
+        after: [S] the same after it.
+        episode: [S] of the step, in ascending order.
+    """
+    first = before[torch.searchsorted(episode, episode)]
+    beyond = first.clamp(min=0) + 1  # further away than anything the episode began with
+    known_before = torch.where(before >= 0, before, beyond)
+    known_after = torch.where(after >= 0, after, known_before + beyond)
+    lost = (before < 0) & (after < 0)
+    return torch.where(lost, 0, known_before - known_after)

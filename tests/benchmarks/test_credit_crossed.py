@@ -40,10 +40,15 @@ def crossed(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[CreditMethod]]:
     [
         ({"distances": "truth", "form": "progress"}, "oracle", {}),
         ({"distances": "texts", "form": "gain"}, "path_gain", {"lifted": True}),
+        (
+            {"distances": "texts", "form": "progress"},
+            "path_gain",
+            {"lifted": True, "measure": "commands", "episode_weight": 0.0},
+        ),
     ],
 )
 def test_each_knowledge_in_its_own_form_is_the_method(
-    batch: Batch, crossed: type[CreditMethod], settings: dict[str, str], name: str, own: dict[str, bool]
+    batch: Batch, crossed: type[CreditMethod], settings: dict[str, str], name: str, own: dict[str, object]
 ) -> None:
     """To rounding; the needs hold those of the method."""
     method, known = crossed(**settings), credit.make(name, **own)

@@ -132,6 +132,14 @@ def test_runs_of_an_earlier_result_are_not_trained_again(tmp_path: Path) -> None
         learning.check_start([*every, {"curve": [(0, 0.5)]}])
 
 
+def test_runs_may_begin_at_a_later_seed() -> None:
+    """A result of fresh seeds, which runs of an earlier one would be mistaken for."""
+    fresh = Namespace(first_seed=5, seeds=3, keep=None)
+    assert list(learning.seeds_of(fresh)) == [5, 6, 7]
+    with pytest.raises(SystemExit, match="leave --keep out"):
+        learning.seeds_of(Namespace(**vars(fresh) | {"keep": Path("earlier.json")}))
+
+
 @pytest.mark.slow
 @pytest.mark.samples
 def test_curves_of_two_methods_are_compared(

@@ -39,6 +39,18 @@ def test_a_good_place_visited_by_failures_keeps_its_value() -> None:
     assert min(to_b) > 0 and to_b == pytest.approx([to_b[0]] * 4)
 
 
+def test_a_small_group_by_hand_in_commands() -> None:
+    """A-B-C-D wins; A-A-C-X idles, goes from A to C at once, and astray. D: C 1, B 2, A 2, X none.
+
+    Winner 0, 1, 1; loser 0, 1, and as far as its beginning and one more, -(2 + 1). Mean 0, squares 12.
+    """
+    batch = build([attempt("ABCD", True), attempt("AACX", False)]).to(dtype=torch.float64)
+    expected = [one / (12 / 5) ** 0.5 for one in (0, 1, 1, 0, 1, -3)]
+    assert per_step(batch, measure="commands", eps=0.0) == pytest.approx(expected)
+    alone = credit.make("path_gain", measure="commands", episode_weight=0.0, eps=0.0)(batch).advantages
+    assert [values[0] for values in by_step(batch, alone)] == pytest.approx(expected)
+
+
 def test_without_a_success_nothing_is_told_apart() -> None:
     """The group has no way to a goal: changing the world is then no merit of its own."""
     batch = build([attempt("AAB", False), attempt("ABC", False)]).to(dtype=torch.float64)
