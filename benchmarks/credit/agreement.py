@@ -1,12 +1,14 @@
 """Does credit that is right teach better? Accuracy of each method beside what it brought in training.
 
-python -m benchmarks.credit.agreement --accuracy JSON --learning JSON [--json OUT]
+python -m benchmarks.credit.agreement --accuracy JSON --learning JSON [--set small] [--json OUT]
 
-Reads two results: `benchmarks.credit.accuracy` (how well a method ranks the steps of recorded episodes, mean
-over the stages) and `benchmarks.credit.learning` (success in training above GRPO's at the same tasks), and
-correlates them by rank over the methods (Spearman). The two come from different episodes, and the accuracy
-from other policies than those trained, so nothing is compared with itself. The truth (`oracle`) is shown and
-left out of the correlation. The p-value is that of a permutation test, two-sided.
+Reads two results: `benchmarks.credit.accuracy` (how well a method ranks the steps of recorded episodes of a
+task set, mean over the stages at which it was measured) and `benchmarks.credit.learning` (success in training
+above GRPO's at the same tasks), and correlates them by rank over the methods (Spearman). The two come from
+different episodes, and the accuracy from other policies than those trained, so nothing is compared with
+itself. The truth (`oracle`) is shown and left out of the correlation. The p-value is that of a permutation
+test, two-sided. Methods rank otherwise in other houses: give the accuracy in those of the training
+(``--set full``) as well.
 """
 
 import argparse
@@ -49,6 +51,8 @@ def name_in_accuracy(method: str) -> str:
 def rows(accuracy: Result, learning: Result, task_set: str = "small") -> dict[str, dict[str, Any]]:
     """For every method its accuracy, the mean over the stages, and its success in training above GRPO's.
 
+    A stage counts where the measure was taken: fresh attempts, for r, are not played at all of them.
+
     Raises:
         ValueError: the accuracy result lacks a method that was trained.
     """
@@ -60,9 +64,16 @@ def rows(accuracy: Result, learning: Result, task_set: str = "small") -> dict[st
         if any(name not in stage for stage in stages):
             raise ValueError(f"the accuracy result has no row {name!r} for {method!r}: measure it first")
         gain = learning["over_grpo"].get(method, {"value": 0.0, "ci95": [0.0, 0.0]})
-        right = {key: float(np.mean([stage[name][key]["value"] for stage in stages])) for key in MEASURES}
+        taken = {key: [stage[name][key] for stage in stages] for key in MEASURES}
+        right = {key: _mean_taken(measures) for key, measures in taken.items()}
         found[method] = {**right, "over_grpo": gain["value"], "ci95": gain["ci95"]}
     return found
+
+
+def _mean_taken(measures: list[dict[str, float]]) -> float:
+    """Of the values behind which there are episodes; 0 if there is none."""
+    values = [one["value"] for one in measures if one["n"]]
+    return float(np.mean(values)) if values else 0.0
 
 
 def rank_correlation(one: list[float], other: list[float], seed: int = 0) -> dict[str, float]:
@@ -121,13 +132,17 @@ def main() -> int:
     )
     parser.add_argument("--accuracy", type=Path, required=True, help="result of benchmarks.credit.accuracy")
     parser.add_argument("--learning", type=Path, required=True, help="result of benchmarks.credit.learning")
+    parser.add_argument("--set", default="small", help="task set of the accuracy")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw them here")
     options = parser.parse_args()
     accuracy, learning = (
         json.loads(path.read_text("utf-8")) for path in (options.accuracy, options.learning)
     )
-    table = rows(accuracy, learning)
+    if options.set not in accuracy["sets"]:
+        known = ", ".join(sorted(accuracy["sets"]))
+        parser.error(f"{options.accuracy} has no task set {options.set!r}; it has {known}")
+    table = rows(accuracy, learning, options.set)
     judged = [row for name, row in table.items() if name != TRUTH]
     gains = [row["over_grpo"] for row in judged]
     found = {key: rank_correlation([row[key] for row in judged], gains) for key in MEASURES}
@@ -136,12 +151,13 @@ def main() -> int:
         print(f"{name:26} {table[name]['over_grpo']:+.3f} over GRPO; {right}")
     for key, rho in found.items():
         print(f"{key:12} rank correlation {rho['value']:+.2f}, p {rho['p']:.4f}, {rho['n']} methods")
-    about = {"set": learning["set"], "seeds": learning["seeds"]}
+    about = {"set": learning["set"], "accuracy_set": options.set, "seeds": learning["seeds"]}
     result = {**about, "rows": table, "correlations": found}
     if options.picture is not None:
         write_bytes_atomic(options.picture, draw(result))
     if options.json is not None:
-        write_result(options.json, result, COMMAND)
+        chosen = "" if options.set == "small" else f" --set {options.set}"
+        write_result(options.json, result, f"{COMMAND}{chosen}")
     return 0
 
 

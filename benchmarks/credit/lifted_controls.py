@@ -9,9 +9,10 @@
   the task;
 - `path_gain` and published methods with the lifted world as their key: in each group; with all tasks of a
   form as one group; the same with all batches before, the past that `path_gain` with `lifted` has; and this
-  beside the group's graph with text keys, two graphs as it has them;
-- `path_gain` with `lifted` without the group's graph, without what is in sight, without a past, with batches
-  in other orders, told which receptacle treats, and with the goals of other groups, which must be of no use.
+  beside the group's graph with text keys, two graphs as it has; and with a cost of idle steps, as it has;
+- `path_gain` without inferred transitions; and with `lifted` without the group's graph, without what is in
+  sight, without a past, without its cost of idle steps, with batches in other orders, told which receptacle
+  treats, and with the goals of other groups, of another form and other things, which must be of no use.
 
 The measures are those of `benchmarks.credit.accuracy`: probabilities that a forward step has more credit than
 another of its episode, in lost episodes of groups with both outcomes, in all lost and in won ones; and that a

@@ -19,6 +19,12 @@ from stepopsd_envs.alfworld.tasks import GOAL_TEXTS, TOOLS
 from stepopsd_wrappers import Episode
 
 FORMS = tuple(GOAL_TEXTS)
+WORDING = frozenset(
+    word for texts in GOAL_TEXTS.values() for text in texts for word in text.removesuffix(".").split()
+) | {"in", "on", "in/on"}
+"""Words of the wordings of goals."""
+EXCHANGES = 50
+"""At most so many exchanges of goals for each group."""
 Records = Sequence[Sequence[int]]
 """A number for each record of each episode of a batch, the reset being the first."""
 
@@ -89,12 +95,38 @@ def with_tool(told: Lifted, episode: Episode) -> Lifted:
 
 
 def with_other_goals(episodes: Sequence[Episode], seed: int) -> list[Episode]:
-    """The episodes as if each group had been told the goal of another, drawn at random."""
-    groups = list(dict.fromkeys(episode.group for episode in episodes))
-    goals = {episode.group: episode.steps[0].info["goal"] for episode in episodes}
-    drawn = np.random.default_rng(seed).permutation(groups).tolist()
-    other = {group: goals[one] for group, one in zip(groups, drawn, strict=True)}
-    return [_with_goal(episode, other[episode.group]) for episode in episodes]
+    """The episodes as if each group had been told the goal of another, drawn at random.
+
+    The goals are exchanged until none is of the form of the group's own or names a thing that its own names,
+    as far as the goals of the recording allow: such a goal would tell of the group's own task.
+    """
+    own = dict[int, Episode]()
+    for episode in episodes:
+        own.setdefault(episode.group, episode)
+    groups, rng = list(own), np.random.default_rng(seed)
+    forms = {group: one.form for group, one in zip(own, told_of(list(own.values())), strict=True)}
+    goals = {group: str(episode.steps[0].info["goal"]) for group, episode in own.items()}
+
+    def alike(one: int, other: int) -> bool:
+        return forms[one] == forms[other] or bool(_things(goals[one]) & _things(goals[other]))
+
+    drawn = rng.permutation(groups).tolist()
+    for _ in range(EXCHANGES * len(groups)):
+        wrong = [place for place, pair in enumerate(zip(groups, drawn, strict=True)) if alike(*pair)]
+        if not wrong:
+            break
+        one, other = int(rng.choice(wrong)), int(rng.integers(len(groups)))
+        now = alike(groups[one], drawn[one]) + alike(groups[other], drawn[other])
+        then = alike(groups[one], drawn[other]) + alike(groups[other], drawn[one])
+        if then <= now:
+            drawn[one], drawn[other] = drawn[other], drawn[one]
+    told = {group: goals[one] for group, one in zip(groups, drawn, strict=True)}
+    return [_with_goal(episode, told[episode.group]) for episode in episodes]
+
+
+def _things(goal: str) -> set[str]:
+    """The words of a goal that no wording has: the kinds of things that it names."""
+    return set(goal.strip().removesuffix(".").split()) - WORDING
 
 
 def _with_goal(episode: Episode, goal: str) -> Episode:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from benchmarks.report.parts import Result, origin
+from stepopsd_agent.accuracy import attainable
 
 COLUMNS = (
     ("auc_failed", "AUC, lost"),
@@ -26,7 +27,8 @@ def accuracy(result: Result) -> list[str]:
             steps, ceiling, shown_columns = table["steps"], table["ceiling"], _measured(COLUMNS, [table])
             halves = (
                 f" Half of the fresh attempts correlates with the other half by {ceiling['value']:.2f} "
-                f"({ceiling['n']} episodes)."
+                f"({ceiling['n']} episodes), so r of an exact credit would be about "
+                f"{attainable(ceiling['value']):.2f}."
                 if ceiling["n"]
                 else ""
             )
@@ -92,9 +94,11 @@ def summary(result: Result, task_set: str = "small") -> list[str]:
         for stage, table in stages.items()
     ]
     valued = [table["ceiling"] for table in stages.values() if table["ceiling"]["n"]]
+    exact = ", ".join(f"{attainable(one['value']):.2f}" for one in valued)
     halves = (
         f" Half against half of the attempts: r {', '.join(map(short, valued))} "
-        f"({', '.join(str(one['n']) for one in valued)} episodes)."
+        f"({', '.join(str(one['n']) for one in valued)} episodes), so r of an exact credit would be about "
+        f"{exact}."
         if valued
         else ""
     )

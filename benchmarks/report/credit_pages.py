@@ -43,6 +43,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "learning_few": ("learning_few", learning),
     "learning_matched": ("learning_matched", learning),
     "agreement": ("agreement", agreement),
+    "agreement_full": ("agreement_full", agreement),
     "two_knobs": ("two_knobs", knobs),
     "two_knobs_searchqa": ("two_knobs_searchqa", knobs),
     "two_knobs_learning": ("two_knobs_learning", knobs),

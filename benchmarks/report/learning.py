@@ -76,13 +76,15 @@ def agreement(result: Result) -> list[str]:
         shown = "-" if name == "grpo" else f"{row['over_grpo']:+.3f} {_interval(row['ci95'])}"
         lines.append(f"| `{name}` | {shown} | {' | '.join(f'{row[key]:.2f}' for key in names)} |")
     rho = [result["correlations"][key] for key in names]
+    measured = result.get("accuracy_set", "small")
+    houses = "the same task set" if measured == result["set"] else f"task set `{measured}`"
     cells = [f"{one['value']:+.2f} (p = {one['p']:.3f})" for one in rho]
     return [
         *lines,
         f"| *rank correlation, without the truth* | | {' | '.join(cells)} |",
         "",
         f"{rho[0]['n']} methods, up to {result['seeds']} seeds on task set `{result['set']}`. Accuracy: "
-        "mean over three stages of another training on another task set. Spearman's correlation, "
+        f"mean over the stages of another training, with GRPO, on {houses}. Spearman's correlation, "
         f"two-sided permutation test. {origin(result)}",
     ]
 

@@ -32,10 +32,11 @@ def rate(row: Result) -> str:
 
 
 def origin(result: Result) -> str:
-    """The command, commit and machine of a result."""
+    """The command, commit and machine of a result, and whether the checkout had changes beyond the commit."""
     hardware, packages = result["hardware"], result["packages"]
     gpu = "" if hardware["gpu"] == "none" else f", {hardware['gpu']}"
-    commit = result["commit"][:12]
+    commit, _, uncommitted = result["commit"].partition("-")
+    commit = commit[:12] + (" with uncommitted changes" if uncommitted else "")
     return (
         f"`{result['command']}`, commit {commit}, {hardware['cpu']}, "
         f"{hardware['cores']} cores{gpu}, Python {result['python']}, torch {packages['torch']}, "

@@ -1,5 +1,10 @@
 from .entry import SKIPPED as SKIPPED, Entry as Entry, entries as entries
-from .judging import ceiling as ceiling, figures as figures, split as split
+from .judging import (
+    attainable as attainable,
+    ceiling as ceiling,
+    figures as figures,
+    split as split,
+)
 from .measures import (
     Array as Array,
     Measure as Measure,

@@ -55,13 +55,24 @@ def _share_on(credit: Array, advantages: Array) -> float:
 
 
 def ceiling(values: Sequence[Values | None]) -> Measure:
-    """Correlation of the advantages from one half of the attempts with those from the other half.
+    """Correlation h of the advantages from one half of the attempts with those from the other half.
 
-    It bounds the correlation that any credit can have with advantages from so few attempts.
+    It says how noisy they are, and is no bound by itself: both halves are noisy, and a credit need not be.
+    The exact advantages would correlate by `attainable(h)` with those from all attempts, to which credit is
+    compared.
     """
     there = [value for value in values if value is not None]
     halves = [[value.advantages(slice(start, None, 2)) for value in there] for start in (0, 1)]
     return correlation(halves[0], halves[1], [value.group for value in there])
+
+
+def attainable(halves: float) -> float:
+    """The correlation of exact advantages with those from all attempts, if halves correlate by `halves`.
+
+    Spearman and Brown's formula gives the reliability of the mean of two halves, 2 h / (1 + h), and its root
+    is the correlation with what is measured without noise.
+    """
+    return float(np.sqrt(2 * max(halves, 0.0) / (1 + max(halves, 0.0))))
 
 
 def split(batches: Sequence[Batch], per_step: Sequence[Array]) -> list[Array]:

@@ -13,7 +13,7 @@ from benchmarks.credit import agreement
 def results(gains: dict[str, float], right: dict[str, float]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A result of both benchmarks with these numbers alone."""
     table = {
-        agreement.name_in_accuracy(name): {key: {"value": value} for key in agreement.MEASURES}
+        agreement.name_in_accuracy(name): {key: {"value": value, "n": 9} for key in agreement.MEASURES}
         for name, value in right.items()
     }
     truth = {name: table.pop(name) for name in [*table] if name.startswith("truth")}
@@ -65,6 +65,38 @@ def test_agreement_reads_both_results_and_writes_figures_and_picture(
     assert figures["correlations"]["auc_failed"]["value"] == pytest.approx(0.5)
     assert figures["rows"]["grpo"]["over_grpo"] == 0.0 and figures["rows"]["oracle"]["auc_won"] == 1.0
     assert picture.read_bytes().startswith(b"\x89PNG") and "+0.090 over GRPO" in capsys.readouterr().out
+
+
+def test_a_stage_without_fresh_attempts_takes_no_part_in_the_mean() -> None:
+    """Its r is 0 for want of episodes, and not measured as 0."""
+    accuracy, learning = results({"grpo": 0.0, "rlsd": 0.1}, {"grpo": 0.5, "rlsd": 0.6})
+    stages = accuracy["sets"]["small"]
+    stages["end"] = json.loads(json.dumps(stages["start"]))
+    stages["end"]["methods"]["rlsd"] |= {"r": {"value": 0.0, "n": 0}, "auc_won": {"value": 0.8, "n": 9}}
+    row = agreement.rows(accuracy, learning)["rlsd"]
+    assert row["r"] == pytest.approx(0.6) and row["auc_won"] == pytest.approx(0.7)
+
+
+def test_the_task_set_of_the_accuracy_can_be_chosen_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A set that was not measured is refused, with those that were."""
+    accuracy, learning = results(
+        {"grpo": 0.0, "rlsd": -0.01, "sdar": 0.1}, {"grpo": 0.5, "rlsd": 0.6, "sdar": 1.0}
+    )
+    accuracy["sets"]["full"] = accuracy["sets"].pop("small")
+    paths, out = [tmp_path / "accuracy.json", tmp_path / "learning.json"], tmp_path / "out.json"
+    for path, result in zip(paths, (accuracy, learning), strict=True):
+        path.write_text(json.dumps(result), encoding="utf-8")
+    flags = ["agreement", f"--accuracy={paths[0]}", f"--learning={paths[1]}", f"--json={out}"]
+    monkeypatch.setattr(sys, "argv", [*flags, "--set=full"])
+    assert agreement.main() == 0
+    figures = json.loads(out.read_text(encoding="utf-8"))
+    assert figures["accuracy_set"] == "full" and figures["command"].endswith(" --set full")
+    monkeypatch.setattr(sys, "argv", flags)
+    with pytest.raises(SystemExit):
+        agreement.main()
+    assert "has no task set 'small'; it has full" in capsys.readouterr().err
 
 
 def test_a_trained_method_without_accuracy_is_named() -> None:

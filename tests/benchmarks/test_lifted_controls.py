@@ -34,6 +34,11 @@ def episodes_of(agent: Agent, numbers: Sequence[int], kinds: Sequence[str] = (CL
     return list(with_some_tokens(played, run_config(), None))
 
 
+def goal_of(episode: Episode) -> str:
+    """The goal that an episode was told."""
+    return str(episode.steps[0].info["goal"]).strip().removesuffix(".")
+
+
 def grouped(episodes: Sequence[Episode], groups: Sequence[int]) -> list[Episode]:
     """The episodes with these numbers of groups, each another member."""
     pairs = zip(episodes, groups, strict=True)
@@ -154,6 +159,35 @@ def test_altered_terms_differ_in_what_they_name_alone() -> None:
     goals = [one.steps[0].info["goal"] for one in episodes]
     swapped = [one.steps[0].info["goal"] for one in terms.with_other_goals(episodes, seed=0)]
     assert swapped[:4] == swapped[4:] and sorted(swapped) == sorted(goals) and swapped != goals
+
+
+def test_goals_of_other_groups_tell_nothing_of_the_own_task() -> None:
+    """None is of the form of the group's own or names a thing of it; each goal goes to one group."""
+    kinds = (CLEAN, LOOK, hand_plans.TWO, "pick_heat_then_place_in_recep")
+    episodes = grouped(episodes_of(RandomAgent(), range(24), kinds), range(24))
+    for seed in range(3):
+        swapped = terms.with_other_goals(episodes, seed)
+        assert sorted(map(goal_of, swapped)) == sorted(map(goal_of, episodes))
+        for own, other, one, two in zip(
+            episodes, swapped, terms.told_of(episodes), terms.told_of(swapped), strict=True
+        ):
+            things = {word for word in goal_of(own).split() if f" {word} 1" in own.steps[0].observation}
+            assert one.form != two.form and not things & set(goal_of(other).split())
+
+
+def test_published_methods_can_have_a_cost_of_idle_steps_too() -> None:
+    """A tenth of a standard deviation, for steps that leave the world as it is and no others."""
+    made, past = material(), "graph_gpo, lifted keys, forms, past"
+    rows = lifted_rows.rows(made)
+    for plain, costly, batch in zip(rows[past](), rows[f"{past}, idle cost"](), made.batches, strict=True):
+        before, after = batch.steps.text_key, batch.steps.next_text_key
+        assert before is not None and after is not None
+        idle = (before == after).numpy()
+        assert 0 < idle.sum() < len(idle)
+        np.testing.assert_allclose(plain - costly, 0.1 * plain.std() * idle)
+    free = rows["path_gain, lifted, no idle cost"]()
+    assert any((one != other).any() for one, other in zip(free, rows[lifted_rows.REFERENCE](), strict=True))
+    assert not [name for name in rows if name.startswith("path_gain") and name.endswith(", idle cost")]
 
 
 def test_a_plan_that_knows_the_truth_ranks_every_step_right() -> None:

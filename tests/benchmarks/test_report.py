@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report import credit_methods, credit_pages, pages as report
-from benchmarks.report.parts import exists, module_of, rate
+from benchmarks.report.learning import agreement
+from benchmarks.report.parts import exists, module_of, origin, rate
 from stepopsd_agent.ops import proportion
 
 
@@ -52,6 +53,22 @@ def test_results_name_a_module_that_can_be_run() -> None:
     files = sorted((report.ROOT / "benchmarks" / "results").glob("*.json"))
     modules = {module_of(json.loads(file.read_text(encoding="utf-8"))) for file in files}
     assert not {module for module in modules if not exists(module)}
+
+
+def test_a_result_of_changed_files_says_so() -> None:
+    """Its commit alone would not make it again."""
+    made = json.loads((report.RESULTS / "credit_qval.json").read_text(encoding="utf-8"))
+    commit = "0123456789abcdef"
+    assert f"commit {commit[:12]}, " in origin({**made, "commit": commit})
+    assert f"commit {commit[:12]} with uncommitted changes, " in origin({**made, "commit": f"{commit}-dirty"})
+
+
+def test_agreement_says_in_whose_houses_the_accuracy_was_measured() -> None:
+    """Those of the training are named as such."""
+    made = json.loads((report.RESULTS / "credit_agreement.json").read_text(encoding="utf-8"))
+    other = agreement({**made, "accuracy_set": "small"})[-1]
+    assert "of another training, with GRPO, on task set `small`" in other
+    assert "on the same task set" in agreement({**made, "accuracy_set": made["set"]})[-1]
 
 
 def test_a_rate_counts_errors_beside_it() -> None:

@@ -7,6 +7,7 @@ from stepopsd_agent.accuracy import (
     Array,
     Judged,
     Values,
+    attainable,
     auc,
     ceiling,
     correlation,
@@ -138,6 +139,27 @@ def test_the_ceiling_is_one_without_noise_and_none_without_signal() -> None:
         for n in range(200)
     ]
     assert abs(ceiling(noise).value) < 0.1
+
+
+def test_exact_advantages_correlate_by_more_than_the_halves_of_the_attempts() -> None:
+    """By as much as `attainable` says: the halves are both noisy, their mean is less so.
+
+    Values of variance 1 and noise of variance 8 an attempt, 8 attempts: by halves 1 / (1 + 2) = .33, and the
+    exact values with the mean of all 1 / sqrt(1 + 1) = .71.
+    """
+    rng = np.random.default_rng(0)
+    exact = [np.append(rng.normal(size=9), 0.0) for _ in range(600)]
+    values = [
+        Values(
+            n, 0, tuple(map(tuple, (one[:9, None] + rng.normal(size=(9, 8)) * 8**0.5).tolist())), (0.0,) * 9
+        )
+        for n, one in enumerate(exact)
+    ]
+    halves = ceiling(values).value
+    found = correlation([np.diff(one) for one in exact], [one.advantages() for one in values], range(600))
+    assert halves == pytest.approx(1 / 3, abs=0.05)
+    assert found.value == pytest.approx(attainable(halves), abs=0.03) and found.value > halves + 0.3
+    assert (attainable(1.0), attainable(0.0), attainable(-0.2)) == (1.0, 0.0, 0.0)
 
 
 def test_advantages_are_reward_and_value_after_less_value_before() -> None:
