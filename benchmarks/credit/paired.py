@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+Array = NDArray[np.float64]
 Rows = Mapping[str, Mapping[str, Any]]
 REPETITIONS = 2000
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""The 97.5 % quantiles of Student's t, of 1 to 9 degrees of freedom; more are treated as 9."""
 
 
 def differences(rows: Rows) -> dict[str, dict[str, dict[str, Any]]]:
-    """Success in training of each method, by name, minus that of every other one: value and interval.
-
-    Seeds count that both have. The interval (95 %) is from a bootstrap over seeds and over the updates of
-    each.
-    """
+    """Success in training of each method, by name, minus that of every other one, see `difference`."""
     return {
         name: {other: difference(rows[name], rows[other]) for other in rows if other != name} for name in rows
     }
@@ -28,7 +28,15 @@ def over_grpo(rows: Rows) -> dict[str, dict[str, Any]]:
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """That of one pair; ``trained_on`` of each has the success of every update of every seed."""
+    """Mean over the seeds that both have, those of the seeds, and two intervals (95 %).
+
+    One is from a bootstrap over seeds and over the updates of each, and too narrow where few seeds differ
+    much; the other is Student's, of the means of the seeds; None with a single seed.
+
+    Args:
+        one: its ``trained_on`` has the success of every update of every seed.
+        other: the same of what is subtracted.
+    """
     attempts, base = np.array(one["trained_on"]), np.array(other["trained_on"])
     common = min(len(base), len(attempts))
     rng, more = np.random.default_rng(0), attempts[:common] - base[:common]
@@ -38,4 +46,19 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, An
         for which in rng.integers(seeds, size=(REPETITIONS, seeds))
     ]
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return {"value": float(more.mean()), "ci95": [float(low), float(high)], "seeds": seeds}
+    by_seed = more.mean(axis=1)
+    half = _half_width(by_seed)
+    return {
+        "value": float(more.mean()),
+        "ci95": [float(low), float(high)],
+        "by_seed": by_seed.tolist(),
+        "student95": [float(more.mean()) - half, float(more.mean()) + half] if half is not None else None,
+    }
+
+
+def _half_width(by_seed: Array) -> float | None:
+    """Half the width of Student's interval of a mean."""
+    if len(by_seed) < 2:
+        return None
+    quantile = STUDENT[min(len(by_seed) - 1, len(STUDENT)) - 1]
+    return float(quantile * by_seed.std(ddof=1) / len(by_seed) ** 0.5)

@@ -50,13 +50,13 @@ def differences(result: Result) -> list[str]:
         "|---" * len(order) + "|",
     ]
     for place, name in enumerate(order[:-1]):
-        cells = [_over(found[name][other]) if other in order[place + 1 :] else "" for other in order[1:]]
+        cells = [_pair(found[name][other]) if other in order[place + 1 :] else "" for other in order[1:]]
         lines.append(f"| `{short(name)}` | {' | '.join(cells)} |")
     return [
         *lines,
         "",
-        "Difference of the mean success of the attempts trained on, update by update at the same tasks. "
-        f"Intervals of 95 %, bootstrap over seeds and updates. {origin(result)}",
+        "Difference of the mean success of the attempts trained on, at the same tasks, with Student's "
+        f"interval of 95 % over seeds, and in how many seeds it is above zero. {origin(result)}",
     ]
 
 
@@ -142,6 +142,12 @@ def _better(figure: Result) -> str:
 def _over(more: Result | None) -> str:
     """What a method has more than GRPO; of GRPO itself nothing."""
     return "-" if more is None else f"{more['value']:+.3f} {_interval(more['ci95'])}"
+
+
+def _pair(more: Result) -> str:
+    """A difference, Student's interval, and the seeds above zero."""
+    above = sum(one > 0 for one in more["by_seed"])
+    return f"{more['value']:+.3f} {_interval(more['student95'])}, {above} of {len(more['by_seed'])}"
 
 
 def _interval(bounds: list[float]) -> str:

@@ -42,6 +42,10 @@ def test_success_in_training_is_compared_update_by_update() -> None:
     assert over_grpo({"own": rows["own"]}) == {}
     rows["grpo"]["trained_on"].append([0.9, 0.9])  # a seed that only GRPO has
     assert over_grpo(rows)["own"] == found
+    assert found["by_seed"] == pytest.approx([0.0, 0.4])
+    assert found["student95"] == pytest.approx([0.2 - 12.706 * 0.2, 0.2 + 12.706 * 0.2]), (
+        "sd .2828, over root 2"
+    )
     pairs = differences(rows)
     assert pairs["own"]["grpo"] == found and pairs["grpo"]["own"]["value"] == -found["value"]
 
