@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.report.credit import reader, summary, within_state
 from benchmarks.report.headline import headline
 from benchmarks.report.knobs import knobs
-from benchmarks.report.learning import agreement, differences, learning
+from benchmarks.report.learning import agreement, crossed, differences, learning
 from benchmarks.report.lifted import lifted_controls
 from benchmarks.report.parts import Result
 
@@ -16,14 +16,22 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 NAMES = ("credit-benchmark.md", "credit-accuracy.md", "credit-training.md", "two-knobs.md")
 PAGES = tuple(ROOT / "docs" / name for name in NAMES)
-TRAININGS = ("credit_learning", "credit_learning_lifted")
+TRAININGS = ("credit_learning", "credit_learning_lifted", "credit_learning_commands")
 """Results of `benchmarks.credit.learning` in the table of the finding, the older first."""
 
 
 def finding(official: Result) -> list[str]:
-    """The table of the finding, with what was trained so far."""
+    """The table of the finding, with what was judged and trained so far."""
     paths = [RESULTS / f"{name}.json" for name in TRAININGS]
-    return headline(official, [_read(path) for path in paths if path.exists()])
+    return headline(with_later(official), [_read(path) for path in paths if path.exists()])
+
+
+def with_later(official: Result) -> Result:
+    """The accuracy on official games with the methods that were judged later, on the same recordings."""
+    sets, later = official["sets"]["official"], _read(RESULTS / "credit_accuracy_commands.json")
+    methods = {stage: table["methods"] for stage, table in later["sets"]["official"].items()}
+    merged = {s: {**t, "methods": {**methods[s], **t["methods"]}} for s, t in sets.items()}
+    return {**official, "sets": {"official": merged}}
 
 
 TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
@@ -40,6 +48,9 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "learning": ("learning", learning),
     "learning_lifted": ("learning_lifted", learning),
     "learning_lifted_pairs": ("learning_lifted", differences),
+    "learning_crossed": ("learning_lifted", crossed),
+    "learning_commands": ("learning_commands", learning),
+    "learning_commands_pairs": ("learning_commands", differences),
     "learning_few": ("learning_few", learning),
     "learning_matched": ("learning_matched", learning),
     "agreement": ("agreement", agreement),

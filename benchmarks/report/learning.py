@@ -60,6 +60,27 @@ def differences(result: Result) -> list[str]:
     ]
 
 
+def crossed(result: Result) -> list[str]:
+    """What is known by what is made of it, in success in training over GRPO: `benchmarks.credit.crossed`."""
+    found, control = result["differences"], "benchmarks.credit.crossed:crossed"
+    rows = {
+        "distances of the simulator": (f"{control} distances=truth form=gain", "oracle"),
+        "distances from texts": ("path_gain lifted=true", f"{control} distances=texts form=progress"),
+    }
+    return [
+        "| | as in `path_gain`: discounted, with the episode's advantage "
+        "| as in `oracle`: in commands, alone |",
+        "|---|---|---|",
+        *(
+            f"| {knowledge} | {' | '.join(_pair(found[name]['grpo']) for name in names)} |"
+            for knowledge, names in rows.items()
+        ),
+        "",
+        "Success in training over GRPO at the same tasks, with Student's interval of 95 % over seeds, and in "
+        f"how many of them it is above zero. {origin(result)}",
+    ]
+
+
 def short(method: str) -> str:
     """A method's name without the module that it comes from."""
     name, _, settings = method.partition(" ")

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from benchmarks.report.credit_pages import with_later
 from benchmarks.report.headline import ROWS, headline
 from benchmarks.report.pages import RESULTS
 
@@ -26,7 +27,7 @@ def cells(lines: list[str], shown: str) -> list[str]:
 
 def test_a_row_has_the_figures_of_the_result() -> None:
     """Accuracy at the start, tokens by episode, and points won more than GRPO."""
-    official = result("accuracy_official")
+    official = with_later(result("accuracy_official"))
     lines = headline(official, [training(rlsd=0.012)])
     row = official["sets"]["official"]["start"]["methods"]["rlsd"]
     measures = [row[key] for key in ("auc_failed", "auc_all_failed", "auc_won", "auc_harmful")]
@@ -38,7 +39,7 @@ def test_a_row_has_the_figures_of_the_result() -> None:
 
 def test_all_rows_are_shown_and_what_was_not_trained_has_no_gain() -> None:
     """GRPO is what the others are measured by."""
-    lines = headline(result("accuracy_official"), [training(sdar=0.01)])
+    lines = headline(with_later(result("accuracy_official")), [training(sdar=0.01)])
     gains = {shown: cells(lines, shown)[-1] for shown, _, _ in ROWS}
     assert gains.pop("`sdar`") != "-" and gains.pop("`grpo`") == "0"
     assert set(gains.values()) == {"-"}
@@ -47,6 +48,6 @@ def test_all_rows_are_shown_and_what_was_not_trained_has_no_gain() -> None:
 def test_a_row_of_a_later_training_is_marked() -> None:
     """A gain is of the first training that has the row; what a later one found of path_gain is told below."""
     later = training(rlsd=0.2, sdar=0.01, path_gain=0.03)
-    lines = headline(result("accuracy_official"), [training(rlsd=0.1, path_gain=0.05), later])
+    lines = headline(with_later(result("accuracy_official")), [training(rlsd=0.1, path_gain=0.05), later])
     assert cells(lines, "`rlsd`")[-1] == "+10.0 ±2.5" and cells(lines, "`sdar`")[-1] == "+1.0 ±2.5 †"
-    assert "† in a later training of another initial policy; `path_gain`: +3.0 ±2.5." in lines[-1]
+    assert "another initial policy: there `path_gain` had +3.0 ±2.5." in lines[-1]
