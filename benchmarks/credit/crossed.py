@@ -14,9 +14,7 @@ from torch import Tensor
 
 from stepopsd_agent import credit, ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit import Claim, Credit, StateGraph, computed, merged_graph
-from stepopsd_agent.credit.path_gain import PathGain
-from stepopsd_agent.credit.state_graph import nearer
+from stepopsd_agent.credit import Claim, Credit, StateGraph, computed, merged_graph, nearer
 
 
 @dataclass(frozen=True)
@@ -25,12 +23,16 @@ class Crossed:
 
     Attributes:
         distances: of the simulator ("truth"), or on the two graphs of `path_gain` with `lifted` ("texts").
-        form: "progress" as in `oracle`, or "gain" as in `path_gain`, with its settings.
+        form: "progress" as in `oracle`, or "gain" as in `path_gain`.
+        gamma: of the gain, as in `path_gain`.
+        idle_cost: of the gain, as in `path_gain`.
         eps: added to the standard deviations.
     """
 
     distances: Literal["truth", "texts"] = "texts"
     form: Literal["progress", "gain"] = "progress"
+    gamma: float = 0.95
+    idle_cost: float = 0.1
     eps: float = 1e-6
 
     paper: ClassVar[str] = "none; a control of what sets the upper bound apart"
@@ -41,7 +43,7 @@ class Crossed:
     def needs(self) -> frozenset[str]:
         """The columns of `path_gain` with `lifted`, and those of the truth."""
         truth = frozenset({"optimal_distance", "last_distance"}) if self.distances == "truth" else frozenset()
-        return PathGain(lifted=True).needs | truth
+        return credit.make("path_gain", lifted=True).needs | truth
 
     def __call__(self, batch: Batch) -> Credit:
         """The standardised progress, or the advantage of the episode and the standardised gain."""
@@ -51,8 +53,20 @@ class Crossed:
             episode = batch.steps.episode_of_step
             steps = torch.stack([nearer(*pair, episode) for pair in known]).sum(0).double()
             return Credit(self._spread(batch, steps), may_zero_steps=True)
-        steps = _gain(known, graph, PathGain())
+        steps = self._gain(known, graph)
         return Credit(credit.make("grpo")(batch).advantages + self._spread(batch, steps), may_zero_steps=True)
+
+    def _gain(self, known: list[tuple[Tensor, Tensor]], graph: StateGraph) -> Tensor:
+        """[S] change of the discounted distances, less the cost of idle steps."""
+        values = [
+            torch.stack(
+                [torch.where(pair[side] < 0, 0.0, self.gamma ** pair[side].double()) for pair in known]
+            )
+            for side in (0, 1)
+        ]
+        before, after = (value.sum(0) for value in values)
+        idle = (graph.before == graph.after) & (before > 0)
+        return after - before - self.idle_cost * (1 - self.gamma) * idle
 
     def _spread(self, batch: Batch, steps: Tensor) -> Tensor:
         per_step = ops.standardised(steps, batch.group_of_step, batch.num_steps, eps=self.eps)
@@ -75,17 +89,6 @@ def _texts(batch: Batch, graph: StateGraph) -> list[tuple[Tensor, Tensor]]:
         for column in (batch.steps.lifted_distance, batch.steps.next_lifted_distance)
     ]
     return [(own[graph.before], own[graph.after]), (lifted[0], lifted[1])]
-
-
-def _gain(known: list[tuple[Tensor, Tensor]], graph: StateGraph, own: PathGain) -> Tensor:
-    """[S] change of the discounted distances, less the cost of idle steps, as in `path_gain`."""
-    values = [
-        torch.stack([torch.where(pair[side] < 0, 0.0, own.gamma ** pair[side].double()) for pair in known])
-        for side in (0, 1)
-    ]
-    before, after = (value.sum(0) for value in values)
-    idle = (graph.before == graph.after) & (before > 0)
-    return after - before - own.idle_cost * (1 - own.gamma) * idle
 
 
 credit.register("crossed", f"{__name__}:Crossed")

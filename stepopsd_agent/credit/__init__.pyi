@@ -19,4 +19,5 @@ from .state_graph import (
     StateGraph as StateGraph,
     key_columns as key_columns,
     merged_graph as merged_graph,
+    nearer as nearer,
 )

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from benchmarks.report.demo import FIGURES, credits, curves
-from benchmarks.runs import demo, demo_credit
+from benchmarks.runs import commands, demo, demo_credit
 from stepopsd_agent.cli.main import main
 from tests.helpers.runs import ROOT, SETTINGS, environment
 
@@ -43,7 +43,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         for arguments in commands.values():
             alone(arguments)
 
-    monkeypatch.setattr(demo, "alone", alone)
+    for module in (demo, commands):
+        monkeypatch.setattr(module, "alone", alone)
     monkeypatch.setattr(demo, "together", together)
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.runs import gpu_training
+from benchmarks.runs import commands, gpu_training
 from stepopsd_agent.cli.main import main as stepopsd
 
 
@@ -19,7 +19,8 @@ def test_gpu_training_runs_tiny(
     """All parts by one command; the second time nothing is done again."""
     out = tmp_path / "run"
     # The commands in this process: starting five of them takes longer than what they do.
-    monkeypatch.setattr(gpu_training, "alone", lambda arguments: stepopsd(arguments[3:]))
+    for module in (commands, gpu_training):
+        monkeypatch.setattr(module, "alone", lambda arguments: stepopsd(arguments[3:]))
     monkeypatch.setattr(sys, "argv", ["gpu_training", "--tiny", "--out", str(out)])
     assert gpu_training.main() == 0
     summary = json.loads((out / "summary.json").read_text())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.runs import demo, searchqa_demo
+from benchmarks.runs import commands, demo, searchqa_demo
 from stepopsd_agent.cli.main import main
 from tests.helpers.search_qa_runs import SETTINGS
 
@@ -29,7 +29,7 @@ def test_searchqa_demo_makes_its_tables_and_keeps_what_is_there(
         for arguments in commands.values():
             alone(arguments)
 
-    for module in (demo, searchqa_demo):
+    for module in (commands, demo, searchqa_demo):
         monkeypatch.setattr(module, "alone", alone)
     monkeypatch.setattr(demo, "together", together)
     config, out = tmp_path / "config.yaml", tmp_path / "demo"
