@@ -171,10 +171,8 @@ def test_own_credit_method_is_trained_and_compared(
 
 def test_own_credit_method_keeps_the_uncertain_tokens(own_credit_method: ModuleType) -> None:
     """As many as its share says, with the advantage of GRPO; the column is the entropy of the logits."""
-    policy = tiny()
-    batch = batch_for(policy)
-    sources = SimpleNamespace(scorer=Scorer(policy))
-    values = own_credit_method.entropy(batch, sources)
+    batch = batch_for(policy := tiny())
+    values = own_credit_method.entropy(batch, SimpleNamespace(scorer=Scorer(policy)))
     mask = batch.action_mask
     hidden = policy.hidden(batch.tokens.input_ids, mask, positions=batch.tokens.position_ids)
     head = policy.model.get_output_embeddings()  # type: ignore[no-untyped-call]
