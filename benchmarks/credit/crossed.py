@@ -7,14 +7,15 @@ added, or the change of the distance and nothing else. Here each knowledge is gi
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-import torch
-from torch import Tensor
-
+from benchmarks.credit.lifted_terms import without_goals
 from stepopsd_agent import credit, ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit import Claim, Credit, StateGraph, computed, merged_graph, nearer
+from stepopsd_agent.credit import Claim, Credit, computed
+
+FORMS: dict[str, dict[str, Any]] = {"gain": {}, "progress": {"measure": "commands", "episode_weight": 0.0}}
+"""Settings of `path_gain` that make its form, and that of `oracle`."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,10 @@ class Crossed:
     Attributes:
         distances: of the simulator ("truth"), or on the two graphs of `path_gain` with `lifted` ("texts").
         form: "progress" as in `oracle`, or "gain" as in `path_gain`.
-        gamma: of the gain, as in `path_gain`.
-        idle_cost: of the gain, as in `path_gain`.
-        eps: added to the standard deviations.
     """
 
     distances: Literal["truth", "texts"] = "texts"
     form: Literal["progress", "gain"] = "progress"
-    gamma: float = 0.95
-    idle_cost: float = 0.1
-    eps: float = 1e-6
 
     paper: ClassVar[str] = "none; a control of what sets the upper bound apart"
     scheduled: ClassVar[frozenset[str]] = frozenset()
@@ -46,49 +41,17 @@ class Crossed:
         return credit.make("path_gain", lifted=True).needs | truth
 
     def __call__(self, batch: Batch) -> Credit:
-        """The standardised progress, or the advantage of the episode and the standardised gain."""
-        graph = merged_graph(batch, "text", inferred=True)
-        known = [_truth(batch)] if self.distances == "truth" else _texts(batch, graph)
-        if self.form == "progress":
-            episode = batch.steps.episode_of_step
-            steps = torch.stack([nearer(*pair, episode) for pair in known]).sum(0).double()
-            return Credit(self._spread(batch, steps), may_zero_steps=True)
-        steps = self._gain(known, graph)
-        return Credit(credit.make("grpo")(batch).advantages + self._spread(batch, steps), may_zero_steps=True)
-
-    def _gain(self, known: list[tuple[Tensor, Tensor]], graph: StateGraph) -> Tensor:
-        """[S] change of the discounted distances, less the cost of idle steps."""
-        values = [
-            torch.stack(
-                [torch.where(pair[side] < 0, 0.0, self.gamma ** pair[side].double()) for pair in known]
-            )
-            for side in (0, 1)
-        ]
-        before, after = (value.sum(0) for value in values)
-        idle = (graph.before == graph.after) & (before > 0)
-        return after - before - self.idle_cost * (1 - self.gamma) * idle
-
-    def _spread(self, batch: Batch, steps: Tensor) -> Tensor:
-        per_step = ops.standardised(steps, batch.group_of_step, batch.num_steps, eps=self.eps)
-        return ops.spread_steps(per_step, batch.tokens.step_of_token).to(batch.steps.reward.dtype)
+        """`path_gain` in this form; with the truth alone in place of both of its graphs, if asked for."""
+        known = _of_the_truth(batch) if self.distances == "truth" else batch
+        return credit.make("path_gain", lifted=True, **FORMS[self.form])(known)
 
 
-def _truth(batch: Batch) -> tuple[Tensor, Tensor]:
-    """[S] the simulator's distances before and after each step; negative: out of reach."""
+def _of_the_truth(batch: Batch) -> Batch:
+    """The batch with the simulator's distances as those of the task's form, and no goal in the group."""
     before = computed(batch.steps.optimal_distance, "steps.optimal_distance")
     end = computed(batch.episodes.last_distance, "episodes.last_distance")
-    return before, ops.following(before, batch.steps.episode_of_step, end)
-
-
-def _texts(batch: Batch, graph: StateGraph) -> list[tuple[Tensor, Tensor]]:
-    """The same on the graph of the group and on that of the task's form; negative: no path known."""
-    distance = graph.distance()
-    own = torch.where(torch.isfinite(distance), distance, -1.0)
-    lifted = [
-        computed(column, "the distances of `lifted`").to(own.dtype)
-        for column in (batch.steps.lifted_distance, batch.steps.next_lifted_distance)
-    ]
-    return [(own[graph.before], own[graph.after]), (lifted[0], lifted[1])]
+    after = ops.following(before, batch.steps.episode_of_step, end)
+    return without_goals(batch.with_columns(lifted_distance=before, next_lifted_distance=after))
 
 
 credit.register("crossed", f"{__name__}:Crossed")

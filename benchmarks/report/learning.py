@@ -23,7 +23,7 @@ def learning(result: Result) -> list[str]:
         reached = [update for update in row["updates_to_reach"] if update is not None]
         until = f"{_mean(reached):.0f} ({len(reached)} of {len(row['last'])})" if reached else "never"
         lines.append(
-            f"| `{short(name)}` | {len(row['last'])} | {_with_interval(figure)} | {_better(figure)} "
+            f"| `{without_module(name)}` | {len(row['last'])} | {_with_interval(figure)} | {_better(figure)} "
             f"| {_mean(row['last']):.2f} | {until} | {_with_interval(training[name])} "
             f"| {_over(result['over_grpo'].get(name))} | {_mean(row['env_steps']):,.0f} "
             f"| {_mean(row['tokens']):,.0f} |"
@@ -46,12 +46,12 @@ def differences(result: Result) -> list[str]:
     found = result["differences"]
     order = sorted(found, key=lambda one: -_mean(result["rows"][one]["training"]))
     lines = [
-        "| | " + " | ".join(f"less `{short(name)}`" for name in order[1:]) + " |",
+        "| | " + " | ".join(f"less `{without_module(name)}`" for name in order[1:]) + " |",
         "|---" * len(order) + "|",
     ]
     for place, name in enumerate(order[:-1]):
         cells = [_pair(found[name][other]) if other in order[place + 1 :] else "" for other in order[1:]]
-        lines.append(f"| `{short(name)}` | {' | '.join(cells)} |")
+        lines.append(f"| `{without_module(name)}` | {' | '.join(cells)} |")
     return [
         *lines,
         "",
@@ -81,7 +81,7 @@ def crossed(result: Result) -> list[str]:
     ]
 
 
-def short(method: str) -> str:
+def without_module(method: str) -> str:
     """A method's name without the module that it comes from."""
     name, _, settings = method.partition(" ")
     return f"{name.rpartition(':')[2]} {settings}".strip()
@@ -127,7 +127,7 @@ def draw_learning(result: Result) -> bytes:
         panel.plot(row["updates"], _at_each(row["curves"]), color="C0", lw=2)
         if "grpo" in rows:
             panel.plot(row["updates"], _at_each(rows["grpo"]["curves"]), "k--", lw=1, alpha=0.6)
-        panel.set_title(short(name), fontsize=9)
+        panel.set_title(without_module(name), fontsize=9)
         panel.grid(alpha=0.25)
     for panel in axes[len(order) :]:
         panel.axis("off")

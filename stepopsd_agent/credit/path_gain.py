@@ -122,7 +122,7 @@ class PathGain:
         known = self._distances(batch, graph)
         on_path = torch.stack([before >= 0 for before, _ in known]).any(dim=0)
         idle = (graph.before == graph.after) & on_path
-        gain = self._shortened(batch, known) if self.measure == "commands" else self._gained(known, idle)
+        gain = self._shortened(batch, known) if self.measure == "commands" else self._gained(graph, known)
         per_step = ops.standardised(gain, batch.group_of_step, batch.num_steps, eps=self.eps)
         part = ops.spread_steps(per_step, batch.tokens.step_of_token).to(base.advantages.dtype)
         metrics = {
@@ -144,14 +144,15 @@ class PathGain:
             found.append((before.double(), after.double()))
         return found
 
-    def _gained(self, known: list[tuple[Tensor, Tensor]], idle: Tensor) -> Tensor:
+    def _gained(self, graph: StateGraph, known: list[tuple[Tensor, Tensor]]) -> Tensor:
         """[S] c_t of the discounted distances."""
 
         def value(distances: tuple[Tensor, ...]) -> Tensor:
             return torch.stack([torch.where(far < 0, 0.0, self.gamma**far) for far in distances]).sum(dim=0)
 
-        before, after = zip(*known, strict=True)
-        return value(after) - value(before) - self.idle_cost * (1 - self.gamma) * idle
+        before, after = (value(distances) for distances in zip(*known, strict=True))
+        idle = (graph.before == graph.after) & (before > 0)
+        return after - before - self.idle_cost * (1 - self.gamma) * idle
 
     def _shortened(self, batch: Batch, known: list[tuple[Tensor, Tensor]]) -> Tensor:
         """[S] by how many commands each step shortened the paths."""

@@ -115,7 +115,8 @@ def memory_by_part(
         needs & {"teacher_logprobs", "teacher_topk"}
     )
     taught = _distributions(config, shape, lengths, one_pass) if "teacher_topk" in needs else (0, 0)
-    wide, halved = device == "cpu" and bytes_per_weight < 4, "value" in needs and bytes_per_weight < full
+    wide = device == "cpu" and bytes_per_weight < 4
+    copies = _critic_copies(config, shape, bytes_per_weight) if "value" in needs else 0
     parts = {
         "weights": shape.parameters * bytes_per_weight + (shape.trained * 4 if learner.lora.rank else 0),
         "full-precision copies": copied * full,
@@ -126,9 +127,7 @@ def memory_by_part(
         "logits of the update": places * shape.vocabulary * _LOGIT_BYTES,
         "output layer in float32": shape.head * 4 if wide else 0,
         "critic": _critic(config, shape, bytes_per_weight) if "value" in needs else 0,
-        "gradients of the critic's pass": _critic_weights(config, shape, bytes_per_weight)[0]
-        if halved
-        else 0,
+        "gradients of the critic's pass": copies // 2,
         "activations of the critic": one_pass * (shape.activations + layer) if "value" in needs else 0,
         "masks of the teacher": _masked(one_pass, row + lengths.block, bytes_per_weight) if padded else 0,
         **dict(zip(TAUGHT, taught, strict=True)),

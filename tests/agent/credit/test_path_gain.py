@@ -51,6 +51,17 @@ def test_a_small_group_by_hand_in_commands() -> None:
     assert [values[0] for values in by_step(batch, alone)] == pytest.approx(expected)
 
 
+def test_a_node_without_a_path_has_no_value_whatever_the_discount() -> None:
+    """A-B-C wins, A-B-X does not: at gamma 1 all nodes but X are worth 1, at 0 the goal alone is.
+
+    One of four gains differs, by 1, so the mean is off by a quarter and the deviation is 1/2.
+    """
+    batch = build([attempt("ABC", True), attempt("ABX", False)]).to(dtype=torch.float64)
+    settings = {"idle_cost": 0.0, "eps": 0.0}
+    assert per_step(batch, gamma=1.0, **settings) == pytest.approx([0.5, 0.5, 0.5, -1.5])
+    assert per_step(batch, gamma=0.0, **settings) == pytest.approx([-0.5, 1.5, -0.5, -0.5])
+
+
 def test_without_a_success_nothing_is_told_apart() -> None:
     """The group has no way to a goal: changing the world is then no merit of its own."""
     batch = build([attempt("AAB", False), attempt("ABC", False)]).to(dtype=torch.float64)
