@@ -1,7 +1,8 @@
 """Another method with the credit of every episode's steps shuffled, to separate credit from its size.
 
 What a method gives to an episode as a whole stays, and so do the size of its advantages and how they are
-spread; which step has which does not. What it still trains has nothing to do with the right step.
+spread, counted per step (commands differ in length); which step has which does not. What it still trains has
+nothing to do with the right step.
 """
 
 from dataclasses import dataclass, replace
@@ -53,7 +54,8 @@ class Shuffled:
             raise ValueError(f"{self.inner} gives tokens of one step different advantages")
         drawn = torch.Generator().manual_seed(int(batch.tokens.input_ids[taken].sum()) % 2**31)
         episode, noise = batch.steps.episode_of_step, torch.rand(batch.num_steps, generator=drawn)
-        order = torch.argsort(episode.double() + noise.double() / 2)  # by episode, and in it by chance
+        # By episode, and in it by chance; drawn on the host, so that every device draws alike.
+        order = torch.argsort(episode.double() + noise.double().to(episode.device) / 2)
         return replace(found, advantages=ops.spread_steps(steps[order], step_of))
 
 

@@ -14,6 +14,8 @@ COLUMNS = (
     ("auc_won", "won"),
     ("auc_harmful", "harm"),
 )
+MARKS = "†‡"
+"""Of gains that are not of the first training, but of the second or third."""
 COMMANDS = "path_gain lifted=true measure=commands episode_weight=0"
 ROWS = (
     ("*the truth*", "truth (optimal distance)", "oracle"),
@@ -42,7 +44,7 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
     Args:
         official: of `benchmarks.credit.accuracy` on official games.
         trainings: of `benchmarks.credit.learning`; a row has the gain in the first that trained it, marked
-            with a dagger if that is a later one.
+            if that is a later one; what that found again of other rows stands below.
     """
     table = official["sets"]["official"][STAGE]
     rows = {**table["controls"], **table["methods"]}
@@ -57,13 +59,7 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
         tokens = f"{rows[name]['tokens'] / episodes:,.0f}"
         lines.append(f"| {shown} | {' | '.join(cells)} | {tokens} | {_gain(trained, trainings)} |")
     commits = ", ".join(result["commit"][:12] for result in trainings)
-    again = [
-        f"{shown} had {_points(result['over_grpo'][name])}"
-        for result in trainings[1:]
-        for shown, name in (("the truth", "oracle"), ("`path_gain`", "path_gain"))
-        if name in result["over_grpo"]
-    ]
-    later = f" † in later trainings, from another initial policy: there {' and '.join(again)}."
+    later = [_again(trainings, place) for place in range(1, len(trainings))]
     return [
         *lines,
         "",
@@ -72,7 +68,7 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
         f"with keys from texts; `step_opsd` without its normaliser, with which all steps are alike; "
         f"intervals of 95 % over games. Tokens: read by models, beyond the rollout, for an episode. In "
         f"training: attempts won in houses of task set `full` over those of GRPO at the same tasks, in "
-        f"points; intervals of 95 % over seeds and updates (commits {commits}).{later if again else ''} "
+        f"points; intervals of 95 % over seeds and updates (commits {commits}). {''.join(later)}"
         f"{origin(official)}",
     ]
 
@@ -83,7 +79,21 @@ def _gain(name: str | None, trainings: Sequence[Mapping[str, Any]]) -> str:
         return "0"
     found = [(place, result["over_grpo"].get(name)) for place, result in enumerate(trainings)]
     place, gain = next(((place, gain) for place, gain in found if gain), (0, None))
-    return f"{_points(gain)}{' †' if place else ''}" if gain else "-"
+    return f"{_points(gain)}{f' {MARKS[place - 1]}' if place else ''}" if gain else "-"
+
+
+def _again(trainings: Sequence[Mapping[str, Any]], place: int) -> str:
+    """The seeds of a later training, and its gains of rows that an earlier one has in the table."""
+    result = trainings[place]
+    found = [
+        f"{shown.replace('*', '')} had {_points(result['over_grpo'][name])}"
+        for shown, _, name in ROWS
+        if name in result["over_grpo"] and any(name in one["over_grpo"] for one in trainings[:place])
+    ]
+    first = result.get("first_seed", 0)
+    told = f": there {' and '.join(found)}" if found else ""
+    last = first + result["seeds"] - 1
+    return f"{MARKS[place - 1]} from another initial policy, seeds {first} to {last}{told}. "
 
 
 def _points(gain: Mapping[str, Any]) -> str:

@@ -68,6 +68,27 @@ def test_the_truth_with_discounts_by_hand(crossed: type[CreditMethod]) -> None:
     assert [values[0] for values in by_step(made, found)] == pytest.approx(expected.tolist())
 
 
+def test_the_truth_in_the_form_of_path_gain_has_the_advantage_of_the_episode(
+    crossed: type[CreditMethod],
+) -> None:
+    """A-B wins, A-C does not and is lost: gains 1 - .95 and -.95, and what GRPO gives beside."""
+    made = build([attempt("AB", True), attempt("AC", False)]).to(dtype=torch.float64)
+    nowhere = torch.full((2,), -1)
+    made = made.with_columns(
+        optimal_distance=torch.tensor([1, 1]),
+        last_distance=torch.tensor([0, -1]),
+        lifted_distance=nowhere,
+        next_lifted_distance=nowhere,
+    )
+    gains = torch.tensor([0.05, -0.95], dtype=torch.float64)
+    steps = (gains - gains.mean()) / (gains.std() + 1e-6)
+    episodes = [values[0] for values in by_step(made, credit.make("grpo")(made).advantages)]
+    assert episodes[0] > 0 > episodes[1]
+    found = crossed(distances="truth", form="gain")(made).advantages
+    whole = [step + episode for step, episode in zip(steps.tolist(), episodes, strict=True)]
+    assert [values[0] for values in by_step(made, found)] == pytest.approx(whole)
+
+
 def test_progress_on_texts_is_that_of_both_graphs(crossed: type[CreditMethod]) -> None:
     """A-B-C wins and A-B-A does not: 1, 1 and 1, -1 on the group's graph; lifted: 1, 1 and none."""
     made = build([attempt("ABC", True), attempt("ABA", False)]).to(dtype=torch.float64)

@@ -16,7 +16,7 @@ def result(name: str) -> Any:
 def training(**gains: float) -> Any:
     """A result of `benchmarks.credit.learning` with these gains over GRPO."""
     over = {name: {"value": gain, "ci95": [gain - 0.02, gain + 0.03]} for name, gain in gains.items()}
-    return {"over_grpo": over, "commit": "0123456789abcdef"}
+    return {"over_grpo": over, "commit": "0123456789abcdef", "seeds": 5}
 
 
 def cells(lines: list[str], shown: str) -> list[str]:
@@ -50,4 +50,8 @@ def test_a_row_of_a_later_training_is_marked() -> None:
     later = training(rlsd=0.2, sdar=0.01, path_gain=0.03)
     lines = headline(with_later(result("accuracy_official")), [training(rlsd=0.1, path_gain=0.05), later])
     assert cells(lines, "`rlsd`")[-1] == "+10.0 ±2.5" and cells(lines, "`sdar`")[-1] == "+1.0 ±2.5 †"
-    assert "another initial policy: there `path_gain` had +3.0 ±2.5." in lines[-1]
+    told = "there `path_gain` had +3.0 ±2.5 and `rlsd` had +20.0 ±2.5."
+    assert f"† from another initial policy, seeds 0 to 4: {told}" in lines[-1]
+    third = training(sdar=0.04, grpo_opsd=0.1) | {"first_seed": 5}
+    lines = headline(with_later(result("accuracy_official")), [training(rlsd=0.1), later, third])
+    assert "‡ from another initial policy, seeds 5 to 9: there `sdar` had +4.0 ±2.5." in lines[-1]
