@@ -1,7 +1,8 @@
-"""Another method with the credit of every episode's steps shuffled, to separate credit from its size.
+"""Another method without its choice of steps: its credit shuffled within episodes, or averaged over each.
 
-What a method gives to an episode as a whole stays, and so do the size of its advantages and how they are
-spread, counted per step (commands differ in length); which step has which does not. What it still trains has
+What the method gives to an episode as a whole stays in both. Shuffled, the size of its advantages stays, too,
+and how they are spread, counted per step (commands differ in length); which step has which does not.
+Averaged, all steps of an episode have the same, so that no noise is added. What either still trains has
 nothing to do with the right step.
 """
 
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from stepopsd_agent import credit, ops
 from stepopsd_agent.accuracy import entries
@@ -35,28 +37,66 @@ class Shuffled:
     scheduled: ClassVar[frozenset[str]] = frozenset()
     claims: ClassVar[frozenset[Claim]] = frozenset()
 
-    def _method(self) -> CreditMethod:
-        return entries([self.inner.replace(",", " ")])[0].make()
+    @property
+    def needs(self) -> frozenset[str]:
+        """Those of the other method."""
+        return _method(self.inner).needs
+
+    def __call__(self, batch: Batch) -> Credit:
+        """The other method's credit, each episode's steps in another order."""
+        found, steps = _per_step(self.inner, batch)
+        sampled = batch.tokens.step_of_token >= 0
+        drawn = torch.Generator().manual_seed(int(batch.tokens.input_ids[sampled].sum()) % 2**31)
+        episode, noise = batch.steps.episode_of_step, torch.rand(batch.num_steps, generator=drawn)
+        # By episode, and in it by chance; drawn on the host, so that every device draws alike.
+        order = torch.argsort(episode.double() + noise.double().to(episode.device) / 2)
+        return replace(found, advantages=ops.spread_steps(steps[order], batch.tokens.step_of_token))
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """The advantages of another method that gives all tokens of a step the same, averaged over each episode.
+
+    Attributes:
+        inner: the other method: a name, and settings after it, with commas between them.
+
+    Raises:
+        ValueError: tokens of one step have different advantages.
+    """
+
+    inner: str = "path_gain"
+
+    paper: ClassVar[str] = "none; a control of which step has the credit"
+    scheduled: ClassVar[frozenset[str]] = frozenset()
+    claims: ClassVar[frozenset[Claim]] = frozenset()
 
     @property
     def needs(self) -> frozenset[str]:
         """Those of the other method."""
-        return self._method().needs
+        return _method(self.inner).needs
 
     def __call__(self, batch: Batch) -> Credit:
-        """The other method's credit, each episode's steps in another order."""
-        found, step_of = self._method()(batch), batch.tokens.step_of_token
-        taken = step_of >= 0
-        steps = found.advantages.new_zeros(batch.num_steps)
-        steps[step_of[taken]] = found.advantages[taken]
-        spread = ops.spread_steps(steps, step_of)
-        if not torch.equal(spread[taken], found.advantages[taken]):
-            raise ValueError(f"{self.inner} gives tokens of one step different advantages")
-        drawn = torch.Generator().manual_seed(int(batch.tokens.input_ids[taken].sum()) % 2**31)
-        episode, noise = batch.steps.episode_of_step, torch.rand(batch.num_steps, generator=drawn)
-        # By episode, and in it by chance; drawn on the host, so that every device draws alike.
-        order = torch.argsort(episode.double() + noise.double().to(episode.device) / 2)
-        return replace(found, advantages=ops.spread_steps(steps[order], step_of))
+        """The mean of an episode's steps, on each of them."""
+        found, steps = _per_step(self.inner, batch)
+        episode = batch.steps.episode_of_step
+        mean = ops.group_mean(steps, episode, batch.num_episodes)[episode]
+        return replace(found, advantages=ops.spread_steps(mean, batch.tokens.step_of_token))
+
+
+def _method(inner: str) -> CreditMethod:
+    return entries([inner.replace(",", " ")])[0].make()
+
+
+def _per_step(inner: str, batch: Batch) -> tuple[Credit, Tensor]:
+    """The other method's credit, and [S] the advantage that all tokens of a step have."""
+    found, step_of = _method(inner)(batch), batch.tokens.step_of_token
+    sampled = step_of >= 0
+    steps = found.advantages.new_zeros(batch.num_steps)
+    steps[step_of[sampled]] = found.advantages[sampled]
+    if not torch.equal(ops.spread_steps(steps, step_of)[sampled], found.advantages[sampled]):
+        raise ValueError(f"{inner} gives tokens of one step different advantages")
+    return found, steps
 
 
 credit.register("shuffled", f"{__name__}:Shuffled")
+credit.register("averaged", f"{__name__}:Averaged")

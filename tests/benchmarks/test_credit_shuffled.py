@@ -46,3 +46,21 @@ def test_a_method_that_weighs_tokens_is_refused() -> None:
 
     with pytest.raises(ValueError, match="different advantages"):
         Shuffled("rlsd")(build(random_attempts(3, groups=3, size=4)))
+
+
+def test_averaged_every_step_of_an_episode_has_its_mean() -> None:
+    """By hand: the mean over steps, however many tokens each has, on every token of the episode."""
+    from benchmarks.credit.shuffled import Averaged
+
+    inner = "path_gain,measure=commands,episode_weight=0"
+    batch = build(random_attempts(3, groups=3, size=4)).to(dtype=torch.float64)
+    known = entries([inner.replace(",", " ")])[0].make()
+    own, found = known(batch).advantages, Averaged(inner)(batch).advantages
+    assert Averaged(inner).needs == known.needs
+    assert not torch.equal(own, found)
+    before, after = (by_step(batch, one) for one in (own, found))
+    for episode in range(batch.num_episodes):
+        steps = [number for number, of in enumerate(batch.steps.episode_of_step) if of == episode]
+        mean = sum(before[number][0] for number in steps) / len(steps)
+        for number in steps:
+            assert after[number] == pytest.approx([mean] * len(after[number]), abs=1e-12)
