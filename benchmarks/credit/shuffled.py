@@ -19,10 +19,8 @@ from stepopsd_agent.credit import Claim, Credit, CreditMethod
 
 
 @dataclass(frozen=True)
-class Shuffled:
-    """The advantages of another method that gives all tokens of a step the same, shuffled within episodes.
-
-    The order is drawn from the sampled tokens, so that a run that is resumed shuffles alike.
+class _WithoutSteps:
+    """The advantages of another method that gives all tokens of a step the same, not on the steps it chose.
 
     Attributes:
         inner: the other method: a name, and settings after it, with commas between them.
@@ -40,62 +38,43 @@ class Shuffled:
     @property
     def needs(self) -> frozenset[str]:
         """Those of the other method."""
-        return _method(self.inner).needs
+        return self._method().needs
+
+    def _method(self) -> CreditMethod:
+        return entries([self.inner.replace(",", " ")])[0].make()
 
     def __call__(self, batch: Batch) -> Credit:
-        """The other method's credit, each episode's steps in another order."""
-        found, steps = _per_step(self.inner, batch)
+        """The other method's credit, each episode's in another place."""
+        found, step_of = self._method()(batch), batch.tokens.step_of_token
+        sampled = step_of >= 0
+        steps = found.advantages.new_zeros(batch.num_steps)
+        steps[step_of[sampled]] = found.advantages[sampled]
+        if not torch.equal(ops.spread_steps(steps, step_of)[sampled], found.advantages[sampled]):
+            raise ValueError(f"{self.inner} gives tokens of one step different advantages")
+        return replace(found, advantages=ops.spread_steps(self._placed(batch, steps), step_of))
+
+    def _placed(self, batch: Batch, steps: Tensor) -> Tensor:
+        """[S] what each step gets, of the [S] advantages."""
+        raise NotImplementedError
+
+
+class Shuffled(_WithoutSteps):
+    """In another order within each episode, drawn from the sampled tokens: a resumed run shuffles alike."""
+
+    def _placed(self, batch: Batch, steps: Tensor) -> Tensor:
         sampled = batch.tokens.step_of_token >= 0
         drawn = torch.Generator().manual_seed(int(batch.tokens.input_ids[sampled].sum()) % 2**31)
         episode, noise = batch.steps.episode_of_step, torch.rand(batch.num_steps, generator=drawn)
         # By episode, and in it by chance; drawn on the host, so that every device draws alike.
-        order = torch.argsort(episode.double() + noise.double().to(episode.device) / 2)
-        return replace(found, advantages=ops.spread_steps(steps[order], batch.tokens.step_of_token))
+        return steps[torch.argsort(episode.double() + noise.double().to(episode.device) / 2)]
 
 
-@dataclass(frozen=True)
-class Averaged:
-    """The advantages of another method that gives all tokens of a step the same, averaged over each episode.
+class Averaged(_WithoutSteps):
+    """The mean of each episode's steps on all of them."""
 
-    Attributes:
-        inner: the other method: a name, and settings after it, with commas between them.
-
-    Raises:
-        ValueError: tokens of one step have different advantages.
-    """
-
-    inner: str = "path_gain"
-
-    paper: ClassVar[str] = "none; a control of which step has the credit"
-    scheduled: ClassVar[frozenset[str]] = frozenset()
-    claims: ClassVar[frozenset[Claim]] = frozenset()
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Those of the other method."""
-        return _method(self.inner).needs
-
-    def __call__(self, batch: Batch) -> Credit:
-        """The mean of an episode's steps, on each of them."""
-        found, steps = _per_step(self.inner, batch)
+    def _placed(self, batch: Batch, steps: Tensor) -> Tensor:
         episode = batch.steps.episode_of_step
-        mean = ops.group_mean(steps, episode, batch.num_episodes)[episode]
-        return replace(found, advantages=ops.spread_steps(mean, batch.tokens.step_of_token))
-
-
-def _method(inner: str) -> CreditMethod:
-    return entries([inner.replace(",", " ")])[0].make()
-
-
-def _per_step(inner: str, batch: Batch) -> tuple[Credit, Tensor]:
-    """The other method's credit, and [S] the advantage that all tokens of a step have."""
-    found, step_of = _method(inner)(batch), batch.tokens.step_of_token
-    sampled = step_of >= 0
-    steps = found.advantages.new_zeros(batch.num_steps)
-    steps[step_of[sampled]] = found.advantages[sampled]
-    if not torch.equal(ops.spread_steps(steps, step_of)[sampled], found.advantages[sampled]):
-        raise ValueError(f"{inner} gives tokens of one step different advantages")
-    return found, steps
+        return ops.group_mean(steps, episode, batch.num_episodes)[episode]
 
 
 credit.register("shuffled", f"{__name__}:Shuffled")
