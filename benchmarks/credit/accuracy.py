@@ -15,7 +15,8 @@ JSON file all:
 - pushed down, pushed up: share of forward steps with negative, and of harmful steps with positive credit.
 - decisive: share of an episode's credit on the step whose advantage is largest.
 
-Intervals (95 %) are from a bootstrap over tasks. ``--groups`` judges the first groups only, ``--short`` 8.
+Intervals (95 %) are from a bootstrap over tasks. ``--minus METHOD`` adds the differences of all rows from
+that method, in pairs: both on the same drawn tasks. ``--groups`` judges the first groups only, ``--short`` 8.
 
 ``--reader MODEL`` judges the methods with a hindsight teacher on the same episodes with another model as
 student and teacher (see `benchmarks.credit.reader`): "smollm2", a GGUF file, a model folder or a hub name. It
@@ -43,6 +44,8 @@ from stepopsd_agent.accuracy import (
     about,
     ceiling,
     controls,
+    differences,
+    differences_text,
     entries,
     judged,
     read_values,
@@ -62,8 +65,8 @@ Further = Mapping[str, Callable[[Batch], Array]]
 """Further controls, by name, that only some recordings have."""
 
 
-def judge(recording: Recording, entry: Entry, truth: Judged) -> dict[str, Any]:
-    """The row of a method."""
+def judge(recording: Recording, entry: Entry, truth: Judged) -> tuple[list[Array], dict[str, Any]]:
+    """Per episode the credit of its steps, and the row of a method."""
     method = entry.make()
     recording.prepare(method.needs)
     began = time.process_time()
@@ -75,23 +78,38 @@ def judge(recording: Recording, entry: Entry, truth: Judged) -> dict[str, Any]:
     total = Cost(
         sum(one.tokens for one in cost), sum(one.seconds for one in cost) + time.process_time() - began
     )
-    return row(split(recording.batches, per_step), truth, total.tokens, total.seconds)
+    given = split(recording.batches, per_step)
+    return given, row(given, truth, total.tokens, total.seconds)
 
 
-def result(recording: Recording, methods: Sequence[Entry], further: Further) -> dict[str, Any]:
-    """The table of one recording."""
+def result(
+    recording: Recording, methods: Sequence[Entry], further: Further, minus: Entry | None = None
+) -> dict[str, Any]:
+    """The table of one recording.
+
+    Args:
+        recording: with groups of attempts.
+        methods: the rows.
+        further: more controls, by name.
+        minus: a method from which the differences of the others are taken, too.
+    """
     values = recording.place / "values.jsonl"
     episodes = [episode for part in recording.parts for episode in part]
     truth = judged(episodes, read_values(values) if values.exists() else [])
-    rows = {}
+    base = None if minus is None else judge(recording, minus, truth)[0]
+    rows, less = {}, {}
     for entry in methods:
-        rows[entry.name] = judge(recording, entry, truth)
+        given, rows[entry.name] = judge(recording, entry, truth)
+        if base is not None and entry != minus:
+            apart = differences(given, base, truth)
+            less[entry.name] = {name: vars(measure) for name, measure in apart.items()}
         print(f"{recording.place}: {entry.name}", file=sys.stderr)
     return {
         **about(truth),
         "ceiling": vars(ceiling(truth.values)),
         "controls": controls(recording.batches, truth, episodes, further),
         "methods": rows,
+        **({} if minus is None else {"minus": minus.name, "differences": less}),
     }
 
 
@@ -107,6 +125,7 @@ def main() -> int:
     parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES, help="stages of training")
     parser.add_argument("--part", choices=PARTS, default="test", help="tuning or test tasks")
     parser.add_argument("--method", nargs="+", default=None, help="only these methods")
+    parser.add_argument("--minus", default=None, metavar="METHOD", help="differences from this one")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw the first task set here")
     parser.add_argument("--groups", type=int, default=None, help="judge only so many first groups")
@@ -118,6 +137,11 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     methods = entries(options.method)
+    if options.minus is not None and len(entries([options.minus])) > 1:
+        parser.error(
+            f"--minus {options.minus} is more than one row; give it settings, as in "
+            f"'{options.minus} key=text'"
+        )
     if options.reader is not None:
         methods = [entry for entry in methods if "teacher_logprobs" in entry.make().needs]
     found: dict[str, Any] = {}
@@ -132,6 +156,8 @@ def main() -> int:
             print(f"\n{name}, {stage}: success {one['success']:.0%}, {mixed}")
             known = [measure for measure in MEASURES if measure != "r" or one["ceiling"]["n"]]
             print(table_text(one, known))
+            if options.minus is not None:
+                print(f"\nless {one['minus']}, in pairs:\n{differences_text(one['differences'], known)}")
     if options.picture is not None:
         name = options.set[0]
         draw(found[name], f"Credit accuracy, task set {name}, {options.part} tasks", options.picture)
@@ -145,10 +171,11 @@ def main() -> int:
 def _table(options: argparse.Namespace, name: str, stage: Any, methods: Sequence[Entry]) -> dict[str, Any]:
     """The table of one stage, as the acting policy or a reader sees it."""
     most = 8 if options.short else options.groups
+    minus = None if options.minus is None else entries([options.minus])[0]
     if options.reader is None:
-        return result(load_recording(options.out, name, stage, options.part, most), methods, {})
+        return result(load_recording(options.out, name, stage, options.part, most), methods, {}, minus)
     recording = read_recording(options.out, name, stage, options.part, options.reader, most, options.dtype)
-    found = result(recording, methods, {"teacher's log-probability": teacher_credit})
+    found = result(recording, methods, {"teacher's log-probability": teacher_credit}, minus)
     return {**found, "gap": mean_gap(recording.batches)}
 
 
@@ -161,11 +188,12 @@ def _about(options: argparse.Namespace) -> dict[str, Any]:
 
 def _command(options: argparse.Namespace) -> str:
     """The command that made a result."""
+    less = "" if options.minus is None else f' --minus "{options.minus}"'
     if options.reader is None:
-        return COMMAND
+        return COMMAND + less
     few = "" if options.groups is None else f" --groups {options.groups}"
     model = f"--reader {Path(options.reader).name} --dtype {options.dtype}"
-    return f"{COMMAND} --stage {' '.join(options.stage)} {model}{few}"
+    return f"{COMMAND} --stage {' '.join(options.stage)} {model}{few}{less}"
 
 
 if __name__ == "__main__":

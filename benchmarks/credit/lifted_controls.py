@@ -25,7 +25,7 @@ but the texts; the number of those that come out otherwise is printed.
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,12 @@ from benchmarks.output import write_result
 from stepopsd_agent import credit
 from stepopsd_agent.accuracy import (
     LABELS,
-    Array,
-    Judged,
     Measure,
     about,
     controls,
+    differences,
+    figures,
     judged,
-    ranked_pairs,
-    share,
     split,
 )
 from stepopsd_agent.models import ModelFolderError
@@ -67,57 +65,6 @@ def tasks(episodes: Sequence[Episode]) -> list[int]:
     return [numbers[name] for name in names]
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """Of each measure, one entry for every episode that it is about.
-
-    Attributes:
-        right: twice the number of pairs of steps that a credit ranks right; ties count half.
-        pairs: twice the number of all pairs.
-        tasks: the task, unit of the bootstrap.
-    """
-
-    right: dict[str, list[int]]
-    pairs: dict[str, list[int]]
-    tasks: dict[str, list[int]]
-
-    def measure(self, name: str) -> Measure:
-        """The probability that a pair is ranked right, as `accuracy.auc` gives it."""
-        return share(self.right[name], self.pairs[name], self.tasks[name])
-
-    def minus(self, other: "Ranked", name: str) -> Measure:
-        """The measure minus that of another credit of the same episodes, on the same drawn tasks."""
-        gained = [one - less for one, less in zip(self.right[name], other.right[name], strict=True)]
-        return share(gained, self.pairs[name], self.tasks[name])
-
-
-def ranked(credits: Sequence[Array], truth: Judged) -> Ranked:
-    """What a credit ranks right.
-
-    Args:
-        credits: per episode, the credit of its steps.
-        truth: of the same episodes.
-    """
-    empty = [{name: list[int]() for name in MEASURES} for _ in range(3)]
-    found = Ranked(empty[0], empty[1], empty[2])
-    for credit_of, steps, won, mixed, task in zip(
-        credits, truth.progress, truth.won, truth.mixed, truth.tasks, strict=True
-    ):
-        forward, harm = ranked_pairs(credit_of, steps > 0), ranked_pairs(-credit_of, steps < 0)
-        about_it = {
-            "auc_failed": mixed and not won,
-            "auc_all_failed": not won,
-            "auc_won": mixed and won,
-            "auc_harmful": True,
-        }
-        for measure in (name for name, yes in about_it.items() if yes):
-            right, pairs = harm if measure == "auc_harmful" else forward
-            found.right[measure].append(round(2 * right))
-            found.pairs[measure].append(2 * pairs)
-            found.tasks[measure].append(task)
-    return found
-
-
 def result(material: LiftedRecording) -> dict[str, Any]:
     """The rows of one recording, and their differences from the reference."""
     episodes = [episode for part in material.parts for episode in part]
@@ -125,7 +72,7 @@ def result(material: LiftedRecording) -> dict[str, Any]:
     truth = replace(groups, tasks=tasks(episodes))
     found = {}
     for name, per_step in rows(material).items():
-        found[name] = ranked(split(material.batches, per_step()), truth)
+        found[name] = split(material.batches, per_step())
         print(name, file=sys.stderr)
     base, first = controls(material.batches, truth, episodes), found[REFERENCE]
     return {
@@ -133,21 +80,24 @@ def result(material: LiftedRecording) -> dict[str, Any]:
         "tasks": len(set(truth.tasks)),
         "told_otherwise": told_otherwise(material.parts, material.told),
         "controls": {name: {one: base[name][one] for one in MEASURES} for name in CONTROLS},
-        "methods": {
-            name: {measure: vars(one.measure(measure)) for measure in MEASURES} for name, one in found.items()
-        },
+        "methods": {name: _shown(figures(credits, truth)) for name, credits in found.items()},
         "differences": {
-            name: {measure: vars(one.minus(first, measure)) for measure in MEASURES}
-            for name, one in found.items()
+            name: _shown(differences(credits, first, truth))
+            for name, credits in found.items()
             if name != REFERENCE
         },
     }
 
 
-def text(head: str, figures: Mapping[str, Mapping[str, Any]]) -> str:
+def _shown(measured: Mapping[str, Measure]) -> dict[str, Any]:
+    """The measures of this table, as JSON."""
+    return {name: vars(measured[name]) for name in MEASURES}
+
+
+def text(head: str, table: Mapping[str, Mapping[str, Any]]) -> str:
     """A line for each row."""
     lines = [f"{head:58}" + "".join(f"{LABELS[measure]:>25}" for measure in MEASURES)]
-    for name, row in figures.items():
+    for name, row in table.items():
         lines.append(f"{name:58}" + "".join(f"{Measure(**row[measure])!s:>25}" for measure in MEASURES))
     return "\n".join(lines)
 

@@ -56,7 +56,7 @@ def row(signal: Sequence[Array], choices: Sequence[Choice]) -> dict[str, Any]:
             for rho, one in zip(found, choices, strict=True)
             if rho is not None and one.place.episode.success in outcomes
         ]
-        return vars(mean([rho for rho, _ in kept], [group for _, group in kept]))
+        return vars(mean([rho for rho, _ in kept], [group for _, group in kept]).measure())
 
     return {"all": over(True, False), "lost": over(False), "won": over(True)}
 

@@ -182,3 +182,27 @@ def _cell(measure: dict[str, Any]) -> str:
     if not measure["n"]:
         return "-"
     return f"{measure['value']:.3f} [{measure['low']:.2f}, {measure['high']:.2f}]"
+
+
+def in_pairs(result: Result) -> list[str]:
+    """The differences of every method from one, `--minus`, for each task set and stage."""
+    lines = []
+    for name, stages in result["sets"].items():
+        for stage, table in in_order(stages).items():
+            columns = _measured(HEADS, [table])
+            lines += [
+                f"| {name}, {STAGE[stage]}: less `{table['minus']}` | "
+                f"{' | '.join(label for _, label in columns)} |",
+                "|---|" + "---|" * len(columns),
+            ]
+            less = table["differences"]
+            for method in sorted(less, key=lambda one: -less[one][columns[0][0]]["value"]):
+                cells = " | ".join(_signed(less[method][key]) for key, _ in columns)
+                lines.append(f"| `{method}` | {cells} |")
+            lines.append("")
+    about = "Differences in pairs, on the same drawn tasks, with intervals of 95 %"
+    return [*lines, f"{about}; part: {result['part']}. {origin(result)}"]
+
+
+def _signed(figure: Result) -> str:
+    return f"{figure['value']:+.2f} [{figure['low']:.2f}, {figure['high']:.2f}]"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.report.credit import reader, summary, within_state
+from benchmarks.report.credit import in_pairs, reader, summary, within_state
 from benchmarks.report.headline import headline
 from benchmarks.report.knobs import knobs
 from benchmarks.report.learning import agreement, crossed, differences, learning
@@ -39,6 +39,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "accuracy": ("accuracy", summary),
     "accuracy_official": ("accuracy_official", partial(summary, task_set="official")),
     "accuracy_full": ("accuracy_full", partial(summary, task_set="full")),
+    "accuracy_pairs": ("accuracy_pairs", in_pairs),
     "accuracy_searchqa": ("accuracy_searchqa", partial(summary, task_set="searchqa")),
     "variants": ("variants", summary),
     "variants_lifted": ("variants_lifted", partial(summary, task_set="full")),

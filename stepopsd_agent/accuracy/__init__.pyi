@@ -2,12 +2,14 @@ from .entry import SKIPPED as SKIPPED, Entry as Entry, entries as entries
 from .judging import (
     attainable as attainable,
     ceiling as ceiling,
+    differences as differences,
     figures as figures,
     split as split,
 )
 from .measures import (
     Array as Array,
     Measure as Measure,
+    Sums as Sums,
     auc as auc,
     correlation as correlation,
     mean as mean,
@@ -20,6 +22,7 @@ from .table import (
     LABELS as LABELS,
     about as about,
     controls as controls,
+    differences_text as differences_text,
     row as row,
     table_text as table_text,
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from stepopsd_agent.accuracy.measures import Array, Measure, auc, correlation, mean, share
+from stepopsd_agent.accuracy.measures import Array, Measure, Sums, auc, correlation, mean, share
 from stepopsd_agent.accuracy.truth import Judged, Values
 from stepopsd_agent.batch import Batch
 
@@ -17,13 +17,30 @@ def figures(credits: Sequence[Array], truth: Judged) -> dict[str, Measure]:
         credits: per episode, the credit of its steps.
         truth: of the same episodes, in the same order.
     """
+    return {name: sums.measure() for name, sums in _sums(credits, truth).items()}
+
+
+def differences(credits: Sequence[Array], others: Sequence[Array], truth: Judged) -> dict[str, Measure]:
+    """All measures of one method less those of another, in pairs: on the same drawn tasks.
+
+    Args:
+        credits: per episode, the credit of its steps.
+        others: the same of the other method.
+        truth: of the same episodes, in the same order.
+    """
+    other = _sums(others, truth)
+    return {name: sums.minus(other[name]) for name, sums in _sums(credits, truth).items()}
+
+
+def _sums(credits: Sequence[Array], truth: Judged) -> dict[str, Sums]:
+    """All measures of one method, before they are taken."""
     forward = [steps > 0 for steps in truth.progress]
     harmful = [steps < 0 for steps in truth.progress]
 
     def chosen(condition: Callable[[int], bool]) -> list[int]:
         return [number for number in range(len(credits)) if condition(number)]
 
-    def ranked(numbers: list[int]) -> Measure:
+    def ranked(numbers: list[int]) -> Sums:
         return auc(
             [credits[n] for n in numbers], [forward[n] for n in numbers], [truth.tasks[n] for n in numbers]
         )
@@ -63,7 +80,7 @@ def ceiling(values: Sequence[Values | None]) -> Measure:
     """
     there = [value for value in values if value is not None]
     halves = [[value.advantages(slice(start, None, 2)) for value in there] for start in (0, 1)]
-    return correlation(halves[0], halves[1], [value.group for value in there])
+    return correlation(halves[0], halves[1], [value.group for value in there]).measure()
 
 
 def attainable(halves: float) -> float:

@@ -112,6 +112,24 @@ def table_text(table: Mapping[str, Any], measures: Sequence[str]) -> str:
         figures_of = [str(Measure(**rows[name][key])) for key in measures]
         shown = f"[{name}]" if name in table["controls"] else name
         lines.append([shown, *figures_of, f"{rows[name]['tokens']:,}", f"{rows[name]['cpu_s']:,.2f}"])
+    return _aligned(lines)
+
+
+def differences_text(rows: Mapping[str, Mapping[str, Any]], measures: Sequence[str]) -> str:
+    """Differences of methods from another as text, sorted by the first measure.
+
+    Args:
+        rows: figures of `differences`, by name of the method.
+        measures: names of the figures to show.
+    """
+    lines = [["", *(LABELS[name] for name in measures)]]
+    for name in sorted(rows, key=lambda one: -rows[one][measures[0]]["value"]):
+        lines.append([name, *(str(Measure(**rows[name][key])) for key in measures)])
+    return _aligned(lines)
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width, the first to the left."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(

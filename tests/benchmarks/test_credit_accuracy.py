@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.credit import accuracy, lifted_controls, record, truth
 from benchmarks.credit.sets import SETS, STAGES
-from benchmarks.report.credit import accuracy as page
+from benchmarks.report.credit import accuracy as page, in_pairs
 from stepopsd_agent import credit
 from stepopsd_agent.accuracy import SKIPPED, entries, read_values
 from stepopsd_agent.credit import registry
@@ -69,9 +69,17 @@ def test_a_recording_is_judged_from_beginning_to_page(
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
     (tmp_path / "someones_benchmarked.py").write_text(METHOD)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert call(monkeypatch, accuracy, *small, "--method", "someones_benchmarked:accepted_steps") == 0
-    line = next(one for one in capsys.readouterr().out.splitlines() if "accepted_steps" in one)
-    assert f"{found['controls']['step accepted']['auc_harmful']['value']:.3f} [" in line
+    own = ("--method", "someones_benchmarked:accepted_steps", "--minus", "grpo", "--json", str(result))
+    assert call(monkeypatch, accuracy, *small, *own) == 0
+    line, less = (one for one in capsys.readouterr().out.splitlines() if "accepted_steps" in one)
+    accepted = found["controls"]["step accepted"]["auc_harmful"]["value"]
+    assert f"{accepted:.3f} [" in line and f"{accepted - 0.5:.3f} [" in less
+    table = "\n".join(in_pairs(json.loads(result.read_text())))
+    assert "after the warm start" not in table and "end of training: less `grpo` |" in table
+    assert "| `someones_benchmarked:accepted_steps` |" in table and '--minus "grpo"' in table
+    with pytest.raises(SystemExit):
+        call(monkeypatch, accuracy, *small, "--minus", "path_gain")
+    assert "more than one row" in capsys.readouterr().err
     controlled = ("--set", "small", "--json", str(tmp_path / "lifted.json"))
     assert call(monkeypatch, lifted_controls, *small, *controlled) == 0
     table = json.loads((tmp_path / "lifted.json").read_text())["sets"]["small"]["end"]

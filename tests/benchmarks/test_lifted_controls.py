@@ -12,7 +12,7 @@ import torch
 from benchmarks.credit import hand_plans, lifted_controls as controls, lifted_rows, lifted_terms as terms
 from benchmarks.report.lifted import lifted_controls as page
 from stepopsd_agent import credit
-from stepopsd_agent.accuracy import judged, row, split, step_credit
+from stepopsd_agent.accuracy import step_credit
 from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.learner import TaskHistory, fill
 from stepopsd_agent.rollout import play_agent
@@ -203,20 +203,6 @@ def test_a_plan_that_knows_the_truth_ranks_every_step_right() -> None:
             pair = [found["methods"][of][measure] for of in (name, lifted_rows.REFERENCE)]
             assert one["value"] == pytest.approx(pair[0]["value"] - pair[1]["value"], abs=1e-12)
             assert one["n"] == pair[0]["n"]
-
-
-def test_differences_are_of_pairs() -> None:
-    """Of a credit from itself there is none, on whichever tasks; of its opposite it is what two AUC make."""
-    made = material()
-    truth = judged([episode for part in made.parts for episode in part], [])
-    given = split(made.batches, lifted_rows.credits(made.batches, "path_gain"))
-    one, other = (controls.ranked([sign * steps for steps in given], truth) for sign in (1, -1))
-    same = one.minus(one, "auc_failed")
-    assert (same.value, same.low, same.high) == (0, 0, 0)
-    expected = row(given, truth)
-    assert one.minus(other, "auc_failed").value == pytest.approx(2 * expected["auc_failed"]["value"] - 1)
-    for measure in controls.MEASURES:
-        assert vars(one.measure(measure)) == pytest.approx(expected[measure])
 
 
 def test_the_groups_own_graph_is_left_out_alone() -> None:

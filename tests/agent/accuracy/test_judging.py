@@ -11,6 +11,7 @@ from stepopsd_agent.accuracy import (
     auc,
     ceiling,
     correlation,
+    differences,
     figures,
     progress,
     ranked_pairs,
@@ -83,7 +84,7 @@ def test_a_lost_episode_counts_though_none_of_its_group_was_won() -> None:
 
 def test_a_share_of_nothing_is_no_figure() -> None:
     """Where no step is harmful, none can be pushed up."""
-    assert share([0, 0], [0, 0], [0, 1]).n == 0
+    assert share([0, 0], [0, 0], [0, 1]).measure().n == 0
 
 
 def test_the_truth_in_a_random_order_is_chance_within_its_interval() -> None:
@@ -109,8 +110,8 @@ def test_the_correlation_is_within_episodes() -> None:
     """Two episodes, each perfectly ordered, with levels that would hide it."""
     credits = [np.array([10.0, 11.0]), np.array([-5.0, -4.0])]
     truths = [np.array([0.0, 1.0]), np.array([7.0, 8.0])]
-    assert correlation(credits, truths, [0, 1]).value == pytest.approx(1.0)
-    assert correlation([-c for c in credits], truths, [0, 1]).value == pytest.approx(-1.0)
+    assert correlation(credits, truths, [0, 1]).measure().value == pytest.approx(1.0)
+    assert correlation([-c for c in credits], truths, [0, 1]).measure().value == pytest.approx(-1.0)
 
 
 def test_intervals_come_from_tasks_and_not_from_episodes() -> None:
@@ -118,15 +119,37 @@ def test_intervals_come_from_tasks_and_not_from_episodes() -> None:
     right: Array = np.array([1.0, 0.0])
     wrong: Array = np.array([0.0, 1.0])
     positive = np.array([True, False])
-    many = auc([right] * 100 + [wrong] * 100, [positive] * 200, [0] * 100 + [1] * 100)
+    many = auc([right] * 100 + [wrong] * 100, [positive] * 200, [0] * 100 + [1] * 100).measure()
     assert (many.low, many.high) == (0.0, 1.0)
-    apart = auc([right] * 100 + [wrong] * 100, [positive] * 200, list(range(200)))
+    apart = auc([right] * 100 + [wrong] * 100, [positive] * 200, list(range(200))).measure()
     assert 0.4 < apart.low < 0.5 < apart.high < 0.6
+
+
+def test_differences_are_of_pairs() -> None:
+    """None of a credit from itself, on whichever tasks; from another what two figures make, and surer."""
+    truth, rng = random_truth(5), np.random.default_rng(2)
+    noisy = [steps + 3 * rng.normal(size=len(steps)) for steps in truth.progress]
+    itself = differences(noisy, noisy, truth)
+    assert {(one.value, one.low, one.high) for one in itself.values()} == {(0.0, 0.0, 0.0)}
+    less = [credit + 0.3 * rng.normal(size=len(credit)) for credit in noisy]
+    found, one, other = differences(noisy, less, truth), figures(noisy, truth), figures(less, truth)
+    for name in ("auc_failed", "auc_harmful", "r", "pushed_down", "decisive"):
+        assert found[name].value == pytest.approx(one[name].value - other[name].value, abs=1e-12)
+        assert found[name].n == one[name].n
+        assert found[name].low < found[name].value < found[name].high
+    # The two differ little, and by the same tasks: far less than either by itself.
+    assert found["r"].high - found["r"].low < 0.5 * (one["r"].high - one["r"].low)
+
+
+def test_a_difference_needs_the_same_episodes() -> None:
+    """Other tasks cannot be drawn together."""
+    with pytest.raises(ValueError, match="same episodes"):
+        share([1, 2], [3, 3], [0, 1]).minus(share([1, 2], [3, 3], [0, 2]))
 
 
 def test_shares_are_of_all_steps() -> None:
     """3 of 4 and 0 of 4."""
-    assert share([3, 0], [4, 4], [0, 1]).value == pytest.approx(3 / 8)
+    assert share([3, 0], [4, 4], [0, 1]).measure().value == pytest.approx(3 / 8)
 
 
 def test_the_ceiling_is_one_without_noise_and_none_without_signal() -> None:
@@ -156,7 +179,9 @@ def test_exact_advantages_correlate_by_more_than_the_halves_of_the_attempts() ->
         for n, one in enumerate(exact)
     ]
     halves = ceiling(values).value
-    found = correlation([np.diff(one) for one in exact], [one.advantages() for one in values], range(600))
+    found = correlation(
+        [np.diff(one) for one in exact], [one.advantages() for one in values], range(600)
+    ).measure()
     assert halves == pytest.approx(1 / 3, abs=0.05)
     assert found.value == pytest.approx(attainable(halves), abs=0.03) and found.value > halves + 0.3
     assert (attainable(1.0), attainable(0.0), attainable(-0.2)) == (1.0, 0.0, 0.0)
