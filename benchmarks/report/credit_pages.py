@@ -39,7 +39,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "accuracy": ("accuracy", summary),
     "accuracy_official": ("accuracy_official", partial(summary, task_set="official")),
     "accuracy_full": ("accuracy_full", partial(summary, task_set="full")),
-    "accuracy_pairs": ("accuracy_pairs", in_pairs),
+    "pairs": ("pairs", in_pairs),
     "accuracy_searchqa": ("accuracy_searchqa", partial(summary, task_set="searchqa")),
     "variants": ("variants", summary),
     "variants_lifted": ("variants_lifted", partial(summary, task_set="full")),
