@@ -46,19 +46,15 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, An
         for which in rng.integers(seeds, size=(REPETITIONS, seeds))
     ]
     low, high = np.quantile(drawn, (0.025, 0.975))
-    by_seed = more.mean(axis=1)
-    half = _half_width(by_seed)
-    return {
-        "value": float(more.mean()),
-        "ci95": [float(low), float(high)],
-        "by_seed": by_seed.tolist(),
-        "student95": [float(more.mean()) - half, float(more.mean()) + half] if half is not None else None,
-    }
+    return {"ci95": [float(low), float(high)], **of_seeds(more.mean(axis=1))}
 
 
-def _half_width(by_seed: Array) -> float | None:
-    """Half the width of Student's interval of a mean."""
-    if len(by_seed) < 2:
-        return None
-    quantile = STUDENT[min(len(by_seed) - 1, len(STUDENT)) - 1]
-    return float(quantile * by_seed.std(ddof=1) / len(by_seed) ** 0.5)
+def of_seeds(by_seed: Array) -> dict[str, Any]:
+    """Mean of the means of seeds, these, and Student's interval (95 %); None with a single seed."""
+    value = float(by_seed.mean())
+    found: dict[str, Any] = {"value": value, "by_seed": by_seed.tolist(), "student95": None}
+    if len(by_seed) > 1:
+        quantile = STUDENT[min(len(by_seed) - 1, len(STUDENT)) - 1]
+        half = float(quantile * by_seed.std(ddof=1) / len(by_seed) ** 0.5)
+        found["student95"] = [value - half, value + half]
+    return found

@@ -1,9 +1,13 @@
 """Learning curves of the credit benchmark in the pages: one row a method, and one small picture each."""
 
+from collections.abc import Mapping
 from io import BytesIO
 from math import ceil
 from typing import Any
 
+import numpy as np
+
+from benchmarks.credit.paired import of_seeds
 from benchmarks.report.parts import Result, origin
 
 COLUMNS = 4
@@ -62,19 +66,46 @@ def differences(result: Result) -> list[str]:
 
 def crossed(result: Result) -> list[str]:
     """What is known by what is made of it, in success in training over GRPO: `benchmarks.credit.crossed`."""
-    found, control = result["differences"], "benchmarks.credit.crossed:crossed"
-    rows = {
-        "distances of the simulator": (f"{control} distances=truth form=gain", "oracle"),
-        "distances from texts": ("path_gain lifted=true", f"{control} distances=texts form=progress"),
+    control = "benchmarks.credit.crossed:crossed"
+    return _four(
+        result,
+        ("as in `path_gain`: discounted, with the episode's advantage", "as in `oracle`: in commands, alone"),
+        {
+            "distances of the simulator": (f"{control} distances=truth form=gain", "oracle"),
+            "distances from texts": ("path_gain lifted=true", f"{control} distances=texts form=progress"),
+        },
+    )
+
+
+def parted(result: Result) -> list[str]:
+    """The two parts of the form of `path_gain`, each with and without the other."""
+    method = "path_gain lifted=true"
+    return _four(
+        result,
+        ("with the episode's advantage", "without it"),
+        {
+            "discounted": (method, f"{method} episode_weight=0"),
+            "in commands": (f"{method} measure=commands", f"{method} measure=commands episode_weight=0"),
+        },
+    )
+
+
+def _four(result: Result, heads: tuple[str, str], rows: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Success in training over GRPO by two settings of two values, and what each makes over the other's."""
+    found = result["differences"]
+    (left, right), (upper, lower) = zip(*rows.values(), strict=True), rows.values()
+    effects = {
+        "second column less first, over both rows": (right, left),
+        "second row less first, over both columns": (lower, upper),
     }
+    lines = [f"| | {heads[0]} | {heads[1]} |", "|---|---|---|"]
+    for name, methods in rows.items():
+        lines.append(f"| {name} | {' | '.join(_pair(found[one]['grpo']) for one in methods)} |")
+    for name, (more, less) in effects.items():
+        seeds = np.mean([found[one][other]["by_seed"] for one, other in zip(more, less, strict=True)], axis=0)
+        lines.append(f"| *{name}* | {_pair(of_seeds(seeds))} | |")
     return [
-        "| | as in `path_gain`: discounted, with the episode's advantage "
-        "| as in `oracle`: in commands, alone |",
-        "|---|---|---|",
-        *(
-            f"| {knowledge} | {' | '.join(_pair(found[name]['grpo']) for name in names)} |"
-            for knowledge, names in rows.items()
-        ),
+        *lines,
         "",
         "Success in training over GRPO at the same tasks, with Student's interval of 95 % over seeds, and in "
         f"how many of them it is above zero. {origin(result)}",

@@ -4,10 +4,12 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks.credit.paired import of_seeds
 from benchmarks.report import credit_methods, credit_pages, pages as report
-from benchmarks.report.learning import agreement
+from benchmarks.report.learning import agreement, parted
 from benchmarks.report.parts import exists, module_of, origin, rate
 from stepopsd_agent.ops import proportion
 
@@ -76,3 +78,26 @@ def test_a_rate_counts_errors_beside_it() -> None:
     assert rate(proportion(1, 2)) == "50.0% (9.5% to 90.5%)"
     assert rate({**proportion(1, 2), "errors": 3}) == "50.0% (9.5% to 90.5%), and 3 errors"
     assert rate({**proportion(0, 0), "errors": 3}) == "-, and 3 errors"
+
+
+def test_the_parts_of_a_form_are_compared_over_both_values_of_the_other() -> None:
+    """By hand: without the episode's advantage .2 and .4 more in two seeds, in commands .1 and .1 less."""
+    method = "path_gain lifted=true"
+    over = {
+        method: [0.3, 0.3],
+        f"{method} episode_weight=0": [0.5, 0.7],
+        f"{method} measure=commands": [0.2, 0.2],
+        f"{method} measure=commands episode_weight=0": [0.4, 0.6],
+    }
+    every = {**over, "grpo": [0.0, 0.0]}
+    made = json.loads((report.RESULTS / "credit_learning_commands.json").read_text(encoding="utf-8"))
+    pairs = {
+        one: {other: of_seeds(np.subtract(mine, its)) for other, its in every.items()}
+        for one, mine in every.items()
+    }
+    lines = parted({**made, "differences": pairs})
+    assert lines[2].startswith("| discounted | +0.300 [0.30, 0.30], 2 of 2 | +0.600 [")
+    assert lines[4].startswith("| *second column less first, over both rows* | +0.300 [-0.97, 1.57], 2 of 2 ")
+    assert lines[5].startswith(
+        "| *second row less first, over both columns* | -0.100 [-0.10, -0.10], 0 of 2 "
+    )
