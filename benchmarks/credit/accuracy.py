@@ -117,9 +117,13 @@ def main() -> int:
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help="of the reader's weights")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    methods = entries(options.method)
+    try:
+        methods = entries(options.method)
+        needs = [entry.make().needs for entry in methods]
+    except (ValueError, TypeError) as error:  # no such method, or one lacks a field
+        parser.error(str(error))
     if options.reader is not None:
-        methods = [entry for entry in methods if "teacher_logprobs" in entry.make().needs]
+        methods = [entry for entry, one in zip(methods, needs, strict=True) if "teacher_logprobs" in one]
     found: dict[str, Any] = {}
     for name in options.set:
         for stage in options.stage:
