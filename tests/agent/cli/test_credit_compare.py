@@ -196,6 +196,7 @@ def test_credit_compare_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest
         (): "credit compare needs the episodes: stepopsd credit compare FOLDER",
         (str(tmp_path / "nowhere"),): "there is no such folder",
         (str(folder), "--method", "gpro"): "no credit method 'gpro'",
+        (str(folder), "--method", "path_gain", "idle_cost=0.3"): '"path_gain idle_cost=0.3"',
         (str(folder), "--method", "grpo gama=1"): "has no field gama",
         (str(folder), "--method", "grpo std"): "write field=value",
         (str(folder), "--method", "turn_gae"): "turn_gae: needs value, which only a run can compute",
