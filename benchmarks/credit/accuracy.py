@@ -7,10 +7,10 @@ of `benchmarks.credit.truth`. ``--method`` judges only the named methods ("modul
 package, "name field=value" for one with other settings). The measures, of which the table shows some and the
 JSON file all:
 
-- AUC failed, won: probability that a step which brings the goal nearer has more credit than another step of
+- AUC lost, won: probability that a step which brings the goal nearer has more credit than another step of
   the same episode, in lost and in won episodes of groups with both; AUC unmixed: in the other groups; AUC
-  all failed: in the lost episodes of all groups, also of those that none of the attempts won.
-- AUC harmful: probability that a step away from the goal has less credit than another step of its episode.
+  all lost: in the lost episodes of all groups, also of those that none of the attempts won.
+- harm: probability that a step away from the goal has less credit than another step of its episode.
 - r: correlation of credit and the acting policy's own advantage, from fresh attempts, within episodes.
 - pushed down, pushed up: share of forward steps with negative, and of harmful steps with positive credit.
 - decisive: share of an episode's credit on the step whose advantage is largest.
