@@ -31,6 +31,7 @@ from typing import Any, get_args
 
 import torch
 
+from benchmarks.credit.before import check_methods
 from benchmarks.credit.picture import draw
 from benchmarks.credit.reader import HINDSIGHT, mean_gap, read_recording, teacher_credit
 from benchmarks.credit.recording import Cost, Recording, load_recording
@@ -116,14 +117,14 @@ def main() -> int:
     )
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help="of the reader's weights")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     try:
-        methods = entries(options.method)
-        needs = [entry.make().needs for entry in methods]
-    except (ValueError, TypeError) as error:  # no such method, or one lacks a field
+        check_methods(options.method or ())
+    except ValueError as error:
         parser.error(str(error))
+    torch.set_num_threads(1)
+    methods = entries(options.method)
     if options.reader is not None:
-        methods = [entry for entry, one in zip(methods, needs, strict=True) if "teacher_logprobs" in one]
+        methods = [entry for entry in methods if "teacher_logprobs" in entry.make().needs]
     found: dict[str, Any] = {}
     for name in options.set:
         for stage in options.stage:

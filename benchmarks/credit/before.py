@@ -8,6 +8,22 @@ from stepopsd_agent.tasks import make_stack
 from stepopsd_envs.extras import install_command
 
 
+def check_methods(methods: Sequence[str]) -> None:
+    """That all methods can be made.
+
+    Args:
+        methods: names, with settings after them.
+
+    Raises:
+        ValueError: the message says which one and why.
+    """
+    try:
+        for entry in entries(methods) if methods else ():
+            entry.make()
+    except TypeError as error:  # it lacks a field
+        raise ValueError(str(error)) from error
+
+
 def check_training(methods: Sequence[str]) -> None:
     """That all methods can be made, and that the package is there which compares their runs.
 
@@ -17,11 +33,7 @@ def check_training(methods: Sequence[str]) -> None:
     Raises:
         ValueError: the message says which method and why, or how the package is installed.
     """
-    for method in methods:
-        try:
-            entries([method])[0].make()
-        except TypeError as error:  # it lacks a field
-            raise ValueError(str(error)) from error
+    check_methods(methods)
     try:
         import rliable  # noqa: F401
     except ImportError as error:
