@@ -1,7 +1,8 @@
-"""Names that may have been meant by one that there is not."""
+"""Names that may have been meant by one that there is not, and where a module may be that is not found."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 SHORTEST = 3
 """Letters from which on a beginning counts."""
@@ -28,3 +29,18 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     """
     near = near_name(name, known)
     return f"did you mean {near!r}? " if near else ""
+
+
+def module_hint(module: str, missing: str | None) -> str:
+    """What to do where importing somebody's module finds one missing: it, or one that it imports.
+
+    Args:
+        module: the one that was named.
+        missing: the one that is not found, `ModuleNotFoundError.name`.
+    """
+    if not module.startswith(str(missing)):
+        return "install it"
+    package = Path(*module.split("."))
+    if package.with_suffix(".py").is_file() or package.is_dir():
+        return "it is in this folder, which Python does not search: begin the command with PYTHONPATH=."
+    return "put the folder it is in on PYTHONPATH"

@@ -7,10 +7,10 @@ of `benchmarks.credit.truth`. ``--method`` judges only the named methods ("modul
 package, "name field=value" for one with other settings). The measures, of which the table shows some and the
 JSON file all:
 
-- AUC failed, won: probability that a step which brings the goal nearer has more credit than another step of
+- AUC lost, won: probability that a step which brings the goal nearer has more credit than another step of
   the same episode, in lost and in won episodes of groups with both; AUC unmixed: in the other groups; AUC
-  all failed: in the lost episodes of all groups, also of those that none of the attempts won.
-- AUC harmful: probability that a step away from the goal has less credit than another step of its episode.
+  all lost: in the lost episodes of all groups, also of those that none of the attempts won.
+- harm: probability that a step away from the goal has less credit than another step of its episode.
 - r: correlation of credit and the acting policy's own advantage, from fresh attempts, within episodes.
 - pushed down, pushed up: share of forward steps with negative, and of harmful steps with positive credit.
 - decisive: share of an episode's credit on the step whose advantage is largest.
@@ -32,6 +32,7 @@ from typing import Any, get_args
 
 import torch
 
+from benchmarks.credit.before import check_methods
 from benchmarks.credit.picture import draw
 from benchmarks.credit.reader import HINDSIGHT, mean_gap, read_recording, teacher_credit
 from benchmarks.credit.recording import Cost, Recording, load_recording
@@ -135,6 +136,10 @@ def main() -> int:
     )
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help="of the reader's weights")
     options = parser.parse_args()
+    try:
+        check_methods(options.method or ())
+    except ValueError as error:
+        parser.error(str(error))
     torch.set_num_threads(1)
     methods = entries(options.method)
     if options.minus is not None and len(entries([options.minus])) > 1:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.credit.before import check_training
 from benchmarks.credit.paired import differences, over_grpo
 from benchmarks.credit.record import start
 from benchmarks.credit.sets import SETS, folder
@@ -266,6 +267,10 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw the curves here")
     options = parser.parse_args()
+    try:
+        check_training(options.method)
+    except ValueError as error:
+        parser.error(str(error))
     rows = trained(options)
     figures, training = compared(rows, "area"), compared(rows, "training")
     for method in sorted(rows, key=lambda name: -figures[name]["iqm"]):

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.credit.choices import Choice, choice, chosen_places, oracle_env
-from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder
+from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder, recorded
 from benchmarks.credit.signals import GroupGraph, mean_return, model_signals, path_values
 from benchmarks.output import write_result
 from stepopsd_agent.accuracy import Array, Measure, mean, spearman
@@ -85,8 +85,8 @@ def result(root: Path, name: str, stage: Stage, part: Part, count: int) -> dict[
     """The table of one recording."""
     began, chosen = time.process_time(), SETS[name]
     config = chosen.settings()
+    episodes = list(read_episodes(recorded(root, name, stage, part) / "episodes"))
     policy = load_policy(str(folder(root, name, stage)), device="cpu")
-    episodes = list(read_episodes(folder(root, name, stage, part) / "episodes"))
     places = chosen_places(episodes, count, seed=11)
     env = oracle_env(config.env.changed(**chosen.truth, **getattr(chosen, part)))
     choices = [choice(env, place, GAMMA) for place in places]
@@ -145,7 +145,11 @@ def main() -> int:
     found: dict[str, Any] = {}
     for stage in options.stage:
         count = 16 if options.short else options.states
-        found[stage] = one = result(options.out, options.set, stage, options.part, count)
+        try:
+            one = result(options.out, options.set, stage, options.part, count)
+        except FileNotFoundError as error:
+            parser.error(str(error))
+        found[stage] = one
         print(f"\n{options.set}, {stage}: {one['states']} states of {one['tasks']} tasks")
         print(table(one), flush=True)
         if options.json is not None:  # after every stage, as they take a while

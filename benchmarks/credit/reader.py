@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.credit.recording import Cost, Recording, collated, in_batches
-from benchmarks.credit.sets import SETS, Part, Stage, folder
+from benchmarks.credit.sets import SETS, Part, Stage, recorded
 from benchmarks.runs.gpu_training import wheel_model
 from stepopsd_agent import ops, tasks
 from stepopsd_agent.accuracy import Array
@@ -129,8 +129,8 @@ def read_recording(
         groups: how many; None for all.
         dtype: of the reader's weights.
     """
-    config, place = SETS[name].settings(), folder(root, name, stage, part)
-    policy = load_reader(reader, config.env.id, dtype)
+    config = SETS[name].settings()
+    policy, place = load_reader(reader, config.env.id, dtype), recorded(root, name, stage, part)
     kept = place / "columns" / f"reader-{Path(reader).stem}-{dtype}"
     # Rows do not branch, so packing saves nothing; small passes need little padding.
     scorer = Scorer(policy, tokens_per_pass=4096, attention="padded")

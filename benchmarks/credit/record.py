@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.credit.before import check_games
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, TaskSet, folder
 from stepopsd_agent import credit
 from stepopsd_agent.config import RunConfig
@@ -114,6 +115,11 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="a minute: shows that it runs")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    try:
+        for name in arguments.set:
+            check_games(name)
+    except ValueError as error:
+        parser.error(str(error))
     for name in arguments.set:
         record(arguments.out, name, arguments.short)
     return 0

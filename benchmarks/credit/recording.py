@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmarks.credit.sets import SETS, Part, Stage, folder
+from benchmarks.credit.sets import SETS, Part, Stage, folder, recorded
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, collate, column_fields
 from stepopsd_agent.config import RunConfig
@@ -139,7 +139,7 @@ class Recording:
 
 def load_recording(root: Path, name: str, stage: Stage, part: Part, most: int | None = None) -> Recording:
     """A recording; with `most`, only its first `most` groups."""
-    config, place = SETS[name].settings(), folder(root, name, stage, part)
+    config, place = SETS[name].settings(), recorded(root, name, stage, part)
     policy = load_policy(str(folder(root, name, stage)), device="cpu")
     episodes = [e for e in read_episodes(place / "episodes") if most is None or e.group < most]
     parts = in_batches(episodes, config.rollout.tasks)

@@ -123,3 +123,18 @@ def folder(root: Path, name: str, stage: Stage, part: Part | None = None) -> Pat
     if part is None:
         name = SETS[name].policies or name
     return root / name / stage / (part or "model")
+
+
+def recorded(root: Path, name: str, stage: Stage, part: Part) -> Path:
+    """The folder of the groups that a stage's policy played.
+
+    Raises:
+        FileNotFoundError: nothing was recorded there; the message has the command that does.
+    """
+    place = folder(root, name, stage, part)
+    if not (place / "episodes").is_dir():
+        raise FileNotFoundError(
+            f"{place}: there is no such recording; make it with: python -m benchmarks.credit.record --out "
+            f"{root} --set {name}"
+        )
+    return place

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.credit.record import params
-from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder
+from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder, recorded
 from stepopsd_agent.accuracy import Values, read_values
 from stepopsd_agent.batch import collate
 from stepopsd_agent.learner import FreshAttempts, monte_carlo_values
@@ -82,7 +82,7 @@ def missing(chosen: Sequence[Episode], known: Sequence[Values]) -> Iterator[Epis
 
 def complete(root: Path, name: str, stage: Stage, part: Part, options: argparse.Namespace) -> None:
     """Add what is missing to the values beside one recording."""
-    place = folder(root, name, stage, part)
+    place = recorded(root, name, stage, part)
     path, began = place / "values.jsonl", time.perf_counter()
     path.touch()
     episodes = list(read_episodes(place / "episodes"))
@@ -115,7 +115,10 @@ def main() -> int:
     for name in options.set:
         for stage in options.stage:
             for part in options.part:
-                complete(options.out, name, stage, part, options)
+                try:
+                    complete(options.out, name, stage, part, options)
+                except FileNotFoundError as error:
+                    parser.error(str(error))
     return 0
 
 

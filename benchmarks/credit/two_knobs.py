@@ -257,7 +257,10 @@ def main() -> int:
     found: dict[str, Any] = {"set": options.set, "part": options.part, "step_norm": options.step_norm}
     found |= {"lambda_mix": LAMBDAS, "alpha_clip": CLIPS, "stages": {}}
     for stage in options.stage:
-        found["stages"][stage] = result(options, stage)
+        try:
+            found["stages"][stage] = result(options, stage)
+        except FileNotFoundError as error:
+            parser.error(str(error))
         print(f"\n{options.set}, {stage} of training, {options.part} tasks\n{table(found['stages'][stage])}")
     if options.learn:
         found["learning"] = learned(options)

@@ -64,12 +64,12 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
         *lines,
         "",
         f"Bold: of this project. Lost, won: episodes of groups with both outcomes. Official games of "
-        f"`valid_unseen`, {table['groups']} groups of {episodes // table['groups']} attempts; graph methods "
-        f"with keys from texts; `step_opsd` without its normaliser, with which all steps are alike; "
-        f"intervals of 95 % over games. Tokens: read by models, beyond the rollout, for an episode. In "
-        f"training: attempts won in houses of task set `full` over those of GRPO at the same tasks, in "
-        f"points; intervals of 95 % over seeds and updates (commits {commits}). {''.join(later)}"
-        f"{origin(official)}",
+        f"`valid_unseen`, {table['groups']} groups of {episodes // table['groups']} attempts of a policy "
+        f"after its warm start; graph methods with keys from texts; `step_opsd` without its normaliser, with "
+        f"which all steps are alike; intervals of 95 % over games. Tokens: read by models, beyond the "
+        f"rollout, for an episode. In training: attempts won in houses of task set `full` over those of GRPO "
+        f"at the same tasks, in points; intervals of 95 % over seeds and updates, by a bootstrap (commits "
+        f"{commits}). {''.join(later)}{origin(official)}",
     ]
 
 

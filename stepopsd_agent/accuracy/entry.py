@@ -58,8 +58,14 @@ def entries(names: Sequence[str] | None = None) -> list[Entry]:
         ValueError: there is no such method, or a setting does not read field=value.
     """
     variants = []
-    for name in names or [name for name in credit.names() if name not in SKIPPED]:
+    for place, name in enumerate(names or [name for name in credit.names() if name not in SKIPPED]):
         method, *settings = name.split()
+        if "=" in method:  # a shell gives settings without quotes as a further name
+            before = names[place - 1] if names and place else "METHOD"
+            raise ValueError(
+                f"{method!r} is a setting, not a method; one pair of quotes belongs around a method and its "
+                f'settings: "{before} {name}"'
+            )
         if settings:
             variants.append(Entry(name, method, tuple(_setting(text) for text in settings)))
             continue

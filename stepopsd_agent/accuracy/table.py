@@ -14,17 +14,17 @@ from stepopsd_agent.batch import Batch
 from stepopsd_wrappers import Episode
 
 LABELS = {
-    "auc_failed": "AUC failed",
+    "auc_failed": "AUC lost",
     "auc_won": "AUC won",
     "auc_unmixed": "AUC unmixed",
-    "auc_all_failed": "AUC all failed",
-    "auc_harmful": "AUC harmful",
+    "auc_all_failed": "AUC all lost",
+    "auc_harmful": "harm",
     "r": "r",
     "pushed_down": "pushed down",
     "pushed_up": "pushed up",
     "decisive": "decisive",
 }
-"""Column heads, by the name of the measure."""
+"""Column heads, in the words of the pages on credit, by the name of the measure."""
 RARITY = "rare kind of command"
 
 

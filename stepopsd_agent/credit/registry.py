@@ -10,7 +10,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from stepopsd_agent.config import check_kind
-from stepopsd_envs.near_names import did_you_mean
+from stepopsd_envs.near_names import did_you_mean, module_hint
 
 if TYPE_CHECKING:
     from stepopsd_agent.credit.base import CreditMethod
@@ -58,7 +58,8 @@ def load(name: str) -> "type[CreditMethod]":
         try:
             import_module(module)
         except ModuleNotFoundError as error:
-            raise ValueError(f"credit method {name!r}: there is no module {error.name!r}") from error
+            hint = module_hint(module, error.name)
+            raise ValueError(f"credit method {name!r}: there is no module {error.name!r}: {hint}") from error
     if plain not in _ENTRIES:
         raise ValueError(_unknown(module, plain))
     try:

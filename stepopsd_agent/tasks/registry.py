@@ -15,7 +15,7 @@ import gymnasium as gym
 import stepopsd_envs  # noqa: F401  # registers its environments with Gymnasium
 from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.tasks.base import EvalSet, Lifted, TaskSpec, World
-from stepopsd_envs.near_names import did_you_mean
+from stepopsd_envs.near_names import did_you_mean, module_hint
 from stepopsd_envs.step_info import hash_number, text_hash
 from stepopsd_wrappers import Episode
 from stepopsd_wrappers.parse_response import ResponseFormat
@@ -60,8 +60,9 @@ def get(env_id: str) -> TaskSpec:
         try:
             import_module(module)
         except ModuleNotFoundError as error:
+            hint = module_hint(module, error.name)
             raise ValueError(
-                f"env.id is {env_id!r}, but there is no module {error.name!r} to import"
+                f"env.id is {env_id!r}, but there is no module {error.name!r}: {hint}"
             ) from error
     if plain not in _ENTRIES:
         raise ValueError(

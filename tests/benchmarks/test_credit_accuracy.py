@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.credit import accuracy, lifted_controls, record, truth
+from benchmarks.credit import accuracy, lifted_controls, qval, record, truth, two_knobs
 from benchmarks.credit.sets import SETS, STAGES
 from benchmarks.report.credit import accuracy as page, in_pairs
 from stepopsd_agent import credit
@@ -116,3 +116,29 @@ def test_recordings_of_houses_keep_the_settings_they_were_made_with() -> None:
         assert (chosen.lr, chosen.muon_lr) == (4e-3, 0.0125)
         assert (chosen.hindsight_share, chosen.mistake_rate) == (0.15, 0.1)
     assert SETS["small"].settings(short=True).updates == 2
+
+
+@pytest.mark.parametrize("module", [accuracy, lifted_controls, qval, truth, two_knobs])
+def test_a_recording_that_is_not_there_is_named_with_the_command_that_makes_it(
+    module: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before a model is looked for, which a warm start by hand would not replace."""
+    none = tmp_path / "none"
+    named = ("--recordings", str(none), "--out", str(tmp_path))
+    root = named if module is two_knobs else ("--out", str(none))
+    with pytest.raises(SystemExit) as raised:
+        call(monkeypatch, module, *root, "--set", "full", "--stage", "start")
+    said = capsys.readouterr().err
+    assert raised.value.code == 2 and str(none / "full" / "start") in said and not none.exists()
+    assert f"make it with: python -m benchmarks.credit.record --out {none} --set full" in said
+
+
+def test_a_method_that_is_not_there_is_an_error_of_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not a traceback: a name without quotes around its settings, or a setting that the method has not."""
+    for words in (["path_gain", "idle_cost=0.3"], ["path_gain idle_costs=0.3"], ["path_gain idle_cost"]):
+        with pytest.raises(SystemExit) as raised:
+            call(monkeypatch, accuracy, "--out", str(tmp_path), "--method", *words)
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert raised.value.code == 2 and "error: " in last and "idle_cost" in last

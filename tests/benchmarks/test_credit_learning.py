@@ -1,6 +1,7 @@
 """Learning curves of credit methods: their figures, and the command, short."""
 
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from stepopsd_agent import credit, ops
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.credit import registry
 from stepopsd_agent.run import area
+from stepopsd_envs.extras import install_command
 from tests.helpers.builders import build, random_attempts
 
 
@@ -142,6 +144,49 @@ def test_runs_may_begin_at_a_later_seed() -> None:
     assert list(learning.seeds_of(fresh)) == [5, 6, 7]
     with pytest.raises(SystemExit, match="leave --keep out"):
         learning.seeds_of(Namespace(**vars(fresh) | {"keep": Path("earlier.json")}))
+
+
+def never(*_: object) -> None:
+    """In place of work that takes minutes."""
+    raise AssertionError("this should not have begun")
+
+
+@pytest.mark.parametrize("method", ["path_gian", "path_gain idle_costs=1", "mine_of_a_test:mine"])
+def test_a_method_that_is_not_there_is_refused_before_anything_is_trained(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The warm start alone takes minutes, and each run would meet the error by itself."""
+    monkeypatch.setattr(learning, "start", never)
+    arguments = ["--recordings", str(tmp_path), "--out", str(tmp_path / "runs"), "--method", "grpo", method]
+    monkeypatch.setattr("sys.argv", ["learning", *arguments])
+    with pytest.raises(SystemExit) as refused:
+        learning.main()
+    assert refused.value.code == 2 and not (tmp_path / "runs").exists()
+    assert method.partition(" ")[0].rpartition(":")[2] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_missing_package_is_told_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one that the table needs, hours later."""
+    monkeypatch.setitem(sys.modules, "rliable", None)
+    monkeypatch.setattr(learning, "start", never)
+    monkeypatch.setattr("sys.argv", ["learning", "--recordings", str(tmp_path), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as refused:
+        learning.main()
+    assert refused.value.code == 2 and install_command("bench") in capsys.readouterr().err
+
+
+def test_official_games_are_looked_for_before_policies_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which takes an hour."""
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setattr(record, "policies", never)
+    monkeypatch.setattr("sys.argv", ["record", "--out", str(tmp_path / "out"), "--set", "official"])
+    with pytest.raises(SystemExit) as refused:
+        record.main()
+    assert refused.value.code == 2 and "games='valid_seen' not found" in capsys.readouterr().err
 
 
 @pytest.mark.slow

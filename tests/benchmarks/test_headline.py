@@ -35,6 +35,8 @@ def test_a_row_has_the_figures_of_the_result() -> None:
         f"{one['value']:.2f} ±{(one['high'] - one['low']) / 2:.2f}".replace("0.", ".") for one in measures
     ]
     assert cells(lines, "`rlsd`") == [*expected, f"{row['tokens'] / 1024:,.0f}", "+1.2 ±2.5"]
+    assert "128 groups of 8 attempts of a policy after its warm start;" in lines[-1]
+    assert "intervals of 95 % over seeds and updates, by a bootstrap" in lines[-1]
 
 
 def test_all_rows_are_shown_and_what_was_not_trained_has_no_gain() -> None:

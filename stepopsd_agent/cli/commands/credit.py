@@ -34,8 +34,8 @@ MEASURES = (
     "pushed_up",
 )
 LEGEND = """AUC: chance that a step which brings the goal nearer has more credit than another step of its
-episode; 0.5 is chance. failed, won: in groups with both outcomes; unmixed: in the others; all failed: in
-failed episodes of all groups. harmful: chance that a step away from the goal has less credit than another.
+episode; 0.5 is chance. lost, won: in groups with both outcomes; unmixed: in the others; all lost: in lost
+episodes of all groups. harm: chance that a step away from the goal has less credit than another.
 pushed down: share of forward steps with negative credit; pushed up: share of harmful steps with positive
 credit. [controls] need no idea of credit. In brackets: intervals of 95 % over tasks."""
 

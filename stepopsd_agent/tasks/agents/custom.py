@@ -3,13 +3,12 @@
 import inspect
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
 from stepopsd_agent.tasks.agents.base import Agent, MakeAgent
-from stepopsd_envs.near_names import did_you_mean
+from stepopsd_envs.near_names import did_you_mean, module_hint
 from stepopsd_wrappers.running_episode import error_words
 
 _METHODS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -41,7 +40,7 @@ def load_agent(entry: str) -> MakeAgent:
     try:
         namespace = vars(import_module(module))
     except ModuleNotFoundError as error:
-        hint = _where(module) if module.startswith(str(error.name)) else "install it"
+        hint = module_hint(module, error.name)
         raise AgentError(f"agent is {entry!r}, but there is no module {error.name!r}: {hint}") from error
     except (Exception, SystemExit) as error:
         raise AgentError(f"agent is {entry!r}, but importing it raised {error_words(error)}") from error
@@ -52,14 +51,6 @@ def load_agent(entry: str) -> MakeAgent:
     if not inspect.isclass(kind):
         raise AgentError(f"agent is {entry!r}, which is {kind!r:.80}; give the name of a class")
     return lambda env: _made(entry, kind, env)
-
-
-def _where(module: str) -> str:
-    """How to let Python find the module: the line to begin with where it lies in this folder."""
-    package = Path(*module.split("."))
-    if package.with_suffix(".py").is_file() or package.is_dir():
-        return "it is in this folder, which Python does not search: begin the command with PYTHONPATH=."
-    return "put the folder it is in on PYTHONPATH"
 
 
 def _made(entry: str, kind: Any, env: gym.Env[str, str]) -> Agent:

@@ -142,7 +142,9 @@ def test_credit_compare_says_what_outcomes_leave_unsaid(
     assert run("credit", "compare", str(folder), "--group_by=task", "--method", "path_gain") == 0
     out = capsys.readouterr().out
     assert "no group has both outcomes" in out and "AUC won" not in out
-    assert "AUC all failed" in out and "AUC harmful" in out and "[rare kind of command]" in out
+    heads = next(line for line in out.splitlines() if "AUC" in line)
+    assert "AUC all lost" in heads and " harm " in heads and "[rare kind of command]" in out
+    assert "failed" not in out.partition("left out")[0]  # the words of the pages: lost, all lost, harm
 
 
 def test_distances_by_replay_are_those_of_the_recorder(tmp_path: Path) -> None:
@@ -196,6 +198,7 @@ def test_credit_compare_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest
         (): "credit compare needs the episodes: stepopsd credit compare FOLDER",
         (str(tmp_path / "nowhere"),): "there is no such folder",
         (str(folder), "--method", "gpro"): "no credit method 'gpro'",
+        (str(folder), "--method", "path_gain", "idle_cost=0.3"): '"path_gain idle_cost=0.3"',
         (str(folder), "--method", "grpo gama=1"): "has no field gama",
         (str(folder), "--method", "grpo std"): "write field=value",
         (str(folder), "--method", "turn_gae"): "turn_gae: needs value, which only a run can compute",

@@ -83,6 +83,23 @@ def test_make_names_the_nearest_method_and_the_fields() -> None:
         credit.make("grpo", **{"lambda": 1.0})
 
 
+def test_a_module_that_python_does_not_find_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It mostly lies in the folder of the command, which is not searched; or what it imports is missing."""
+    with pytest.raises(
+        ValueError, match="no module 'method_of_a_test': put the folder it is in on PYTHONPATH"
+    ):
+        credit.load("method_of_a_test:mine")
+    (tmp_path / "method_of_a_test.py").write_text("import no_such_package\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"it is in this folder, .* begin the command with PYTHONPATH=\.$"):
+        credit.load("method_of_a_test:mine")
+    monkeypatch.syspath_prepend(".")
+    with pytest.raises(ValueError, match="there is no module 'no_such_package': install it"):
+        credit.load("method_of_a_test:mine")
+
+
 def test_register_refuses_a_name_twice_and_a_bad_entry() -> None:
     """One owner per name."""
     with pytest.raises(ValueError, match="'grpo' is registered already"):

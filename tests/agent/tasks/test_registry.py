@@ -72,7 +72,7 @@ def test_environment_is_found_by_its_id(env_id: str) -> None:
             "somebody/Variant-v3",
             "'somebody/Variant-v3', which is not registered: registered are stepopsd/ALF",
         ),
-        (f"no_such_module:{SEARCH}", "there is no module 'no_such_module' to import"),
+        (f"no_such_module:{SEARCH}", "no module 'no_such_module': put the folder it is in on PYTHONPATH"),
     ],
 )
 def test_environment_that_is_unknown_is_refused_by_name(env_id: str, named: str) -> None:
