@@ -137,7 +137,7 @@ def main() -> int:
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help="of the reader's weights")
     options = parser.parse_args()
     try:
-        check_methods(options.method or ())
+        check_methods([*(options.method or ()), *([options.minus] if options.minus is not None else ())])
     except ValueError as error:
         parser.error(str(error))
     torch.set_num_threads(1)

@@ -136,9 +136,12 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw them here")
     options = parser.parse_args()
-    accuracy, learning = (
-        json.loads(path.read_text("utf-8")) for path in (options.accuracy, options.learning)
-    )
+    try:
+        accuracy, learning = (
+            json.loads(path.read_text("utf-8")) for path in (options.accuracy, options.learning)
+        )
+    except (OSError, ValueError) as error:
+        parser.error(f"{error}; give the --json files of both benchmarks")
     if options.set not in accuracy["sets"]:
         known = ", ".join(sorted(accuracy["sets"]))
         parser.error(f"{options.accuracy} has no task set {options.set!r}; it has {known}")

@@ -282,7 +282,7 @@ def main() -> int:
         )
     seeds = max(len(one["curves"]) for one in rows.values())
     about: dict[str, Any] = {"set": options.set, "matched": options.match_norms, "seeds": seeds}
-    about["first_seed"] = options.first_seed
+    about |= {"first_seed": options.first_seed, "reach": options.reach}
     result = {**about, "rows": rows, "compared": figures, "compared_training": training}
     result |= {"over_grpo": over_grpo(rows), "differences": differences(rows)}
     if options.keep is not None:  # the commits whose runs were taken over, the oldest first

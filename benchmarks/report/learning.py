@@ -33,12 +33,13 @@ def learning(result: Result) -> list[str]:
             f"| {_mean(row['tokens']):,.0f} |"
         )
     kind = "advantages scaled to the size of GRPO's" if result["matched"] else "every method as it is"
+    mark = f"a success of {result['reach']}" if "reach" in result else "the mark"
     return [
         *lines,
         "",
         f"Task set `{result['set']}`, {kind}. Area: interquartile mean over seeds "
         "of the mean held-out success over updates; last success: mean over seeds, never the best; updates "
-        "until the mark, and how many seeds reached it; mean success of all attempts trained on, each at a "
+        f"until {mark}, and how many seeds reached it; mean success of all attempts trained on, each at a "
         "task new to the policy, and by how much it is above GRPO's, update by update at the same tasks; "
         "interaction and processed tokens of one run; chance that a run is better than one of GRPO. "
         f"Intervals of 95 %, bootstrap over seeds, in the difference also over updates. {origin(result)}",

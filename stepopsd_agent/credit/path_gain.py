@@ -34,8 +34,8 @@ that tasks of a form are solved alike; what it keeps of a text is written by han
 (`TaskSpec.lifted`), and without that it adds nothing. Failure modes: where the key merges states that differ,
 or a command does more than its texts say, the graph has paths that do not exist; a step towards a goal along
 a path that no attempt finished gains nothing; and a step off all known paths loses the whole value of the
-node that it left, or in commands more than the whole way. No step comes from a node without a path to one with
-a path: the step itself would be one.
+node that it left, or in commands more than the whole way. No step comes from a node without a path to one
+with a path: the step itself would be one.
 
 Degenerate cases: a group without success gives zero, with `lifted` if no attempt at a task of its form
 succeeded; and so does one whose steps all have the same gain.
