@@ -35,6 +35,11 @@ class StepCredit:
             raise ValueError(
                 "give rollouts alone: it takes the place of rollout_func and environment_factory"
             )
+        if getattr(named.get("args"), "use_vllm", False):  # before TRL has started or asked an engine
+            raise ValueError(
+                "use_vllm is True in GRPOConfig, but the rollouts draw with a backend of their own: "
+                "set it to False"
+            )
         named.setdefault("reward_funcs", rollouts.reward)
         super().__init__(*arguments, rollout_func=rollouts, **named)  # type: ignore[call-arg]
         self.rollouts = rollouts
