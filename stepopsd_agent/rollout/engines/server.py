@@ -26,6 +26,12 @@ FLAGS = (
     "--enable-prefix-caching"
 )
 """What the server has to be started with, beside the model."""
+NEUTRAL = {
+    "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "top_p": 1.0, "top_k": 0,
+    "min_p": 0.0,
+}  # fmt: skip
+"""What a request has to say, or vLLM takes it from the model's generation_config.json: penalties change the
+log-probability of a token that is drawn already."""
 IMPOSSIBLE = -1000.0
 """A log-probability below this stands for none: HTTP carries no infinity, vLLM sends -9999."""
 
@@ -109,6 +115,7 @@ class Server:
             "prompt": list(ids),
             "max_tokens": len(draw.uniforms),
             "temperature": 0.0,
+            **NEUTRAL,
             "logprobs": 0,
             "return_token_ids": True,
             "ignore_eos": True,

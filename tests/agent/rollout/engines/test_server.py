@@ -96,6 +96,19 @@ def test_a_request_holds_all_that_a_response_depends_on() -> None:
     assert body["vllm_xargs"]["stepopsd_temperature"] == 0.7
 
 
+def test_a_request_leaves_no_sampling_parameter_to_the_server() -> None:
+    """It would take it from the model's generation_config.json, and applies penalties after the noise.
+
+    With Qwen2.5's repetition_penalty every repeated token came back with 1.05 times its log-probability.
+    """
+    with served(lambda body, number: completion([7, 3], [-0.1, -0.2])) as (server, http):
+        server.ask(11, [1, 2], DRAW)
+        server.finished()
+    penalties = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+    neutral = {**penalties, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
+    assert all({name: body.get(name) for name in neutral} == neutral for body in http.requests)
+
+
 def test_an_answer_without_ids_is_an_error() -> None:
     """A server of another kind tells texts alone."""
     with served(lambda body, number: b'{"choices": [{"text": "look"}]}') as (server, _):
