@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from stepopsd_agent.adapters.trl_rollouts import TRLRollouts
 
+_SAMPLING: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": None, "repetition_penalty": 1.0}
+"""Fields of `GRPOConfig` that say how TRL would draw, with their defaults."""
+
 
 class StepCredit:
     """Put before `GRPOTrainer` in the bases of a class; tested with TRL 1.16.
@@ -49,6 +52,12 @@ class StepCredit:
                 f"GRPOConfig has temperature {settings.temperature}, the rollouts "
                 f"{rollouts.params.temperature}: give both the same, since TRL's loss divides by its own"
             )
+        for name, usual in _SAMPLING.items():
+            if (value := getattr(settings, name)) not in (usual, getattr(rollouts.params, name, usual)):
+                raise ValueError(
+                    f"GRPOConfig has {name} {value}, which the rollouts do not read: leave it out, and say "
+                    "in their SamplingParams how they draw"
+                )
         if settings.mask_truncated_completions:
             raise ValueError(
                 "mask_truncated_completions would leave out every episode that does not end in an end token: "
