@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from stepopsd_agent.adapters.trl_rollouts import TRLRollouts
 
+_SAMPLING: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": None, "repetition_penalty": 1.0}
+"""Fields of `GRPOConfig` that say how TRL would draw, with their defaults."""
+
 
 class StepCredit:
     """Put before `GRPOTrainer` in the bases of a class; tested with TRL 1.16.
@@ -35,6 +38,11 @@ class StepCredit:
             raise ValueError(
                 "give rollouts alone: it takes the place of rollout_func and environment_factory"
             )
+        if getattr(named.get("args"), "use_vllm", False):  # before TRL has started or asked an engine
+            raise ValueError(
+                "use_vllm is True in GRPOConfig, but the rollouts draw with a backend of their own: "
+                "set it to False"
+            )
         named.setdefault("reward_funcs", rollouts.reward)
         super().__init__(*arguments, rollout_func=rollouts, **named)  # type: ignore[call-arg]
         self.rollouts = rollouts
@@ -44,6 +52,12 @@ class StepCredit:
                 f"GRPOConfig has temperature {settings.temperature}, the rollouts "
                 f"{rollouts.params.temperature}: give both the same, since TRL's loss divides by its own"
             )
+        for name, usual in _SAMPLING.items():
+            if (value := getattr(settings, name)) not in (usual, getattr(rollouts.params, name, usual)):
+                raise ValueError(
+                    f"GRPOConfig has {name} {value}, which the rollouts do not read: leave it out, and say "
+                    "in their SamplingParams how they draw"
+                )
         if settings.mask_truncated_completions:
             raise ValueError(
                 "mask_truncated_completions would leave out every episode that does not end in an end token: "

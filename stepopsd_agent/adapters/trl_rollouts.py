@@ -81,6 +81,7 @@ class TRLRollouts:
         self._tasks = frozenset(task_ids(self._envs[0]))
         self._credit: dict[tuple[Ids, Ids], cycle[Tensor]] = {}
         self._metrics: dict[str, float] = {}
+        self._latest = -1, 0  # optimizer step of the latest call for training, and its number in it
 
     def rows(self) -> list[dict[str, str]]:
         """The rows of a `train_dataset`: one per task, whose prompt is the task's id."""
@@ -104,7 +105,7 @@ class TRLRollouts:
         """
         training, step = bool(trainer.model.training), int(trainer.state.global_step)
         size = int(trainer.num_generations if training else trainer.num_generations_eval)
-        key = f"{self._seed}/{step}" if training else f"{self._seed}/eval"
+        key = self._training_key(step) if training else f"{self._seed}/eval"
         attempts = self._attempts(prompts, size, int(trainer.accelerator.process_index), step)
         with self._lent(trainer) as policy:
             played = self._backend(
@@ -119,6 +120,12 @@ class TRLRollouts:
         columns: dict[str, Any] = {name: [list(row[k]) for row in rows] for k, name in enumerate(names)}
         columns["episode_return"] = [None if e.failed else e.episode_return for e in played]
         return columns
+
+    def _training_key(self, step: int) -> str:
+        """The name of a call's sampling noise; several calls may come in one optimizer step."""
+        before, number = self._latest
+        self._latest = step, number + 1 if step == before else 0
+        return f"{self._seed}/{step}" + (f"/{self._latest[1]}" if self._latest[1] else "")
 
     def reward(
         self, episode_return: list[float | None], log_metric: Any, **columns: Any

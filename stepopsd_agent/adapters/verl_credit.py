@@ -172,7 +172,8 @@ def record_advantages(
     for place, (row, mask) in enumerate(zip(batch.action_mask, response_mask.bool().cpu(), strict=True)):
         start, length = int(row.int().argmax()), int(batch.tokens.attention_mask[place].sum())
         width = length - start
-        if batch.num_rows != len(episodes) or not torch.equal(row[start:length], mask[:width]):
+        same = torch.equal(row[start:length], mask[:width]) and not mask[width:].any()
+        if batch.num_rows != len(episodes) or not same:
             raise ValueError(
                 f"row {place} of verl is not that of its record: were the rows put in another order?"
             )

@@ -114,6 +114,17 @@ def check_engine(config: RunConfig) -> None:
             "sampling tell the loss so; rollout.top_k, rollout.top_p and learner.rescore_old have newer ones "
             "compute them again: leave these three at their defaults, or set rollout.ahead to false"
         )
+    if rollout.ahead and config.checkpoint_every == 1:
+        raise UsageError(
+            "rollout.ahead is true, but the update after a checkpoint waits for fresh groups and "
+            "checkpoint_every is 1, so nothing is ever played ahead: give checkpoint_every 2 or more"
+        )
+    number = config.device.partition(":")[2]
+    if rollout.foreign and rollout.url is None and number not in ("", "0"):
+        raise UsageError(
+            f"device is {config.device}, but vLLM in the same process takes the first GPU: set "
+            f"CUDA_VISIBLE_DEVICES to {number} and device to cuda"
+        )
     if rollout.engine_memory == 0:
         raise UsageError("rollout.engine_memory is 0; vLLM needs a share of the memory, such as 0.5")
 

@@ -34,8 +34,14 @@ class ShardedLearner(Learner):
         stats = super()._accumulate(work, part)
         shortest = part[work.extents[part].argmin()][None]
         idle = partial(super()._micro_loss, work.rows(shortest), dict.fromkeys(stats, 0.0))
-        while self.policy.turn(False):
+
+        def idle_pass() -> None:
             (0 * self.policy.whole(idle)).backward()  # type: ignore[no-untyped-call]
+
+        while self.policy.turn(False):
+            idle_pass()
+        if all(weight.grad is None for weight in self.masters.trained):  # no process had a row to learn from
+            idle_pass()
         return stats
 
 

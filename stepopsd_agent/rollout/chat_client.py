@@ -96,7 +96,7 @@ class ChatClient:
             raise ValueError(f"{setting} is {url!r}; give one such as http://localhost:8000/v1")
         if parts.username or parts.password or parts.query:
             raise ValueError(f"{setting} has a password or a query in it; put the key into {KEY} instead")
-        self.url = url.rstrip("/")
+        self.url, self.setting = url.rstrip("/"), setting
         self.deadline, self.retries, self.backoff = deadline, retries, backoff
         self._key = os.environ.get(KEY, "")
         self._opener = urllib.request.build_opener(_NoRedirects)
@@ -168,7 +168,7 @@ class ChatClient:
                 break
             time.sleep(pause)
             wait *= 2
-        hint = "; is a server there? openai.url has its address" if status is None else ""
+        hint = f"; is a server there? {self.setting} has its address" if status is None else ""
         raise ServedModelError(
             f"{self.url}/{path} gave no answer in {tries} tries, the last time {problem}{hint}", status
         )

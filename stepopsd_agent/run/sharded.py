@@ -20,6 +20,8 @@ from stepopsd_agent.run.parallel import ParallelRun, ParallelTrainer
 
 KEPT = ("teacher", "initial")
 """Other weights of the network that a checkpoint may hold."""
+OPTIMIZER = "optimizer_"
+"""Begins the names of files of moments; what is neither these nor weights every process has whole."""
 
 
 class ShardedTrainer(ParallelTrainer):
@@ -94,7 +96,7 @@ def own_tensors(policy: ShardedPolicy, tensors: Tensors) -> Tensors:
     for file, whole in out.items():
         if file == "model" or file in KEPT:
             out[file] = policy.own_parts(whole)
-        else:
+        elif file.startswith(OPTIMIZER):
             out[file] = _moments(policy, weights, whole)
     return out
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from stepopsd_agent.config import ModelConfig
 from stepopsd_agent.models import Policy, tiny_policy
@@ -25,6 +26,18 @@ def tiny(dtype: DType = "float32", seed: int = 0, device: str = "cpu") -> Policy
         hidden_size=32, num_layers=2, num_heads=2, vocab_size=400, max_positions=2048, dtype=dtype
     )
     return tiny_policy(TEXTS, config, device, seed)
+
+
+def experts() -> Policy:
+    """A mixture of experts, which transformers trains as one tensor and stores one by one."""
+    base = tiny()
+    end = base.tokenizer.eos_token_id
+    shape = Qwen3MoeConfig(
+        vocab_size=len(base.tokenizer), hidden_size=32, intermediate_size=32, moe_intermediate_size=16,
+        num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, num_experts=4,
+        num_experts_per_tok=2, eos_token_id=end, pad_token_id=end,
+    )  # fmt: skip
+    return Policy(Qwen3MoeForCausalLM(shape), base.tokenizer, "cpu", base.prompt_format)
 
 
 @contextmanager

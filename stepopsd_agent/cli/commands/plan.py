@@ -14,6 +14,7 @@ from stepopsd_agent.cli.checks import (
     settings_checked,
 )
 from stepopsd_agent.cli.common import config_of
+from stepopsd_agent.cli.engine_checks import check_shared_play, tell_unread
 from stepopsd_agent.cli.parser import Parser
 
 HELP = "say what memory, tokens and time a training run will take, before anything runs"
@@ -57,6 +58,8 @@ def run(settings: Namespace) -> int:
     processes = settings.get("processes", 1)
     if processes < 1:
         raise UsageError(f"--processes is {processes}; give 1 or more")
+    check_shared_play(config, processes > 1 or config.learner.sharding != "none")
+    tell_unread(config)
     text, refusal = plan_text(
         config,
         method.needs,

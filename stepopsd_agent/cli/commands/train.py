@@ -23,6 +23,7 @@ from stepopsd_agent.cli.checks import (
     settings_checked,
 )
 from stepopsd_agent.cli.common import load_run_policy, run_config, trained_policy
+from stepopsd_agent.cli.engine_checks import check_shared_play, tell_unread
 from stepopsd_agent.cli.launching import follows, launched, own_device
 from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.config import RunConfig, config_to_dict
@@ -84,6 +85,7 @@ def run(settings: Namespace) -> int:
 
 def _run(settings: Namespace, processes: "Processes | None") -> int:
     config, name, method, chosen = checked_settings(settings)
+    tell_unread(config)
     resumed: str | None = settings.get("resume")
     out = fresh_folder(settings.get("out"), "train") if resumed is None else user_path(resumed)
     if resumed is not None and not follows():
@@ -123,11 +125,7 @@ def checked_settings(settings: Namespace) -> tuple[RunConfig, str, "CreditMethod
         method = credit.make(name, **chosen)
     check_alarms(config.alarms, name, method.scheduled)
     check_sharding(config, method.needs)
-    if config.rollout.backend != "builtin" and launched():
-        raise UsageError(
-            f"rollout.backend is {config.rollout.backend}, but torchrun's processes play for themselves: "
-            "set it to builtin, or start one process"
-        )
+    check_shared_play(config, launched())
     if config.learner.sharding != "none" and not launched():
         raise UsageError(
             f"learner.sharding is {config.learner.sharding}, which needs processes to share the model: start "

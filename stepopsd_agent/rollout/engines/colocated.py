@@ -154,8 +154,8 @@ def _vllm(policy: Policy) -> Any:
         )
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
         raise EngineError(
-            "vLLM runs in one process here, but this one is part of a group: start a server and give its "
-            "address as rollout.url, or set rollout.backend to builtin"
+            "vLLM runs in one process here, but this one is part of a group: start a server for each process "
+            "and give its address as rollout.url, or set rollout.backend to builtin"
         )
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # weights are handed over as they are
     for name, value in ENVIRONMENT.items():

@@ -7,9 +7,11 @@ groups: single steps sent between processes would be far slower than one process
 
 import io
 import os
+import socket
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
@@ -28,6 +30,8 @@ from stepopsd_wrappers import Episode
 
 DEATHS_LIMIT = 5
 """Actors that may die in one call, and be replaced, before it gives up."""
+REACHED_S = 10.0
+"""Seconds in which a cluster has to take a connection."""
 
 
 class RayActors:
@@ -175,7 +179,8 @@ class RayActors:
         """Connect to Ray, or start it on this machine alone, and start the actors that are missing."""
         if not self._ray.is_initialized():
             where = {} if "RAY_ADDRESS" in os.environ else {"address": "local"}
-            self._ray.init(include_dashboard=False, log_to_driver=False, **where)
+            with _cluster_there(os.environ.get("RAY_ADDRESS", "")):
+                self._ray.init(include_dashboard=False, log_to_driver=False, **where)
         there = self._ray.cluster_resources()
         for kind, each in self._each().items():
             if each * self.actors > there.get(kind, 0):
@@ -234,6 +239,28 @@ def _network(policy: Policy) -> tuple[Any, ...]:
     fixed = [p for p in policy.model.parameters() if policy.adapted and not p.requires_grad]
     values = tuple((id(p), p.data_ptr(), p._version) for p in fixed)  # the version counts changes in place
     return policy.adapted, id(policy.tokenizer), id(policy.prompt_format), shapes, values
+
+
+@contextmanager
+def _cluster_there(address: str) -> Iterator[None]:
+    """Say in one sentence that no cluster is at an address; Ray itself tries for minutes to connect.
+
+    Raises:
+        EngineError: so it is.
+    """
+    if not address:
+        yield
+        return
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        if host and port.isdecimal():
+            socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_S).close()
+        yield
+    except OSError as error:
+        raise EngineError(
+            f"no Ray cluster answers at RAY_ADDRESS, which is {address!r} ({error}): start one there with "
+            "ray start, or unset it to play on this machine"
+        ) from error
 
 
 def _imported() -> ModuleType:

@@ -18,7 +18,7 @@ from stepopsd_agent.rollout.decoder import Sampled
 from stepopsd_agent.rollout.engines.base import Draw, EngineError
 from stepopsd_agent.rollout.engines.colocated import PROCESSOR
 from stepopsd_agent.rollout.engines.drawing import noise_fields
-from stepopsd_agent.rollout.engines.weights import write_weights
+from stepopsd_agent.rollout.engines.weights import save_for_engine, write_weights
 from stepopsd_agent.rollout.sampling import SamplingParams
 
 FLAGS = (
@@ -26,6 +26,12 @@ FLAGS = (
     "--enable-prefix-caching"
 )
 """What the server has to be started with, beside the model."""
+NEUTRAL = {
+    "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0, "top_p": 1.0, "top_k": 0,
+    "min_p": 0.0,
+}  # fmt: skip
+"""What a request has to say, or vLLM takes it from the model's generation_config.json: penalties change the
+log-probability of a token that is drawn already."""
 IMPOSSIBLE = -1000.0
 """A log-probability below this stands for none: HTTP carries no infinity, vLLM sends -9999."""
 
@@ -45,22 +51,33 @@ class Server:
             EngineError: there is no server, or it was started without `FLAGS`.
         """
         try:
-            self._client = ChatClient(url, deadline=deadline, setting="rollout.url")
+            self._client = ChatClient(
+                url.rstrip("/").removesuffix("/v1"), deadline=deadline, setting="rollout.url"
+            )
         except ValueError as error:
             raise EngineError(str(error)) from error
         self.url, self._pool = self._client.url, ThreadPoolExecutor(slots)
         self._running: dict[Future[Sampled], int] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="stepopsd-weights-")
-        listed = self._post("v1/models", None)["data"]
-        self._model = str(listed[0]["id"])
-        self._check_flags()
+        self._folder, self._sendable = tempfile.TemporaryDirectory(prefix="stepopsd-weights-"), False
+        try:
+            self._model = str(self._post("v1/models", None)["data"][0]["id"])
+            self._check_flags()
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise EngineError(
+                f"{self.url} does not answer as vLLM does: is rollout.url the address of a vLLM server, 0.29 "
+                "or newer?"
+            ) from error
 
     def load(self, policy: Policy) -> None:
         """Write the weights, and let the server read them and forget what it computed with earlier ones.
 
         Raises:
-            EngineError: the server does not take them.
+            EngineError: the server does not take them, or would not know them by their names.
         """
+        if not self._sendable:
+            with tempfile.TemporaryDirectory(prefix="stepopsd-names-") as folder:
+                save_for_engine(policy, Path(folder))
+            self._sendable = True
         write_weights(policy, Path(self._folder.name))
         reload = {"method": "reload_weights", "kwargs": {"weights_path": self._folder.name}}
         self._post("collective_rpc", reload)
@@ -98,6 +115,7 @@ class Server:
             "prompt": list(ids),
             "max_tokens": len(draw.uniforms),
             "temperature": 0.0,
+            **NEUTRAL,
             "logprobs": 0,
             "return_token_ids": True,
             "ignore_eos": True,

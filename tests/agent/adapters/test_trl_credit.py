@@ -246,6 +246,8 @@ def test_trl_settings_that_contradict_the_rollouts_are_refused(tmp_path: Path) -
     rows = datasets.Dataset.from_list(rollouts.rows() * GROUPS)
     for wrong, words in (
         ({"temperature": 0.7}, r"GRPOConfig has temperature 0.7, the rollouts 1.0: give both the same"),
+        ({"top_p": 0.9}, r"GRPOConfig has top_p 0.9, which the rollouts do not read: .* SamplingParams"),
+        ({"repetition_penalty": 1.1}, r"GRPOConfig has repetition_penalty 1.1, which the rollouts do not"),
         ({"mask_truncated_completions": True}, "mask_truncated_completions would leave out every episode"),
     ):
         args = grpo_config(tmp_path, **wrong)

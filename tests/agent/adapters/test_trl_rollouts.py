@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,6 +75,8 @@ def test_trl_rollouts_refuse_settings_that_trl_has_no_place_for() -> None:
         Crediting("step_opsd", decay_updates=0)
     with pytest.raises(ValueError, match="give rollouts alone"):
         StepCredit(rollouts=rollouts(), rollout_func=print)
+    with pytest.raises(ValueError, match=r"use_vllm is True.*set it to False"):
+        StepCredit(rollouts=rollouts(), args=SimpleNamespace(use_vllm=True))
 
 
 @pytest.mark.samples
@@ -112,6 +115,23 @@ def test_trl_rollouts_play_fresh_attempts_as_they_play_the_episodes() -> None:
     assert 1 <= asked[1][0] <= steps  # one for each state
     with pytest.raises(ValueError, match=r"Vine\w* needs mc_value.*give fresh"):
         Crediting("vine")(taught(), made.episodes)
+
+
+@pytest.mark.samples
+def test_trl_rollouts_of_one_optimizer_step_are_different_attempts() -> None:
+    """TRL asks several times in a step where steps_per_generation is below gradient_accumulation_steps."""
+    seeds = list[Any]()
+
+    def watched(*arguments: Any, **named: Any) -> list[Episode]:
+        seeds.append(named["seed"])
+        return rollout(*arguments, **named)
+
+    trainer, made = _Whole(taught()), rollouts(backend=watched)
+    for step in (0, 0, 1, 1, 2):
+        made([made.rows()[0]["prompt"]] * 4, replace(trainer, global_step=step))
+    assert len(set(seeds)) == 5
+    rollouts(backend=watched)([made.rows()[0]["prompt"]] * 4, replace(trainer, global_step=2))
+    assert seeds[-1] == seeds[-2]  # as after TRL has continued from a checkpoint
 
 
 def _failing(

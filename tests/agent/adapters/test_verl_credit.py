@@ -8,9 +8,13 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
 from stepopsd_agent import credit
-from stepopsd_agent.adapters import estimator, outcome_batch, outcome_methods
-from stepopsd_agent.batch import Batch
+from stepopsd_agent.adapters import estimator, outcome_batch, outcome_methods, record_advantages
+from stepopsd_agent.batch import Batch, collate
+from stepopsd_agent.rollout import SamplingParams, groups, rollout
+from stepopsd_agent.tasks import make_stack
 from tests.helpers.builders import build, few, random_attempts
+from tests.helpers.models import tiny
+from tests.helpers.runs import run_config
 
 
 def paid_batch(seed: int) -> Batch:
@@ -78,3 +82,18 @@ def test_verl_estimators_refuse_what_verl_does_not_tell() -> None:
         outcome_batch(torch.zeros(2, 3), torch.ones(2, 4), "ab")
     with pytest.raises(ValueError, match="no token of the batch was sampled"):
         outcome_batch(torch.zeros(2, 3), torch.zeros(2, 3), "ab")
+
+
+@pytest.mark.samples
+def test_record_advantages_refuse_a_row_that_goes_on_after_its_record() -> None:
+    """Its last tokens would have no advantage, and nobody would notice."""
+    env, params = make_stack(run_config().env), SamplingParams(max_tokens=4, max_row_tokens=512)
+    episodes = rollout(tiny(), [env], groups(env, count=1, size=2, seed=0), params)
+    batch = collate(episodes)
+    start = int(batch.action_mask.any(0).int().argmax())  # one prompt for both
+    mask = torch.nn.functional.pad(batch.action_mask[:, start:].int(), (0, 3))
+    records = [episode.to_json() for episode in episodes]
+    assert record_advantages(records, ["a", "a"], mask, credit.make("grpo")).shape == mask.shape
+    mask[1, -1] = 1
+    with pytest.raises(ValueError, match="row 1 of verl is not that of its record"):
+        record_advantages(records, ["a", "a"], mask, credit.make("grpo"))

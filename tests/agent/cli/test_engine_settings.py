@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stepopsd_envs.extras import install_command
-from tests.helpers.command_line import TINY, refusal
+from tests.helpers.command_line import TINY, refusal, run
 
 SERVED = ["--rollout.backend=vllm", "--rollout.url=http://127.0.0.1:1"]
 
@@ -22,6 +22,14 @@ SERVED = ["--rollout.backend=vllm", "--rollout.url=http://127.0.0.1:1"]
         ([*SERVED, "--model.dtype=float64"], "float64, which vLLM does not have: give float32"),
         ([*SERVED, "--rollout.engine_memory=0"], "engine_memory is 0; vLLM needs a share"),
         ([*SERVED, "--rollout.engine_memory=1.5"], "engine_memory is 1.5; the largest value is 1"),
+        (
+            ["--rollout.backend=vllm", "--device=cuda:1"],
+            "takes the first GPU: set CUDA_VISIBLE_DEVICES to 1 and device to cuda",
+        ),
+        (
+            ["--rollout.backend=ray", "--rollout.ahead=true", "--checkpoint_every=1"],
+            "so nothing is ever played ahead: give checkpoint_every 2 or more",
+        ),
         ([*SERVED, "--learner.mismatch=clip"], "none"),
         ([*SERVED, "--learner.mismatch_low=1.5"], "mismatch_low is 1.5; the largest value is 1"),
         ([*SERVED, "--learner.mismatch_cap=0.5"], "mismatch_cap is 0.5; the smallest value is 1"),
@@ -43,3 +51,39 @@ def test_train_without_vllm_says_how_to_get_it(tmp_path: Path, capsys: pytest.Ca
     assert (
         f"rollout.backend is vllm, which needs vllm: {install_command('vllm')}, or give rollout.url" in line
     )
+
+
+SHORT_PLAN = ["plan", *TINY, "--memory=100", "--rate=1", "--bandwidth=10"]
+
+
+@pytest.mark.parametrize("engine", [SERVED, ["--rollout.backend=ray"]])
+def test_plan_refuses_an_engine_for_several_processes(
+    engine: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As train does, which would come after the plan."""
+    said = (
+        f"{engine[0].removeprefix('--').replace('=', ' is ')}, but torchrun's processes play for themselves"
+    )
+    assert said in refusal(capsys, *SHORT_PLAN, "--processes=2", *engine)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--rollout.actors=8"], "rollout.actors is 8"),
+        (["--rollout.actor_gpus=0.5"], "rollout.actor_gpus is 0.5"),
+        (["--rollout.engine_memory=0.4"], "rollout.engine_memory is 0.4"),
+        (["--learner.mismatch=mask"], "learner.mismatch is mask"),
+        (["--learner.mismatch_per=step"], "learner.mismatch_per is step"),
+    ],
+)
+def test_settings_of_another_engine_are_named(
+    flags: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They change nothing, so whoever sets them should know."""
+    assert run(*SHORT_PLAN, *flags) == 0
+    assert (
+        f"stepopsd: notice: {named}, which rollout.backend builtin does not read" in capsys.readouterr().err
+    )
+    assert run(*SHORT_PLAN, *SERVED) == 0
+    assert "notice" not in capsys.readouterr().err

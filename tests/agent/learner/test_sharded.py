@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,29 @@ def worker(rank: int, file: str, names: list[str], out: "Queue[Any]") -> None:
     dist.destroy_process_group()
 
 
+def after_an_update_without_credit(group: dist.ProcessGroup | None = None) -> Found:
+    """Weights after an update, and another one in which no row has an advantage, a loss or a KL term."""
+    policy = policy_of("float64", False, group)
+    batch = batch_for(tiny("float64"), episodes=4)
+    credit = credit_for(batch)
+    settings: dict[str, Any] = {"group": group, "lr": 1e-2, "kl_coef": 0.0}
+    learner = Learner(policy, **settings) if group is None else ShardedLearner(policy, **settings)  # type: ignore[arg-type]
+    learner.update(batch, credit)
+    learner.update(batch, replace(credit, advantages=torch.zeros_like(credit.advantages), terms=()))
+    return whole(policy, policy.state())
+
+
+def idle_worker(rank: int, file: str, names: list[str], out: "Queue[Any]") -> None:
+    """As `worker`."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    found = after_an_update_without_credit(dist.group.WORLD)
+    if rank == 0:
+        torch.save(found, f"{file}-{names[0]}")
+        out.put(names[0])
+    dist.destroy_process_group()
+
+
 def together(names: list[str], folder: Path, target: Callable[..., None] = worker) -> dict[str, Found]:
     """The outcome of each case in two processes."""
     context = multiprocessing.get_context("forkserver")
@@ -155,6 +179,13 @@ def test_sharded_updates_are_those_of_one_process(tmp_path: Path) -> None:
     for name, found in together(names, tmp_path).items():
         dtype, lora, rows, settings = CASES[name]
         assert_equal(found, outcome(dtype, lora, rows, **settings), MOST[dtype])
+
+
+def test_a_sharded_update_without_credit_is_that_of_one_process(tmp_path: Path) -> None:
+    """The optimizer steps with gradients of zero, not without any: its moments go on."""
+    found = together(["idle"], tmp_path, idle_worker)["idle"]
+    for name, weight in after_an_update_without_credit().items():
+        torch.testing.assert_close(found[name], weight, atol=1e-9, rtol=0)
 
 
 def test_sharded_adapters_are_those_of_one_process(tmp_path: Path) -> None:

@@ -235,6 +235,22 @@ def test_call_without_environments_is_refused_like_that_of_one_process() -> None
 
 
 @needs_ray
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "auto"])
+def test_a_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Ray itself would try for minutes, and an OSError would end the command with a trace."""
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr("ray.init", missing)
+    with pytest.raises(EngineError, match=f"no Ray cluster answers at RAY_ADDRESS, which is '{address}'"):
+        RayActors(1)(tiny(), stacks(1), attempts(), PARAMS)
+
+
+def missing(**settings: object) -> None:
+    """As `ray.init` on a machine without a cluster; with an address it is not to be asked."""
+    assert os.environ["RAY_ADDRESS"] == "auto"
+    raise ConnectionError("Could not find any running Ray instance.")
+
+
+@needs_ray
 @pytest.mark.slow  # Ray's servers take minutes beside other tests on two cores
 @pytest.mark.usefixtures("ray_session")
 def test_more_actors_than_there_is_room_for_are_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 from stepopsd_agent.rollout import SamplingParams
 from stepopsd_agent.rollout.engines import Draw, EngineError, Server
 from tests.helpers.chat_server import Answer, ChatServer, chat_server
-from tests.helpers.models import tiny
+from tests.helpers.models import experts, tiny
 
 ONLY = {"a": -0.5, "b": -9999.0}
 """Logits of a server with the processor: every token but the drawn one is impossible."""
@@ -43,6 +43,47 @@ def test_a_server_without_the_processor_is_refused() -> None:
     assert "--logits-processors stepopsd_agent.rollout.engines.keyed_noise:KeyedNoise" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "said", [b'{"choices": [{"text": "look"}]}', b'{"choices": [{"logprobs": null}]}', b"[]", b'{"error": 1}']
+)
+def test_a_server_of_another_kind_is_refused_with_a_sentence(said: bytes) -> None:
+    """Whatever it answers: it was reached, so the address may be that of something else."""
+    with chat_server(lambda body, number: said) as http, pytest.raises(EngineError) as caught:
+        Server(http.url.removesuffix("/v1"), slots=1)
+    assert "does not answer as vLLM does: is rollout.url the address of a vLLM server" in str(caught.value)
+
+
+def test_a_server_that_lists_no_model_is_refused_with_a_sentence() -> None:
+    """Likewise."""
+    with chat_server(lambda body, number: completion([5], [-0.5]), models=()) as http:
+        with pytest.raises(EngineError, match="does not answer as vLLM does"):
+            Server(http.url.removesuffix("/v1"), slots=1)
+
+
+def test_an_address_where_no_server_is_names_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is another one than that of a served agent."""
+    monkeypatch.setattr("stepopsd_agent.rollout.chat_client.time.sleep", lambda seconds: None)
+    with pytest.raises(EngineError, match=r"is a server there\? rollout\.url has its address"):
+        Server("http://127.0.0.1:9", slots=1)
+
+
+def test_the_address_of_the_servers_interface_is_its_address_too() -> None:
+    """Of a served agent one gives it with /v1, so here people do, too."""
+    with chat_server(lambda body, number: completion([5], [-0.5])) as http:
+        with closing(Server(f"{http.url}/", slots=1)) as server:
+            assert server.url == http.url.removesuffix("/v1")
+
+
+def test_a_model_that_trains_under_other_names_than_it_is_stored_is_refused() -> None:
+    """VLLM would leave out the names that it does not know, and draw with the old experts."""
+    with served(lambda body, number: b'{"success": true}') as (server, http):
+        asked = len(http.requests)
+        with pytest.raises(EngineError, match="stores its weights under other names"):
+            server.load(experts())
+        assert len(http.requests) == asked
+        server.load(tiny())
+
+
 def test_a_request_holds_all_that_a_response_depends_on() -> None:
     """Ids, noise, how to draw and where to end; the answer is read by number."""
     with served(lambda body, number: completion([7, 3], [-0.1, -0.2])) as (server, http):
@@ -53,6 +94,19 @@ def test_a_request_holds_all_that_a_response_depends_on() -> None:
     assert (body["prompt"], body["max_tokens"], body["temperature"]) == ([1, 2], 2, 0.0)
     assert (body["stop"], body["stop_token_ids"], body["ignore_eos"]) == (["x"], [3], True)
     assert body["vllm_xargs"]["stepopsd_temperature"] == 0.7
+
+
+def test_a_request_leaves_no_sampling_parameter_to_the_server() -> None:
+    """It would take it from the model's generation_config.json, and applies penalties after the noise.
+
+    With Qwen2.5's repetition_penalty every repeated token came back with 1.05 times its log-probability.
+    """
+    with served(lambda body, number: completion([7, 3], [-0.1, -0.2])) as (server, http):
+        server.ask(11, [1, 2], DRAW)
+        server.finished()
+    penalties = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+    neutral = {**penalties, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
+    assert all({name: body.get(name) for name in neutral} == neutral for body in http.requests)
 
 
 def test_an_answer_without_ids_is_an_error() -> None:

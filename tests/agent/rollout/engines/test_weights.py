@@ -5,13 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from stepopsd_agent.config import LoraConfig
-from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.engines import EngineError, engine_weights, save_for_engine
 from stepopsd_agent.rollout.engines.weights import write_weights
-from tests.helpers.models import tiny
+from tests.helpers.models import experts, tiny
 
 
 def test_a_tied_output_layer_is_sent_with_its_embedding() -> None:
@@ -54,14 +52,6 @@ def test_an_adapter_is_sent_merged() -> None:
 
 def test_a_model_whose_folder_has_other_names_is_refused(tmp_path: Path) -> None:
     """Its weights could not be sent after an update: experts are trained as one tensor, stored one by one."""
-    base = tiny()
-    end = base.tokenizer.eos_token_id
-    shape = Qwen3MoeConfig(
-        vocab_size=len(base.tokenizer), hidden_size=32, intermediate_size=32, moe_intermediate_size=16,
-        num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, num_experts=4,
-        num_experts_per_tok=2, eos_token_id=end, pad_token_id=end,
-    )  # fmt: skip
-    experts = Policy(Qwen3MoeForCausalLM(shape), base.tokenizer, "cpu", base.prompt_format)
     with pytest.raises(EngineError, match=r"under other names.*set rollout\.backend to builtin"):
-        save_for_engine(experts, tmp_path / "experts")
-    save_for_engine(base, tmp_path / "plain")
+        save_for_engine(experts(), tmp_path / "experts")
+    save_for_engine(tiny(), tmp_path / "plain")
