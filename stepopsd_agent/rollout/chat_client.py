@@ -1,7 +1,6 @@
 """A client for chat completions of any server with OpenAI's interface, by the standard library alone."""
 
 import json
-import os
 import time
 import urllib.error
 import urllib.request
@@ -11,6 +10,7 @@ from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from stepopsd_envs.bearer import bearer_secret
 from stepopsd_wrappers.plain_json import as_unicode
 
 BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -89,7 +89,7 @@ class ChatClient:
             setting: that the url comes from, for messages.
 
         Raises:
-            ValueError: the url is none of HTTP, or has a password in it.
+            ValueError: the url is none of HTTP, or has a password in it; or no header can hold the key.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -98,7 +98,7 @@ class ChatClient:
             raise ValueError(f"{setting} has a password or a query in it; put the key into {KEY} instead")
         self.url = url.rstrip("/")
         self.deadline, self.retries, self.backoff = deadline, retries, backoff
-        self._key = os.environ.get(KEY, "")
+        self._key = bearer_secret(KEY)
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     def models(self) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from gymnasium.error import DependencyNotInstalled
 
+from stepopsd_envs.bearer import bearer_secret
 from stepopsd_envs.extras import install_command
 from stepopsd_envs.search_qa.retrieval.app import Limits, make_app
 from stepopsd_envs.search_qa.retrieval.base import Retriever
@@ -140,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     _require_packages()
-    token = os.environ.get(TOKEN_VARIABLE, "")
+    token = bearer_secret(TOKEN_VARIABLE)
     if arguments.host not in LOOPBACK and not token:
         print(
             f"serve-retriever: warning: everyone who can reach {arguments.host} can search; set "
