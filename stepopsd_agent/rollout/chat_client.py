@@ -44,12 +44,14 @@ class Reply:
         prompt_tokens: as the server counts them; -1 if it does not say.
         completion_tokens: likewise.
         tries: requests that it took.
+        cut: whether the limit of tokens ended it, and not the model.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     tries: int
+    cut: bool = False
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -128,7 +130,8 @@ class ChatClient:
             "chat/completions", {"model": model, "messages": list(messages), **options}
         )
         try:
-            text = _written(content["choices"][0]["message"]["content"])
+            choice = content["choices"][0]
+            text, cut = _written(choice["message"]["content"]), choice.get("finish_reason") == "length"
         except (KeyError, IndexError, TypeError) as error:
             said = self._safe(repr(content)[:1000])
             raise ServedModelError(f"{self.url} answered without a message: {said:.200}") from error
@@ -136,7 +139,7 @@ class ChatClient:
         prompt, completion = (_count(usage, f"{kind}_tokens") for kind in ("prompt", "completion"))
         if len(self._key) >= REAL_KEY:
             text = text.replace(self._key, "***")
-        return Reply(text, prompt, completion, tries)
+        return Reply(text, prompt, completion, tries, cut)
 
     def ask(self, path: str, body: Mapping[str, Any] | None) -> Any:
         """The server's answer to a request, any JSON; without a body one that only reads.
