@@ -172,7 +172,8 @@ class HttpRetriever:
         if fingerprint and fingerprint != self.fingerprint:
             raise RetrieverError(
                 f"the retriever at {self.url} has changed from {self.fingerprint} to {fingerprint}: another "
-                "corpus or other settings; serve the first one again, or make a new environment",
+                "corpus or other settings; serve the first one again, or close the environments that search "
+                "there and make new ones",
                 transient=False,
             )
 
