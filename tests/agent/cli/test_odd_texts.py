@@ -13,7 +13,7 @@ from tests.helpers.command_line import TINY, run
 AGENT = """
 class Odd:
     def reset(self, seed, observation, info): pass
-    def act(self, observation, info): raise ValueError("half a pair \\ud800, snow \\u2603")
+    def act(self, observation, info): raise ValueError("\\x1b[2J half a pair \\ud800, snow \\u2603")
 """
 
 
@@ -29,6 +29,7 @@ def test_odd_error_of_an_agent_does_not_end_the_command(
     assert run("eval", "--agent=odd_of_a_test:Odd", *TINY, "--eval.num_games=2", f"--out={out}") == 1
     sys.stdout.flush()
     assert rb"half a pair \ud800, snow" in raw.getvalue() and b"written to" in raw.getvalue()
+    assert b"\x1b" not in raw.getvalue()  # nor may it control the terminal
     assert json.loads((out / "evaluation.json").read_text())["errors"] == 2
     assert all("\ud800" in str(episode.steps[-1].error) for episode in read_episodes(out / "episodes"))
 
