@@ -57,6 +57,7 @@ def check_text_env(env: gym.Env[Any, Any], *, seed: int = 0, steps: int = 10) ->
         turns = _play(base, seed, steps)
         check_turns(turns)
         _check_determinism(base, seed, turns)
+        _check_named_task(base, seed)
         _check_snapshot(base, seed, turns)
         _check_hostile_actions(base, seed)
         _check_reset_needed(base, seed)
@@ -154,6 +155,18 @@ def _check_determinism(env: TextEnv, seed: int, turns: Sequence[Turn]) -> None:
     _require_same(replayed, turns, "the same seed and actions")
 
 
+def _check_named_task(env: TextEnv, seed: int) -> None:
+    """An episode begins again from its task and seed, which is all that a record holds of its beginning."""
+    for given in (seed, None):
+        drawn = _reset(env, given)
+        if "task_id" not in drawn.info:
+            return  # such an environment cannot be recorded
+        again = _reset(env, env.episode_seed, {env.task_option: drawn.info["task_id"]})
+        _require_same(
+            [again], [drawn], "the task of a reset, named with its seed (draw details from _coming_seed()),"
+        )
+
+
 def _check_snapshot(env: TextEnv, seed: int, turns: Sequence[Turn]) -> None:
     """Restored or unpickled in mid-episode, the environment gives the same remaining turns."""
     half, rest = turns[: len(turns) // 2 + 1], turns[len(turns) // 2 + 1 :]
@@ -216,8 +229,8 @@ def _play(env: TextEnv, seed: int, steps: int) -> list[Turn]:
     return turns
 
 
-def _reset(env: TextEnv, seed: int) -> Turn:
-    observation, info = env.reset(seed=seed)
+def _reset(env: TextEnv, seed: int | None, options: dict[str, Any] | None = None) -> Turn:
+    observation, info = env.reset(seed=seed, options=options)
     return Turn(None, observation, 0.0, False, False, info, env.transcript)
 
 

@@ -5,6 +5,7 @@ Exit codes: 0 good, 1 a target missed, a replay differs or the run was stopped b
 
 import importlib
 import importlib.metadata
+import io
 import pkgutil
 import sys
 import warnings
@@ -33,6 +34,8 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; bad flags exit with 2, as argparse does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # errors quote texts that it may not be able to show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with said_once():
             settings = parse(sys.argv[1:] if argv is None else argv)

@@ -19,6 +19,7 @@ from stepopsd_agent.run import PlainProgress, progress
 from stepopsd_agent.tasks import EvalSet, episodes_of, get, make_plain_env
 from stepopsd_agent.tasks.agents import MakeAgent, load_agent
 from stepopsd_envs.near_names import did_you_mean
+from stepopsd_envs.rendering import printable
 from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, EpisodeWriter
 
@@ -96,7 +97,9 @@ def play_sets(
 def last_error(episodes: Sequence[Episode]) -> str:
     """The last of the errors that episodes ended in, of which there is one, and its task, in one line."""
     last = next(episode for episode in reversed(episodes) if episode.failed)
-    return f"the last of them, {last.task_id}: {str(last.steps[-1].error).strip().splitlines()[-1]}"
+    return printable(
+        f"the last of them, {last.task_id}: {str(last.steps[-1].error).strip().splitlines()[-1]}"
+    )
 
 
 def _plays(name: str, asked: Asked) -> list[PlaySet]:

@@ -68,6 +68,12 @@ def served_plays(asked: Asked) -> list[Callable[[], list[Episode]]]:
         if costs:
             parts = [f"{name.replace('_', ' ')} {value}" for name, value in usage(costs).items()]
             print(f"{model} at {client.url}: {', '.join(parts)}", file=sys.stderr)
+        if cut := sum(request.cut for request in costs):
+            print(
+                f"stepopsd: notice: {cut} of {len(costs)} responses were cut at rollout.max_tokens, which is "
+                f"{config.rollout.max_tokens}; a model that thinks before its command needs more",
+                file=sys.stderr,
+            )
 
     if asked.requests is not None:
         _without_torn_row(asked.requests)

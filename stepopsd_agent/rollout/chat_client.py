@@ -1,7 +1,6 @@
 """A client for chat completions of any server with OpenAI's interface, by the standard library alone."""
 
 import json
-import os
 import time
 import urllib.error
 import urllib.request
@@ -11,6 +10,7 @@ from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from stepopsd_envs.bearer import bearer_secret
 from stepopsd_wrappers.plain_json import as_unicode
 
 BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -44,12 +44,14 @@ class Reply:
         prompt_tokens: as the server counts them; -1 if it does not say.
         completion_tokens: likewise.
         tries: requests that it took.
+        cut: whether the limit of tokens ended it, and not the model.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     tries: int
+    cut: bool = False
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -89,7 +91,7 @@ class ChatClient:
             setting: that the url comes from, for messages.
 
         Raises:
-            ValueError: the url is none of HTTP, or has a password in it.
+            ValueError: the url is none of HTTP, or has a password in it; or no header can hold the key.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -98,7 +100,7 @@ class ChatClient:
             raise ValueError(f"{setting} has a password or a query in it; put the key into {KEY} instead")
         self.url, self.setting = url.rstrip("/"), setting
         self.deadline, self.retries, self.backoff = deadline, retries, backoff
-        self._key = os.environ.get(KEY, "")
+        self._key = bearer_secret(KEY)
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     def models(self) -> list[str]:
@@ -128,7 +130,8 @@ class ChatClient:
             "chat/completions", {"model": model, "messages": list(messages), **options}
         )
         try:
-            text = _written(content["choices"][0]["message"]["content"])
+            choice = content["choices"][0]
+            text, cut = _written(choice["message"]["content"]), choice.get("finish_reason") == "length"
         except (KeyError, IndexError, TypeError) as error:
             said = self._safe(repr(content)[:1000])
             raise ServedModelError(f"{self.url} answered without a message: {said:.200}") from error
@@ -136,7 +139,7 @@ class ChatClient:
         prompt, completion = (_count(usage, f"{kind}_tokens") for kind in ("prompt", "completion"))
         if len(self._key) >= REAL_KEY:
             text = text.replace(self._key, "***")
-        return Reply(text, prompt, completion, tries)
+        return Reply(text, prompt, completion, tries, cut)
 
     def ask(self, path: str, body: Mapping[str, Any] | None) -> Any:
         """The server's answer to a request, any JSON; without a body one that only reads.

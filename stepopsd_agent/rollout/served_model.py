@@ -28,6 +28,7 @@ class Request:
         completion_tokens: tokens of the response as counted by the server; -1 if unknown.
         seconds: time until the answer arrived, retries included.
         tries: requests that were sent; 0 if none was answered.
+        cut: whether the limit of tokens ended the response, and not the model.
     """
 
     task_id: str
@@ -39,6 +40,7 @@ class Request:
     completion_tokens: int
     seconds: float
     tries: int
+    cut: bool = False
 
 
 @dataclass
@@ -115,7 +117,9 @@ class ServedModel:
         attempt = slot.attempt
         names = (attempt.task_id, attempt.seed, attempt.group, attempt.member, slot.turn + 1)
         seconds = round(time.monotonic() - start, 4)
-        request = Request(*names, reply.prompt_tokens, reply.completion_tokens, seconds, reply.tries)
+        request = Request(
+            *names, reply.prompt_tokens, reply.completion_tokens, seconds, reply.tries, reply.cut
+        )
         talk.messages.append({"role": "assistant", "content": reply.text})
         talk.shown = slot.observation + reply.text
         return Response(reply.text, error=error), request
@@ -144,6 +148,7 @@ def usage(requests: Sequence[Request]) -> dict[str, Any]:
         "steps": len(requests),
         "steps_without_answer": sum(not request.tries for request in requests),
         "repeated_requests": sum(max(0, request.tries - 1) for request in requests),
+        "cut_responses": sum(request.cut for request in requests),
         "prompt_tokens": sum(r.prompt_tokens for r in counted) if counted else None,
         "completion_tokens": sum(r.completion_tokens for r in counted) if counted else None,
         "seconds_median": round(float(np.median(seconds)), 4) if seconds else None,

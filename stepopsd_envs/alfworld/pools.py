@@ -133,12 +133,24 @@ class FilePool:
         path = user_path(name)
         files = find_files(path) if path.exists() else ()
         if len(files) == 1:
-            return files[0]
+            return self._not_another(files[0])
         what = f"holds {len(files)} games" if files else "is neither a task id of this environment nor a file"
         raise GamesNotFoundError(
             f"game {name!r} {what}; give one of env.unwrapped.task_ids, such as {self.task_ids[0]!r}, or the "
             f"path of one {SUFFIX} file"
         )
+
+    def _not_another(self, file: TaskFile) -> TaskFile:
+        """Refuse a game under the id of another one: records name the id alone."""
+        known = self._file_of.get(file.task_id, file)
+        if known.path == file.path:
+            return known
+        if known.digest != file.digest:
+            raise GamesNotFoundError(
+                f"{file.path}: task {file.task_id!r} is another game in this environment, that of "
+                f"{known.path}; rename a folder of one of them"
+            )
+        return file
 
 
 def require_one_of(name: str, value: str, allowed: Collection[str]) -> None:

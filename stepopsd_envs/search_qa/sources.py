@@ -16,6 +16,7 @@ from stepopsd_envs.search_qa.hub_questions import SEVEN_SETS, hub_source, read_h
 from stepopsd_envs.search_qa.questions import SUFFIXES, Question, QuestionsNotFoundError, read_questions
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
 from stepopsd_envs.search_qa.retrieval.cache import CachedRetriever
+from stepopsd_envs.search_qa.retrieval.index_folder import MANIFEST
 from stepopsd_envs.search_qa.retrieval.opening import open_retriever
 from stepopsd_envs.search_qa.world import make_world, world_of
 from stepopsd_envs.search_qa.world_set import FilteredWorlds, IndexedWorlds, all_passages, all_questions
@@ -162,7 +163,20 @@ def lend_library(retriever: str, corpus: str | None, questions: str, tier: str, 
         return FilteredWorlds(CachedRetriever(opened), tier, split)
 
     # The process id is in the key: a forked process cannot share connections, so it opens its own library.
-    return _lend((os.getpid(), retriever, f"{SYNTHETIC}/{tier}/{split}" if world else str(corpus)), open_it)
+    searched = f"{SYNTHETIC}/{tier}/{split}" if world else _state(corpus)
+    return _lend((os.getpid(), retriever, searched), open_it)
+
+
+def _state(corpus: str | None) -> str:
+    """A corpus as it is now: another one at its path, or in another folder, is not shared with it."""
+    if corpus is None:
+        return ""
+    path = user_path(corpus).absolute()
+    file = path / MANIFEST if path.is_dir() else path  # of an index, what is written last
+    if not file.exists():
+        return str(path)  # opening it says what is wrong
+    stat = file.stat()
+    return f"{path} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
 
 
 def _lend(key: _Key, open_it: Callable[[], Library]) -> Lease:

@@ -101,6 +101,17 @@ def test_env_plays_through_make_without_a_warning(env_id: str) -> None:
 
 
 @every_env
+def test_env_that_refused_its_first_reset_plays_on(env_id: str) -> None:
+    """A mistyped task spoils nothing: Gymnasium's passive checker would raise at the next step."""
+    env = make(env_id)
+    with pytest.raises(ValueError, match="no such thing"):
+        env.reset(seed=0, options={env.get_wrapper_attr("task_option"): "no such thing"})
+    _, info = env.reset(seed=0)
+    assert env.step(choose(info, 0))[-1]["step"]["index"] == 1
+    env.close()
+
+
+@every_env
 def test_env_is_deterministic(env_id: str) -> None:
     """Two environments, one seed, the same actions: the same observations, rewards and infos."""
     one, other = make(env_id), make(env_id)

@@ -133,6 +133,31 @@ class Both(Countdown):
         return super()._begin({"number": 3})
 
 
+class DrawnDetail(Countdown):
+    """Draws a detail after the task, so that a replay, which names the task, begins with another one."""
+
+    def _begin(self, options: Mapping[str, Any]) -> tuple[str, str]:
+        numbers = options if "number" not in options else {"number": int(options["number"])}
+        _, text = super()._begin(numbers)
+        self.start = self.number
+        return str(self.start), f"{text} The code is {self.np_random.integers(10**6)}."
+
+    def _load(self, task_id: str, state: Any) -> None:
+        super()._load(task_id, state)
+        self.start = int(task_id)
+
+    def _facts(self) -> dict[str, Any]:
+        return {**super()._facts(), "task_id": str(self.start)}
+
+
+class OwnSeed(DrawnDetail):
+    """Draws the detail as it should: from the seed of the episode, which a record holds."""
+
+    def _begin(self, options: Mapping[str, Any]) -> tuple[str, str]:
+        name, text = super()._begin(options)
+        return name, f"{text.partition(' The code')[0]} The code is {self._coming_seed() % 7}."
+
+
 BROKEN = {
     ShiftedSpan: "transcript",
     WrongAction: "action",
@@ -146,6 +171,7 @@ BROKEN = {
     Rewriting: "transcript",
     Endless: "step limit",
     Unhashed: "state",
+    DrawnDetail: "named.*another observation",
     Both: "both|truncates|non-deterministic|different",
 }
 
@@ -155,6 +181,11 @@ def test_check_text_env_catches_a_broken_environment(broken: type[Countdown]) ->
     """Each way of breaking the contract is found and named."""
     with pytest.raises(AssertionError, match=BROKEN[broken]):
         check_text_env(broken())
+
+
+def test_check_text_env_passes_where_details_follow_from_the_episode_s_seed() -> None:
+    """As the numbers of ALFWorld's objects do."""
+    check_text_env(OwnSeed())
 
 
 def test_check_text_env_refuses_other_environments() -> None:

@@ -108,6 +108,22 @@ def test_missing_shard_is_named(tmp_path: Path) -> None:
         EpisodeWriter(tmp_path)
 
 
+def test_missing_last_shard_is_named(tmp_path: Path) -> None:
+    """A folder that was copied in part must not pass for a whole one; a position before the loss is kept."""
+    with EpisodeWriter(tmp_path, shard_size=LINE) as writer:
+        writer.append(make_episode(0))
+        position = writer.position()
+        writer.append(make_episode(1))
+        writer.append(make_episode(2))
+    shard(tmp_path, 2).unlink()
+    for use in (read_episodes, EpisodeWriter):
+        with pytest.raises(EpisodeFormatError, match=r"episodes-00002\.jsonl is missing.*manifest\.json"):
+            use(tmp_path)
+    assert len(list(read_episodes(shard(tmp_path, 1)))) == 1
+    EpisodeWriter(tmp_path, position).close()
+    assert recorded_numbers(tmp_path) == [0]
+
+
 def test_read_episodes_says_where_there_are_none(tmp_path: Path) -> None:
     """A folder without shards is a mistake, an empty shard is not."""
     with pytest.raises(FileNotFoundError, match=r"holds no episodes-\*\.jsonl"):

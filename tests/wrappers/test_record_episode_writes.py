@@ -3,11 +3,14 @@
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import pytest
 
 from stepopsd_wrappers import (
     Episode,
+    EpisodeFormatError,
     EpisodeWriter,
     RecordEpisode,
     RecordingError,
@@ -59,3 +62,23 @@ def test_a_recorder_with_a_folder_cannot_be_copied(tmp_path: Path) -> None:
     other.step("go")
     other.close()
     assert other.last_episode is not None and alone.last_episode is None
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf")])
+def test_reward_that_is_no_number_is_refused_at_its_step(tmp_path: Path, reward: float) -> None:
+    """It would cost the whole episode at its end, and without a folder spoil what is learned from it."""
+
+    class Broken(gym.RewardWrapper[str, str]):
+        def reward(self, given: Any) -> float:
+            return reward if self.unwrapped.get_wrapper_attr("transcript").count(">") > 1 else float(given)
+
+    for folder in (None, tmp_path):
+        env = RecordEpisode(Broken(make_env()), folder)
+        env.reset(seed=0)
+        env.step("go")
+        with pytest.raises(EpisodeFormatError, match=f"reward: got {reward}"):
+            env.step("go")
+        env.close()
+        assert env.last_episode is not None
+        assert (env.last_episode.num_steps, env.last_episode.closed_early) == (1, True)
+    assert list(read_episodes(tmp_path)) == [env.last_episode]

@@ -21,6 +21,7 @@ from stepopsd_wrappers.shards import (
     closed_shards,
     read_manifest,
     remove_shard,
+    require_listed,
     scan,
     shard_path,
     shard_paths,
@@ -64,7 +65,8 @@ class EpisodeWriter:
 
         Raises:
             RecordingError: the folder cannot be written, or another writer has it.
-            EpisodeFormatError: the folder does not hold the episodes that `position` counts.
+            EpisodeFormatError: the folder does not hold the episodes that `position` counts, or without one a
+                shard that the manifest lists.
             ValueError: `position` was not returned by `position()`.
         """
         _check_position(position)
@@ -96,6 +98,8 @@ class EpisodeWriter:
     def _open(self, position: Mapping[str, int] | None) -> None:
         """Check everything before changing any file."""
         paths = shard_paths(self.folder)
+        if position is None:
+            require_listed(read_manifest(self.folder), paths)
         self._index = max(len(paths) - 1, 0) if position is None else position["shard"]
         path = self._path
         if self._index >= max(len(paths), 1):

@@ -39,7 +39,7 @@ def plain_copy(value: object, field: str) -> Any:
         if math.isfinite(value):
             return value
         raise EpisodeFormatError(
-            f"{field}: got {value}, but only finite numbers can be recorded; leave it out"
+            f"{field}: got {value}, but only finite numbers can be recorded; give one, or leave it out"
         )
     if isinstance(value, list):
         return [plain_copy(item, f"{field}[{i}]") for i, item in enumerate(value)]

@@ -251,7 +251,7 @@ def checked_step(step: Step, position: int) -> Step:
     Raises:
         KeyError: the info has no StepInfo.
         RuntimeError: the environment is not at step `position`.
-        EpisodeFormatError: the kind of the step is none of `KINDS`, or the info holds what JSON cannot.
+        EpisodeFormatError: the kind is none of `KINDS`, or reward or info are not what JSON can hold.
     """
     index, kind = (_step_info(step.info).get(name) for name in ("index", "kind"))
     if kind not in KINDS:  # evaluation would not notice what training cannot learn from
@@ -263,7 +263,7 @@ def checked_step(step: Step, position: int) -> Step:
             "stepped or restored without the recorder; call reset(), and use another environment for "
             "experiments"
         )
-    return replace(step, info=plain_copy(step.info, "info"))
+    return replace(step, reward=plain_copy(step.reward, "reward"), info=plain_copy(step.info, "info"))
 
 
 def _step_info(info: dict[str, Any]) -> dict[str, Any]:

@@ -50,18 +50,30 @@ def read_search_r1(path: Path) -> Iterator[Episode]:
     source = _hash_of(path) if path.is_file() else ""
     groups: dict[str, int] = {}
     members: Counter[int] = Counter()
+    goals: dict[str, str] = {}  # the question of each id
     for where, row in read_rows(path):
         try:
             prompt = _prompt(row)
             group = groups.setdefault(prompt, len(groups))
             steps = _steps(row, prompt)
+            task_id = steps[0].info["task_id"]
+            _require_same(row, task_id, goals.setdefault(task_id, goal := steps[0].info["goal"]), goal)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
         members[group] += 1
-        task_id = steps[0].info["task_id"]
         nothing = {"id": "", "kwargs": {}}
         member = members[group] - 1
         yield Episode("", 0, group, member, task_id, 0, nothing, source, steps, engine_version=ENGINE)
+
+
+def _require_same(row: Mapping[str, Any], task_id: str, known: str, goal: str) -> None:
+    """Raise ValueError if an id stands for two questions: tables would take them for attempts at one task."""
+    if goal != known:
+        key = next(key for key in IDS if row.get(key) is not None)
+        raise ValueError(
+            f"the id {task_id!r} is that of another question, {known!r:.60}; give each an id of its own, or "
+            f"leave {key!r} out: then the question names it"
+        )
 
 
 def _steps(row: Mapping[str, Any], prompt: str) -> tuple[Step, ...]:

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +85,25 @@ def shard_paths(folder: Path) -> list[Path]:
 
 def _packed_first(match: re.Match[str]) -> bool:
     return match[2] is None
+
+
+def require_listed(entries: Iterable[ClosedShard], paths: Iterable[Path]) -> None:
+    """Refuse a folder without its last shards, whose numbers leave no gap.
+
+    Args:
+        entries: of the manifest.
+        paths: the shards that are there.
+
+    Raises:
+        EpisodeFormatError: a shard that the manifest lists is missing.
+    """
+    there = {shard_name(path) for path in paths}
+    missing = [entry for entry in entries if entry.file not in there]
+    if missing:
+        raise EpisodeFormatError(
+            f"{missing[0].file} is missing although {MANIFEST} lists it with {missing[0].episodes} episodes; "
+            f"put it back, or delete {MANIFEST} if you removed it on purpose"
+        )
 
 
 def remove_shard(path: Path) -> None:
@@ -175,19 +194,22 @@ def read_episodes(path: str | os.PathLike[str]) -> Iterator[Episode]:
 
     Raises:
         FileNotFoundError: there are no episodes at `path`.
-        EpisodeFormatError: a shard or the manifest cannot be read, or a closed shard was changed. A line is
-            checked when the iterator reaches it; the message names file and line.
+        EpisodeFormatError: a shard or the manifest cannot be read, or a closed shard was changed or is gone.
+            A line is checked when the iterator reaches it; the message names file and line.
     """
     given = user_path(path)
     if not given.exists():
         raise FileNotFoundError(f"{given}: there is no such folder; give one of recorded episodes")
     folder = given if given.is_dir() else given.parent
+    closed = read_manifest(folder)  # before the shards, which a writer makes before it lists them
     paths = shard_paths(given) if given.is_dir() else [given] if given.is_file() else []
     if not paths:
         raise FileNotFoundError(
             f"{given} holds no episodes-*.jsonl; a run keeps them in its folder episodes/"
         )
-    return _episodes_of(paths, {entry.file: entry for entry in read_manifest(folder)})
+    if given.is_dir():
+        require_listed(closed, paths)
+    return _episodes_of(paths, {entry.file: entry for entry in closed})
 
 
 def _episodes_of(paths: list[Path], closed: dict[str, ClosedShard]) -> Iterator[Episode]:

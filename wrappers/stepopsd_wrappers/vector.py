@@ -127,23 +127,29 @@ class RecordEpisode(VectorTexts):
             raise
         ended: list[tuple[int, Episode]] = []
         begun: dict[int, tuple[str, dict[str, Any]]] = {}
-        for slot in range(self.num_envs):
-            info, text = unbatch_info(infos, slot), texts[slot]
-            final, final_text = info.pop("final_info", None), info.pop("final_obs", None)
-            if final is not None:  # the environment was stepped, and then reset
-                begun[slot] = text, info
-                text, info = final_text, final
-            elif _index(info) == 0:
-                begun[slot] = text, info
-                continue
-            response = str(actions[slot]) if isinstance(cast("object", actions[slot]), str) else ""
-            ends = bool(terminated[slot]), bool(truncated[slot])
-            command = info["step"]["action"]
-            self._add(slot, Step(text, response, command, float(rewards[slot]), *ends, info, tokens[slot]))
-            if any(ends):
-                ended.append((slot, self._end(slot)))
-                self._over[slot] = True
-        self._begin(begun)
+        try:
+            for slot in range(self.num_envs):
+                info, text = unbatch_info(infos, slot), texts[slot]
+                final, final_text = info.pop("final_info", None), info.pop("final_obs", None)
+                if final is not None:  # the environment was stepped, and then reset
+                    begun[slot] = text, info
+                    text, info = final_text, final
+                elif _index(info) == 0:
+                    begun[slot] = text, info
+                    continue
+                response = str(actions[slot]) if isinstance(cast("object", actions[slot]), str) else ""
+                ends = bool(terminated[slot]), bool(truncated[slot])
+                command, reward = info["step"]["action"], float(rewards[slot])
+                self._add(slot, Step(text, response, command, reward, *ends, info, tokens[slot]))
+                if any(ends):
+                    ended.append((slot, self._end(slot)))
+                    self._over[slot] = True
+            self._begin(begun)
+        except Exception:  # what is no record: the episodes before it are kept
+            self._write(ended)
+            self.close_episodes()
+            self._over = [False] * self.num_envs
+            raise
         self._write(ended)
         return texts, rewards, terminated, truncated, infos
 

@@ -158,6 +158,13 @@ def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[
     }
     episodes = [episode for split in played for episode in split]
     table = success_table(episodes, spec.measures)
+    if asked.out is not None:  # before anything is printed, as whoever reads it may leave
+        content = {**_header(asked), **table, **played_data(episodes), **environment_facts()}
+        if asked.agent == "openai":
+            content["usage"] = usage(read_requests(asked.out / REQUESTS))
+        if len(sets) > 1:
+            content["by_set"] = tables
+        write_json_atomic(asked.out / FILE, content)
     title, rows = ("set", tables) if len(sets) > 1 else ("task type", table["by_task_type"])
     print(table_text(title, {**rows, "all": table}, f"{spec.unit}s"))
     if len(sets) > 1:
@@ -169,12 +176,6 @@ def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[
         print(f"{table['errors']} {more} ended in an error and are not counted{again}")
         print(last_error(episodes))
     if asked.out is not None:
-        content = {**_header(asked), **table, **played_data(episodes), **environment_facts()}
-        if asked.agent == "openai":
-            content["usage"] = usage(read_requests(asked.out / REQUESTS))
-        if len(sets) > 1:
-            content["by_set"] = tables
-        write_json_atomic(asked.out / FILE, content)
         print(f"written to {asked.out}: {FILE}, episodes/")
 
 

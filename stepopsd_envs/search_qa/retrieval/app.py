@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from stepopsd_envs.search_qa.retrieval.base import Retriever
@@ -23,6 +23,15 @@ class TooLong(Exception):
     """The body of a request exceeds the limit."""
 
 
+_FLAGS = {
+    "body_bytes": "--max_body_mb",
+    "queries": "--max_queries",
+    "default_k": "--topk",
+    "batch": "--max_batch",
+}
+"""Flags of the server that set a limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of the server.
@@ -35,6 +44,9 @@ class Limits:
         batch: greatest number of queries in a call of the retriever; 1: one query at a time.
         waiting: greatest number of queries in the queue.
         body_s: greatest time until the body has arrived, in seconds.
+
+    Raises:
+        ValueError: a number is not positive, or ``default_k`` is above ``k``.
     """
 
     body_bytes: int = 1 << 23
@@ -44,6 +56,15 @@ class Limits:
     batch: int = 64
     waiting: int = 4096
     body_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value, flag = getattr(self, limit.name), _FLAGS.get(limit.name)
+            if not value > 0:
+                said = f" ({flag})" if flag else ""
+                raise ValueError(f"{limit.name}{said} is {value}; give more than 0")
+        if self.default_k > self.k:
+            raise ValueError(f"default_k (--topk) is {self.default_k}; give at most {self.k}")
 
 
 def make_app(retriever: Retriever, kind: str, limits: Limits, token: str = "", ready: str = "") -> Any:
@@ -81,7 +102,7 @@ def make_app(retriever: Retriever, kind: str, limits: Limits, token: str = "", r
         try:
             body = await asyncio.wait_for(_body(request, limits.body_bytes), limits.body_s)
             asked = read_request(body, limits.default_k, limits.k, limits.queries)
-            results = await batcher.search(asked.queries, asked.k)
+            answer = write_answer(await batcher.search(asked.queries, asked.k), asked.scores)
         except BadRequest as error:
             return _refusal(400, str(error))
         except TooLong:
@@ -92,7 +113,7 @@ def make_app(retriever: Retriever, kind: str, limits: Limits, token: str = "", r
             return _refusal(503, str(error))
         except Exception as error:
             return _failure(error)
-        return Response(write_answer(results, asked.scores), headers=headers, media_type="application/json")
+        return Response(answer, headers=headers, media_type="application/json")
 
     async def say_health(request: Any) -> Any:
         return Response(health, media_type="application/json")

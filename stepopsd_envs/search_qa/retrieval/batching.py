@@ -84,6 +84,8 @@ class Batcher:
         queries = list(dict.fromkeys(item.query for item in batch))  # a group often sends equal queries
         try:
             answers = await self._ask(queries, batch[0].k)
+            if len(answers) != len(queries):
+                raise ValueError(f"the retriever gave {len(answers)} answers to {len(queries)} queries")
         except Exception as error:
             if len(queries) > 1:  # one bad query must not fail those of other clients
                 for item in batch:

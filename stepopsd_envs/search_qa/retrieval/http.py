@@ -5,13 +5,13 @@ pauses until a deadline. A refusal and a malformed answer are final.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from stepopsd_envs.bearer import bearer_secret
 from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError, require_k
 from stepopsd_envs.search_qa.retrieval.connections import Answer, Connections, NoAnswer, Request
 from stepopsd_envs.search_qa.retrieval.wire import (
@@ -57,7 +57,7 @@ class HttpRetriever:
         alive: called after a failure; if it returns False, there is no further attempt.
 
     Raises:
-        ValueError: ``url`` is not the address of a server.
+        ValueError: ``url`` is not the address of a server, or no header can hold the token.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class HttpRetriever:
             raise ValueError(f"the address contains a user; remove it and set {TOKEN_VARIABLE} to a token")
         self.url = url.rstrip("/").removesuffix("/retrieve")
         self._connections = Connections(self.url)
-        token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
+        token = bearer_secret(TOKEN_VARIABLE, token)
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -117,6 +117,8 @@ class HttpRetriever:
 
     def _reported_fingerprint(self) -> str:
         def read(answer: Answer) -> str:
+            if _is_temporary(answer.status):  # of a starting server, or of a proxy before it
+                raise NoAnswer(_status_of(answer))
             if answer.status != 200:
                 return ""  # a server without this endpoint
             try:
@@ -170,7 +172,8 @@ class HttpRetriever:
         if fingerprint and fingerprint != self.fingerprint:
             raise RetrieverError(
                 f"the retriever at {self.url} has changed from {self.fingerprint} to {fingerprint}: another "
-                "corpus or other settings; serve the first one again, or make a new environment",
+                "corpus or other settings; serve the first one again, or close the environments that search "
+                "there and make new ones",
                 transient=False,
             )
 
@@ -179,8 +182,17 @@ def _require_good(answer: Answer) -> None:
     """Raise for a status other than 200: ``NoAnswer`` if a retry may help, else ``RetrieverError``."""
     if answer.status == 200:
         return
-    reason = f"status {answer.status}, {answer.body[:200].decode('utf-8', 'replace')!r}"
-    if answer.status >= 500 or answer.status in LATER:
+    reason = _status_of(answer)
+    if _is_temporary(answer.status):
         raise NoAnswer(reason)
     hint = f"; set {TOKEN_VARIABLE} to the server's token" if answer.status in (401, 403) else ""
     raise RetrieverError(f"the retriever refuses the request: {reason}{hint}", transient=False)
+
+
+def _is_temporary(status: int) -> bool:
+    """Whether the same request may be answered later."""
+    return status >= 500 or status in LATER
+
+
+def _status_of(answer: Answer) -> str:
+    return f"status {answer.status}, {answer.body[:200].decode('utf-8', 'replace')!r}"

@@ -27,6 +27,7 @@ from stepopsd_envs.search_qa.retrieval.index_folder import (
 )
 from stepopsd_envs.search_qa.retrieval.index_settings import IndexSettings, Means
 from stepopsd_envs.search_qa.retrieval.lucene_index import build_lucene, download_prebuilt
+from stepopsd_envs.search_qa.retrieval.terms import VERSION
 from stepopsd_envs.user_path import user_path
 
 PARTS = ("bm25", "dense")  # of a hybrid index
@@ -127,7 +128,9 @@ def cached_index(corpus: str | Path, kind: str, means: Means | None = None, repo
             f"there is no cache folder for the index; set STEPOPSD_CACHE or run: stepopsd index {corpus}"
         )
     stat = path.stat()
-    name = blake2b(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode(), digest_size=8).hexdigest()
+    version = f" {bm25.SCHEMA} {VERSION}" if kind == "bm25" else ""  # one of another version is refused
+    state = f"{path} {stat.st_size} {stat.st_mtime_ns}{version}"
+    name = blake2b(state.encode(), digest_size=8).hexdigest()
     out = folder / "retrieval" / f"{kind}-{name}"
     if not (out / MANIFEST).is_file():
         build_index(path, out, IndexSettings(kind), means, report, wait=True)

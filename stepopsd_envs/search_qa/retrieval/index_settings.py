@@ -1,5 +1,6 @@
 """Settings of an index, and the means to build or search it."""
 
+import math
 from dataclasses import dataclass
 
 from stepopsd_envs.processors import allowed_threads
@@ -38,6 +39,10 @@ class IndexSettings:
             raise IndexFolderError(f"kind={self.kind!r}: give one of {', '.join(KINDS)}")
         if self.search not in ("flat", "hnsw"):
             raise IndexFolderError(f"search={self.search!r}: give 'flat' or 'hnsw'")
+        if self.k1 is not None and not (math.isfinite(self.k1) and self.k1 >= 0):
+            raise IndexFolderError(f"k1={self.k1}: give 0 or more")
+        if self.b is not None and not 0 <= self.b <= 1:
+            raise IndexFolderError(f"b={self.b}: give 0 to 1")
         if not self.dense_weight > 0:
             raise IndexFolderError(f"dense_weight={self.dense_weight}: give a number above 0")
 

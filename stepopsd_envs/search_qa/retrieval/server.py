@@ -7,6 +7,7 @@ answers only requests with this bearer token. Requests are not logged. It needs 
 """
 
 import argparse
+import math
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 
 from gymnasium.error import DependencyNotInstalled
 
+from stepopsd_envs.bearer import bearer_secret
 from stepopsd_envs.extras import install_command
 from stepopsd_envs.search_qa.retrieval.app import Limits, make_app
 from stepopsd_envs.search_qa.retrieval.base import Retriever
@@ -140,7 +142,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     _require_packages()
-    token = os.environ.get(TOKEN_VARIABLE, "")
+    limits = _limits(arguments)
+    token = bearer_secret(TOKEN_VARIABLE)
     if arguments.host not in LOOPBACK and not token:
         print(
             f"serve-retriever: warning: everyone who can reach {arguments.host} can search; set "
@@ -152,14 +155,18 @@ def _run(arguments: argparse.Namespace) -> int:
     kind = read_manifest(folder, arguments.kind).kind
     if kind in ("dense", "hybrid"):
         _use_threads(means.cores)
-    limits = Limits(
-        int(arguments.max_body_mb * 2**20),
-        arguments.max_queries,
-        default_k=arguments.topk,
-        batch=arguments.max_batch,
-    )
     serve(open_index(folder, kind, means), kind, arguments.host, arguments.port, limits, token)
     return 0
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    """The limits that the flags set; also refuses a port that is none, before anything is indexed."""
+    if not 0 <= arguments.port <= 65535:
+        raise ValueError(f"--port is {arguments.port}; give 0 to 65535")
+    if not math.isfinite(arguments.max_body_mb):
+        raise ValueError(f"--max_body_mb is {arguments.max_body_mb}; give a number of megabytes")
+    size = math.ceil(arguments.max_body_mb * 2**20)
+    return Limits(size, arguments.max_queries, default_k=arguments.topk, batch=arguments.max_batch)
 
 
 def _index_of(source: Path, kind: str | None, means: Means) -> Path:

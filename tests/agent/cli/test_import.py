@@ -124,3 +124,15 @@ def test_imported_episodes_say_that_they_have_no_tokens(tmp_path: Path) -> None:
     """Where the learner would need them."""
     with pytest.raises(ValueError, match="token"):
         collate(imported(tmp_path, RIGHT), 0)
+
+
+def test_import_refuses_one_id_for_two_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tables would take them for attempts at one task; an index begins anew in every set."""
+    other = {**RIGHT, "prompt": PROMPT.replace("Emma", "Persuasion")}
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({**row, "index": 0}) + "\n" for row in (RIGHT, RIGHT, other)))
+    said = refusal(capsys, "import", str(path), "--from=search-r1", f"--out={tmp_path / 'no'}")
+    assert "line 3: the id '0' is that of another question" in said and "leave 'index' out" in said
+    assert len({episode.task_id for episode in imported(tmp_path, RIGHT, RIGHT, other)}) == 2
+    (tmp_path / "more").mkdir()
+    assert {episode.task_id for episode in imported(tmp_path / "more", {**RIGHT, "index": 0})} == {"0"}

@@ -172,3 +172,19 @@ def test_served_model_is_refused_before_anything_is_written(
     assert "put the key into OPENAI_API_KEY" in line and "pass@" not in line
     assert "give one such as" in refusal(capsys, *flags, "--openai.url=localhost:8000")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "sent"), [(f"{KEY}\n", True), (f" {KEY}\r\n", True), (f"{KEY}\n{KEY}", False)]
+)
+def test_key_with_a_line_break_is_not_quoted(monkeypatch: pytest.MonkeyPatch, key: str, sent: bool) -> None:
+    """The break at its end, as in a file, is left out; one inside is refused before anything is sent."""
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with chat_server(walk) as server:
+        if not sent:
+            with pytest.raises(ValueError, match="OPENAI_API_KEY has a line break") as refused:
+                ChatClient(server.url)
+            assert KEY not in str(refused.value)
+            return
+        ChatClient(server.url, retries=0).complete("tiny", [{"role": "user", "content": "hello"}])
+        assert server.headers[-1]["Authorization"] == f"Bearer {KEY}"

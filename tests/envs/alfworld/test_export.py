@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 
 from stepopsd_envs.alfworld import Engine, load_game
@@ -13,6 +14,7 @@ from stepopsd_envs.alfworld.game import Game, Goal, Rules
 from stepopsd_envs.alfworld.generator import SPLITS, TIERS, generate_game
 from stepopsd_envs.alfworld.official import find_files
 from stepopsd_envs.alfworld.renumbering import renamed
+from stepopsd_envs.manifest import GamesNotFoundError
 from tests.helpers.alfworld_games import COUNTER, ITEMS, RECEPTACLES, kitchen
 from tests.helpers.alfworld_play import make
 
@@ -135,3 +137,15 @@ def test_export_games_makes_a_split(tmp_path: Path) -> None:
         told = json.loads(path.with_name("traj_data.json").read_text())
         assert told["task_type"] == game.task_type
         assert told["pddl_params"]["object_target"] == game.win.item_type
+
+
+def test_another_game_under_the_id_of_one_is_refused(tmp_path: Path) -> None:
+    """Its record would name a task that a replay plays differently; a copy of the same game is that game."""
+    game, other = (generate_game("tiny", "train", number) for number in (0, 1))
+    export_game(game, tmp_path / "games" / "train" / "a" / "t" / "game.tw-pddl")
+    copied = export_game(game, tmp_path / "copy" / "train" / "a" / "t" / "game.tw-pddl")
+    wrong = export_game(other, tmp_path / "other" / "train" / "a" / "t" / "game.tw-pddl")
+    env = gym.make("stepopsd/ALFWorld-v0", games=str(tmp_path / "games"))
+    assert env.reset(options={"game": str(copied)})[1]["goal"] == game.goal
+    with pytest.raises(GamesNotFoundError, match="task 'train/a/t' is another game in this environment"):
+        env.reset(options={"game": str(wrong)})

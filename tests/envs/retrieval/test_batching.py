@@ -130,3 +130,24 @@ def test_batcher_goes_on_when_a_client_leaves() -> None:
         return await stays
 
     assert run(leave())[0][0].id == "stays0"
+
+
+def test_batcher_fails_queries_that_the_retriever_leaves_out() -> None:
+    """A retriever of one's own that gives too few lists is an error at once; the next search is answered."""
+
+    class Short(Gate):
+        def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
+            return [] if "lost" in queries else super().search(queries, k)
+
+    gate = Short()
+    gate.open.set()
+    batcher = Batcher(gate)
+
+    async def both() -> tuple[Any, Any]:
+        asked = (batcher.search([query], 1) for query in ("lost", "a"))
+        lost, found = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+        return lost, found
+
+    lost, found = run(both())
+    assert isinstance(lost, ValueError) and "0 answers to 1 queries" in str(lost)
+    assert found[0][0].id == "a0"

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,11 +198,15 @@ def test_two_builds_of_one_folder_are_kept_apart(corpus: Path, tmp_path: Path) -
     assert waiting.exitcode == 0 and read_manifest(out).corpus.passages == 4
 
 
-@pytest.mark.parametrize("wrong", [{"kind": "best"}, {"search": "fast"}])
-def test_settings_that_are_none_are_refused(wrong: dict[str, str]) -> None:
-    """With those that there are."""
-    with pytest.raises(IndexFolderError, match=r"give (one of bm25, lucene|'flat' or 'hnsw')"):
-        IndexSettings(**wrong)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "wrong", [{"kind": "best"}, {"search": "fast"}, {"b": 2.0}, {"k1": -1.0}, {"k1": float("nan")}]
+)
+def test_settings_that_are_none_are_refused(wrong: dict[str, Any]) -> None:
+    """With those that there are, and before the corpus is read."""
+    with pytest.raises(
+        IndexFolderError, match=r"give (one of bm25, lucene|'flat' or 'hnsw'|0 (or more|to 1)$)"
+    ):
+        IndexSettings(**wrong)
 
 
 def test_manifest_lists_every_file(tmp_path: Path) -> None:

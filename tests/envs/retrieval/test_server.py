@@ -163,6 +163,13 @@ def test_port_in_use_is_an_error(server: Running, index: Path) -> None:
         (["."], "holds no index"),
         (["{index}", "--kind", "lucene"], "is of kind 'bm25', not 'lucene'"),
         (["{index}", "--kind", "best"], "invalid choice"),
+        (["{index}", "--max_batch", "0"], "(--max_batch) is 0; give more than 0"),
+        (["{index}", "--topk", "0"], "(--topk) is 0"),
+        (["{index}", "--topk", "5000"], "(--topk) is 5000; give at most 1000"),
+        (["{index}", "--max_queries", "-1"], "(--max_queries) is -1"),
+        (["{index}", "--max_body_mb", "0"], "(--max_body_mb) is 0"),
+        (["{index}", "--max_body_mb", "nan"], "--max_body_mb is nan; give a number"),
+        (["{index}", "--port", "99999"], "--port is 99999; give 0 to 65535"),
     ],
 )
 def test_server_refuses_what_it_cannot_serve(index: Path, arguments: list[str], problem: str) -> None:

@@ -103,6 +103,25 @@ def test_corpus_file_is_searched(tmp_path: Path) -> None:
     env.close()
 
 
+def test_corpus_that_was_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though an older environment is still open; so is another file of the same name in another folder."""
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        write_rows(tmp_path / place / "corpus.jsonl", [{"id": place, "text": f"Wend is in {place}"}])
+    monkeypatch.chdir(tmp_path / "a")
+    made = [file_env(tmp_path, corpus="corpus.jsonl")]
+    write_rows(tmp_path / "a" / "corpus.jsonl", [{"id": "changed", "text": "Wend was in a before"}])
+    made.append(file_env(tmp_path, corpus="corpus.jsonl"))
+    monkeypatch.chdir(tmp_path / "b")
+    made.append(file_env(tmp_path, corpus="corpus.jsonl"))
+    found = []
+    for env in made:
+        env.reset(seed=0)
+        found += env.step(search("Wend"))[4]["retrieved"]
+    assert found == ["a", "changed", "b"]
+    assert len({env.engine_version for env in made}) == 3
+
+
 def test_synthetic_world_is_searched_by_other_retrievers(
     tmp_path: Path, opened: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,48 @@
+"""Texts that the terminal cannot show: an agent's error may quote anything."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from stepopsd_wrappers import read_episodes
+from tests.helpers.command_line import TINY, run
+
+AGENT = """
+class Odd:
+    def reset(self, seed, observation, info): pass
+    def act(self, observation, info): raise ValueError("\\x1b[2J half a pair \\ud800, snow \\u2603")
+"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_odd_error_of_an_agent_does_not_end_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """It is shown as far as it can be, the results are written, and the command says how to go on."""
+    (tmp_path / "odd_of_a_test.py").write_text(AGENT)
+    monkeypatch.syspath_prepend(tmp_path)
+    raw, out = io.BytesIO(), tmp_path / "out"
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    assert run("eval", "--agent=odd_of_a_test:Odd", *TINY, "--eval.num_games=2", f"--out={out}") == 1
+    sys.stdout.flush()
+    assert rb"half a pair \ud800, snow" in raw.getvalue() and b"written to" in raw.getvalue()
+    assert b"\x1b" not in raw.getvalue()  # nor may it control the terminal
+    assert json.loads((out / "evaluation.json").read_text())["errors"] == 2
+    assert all("\ud800" in str(episode.steps[-1].error) for episode in read_episodes(out / "episodes"))
+
+
+def test_eval_writes_its_figures_before_it_prints_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads the table may have left, as `head` does."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    assert run("eval", "--agent=random", *TINY, "--eval.num_games=2", f"--out={tmp_path / 'out'}") == 2
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["n"] == 2
