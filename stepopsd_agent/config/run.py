@@ -227,7 +227,7 @@ class RunConfig:
         openai: the served model that ``--agent openai`` asks.
     """
 
-    seed: int = 0
+    seed: int = at_least(0, 0)
     updates: int = at_least(1, 150)
     device: str = "cpu"
     threads: int = at_least(0, 0)

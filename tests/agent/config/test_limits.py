@@ -48,6 +48,7 @@ def test_values_of_another_kind_are_refused(path: str, value: Any, message: str)
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
+        ("seed", -1, "is -1; the smallest value is 0"),
         ("learner.max_grad_norm", 0, "is 0; give more than 0; inf switches it off"),
         ("critic.max_grad_norm", 0.0, "is 0.0; give more than 0; inf switches it off"),
         ("learner.dual_clip", 1.0, "is 1.0; give more than 1; inf switches it off"),
@@ -66,7 +67,7 @@ def test_values_of_another_kind_are_refused(path: str, value: Any, message: str)
 def test_values_that_would_learn_nothing_or_the_wrong_thing_are_refused(
     path: str, value: float, message: str
 ) -> None:
-    """No gradient would be left, a teacher would run away from the policy, a refused command would pay."""
+    """No gradient is left, a teacher runs away from the policy, a refused command pays, no task is drawn."""
     with pytest.raises(ValueError, match=f"^{re.escape(f'{path} {message}')}$"):
         check_values(with_value(path, value))
 
