@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from stepopsd_agent.cli.launching import follows, launched, own_device
 from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.config import RunConfig, config_to_dict
 from stepopsd_agent.run.files import write_bytes_atomic
-from stepopsd_agent.tasks import evaluation_sets, get
+from stepopsd_agent.tasks import evaluation_sets, get, make_stack
 from stepopsd_envs.user_path import user_path
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def _run(settings: Namespace, processes: "Processes | None") -> int:
     if resumed is not None and not follows():
         _tell_finished(out, config.updates)
     with checked_games(config.env, *evaluation_sets(config)):
+        _check_answers(config, method)
         summary = _train(config, name, method, chosen, out, resumed is not None, processes)
     if follows():
         return 0
@@ -101,6 +103,18 @@ def _run(settings: Namespace, processes: "Processes | None") -> int:
         print(f"errors: {failed} attempts of training ended in an error and taught nothing")
     print(f"run folder: {out} (summary.json, curve.png, episodes/; tensorboard --logdir {out})")
     return 0
+
+
+def _check_answers(config: RunConfig, method: "CreditMethod") -> None:
+    """Refuse gold answers of tasks that have none before anything is played, and not after an evaluation."""
+    from stepopsd_agent.learner import require_answers
+    from stepopsd_agent.run import asks_a_teacher
+
+    scored = "gold_answer_logprob" in method.needs
+    told = config.hindsight.mode == "gold" and asks_a_teacher(method.needs)
+    if scored or told:
+        with settings_checked(), closing(make_stack(config.env)) as env:
+            require_answers(env, scored=scored, told=told)
 
 
 def _tell_finished(run: Path, updates: int) -> None:
