@@ -137,6 +137,12 @@ def checked_settings(settings: Namespace) -> tuple[RunConfig, str, "CreditMethod
         method = credit.make(name, **chosen)
     check_alarms(config.alarms, name, method.scheduled)
     check_sharding(config, method.needs)
+    if config.rollout.anchor_similarity != 1 and {"past", "next_anchor"} <= method.needs:
+        raise UsageError(
+            f"rollout.anchor_similarity is {config.rollout.anchor_similarity}, but credit method {name!r} "
+            "compares observations with those of earlier updates, word for word: set it to 1, or choose "
+            "another credit.key"
+        )
     if config.rollout.backend != "builtin" and launched():
         raise UsageError(
             f"rollout.backend is {config.rollout.backend}, but torchrun's processes play for themselves: "
