@@ -28,7 +28,7 @@ def test_gold_answers_that_there_are_none_of_are_refused_before_anything_is_made
 def test_alike_observations_are_refused_for_a_method_that_looks_back(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Clusters are numbered anew in each batch; the run ended after its first evaluation, with a traceback."""
+    """Clusters are numbered anew in each batch; the run ended after its first evaluation."""
     flags = ("--credit.method=tigpo", "--rollout.anchor_similarity=0.9")
     said = refusal(capsys, "train", f"--out={tmp_path / 'run'}", "--env.tier=tiny", "--threads=1", *flags)
     assert "rollout.anchor_similarity is 0.9, but credit method 'tigpo' compares observations" in said
