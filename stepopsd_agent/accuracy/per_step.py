@@ -23,6 +23,7 @@ def step_credit(batch: Batch, result: Credit) -> Array:
 
     Raises:
         TypeError: the method returned something else than a `Credit`.
+        ValueError: it has a loss that compares whole distributions, whose push no batch tells.
         AuditError: the credit does not fit the batch, or is not finite: such values rank no steps.
     """
     if not isinstance(result, Credit):
@@ -32,11 +33,15 @@ def step_credit(batch: Batch, result: Credit) -> Array:
     now = batch.tokens.student_logprobs
     now = batch.tokens.old_logprobs if now is None else now
     for term in result.terms:
-        if isinstance(term, LossTerm):
-            variable = now.detach().to(torch.float64).requires_grad_(True)
-            loss = (term.weights * term.function(variable, *term.inputs)).sum()
-            (slope,) = torch.autograd.grad(loss, variable)
-            pushed = pushed - slope * batch.action_mask.sum()
+        if not isinstance(term, LossTerm):
+            raise ValueError(
+                f"the further loss {term.name!r} compares whole distributions, which is no credit of steps: "
+                "give a method without one, such as objective=sampled"
+            )
+        variable = now.detach().to(torch.float64).requires_grad_(True)
+        loss = (term.weights * term.function(variable, *term.inputs)).sum()
+        (slope,) = torch.autograd.grad(loss, variable)
+        pushed = pushed - slope * batch.action_mask.sum()
     mean = ops.step_mean(pushed, batch.tokens.step_of_token, batch.num_steps)
     return np.asarray(mean.detach().numpy(), dtype=float)
 

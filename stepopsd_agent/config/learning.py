@@ -36,7 +36,7 @@ class UpdateConfig:
         lr: AdamW learning rate.
         muon_lr: Muon learning rate for the matrices of the layers; 0 leaves them to AdamW.
         weight_decay: weight decay of both.
-        max_grad_norm: gradient clipping.
+        max_grad_norm: gradient clipping; inf switches it off.
         clip_low: PPO clip below 1; at 1 there is none, as ratios are positive.
         clip_high: PPO clip above 1.
         dual_clip: bound for negative advantages (c > 1).
@@ -58,12 +58,12 @@ class UpdateConfig:
     """
 
     lr: float = at_least(0, 1e-6)
-    muon_lr: float = 0.0
-    weight_decay: float = 0.01
-    max_grad_norm: float = at_least(0, 1.0, infinite=True)
+    muon_lr: float = at_least(0, 0.0)
+    weight_decay: float = at_least(0, 0.01)
+    max_grad_norm: float = at_least(0, 1.0, infinite=True, above=True)
     clip_low: float = at_least(0, 0.2, most=1)
     clip_high: float = at_least(0, 0.2, infinite=True)
-    dual_clip: float = at_least(1, 3.0, infinite=True)
+    dual_clip: float = at_least(1, 3.0, infinite=True, above=True)
     kl_coef: float = at_least(0, 0.01)
     aggregation: Aggregation = "token-mean"
     horizon: int = at_least(1, 4096)
@@ -121,12 +121,12 @@ class CriticConfig:
     Attributes:
         lr: AdamW learning rate; above the policy's, as published.
         weight_decay: weight decay.
-        max_grad_norm: gradient clipping.
+        max_grad_norm: gradient clipping; inf switches it off.
     """
 
     lr: float = at_least(0, 1e-5)
-    weight_decay: float = 0.01
-    max_grad_norm: float = at_least(0, 1.0, infinite=True)
+    weight_decay: float = at_least(0, 0.01)
+    max_grad_norm: float = at_least(0, 1.0, infinite=True, above=True)
 
 
 @dataclass

@@ -17,12 +17,14 @@ _KINDS: dict[Any, tuple[Any, str]] = {
 """Of what type a field is annotated with: what its value has to be, and how that is called."""
 
 
-def at_least(least: float, default: Number, *, most: float = inf, infinite: bool = False) -> Number:
+def at_least(
+    least: float, default: Number, *, most: float = inf, infinite: bool = False, above: bool = False
+) -> Number:
     """A dataclass field with this default; `check_values` refuses values below ``least`` or above ``most``.
 
-    Where it is a bound, ``infinite`` lets infinity switch it off.
+    Where it is a bound, ``infinite`` lets infinity switch it off; with ``above`` the least is refused itself.
     """
-    facts = {"least": least, "most": most, "infinite": infinite}
+    facts = {"least": least, "most": most, "infinite": infinite, "above": above}
     made: Number = field(default=default, metadata=facts)
     return made
 
@@ -51,6 +53,9 @@ def check_values(section: Any, path: str = "") -> None:
             check_kind(f"{path}{spec.name}", value, choices)
         if least is not None and isinstance(value, int | float) and value < least:  # not "auto", not absent
             raise ValueError(f"{path}{spec.name} is {value}; the smallest value is {least}")
+        if spec.metadata.get("above") and value == least:
+            off = "; inf switches it off" if spec.metadata["infinite"] else ""
+            raise ValueError(f"{path}{spec.name} is {value}; give more than {least}{off}")
         if isinstance(value, int | float) and value > spec.metadata.get("most", inf):
             raise ValueError(f"{path}{spec.name} is {value}; the largest value is {spec.metadata['most']}")
         if get_origin(choices) is Literal and value not in get_args(choices):

@@ -110,7 +110,7 @@ class RolloutConfig:
     stop: list[str] = field(default_factory=list)
     max_tokens: int = at_least(1, 16)
     max_row_tokens: int = 4096
-    invalid_penalty: float = 0.0
+    invalid_penalty: float = at_least(0, 0.0)
     invalid_penalty_on: PenaltyOn = "step"
     anchor_similarity: float = 1.0
     max_rounds: int = at_least(1, 1)
@@ -160,7 +160,7 @@ class HindsightConfig:
     max_peer_tokens: int = at_least(1, 512)
     teacher: Literal["stale", "live", "initial", "ema"] = "stale"
     refresh: int = at_least(1, 10)
-    ema_rate: float = at_least(0, 0.05)
+    ema_rate: float = at_least(0, 0.05, most=1)
     top_k: int = at_least(0, 100)
 
 
@@ -191,13 +191,13 @@ class WarmstartConfig:
     passes: int = at_least(1, 1)
     batch_rows: int = at_least(1, 8)
     lr: float = at_least(0, 2e-3)
-    muon_lr: float = 0.0
-    mistake_rate: float = at_least(0, 0.1)
+    muon_lr: float = at_least(0, 0.0)
+    mistake_rate: float = at_least(0, 0.1, most=1)
     mistake_passes: float = at_least(0, 0.0)
     novice_demonstrations: int = at_least(0, 0)
-    novice_mistake_rate: float = at_least(0, 0.4)
+    novice_mistake_rate: float = at_least(0, 0.4, most=1)
     hindsight_steps: int = at_least(0, 2)
-    hindsight_share: float = 0.25
+    hindsight_share: float = at_least(0, 0.25, most=1)
     observation_weight: float = at_least(0, 0.3)
 
 
@@ -227,7 +227,7 @@ class RunConfig:
         openai: the served model that ``--agent openai`` asks.
     """
 
-    seed: int = 0
+    seed: int = at_least(0, 0)
     updates: int = at_least(1, 150)
     device: str = "cpu"
     threads: int = at_least(0, 0)

@@ -78,7 +78,12 @@ class GiGPO:
 
 def returns_to_go(batch: Batch, gamma: float) -> Tensor:
     """[S] discounted sum of rewards from each step on; a penalty counts at its own step only."""
+    paid, charged = paid_and_charged(batch)
+    return ops.discounted_to_go(paid, batch.steps.episode_of_step, batch.num_episodes, gamma) - charged
+
+
+def paid_and_charged(batch: Batch) -> tuple[Tensor, Tensor]:
+    """[S] rewards without the penalties of single steps, and these penalties."""
     rewards, penalty = batch.steps.reward.detach(), batch.steps.penalty
-    lost = torch.zeros_like(rewards) if penalty is None else penalty
-    to_go = ops.discounted_to_go(rewards + lost, batch.steps.episode_of_step, batch.num_episodes, gamma)
-    return to_go - lost
+    charged = torch.zeros_like(rewards) if penalty is None else penalty
+    return rewards + charged, charged

@@ -6,6 +6,9 @@
 `whiten` shifts and scales all sampled tokens of the batch to mean 0 and variance 1. `"group"` is the paper's
 variant for several attempts per task, `"none"` its plain form.
 
+With a penalty on refused steps (`rollout.invalid_penalty_on=step`) what such a step is charged counts at
+itself alone.
+
 Degenerate cases:
 
 - Tokens are counted, so a long episode weighs more in the mean and the variance.
@@ -28,6 +31,7 @@ from torch import Tensor
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
+from stepopsd_agent.credit.gigpo import returns_to_go
 from stepopsd_agent.credit.rloo import centred_returns, less_penalties
 
 
@@ -64,5 +68,4 @@ class ReinforcePP:
         """[S] before whitening."""
         if self.baseline == "group":
             return less_penalties(batch, centred_returns(batch))
-        episode = batch.steps.episode_of_step
-        return ops.discounted_to_go(batch.steps.reward.detach(), episode, batch.num_episodes, self.gamma)
+        return returns_to_go(batch, self.gamma)

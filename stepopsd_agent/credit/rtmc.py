@@ -22,6 +22,9 @@ In terms of it,
 so it moves A from a comparison at the node (0) to one with the group (many), and matters where N(s) is small:
 at a node visited once, A is 1/2, 2/3 and 4/5 of `G - mean R` at a `prior_count` of 1, 2 and 4.
 
+With a penalty on refused steps (`rollout.invalid_penalty_on=step`) the G of such a step is less by it, those
+of the steps before it are not.
+
 Degenerate cases:
 
 - A node visited once has `Q = V`; its step gets a part of `G - mean R`.
@@ -49,6 +52,7 @@ from torch import Tensor
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
+from stepopsd_agent.credit.gigpo import paid_and_charged
 from stepopsd_agent.credit.state_graph import KEYS, Key, StateGraph, key_columns, merged_graph
 
 
@@ -105,8 +109,8 @@ class RTMC:
     def _means(self, batch: Batch, graph: StateGraph) -> tuple[Tensor, Tensor, Tensor]:
         """[S] each, float64: Q of the step's action, V of its node, and N of that node."""
         episode, steps = batch.steps.episode_of_step, batch.num_steps
-        reward = batch.steps.reward.detach().double()
-        to_go = ops.discounted_to_go(reward, episode, batch.num_episodes, self.gamma)
+        paid, charged = paid_and_charged(batch)
+        to_go = ops.discounted_to_go(paid.double(), episode, batch.num_episodes, self.gamma) - charged
         edge = ops.joined_ids(graph.before, graph.after)
         first = _is_first(ops.joined_ids(episode, edge))
         action = ops.group_mean(to_go[first], edge[first], steps)[edge]

@@ -10,6 +10,9 @@ policy's network with a scalar output per token, read at the last token before t
 0 everywhere and is trained on the targets `A_t + V_t`, A_t before whitening, at its own learning rate
 (`critic.lr`, 1e-5).
 
+With a penalty on refused steps (`rollout.invalid_penalty_on=step`) such a step's advantage is less by it; the
+critic does not learn of it.
+
 Degenerate cases: lam = 1 and V = 0 everywhere give discounted returns; lam = 0 gives the one-step error
 `d_t`. No group is compared.
 
@@ -26,6 +29,7 @@ from typing import ClassVar
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
 from stepopsd_agent.credit.base import Claim, Credit, check_range, computed
+from stepopsd_agent.credit.gigpo import paid_and_charged
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,12 @@ class TurnGAE:
 
     def __call__(self, batch: Batch) -> Credit:
         """The advantage of every step, and the targets of the critic."""
-        episode, reward = batch.steps.episode_of_step, batch.steps.reward.detach()
+        episode, (paid, charged) = batch.steps.episode_of_step, paid_and_charged(batch)
         value = computed(batch.steps.value, "steps.value").detach()
         after = ops.following(value, episode, value.new_zeros(batch.num_episodes))
-        errors = reward + self.gamma * after - value
+        errors = paid + self.gamma * after - value
         per_step = ops.discounted_to_go(errors, episode, batch.num_episodes, self.gamma * self.lam)
-        advantages = ops.spread_steps(per_step, batch.tokens.step_of_token)
+        advantages = ops.spread_steps(per_step - charged, batch.tokens.step_of_token)
         metrics = {"value": float(value.mean()), "value_error_abs": float(errors.abs().mean())}
         if self.whiten:
             advantages = ops.whiten(advantages, batch.action_mask)

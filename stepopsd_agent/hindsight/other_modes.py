@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from stepopsd_agent.config import HindsightConfig, check_hindsight
 from stepopsd_agent.hindsight.by_step import Answers, Block
-from stepopsd_agent.hindsight.prompt import CLOSE, OPEN, cut_middle
+from stepopsd_agent.hindsight.prompt import CLOSE, OPEN, cut_middle, room_beside
 from stepopsd_agent.models import Policy
 from stepopsd_wrappers import Episode
 
@@ -29,7 +29,9 @@ def other_blocks(
         return [next_observations(policy, config.max_peer_tokens, episode) for episode in episodes]
     if answers is None:
         raise ValueError("hindsight.mode is gold: pass the gold answers of each episode's task")
-    return [gold_block(policy, spellings) for _, spellings in zip(episodes, answers, strict=True)]
+    blocks = [gold_block(policy, spellings) for _, spellings in zip(episodes, answers, strict=True)]
+    rooms = [room_beside(policy, episode) for episode in episodes]
+    return [block if len(block) <= room else [] for block, room in zip(blocks, rooms, strict=True)]
 
 
 def gold_block(policy: Policy, answers: Sequence[str]) -> list[int]:
@@ -51,6 +53,9 @@ def next_observations(policy: Policy, limit: int, episode: Episode) -> dict[int,
     steps = list(enumerate(episode.steps))[1:]  # the first text answers no step
     answered = {index: f"{step.observation}\n" for index, step in steps if step.observation}
     head, tail, *bodies = policy.encode([OPEN + NEXT, CLOSE, *answered.values()])
+    limit = min(limit, room_beside(policy, episode) - len(head) - len(tail))
+    if limit < 1:
+        return {}
     return {
         index: [*head, *cut_middle(body, limit), *tail] for index, body in zip(answered, bodies, strict=True)
     }

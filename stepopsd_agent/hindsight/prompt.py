@@ -4,6 +4,7 @@ As in StepOPSD (arXiv 2605.27140), only groups with both successes and failures 
 first success in batch order, and only failed attempts are shown one.
 """
 
+import sys
 from collections.abc import Sequence
 
 from stepopsd_agent.config import HindsightConfig, PeerFor
@@ -58,8 +59,21 @@ def hindsight_words() -> list[str]:
     return [OPEN + outcome_text(success) + PEER_OPEN + PEER_CLOSE + CLOSE for success in (True, False)]
 
 
+def room_beside(policy: Policy, episode: Episode) -> int:
+    """Tokens that a block may have so that no step behind it lies beyond the model's positions."""
+    longest = length = 0
+    for tokens in (step.tokens for step in episode.steps if step.tokens is not None):
+        length = (0 if tokens.new_row else length) + len(tokens.prompt_ids) + len(tokens.sampled_ids)
+        longest = max(longest, length)
+    return policy.max_positions - longest
+
+
 def block_ids(
-    policy: Policy, config: HindsightConfig, success: bool | None, peer: Episode | None
+    policy: Policy,
+    config: HindsightConfig,
+    success: bool | None,
+    peer: Episode | None,
+    room: int | None = None,
 ) -> list[int]:
     """Ids of one hindsight block; empty when there is nothing to tell, and teacher and student see the same.
 
@@ -68,25 +82,35 @@ def block_ids(
         config: mode and peer settings.
         success: how the attempt ended; used by the modes with "correctness".
         peer: a successful attempt at the same task; used by the modes with "peer".
+        room: most ids; a peer is cut for it or left out, then the outcome. None is endless.
     """
+    room = sys.maxsize if room is None else room
     outcome = outcome_text(success) if "correctness" in config.mode and success is not None else ""
     shown = peer if "peer" in config.mode else None
     if not outcome and shown is None:
         return []
     head, tail = policy.encode([OPEN + outcome, CLOSE])
+    bare = [*head, *tail] if outcome and len(head) + len(tail) <= room else []
     if shown is None:
-        return [*head, *tail]
+        return bare
     begin, body, end = policy.encode([PEER_OPEN, peer_text(shown, config.peer), PEER_CLOSE])
-    return [*head, *begin, *cut_middle(body, config.max_peer_tokens), *end, *tail]
+    limit = min(config.max_peer_tokens, room - sum(map(len, (head, begin, end, tail))))
+    return [*head, *begin, *cut_middle(body, limit), *end, *tail] if limit > 0 else bare
 
 
 def hindsight_blocks(
     policy: Policy, config: HindsightConfig, episodes: Sequence[Episode], answers: Answers = None
 ) -> list[Block]:
-    """The hindsight of each episode of a batch, in its order; the mode "gold" needs gold answers of each."""
+    """The hindsight of each episode of a batch, in its order; the mode "gold" needs gold answers of each.
+
+    What the model has no positions for, behind an episode's rows, is cut or left out.
+    """
     if config.mode in ("next_observation", "gold"):
         from stepopsd_agent.hindsight.other_modes import other_blocks  # builds on this file
 
         return other_blocks(policy, config, episodes, answers)
     peers = choose_peers(episodes, config.peer_for)
-    return [block_ids(policy, config, e.success, peer) for e, peer in zip(episodes, peers, strict=True)]
+    return [
+        block_ids(policy, config, episode.success, peer, room_beside(policy, episode))
+        for episode, peer in zip(episodes, peers, strict=True)
+    ]

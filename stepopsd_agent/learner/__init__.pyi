@@ -6,7 +6,7 @@ from .columns import (
     fill as fill,
 )
 from .critic import Critic as Critic
-from .gold_answers import told_answers as told_answers
+from .gold_answers import require_answers as require_answers, told_answers as told_answers
 from .inferred_transitions import commands_of_group as commands_of_group
 from .learner import Learner as Learner
 from .mini_batches import teacher_rows as teacher_rows

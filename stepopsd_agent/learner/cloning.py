@@ -129,7 +129,10 @@ def _hindsight_branch(
 
 
 def clone_loss(policy: Policy, batch: Sequence[Example], *, mistakes: bool = False) -> Tensor:
-    """Weighted mean cross-entropy (nats) over trunk tokens and branch targets; mistakes weigh 1 or 0."""
+    """Weighted mean cross-entropy (nats) over trunk tokens and branch targets; mistakes weigh 1 or 0.
+
+    Zero where nothing has a weight, as a window of a mistake alone without a weight of observations.
+    """
     padded = pad_trees([e.tree for e in batch], policy.pad_id, policy.device)
     weights = torch.zeros(padded.ids.shape)
     for n, example in enumerate(batch):
@@ -141,7 +144,7 @@ def clone_loss(policy: Policy, batch: Sequence[Example], *, mistakes: bool = Fal
     select = padded.select & (weights.to(policy.device) > 0)
     logprobs = policy.token_logprobs(padded.ids, select, positions=padded.positions, mask=padded.mask)
     kept = weights.to(policy.device) * select
-    return -(kept * logprobs).sum() / kept.sum()
+    return -(kept * logprobs).sum() / kept.sum().clamp(min=1e-9)
 
 
 def clone(

@@ -92,6 +92,14 @@ def told_answers(envs: Sequence[gym.Env[str, str]], episodes: Sequence[Episode])
         ) from error
 
 
+def require_answers(env: gym.Env[str, str], *, scored: bool, told: bool) -> None:
+    """Raise MissingColumnError where tasks have no gold answers, but they are to be scored or told."""
+    if scored:
+        gold_answers(env, [])
+    if told:
+        told_answers([env], [])
+
+
 def fill_gold_answer_logprob(batch: Batch, sources: "Sources") -> Batch:
     """The policy's log-probability of the environment's gold answers."""
     answers = gold_answers(sources.environments("gold_answer_logprob")[0], sources.episodes)

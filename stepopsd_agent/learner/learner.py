@@ -16,7 +16,7 @@ from stepopsd_agent.config import UpdateConfig, check_values
 from stepopsd_agent.credit import Credit, DistributionTerm, check_credit
 from stepopsd_agent.hindsight import batch_logprobs
 from stepopsd_agent.learner.distributed import check_same, own_share, sum_gradients, sum_values
-from stepopsd_agent.learner.mini_batches import learned_from, loss_weights, mini_batches
+from stepopsd_agent.learner.mini_batches import learned_from, loss_weights, mini_batches, per_token
 from stepopsd_agent.learner.optimizers import MasterWeights, make_optimizers, set_rates
 from stepopsd_agent.models import Policy, Scorer, check_policy
 from stepopsd_agent.models.packed import LogprobReader, TokenBudget, in_parts, pack_rows
@@ -137,11 +137,12 @@ class Learner:
             seed: names the order in which episodes are drawn into mini-batches; another for every update.
 
         Returns:
-            Means over the mini-batches: loss, kl (to the reference, nats), clip_fraction, approx_kl (to the
-            sampling policy, nats, of rows that have a gradient), grad_norm, and term_NAME for every further
-            loss of the credit. Where memory ran out also tokens_per_micro_batch, the halved budget; where
-            episodes were too few also mini_batches, those made; where the gradient of mini-batches was not
-            finite also skipped, their number: they changed no weight and count in no mean.
+            Means over the mini-batches: loss, kl (to the reference, nats per token), clip_fraction (of the
+            tokens), approx_kl (to the sampling policy, nats per token, of rows that have a gradient),
+            grad_norm, and term_NAME for every further loss of the credit. Where memory ran out also
+            tokens_per_micro_batch, the halved budget; where episodes were too few also mini_batches, those
+            made; where the gradient of mini-batches was not finite also skipped, their number: they changed
+            no weight and count in no mean.
 
         Raises:
             ValueError: the credit is no method's for this batch, or the rate is not a number of at least 0.
@@ -200,10 +201,7 @@ class Learner:
         self.masters.forget_gradients()  # the next rollout needs the memory
         if self.group is not None:
             stats = sum_values(stats, self.group, self.policy.device)
-        if left_out := stats.pop("left_out"):
-            share = 1 - left_out / float(weights.sum())
-            stats["approx_kl"] = stats["approx_kl"] / share if share > 1e-6 else 0.0
-        return {**stats, "grad_norm": norm}
+        return {**per_token(stats, weights, self.config), "grad_norm": norm}
 
     def _accumulate(self, work: _MiniBatch, part: Tensor) -> dict[str, float]:
         """Gradients of the mini-batch's rows, in as many passes as the budget asks for."""

@@ -1,6 +1,7 @@
-"""The mini-batches of an update: their rows, the weights of the rows in the loss, and which need no pass."""
+"""The mini-batches of an update: rows, their weights in the loss, which of them need no pass, and figures."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -81,6 +82,24 @@ def learned_from(
     if alone and not some.any():
         some[extents[rows].argmin()] = True
     return rows[some], left_out
+
+
+def per_token(stats: Mapping[str, float], weights: Tensor, config: UpdateConfig) -> dict[str, float]:
+    """The figures of a mini-batch, those that are means over tokens as such whatever the aggregation.
+
+    Args:
+        stats: sums with the weights, and under ``left_out`` the weight of the rows that were not computed.
+        weights: [N, T] of the token losses.
+        config: of the update.
+    """
+    figures, whole = dict(stats), float(weights.sum())
+    left_out = figures.pop("left_out")
+    if config.aggregation.startswith("seq-mean-token-sum"):  # the weights of the others sum to 1
+        figures |= {name: figures[name] / whole for name in ("kl", "clip_fraction", "approx_kl")}
+    if left_out:
+        share = 1 - left_out / whole
+        figures["approx_kl"] = figures["approx_kl"] / share if share > 1e-6 else 0.0
+    return figures
 
 
 def loss_weights(batch: Batch, part: Tensor, config: UpdateConfig) -> Tensor:

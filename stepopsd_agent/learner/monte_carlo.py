@@ -81,8 +81,8 @@ def monte_carlo_values(
 ) -> MonteCarlo:
     """The value of the state before each step, from fresh attempts.
 
-    Steps that were chosen on the same ids, as the first steps of all members of a group, share their
-    attempts.
+    Steps that were chosen in the same state on the same ids, as the first steps of all members of a group,
+    share their attempts. Ids alone do not tell the state: a window shows the last steps only.
 
     Args:
         policy: the policy that acted; it plays the fresh attempts.
@@ -95,10 +95,12 @@ def monte_carlo_values(
         RuntimeError: repeating an episode's commands led to another state.
         EnvironmentDownError: the environment failed again and again.
     """
-    places: dict[tuple[str, int, tuple[int, ...]], list[int]] = {}
+    places: dict[tuple[str, int, str, int, tuple[int, ...]], list[int]] = {}
     for step, ids in enumerate(_ids_before(batch)):
-        episode = episodes[int(batch.steps.episode_of_step[step])]
-        places.setdefault((episode.task_id, episode.seed, ids), []).append(step)
+        number, index = _place(batch, step)
+        episode = episodes[number]
+        state = episode.steps[index - 1].info["step"]["state"]
+        places.setdefault((episode.task_id, episode.seed, state, index, ids), []).append(step)
     origins = [_place(batch, steps[0]) for steps in places.values()]
     snapshots: dict[tuple[int, int], PromptSnapshot] = {}
     for number in dict.fromkeys(number for number, _ in origins):
@@ -106,7 +108,7 @@ def monte_carlo_values(
         taken = _snapshots(envs[0], episodes[number], indices)
         snapshots.update({(number, index): snapshot for index, snapshot in taken.items()})
     attempts: list[Attempt] = []
-    for (task_id, seed, ids), origin in zip(places, origins, strict=True):
+    for (task_id, seed, *_, ids), origin in zip(places, origins, strict=True):
         for _ in range(fresh.count):
             attempts.append(Attempt(task_id, seed, member=len(attempts), snapshot=snapshots[origin], row=ids))
     failures = Failures()

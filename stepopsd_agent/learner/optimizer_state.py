@@ -30,6 +30,8 @@ def load_optimizer(
 ) -> None:
     """Put back what `optimizer_tensors` took apart; the optimizer then goes on exactly as the saved one.
 
+    Rates and other settings of its groups are its own: a run may be continued with others.
+
     Raises:
         ValueError: the optimizer has other parameter groups than the saved one.
     """
@@ -41,14 +43,10 @@ def load_optimizer(
             f"the checkpoint's optimizer has parameter groups of sizes {saved_sizes}, this one {sizes}; "
             "resume with the model and the optimizer settings of the run that wrote it"
         )
-    groups = [
-        {key: tuple(value) if isinstance(mine.get(key), tuple) else value for key, value in group.items()}
-        for mine, group in zip(present, saved, strict=True)
-    ]
     entries: dict[int, dict[str, Any]] = {
         int(index): dict(values) for index, values in state["plain"].items()
     }
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
         entries.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+    optimizer.load_state_dict({"state": entries, "param_groups": present})

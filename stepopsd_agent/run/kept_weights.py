@@ -7,6 +7,11 @@ from stepopsd_agent.config import RunConfig
 _TEACHER_COLUMNS = {"teacher_logprobs", "teacher_topk"}
 
 
+def asks_a_teacher(needs: Collection[str]) -> bool:
+    """Whether a credit method with these needs reads what a hindsight teacher says."""
+    return not _TEACHER_COLUMNS.isdisjoint(needs)
+
+
 def kept_weights(config: RunConfig, needs: Collection[str]) -> frozenset[str]:
     """Names of the weights that a run cannot do without, of "initial" and "teacher".
 
@@ -18,7 +23,7 @@ def kept_weights(config: RunConfig, needs: Collection[str]) -> frozenset[str]:
         "initial" where there is a KL term or the teacher has these weights; "teacher" where a teacher is a
         moving average, or a snapshot that is older than the policy at some update.
     """
-    hindsight, asked = config.hindsight, not _TEACHER_COLUMNS.isdisjoint(needs)
+    hindsight, asked = config.hindsight, asks_a_teacher(needs)
     kept = set()
     if config.learner.kl_coef or "ref_logprobs" in needs or (asked and hindsight.teacher == "initial"):
         kept.add("initial")

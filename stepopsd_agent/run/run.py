@@ -212,6 +212,9 @@ class Run:
                     self.checkpoint()
                 bar.advance(note=note)
                 self._heed_alarms()
+            if trainer.update >= updates and str(trainer.update) not in self.evaluations:
+                self.log.write(trainer.update, {"eval": self.evaluate(bar)})  # updates was lowered meanwhile
+                self.checkpoint()
             if trainer.update < updates:
                 if trainer.update % trainer.config.checkpoint_every:
                     self.checkpoint()

@@ -120,9 +120,9 @@ class Trainer:
             EnvironmentDownError: the environments failed again and again; the update was not made.
         """
         times = [time.perf_counter()]
-        self._move_teacher()
         shortened = self.policy.play.shortened
         episodes = self.collect()
+        self._move_teacher()  # not before play may have failed: the update is then made again
         shortened = self.policy.play.shortened - shortened
         times.append(time.perf_counter())
         metrics = episode_metrics(episodes, self.measures, self.config.rollout)

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from stepopsd_agent.cli.launching import follows, launched, own_device
 from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.config import RunConfig, config_to_dict
 from stepopsd_agent.run.files import write_bytes_atomic
-from stepopsd_agent.tasks import evaluation_sets, get
+from stepopsd_agent.tasks import evaluation_sets, get, make_stack
 from stepopsd_envs.user_path import user_path
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def _run(settings: Namespace, processes: "Processes | None") -> int:
     if resumed is not None and not follows():
         _tell_finished(out, config.updates)
     with checked_games(config.env, *evaluation_sets(config)):
+        _check_answers(config, method)
         summary = _train(config, name, method, chosen, out, resumed is not None, processes)
     if follows():
         return 0
@@ -103,6 +105,18 @@ def _run(settings: Namespace, processes: "Processes | None") -> int:
         print(f"errors: {failed} attempts of training ended in an error and taught nothing")
     print(f"run folder: {out} (summary.json, curve.png, episodes/; tensorboard --logdir {out})")
     return 0
+
+
+def _check_answers(config: RunConfig, method: "CreditMethod") -> None:
+    """Refuse gold answers of tasks that have none before anything is played, and not after an evaluation."""
+    from stepopsd_agent.learner import require_answers
+    from stepopsd_agent.run import asks_a_teacher
+
+    scored = "gold_answer_logprob" in method.needs
+    told = config.hindsight.mode == "gold" and asks_a_teacher(method.needs)
+    if scored or told:
+        with settings_checked(), closing(make_stack(config.env)) as env:
+            require_answers(env, scored=scored, told=told)
 
 
 def _tell_finished(run: Path, updates: int) -> None:
@@ -126,6 +140,12 @@ def checked_settings(settings: Namespace) -> tuple[RunConfig, str, "CreditMethod
     check_alarms(config.alarms, name, method.scheduled)
     check_sharding(config, method.needs)
     check_shared_play(config, launched())
+    if config.rollout.anchor_similarity != 1 and {"past", "next_anchor"} <= method.needs:
+        raise UsageError(
+            f"rollout.anchor_similarity is {config.rollout.anchor_similarity}, but credit method {name!r} "
+            "compares observations with those of earlier updates, word for word: set it to 1, or choose "
+            "another credit.key"
+        )
     if config.learner.sharding != "none" and not launched():
         raise UsageError(
             f"learner.sharding is {config.learner.sharding}, which needs processes to share the model: start "

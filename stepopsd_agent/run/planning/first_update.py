@@ -7,6 +7,7 @@ import torch
 
 from stepopsd_agent.hindsight import block_tokens, hindsight_blocks
 from stepopsd_agent.learner import told_answers
+from stepopsd_agent.run.kept_weights import asks_a_teacher
 from stepopsd_agent.run.planning.device_speed import measured_rates
 from stepopsd_agent.run.planning.fitting import device_memory
 from stepopsd_agent.run.planning.lengths import played_lengths
@@ -34,8 +35,9 @@ def first_update(
     """
     config, weight = trainer.config, trainer.policy.model.dtype
     chosen = trainer.chosen(episodes)
-    answers = told_answers(trainer.envs, chosen) if config.hindsight.mode == "gold" else None
-    blocks = hindsight_blocks(trainer.policy, config.hindsight, chosen, answers)
+    told = chosen if config.hindsight.mode != "gold" or asks_a_teacher(trainer.method.needs) else []
+    answers = told_answers(trainer.envs, told) if config.hindsight.mode == "gold" and told else None
+    blocks = hindsight_blocks(trainer.policy, config.hindsight, told, answers) if told else []
     block = sum(map(block_tokens, blocks)) / max(1, len(blocks))
     lengths = played_lengths(chosen or episodes, block)
     planned = tokens_by_part(config, trainer.method.needs, lengths)

@@ -45,6 +45,33 @@ def test_values_of_another_kind_are_refused(path: str, value: Any, message: str)
         check_values(with_value(path, value))
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("seed", -1, "is -1; the smallest value is 0"),
+        ("learner.max_grad_norm", 0, "is 0; give more than 0; inf switches it off"),
+        ("critic.max_grad_norm", 0.0, "is 0.0; give more than 0; inf switches it off"),
+        ("learner.dual_clip", 1.0, "is 1.0; give more than 1; inf switches it off"),
+        ("learner.muon_lr", -1e-3, "is -0.001; the smallest value is 0"),
+        ("learner.weight_decay", -0.1, "is -0.1; the smallest value is 0"),
+        ("critic.weight_decay", -0.1, "is -0.1; the smallest value is 0"),
+        ("rollout.invalid_penalty", -0.1, "is -0.1; the smallest value is 0"),
+        ("hindsight.ema_rate", 1.5, "is 1.5; the largest value is 1"),
+        ("warmstart.muon_lr", -1e-3, "is -0.001; the smallest value is 0"),
+        ("warmstart.mistake_rate", 1.5, "is 1.5; the largest value is 1"),
+        ("warmstart.novice_mistake_rate", 1.5, "is 1.5; the largest value is 1"),
+        ("warmstart.hindsight_share", -0.5, "is -0.5; the smallest value is 0"),
+        ("warmstart.hindsight_share", 1.5, "is 1.5; the largest value is 1"),
+    ],
+)
+def test_values_that_would_learn_nothing_or_the_wrong_thing_are_refused(
+    path: str, value: float, message: str
+) -> None:
+    """No gradient is left, a teacher runs away from the policy, a refused command pays, no task is drawn."""
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{path} {message}')}$"):
+        check_values(with_value(path, value))
+
+
 def test_values_that_may_be_absent_or_infinite_are_not_refused() -> None:
     """None where the field says so; infinity where a bound is switched off."""
     check_values(RunConfig())

@@ -10,7 +10,7 @@ from stepopsd_agent.config import HindsightConfig, HindsightMode, Position, chec
 from stepopsd_agent.hindsight import Block, block_ids, block_tokens, choose_peers, hindsight_blocks
 from stepopsd_agent.hindsight.prompt import cut_middle
 from stepopsd_agent.models import Policy
-from stepopsd_wrappers import Episode, Step
+from stepopsd_wrappers import Episode, Step, StepTokens
 from tests.helpers.models import tiny
 
 
@@ -170,3 +170,26 @@ def test_a_mode_stands_where_it_can(mode: HindsightMode, position: Position) -> 
     for refuses in (check_hindsight, lambda config: hindsight_blocks(tiny(), config, [])):
         with pytest.raises(ValueError, match=r"hindsight.position is 'prefix', but .* give position inline"):
             refuses(config)
+
+
+@pytest.mark.parametrize("mode", [mode for mode in get_args(HindsightMode) if mode != "none"])
+def test_a_block_leaves_no_step_without_a_position(mode: HindsightMode) -> None:
+    """Models with learned positions have no more; others were not made for them. Two rows of 14 and 7 ids."""
+    policy, config = tiny(), HindsightConfig(mode=mode)
+    sizes = ((True, 6), (False, 2), (True, 1))
+    tokens = [StepTokens((1,) * size, (2, 3, 4), (-1.0,) * 3, new, (0, 3)) for new, size in sizes]
+    lost, won = (episode(0, member, bool(member), ("go on", "look", "take mug 1")) for member in (0, 1))
+    first, *acted = lost.steps
+    pairs = zip(acted, tokens, strict=True)
+    lost = replace(lost, steps=(first, *(replace(step, tokens=told) for step, told in pairs)))
+    answers = [["a mug", "the mug"]] * 2
+
+    def longest(room: int) -> int:
+        policy.model.config.max_position_embeddings = 14 + room
+        block, _ = hindsight_blocks(policy, config, [lost, won], answers)
+        told = block.values() if isinstance(block, Mapping) else [block]
+        return max(map(len, told), default=0)
+
+    whole = longest(1000)
+    assert whole > 0 and longest(whole) == whole and longest(0) == 0
+    assert all(longest(room) <= room for room in range(whole))

@@ -11,6 +11,7 @@ from stepopsd_agent.config import HindsightConfig, WarmstartConfig
 from stepopsd_agent.learner import Example, clone, clone_loss, examples
 from stepopsd_agent.learner.cloning import make_batches
 from stepopsd_agent.models import Policy
+from stepopsd_agent.models.packed import Tree
 from stepopsd_agent.rollout import Demonstration, demonstrate
 from stepopsd_agent.tasks import make_stack, task_ids
 from tests.helpers.runs import fresh, run_config
@@ -217,6 +218,13 @@ def test_clone_loss_imitates_mistakes_only_when_told_to(demos: list[Demonstratio
     told = clone_loss(policy, [example], mistakes=True)
     assert torch.equal(told, clone_loss(policy, [Example(example.tree, tuple(weights))]))
     assert not torch.equal(told, clone_loss(policy, [example]))
+
+
+def test_clone_goes_on_where_a_batch_has_nothing_to_imitate(policy: Policy) -> None:
+    """A window that ends in a mistake may be alone in its batch; observations need not weigh anything."""
+    mistake = Example(Tree((1, 2, 3), scored=(1, 2)), (0.0, 0.0, 0.0), (2,))
+    config = WarmstartConfig(observation_weight=0.0, muon_lr=0.0)
+    assert clone(policy, [mistake], config, seed=0) == [0.0]
 
 
 def test_clone_imitates_mistakes_in_the_last_passes_alone(demos: list[Demonstration], policy: Policy) -> None:

@@ -114,6 +114,6 @@ def test_flat_rows_do_not_dilute_the_distance_to_the_sampling_policy() -> None:
         old_logprobs=torch.where(batch.action_mask, batch.tokens.old_logprobs + 0.25, 0)
     )
     for groups in ((), (0,), (1,), (0, 1)):
-        for aggregation in ("token-mean", "seq-mean-token-mean"):
+        for aggregation in AGGREGATIONS:
             _, stats, _ = moved(policy, batch, [flat(batch, *groups)], aggregation=aggregation, lr=0.0)
             assert stats["approx_kl"] == pytest.approx(0.25 if len(groups) < 2 else 0)

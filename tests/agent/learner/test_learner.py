@@ -1,5 +1,6 @@
 """The policy update."""
 
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -127,6 +128,20 @@ def test_learner_ratio_starts_at_one() -> None:
     stats = Learner(policy, kl_coef=0.0).update(batch, credit_for(batch))
     assert stats["clip_fraction"] == 0
     assert stats["approx_kl"] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("aggregation", ["seq-mean-token-sum", "seq-mean-token-sum-norm"])
+def test_learner_figures_are_per_token_where_the_loss_is_a_sum(aggregation: str) -> None:
+    """As alarms read them: the policy that sampled and the reference were one nat less sure of all tokens."""
+    policy = tiny("float64")
+    batch = batch_for(policy)
+    far = torch.where(batch.action_mask, batch.tokens.old_logprobs - 1.0, 0)
+    batch = batch.with_columns(old_logprobs=far, ref_logprobs=far)
+    ahead = Credit(batch.action_mask.to(far.dtype))
+    stats = Learner(policy, kl_coef=0.1, aggregation=aggregation).update(batch, ahead)
+    assert stats["clip_fraction"] == pytest.approx(1.0, rel=1e-5)
+    assert stats["approx_kl"] == pytest.approx(-1.0, rel=1e-5)
+    assert stats["kl"] == pytest.approx(math.exp(-1.0), rel=1e-5)  # exp(d) - d - 1 at d = -1
 
 
 def test_learner_kl_is_to_the_weights_it_began_with() -> None:

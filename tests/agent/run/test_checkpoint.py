@@ -271,6 +271,18 @@ def test_optimizer_continues_bit_for_bit_after_a_checkpoint(tmp_path: Path, stop
     assert fresh_optimizer.state_dict()["param_groups"] == whole_optimizer.state_dict()["param_groups"]
 
 
+def test_optimizer_keeps_its_own_settings_beside_the_moments_of_a_checkpoint() -> None:
+    """As a critic's rate does that was changed in the config of a run before it is continued."""
+    model, optimizer = make_training(1)
+    train(model, optimizer, range(2))
+    changed = torch.optim.AdamW([dict(group) for group in optimizer.param_groups])
+    for group in changed.param_groups:
+        group |= {"lr": 0.5, "weight_decay": 0.25}
+    load_optimizer(changed, *optimizer_tensors(optimizer))
+    assert [(group["lr"], group["weight_decay"]) for group in changed.param_groups] == [(0.5, 0.25)] * 2
+    assert [int(state["step"]) for state in changed.state.values()] == [2] * 4
+
+
 def test_optimizer_of_another_shape_is_refused() -> None:
     """Groups that do not match are named with their sizes."""
     model, optimizer = make_training(1)

@@ -98,3 +98,13 @@ def test_first_update_of_such_a_model_is_compared_with_its_plan(kind: str, setti
     trainer = Trainer(run_config(rollout={"max_row_tokens": 256}), credit.make("step_opsd"), policy)
     episodes, _, seconds = trainer.step()
     assert "first update" in in_words(first_update(trainer, episodes, seconds))
+
+
+@pytest.mark.samples
+def test_first_update_of_a_method_without_a_teacher_asks_for_no_gold_answer() -> None:
+    """`hindsight.mode=gold` is read by teachers alone, and ALFWorld has no answers."""
+    small = {"tasks": 1, "group_size": 2, "slots": 2, "max_row_tokens": 256}
+    config = run_config(rollout=small, hindsight={"mode": "gold"})
+    trainer = Trainer(config, credit.make("grpo"), random_policy(KINDS[0][0], **KINDS[0][1]))
+    episodes, _, seconds = trainer.step()
+    assert "first update" in in_words(first_update(trainer, episodes, seconds))

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from stepopsd_agent import credit
-from stepopsd_agent.rollout import group_ids, mixed_groups
+from stepopsd_agent.rollout import EnvironmentDownError, group_ids, mixed_groups
 from stepopsd_agent.run import Trainer
+from stepopsd_agent.run.trainer_state import trainer_tensors
+from stepopsd_wrappers import Episode
 from tests.helpers.runs import draw_until, run_config, taught
 
 pytestmark = pytest.mark.samples
@@ -71,3 +73,19 @@ def test_an_ema_teacher_moves_a_share_of_the_way(rate: float) -> None:
         torch.testing.assert_close(
             weight, start[name] + rate * (now[name] - start[name]), atol=1e-7, rtol=1e-5
         )
+
+
+def test_an_ema_teacher_does_not_move_for_an_update_that_was_not_made() -> None:
+    """Where the environment is down a checkpoint is written, and the update made again: it moves then."""
+    config = run_config(hindsight={"teacher": "ema", "ema_rate": 0.5})
+    one = Trainer(config, credit.make("step_opsd"), taught())
+    episodes, _, _ = one.step()
+
+    def down(*_: object, **__: object) -> list[Episode]:
+        raise EnvironmentDownError(tuple(episodes))
+
+    before, one.backend = trainer_tensors(one)["teacher"], down
+    with pytest.raises(EnvironmentDownError):
+        one.step()
+    after = trainer_tensors(one)["teacher"]
+    assert all(torch.equal(before[name], weight) for name, weight in after.items())
