@@ -69,7 +69,7 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
         f"which all steps are alike; intervals of 95 % over games. Tokens: read by models, beyond the "
         f"rollout, for an episode. In training: attempts won in houses of task set `full` over those of GRPO "
         f"at the same tasks, in points; intervals of 95 % over seeds and updates, by a bootstrap (commits "
-        f"{commits}). {''.join(later)}{origin(official)}",
+        f"{commits}); GRPO itself won another share in each training, so gains of two marks do not compare. {''.join(later)}{origin(official)}",
     ]
 
 
@@ -93,7 +93,8 @@ def _again(trainings: Sequence[Mapping[str, Any]], place: int) -> str:
     first = result.get("first_seed", 0)
     told = f": there {' and '.join(found)}" if found else ""
     last = first + result["seeds"] - 1
-    return f"{MARKS[place - 1]} from another initial policy, seeds {first} to {last}{told}. "
+    policy = "another initial policy" if place == 1 else "that policy as well"
+    return f"{MARKS[place - 1]} from {policy}, seeds {first} to {last}{told}. "
 
 
 def _points(gain: Mapping[str, Any]) -> str:

@@ -56,4 +56,4 @@ def test_a_row_of_a_later_training_is_marked() -> None:
     assert f"† from another initial policy, seeds 0 to 4: {told}" in lines[-1]
     third = training(sdar=0.04, grpo_opsd=0.1) | {"first_seed": 5}
     lines = headline(with_later(result("accuracy_official")), [training(rlsd=0.1), later, third])
-    assert "‡ from another initial policy, seeds 5 to 9: there `sdar` had +4.0 ±2.5." in lines[-1]
+    assert "‡ from that policy as well, seeds 5 to 9: there `sdar` had +4.0 ±2.5." in lines[-1]
