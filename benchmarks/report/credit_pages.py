@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.report.credit import in_pairs, reader, summary, within_state
 from benchmarks.report.headline import headline
 from benchmarks.report.knobs import knobs
-from benchmarks.report.learning import agreement, crossed, differences, learning
+from benchmarks.report.learning import agreement, crossed, differences, learning, parted
 from benchmarks.report.lifted import lifted_controls
 from benchmarks.report.parts import Result
 
@@ -52,6 +52,8 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "learning_crossed": ("learning_lifted", crossed),
     "learning_commands": ("learning_commands", learning),
     "learning_commands_pairs": ("learning_commands", differences),
+    "learning_form": ("learning_form", parted),
+    "learning_rules": ("learning_rules", differences),
     "learning_few": ("learning_few", learning),
     "learning_matched": ("learning_matched", learning),
     "agreement": ("agreement", agreement),

@@ -69,7 +69,8 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
         f"which all steps are alike; intervals of 95 % over games. Tokens: read by models, beyond the "
         f"rollout, for an episode. In training: attempts won in houses of task set `full` over those of GRPO "
         f"at the same tasks, in points; intervals of 95 % over seeds and updates, by a bootstrap (commits "
-        f"{commits}); GRPO itself won another share in each training, so gains of two marks do not compare. {''.join(later)}{origin(official)}",
+        f"{commits}); GRPO itself won another share in each training, so gains of two marks do not compare. "
+        f"{''.join(later)}{origin(official)}",
     ]
 
 

@@ -11,7 +11,7 @@ from stepopsd_agent.batch import Batch
 
 
 def figures(credits: Sequence[Array], truth: Judged) -> dict[str, Measure]:
-    """All measures of one method, by name.
+    """All measures of one method, by name; "size" is the mean absolute credit of a step.
 
     Args:
         credits: per episode, the credit of its steps.
@@ -62,6 +62,7 @@ def _sums(credits: Sequence[Array], truth: Judged) -> dict[str, Sums]:
             [_share_on(credits[n], truth_a) for n, truth_a in zip(valued, advantages, strict=True)],
             [truth.tasks[n] for n in valued],
         ),
+        "size": mean([float(np.abs(credit).mean()) for credit in credits], truth.tasks),
     }
 
 

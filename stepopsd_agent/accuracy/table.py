@@ -23,6 +23,7 @@ LABELS = {
     "pushed_down": "pushed down",
     "pushed_up": "pushed up",
     "decisive": "decisive",
+    "size": "size",
 }
 """Column heads, in the words of the pages on credit, by the name of the measure."""
 RARITY = "rare kind of command"

@@ -53,6 +53,7 @@ def test_the_same_credit_everywhere_is_exactly_chance() -> None:
         assert found["auc_failed"].value == found["auc_won"].value == 0.5
         assert found["r"].value == pytest.approx(0.0, abs=1e-12)
         assert (found["auc_failed"].low, found["auc_failed"].high) == (0.5, 0.5)
+        assert found["size"].value == pytest.approx(abs(amount))
 
 
 def test_the_truth_is_ranked_perfectly_and_never_has_the_wrong_sign() -> None:
