@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from benchmarks.report.parts import Result, origin
+from benchmarks.report.parts import Result, origin, without_module
 from stepopsd_agent.accuracy import attainable
 
 COLUMNS = (
@@ -198,7 +198,7 @@ def in_pairs(result: Result) -> list[str]:
             less = table["differences"]
             for method in sorted(less, key=lambda one: -less[one][columns[0][0]]["value"]):
                 cells = " | ".join(_signed(less[method][key]) for key, _ in columns)
-                lines.append(f"| `{method}` | {cells} |")
+                lines.append(f"| `{without_module(method)}` | {cells} |")
             lines.append("")
     about = "Differences in pairs, on the same drawn tasks, with intervals of 95 %"
     return [*lines, f"{about}; part: {result['part']}. {origin(result)}"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.credit.paired import of_seeds
-from benchmarks.report.parts import Result, origin
+from benchmarks.report.parts import Result, origin, without_module
 
 COLUMNS = 4
 """Pictures side by side."""
@@ -111,12 +111,6 @@ def _four(result: Result, heads: tuple[str, str], rows: Mapping[str, tuple[str, 
         "Success in training over GRPO at the same tasks, with Student's interval of 95 % over seeds, and in "
         f"how many of them it is above zero. {origin(result)}",
     ]
-
-
-def without_module(method: str) -> str:
-    """A method's name without the module that it comes from."""
-    name, _, settings = method.partition(" ")
-    return f"{name.rpartition(':')[2]} {settings}".strip()
 
 
 def agreement(result: Result) -> list[str]:

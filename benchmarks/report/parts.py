@@ -42,3 +42,9 @@ def origin(result: Result) -> str:
         f"{hardware['cores']} cores{gpu}, Python {result['python']}, torch {packages['torch']}, "
         f"transformers {packages['transformers']}."
     )
+
+
+def without_module(method: str) -> str:
+    """A method's name without the module that it comes from."""
+    name, _, settings = method.partition(" ")
+    return f"{name.rpartition(':')[2]} {settings}".strip()

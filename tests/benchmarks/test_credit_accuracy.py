@@ -76,7 +76,7 @@ def test_a_recording_is_judged_from_beginning_to_page(
     assert f"{accepted:.3f} [" in line and f"{accepted - 0.5:.3f} [" in less
     table = "\n".join(in_pairs(json.loads(result.read_text())))
     assert "after the warm start" not in table and "end of training: less `grpo` |" in table
-    assert "| `someones_benchmarked:accepted_steps` |" in table and '--minus "grpo"' in table
+    assert "| `accepted_steps` |" in table and '--minus "grpo"' in table
     with pytest.raises(SystemExit):
         call(monkeypatch, accuracy, *small, "--minus", "path_gain")
     assert "more than one row" in capsys.readouterr().err
