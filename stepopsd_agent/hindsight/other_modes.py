@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from stepopsd_agent.config import HindsightConfig, check_hindsight
 from stepopsd_agent.hindsight.by_step import Answers, Block
-from stepopsd_agent.hindsight.prompt import CLOSE, OPEN, cut_middle, room_beside
+from stepopsd_agent.hindsight.prompt import CLOSE, OPEN, cut_middle
 from stepopsd_agent.models import Policy
 from stepopsd_wrappers import Episode
 
@@ -30,7 +30,7 @@ def other_blocks(
     if answers is None:
         raise ValueError("hindsight.mode is gold: pass the gold answers of each episode's task")
     blocks = [gold_block(policy, spellings) for _, spellings in zip(episodes, answers, strict=True)]
-    rooms = [room_beside(policy, episode) for episode in episodes]
+    rooms = [policy.room_beside(episode) for episode in episodes]
     return [block if len(block) <= room else [] for block, room in zip(blocks, rooms, strict=True)]
 
 
@@ -53,7 +53,7 @@ def next_observations(policy: Policy, limit: int, episode: Episode) -> dict[int,
     steps = list(enumerate(episode.steps))[1:]  # the first text answers no step
     answered = {index: f"{step.observation}\n" for index, step in steps if step.observation}
     head, tail, *bodies = policy.encode([OPEN + NEXT, CLOSE, *answered.values()])
-    limit = min(limit, room_beside(policy, episode) - len(head) - len(tail))
+    limit = min(limit, policy.room_beside(episode) - len(head) - len(tail))
     if limit < 1:
         return {}
     return {

@@ -4,8 +4,8 @@ As in StepOPSD (arXiv 2605.27140), only groups with both successes and failures 
 first success in batch order, and only failed attempts are shown one.
 """
 
-import sys
 from collections.abc import Sequence
+from sys import maxsize
 
 from stepopsd_agent.config import HindsightConfig, PeerFor
 from stepopsd_agent.hindsight.by_step import Answers, Block
@@ -59,21 +59,8 @@ def hindsight_words() -> list[str]:
     return [OPEN + outcome_text(success) + PEER_OPEN + PEER_CLOSE + CLOSE for success in (True, False)]
 
 
-def room_beside(policy: Policy, episode: Episode) -> int:
-    """Tokens that a block may have so that no step behind it lies beyond the model's positions."""
-    longest = length = 0
-    for tokens in (step.tokens for step in episode.steps if step.tokens is not None):
-        length = (0 if tokens.new_row else length) + len(tokens.prompt_ids) + len(tokens.sampled_ids)
-        longest = max(longest, length)
-    return policy.max_positions - longest
-
-
 def block_ids(
-    policy: Policy,
-    config: HindsightConfig,
-    success: bool | None,
-    peer: Episode | None,
-    room: int | None = None,
+    policy: Policy, config: HindsightConfig, success: bool | None, peer: Episode | None, room: int = maxsize
 ) -> list[int]:
     """Ids of one hindsight block; empty when there is nothing to tell, and teacher and student see the same.
 
@@ -82,9 +69,8 @@ def block_ids(
         config: mode and peer settings.
         success: how the attempt ended; used by the modes with "correctness".
         peer: a successful attempt at the same task; used by the modes with "peer".
-        room: most ids; a peer is cut for it or left out, then the outcome. None is endless.
+        room: most ids; a peer is cut for it or left out, then the outcome.
     """
-    room = sys.maxsize if room is None else room
     outcome = outcome_text(success) if "correctness" in config.mode and success is not None else ""
     shown = peer if "peer" in config.mode else None
     if not outcome and shown is None:
@@ -101,16 +87,13 @@ def block_ids(
 def hindsight_blocks(
     policy: Policy, config: HindsightConfig, episodes: Sequence[Episode], answers: Answers = None
 ) -> list[Block]:
-    """The hindsight of each episode of a batch, in its order; the mode "gold" needs gold answers of each.
-
-    What the model has no positions for, behind an episode's rows, is cut or left out.
-    """
+    """The hindsight of each episode, cut to the model's positions; the mode "gold" needs answers of each."""
     if config.mode in ("next_observation", "gold"):
         from stepopsd_agent.hindsight.other_modes import other_blocks  # builds on this file
 
         return other_blocks(policy, config, episodes, answers)
     peers = choose_peers(episodes, config.peer_for)
     return [
-        block_ids(policy, config, episode.success, peer, room_beside(policy, episode))
+        block_ids(policy, config, episode.success, peer, policy.room_beside(episode))
         for episode, peer in zip(episodes, peers, strict=True)
     ]

@@ -137,12 +137,11 @@ class Learner:
             seed: names the order in which episodes are drawn into mini-batches; another for every update.
 
         Returns:
-            Means over the mini-batches: loss, kl (to the reference, nats per token), clip_fraction (of the
-            tokens), approx_kl (to the sampling policy, nats per token, of rows that have a gradient),
-            grad_norm, and term_NAME for every further loss of the credit. Where memory ran out also
-            tokens_per_micro_batch, the halved budget; where episodes were too few also mini_batches, those
-            made; where the gradient of mini-batches was not finite also skipped, their number: they changed
-            no weight and count in no mean.
+            Means over the mini-batches: loss, clip_fraction (of tokens), grad_norm, term_NAME for every
+            further loss of the credit and, in nats per token, kl (to the reference) and approx_kl (to the
+            sampling policy, of rows with a gradient). Where memory ran out also tokens_per_micro_batch, the
+            halved budget; where episodes were too few mini_batches, those made; where gradients were not
+            finite skipped, the number of such mini-batches: they changed no weight and count in no mean.
 
         Raises:
             ValueError: the credit is no method's for this batch, or the rate is not a number of at least 0.

@@ -20,6 +20,7 @@ from stepopsd_agent.models.packed.logprobs import HALF, wide_logits
 from stepopsd_agent.models.play_limits import PlayLimits
 from stepopsd_agent.models.prompt_format import PromptFormat, make_format
 from stepopsd_agent.models.scoring import ScoringModel
+from stepopsd_wrappers import Episode
 
 
 class ModelFolderError(ValueError):
@@ -85,6 +86,14 @@ class Policy(ScoringModel):
     def max_positions(self) -> int:
         """The longest sequence the model was made for, in tokens."""
         return int(self.model.config.max_position_embeddings)
+
+    def room_beside(self, episode: Episode) -> int:
+        """Tokens that a block may have so that no step behind it lies beyond the model's positions."""
+        longest = length = 0
+        for tokens in (step.tokens for step in episode.steps if step.tokens is not None):
+            length = (0 if tokens.new_row else length) + len(tokens.prompt_ids) + len(tokens.sampled_ids)
+            longest = max(longest, length)
+        return self.max_positions - longest
 
     def next_logits(self, new: Mapping[int, Sequence[int]], cache: RowCache) -> Tensor:
         """[rows, V] float32 logits (float64 from a float64 model) after the new ids of some of the rows.
