@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from benchmarks.report.parts import Result, origin, without_module
+from benchmarks.report.parts import Result, origin, taken, without_module
 from stepopsd_agent.accuracy import attainable
 
 COLUMNS = (
@@ -186,10 +186,11 @@ def _cell(measure: dict[str, Any]) -> str:
 
 def in_pairs(result: Result) -> list[str]:
     """The differences of every method from one, `--minus`, for each task set and stage."""
-    lines = []
+    lines, named = [], dict[str, None]()
     for name, stages in result["sets"].items():
         for stage, table in in_order(stages).items():
             columns = _measured(HEADS, [table])
+            named |= dict.fromkeys(table["differences"])
             lines += [
                 f"| {name}, {STAGE[stage]}: less `{table['minus']}` | "
                 f"{' | '.join(label for _, label in columns)} |",
@@ -201,7 +202,7 @@ def in_pairs(result: Result) -> list[str]:
                 lines.append(f"| `{without_module(method)}` | {cells} |")
             lines.append("")
     about = "Differences in pairs, on the same drawn tasks, with intervals of 95 %"
-    return [*lines, f"{about}; part: {result['part']}. {origin(result)}"]
+    return [*lines, f"{about}; part: {result['part']}. {taken(named)}{origin(result)}"]
 
 
 def _signed(figure: Result) -> str:

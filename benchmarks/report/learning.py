@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.credit.paired import of_seeds
-from benchmarks.report.parts import Result, origin, without_module
+from benchmarks.report.parts import Result, origin, taken, without_module
 
 COLUMNS = 4
 """Pictures side by side."""
@@ -42,7 +42,8 @@ def learning(result: Result) -> list[str]:
         f"until {mark}, and how many seeds reached it; mean success of all attempts trained on, each at a "
         "task new to the policy, and by how much it is above GRPO's, update by update at the same tasks; "
         "interaction and processed tokens of one run; chance that a run is better than one of GRPO. "
-        f"Intervals of 95 %, bootstrap over seeds, in the difference also over updates. {origin(result)}",
+        f"Intervals of 95 %, bootstrap over seeds, in the difference also over updates. "
+        f"{taken(rows)}{origin(result)}",
     ]
 
 
@@ -61,7 +62,8 @@ def differences(result: Result) -> list[str]:
         *lines,
         "",
         "Difference of the mean success of the attempts trained on, at the same tasks, with Student's "
-        f"interval of 95 % over seeds, and in how many seeds it is above zero. {origin(result)}",
+        f"interval of 95 % over seeds, and in how many seeds it is above zero. {taken(order)}"
+        f"{origin(result)}",
     ]
 
 

@@ -1,9 +1,12 @@
 """Parts that several tables of `benchmarks.report` share."""
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
 
 Result = dict[str, Any]
+INNER = "inner="
+"""Setting of a control that names the method whose credit it takes."""
 
 
 def module_of(result: Result) -> str:
@@ -45,6 +48,20 @@ def origin(result: Result) -> str:
 
 
 def without_module(method: str) -> str:
-    """A method's name without the module that it comes from."""
+    """A method's name without the module that it comes from, and without the method that a control takes."""
     name, _, settings = method.partition(" ")
-    return f"{name.rpartition(':')[2]} {settings}".strip()
+    kept = [setting for setting in settings.split() if not setting.startswith(INNER)]
+    return " ".join([name.rpartition(":")[2], *kept])
+
+
+def taken(methods: Iterable[str]) -> str:
+    """A sentence on the controls among these methods that take another one's credit; empty without any."""
+    found: dict[str, list[str]] = {}
+    for method in methods:
+        for setting in method.split()[1:]:
+            if setting.startswith(INNER):
+                inner = setting.removeprefix(INNER).replace(",", " ")
+                found.setdefault(inner, []).append(f"`{without_module(method)}`")
+    return "".join(
+        f"{' and '.join(sorted(names))}: of the credit of `{inner}`. " for inner, names in found.items()
+    )

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.credit.paired import of_seeds
 from benchmarks.report import credit_methods, credit_pages, pages as report
 from benchmarks.report.learning import agreement, parted
-from benchmarks.report.parts import exists, module_of, origin, rate
+from benchmarks.report.parts import exists, module_of, origin, rate, taken, without_module
 from stepopsd_agent.ops import proportion
 
 
@@ -101,3 +101,19 @@ def test_the_parts_of_a_form_are_compared_over_both_values_of_the_other() -> Non
     assert lines[5].startswith(
         "| *second row less first, over both columns* | -0.100 [-0.10, -0.10], 0 of 2 "
     )
+
+
+def test_controls_are_named_shortly_and_whose_credit_they_take_is_said_once() -> None:
+    """The same inner method once, others and plain methods as they are."""
+    control = "benchmarks.credit.shuffled:{} inner=path_gain,lifted=true"
+    names = [
+        control.format("shuffled"),
+        "path_gain lifted=true",
+        control.format("averaged"),
+        "someones:own a=1",
+    ]
+    assert [without_module(name) for name in names] == [
+        "shuffled", "path_gain lifted=true", "averaged", "own a=1"
+    ]  # fmt: skip
+    assert taken(names) == "`averaged` and `shuffled`: of the credit of `path_gain lifted=true`. "
+    assert taken(["grpo"]) == ""
