@@ -240,6 +240,7 @@ def test_a_cluster_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, a
     """Ray itself would try for minutes, and an OSError would end the command with a trace."""
     monkeypatch.setenv("RAY_ADDRESS", address)
     monkeypatch.setattr("ray.init", missing)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # tests before may have begun a session
     with pytest.raises(EngineError, match=f"no Ray cluster answers at RAY_ADDRESS, which is '{address}'"):
         RayActors(1)(tiny(), stacks(1), attempts(), PARAMS)
 
