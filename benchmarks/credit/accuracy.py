@@ -33,7 +33,7 @@ from typing import Any, get_args
 
 import torch
 
-from benchmarks.credit.before import check_methods
+from benchmarks.credit.checks import check_methods
 from benchmarks.credit.picture import draw
 from benchmarks.credit.reader import HINDSIGHT, mean_gap, read_recording, teacher_credit
 from benchmarks.credit.recording import Cost, Recording, load_recording

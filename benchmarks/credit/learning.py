@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.credit.before import check_training
+from benchmarks.credit.checks import check_training
 from benchmarks.credit.paired import differences, over_grpo
 from benchmarks.credit.record import start
 from benchmarks.credit.sets import SETS, folder

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.credit.before import check_games
+from benchmarks.credit.checks import check_games
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, TaskSet, folder
 from stepopsd_agent import credit
 from stepopsd_agent.config import RunConfig
