@@ -1,6 +1,7 @@
-"""What the commands of the credit benchmark check before they begin hours of work."""
+"""What the commands of the credit benchmark check: before hours of work, and of runs that are there."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.credit.sets import PARTS, SETS
 from stepopsd_agent.accuracy import entries
@@ -52,3 +53,40 @@ def check_games(name: str) -> None:
     env = chosen.settings().env
     for part in PARTS:
         make_stack(env.changed(**chosen.truth, **getattr(chosen, part))).close()
+
+
+def check_start(curves: Sequence[Sequence[tuple[int, float]]]) -> None:
+    """All runs must have begun with the same success on the held-out tasks, as one policy has.
+
+    Args:
+        curves: the evaluations of each run, update and success.
+
+    Raises:
+        SystemExit: they began at different success.
+    """
+    begins = sorted({points[0][1] for points in curves})
+    if len(begins) > 1:
+        raise SystemExit(
+            f"runs began at different success on the same held-out tasks ({begins}), so from different "
+            f"policies: use the recordings of those runs, or leave --keep out"
+        )
+
+
+def check_evaluated(run: Path, found: Sequence[int], updates: int, every: int) -> None:
+    """A finished run must have been evaluated as is asked for now: its folder does not tell how long it is.
+
+    Args:
+        run: its folder.
+        found: the updates after which it was evaluated.
+        updates: of a run.
+        every: updates between evaluations.
+
+    Raises:
+        SystemExit: it has another length, or ended before its end, or was evaluated at other updates.
+    """
+    wanted = sorted({*range(0, updates + 1, every), updates})
+    if list(found) != wanted:
+        raise SystemExit(
+            f"the run in {run} was evaluated after updates {list(found)}, expected {wanted}: give --updates "
+            f"and --every of that run, or another --out, or remove its folder to train it again"
+        )

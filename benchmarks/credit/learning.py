@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.credit.checks import check_training
+from benchmarks.credit.checks import check_evaluated, check_start, check_training
 from benchmarks.credit.paired import differences, over_grpo
 from benchmarks.credit.record import start
 from benchmarks.credit.sets import SETS, folder
@@ -194,20 +194,6 @@ def compared(rows: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:
     return found
 
 
-def check_start(runs: Sequence[Run]) -> None:
-    """All runs must have begun with the same success on the held-out tasks, as one policy has.
-
-    Raises:
-        SystemExit: they began at different success.
-    """
-    begins = sorted({run["curve"][0][1] for run in runs})
-    if len(begins) > 1:
-        raise SystemExit(
-            f"runs began at different success on the same held-out tasks ({begins}), so from different "
-            f"policies: use the recordings of those runs, or leave --keep out"
-        )
-
-
 def seeds_of(options: argparse.Namespace) -> range:
     """The seeds of the runs.
 
@@ -230,12 +216,16 @@ def trained(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     del settings["warmstart"]
     write_bytes_atomic(options.out / f"{options.set}.yaml", yaml.safe_dump(settings).encode())
     runs = of_result(options)
-    pairs = [(method, seed) for seed in seeds_of(options) for method in options.method]
+    # A method that is named twice is one.
+    pairs = [(method, seed) for seed in seeds_of(options) for method in dict.fromkeys(options.method)]
     pairs = [(method, seed) for method, seed in pairs if seed >= len(runs.get(method, []))]
     train_all(options, pairs)
     for method, seed in pairs:
-        runs.setdefault(method, []).append(of_folder(run_folder(options, method, seed)))
-    check_start([run for found in runs.values() for run in found])
+        place = run_folder(options, method, seed)
+        run = of_folder(place)
+        check_evaluated(place, [update for update, _ in run["curve"]], options.updates, options.every)
+        runs.setdefault(method, []).append(run)
+    check_start([run["curve"] for found in runs.values() for run in found])
     return {method: row(found, options.reach) for method, found in runs.items()}
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.credit import learning, record
+from benchmarks.credit.checks import check_start
 from benchmarks.credit.learning import reached
 from benchmarks.credit.paired import differences, over_grpo
 from benchmarks.credit.sets import SETS, folder
@@ -132,10 +133,49 @@ def test_runs_of_an_earlier_result_are_not_trained_again(tmp_path: Path) -> None
     assert learning.of_result(Namespace(keep=None)) == {}
     matched = Namespace(**{**vars(options), "match_norms": True})
     assert learning.of_result(matched) == {"grpo": runs["grpo"]}, "of which alone the size is GRPO's anyway"
-    every = [run for found in runs.values() for run in found]
-    learning.check_start(every)
+    every = [run["curve"] for found in runs.values() for run in found]
+    check_start(every)
     with pytest.raises(SystemExit, match="different policies"):
-        learning.check_start([*every, {"curve": [(0, 0.5)]}])
+        check_start([*every, [(0, 0.5)]])
+
+
+def finished(run: Path, updates: int) -> None:
+    """The folder of a run as it is left at its end, evaluated at every update."""
+    run.mkdir(parents=True)
+    rows = [{"update": n, "train/success": 0.5} for n in range(1, updates + 1)]
+    rows += [{"update": n, "eval": {"success": 0.5, "n": 4}} for n in range(updates + 1)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    summary = {"env_steps": 10, "tokens": {"sampled": 1}, "wall_s": 1.0}
+    (run / "summary.json").write_text(json.dumps(summary))
+
+
+def prepared(out: Path, monkeypatch: pytest.MonkeyPatch, updates: int) -> Namespace:
+    """Options of two finished runs, of GRPO and another method, that trained for two updates."""
+    monkeypatch.setattr(learning, "start", lambda *_: out)
+    options = Namespace(
+        out=out, recordings=out, set="small", match_norms=False, method=["grpo", "path_gain"], seeds=1,
+        first_seed=0, updates=updates, every=1, tasks=4, reach=0.5, jobs=1, keep=None,
+    )  # fmt: skip
+    for method in options.method:
+        if not learning.run_folder(options, method, 0).exists():
+            finished(learning.run_folder(options, method, 0), 2)
+    return options
+
+
+def test_a_method_named_twice_is_trained_and_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice, its seed would stand in the table as two, and two processes would write in one folder."""
+    options = prepared(tmp_path, monkeypatch, updates=2)
+    options.method = ["grpo", "path_gain", "grpo"]
+    assert [len(row["curves"]) for row in learning.trained(options).values()] == [1, 1]
+
+
+def test_finished_runs_of_another_length_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are found by their folder, which does not tell for how many updates they trained."""
+    assert learning.trained(prepared(tmp_path, monkeypatch, updates=2))["grpo"]["updates"] == [0, 1, 2]
+    with pytest.raises(SystemExit, match=r"\[0, 1, 2\], expected \[0, 1, 2, 3\].*--out"):
+        learning.trained(prepared(tmp_path, monkeypatch, updates=3))
 
 
 def test_runs_may_begin_at_a_later_seed() -> None:
