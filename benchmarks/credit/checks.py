@@ -1,5 +1,6 @@
 """What the commands of the credit benchmark check: before hours of work, and of runs that are there."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,6 +54,21 @@ def check_games(name: str) -> None:
     env = chosen.settings().env
     for part in PARTS:
         make_stack(env.changed(**chosen.truth, **getattr(chosen, part))).close()
+
+
+def check_groups(place: Path, groups: int) -> None:
+    """A part that was recorded before must have as many groups as are asked for now.
+
+    Raises:
+        SystemExit: it has more or fewer: one recording is short, the other is not.
+    """
+    facts = place / "groups.json"
+    found = json.loads(facts.read_text(encoding="utf-8"))["groups"] if facts.exists() else groups
+    if found != groups:
+        raise SystemExit(
+            f"{place} has {found} groups, expected {groups}: a recording with --short and one without it are "
+            f"of other policies; give another --out, or remove this one"
+        )
 
 
 def check_start(curves: Sequence[Sequence[tuple[int, float]]]) -> None:

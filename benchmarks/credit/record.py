@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.credit.checks import check_games
+from benchmarks.credit.checks import check_games, check_groups
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, TaskSet, folder
 from stepopsd_agent import credit
 from stepopsd_agent.config import RunConfig
@@ -94,17 +94,23 @@ def params(config: RunConfig) -> SamplingParams:
 
 
 def record(root: Path, name: str, short: bool) -> None:
-    """All parts of one task set."""
+    """All parts of one task set.
+
+    Raises:
+        SystemExit: a part is there with another number of groups, as a short recording has.
+    """
     chosen = SETS[name]
+    counts = {part: 4 if short else chosen.groups[part] for part in PARTS}
+    places = {(stage, part): folder(root, name, stage, part) for stage in STAGES for part in PARTS}
+    for (_, part), out in places.items():
+        check_groups(out, counts[part])
     config = chosen.settings(short)
     trained = chosen.policies or name
     policies(root, trained, SETS[trained].settings(short))
-    for stage in STAGES:
-        for part in PARTS:
-            out = folder(root, name, stage, part)
-            if not (out / "groups.json").exists():
-                policy = load_policy(str(folder(root, name, stage)), device="cpu")
-                play(policy, config, chosen, part, out, 4 if short else chosen.groups[part])
+    for (stage, part), out in places.items():
+        if not (out / "groups.json").exists():
+            policy = load_policy(str(folder(root, name, stage)), device="cpu")
+            play(policy, config, chosen, part, out, counts[part])
 
 
 def main() -> int:

@@ -152,7 +152,7 @@ def test_gains_on_the_graph_are_worked_by_hand() -> None:
     """Along the oracle's n steps the way is n - t steps long at place t, if nobody found a shorter one.
 
     A step of it gains 0.95^(n - t - 1) - 0.95^(n - t); a command that nobody gave there gains 0; one that
-    left the place as it was costs 1 - 0.95.
+    left the place as it was costs a tenth of 1 - 0.95, as in `path_gain`, and nothing without a path.
     """
     won = group()[0]
     graph, env, n = path_values([won], "text", inferred=False), oracle_env(ENV), len(won.steps) - 1
@@ -168,7 +168,11 @@ def test_gains_on_the_graph_are_worked_by_hand() -> None:
     )
     assert path_values([won, looked], "text", inferred=False).gains(choice(env, Place(won, 1), 0.95))[0][
         choice(env, Place(won, 1), 0.95).commands.index("look")
-    ] == pytest.approx(-0.05)
+    ] == pytest.approx(-0.005)
+    lost = replace(looked, steps=(*looked.steps[:-1], replace(looked.steps[-1], info=looked.steps[0].info)))
+    found = choice(env, Place(lost, 1), 0.95)
+    gains, known = path_values([lost], "text", inferred=False).gains(found)
+    assert known.sum() == 1 and gains.tolist() == [0.0] * len(found.commands)
 
 
 def test_inferred_transitions_cover_more_commands() -> None:

@@ -1,12 +1,15 @@
 """Columns of a recording: those that a run of training would compute for the same method."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.credit import record
 from benchmarks.credit.recording import Recording, collated
+from benchmarks.credit.sets import PARTS, folder
 from stepopsd_agent.config import HindsightConfig, RunConfig
 from stepopsd_agent.learner import fill
 from stepopsd_agent.models import Scorer
@@ -44,3 +47,16 @@ def test_student_of_a_recording_is_scored_by_the_passes_of_the_teacher(
         assert float(gap[batch.action_mask & success].max()) == 0
         assert float(gap[batch.action_mask & ~success].max()) > 0
         assert all(recording.costs[name].tokens > 0 for name in GAP)
+
+
+def test_a_short_recording_is_not_continued_as_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ``--short`` left would pass for the recording: hardly trained policies, on four groups."""
+    monkeypatch.setattr(record, "policies", lambda *_: None)
+    for part in PARTS:
+        place = folder(tmp_path, "small", "start", part)
+        place.mkdir(parents=True)
+        (place / "groups.json").write_text(json.dumps({"groups": 4}))
+    with pytest.raises(SystemExit, match=r"start/tuning has 4 groups, expected 64: .* another --out"):
+        record.record(tmp_path, "small", short=False)
