@@ -10,6 +10,7 @@ from stepopsd_agent.accuracy import Array
 from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import HindsightConfig, Position
 from stepopsd_agent.credit import Key, merged_graph
+from stepopsd_agent.credit.path_gain import PathGain
 from stepopsd_agent.hindsight import hindsight_blocks
 from stepopsd_agent.learner import commands_of_group, fill
 from stepopsd_agent.models import Policy, Scorer
@@ -100,7 +101,7 @@ class GroupGraph:
     Attributes:
         values: value of every node that was visited, by its key.
         led: keys of the nodes that a command led to, by the key of the node before and the command.
-        idle_cost: of a command that leaves the node unchanged.
+        idle_cost: of a command that leaves the node unchanged, where a path to a goal is known.
         keys: key of the node before each step, by member and index.
     """
 
@@ -113,8 +114,9 @@ class GroupGraph:
         """[commands] gain in value, 0 where it is unknown, and [commands] 1 where it is known, else 0."""
         here = self.keys[one.place.episode.member, one.place.index]
         reached = [self.led.get((here, command), []) for command in one.commands]
+        idle_cost = self.idle_cost if self.values[here] > 0 else 0.0
         each = [
-            [self.values[key] - self.values[here] - self.idle_cost * (key == here) for key in keys]
+            [self.values[key] - self.values[here] - idle_cost * (key == here) for key in keys]
             for keys in reached
         ]
         gains = np.array([float(np.mean(some)) if some else 0.0 for some in each])
@@ -122,7 +124,12 @@ class GroupGraph:
 
 
 def path_values(
-    members: Sequence[Episode], key: Key, *, inferred: bool, gamma: float = 0.95, idle_cost: float = 1.0
+    members: Sequence[Episode],
+    key: Key,
+    *,
+    inferred: bool,
+    gamma: float = PathGain.gamma,
+    idle_cost: float = PathGain.idle_cost,
 ) -> GroupGraph:
     """The values of `path_gain`; with `inferred` also its inferred transitions, for commands not given."""
     batch = _keyed(members, key, inferred)

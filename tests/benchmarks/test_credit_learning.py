@@ -142,7 +142,7 @@ def test_runs_of_an_earlier_result_are_not_trained_again(tmp_path: Path) -> None
 def finished(run: Path, updates: int) -> None:
     """The folder of a run as it is left at its end, evaluated at every update."""
     run.mkdir(parents=True)
-    rows = [{"update": n, "train/success": 0.5} for n in range(1, updates + 1)]
+    rows: list[dict[str, object]] = [{"update": n, "train/success": 0.5} for n in range(1, updates + 1)]
     rows += [{"update": n, "eval": {"success": 0.5, "n": 4}} for n in range(updates + 1)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     summary = {"env_steps": 10, "tokens": {"sampled": 1}, "wall_s": 1.0}
