@@ -238,6 +238,8 @@ def _heading(table: dict[str, Any], failed: int) -> str:
         )
     elif not table["mixed"]:
         lines.append("no group has both outcomes, which methods that compare attempts by their outcome need")
+    if table["tasks"] == 1:
+        lines.append("all attempts are at one task: the intervals, over tasks, are points and say nothing")
     return "\n".join(lines)
 
 

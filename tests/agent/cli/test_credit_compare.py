@@ -147,6 +147,18 @@ def test_credit_compare_says_what_outcomes_leave_unsaid(
     assert "failed" not in out.partition("left out")[0]  # the words of the pages: lost, all lost, harm
 
 
+def test_credit_compare_says_that_one_task_has_no_intervals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bootstrap over one task draws it each time: every interval is a point, as if nothing were unsure."""
+    for games, said in ((1, True), (2, False)):
+        folder = tmp_path / str(games)
+        record(folder, *GAMES, f"--env.num_games={games}", "--env.oracle=true")
+        capsys.readouterr()
+        assert run("credit", "compare", str(folder), "--group_by=task", "--method", "grpo") == 0
+        assert ("all attempts are at one task: the intervals" in capsys.readouterr().out) == said
+
+
 def test_distances_by_replay_are_those_of_the_recorder(tmp_path: Path) -> None:
     """The same games, recorded with and without distances."""
     results = []
