@@ -8,6 +8,14 @@ Result = dict[str, Any]
 INNER = "inner="
 """Setting of a control that names the method whose credit it takes."""
 
+USUAL = {
+    "accuracy": ("small", "test"),
+    "learning": ("full", None),
+    "qval": ("small", "test"),
+    "two_knobs": ("small", "tuning"),
+}
+"""Task set and part of commands of the credit benchmark that are not told them."""
+
 
 def module_of(result: Result) -> str:
     """The module that made a result, as its command names it."""
@@ -35,16 +43,44 @@ def rate(row: Result) -> str:
 
 
 def origin(result: Result) -> str:
-    """The command, commit and machine of a result, and whether the checkout had changes beyond the commit."""
+    """The command, commit and machine of a result, and whether the checkout had changes beyond the commit.
+
+    Runs that a result took over from earlier ones have the commits of those.
+    """
     hardware, packages = result["hardware"], result["packages"]
     gpu = "" if hardware["gpu"] == "none" else f", {hardware['gpu']}"
-    commit, _, uncommitted = result["commit"].partition("-")
-    commit = commit[:12] + (" with uncommitted changes" if uncommitted else "")
+    earlier = ", ".join(map(_commit, result.get("kept", [])))
+    taken_over = f" (runs taken over from commits {earlier})" if earlier else ""
     return (
-        f"`{result['command']}`, commit {commit}, {hardware['cpu']}, "
+        f"`{_command(result)}`, commit {_commit(result['commit'])}{taken_over}, {hardware['cpu']}, "
         f"{hardware['cores']} cores{gpu}, Python {result['python']}, torch {packages['torch']}, "
         f"transformers {packages['transformers']}."
     )
+
+
+def _commit(name: str) -> str:
+    """Twelve digits, and whether there were changes beyond it."""
+    commit, _, uncommitted = name.partition("-")
+    return commit[:12] + (" with uncommitted changes" if uncommitted else "")
+
+
+def _command(result: Result) -> str:
+    """The command of a result, with the task sets and seeds that the credit benchmark wrote beside it.
+
+    The methods are those of the rows.
+    """
+    command, benchmark = str(result["command"]), module_of(result).rpartition(".")[2]
+    if benchmark not in USUAL:
+        return command
+    sets = result.get("sets") or [result["set"]]
+    first = result.get("first_seed", 0)
+    flags = {
+        "--set": "" if list(sets) == [USUAL[benchmark][0]] else f" {' '.join(sets)}",
+        "--part": "" if result.get("part") in (None, USUAL[benchmark][1]) else f" {result['part']}",
+        "--first_seed": f" {first}" if first else "",
+    }
+    command += "".join(f" {name}{value}" for name, value in flags.items() if value and name not in command)
+    return command + (" --match_norms" if result.get("matched") else "")
 
 
 def without_module(method: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.credit.paired import of_seeds
 from benchmarks.report import credit_methods, credit_pages, pages as report
 from benchmarks.report.learning import agreement, parted
-from benchmarks.report.parts import exists, module_of, origin, rate, taken, without_module
+from benchmarks.report.parts import Result, exists, module_of, origin, rate, taken, without_module
 from stepopsd_agent.ops import proportion
 
 
@@ -63,6 +63,36 @@ def test_a_result_of_changed_files_says_so() -> None:
     commit = "0123456789abcdef"
     assert f"commit {commit[:12]}, " in origin({**made, "commit": commit})
     assert f"commit {commit[:12]} with uncommitted changes, " in origin({**made, "commit": f"{commit}-dirty"})
+    kept = {**made, "commit": commit, "kept": ["fedcba9876543210-dirty", "00112233445566"]}
+    runs = "(runs taken over from commits fedcba987654 with uncommitted changes, 001122334455)"
+    assert f"commit {commit[:12]} {runs}, " in origin(kept)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "facts", "flags"),
+    [
+        ("accuracy", {"sets": {"official": {}}, "part": "test"}, " --set official"),
+        (
+            "accuracy",
+            {"sets": {"full": {}, "official": {}}, "part": "tuning"},
+            " --set full official --part tuning",
+        ),
+        ("accuracy", {"sets": {"small": {}}, "part": "test"}, ""),
+        ("learning", {"set": "full", "matched": False, "first_seed": 5}, " --first_seed 5"),
+        ("learning", {"set": "few", "matched": True}, " --set few --match_norms"),
+        ("two_knobs", {"set": "searchqa", "part": "tuning"}, " --set searchqa"),
+    ],
+)
+def test_the_command_of_a_table_says_which_tasks_and_seeds_it_is_of(
+    benchmark: str, facts: Result, flags: str
+) -> None:
+    """Without them the command below a table would make another one."""
+    made = json.loads((report.RESULTS / "path_of_an_update.json").read_text())
+    command = f"python -m benchmarks.credit.{benchmark} --out DIR"
+    assert origin({**made, **facts, "command": command}).startswith(f"`{command}{flags}`, commit ")
+    named = f"{command} --set other --first_seed 9"
+    assert origin({**made, **facts, "command": named}).startswith(f"`{named}"), "what it says stays"
+    assert origin({**made, **facts, "command": named}).count("--set") == 1
 
 
 def test_agreement_says_in_whose_houses_the_accuracy_was_measured() -> None:
