@@ -14,7 +14,7 @@ JSON file all:
 - r: correlation of credit and the acting policy's own advantage, from fresh attempts, within episodes.
 - pushed down, pushed up: share of forward steps with negative, and of harmful steps with positive credit.
 - decisive: share of an episode's credit on the step whose advantage is largest.
-- size: mean absolute credit of a step; a method whose credit is larger learns as at a higher rate.
+- size: mean absolute credit of a step. Muon and AdamW divide by it; it counts beside KL or a further loss.
 
 Intervals (95 %) are from a bootstrap over tasks. ``--minus METHOD`` adds the differences of all rows from
 that method, in pairs: both on the same drawn tasks. ``--groups`` judges the first groups only, ``--short`` 8.
