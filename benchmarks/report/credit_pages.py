@@ -41,6 +41,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "accuracy_full": ("accuracy_full", partial(summary, task_set="full")),
     "pairs": ("pairs", in_pairs),
     "accuracy_searchqa": ("accuracy_searchqa", partial(summary, task_set="searchqa")),
+    "published_tuned": ("published_tuned", partial(summary, task_set="official")),
     "variants": ("variants", summary),
     "variants_lifted": ("variants_lifted", partial(summary, task_set="full")),
     "lifted_controls": ("lifted_controls", lifted_controls),
