@@ -21,7 +21,8 @@ that method, in pairs: both on the same drawn tasks. ``--groups`` judges the fir
 
 ``--reader MODEL`` judges the methods with a hindsight teacher on the same episodes with another model as
 student and teacher (see `benchmarks.credit.reader`): "smollm2", a GGUF file, a model folder or a hub name. It
-reads about 2,500 tokens an episode, so give ``--groups``.
+reads about 2,500 tokens an episode, so give ``--groups``. ``--position`` judges them with their hindsight in
+another place than the recipe's.
 """
 
 import argparse
@@ -57,7 +58,7 @@ from stepopsd_agent.accuracy import (
     table_text,
 )
 from stepopsd_agent.batch import AuditError, Batch
-from stepopsd_agent.config import Dtype
+from stepopsd_agent.config import Dtype, Position
 from stepopsd_agent.models import ModelFolderError
 
 COMMAND = "python -m benchmarks.credit.accuracy --out DIR"
@@ -135,6 +136,7 @@ def main() -> int:
     parser.add_argument(
         "--reader", default=None, metavar="MODEL", help="another model as student and teacher"
     )
+    parser.add_argument("--position", choices=get_args(Position), help="where teachers read their hindsight")
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help="of the reader's weights")
     options = parser.parse_args()
     try:
@@ -148,7 +150,9 @@ def main() -> int:
             f"--minus {options.minus} is more than one row; give it settings, as in "
             f"'{options.minus} key=text'"
         )
-    if options.reader is not None:
+    if options.reader is not None and options.position is not None:
+        parser.error("--reader has a hindsight of its own, so it takes no --position; leave one of them out")
+    if options.reader is not None or options.position is not None:
         methods = [entry for entry in methods if "teacher_logprobs" in entry.make().needs]
     found: dict[str, Any] = {}
     for name in options.set:
@@ -179,16 +183,17 @@ def _table(options: argparse.Namespace, name: str, stage: Any, methods: Sequence
     most = 8 if options.short else options.groups
     minus = None if options.minus is None else entries([options.minus])[0]
     if options.reader is None:
-        return result(load_recording(options.out, name, stage, options.part, most), methods, {}, minus)
+        recording = load_recording(options.out, name, stage, options.part, most, options.position)
+        return result(recording, methods, {}, minus)
     recording = read_recording(options.out, name, stage, options.part, options.reader, most, options.dtype)
     found = result(recording, methods, {"teacher's log-probability": teacher_credit}, minus)
     return {**found, "gap": mean_gap(recording.batches)}
 
 
 def _about(options: argparse.Namespace) -> dict[str, Any]:
-    """What a reader was, for its result."""
+    """What a reader was, or where teachers read, for its result."""
     if options.reader is None:
-        return {}
+        return {} if options.position is None else {"position": options.position}
     return {"reader": Path(options.reader).name, "dtype": options.dtype, "hindsight": HINDSIGHT}
 
 

@@ -8,7 +8,8 @@ every few updates on the same held-out tasks. The seed decides the order of task
 runs are kept and interrupted ones resumed, so the command can be repeated; ``--jobs`` runs are trained at
 once, with one thread each. With ``--keep RESULT`` the runs of an earlier result count as well, so seeds or
 methods can be added to it without the folder of its runs, and methods that are not named keep theirs.
-``--match_norms`` scales advantages to the size of GRPO's. The table has the area under the curve, the last
+``--match_norms`` scales advantages to the size of GRPO's; with ``--position`` teachers read their hindsight
+elsewhere. The table has the area under the curve, the last
 success (never the best), the updates until ``--reach``, environment steps and tokens, and, by rliable
 (Agarwal et al. 2021), the interquartile mean over seeds and the probability that a run is better than one of
 GRPO. It also has the success of the attempts trained on: each task comes once, so before the update it is as
@@ -20,7 +21,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import yaml
@@ -33,7 +34,7 @@ from benchmarks.output import write_result
 from benchmarks.report.learning import draw_learning
 from benchmarks.runs.commands import read
 from stepopsd_agent.accuracy import entries
-from stepopsd_agent.config import config_to_dict
+from stepopsd_agent.config import Position, config_to_dict
 from stepopsd_agent.run import Job, area, curve, is_finished, run_jobs
 from stepopsd_agent.run.files import read_rows, write_bytes_atomic
 
@@ -63,12 +64,14 @@ def train_command(options: argparse.Namespace, method: str, seed: int) -> list[s
     truth = ["--env.oracle", "true"] if "optimal_distance" in entries([method])[0].make().needs else []
     start = folder(options.recordings, options.set, "start")
     common = ["--config", str(options.out / f"{options.set}.yaml"), "--model.path", str(start)]
+    common += ["--hindsight.position", options.position] if options.position else []
     return [*begin, *common, *chosen, *truth, "--seed", str(seed), "--out", str(out)]
 
 
 def run_folder(options: argparse.Namespace, method: str, seed: int) -> Path:
-    """The folder of a run."""
-    kind = "matched" if options.match_norms else "plain"
+    """The folder of a run; methods without a teacher have the same one wherever teachers read."""
+    told = options.position and "teacher_logprobs" in entries([method])[0].make().needs
+    kind = "matched" if options.match_norms else options.position if told else "plain"
     name = method.replace(" ", ",").replace(":", ".")
     return Path(options.out, options.set, kind, name, str(seed))
 
@@ -131,17 +134,20 @@ def of_result(options: argparse.Namespace) -> dict[str, list[Run]]:
     GRPO's advantages have the size of GRPO's, so its runs count with matched norms, too.
 
     Raises:
-        SystemExit: they are of another task set or of other norms, or were evaluated at other updates.
+        SystemExit: they are of another task set, of other norms or another place of the hindsight, or were
+            evaluated at other updates.
     """
     if options.keep is None:
         return {}
     result = read(options.keep)
     updates = list(range(0, options.updates + 1, options.every))
     wanted = {"set": options.set, "matched": options.match_norms, "updates": updates}
+    wanted["position"] = options.position
     if options.match_norms and not result["matched"]:
         result = {**result, "matched": True, "rows": {"grpo": result["rows"]["grpo"]}}
     for method, one in result["rows"].items():
         found = {"set": result["set"], "matched": result["matched"], "updates": one["updates"]}
+        found["position"] = result.get("position")
         if found != wanted:
             raise SystemExit(
                 f"{options.keep} has other runs of {method}: {found}, expected {wanted}; "
@@ -252,6 +258,7 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=100, help="held-out tasks of an evaluation")
     parser.add_argument("--reach", type=float, default=0.65, help="success whose first update is noted")
     parser.add_argument("--match_norms", action="store_true", help="scale advantages to the size of GRPO's")
+    parser.add_argument("--position", choices=get_args(Position), help="where teachers read their hindsight")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     parser.add_argument("--keep", type=Path, default=None, help="a result whose runs are not trained again")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
@@ -272,7 +279,7 @@ def main() -> int:
         )
     seeds = max(len(one["curves"]) for one in rows.values())
     about: dict[str, Any] = {"set": options.set, "matched": options.match_norms, "seeds": seeds}
-    about |= {"first_seed": options.first_seed, "reach": options.reach}
+    about |= {"first_seed": options.first_seed, "reach": options.reach, "position": options.position}
     result = {**about, "rows": rows, "compared": figures, "compared_training": training}
     result |= {"over_grpo": over_grpo(rows), "differences": differences(rows)}
     if options.keep is not None:  # the commits whose runs were taken over, the oldest first

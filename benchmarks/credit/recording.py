@@ -7,7 +7,7 @@ method added later is judged on the same episodes within a minute.
 import json
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.credit.sets import SETS, Part, Stage, folder, recorded
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, collate, column_fields
-from stepopsd_agent.config import RunConfig
+from stepopsd_agent.config import Position, RunConfig
 from stepopsd_agent.hindsight import batch_logprobs, hindsight_blocks, untold_rows
 from stepopsd_agent.learner import Critic, TaskHistory, fill, recorded_columns
 from stepopsd_agent.models import Policy, Scorer, load_policy
@@ -47,6 +47,7 @@ class Recording:
         parts: the episodes of each batch.
         batches: each with the columns that were filled.
         whole: whether these are all groups; otherwise columns are not kept.
+        columns: folder in which they are kept, beside the episodes.
         costs: of the columns, by name.
     """
 
@@ -56,6 +57,7 @@ class Recording:
     parts: list[list[Episode]]
     batches: list[Batch]
     whole: bool = True
+    columns: str = "columns"
     costs: dict[str, Cost] = field(default_factory=dict)
 
     def prepare(self, needs: Collection[str]) -> None:
@@ -83,10 +85,10 @@ class Recording:
 
     def _kept(self, name: str) -> tuple[list[Tensor], Cost]:
         """From the file beside the recording, which is made if it is missing."""
-        path = self.place / "columns" / f"{name}.safetensors"
+        path = self.place / self.columns / f"{name}.safetensors"
         if not path.exists():
             columns, cost = self._computed(name)
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             save_file({str(n): column for n, column in enumerate(columns)}, path)
             path.with_suffix(".json").write_text(json.dumps(vars(cost)), encoding="utf-8")
         found = load_file(path)
@@ -137,15 +139,19 @@ class Recording:
         return values
 
 
-def load_recording(root: Path, name: str, stage: Stage, part: Part, most: int | None = None) -> Recording:
-    """A recording; with `most`, only its first `most` groups."""
+def load_recording(
+    root: Path, name: str, stage: Stage, part: Part, most: int | None = None, position: Position | None = None
+) -> Recording:
+    """A recording; with `most`, only its first `most` groups, with `position` hindsight is read there."""
     config, place = SETS[name].settings(), recorded(root, name, stage, part)
+    columns = "columns" if position is None else f"columns/{position}"
+    if position is not None:
+        config = replace(config, hindsight=replace(config.hindsight, position=position))
     policy = load_policy(str(folder(root, name, stage)), device="cpu")
     episodes = [e for e in read_episodes(place / "episodes") if most is None or e.group < most]
     parts = in_batches(episodes, config.rollout.tasks)
-    return Recording(
-        place, config, policy, parts, [collated(part, policy, config) for part in parts], most is None
-    )
+    batches = [collated(part, policy, config) for part in parts]
+    return Recording(place, config, policy, parts, batches, most is None, columns)
 
 
 def in_batches(episodes: Sequence[Episode], groups: int) -> list[list[Episode]]:

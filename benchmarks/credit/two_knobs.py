@@ -198,6 +198,7 @@ def learned(options: argparse.Namespace) -> dict[str, Any]:
             settings = f"lambda_mix={share:g} alpha_clip={clip:g} step_norm={options.step_norm}"
             names[share, clip] = f"step_opsd {settings}"
     options.method, options.match_norms = list(dict.fromkeys(names.values())), False
+    options.position = None
     rows = trained(options)
 
     def seeds(figure: str) -> list[list[list[float]]]:

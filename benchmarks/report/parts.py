@@ -78,6 +78,7 @@ def _command(result: Result) -> str:
         "--set": "" if list(sets) == [USUAL[benchmark][0]] else f" {' '.join(sets)}",
         "--part": "" if result.get("part") in (None, USUAL[benchmark][1]) else f" {result['part']}",
         "--first_seed": f" {first}" if first else "",
+        "--position": f" {result['position']}" if result.get("position") else "",
     }
     command += "".join(f" {name}{value}" for name, value in flags.items() if value and name not in command)
     return command + (" --match_norms" if result.get("matched") else "")

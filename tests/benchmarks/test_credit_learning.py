@@ -124,10 +124,10 @@ def test_a_policy_may_begin_in_other_houses_than_it_is_trained_in(
 def test_runs_of_an_earlier_result_are_not_trained_again(tmp_path: Path) -> None:
     """Their figures are taken over unchanged; a result of other settings is refused by name."""
     earlier = RESULTS / "credit_learning.json"
-    options = Namespace(keep=earlier, set="full", match_norms=False, updates=30, every=10)
+    options = Namespace(keep=earlier, set="full", match_norms=False, position=None, updates=30, every=10)
     runs, rows = learning.of_result(options), json.loads(earlier.read_text())["rows"]
     assert {method: learning.row(found, 0.65) for method, found in runs.items()} == rows
-    for changed in ({"set": "small"}, {"every": 5}):
+    for changed in ({"set": "small"}, {"every": 5}, {"position": "inline"}):
         with pytest.raises(SystemExit, match="leave --keep out"):
             learning.of_result(Namespace(**vars(options) | changed))
     assert learning.of_result(Namespace(keep=None)) == {}
@@ -153,8 +153,8 @@ def prepared(out: Path, monkeypatch: pytest.MonkeyPatch, updates: int) -> Namesp
     """Options of two finished runs, of GRPO and another method, that trained for two updates."""
     monkeypatch.setattr(learning, "start", lambda *_: out)
     options = Namespace(
-        out=out, recordings=out, set="small", match_norms=False, method=["grpo", "path_gain"], seeds=1,
-        first_seed=0, updates=updates, every=1, tasks=4, reach=0.5, jobs=1, keep=None,
+        out=out, recordings=out, set="small", match_norms=False, position=None, method=["grpo", "path_gain"],
+        seeds=1, first_seed=0, updates=updates, every=1, tasks=4, reach=0.5, jobs=1, keep=None,
     )  # fmt: skip
     for method in options.method:
         if not learning.run_folder(options, method, 0).exists():
@@ -176,6 +176,20 @@ def test_finished_runs_of_another_length_are_refused(tmp_path: Path, monkeypatch
     assert learning.trained(prepared(tmp_path, monkeypatch, updates=2))["grpo"]["updates"] == [0, 1, 2]
     with pytest.raises(SystemExit, match=r"\[0, 1, 2\], expected \[0, 1, 2, 3\].*--out"):
         learning.trained(prepared(tmp_path, monkeypatch, updates=3))
+
+
+def test_runs_with_hindsight_elsewhere_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Methods without a teacher are the same wherever teachers read, and are not trained again."""
+    options = prepared(tmp_path, monkeypatch, updates=2)
+    methods = ("grpo", "step_opsd step_norm=none")
+    usual = [learning.run_folder(options, method, 0) for method in methods]
+    assert "--hindsight.position" not in learning.train_command(options, methods[1], 0)
+    options.position = "inline"
+    grpo, step_opsd = (learning.run_folder(options, method, 0) for method in methods)
+    assert grpo == usual[0] and step_opsd != usual[1] and step_opsd.parts[-3] == "inline"
+    assert "--hindsight.position inline" in " ".join(learning.train_command(options, methods[1], 0))
 
 
 def test_runs_may_begin_at_a_later_seed() -> None:

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from benchmarks.credit import record
-from benchmarks.credit.recording import Recording, collated
+from benchmarks.credit.recording import Recording, collated, load_recording
 from benchmarks.credit.sets import PARTS, folder
 from stepopsd_agent.config import HindsightConfig, RunConfig
 from stepopsd_agent.learner import fill
 from stepopsd_agent.models import Scorer
-from stepopsd_wrappers import Episode
+from stepopsd_agent.run.files import save_model
+from stepopsd_wrappers import Episode, EpisodeWriter
 from tests.agent.learner.test_columns import played
 from tests.helpers.models import DType, tiny
 
@@ -47,6 +48,26 @@ def test_student_of_a_recording_is_scored_by_the_passes_of_the_teacher(
         assert float(gap[batch.action_mask & success].max()) == 0
         assert float(gap[batch.action_mask & ~success].max()) > 0
         assert all(recording.costs[name].tokens > 0 for name in GAP)
+
+
+@pytest.mark.samples
+def test_hindsight_elsewhere_has_columns_of_its_own(tmp_path: Path) -> None:
+    """The recipe's place and another one are judged on the same recording, each with its own teacher."""
+    policy = tiny("float32")
+    save_model(policy, folder(tmp_path, "small", "start"))
+    place = folder(tmp_path, "small", "start", "test")
+    with EpisodeWriter(place / "episodes") as writer:
+        for episode in played(policy):
+            writer.append(episode)
+    teachers = {}
+    for position in (None, "prefix", "inline", "inline"):
+        recording = load_recording(tmp_path, "small", "start", "test", position=position)
+        recording.prepare({"teacher_logprobs"})
+        teachers[position] = recording.batches[0].column("teacher_logprobs")
+    assert torch.equal(teachers["prefix"], teachers[None]), "the recipe's"
+    assert not torch.equal(teachers["inline"], teachers[None])
+    kept = {path.relative_to(place / "columns").as_posix() for path in place.rglob("*.safetensors")}
+    assert kept == {f"{place}teacher_logprobs.safetensors" for place in ("", "prefix/", "inline/")}
 
 
 def test_a_short_recording_is_not_continued_as_a_whole_one(

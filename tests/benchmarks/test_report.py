@@ -80,6 +80,7 @@ def test_a_result_of_changed_files_says_so() -> None:
         ("accuracy", {"sets": {"small": {}}, "part": "test"}, ""),
         ("learning", {"set": "full", "matched": False, "first_seed": 5}, " --first_seed 5"),
         ("learning", {"set": "few", "matched": True}, " --set few --match_norms"),
+        ("learning", {"set": "full", "position": "inline"}, " --position inline"),
         ("two_knobs", {"set": "searchqa", "part": "tuning"}, " --set searchqa"),
     ],
 )
