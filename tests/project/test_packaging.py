@@ -10,7 +10,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from stepopsd_envs.extras import OWN_VERSIONS
 
@@ -128,6 +130,21 @@ def test_constraints_pin_core_and_development_requirements() -> None:
     config = setup_cfg()
     wanted = config["options"]["install_requires"] + config["options.extras_require"]["dev"]
     assert requirements(wanted) <= requirements("\n".join(pins))
+
+
+def test_constraints_hold_a_version_of_every_optional_part_within_its_range() -> None:
+    """Nothing at all is installed where a pin lies outside of what a part asks for."""
+    lines = re.findall(r"^([\w.-]+)==([\w.]+)$", (ROOT / "constraints.txt").read_text(), re.M)
+    pins = {canonicalize_name(name): version for name, version in lines}
+    extras = setup_cfg()["options.extras_require"]
+    wrong = {
+        f"{name}: {wish}, pinned {pins.get(canonicalize_name(wish.name))}"
+        for name, text in extras.items()
+        if name not in OWN_VERSIONS | {"all"}
+        for wish in map(Requirement, text.split())
+        if pins.get(canonicalize_name(wish.name), "none") not in wish.specifier
+    }
+    assert not wrong
 
 
 def test_constraints_admit_the_first_release_of_the_oldest_python() -> None:
