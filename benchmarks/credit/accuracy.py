@@ -34,7 +34,7 @@ from typing import Any, get_args
 
 import torch
 
-from benchmarks.credit.checks import check_methods
+from benchmarks.credit.checks import check_methods, positive
 from benchmarks.credit.picture import draw
 from benchmarks.credit.reader import HINDSIGHT, mean_gap, read_recording, teacher_credit
 from benchmarks.credit.recording import Cost, Recording, load_recording
@@ -131,7 +131,7 @@ def main() -> int:
     parser.add_argument("--minus", default=None, metavar="METHOD", help="differences from this one")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw the first task set here")
-    parser.add_argument("--groups", type=int, default=None, help="judge only so many first groups")
+    parser.add_argument("--groups", type=positive, default=None, help="judge only so many first groups")
     parser.add_argument("--short", action="store_true", help="8 groups only")
     parser.add_argument(
         "--reader", default=None, metavar="MODEL", help="another model as student and teacher"

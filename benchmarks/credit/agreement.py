@@ -145,7 +145,10 @@ def main() -> int:
     if options.set not in accuracy["sets"]:
         known = ", ".join(sorted(accuracy["sets"]))
         parser.error(f"{options.accuracy} has no task set {options.set!r}; it has {known}")
-    table = rows(accuracy, learning, options.set)
+    try:
+        table = rows(accuracy, learning, options.set)
+    except ValueError as error:
+        parser.error(str(error))
     judged = [row for name, row in table.items() if name != TRUTH]
     gains = [row["over_grpo"] for row in judged]
     found = {key: rank_correlation([row[key] for row in judged], gains) for key in MEASURES}

@@ -1,5 +1,6 @@
 """What the commands of the credit benchmark check: before hours of work, and of runs that are there."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,17 @@ def check_training(methods: Sequence[str]) -> None:
         raise ValueError(
             f"the table of the runs needs the extra bench; install it with: {install_command('bench')}"
         ) from error
+
+
+def positive(text: str) -> int:
+    """A whole number from 1, of an option of a command.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
+    return int(text)
 
 
 def check_games(name: str) -> None:

@@ -26,7 +26,7 @@ from typing import Any, get_args
 import numpy as np
 import yaml
 
-from benchmarks.credit.checks import check_evaluated, check_start, check_training
+from benchmarks.credit.checks import check_evaluated, check_start, check_training, positive
 from benchmarks.credit.paired import differences, over_grpo
 from benchmarks.credit.record import start
 from benchmarks.credit.sets import SETS, folder
@@ -251,15 +251,15 @@ def main() -> int:
         default=list(METHODS),
         help="names, with settings after them",
     )
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each method")
+    parser.add_argument("--seeds", type=positive, default=5, help="runs of each method")
     parser.add_argument("--first_seed", type=int, default=0, help="seed of the first run (default: 0)")
-    parser.add_argument("--updates", type=int, default=30, help="updates of each run")
-    parser.add_argument("--every", type=int, default=10, help="updates between evaluations")
-    parser.add_argument("--tasks", type=int, default=100, help="held-out tasks of an evaluation")
+    parser.add_argument("--updates", type=positive, default=30, help="updates of each run")
+    parser.add_argument("--every", type=positive, default=10, help="updates between evaluations")
+    parser.add_argument("--tasks", type=positive, default=100, help="held-out tasks of an evaluation")
     parser.add_argument("--reach", type=float, default=0.65, help="success whose first update is noted")
     parser.add_argument("--match_norms", action="store_true", help="scale advantages to the size of GRPO's")
     parser.add_argument("--position", choices=get_args(Position), help="where teachers read their hindsight")
-    parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
+    parser.add_argument("--jobs", type=positive, default=2, help="runs side by side")
     parser.add_argument("--keep", type=Path, default=None, help="a result whose runs are not trained again")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw the curves here")

@@ -31,6 +31,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.credit.checks import positive
 from benchmarks.credit.lifted_rows import REFERENCE, LiftedRecording, rows
 from benchmarks.credit.lifted_terms import told_otherwise
 from benchmarks.credit.recording import load_recording
@@ -114,7 +115,7 @@ def main() -> int:
     parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES, help="stages of training")
     parser.add_argument("--part", choices=PARTS, default="test", help="tuning or test tasks")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
-    parser.add_argument("--groups", type=int, default=None, help="judge only so many first groups")
+    parser.add_argument("--groups", type=positive, default=None, help="judge only so many first groups")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[str, Any] = {}

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.credit.checks import positive
 from benchmarks.credit.choices import Choice, choice, chosen_places, oracle_env
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder, recorded
 from benchmarks.credit.signals import GroupGraph, mean_return, model_signals, path_values
@@ -137,7 +138,7 @@ def main() -> int:
     parser.add_argument("--set", choices=sorted(SETS), default="small", help="task set")
     parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES, help="stages of training")
     parser.add_argument("--part", choices=PARTS, default="test", help="tuning or test tasks")
-    parser.add_argument("--states", type=int, default=320, help="states of each stage")
+    parser.add_argument("--states", type=positive, default=320, help="states of each stage")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--short", action="store_true", help="16 states only")
     options = parser.parse_args()

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.credit.checks import positive
 from benchmarks.credit.record import params
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder, recorded
 from stepopsd_agent.accuracy import Values, read_values
@@ -108,9 +109,9 @@ def main() -> int:
     parser.add_argument("--set", choices=sorted(SETS), nargs="+", default=["small"], help="task sets")
     parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES, help="stages of training")
     parser.add_argument("--part", choices=PARTS, nargs="+", default=["test"], help="tuning or test tasks")
-    parser.add_argument("--attempts", type=int, default=32, help="fresh attempts per state")
-    parser.add_argument("--episodes", type=int, default=64, help="episodes, of as many groups")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--attempts", type=positive, default=32, help="fresh attempts per state")
+    parser.add_argument("--episodes", type=positive, default=64, help="episodes, of as many groups")
+    parser.add_argument("--jobs", type=positive, default=2, help="processes")
     options = parser.parse_args()
     for name in options.set:
         for stage in options.stage:

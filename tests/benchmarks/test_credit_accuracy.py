@@ -142,3 +142,21 @@ def test_a_method_that_is_not_there_is_an_error_of_one_line(
             call(monkeypatch, accuracy, "--out", str(tmp_path), "--method", *words)
         last = capsys.readouterr().err.splitlines()[-1]
         assert raised.value.code == 2 and "error: " in last and "idle_cost" in last
+
+
+@pytest.mark.parametrize(
+    ("module", "flag"),
+    [(accuracy, "--groups"), (lifted_controls, "--groups"), (qval, "--states"), (truth, "--attempts")],
+)
+@pytest.mark.parametrize("number", ["0", "-3", "few"])
+def test_a_number_of_nothing_is_an_error_of_one_line(
+    module: object, flag: str, number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """No mean is taken over none."""
+    with pytest.raises(SystemExit) as raised:
+        call(monkeypatch, module, "--out", str(tmp_path), flag, number)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        raised.value.code == 2 and f"argument {flag}: got {number!r}, expected a whole number from 1" in last
+    )

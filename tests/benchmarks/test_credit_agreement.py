@@ -99,8 +99,18 @@ def test_the_task_set_of_the_accuracy_can_be_chosen_and_is_told(
     assert "has no task set 'small'; it has full" in capsys.readouterr().err
 
 
-def test_a_trained_method_without_accuracy_is_named() -> None:
-    """Instead of being left out of the correlation."""
+def test_a_trained_method_without_accuracy_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Instead of being left out of the correlation; on the command line in one line."""
     accuracy, learning = results({"grpo": 0.0, "sdar": 0.1}, {"grpo": 0.5})
     with pytest.raises(ValueError, match="no row 'sdar' for 'sdar': measure it first"):
         agreement.rows(accuracy, learning)
+    files = {"accuracy": accuracy, "learning": learning}
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    named = [part for name in files for part in (f"--{name}", str(tmp_path / name))]
+    monkeypatch.setattr(sys, "argv", ["agreement", *named])
+    with pytest.raises(SystemExit):
+        agreement.main()
+    assert "error: the accuracy result has no row 'sdar'" in capsys.readouterr().err.splitlines()[-1]
