@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.credit.paired import difference
 from benchmarks.report.credit import short
 from benchmarks.report.parts import Result, origin
 
@@ -69,7 +70,7 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
         f"which all steps are alike; teachers read hindsight behind the first prompt, not before each step "
         f"as in StepOPSD's paper; intervals of 95 % over games. Tokens: read by models, beyond the "
         f"rollout, for an episode. In training: attempts won in houses of task set `full` over those of GRPO "
-        f"at the same tasks, in points; intervals of 95 % over seeds and updates, by a bootstrap (commits "
+        f"at the same tasks, in points; Student's intervals of 95 % over seeds (commits "
         f"{commits}); GRPO itself won another share in each training, so gains of two marks do not compare. "
         f"{''.join(later)}{origin(official)}",
     ]
@@ -79,18 +80,22 @@ def _gain(name: str | None, trainings: Sequence[Mapping[str, Any]]) -> str:
     """Of the first training that has the method; "-" where there is none."""
     if name == "grpo":
         return "0"
-    found = [(place, result["over_grpo"].get(name)) for place, result in enumerate(trainings)]
-    place, gain = next(((place, gain) for place, gain in found if gain), (0, None))
-    return f"{_points(gain)}{f' {MARKS[place - 1]}' if place else ''}" if gain else "-"
+    place = next((place for place, result in enumerate(trainings) if name in result["rows"]), None)
+    if name is None or place is None:
+        return "-"
+    return f"{_points(trainings[place], name)}{f' {MARKS[place - 1]}' if place else ''}"
 
 
 def _again(trainings: Sequence[Mapping[str, Any]], place: int) -> str:
     """The seeds of a later training, and its gains of rows that an earlier one has in the table."""
     result = trainings[place]
     found = [
-        f"{shown.replace('*', '')} had {_points(result['over_grpo'][name])}"
+        f"{shown.replace('*', '')} had {_points(result, name)}"
         for shown, _, name in ROWS
-        if name in result["over_grpo"] and any(name in one["over_grpo"] for one in trainings[:place])
+        if name is not None
+        and name != "grpo"
+        and name in result["rows"]
+        and any(name in one["rows"] for one in trainings[:place])
     ]
     first = result.get("first_seed", 0)
     told = f": there {' and '.join(found)}" if found else ""
@@ -99,7 +104,11 @@ def _again(trainings: Sequence[Mapping[str, Any]], place: int) -> str:
     return f"{MARKS[place - 1]} from {policy}, seeds {first} to {last}{told}. "
 
 
-def _points(gain: Mapping[str, Any]) -> str:
-    """In points, with half the width of the interval."""
-    low, high = gain["ci95"]
+def _points(result: Mapping[str, Any], name: str) -> str:
+    """The gain of a row over GRPO, in points, with half of Student's interval over the seeds.
+
+    The bootstrap over seeds and updates is too narrow where few seeds differ much.
+    """
+    gain = difference(result["rows"][name], result["rows"]["grpo"])
+    low, high = gain["student95"]
     return f"{100 * gain['value']:+.1f} ±{50 * (high - low):.1f}"

@@ -14,9 +14,14 @@ def result(name: str) -> Any:
 
 
 def training(**gains: float) -> Any:
-    """A result of `benchmarks.credit.learning` with these gains over GRPO."""
-    over = {name: {"value": gain, "ci95": [gain - 0.02, gain + 0.03]} for name, gain in gains.items()}
-    return {"over_grpo": over, "commit": "0123456789abcdef", "seeds": 5}
+    """A result of `benchmarks.credit.learning` with these gains over GRPO, five seeds two points about each.
+
+    The deviation of the seeds is 0.0158, so half of Student's interval is 2.776 x 0.0158 / sqrt(5) = 0.0196.
+    """
+    about = (-0.02, -0.01, 0.0, 0.01, 0.02)
+    rows = {name: {"trained_on": [[0.5 + gain + one] for one in about]} for name, gain in gains.items()}
+    rows["grpo"] = {"trained_on": [[0.5]] * 5}
+    return {"rows": rows, "commit": "0123456789abcdef", "seeds": 5}
 
 
 def cells(lines: list[str], shown: str) -> list[str]:
@@ -34,9 +39,9 @@ def test_a_row_has_the_figures_of_the_result() -> None:
     expected = [
         f"{one['value']:.2f} ±{(one['high'] - one['low']) / 2:.2f}".replace("0.", ".") for one in measures
     ]
-    assert cells(lines, "`rlsd`") == [*expected, f"{row['tokens'] / 1024:,.0f}", "+1.2 ±2.5"]
+    assert cells(lines, "`rlsd`") == [*expected, f"{row['tokens'] / 1024:,.0f}", "+1.2 ±2.0"]
     assert "128 groups of 8 attempts of a policy after its warm start;" in lines[-1]
-    assert "intervals of 95 % over seeds and updates, by a bootstrap" in lines[-1]
+    assert "Student's intervals of 95 % over seeds" in lines[-1]
 
 
 def test_all_rows_are_shown_and_what_was_not_trained_has_no_gain() -> None:
@@ -51,9 +56,9 @@ def test_a_row_of_a_later_training_is_marked() -> None:
     """A gain is of the first training that has the row; what a later one found of path_gain is told below."""
     later = training(rlsd=0.2, sdar=0.01, path_gain=0.03)
     lines = headline(with_later(result("accuracy_official")), [training(rlsd=0.1, path_gain=0.05), later])
-    assert cells(lines, "`rlsd`")[-1] == "+10.0 ±2.5" and cells(lines, "`sdar`")[-1] == "+1.0 ±2.5 †"
-    told = "there `path_gain` had +3.0 ±2.5 and `rlsd` had +20.0 ±2.5."
+    assert cells(lines, "`rlsd`")[-1] == "+10.0 ±2.0" and cells(lines, "`sdar`")[-1] == "+1.0 ±2.0 †"
+    told = "there `path_gain` had +3.0 ±2.0 and `rlsd` had +20.0 ±2.0."
     assert f"† from another initial policy, seeds 0 to 4: {told}" in lines[-1]
     third = training(sdar=0.04, grpo_opsd=0.1) | {"first_seed": 5}
     lines = headline(with_later(result("accuracy_official")), [training(rlsd=0.1), later, third])
-    assert "‡ from that policy as well, seeds 5 to 9: there `sdar` had +4.0 ±2.5." in lines[-1]
+    assert "‡ from that policy as well, seeds 5 to 9: there `sdar` had +4.0 ±2.0." in lines[-1]
