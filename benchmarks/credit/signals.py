@@ -10,7 +10,6 @@ from stepopsd_agent.accuracy import Array
 from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.config import HindsightConfig, Position
 from stepopsd_agent.credit import Key, merged_graph
-from stepopsd_agent.credit.path_gain import PathGain
 from stepopsd_agent.hindsight import hindsight_blocks
 from stepopsd_agent.learner import commands_of_group, fill
 from stepopsd_agent.models import Policy, Scorer
@@ -128,10 +127,10 @@ def path_values(
     key: Key,
     *,
     inferred: bool,
-    gamma: float = PathGain.gamma,
-    idle_cost: float = PathGain.idle_cost,
+    gamma: float = 0.95,
+    idle_cost: float = 0.1,
 ) -> GroupGraph:
-    """The values of `path_gain`; with `inferred` also its inferred transitions, for commands not given."""
+    """The values of `path_gain`, by its defaults; with `inferred` its transitions, for commands not given."""
     batch = _keyed(members, key, inferred)
     graph = merged_graph(batch, key, inferred=inferred)
     value = (gamma ** graph.distance()).tolist()

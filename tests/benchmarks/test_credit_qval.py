@@ -1,7 +1,7 @@
 """Commands of recorded states: their Q from the oracle, the signals, and the command that compares them."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from benchmarks.credit.signals import (
     with_block,
 )
 from benchmarks.report.credit import within_state
+from stepopsd_agent import credit
 from stepopsd_agent.accuracy import spearman
 from stepopsd_agent.batch import collate
 from stepopsd_agent.config import EnvConfig
@@ -169,6 +170,8 @@ def test_gains_on_the_graph_are_worked_by_hand() -> None:
     assert path_values([won, looked], "text", inferred=False).gains(choice(env, Place(won, 1), 0.95))[0][
         choice(env, Place(won, 1), 0.95).commands.index("look")
     ] == pytest.approx(-0.005)
+    own = {field.name: field.default for field in fields(credit.load("path_gain"))}
+    assert path_values.__kwdefaults__ == {"gamma": own["gamma"], "idle_cost": own["idle_cost"]}
     lost = replace(looked, steps=(*looked.steps[:-1], replace(looked.steps[-1], info=looked.steps[0].info)))
     found = choice(env, Place(lost, 1), 0.95)
     gains, known = path_values([lost], "text", inferred=False).gains(found)
