@@ -173,15 +173,14 @@ class Learner:
         """The batch with the reference's log-probabilities where the KL term needs them."""
         if not self.config.kl_coef or batch.tokens.ref_logprobs is not None:
             return batch
-        scorer = Scorer(
-            self.policy,
-            tokens_per_pass=self.config.tokens_per_micro_batch,
-            temperature=temperature,
-            attention=self.config.attention,
-        )
         assert self.reference is not None  # taken when the learner was made
         with self.policy.weights(self.reference):
-            return batch.with_columns(ref_logprobs=batch_logprobs(scorer, batch))
+            return batch.with_columns(ref_logprobs=batch_logprobs(self._scorer(temperature), batch))
+
+    def _scorer(self, temperature: float) -> Scorer:
+        """Who scores a batch with the policy's weights of the moment."""
+        passes = {"tokens_per_pass": self.config.tokens_per_micro_batch}
+        return Scorer(self.policy, temperature=temperature, attention=self.config.attention, **passes)
 
     def _step(self, batch: Batch, credit: Credit, part: Tensor, temperature: float) -> dict[str, float]:
         weights = loss_weights(batch, part, self.config)

@@ -26,6 +26,9 @@ class ShardedLearner(Learner):
         super().__init__(policy, group=group, **settings)
         self.budget = firm(self.budget)
 
+    def _scorer(self, temperature: float) -> Scorer:
+        return ShardedScorer(super()._scorer(temperature), self.policy.how.group)
+
     def _micro_loss(self, work: Any, stats: dict[str, float]) -> Tensor:
         self.policy.turn(True)
         return self.policy.whole(partial(super()._micro_loss, work, stats))

@@ -129,11 +129,25 @@ def after_an_update_without_credit(group: dist.ProcessGroup | None = None) -> Fo
     return whole(policy, policy.state())
 
 
-def idle_worker(rank: int, file: str, names: list[str], out: "Queue[Any]") -> None:
-    """As `worker`."""
+def after_updates_without_scored_reference(group: dist.ProcessGroup | None = None) -> Found:
+    """Weights and figures after updates with a KL term, of a batch that the reference has not scored."""
+    policy = policy_of("float64", False, group)
+    batch = batch_for(tiny("float64"), episodes=5)
+    credit = credit_for(batch)
+    settings: dict[str, Any] = {"group": group, "lr": 1e-2, "kl_coef": 0.1, "tokens_per_micro_batch": 60}
+    learner = Learner(policy, **settings) if group is None else ShardedLearner(policy, **settings)  # type: ignore[arg-type]
+    figures = [learner.update(batch, credit, temperature=0.8) for _ in range(UPDATES)]
+    return {"weights": whole(policy, policy.state()), "figures": figures}
+
+
+OTHERS = {"idle": after_an_update_without_credit, "unscored": after_updates_without_scored_reference}
+
+
+def other_worker(rank: int, file: str, names: list[str], out: "Queue[Any]") -> None:
+    """As `worker`, of one of `OTHERS`."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    found = after_an_update_without_credit(dist.group.WORLD)
+    found = OTHERS[names[0]](dist.group.WORLD)
     if rank == 0:
         torch.save(found, f"{file}-{names[0]}")
         out.put(names[0])
@@ -183,9 +197,20 @@ def test_sharded_updates_are_those_of_one_process(tmp_path: Path) -> None:
 
 def test_a_sharded_update_without_credit_is_that_of_one_process(tmp_path: Path) -> None:
     """The optimizer steps with gradients of zero, not without any: its moments go on."""
-    found = together(["idle"], tmp_path, idle_worker)["idle"]
+    found = together(["idle"], tmp_path, other_worker)["idle"]
     for name, weight in after_an_update_without_credit().items():
         torch.testing.assert_close(found[name], weight, atol=1e-9, rtol=0)
+
+
+def test_a_sharded_learner_scores_its_reference_itself(tmp_path: Path) -> None:
+    """With a KL term and no log-probabilities of the reference in the batch, as a learner of one process."""
+    found = together(["unscored"], tmp_path, other_worker)["unscored"]
+    expected = after_updates_without_scored_reference()
+    assert expected["figures"][-1]["kl"] > 0
+    for figures, mine in zip(expected["figures"], found["figures"], strict=True):
+        assert mine == pytest.approx(figures, abs=1e-6)
+    for name, weight in expected["weights"].items():
+        torch.testing.assert_close(found["weights"][name], weight, atol=1e-9, rtol=0)
 
 
 def test_sharded_adapters_are_those_of_one_process(tmp_path: Path) -> None:
