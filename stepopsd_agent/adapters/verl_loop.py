@@ -11,6 +11,7 @@ Rows of `verl_tasks` say which task is played. Ids stay as they were sampled; th
 added as ids of their own text, as in this project's own rollout.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -122,10 +123,9 @@ class TextAgentLoop(AgentLoopBase):  # type: ignore[misc]
         try:
             row = await self._play(env, Attempt(str(task["task_id"]), int(task["seed"])), sampling_params)
         except BaseException:
-            recorder(env).drop_episode()
+            self._call.add_done_callback(lambda _: _give_back(env, idle))
             raise
-        finally:
-            idle.append(env)
+        idle.append(env)
         record = recorder(env).last_episode
         assert record is not None  # at least one response was sampled
         fields: dict[str, Any] = {
@@ -180,5 +180,15 @@ class TextAgentLoop(AgentLoopBase):  # type: ignore[misc]
         return row
 
     async def _aside(self, function: Any, *arguments: Any) -> Any:
-        """Call it in a thread: a search waits for its server, and other attempts go on meanwhile."""
-        return await self.loop.run_in_executor(None, function, *arguments)
+        """Call it in a thread: a search waits for its server, and other attempts go on meanwhile.
+
+        A thread cannot be stopped, so the call ends by itself where the attempt is cancelled.
+        """
+        self._call: asyncio.Future[Any] = self.loop.run_in_executor(None, function, *arguments)
+        return await asyncio.shield(self._call)
+
+
+def _give_back(env: gym.Env[str, str], idle: list[gym.Env[str, str]]) -> None:
+    """Another attempt may have the environment, in which nothing works any more."""
+    recorder(env).drop_episode()
+    idle.append(env)

@@ -98,22 +98,27 @@ def worker(
     return AgentLoopWorker(config, server)
 
 
-def played(made: Any, rows: list[dict[str, Any]]) -> Any:
-    """What the worker makes of a group of attempts at every row."""
+def data_of(rows: list[dict[str, Any]], size: int = SIZE) -> Any:
+    """A group of attempts at every row, as verl has them."""
     from verl import DataProto
 
-    repeated = [row for row in rows for _ in range(SIZE)]
+    repeated = [row for row in rows for _ in range(size)]
     columns = {
         "raw_prompt": [row["prompt"] for row in repeated],
         "agent_name": [row["agent_name"] for row in repeated],
         "extra_info": [row["extra_info"] for row in repeated],
-        "uid": [f"uid-{k // SIZE}" for k in range(len(repeated))],
+        "uid": [f"uid-{k // size}" for k in range(len(repeated))],
     }
     arrays = {}
     for name, values in columns.items():
         arrays[name] = np.empty(len(values), dtype=object)
         arrays[name][:] = values
-    return asyncio.run(made.generate_sequences(DataProto(non_tensor_batch=arrays)))
+    return DataProto(non_tensor_batch=arrays)
+
+
+def played(made: Any, rows: list[dict[str, Any]]) -> Any:
+    """What the worker makes of a group of attempts at every row."""
+    return asyncio.run(made.generate_sequences(data_of(rows)))
 
 
 def for_verl(policy: Policy, folder: Path) -> Path:
