@@ -21,19 +21,22 @@ class ChatServer:
         headers: headers of all requests.
         most: largest number of requests that waited for their answer at once.
         answer: can be replaced.
+        told: what is answered to requests without a body, by path; to others it lists its models.
     """
 
     def __init__(self, answer: Answer, models: tuple[str, ...] = ("tiny",)) -> None:
         self.answer, self.models = answer, models
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.told: dict[str, Any] = {}
         self.most, self._now, self._lock = 0, 0, threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.headers.append(dict(self.headers))
-                self._send(200, {"data": [{"id": name} for name in outer.models]})
+                listed = {"data": [{"id": name} for name in outer.models]}
+                self._send(200, outer.told.get(self.path, listed))
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -58,6 +59,7 @@ class Server:
             raise EngineError(str(error)) from error
         self.url, self._pool = self._client.url, ThreadPoolExecutor(slots)
         self._running: dict[Future[Sampled], int] = {}
+        self._version: str | None = None  # names the weights that the server was given last
         self._folder, self._sendable = tempfile.TemporaryDirectory(prefix="stepopsd-weights-"), False
         try:
             self._model = str(self._post("v1/models", None)["data"][0]["id"])
@@ -79,6 +81,9 @@ class Server:
                 save_for_engine(policy, Path(folder))
             self._sendable = True
         write_weights(policy, Path(self._folder.name))
+        # The name goes first: a server that starts again before it reads the weights has not got it, either.
+        self._version = uuid4().hex
+        self._post("update_weight_version", {"new_version": self._version})
         reload = {"method": "reload_weights", "kwargs": {"weights_path": self._folder.name}}
         self._post("collective_rpc", reload)
         if not self._post("reset_prefix_cache", {}).get("success", False):
@@ -93,9 +98,15 @@ class Server:
         self._running[self._pool.submit(self._drawn, body)] = number
 
     def finished(self) -> dict[int, Sampled]:
-        """The answers that have come; waits for one."""
+        """The answers that have come; waits for one.
+
+        Raises:
+            EngineError: the server gave none, or has other weights than it was given.
+        """
         done = wait(self._running, return_when=FIRST_COMPLETED).done
-        return {self._running.pop(future): future.result() for future in done}
+        ended = {self._running.pop(future): future.result() for future in done}
+        self._check_weights()
+        return ended
 
     def rest(self) -> None:
         """Drop the running requests: those that have begun end unread."""
@@ -141,6 +152,17 @@ class Server:
             raise EngineError(
                 f"{self.url} does not draw with this project's noise: start it with VLLM_SERVER_DEV_MODE=1 "
                 f"vllm serve MODEL {FLAGS}"
+            )
+
+    def _check_weights(self) -> None:
+        """A server that is started again answers the next request with the weights of its model folder."""
+        if self._version is None:
+            return
+        if self._post("weight_info", None).get("weight_version") != self._version:
+            raise EngineError(
+                f"{self.url} no longer has the weights that this run gave it: it was started again, or "
+                "another run gave it others. Give this run a server of its own, then continue with: stepopsd "
+                "train --resume RUN"
             )
 
     def _post(self, path: str, body: dict[str, Any] | None) -> Any:

@@ -129,3 +129,50 @@ def test_a_server_that_draws_for_others_is_refused() -> None:
     with served(lambda body, number: b'{"success": false}') as (server, _):
         with pytest.raises(EngineError, match="drawing for somebody else"):
             server.load(tiny())
+
+
+@contextmanager
+def loaded() -> Iterator[tuple[Server, ChatServer]]:
+    """A server that has taken weights, and notes for which run."""
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        if "new_version" in body:
+            http.told["/weight_info"] = {"weight_version": body["new_version"]}
+        return completion([7, 3], [-0.1, -0.2]) if "prompt" in body else b'{"success": true}'
+
+    with served(answer) as (server, http):
+        server.load(tiny())
+        yield server, http
+
+
+def test_a_server_that_was_started_again_is_refused() -> None:
+    """It answers as before, with the weights of its model folder."""
+    with loaded() as (server, http):
+        server.ask(1, [1, 2], DRAW)
+        assert list(server.finished()) == [1]
+        http.told["/weight_info"] = {"weight_version": "default"}
+        server.ask(2, [1, 2], DRAW)
+        with pytest.raises(EngineError, match=r"no longer has the weights .* stepopsd train --resume RUN"):
+            server.finished()
+        server.load(tiny())
+        server.ask(3, [1, 2], DRAW)
+        assert list(server.finished()) == [3]
+
+
+def test_a_server_that_another_run_gave_weights_is_refused() -> None:
+    """A server belongs to one run."""
+    with loaded() as (server, _), closing(Server(server.url, slots=1)) as other:
+        other.load(tiny())
+        server.ask(1, [1, 2], DRAW)
+        with pytest.raises(EngineError, match="no longer has the weights"):
+            server.finished()
+
+
+def test_a_server_marks_its_weights_before_it_reads_them() -> None:
+    """In the other order one that starts again in between would be marked with its old weights."""
+    with loaded() as (_, http):
+        marked, read = (
+            next(place for place, body in enumerate(http.requests) if name in body)
+            for name in ("new_version", "method")
+        )
+        assert marked < read

@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from stepopsd_agent import credit
 from stepopsd_agent.config import RolloutConfig
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import SamplingParams, rollout
-from stepopsd_agent.rollout.engines import EngineBackend
+from stepopsd_agent.rollout.engines import Draw, EngineBackend, EngineError, Server
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.files import read_rows
 from stepopsd_agent.tasks import make_stack
@@ -71,6 +73,23 @@ def test_a_server_ends_responses_at_stop_strings(server: VllmServer) -> None:
     backend.close()
     expected = rollout(taught(), other, attempts(5), params, seed="stops")
     assert sampled(found) == sampled(expected)
+
+
+def test_a_server_that_was_started_again_is_noticed(server: VllmServer) -> None:
+    """It answers with the weights of its folder, which may be others than it was given."""
+    draw = Draw(np.array([0.25, 0.5]), SamplingParams(max_tokens=2), ())
+    with closing(Server(server.url, slots=1)) as one:
+        one.load(taught())
+        one.ask(1, [1, 2], draw)
+        assert list(one.finished()) == [1]
+        server.kill()
+        server.start()
+        one.ask(2, [1, 2], draw)
+        with pytest.raises(EngineError, match="no longer has the weights"):
+            one.finished()
+        one.load(taught())
+        one.ask(3, [1, 2], draw)
+        assert list(one.finished()) == [3]
 
 
 def test_a_run_outlives_its_server(
