@@ -22,6 +22,7 @@ class ChatServer:
         most: largest number of requests that waited for their answer at once.
         answer: can be replaced.
         told: what is answered to requests without a body, by path; to others it lists its models.
+        model_details: what it says of every model that it lists.
     """
 
     def __init__(self, answer: Answer, models: tuple[str, ...] = ("tiny",)) -> None:
@@ -29,13 +30,14 @@ class ChatServer:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.told: dict[str, Any] = {}
+        self.model_details: dict[str, Any] = {}
         self.most, self._now, self._lock = 0, 0, threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.headers.append(dict(self.headers))
-                listed = {"data": [{"id": name} for name in outer.models]}
+                listed = {"data": [{"id": name, **outer.model_details} for name in outer.models]}
                 self._send(200, outer.told.get(self.path, listed))
 
             def do_POST(self) -> None:

@@ -67,13 +67,11 @@ class EngineBackend:
 
     def _made(self, policy: Policy) -> Engine:
         config = self._config
+        longest = min(config.max_row_tokens, policy.max_positions)
         if config.url is not None:
-            return Server(config.url, slots=config.slots)
+            return Server(config.url, slots=config.slots, max_row_tokens=longest)
         return Colocated(
-            policy,
-            slots=config.slots,
-            max_row_tokens=min(config.max_row_tokens, policy.max_positions),
-            memory_share=config.engine_memory,
+            policy, slots=config.slots, max_row_tokens=longest, memory_share=config.engine_memory
         )
 
     def close(self) -> None:

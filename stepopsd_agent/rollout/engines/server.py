@@ -5,6 +5,7 @@ of temporary files.
 """
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -40,16 +41,19 @@ IMPOSSIBLE = -1000.0
 class Server:
     """One running vLLM server, which is given the policy's weights by `load`."""
 
-    def __init__(self, url: str, *, slots: int, deadline: float = 600.0) -> None:
+    def __init__(
+        self, url: str, *, slots: int, max_row_tokens: int | None = None, deadline: float = 600.0
+    ) -> None:
         """Ask the server whether it draws as it must.
 
         Args:
             url: such as http://127.0.0.1:8000.
             slots: responses drawn at once.
+            max_row_tokens: longest row that may be asked for, the response included; None: the server's.
             deadline: seconds for one response.
 
         Raises:
-            EngineError: there is no server, or it was started without `FLAGS`.
+            EngineError: there is no server, it was started without `FLAGS`, or its rows are shorter.
         """
         try:
             self._client = ChatClient(
@@ -62,7 +66,9 @@ class Server:
         self._version: str | None = None  # names the weights that the server was given last
         self._folder, self._sendable = tempfile.TemporaryDirectory(prefix="stepopsd-weights-"), False
         try:
-            self._model = str(self._post("v1/models", None)["data"][0]["id"])
+            served = self._post("v1/models", None)["data"][0]
+            self._model = str(served["id"])
+            self._check_length(served.get("max_model_len"), max_row_tokens)
             self._check_flags()
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise EngineError(
@@ -77,6 +83,7 @@ class Server:
             EngineError: the server does not take them, or would not know them by their names.
         """
         if not self._sendable:
+            self._compare_types(policy)
             with tempfile.TemporaryDirectory(prefix="stepopsd-names-") as folder:
                 save_for_engine(policy, Path(folder))
             self._sendable = True
@@ -152,6 +159,30 @@ class Server:
             raise EngineError(
                 f"{self.url} does not draw with this project's noise: start it with VLLM_SERVER_DEV_MODE=1 "
                 f"vllm serve MODEL {FLAGS}"
+            )
+
+    def _check_length(self, served: int | None, needed: int | None) -> None:
+        """VLLM would refuse the first row that is longer, whenever it comes."""
+        if served is not None and needed is not None and served < needed:
+            raise EngineError(
+                f"{self.url} draws rows of up to {served} tokens, and this run may need up to {needed}: "
+                f"start it with --max-model-len {needed}, or set rollout.max_row_tokens to {served}"
+            )
+
+    def _compare_types(self, policy: Policy) -> None:
+        """Warn of a server that rounds otherwise; a float32 folder it takes as float16 unless it is told."""
+        said = self._post("server_info?config_format=json", None)
+        try:
+            kind = str(said["vllm_config"]["model_config"]["dtype"])
+        except (KeyError, TypeError):
+            return  # it does not tell
+        served, own = kind.removeprefix("torch."), str(policy.model.dtype).removeprefix("torch.")
+        if served in ("float32", "bfloat16", "float16") and served != own:
+            warnings.warn(
+                f"{self.url} computes in {served} and the learner in {own}, so it draws from another "
+                f"distribution (mismatch/kl tells how far): start it with --dtype {own} where that matters",
+                RuntimeWarning,
+                stacklevel=3,
             )
 
     def _check_weights(self) -> None:

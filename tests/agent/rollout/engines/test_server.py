@@ -1,15 +1,17 @@
 """What a server must be able to do is asked before anything is played; what it says is read with care."""
 
 import json
+import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 
+from stepopsd_agent.config import RolloutConfig
 from stepopsd_agent.rollout import SamplingParams
-from stepopsd_agent.rollout.engines import Draw, EngineError, Server
+from stepopsd_agent.rollout.engines import Draw, EngineBackend, EngineError, Server
 from tests.helpers.chat_server import Answer, ChatServer, chat_server
 from tests.helpers.models import experts, tiny
 
@@ -176,3 +178,41 @@ def test_a_server_marks_its_weights_before_it_reads_them() -> None:
             for name in ("new_version", "method")
         )
         assert marked < read
+
+
+def test_a_server_whose_rows_are_shorter_than_the_runs_is_refused() -> None:
+    """It would refuse the first long row, after hours perhaps; as long as the run's is long enough."""
+    with chat_server(lambda body, number: completion([5], [-0.5])) as http:
+        http.model_details["max_model_len"] = 1024
+        for longest in (None, 1000, 1024):
+            Server(http.url, slots=1, max_row_tokens=longest).close()
+        words = r"up to 1024 tokens, .* up to 1025: start it with --max-model-len 1025, or set rollout"
+        with pytest.raises(EngineError, match=words):
+            Server(http.url, slots=1, max_row_tokens=1025)
+
+
+@pytest.mark.parametrize(("positions", "fits"), [(1024, True), (1025, False)])
+def test_a_run_needs_rows_as_long_as_its_model_has_positions(positions: int, fits: bool) -> None:
+    """Whatever rollout.max_row_tokens allows: no row grows beyond them."""
+    policy = tiny()
+    policy.model.config.max_position_embeddings = positions
+    with chat_server(lambda body, number: completion([5], [-0.5])) as http:
+        http.model_details["max_model_len"] = 1024
+        backend = EngineBackend(RolloutConfig(backend="vllm", url=http.url, max_row_tokens=4096))
+        with nullcontext() if fits else pytest.raises(EngineError, match="--max-model-len 1025"):
+            backend._made(policy).close()
+
+
+@pytest.mark.parametrize("kind", ["torch.float16", "torch.float32", None])
+def test_a_server_that_computes_in_another_type_is_told_of(kind: str | None) -> None:
+    """VLLM takes float16 for a folder of float32 unless it is told; one that does not say goes unremarked."""
+    with loaded() as (server, http), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        http.told["/server_info?config_format=json"] = {"vllm_config": {"model_config": {"dtype": kind}}}
+        with closing(Server(server.url, slots=1)) as another:
+            another.load(tiny())
+            another.load(tiny())
+    said = [str(warning.message) for warning in caught if "computes in" in str(warning.message)]
+    assert len(said) == (kind == "torch.float16")
+    assert all("computes in float16 and the learner in float32" in text for text in said)
+    assert all("start it with --dtype float32" in text for text in said)

@@ -92,6 +92,18 @@ def test_a_server_that_was_started_again_is_noticed(server: VllmServer) -> None:
         assert list(one.finished()) == [3]
 
 
+def test_a_server_says_how_long_its_rows_may_be_and_in_what_it_computes(server: VllmServer) -> None:
+    """Both are held against the run."""
+    Server(server.url, slots=1, max_row_tokens=512).close()
+    with pytest.raises(EngineError, match="up to 512 tokens"):
+        Server(server.url, slots=1, max_row_tokens=513)
+    policy = taught()
+    policy.model.to(torch.bfloat16)  # type: ignore[arg-type]
+    with closing(Server(server.url, slots=1)) as one:
+        with pytest.warns(RuntimeWarning, match="computes in float32 and the learner in bfloat16"):
+            one.load(policy)
+
+
 def test_a_run_outlives_its_server(
     server: VllmServer, taught_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
