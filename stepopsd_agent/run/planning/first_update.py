@@ -11,7 +11,7 @@ from stepopsd_agent.run.kept_weights import asks_a_teacher
 from stepopsd_agent.run.planning.device_speed import measured_rates
 from stepopsd_agent.run.planning.fitting import device_memory
 from stepopsd_agent.run.planning.lengths import played_lengths
-from stepopsd_agent.run.planning.plan import memory_by_part, seconds_by_part, tokens_by_part
+from stepopsd_agent.run.planning.plan import ACTORS, memory_by_part, seconds_by_part, tokens_by_part
 from stepopsd_agent.run.planning.shapes import shape_of
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_wrappers import Episode
@@ -62,7 +62,8 @@ def first_update(
     if trainer.policy.device.type == "cuda":
         total = device_memory(str(trainer.policy.device))
         memory = memory_by_part(config, shape, lengths, weight.itemsize, trainer.method.needs, total)
-        comparison["memory"] = {"planned": memory["at most at once"], "peak": peak_memory(trainer)}
+        own = memory["at most at once"] - memory.get(ACTORS, 0)  # the peak is that of this process
+        comparison["memory"] = {"planned": own, "peak": peak_memory(trainer)}
     return comparison
 
 

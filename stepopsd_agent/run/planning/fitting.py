@@ -11,7 +11,14 @@ import torch
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models import weight_type
 from stepopsd_agent.run.planning.plan import host_memory, memory_by_part
-from stepopsd_agent.run.planning.playing import Lengths, actor_parts, engine_needs, longest_row
+from stepopsd_agent.run.planning.playing import (
+    Lengths,
+    actor_parts,
+    actors_beside,
+    engine_needs,
+    filled_gpus,
+    longest_row,
+)
 from stepopsd_agent.run.planning.processes import process_host_memory, process_memory
 from stepopsd_agent.run.planning.shapes import Shape, model_shape
 
@@ -19,6 +26,8 @@ GIB = 2**30
 PROCESSES = (2, 4, 8)
 """Numbers of processes that are tried, where one does not fit."""
 _RANK = 16
+_DECODED = ("builtin", "ray")
+"""Backends that draw with the built-in decoder, in slots that are halved where memory runs out."""
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -77,7 +86,7 @@ class Judged:
         config = self.config
         if config.device == "cpu":
             return self.most()
-        if config.rollout.backend == "builtin":
+        if config.rollout.backend in _DECODED:
             config = replace(config, rollout=replace(config.rollout, slots=1))
         if config.learner.tokens_per_micro_batch == "auto" and config.learner.sharding == "none":
             config = replace(config, learner=replace(config.learner, tokens_per_micro_batch=1))
@@ -163,7 +172,7 @@ def _remedies(judged: Judged) -> Iterator[tuple[str, Judged]]:
         yield f"--learner.tokens_per_micro_batch {row}", changed("learner", tokens_per_micro_batch=row)
     elif learner.tokens_per_micro_batch != "auto":
         yield "--learner.tokens_per_micro_batch auto", changed("learner", tokens_per_micro_batch="auto")
-    if rollout.backend == "builtin" and rollout.slots > 1:
+    if rollout.backend in _DECODED and rollout.slots > 1:
         tried = [changed("rollout", slots=rollout.slots >> n) for n in range(1, rollout.slots.bit_length())]
         best = next((one for one in tried if one.fits()), tried[-1])
         yield f"--rollout.slots {best.config.rollout.slots}", best
@@ -178,6 +187,11 @@ def _remedies(judged: Judged) -> Iterator[tuple[str, Judged]]:
         several = [replace(shared, processes=n) for n in PROCESSES if n > judged.processes] or [shared]
         best = next((one for one in several if one.fits()), several[-1])
         yield f"--learner.sharding fsdp --processes {best.processes}", best
+    if actors_beside(config):
+        if config.device != "cpu":
+            device = f"cuda:{filled_gpus(config)}"
+            yield f"--device {device}", replace(judged, config=replace(config, device=device))
+        yield "--rollout.backend builtin", changed("rollout", backend="builtin")
     if learner.sharding == "fsdp" and not learner.cpu_offload and config.device != "cpu":
         yield "--learner.cpu_offload true", changed("learner", cpu_offload=True)
 
@@ -208,6 +222,8 @@ def _actor_refusal(judged: Judged) -> str | None:
     """Why an actor of Ray would find no room on its part of a GPU."""
     config, weight, shape = judged.config, judged.weight, judged.shape
     parts, part = actor_parts(config, shape, judged.lengths, weight.itemsize), config.rollout.actor_gpus
+    if config.device == "cpu" and part:
+        return None  # the memory of their GPUs is not what was asked about
     if not parts or not part or parts["together"] <= min(part, 1) * judged.memory:
         return None
     return (

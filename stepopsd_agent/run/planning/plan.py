@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models.packed import CHUNK_BYTES, START
-from stepopsd_agent.run.planning.playing import MASK_BYTES, Lengths, longest_row, playing_parts
+from stepopsd_agent.run.planning.playing import (
+    MASK_BYTES,
+    Lengths,
+    actor_parts,
+    actors_beside,
+    longest_row,
+    playing_parts,
+)
 from stepopsd_agent.run.planning.shapes import Shape
 
 SHARE_OF_RATE = 0.4
@@ -21,6 +28,7 @@ _LIKELY_BYTES = 12
 _COMPARED_BYTES = 48
 """The same in a pass of the update: a copy, the student's beside it, what their loss and gradient keep."""
 TAUGHT = ("teacher's distributions", "reading of distributions")
+ACTORS = "actors of Ray on this device"
 _LOGIT_BYTES = 16
 """Of one logit in scoring with gradient: the output, its float32 copy, log-probabilities and gradient."""
 
@@ -117,6 +125,7 @@ def memory_by_part(
     taught = _distributions(config, shape, lengths, one_pass) if "teacher_topk" in needs else (0, 0)
     wide = device == "cpu" and bytes_per_weight < 4
     copies = _critic_copies(config, shape, bytes_per_weight) if "value" in needs else 0
+    actor = actor_parts(config, shape, lengths, bytes_per_weight).get("together", 0)
     parts = {
         "weights": shape.parameters * bytes_per_weight + (shape.trained * 4 if learner.lora.rank else 0),
         "full-precision copies": copied * full,
@@ -127,13 +136,14 @@ def memory_by_part(
         "logits of the update": places * shape.vocabulary * _LOGIT_BYTES,
         "output layer in float32": shape.head * 4 if wide else 0,
         "critic": _critic(config, shape, bytes_per_weight) if "value" in needs else 0,
+        ACTORS: actor * actors_beside(config),
         "gradients of the critic's pass": copies // 2,
         "activations of the critic": one_pass * (shape.activations + layer) if "value" in needs else 0,
         "masks of the teacher": _masked(one_pass, row + lengths.block, bytes_per_weight) if padded else 0,
         **dict(zip(TAUGHT, taught, strict=True)),
         **playing,
     }
-    always = ("weights", "full-precision copies", "gradients", "optimizer", "critic")
+    always = ("weights", "full-precision copies", "gradients", "optimizer", "critic", ACTORS)
     phases = (
         ("gradients of a pass", "activations", "logits of the update", "output layer in float32", *TAUGHT),
         ("gradients of the critic's pass", "activations of the critic", TAUGHT[0]),

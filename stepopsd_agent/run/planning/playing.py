@@ -1,5 +1,6 @@
 """What playing takes of the memory: with the built-in decoder, beside vLLM, or in actors of Ray."""
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -137,6 +138,37 @@ def actor_parts(config: RunConfig, shape: Shape, lengths: Lengths, bytes_per_wei
     parts = decoder_parts(config, shape, lengths, bytes_per_weight, slots)
     parts = {"weights": float(shape.parameters * bytes_per_weight), **parts}
     return {name: round(count) for name, count in {**parts, "together": sum(parts.values())}.items()}
+
+
+def filled_gpus(config: RunConfig) -> int:
+    """GPUs on which Ray's actors are, the first ones of the machine."""
+    rollout = config.rollout
+    if rollout.actor_gpus >= 1:
+        return rollout.actors * math.ceil(rollout.actor_gpus)
+    return -(-rollout.actors // _together(rollout.actor_gpus)) if rollout.actor_gpus else 0
+
+
+def _together(part: float) -> int:
+    """Actors that Ray places on one GPU, each with this part of it."""
+    return math.floor(1 / part + 1e-9)
+
+
+def actors_beside(config: RunConfig) -> int:
+    """Actors of Ray on the learner's own device, where Ray plays on this machine.
+
+    Ray fills GPUs from the first on, and reserves none for the learner. On a cluster it is not known which
+    machine's they are, so there is none counted.
+    """
+    rollout, (kind, _, number) = config.rollout, config.device.partition(":")
+    if rollout.backend != "ray" or "RAY_ADDRESS" in os.environ:
+        return 0
+    if kind == "cpu" or not rollout.actor_gpus:
+        return rollout.actors if kind == "cpu" and not rollout.actor_gpus else 0
+    own = int(number or 0)
+    if rollout.actor_gpus >= 1:  # of several GPUs an actor uses the first
+        return int(own < filled_gpus(config) and own % math.ceil(rollout.actor_gpus) == 0)
+    each = _together(rollout.actor_gpus)
+    return max(0, min(each, rollout.actors - own * each))
 
 
 def engine_needs(config: RunConfig, shape: Shape, lengths: Lengths, bytes_per_weight: int) -> int:

@@ -12,7 +12,7 @@ from stepopsd_agent.cli.main import main
 from stepopsd_agent.config import LoraConfig, ModelConfig, RunConfig
 from stepopsd_agent.run.planning import Lengths, fitting, memory_by_part, model_shape
 from stepopsd_agent.run.planning.fitting import GIB, Judged, device_memory, refusal
-from stepopsd_agent.run.planning.playing import actor_parts, engine_needs
+from stepopsd_agent.run.planning.playing import actor_parts, actors_beside, engine_needs
 from tests.helpers.runs import run_config
 
 SMALL = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, vocab_size=400)
@@ -129,6 +129,45 @@ def test_each_actor_has_a_model_and_its_part_of_the_slots() -> None:
     line = refusal(judged(config, 2 * parts["together"] - 8))
     assert line is not None and line.startswith("an actor cannot fit")
     assert actor_parts(run_config(), shape, LENGTHS, 2) == {}
+
+
+@pytest.mark.parametrize(
+    ("device", "actors", "gpus", "count"),
+    [
+        ("cuda", 3, 1, 1), ("cuda:1", 3, 1, 1), ("cuda:3", 3, 1, 0), ("cuda", 4, 0.4, 2),
+        ("cuda:2", 4, 0.4, 0), ("cuda", 5, 0.25, 4), ("cuda:1", 5, 0.25, 1), ("cuda", 6, 0.3333, 3),
+        ("cuda:2", 2, 2, 1), ("cuda:1", 2, 2, 0), ("cuda", 3, 0, 0), ("cpu", 3, 0, 3), ("cpu", 3, 0.5, 0),
+    ],
+)  # fmt: skip
+def test_actors_beside_the_learner_are_those_that_ray_places_there(
+    device: str, actors: int, gpus: float, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As seen with `ray.init(num_gpus=4)`: it fills GPUs from the first on, and knows of no learner."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    config = run_config(rollout={"backend": "ray", "actors": actors, "actor_gpus": gpus})
+    config = replace(config, device=device)
+    assert actors_beside(config) == count
+    assert actors_beside(replace(config, rollout=replace(config.rollout, backend="builtin"))) == 0
+    monkeypatch.setenv("RAY_ADDRESS", "auto")  # the cluster's GPUs, which may be elsewhere
+    assert actors_beside(config) == 0
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cuda", 0.5), ("cpu", 0)])
+def test_actors_and_learner_on_one_device_have_to_fit_together(device: str, gpus: float) -> None:
+    """The sum is refused where each alone would fit; what is offered instead fits."""
+    rollout = {"backend": "ray", "actors": 2, "slots": 2, "tasks": 5, "actor_gpus": gpus}
+    config = run_config(rollout=rollout, learner={"tokens_per_micro_batch": 512})
+    one = judged(replace(config, device=device), 1)
+    actor = actor_parts(one.config, one.shape, LENGTHS, one.weight.itemsize)["together"]
+    elsewhere = replace(config.rollout, backend="vllm", url="http://127.0.0.1:1")
+    apart = judged(replace(config, device=device, rollout=elsewhere), 1)
+    assert one.most() == apart.most() + 2 * actor
+    parts = memory_by_part(one.config, one.shape, LENGTHS, one.weight.itemsize)
+    assert parts["actors of Ray on this device"] == 2 * actor
+    assert refusal(replace(one, memory=one.most())) is None
+    line = refusal(replace(one, memory=one.least() - 1))
+    assert line is not None and line.startswith("this run cannot fit") and "--rollout.backend builtin" in line
+    assert ("--device cuda:1" in line) == (device == "cuda")
 
 
 def test_a_container_has_no_more_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
