@@ -24,6 +24,7 @@ class Crediting:
 
     Attributes:
         method: the credit method.
+        history: of the tasks, where the method needs their past, else None.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Crediting:
         if decay_updates is not None:
             linear_decay(0, decay_updates)  # refuses what is below 1
         self._hindsight, self._decay = hindsight, decay_updates
-        self._history = TaskHistory(self.method.needs) if TaskHistory.serves(self.method.needs) else None
+        self.history = TaskHistory(self.method.needs) if TaskHistory.serves(self.method.needs) else None
 
     def __call__(
         self,
@@ -88,7 +89,7 @@ class Crediting:
                 "FreshAttempts with the sampling parameters of the episodes"
             )
         batch = collate(episodes, policy.pad_id).to(policy.device)
-        how: dict[str, Any] = {"hindsight": self._hindsight, "history": self._history, "envs": envs}
+        how: dict[str, Any] = {"hindsight": self._hindsight, "history": self.history, "envs": envs}
         rows = teacher_rows(self.method, batch)
         scorer = Scorer(policy, temperature=temperature)
         batch = fill(batch, episodes, needs, policy, scorer=scorer, teacher_rows=rows, fresh=fresh, **how)
@@ -100,6 +101,6 @@ class Crediting:
                 "trainer has no place: choose a method without one, or train with stepopsd"
             )
         audit_credit(batch, credit)
-        if self._history is not None and "past" in needs:
-            self._history.add(batch, episodes)
+        if self.history is not None and TaskHistory.serves(needs):
+            self.history.add(batch, episodes)
         return batch, credit
