@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from stepopsd_agent.adapters.trl_history import SaveHistory, file_name, restore_history
 from stepopsd_agent.adapters.trl_rollouts import TRLRollouts
 
 _SAMPLING: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": None, "repetition_penalty": 1.0}
@@ -63,6 +64,23 @@ class StepCredit:
                 "mask_truncated_completions would leave out every episode that does not end in an end token: "
                 "set it to False"
             )
+
+        if (history := rollouts.crediting.history) is not None:
+            accelerator = self.accelerator  # type: ignore[attr-defined]
+            self._file = file_name(accelerator.process_index, accelerator.num_processes)
+            self.add_callback(SaveHistory(history, self._file))  # type: ignore[attr-defined]
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *arguments: Any, **named: Any) -> Any:
+        """Train, as `GRPOTrainer.train`; a checkpoint's history of tasks goes on with it.
+
+        Raises:
+            ValueError: the credit method reads a history, and the checkpoint has none.
+        """
+        history = self.rollouts.crediting.history
+        if resume_from_checkpoint and history is not None:
+            out = str(self.args.output_dir)  # type: ignore[attr-defined]
+            restore_history(history, resume_from_checkpoint, out, self._file)
+        return super().train(resume_from_checkpoint, *arguments, **named)  # type: ignore[misc]
 
     def compute_loss(
         self,
