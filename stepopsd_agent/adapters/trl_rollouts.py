@@ -25,6 +25,8 @@ from stepopsd_agent.tasks import get, make_stack, task_ids
 from stepopsd_wrappers import Episode
 
 Ids = tuple[int, ...]
+Key = tuple[Ids, Ids, Ids]
+"""What a row is known by: prompt, completion, and the mask of its tokens."""
 
 
 class TRLRollouts:
@@ -79,7 +81,7 @@ class TRLRollouts:
         self._seed, self._chat, self._backend, self._env_id = seed, chat, backend, env.id
         self._system = get(env.id).system if system is None else system
         self._tasks = frozenset(task_ids(self._envs[0]))
-        self._credit: dict[tuple[Ids, Ids], cycle[Tensor]] = {}
+        self._credit: dict[Key, cycle[Tensor]] = {}
         self._metrics: dict[str, float] = {}
         self._latest = -1, 0  # optimizer step of the latest call for training, and its number in it
 
@@ -139,11 +141,13 @@ class TRLRollouts:
     def advantages(self, inputs: dict[str, Any]) -> Tensor:
         """The credit of the rows of a micro-batch of TRL.
 
-        Rows are known by their ids. Where several have the same ones each takes its turn, which gives the
-        gradient of any other order: a row's gradient is a function of its ids.
+        TRL shuffles rows, so they are known by their ids and by which of them were sampled. Where several
+        have the same ones each takes its turn, which gives the gradient of any other order: but for the
+        credit, a row's gradient is a function of its ids and mask.
 
         Args:
-            inputs: `prompt_ids` and `completion_ids` with their masks, [B, P] and [B, T], as TRL pads them.
+            inputs: `prompt_ids` and `completion_ids` with their masks, [B, P] and [B, T], and `tool_mask`
+                [B, T], which is the rollouts' `env_mask`, as TRL pads them.
 
         Returns:
             [B, T] advantages, 0 where the environment wrote and at padding.
@@ -153,8 +157,9 @@ class TRLRollouts:
         """
         completion = inputs["completion_ids"]
         found = torch.zeros(completion.shape, dtype=torch.float32, device=completion.device)
-        sides = [_unpadded(inputs, side) for side in ("prompt", "completion")]
-        for place, key in enumerate(zip(*sides, strict=True)):
+        sides = [_unpadded(inputs, f"{side}_ids", f"{side}_mask") for side in ("prompt", "completion")]
+        sampled = _unpadded(inputs, "tool_mask", "completion_mask")
+        for place, key in enumerate(zip(*sides, sampled, strict=True)):
             if key not in self._credit:
                 raise LookupError(
                     f"a row of {len(key[0])} and {len(key[1])} tokens was not played by this rollout_func: "
@@ -223,12 +228,12 @@ class TRLRollouts:
                 "leave stop strings and templates that rewrite earlier turns out"
             )
         given = dict(zip(map(id, whole), credit.advantages.detach().float().cpu(), strict=True))
-        kept = dict[tuple[Ids, Ids], list[Tensor]]()
+        kept = dict[Key, list[Tensor]]()
         for episode in played:
-            prompt, completion, _, _ = _row(episode, policy.prompt_format.end_id)
+            prompt, completion, mask, _ = _row(episode, policy.prompt_format.end_id)
             start, end = len(prompt), len(prompt) + len(completion)
             row = given[id(episode)][start:end] if id(episode) in given else torch.zeros(end - start)
-            kept.setdefault((prompt, completion), []).append(row)
+            kept.setdefault((prompt, completion, mask), []).append(row)
         self._credit = {key: cycle(rows) for key, rows in kept.items()}
         self._metrics = _metrics(whole, credit)
 
@@ -253,10 +258,10 @@ def _row(episode: Episode, end_id: int) -> tuple[Ids, Ids, Ids, tuple[float, ...
     return given[0].prompt_ids, tuple(completion), tuple(mask), tuple(logprobs)
 
 
-def _unpadded(inputs: dict[str, Any], side: str) -> list[Ids]:
-    """The ids of each row that its mask selects."""
-    pairs = zip(inputs[f"{side}_ids"], inputs[f"{side}_mask"].bool(), strict=True)
-    return [tuple(ids[mask].tolist()) for ids, mask in pairs]
+def _unpadded(inputs: dict[str, Any], name: str, mask: str) -> list[Ids]:
+    """The numbers of each row that a mask selects."""
+    pairs = zip(inputs[name], inputs[mask].bool(), strict=True)
+    return [tuple(row[kept].tolist()) for row, kept in pairs]
 
 
 def _metrics(episodes: Sequence[Episode], credit: Credit) -> dict[str, float]:

@@ -164,15 +164,43 @@ def test_trl_rollouts_give_groups_with_an_error_no_credit() -> None:
         made([task] * 4, trainer)
 
 
+def _failing_alike(
+    policy: Policy, envs: Sequence[Any], attempts: Sequence[Attempt], *arguments: Any, **named: Any
+) -> list[Episode]:
+    """A group with different returns, and the same once more, in which the environment fails at the end."""
+    played = rollout(policy, envs, attempts[:4], *arguments, **named)
+    paid = [
+        replace(episode, steps=(*episode.steps[:-1], replace(episode.steps[-1], reward=float(k))))
+        for k, episode in enumerate(played)
+    ]
+    last = replace(paid[3].steps[-1], error="OSError: gone")
+    failed = replace(paid[3], steps=(*paid[3].steps[:-1], last))
+    return [*paid, *(replace(episode, group=1) for episode in (*paid[:3], failed))]
+
+
+@pytest.mark.samples
+def test_trl_rollouts_tell_a_row_from_a_failed_one_with_the_same_ids() -> None:
+    """In whatever order TRL shuffles them: the masked tokens would else take the credit, and it be lost."""
+    made = rollouts(backend=_failing_alike)
+    found = made([made.rows()[0]["prompt"]] * 8, _Whole(taught()))
+    assert found["completion_ids"][3] == found["completion_ids"][7]
+    shuffled = {name: column[::-1] for name, column in found.items()}
+    one, other = _advantages(made, found), _advantages(made, shuffled).flip(0)
+    assert one[:4].any() and not one[7].any() and not other[7].any()
+    assert torch.allclose(one.sum(0), other.sum(0), atol=1e-5)
+
+
 def _advantages(made: TRLRollouts, columns: dict[str, Any]) -> torch.Tensor:
     """Of all rows, padded as TRL pads them, on the right to one width."""
     inputs = {}
     for side in ("prompt", "completion"):
-        rows = columns[f"{side}_ids"]
-        width = 600
-        inputs[f"{side}_ids"] = torch.tensor([row + [0] * (width - len(row)) for row in rows])
-        inputs[f"{side}_mask"] = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-    return made.advantages(inputs)
+        inputs[f"{side}_ids"] = _padded(columns[f"{side}_ids"], 0)
+        inputs[f"{side}_mask"] = _padded([[1] * len(row) for row in columns[f"{side}_ids"]], 0)
+    return made.advantages({**inputs, "tool_mask": _padded(columns["env_mask"], 1)})
+
+
+def _padded(rows: Sequence[list[int]], value: int, width: int = 600) -> torch.Tensor:
+    return torch.tensor([row + [value] * (width - len(row)) for row in rows])
 
 
 @pytest.mark.samples
