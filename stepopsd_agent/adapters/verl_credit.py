@@ -5,6 +5,7 @@ tokens, and the group of every row: no texts, no states, no log-probabilities. A
 step. A trainer of one's own can hand on the records of `TextAgentLoop`, see `record_advantages`.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -139,7 +140,11 @@ def register_estimators(methods: Mapping[str, CreditMethod] | None = None) -> tu
 
 
 def record_advantages(
-    records: Sequence[str], groups: Sequence[Any], response_mask: Tensor, method: CreditMethod
+    records: Sequence[str],
+    groups: Sequence[Any],
+    response_mask: Tensor,
+    method: CreditMethod,
+    responses: Tensor | None = None,
 ) -> Tensor:
     """The credit of rows whose records are at hand, for a trainer of one's own that is built on verl.
 
@@ -148,6 +153,8 @@ def record_advantages(
         groups: [N] equal for the attempts at one task, such as verl's `uid`.
         response_mask: [N, T] 1 at the tokens that the policy sampled, as verl pads it.
         method: any that needs no model and has no loss of its own.
+        responses: [N, T] ids of the response tokens, as verl pads them; without them rows with equal masks
+            that were swapped go unnoticed. They will be required in version 0.3.
 
     Returns:
         [N, T] advantages, 0 where the mask is.
@@ -156,6 +163,13 @@ def record_advantages(
         ValueError: the method has a loss of its own, or a row is not that of its record.
         MissingColumnError: the method needs what the records do not tell.
     """
+    if responses is None:
+        warnings.warn(
+            "record_advantages without responses cannot tell rows with equal masks apart: give verl's "
+            "`responses`, which version 0.3 will require",
+            DeprecationWarning,
+            stacklevel=2,
+        )
     known, counts = dict[Any, int](), Counter[int]()
     episodes = []
     for record, key in zip(records, groups, strict=True):
@@ -173,6 +187,9 @@ def record_advantages(
         start, length = int(row.int().argmax()), int(batch.tokens.attention_mask[place].sum())
         width = length - start
         same = torch.equal(row[start:length], mask[:width]) and not mask[width:].any()
+        if responses is not None:
+            own = batch.tokens.input_ids[place, start:length]
+            same = same and torch.equal(own, responses[place, :width].to(own.device))
         if batch.num_rows != len(episodes) or not same:
             raise ValueError(
                 f"row {place} of verl is not that of its record: were the rows put in another order?"

@@ -12,9 +12,10 @@ from stepopsd_agent.adapters import estimator, outcome_batch, outcome_methods, r
 from stepopsd_agent.batch import Batch, collate
 from stepopsd_agent.rollout import SamplingParams, groups, rollout
 from stepopsd_agent.tasks import make_stack
+from stepopsd_wrappers import Episode
 from tests.helpers.builders import build, few, random_attempts
 from tests.helpers.models import tiny
-from tests.helpers.runs import run_config
+from tests.helpers.runs import draw_until, run_config
 
 
 def paid_batch(seed: int) -> Batch:
@@ -92,8 +93,36 @@ def test_record_advantages_refuse_a_row_that_goes_on_after_its_record() -> None:
     batch = collate(episodes)
     start = int(batch.action_mask.any(0).int().argmax())  # one prompt for both
     mask = torch.nn.functional.pad(batch.action_mask[:, start:].int(), (0, 3))
+    ids = torch.nn.functional.pad(batch.tokens.input_ids[:, start:], (0, 3))
     records = [episode.to_json() for episode in episodes]
-    assert record_advantages(records, ["a", "a"], mask, credit.make("grpo")).shape == mask.shape
+    assert record_advantages(records, ["a", "a"], mask, credit.make("grpo"), ids).shape == mask.shape
     mask[1, -1] = 1
     with pytest.raises(ValueError, match="row 1 of verl is not that of its record"):
-        record_advantages(records, ["a", "a"], mask, credit.make("grpo"))
+        record_advantages(records, ["a", "a"], mask, credit.make("grpo"), ids)
+
+
+@pytest.mark.samples
+def test_record_advantages_refuse_swapped_rows_with_the_same_mask() -> None:
+    """The ids tell them apart; without these a warning says that nothing does."""
+    env, params = make_stack(run_config().env), SamplingParams(max_tokens=4, max_row_tokens=512)
+
+    def draw(seed: int) -> list[Episode]:
+        return rollout(tiny(), [env], groups(env, count=1, size=2, seed=0), params, seed=seed)
+
+    def alike(episodes: list[Episode]) -> bool:
+        one, other = collate(episodes).action_mask
+        ids = collate(episodes).tokens.input_ids
+        return torch.equal(one, other) and not torch.equal(ids[0], ids[1])
+
+    episodes = draw_until(draw, alike, most=50)
+    batch, method = collate(episodes), credit.make("grpo")
+    start = int(batch.action_mask.any(0).int().argmax())
+    mask, ids = batch.action_mask[:, start:], batch.tokens.input_ids[:, start:]
+    ids = torch.nn.functional.pad(ids, (0, 3), value=7)  # as verl pads
+    mask = torch.nn.functional.pad(mask, (0, 3))
+    records = [episode.to_json() for episode in episodes]
+    found = record_advantages(records, ["a", "a"], mask, method, ids)
+    with pytest.raises(ValueError, match="row 0 of verl is not that of its record"):
+        record_advantages(records, ["a", "a"], mask, method, ids.flip(0))
+    with pytest.warns(DeprecationWarning, match=r"record_advantages without responses.*0\.3"):
+        assert torch.equal(record_advantages(records, ["a", "a"], mask, method), found)

@@ -226,14 +226,14 @@ def test_verl_computes_advantages_with_the_estimators(
         assert torch.allclose(found, on_response(batch, whole), atol=1e-6)
         seen.add(bool(found.any()))
     assert seen == {True}
-    mask = data.batch["response_mask"]
+    mask, ids = data.batch["response_mask"], data.batch["responses"]
     for name in ("gigpo", "path_gain"):
         method = credit.make(name)
         whole = method(fill(batch, episodes, method.needs, None)).advantages
-        found = record_advantages(records, uids, mask, method)
+        found = record_advantages(records, uids, mask, method, ids)
         assert torch.equal(found, on_response(batch, whole)) and found.any()
     with pytest.raises(ValueError, match="row 0 of verl is not that of its record"):
-        record_advantages(records, uids, mask.flip(1), credit.make("gigpo"))
+        record_advantages(records, uids, mask.flip(1), credit.make("gigpo"), ids)
 
 
 def test_verl_loop_refuses_what_it_cannot_play(player: Path, tmp_path: Path) -> None:
