@@ -8,6 +8,7 @@ from .base import (
     MissingColumnError as MissingColumnError,
     check_choice as check_choice,
     check_range as check_range,
+    check_whole as check_whole,
     computed as computed,
     linear_decay as linear_decay,
     scaled as scaled,

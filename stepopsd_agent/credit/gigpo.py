@@ -25,7 +25,7 @@ from torch import Tensor
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, check_whole
 from stepopsd_agent.credit.grpo import GRPO
 
 
@@ -83,7 +83,12 @@ def returns_to_go(batch: Batch, gamma: float) -> Tensor:
 
 
 def paid_and_charged(batch: Batch) -> tuple[Tensor, Tensor]:
-    """[S] rewards without the penalties of single steps, and these penalties."""
+    """[S] rewards without the penalties of single steps, and these penalties.
+
+    Raises:
+        ValueError: an episode has steps that the batch lacks, and with them rewards; see `check_whole`.
+    """
+    check_whole(batch)
     rewards, penalty = batch.steps.reward.detach(), batch.steps.penalty
     charged = torch.zeros_like(rewards) if penalty is None else penalty
     return rewards + charged, charged

@@ -31,7 +31,7 @@ import torch
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, computed
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, check_whole, computed
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class IGPO:
 
     def __call__(self, batch: Batch) -> Credit:
         """The discounted sum of normalised gains from every step on."""
+        check_whole(batch)
         episode, episodes = batch.steps.episode_of_step, batch.num_episodes
         gold = computed(batch.steps.gold_answer_logprob, "steps.gold_answer_logprob")
         chance = gold.detach().exp()

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, computed
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, check_whole, computed
 from stepopsd_agent.credit.state_graph import nearer
 
 
@@ -58,6 +58,7 @@ class Oracle:
 
     def __call__(self, batch: Batch) -> Credit:
         """The normalised progress of every step."""
+        check_whole(batch)
         progress = _nearer(batch) if self.source == "distance" else _revealed(batch)
         per_step = ops.standardised(
             progress, batch.group_of_step, batch.num_steps, std=self.std, eps=self.eps

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch, Past, Steps
-from stepopsd_agent.credit.base import computed
+from stepopsd_agent.credit.base import check_whole, computed
 
 Key = Literal["observation", "state", "text"]
 KEYS: tuple[str, ...] = ("observation", "state", "text")
@@ -99,7 +99,7 @@ def merged_graph(
     """
     if key not in _COLUMNS:
         raise ValueError(f"key is {key!r}; it must be one of {', '.join(KEYS)}")
-    _check_whole(batch)
+    check_whole(batch)
     taken = _edges(batch.steps, "steps", key, batch.group_of_step)
     won = batch.last_step & batch.episodes.success[batch.steps.episode_of_step]
     edges = [(*taken, won, torch.ones_like(taken[0]))]
@@ -132,22 +132,6 @@ def _edges(table: Steps | Past, name: str, key: Key, group: Tensor) -> tuple[Ten
     """Group, key before and key after of the steps of a table."""
     before, after = (computed(getattr(table, column), f"{name}.{column}") for column in _COLUMNS[key])
     return group, before, after
-
-
-def _check_whole(batch: Batch) -> None:
-    """Refuse episodes with steps missing after their first in the batch: their path has a hole."""
-    steps, last = batch.steps, batch.last_step
-    follows = steps.index_in_episode[1:] == steps.index_in_episode[:-1] + 1
-    holes = ~(follows | last[:-1])
-    if batch.episodes.num_steps is not None:
-        ends = batch.episodes.num_steps[steps.episode_of_step]
-        holes = torch.cat([holes, holes.new_zeros(1)]) | (last & (steps.index_in_episode != ends))
-    if holes.any():
-        episode = int(steps.episode_of_step[int(holes.nonzero()[0])])
-        raise ValueError(
-            f"episode {episode} of the batch has steps without sampled tokens after sampled ones: its path "
-            "to the end is unknown; give episodes whose steps were all sampled from the first sampled one on"
-        )
 
 
 def graph_metrics(batch: Batch, graph: StateGraph, per_step: Tensor) -> dict[str, float]:

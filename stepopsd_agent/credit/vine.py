@@ -24,7 +24,7 @@ from typing import ClassVar
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.base import Claim, Credit, computed
+from stepopsd_agent.credit.base import Claim, Credit, check_whole, computed
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Vine:
 
     def __call__(self, batch: Batch) -> Credit:
         """The advantage of every step on the tokens it sampled."""
+        check_whole(batch)
         value = computed(batch.steps.mc_value, "steps.mc_value").detach()
         nothing = value.new_zeros(batch.num_episodes)
         after = ops.following(value, batch.steps.episode_of_step, nothing)

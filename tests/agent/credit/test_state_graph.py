@@ -65,7 +65,7 @@ def test_a_way_with_a_hole_and_an_unknown_key_are_refused() -> None:
     with pytest.raises(ValueError, match="episode 0 of the batch has steps without sampled tokens"):
         merged_graph(replace(batch, steps=torn), "observation")
     short = replace(batch.episodes, num_steps=torch.tensor([4]))
-    with pytest.raises(ValueError, match="its path to the end is unknown"):
+    with pytest.raises(ValueError, match="its path to the end are unknown"):
         merged_graph(replace(batch, episodes=short), "observation")
     with pytest.raises(ValueError, match="must be one of observation, state, text"):
         merged_graph(batch, "obs")  # type: ignore[arg-type]
