@@ -16,28 +16,52 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 NAMES = ("credit-benchmark.md", "credit-accuracy.md", "credit-training.md", "two-knobs.md")
 PAGES = tuple(ROOT / "docs" / name for name in NAMES)
-TRAININGS = ("credit_learning", "credit_learning_lifted", "credit_learning_commands")
+TRAININGS = ("credit_learning", "credit_learning_lifted", "credit_learning_commands", "credit_learning_inline")
 """Results of `benchmarks.credit.learning` in the table of the finding, the older first."""
 
 
 def finding(official: Result) -> list[str]:
     """The table of the finding, with what was judged and trained so far."""
     paths = [RESULTS / f"{name}.json" for name in TRAININGS]
-    return headline(with_later(official), [_read(path) for path in paths if path.exists()])
+    return headline(with_later(official), [_placed(_read(path)) for path in paths if path.exists()])
 
 
 def with_later(official: Result) -> Result:
-    """The accuracy on official games with the methods that were judged later, on the same recordings."""
-    sets, later = official["sets"]["official"], _read(RESULTS / "credit_accuracy_commands.json")
-    methods = {stage: table["methods"] for stage, table in later["sets"]["official"].items()}
-    merged = {s: {**t, "methods": {**methods[s], **t["methods"]}} for s, t in sets.items()}
-    return {**official, "sets": {"official": merged}}
+    """The accuracy on official games with what was judged later, on the same recordings.
+
+    Those are further methods, and teachers that read their hindsight elsewhere.
+    """
+    sets = official["sets"]["official"]
+    for name in ("credit_accuracy_inline", "credit_accuracy_commands"):
+        later = _read(RESULTS / f"{name}.json")
+        place = f", {later['position']}" if "position" in later else ""
+        sets = {
+            stage: {**table, "methods": {**_named(later, stage, place), **table["methods"]}}
+            for stage, table in sets.items()
+        }
+    return {**official, "sets": {"official": sets}}
+
+
+def _named(later: Result, stage: str, place: str) -> Result:
+    """The rows of a stage, with the place of the hindsight behind their names."""
+    rows = later["sets"]["official"].get(stage, {"methods": {}})["methods"]
+    return {f"{name}{place}": row for name, row in rows.items()}
+
+
+def _placed(training: Result) -> Result:
+    """A training with the place of the hindsight behind the names of its rows but GRPO's."""
+    if not training.get("position"):
+        return training
+    place = f", {training['position']}"
+    rows = {name if name == "grpo" else f"{name}{place}": row for name, row in training["rows"].items()}
+    return {**training, "rows": rows}
 
 
 TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "headline": ("accuracy_official", finding),
     "accuracy": ("accuracy", summary),
     "accuracy_official": ("accuracy_official", partial(summary, task_set="official")),
+    "accuracy_inline": ("accuracy_inline", partial(summary, task_set="official")),
     "accuracy_full": ("accuracy_full", partial(summary, task_set="full")),
     "pairs": ("pairs", in_pairs),
     "accuracy_searchqa": ("accuracy_searchqa", partial(summary, task_set="searchqa")),
@@ -54,6 +78,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "learning_commands": ("learning_commands", learning),
     "learning_commands_pairs": ("learning_commands", differences),
     "learning_form": ("learning_form", parted),
+    "learning_inline": ("learning_inline", learning),
     "learning_rules": ("learning_rules", differences),
     "learning_few": ("learning_few", learning),
     "learning_matched": ("learning_matched", learning),

@@ -15,8 +15,8 @@ COLUMNS = (
     ("auc_won", "won"),
     ("auc_harmful", "harm"),
 )
-MARKS = "†‡"
-"""Of gains that are not of the first training, but of the second or third."""
+MARKS = "†‡§"
+"""Of gains that are not of the first training, but of a later one."""
 COMMANDS = "path_gain lifted=true measure=commands episode_weight=0"
 ROWS = (
     ("*the truth*", "truth (optimal distance)", "oracle"),
@@ -29,6 +29,11 @@ ROWS = (
     ("`graph_gpo`", "graph_gpo, text keys", "graph_gpo key=text"),
     ("`graph_hca`", "graph_hca, text keys", "graph_hca key=text"),
     ("`step_opsd`, no norm", "step_opsd, step_norm none", "step_opsd step_norm=none"),
+    (
+        "`step_opsd`, no norm, hindsight before each step",
+        "step_opsd, step_norm none, inline",
+        "step_opsd step_norm=none, inline",
+    ),
     ("`rlsd`", "rlsd", "rlsd"),
     ("`sdar`", "sdar", "sdar"),
     ("`grpo`", "grpo", "grpo"),
@@ -67,8 +72,8 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
         f"Bold: of this project. Lost, won: episodes of groups with both outcomes. Official games of "
         f"`valid_unseen`, {table['groups']} groups of {episodes // table['groups']} attempts of a policy "
         f"after its warm start; graph methods with keys from texts; `step_opsd` without its normaliser, with "
-        f"which all steps are alike; teachers read hindsight behind the first prompt, not before each step "
-        f"as in StepOPSD's paper; intervals of 95 % over games. Tokens: read by models, beyond the "
+        f"which all steps are alike; teachers read hindsight behind the first prompt, where the warm start "
+        f"showed it, but in the row that has it before each step, as StepOPSD's paper; intervals of 95 % over games. Tokens: read by models, beyond the "
         f"rollout, for an episode. In training: attempts won in houses of task set `full` over those of GRPO "
         f"at the same tasks, in points; Student's intervals of 95 % over seeds (commits "
         f"{commits}); GRPO itself won another share in each training, so gains of two marks do not compare. "
