@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 NAMES = ("credit-benchmark.md", "credit-accuracy.md", "credit-training.md", "two-knobs.md")
 PAGES = tuple(ROOT / "docs" / name for name in NAMES)
-TRAININGS = ("credit_learning", "credit_learning_lifted", "credit_learning_commands", "credit_learning_inline")
+TRAININGS = tuple(f"credit_learning{name}" for name in ("", "_lifted", "_commands", "_inline"))
 """Results of `benchmarks.credit.learning` in the table of the finding, the older first."""
 
 

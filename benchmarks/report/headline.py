@@ -73,9 +73,10 @@ def headline(official: Result, trainings: Sequence[Result]) -> list[str]:
         f"`valid_unseen`, {table['groups']} groups of {episodes // table['groups']} attempts of a policy "
         f"after its warm start; graph methods with keys from texts; `step_opsd` without its normaliser, with "
         f"which all steps are alike; teachers read hindsight behind the first prompt, where the warm start "
-        f"showed it, but in the row that has it before each step, as StepOPSD's paper; intervals of 95 % over games. Tokens: read by models, beyond the "
-        f"rollout, for an episode. In training: attempts won in houses of task set `full` over those of GRPO "
-        f"at the same tasks, in points; Student's intervals of 95 % over seeds (commits "
+        f"showed it, but in the row that has it before each step, as StepOPSD's paper; intervals of 95 % "
+        f"over games. Tokens: read by models, beyond the rollout, for an episode. In training: attempts won "
+        f"in houses of task set `full` over those of GRPO at the same tasks, in points; Student's "
+        f"intervals of 95 % over seeds (commits "
         f"{commits}); GRPO itself won another share in each training, so gains of two marks do not compare. "
         f"{''.join(later)}{origin(official)}",
     ]
