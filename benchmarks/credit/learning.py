@@ -183,6 +183,7 @@ def compared(rows: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:
     from rliable import library, metrics
 
     scores = {name: np.array(one[measure])[:, None] for name, one in rows.items()}
+    np.random.seed(0)  # rliable draws from the global generator: the same runs give the same intervals
     means, intervals = library.get_interval_estimates(
         scores, lambda found: np.array([metrics.aggregate_iqm(found)]), reps=2000
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.report.credit import in_pairs, reader, summary, within_state
 from benchmarks.report.headline import headline
 from benchmarks.report.knobs import knobs
-from benchmarks.report.learning import agreement, crossed, differences, learning, parted
+from benchmarks.report.learning import agreement, crossed, differences, learning, parted, right_step
 from benchmarks.report.lifted import lifted_controls
 from benchmarks.report.parts import Result
 
@@ -57,6 +57,12 @@ def _placed(training: Result) -> Result:
     return {**training, "rows": rows}
 
 
+def steps(last: Result) -> list[str]:
+    """What the right step adds, by the seeds of three trainings."""
+    before = [_read(RESULTS / f"credit_learning_{name}.json") for name in ("lifted", "commands")]
+    return right_step([*before, last])
+
+
 TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "headline": ("accuracy_official", finding),
     "accuracy": ("accuracy", summary),
@@ -78,6 +84,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "learning_commands": ("learning_commands", learning),
     "learning_commands_pairs": ("learning_commands", differences),
     "learning_form": ("learning_form", parted),
+    "learning_steps": ("learning_steps", steps),
     "learning_inline": ("learning_inline", learning),
     "learning_rules": ("learning_rules", differences),
     "learning_few": ("learning_few", learning),

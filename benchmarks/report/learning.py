@@ -1,17 +1,21 @@
 """Learning curves of the credit benchmark in the pages: one row a method, and one small picture each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from math import ceil
 from typing import Any
 
 import numpy as np
 
-from benchmarks.credit.paired import of_seeds
+from benchmarks.credit.paired import difference, of_seeds
 from benchmarks.report.parts import Result, origin, taken, without_module
 
 COLUMNS = 4
 """Pictures side by side."""
+IN_COMMANDS = "path_gain lifted=true measure=commands episode_weight=0"
+SAME = "benchmarks.credit.crossed:crossed distances=texts form=progress"
+"""The same credit under the name with which it was trained first; its runs are equal number for number."""
+AVERAGED = f"benchmarks.credit.shuffled:averaged inner={IN_COMMANDS.replace(' ', ',')}"
 
 
 def learning(result: Result) -> list[str]:
@@ -136,6 +140,33 @@ def agreement(result: Result) -> list[str]:
         f"mean over the stages of another training, with GRPO, on {houses}. Spearman's correlation, "
         f"two-sided permutation test. {origin(result)}",
     ]
+
+
+def right_step(results: Sequence[Result]) -> list[str]:
+    """What the right step adds to credit averaged over each episode, by the seeds of several trainings."""
+    lines = ["| seeds | averaged | on its steps | the step adds | by seed |", "|---|---|---|---|---|"]
+    seeds = list[float]()
+    for result in results:
+        rows, first = result["rows"], result.get("first_seed", 0)
+        steps, mean = rows[IN_COMMANDS if IN_COMMANDS in rows else SAME], rows[AVERAGED]
+        more = difference(steps, mean)
+        seeds += more["by_seed"]
+        lines.append(
+            f"| {first} to {first + len(more['by_seed']) - 1} | {_mean(mean['training']):.3f} "
+            f"| {_mean(steps['training']):.3f} | {_pair(more)} | {_by_seed(more)} |"
+        )
+    lines.append(f"| *all* | | | {_pair(of_seeds(np.array(seeds)))} | |")
+    commits = ", ".join(result["commit"][:12] for result in results)
+    return [
+        *lines,
+        "",
+        "Success of the attempts trained on, at the same tasks, and the difference with Student's interval "
+        f"of 95 % over seeds. Commits {commits}; of the last: {origin(results[-1])}",
+    ]
+
+
+def _by_seed(more: Result) -> str:
+    return " ".join(f"{one:+.3f}" for one in more["by_seed"])
 
 
 def draw_learning(result: Result) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmarks.report.credit_pages import with_later
 from benchmarks.report.headline import ROWS, headline
+from benchmarks.report.learning import AVERAGED, IN_COMMANDS, SAME, right_step
 from benchmarks.report.pages import RESULTS
 
 
@@ -62,3 +63,25 @@ def test_a_row_of_a_later_training_is_marked() -> None:
     third = training(sdar=0.04, grpo_opsd=0.1) | {"first_seed": 5}
     lines = headline(with_later(result("accuracy_official")), [training(rlsd=0.1), later, third])
     assert "‡ from that policy as well, seeds 5 to 9: there `sdar` had +4.0 ±2.0." in lines[-1]
+
+
+def test_what_the_right_step_adds_is_taken_over_the_seeds_of_all_trainings() -> None:
+    """The same credit has two names; each difference is of the same seed, and all seeds count alike."""
+
+    def trained(steps: str, first: int, *success: tuple[float, float]) -> Any:
+        columns = zip(*success, strict=True)
+        rows = {
+            name: {"trained_on": [[one] for one in column], "training": list(column)}
+            for name, column in zip((steps, AVERAGED), columns, strict=True)
+        }
+        return {**result("learning_commands"), "rows": rows, "first_seed": first}
+
+    earlier = trained(SAME, 0, (0.60, 0.50), (0.50, 0.48))
+    later = trained(IN_COMMANDS, 5, (0.70, 0.70), (0.60, 0.56))
+    lines = right_step([earlier, later])
+    assert lines[2].startswith("| 0 to 1 | 0.490 | 0.550 | +0.060 [") and lines[2].endswith(
+        "2 of 2 | +0.100 +0.020 |"
+    )
+    assert lines[3].endswith("1 of 2 | +0.000 +0.040 |")
+    # mean 0.04, deviation 0.0432, 3.182 x 0.0432 / 2 = 0.069
+    assert lines[4] == "| *all* | | | +0.040 [-0.03, 0.11], 3 of 4 | |"
