@@ -25,8 +25,15 @@ class Entry:
     settings: tuple[tuple[str, Any], ...] = ()
 
     def make(self) -> CreditMethod:
-        """The method."""
-        return credit.make(self.method, **dict(self.settings))
+        """The method.
+
+        Raises:
+            ValueError: there is no such method, it has no such field, or the field no such value.
+        """
+        try:
+            return credit.make(self.method, **dict(self.settings))
+        except TypeError as error:  # settings are text that somebody typed
+            raise ValueError(str(error)) from error
 
 
 SKIPPED = {

@@ -6,7 +6,7 @@ rank the right steps, and at what cost.
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from jsonargparse import Namespace
 from stepopsd_agent import credit
 from stepopsd_agent.cli.checks import UsageError, fresh_file, settings_checked
 from stepopsd_agent.cli.common import episode_folder, run_config, trained_policy
-from stepopsd_agent.cli.parser import Parser
+from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.run.files import write_bytes_atomic, write_json_atomic
 from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, read_episodes
@@ -24,6 +24,12 @@ from stepopsd_wrappers import Episode, read_episodes
 HELP = "list the credit methods, compute one on recorded episodes of any agent, or compare them there"
 USES = frozenset("seed device threads env model rollout hindsight learner credit".split())
 SCHEMA = "stepopsd.credit-accuracy/1"
+READS = {
+    "list": [],
+    "score": ["--group_by", "--out", "--credit.method"],
+    "compare": ["--group_by", "--method", "--json", "--picture", "--replay"],
+}
+"""The flags of each action, beside the settings."""
 MEASURES = (
     "auc_failed",
     "auc_won",
@@ -81,6 +87,22 @@ def prepare(arguments: Sequence[str]) -> Sequence[str]:
         if (of_run / "config.yaml").is_file() and (of_run / "episodes").is_dir():
             return ["credit", "--config", str(of_run / "config.yaml"), *arguments[1:]]
     return arguments
+
+
+def complete(
+    settings: Namespace, arguments: Sequence[str], parse: Callable[[Sequence[str]], Namespace]
+) -> Namespace:
+    """Refuse a flag of another action, which would change nothing."""
+    action, flags = settings.action, [argument.partition("=")[0] for argument in arguments]
+    own = {flag for of_action in READS.values() for flag in of_action}
+    for flag in flags:
+        name = "--credit.method" if flag.startswith("--credit.") else flag
+        if name in own and name not in READS[action]:
+            has = f"it has {', '.join(READS[action])}" if READS[action] else "it takes nothing"
+            raise SystemExit(complain(f"credit {action} does not read {flag}; {has}"))
+    if action == "list" and settings.get("episodes") is not None:
+        raise SystemExit(complain(f"credit list takes no folder, and got {settings.episodes}"))
+    return settings
 
 
 def run(settings: Namespace) -> int:
@@ -183,12 +205,9 @@ def compare(settings: Namespace) -> int:
     )
     named, by = settings.get("method"), settings.get("group_by", "recorded")
     with settings_checked():
-        try:
-            methods = entries(named)
-            for entry in methods:
-                entry.make()
-        except TypeError as error:  # a method lacks a field
-            raise UsageError(str(error)) from error
+        methods = entries(named)
+        for entry in methods:
+            entry.make()
     folder = episode_folder(settings.episodes)
     episodes = list(read_episodes(folder))
     valid = [episode for episode in episodes if not episode.failed]

@@ -31,6 +31,25 @@ def test_credit_list_names_every_method_with_its_paper(capsys: pytest.CaptureFix
     assert "needs: student_logprobs, teacher_logprobs" in text and "lambda_mix=0.2" in text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["score", "games", "--method", "path_gain"], "score does not read --method; it has --group_by, "),
+        (["score", "games", "--replay"], "score does not read --replay; "),
+        (["compare", "games", "--out=x.json"], "compare does not read --out; it has --group_by, --method"),
+        (["compare", "games", "--credit.method=grpo"], "compare does not read --credit.method; "),
+        (["compare", "games", "--credit.lambda_mix", "0.1"], "compare does not read --credit.lambda_mix; "),
+        (["list", "--json=x.json"], "list does not read --json; it takes nothing"),
+        (["list", "games"], "list takes no folder, and got games"),
+    ],
+)
+def test_credit_refuses_a_flag_of_another_action(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would change nothing: `score --method grpo` would compute another method than grpo."""
+    assert said in refusal(capsys, "credit", *arguments)
+
+
 def test_credit_score_takes_the_records_of_any_agent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
