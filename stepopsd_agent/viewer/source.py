@@ -97,7 +97,7 @@ def read_source(folder: Path, label: str) -> Source:
 
     Raises:
         OSError: there is no such folder, or it has neither episodes nor metrics.
-        ValueError: its settings or tables cannot be read.
+        ValueError: its settings or tables cannot be read, or it has neither a whole episode nor metrics.
     """
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: there is no such folder; give the --out of train, record or eval")
@@ -111,6 +111,8 @@ def read_source(folder: Path, label: str) -> Source:
             f"{folder} holds neither episodes nor metrics.jsonl: give the --out of train, record or eval"
         )
     shown = [Shown(episode) for episode in read_episodes(episodes)] if there else []
+    if not shown and not rows:
+        raise ValueError(f"{folder} holds no whole episode; give the --out of train, record or eval")
     source = Source(folder, label, shown, rows)
     config = home / "config.yaml"
     if config.is_file():

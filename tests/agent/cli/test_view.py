@@ -78,6 +78,7 @@ def test_view_prints_a_list_and_a_transcript(games: Path, capsys: pytest.Capture
         (["--out=x", "--episode=0"], "add --text"),
         (["--text", "--episode=4"], "give a number below 4, counted from 0"),
         (["--text", "--method=turn_gae"], "which only a run can compute"),
+        (["--text", "--method=grpo gama=1"], "has no field gama; its fields are "),
     ],
 )
 def test_view_refuses_in_one_line(
@@ -93,6 +94,17 @@ def test_view_says_which_method_needs_a_model(games: Path, capsys: pytest.Captur
     assert run("view", str(games), "--text", "--method=step_opsd") == 2
     assert "give --model.path" in capsys.readouterr().err
     assert "neither episodes nor metrics" in refusal(capsys, "view", str(games.parent), "--text")
+
+
+def test_view_refuses_a_file_without_a_whole_episode(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Instead of writing a page that shows nothing."""
+    notes, out = tmp_path / "notes.txt", tmp_path / "view.html"
+    notes.write_text("hello\n")
+    assert run("view", str(notes), f"--out={out}") == 2
+    assert "notes.txt holds no whole episode" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
