@@ -19,7 +19,7 @@ def in_settings(message: str, played: EnvConfig | EvalSet) -> str:
     """
     env = played.env if isinstance(played, EvalSet) else played
     settings = {name: f"env.{name}" for name in constructor_settings(env.id)}
-    if isinstance(played, EvalSet):
+    if isinstance(played, EvalSet) and played.name:
         own = (spec.name for spec in fields(get(env.id).held_out))
         settings |= {name: f"eval.{name}" for name in own}
     ordered = sorted(map(re.escape, settings), key=len, reverse=True)

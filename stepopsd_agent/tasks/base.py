@@ -19,7 +19,7 @@ class EvalSet:
     """Tasks that are evaluated, and counted, together.
 
     Attributes:
-        name: of the set, for tables.
+        name: of the set, for tables; empty where nothing is evaluated and ``env`` alone says what is played.
         env: the environment that plays it.
         count: episodes to play; None plays every task once.
         again: begin again where there are fewer tasks than that; otherwise play each of them once.

@@ -47,6 +47,22 @@ def test_cli_names_the_settings_of_search_qa(
     assert said in refusal(capsys, "eval", *QA, *flags)
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--env.games=valid_sen"], "error: env.games='valid_sen' not found; did you mean 'valid_seen'?"),
+        (["--env.num_games=0"], "error: env.num_games=0: give "),
+        (["--env.id=stepopsd/SearchQA-v0", "--env.questions=hotpotq"], "error: env.questions='hotpotq' is "),
+    ],
+)
+def test_record_names_the_settings_that_it_plays_by(
+    flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of `env`, as it evaluates nothing."""
+    line = refusal(capsys, "record", "--agent=random", *flags, f"--out={tmp_path / 'games'}")
+    assert said in line and "eval." not in line
+
+
 def test_cli_names_the_settings_where_a_corpus_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
