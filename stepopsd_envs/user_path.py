@@ -1,6 +1,7 @@
 """Paths as users write them."""
 
 import os
+import shlex
 from pathlib import Path
 
 
@@ -16,3 +17,8 @@ def user_path(path: str | os.PathLike[str]) -> Path:
             f"{path}: there is no user {first[1:]!r}; give another path, or write .{os.sep}{path}"
         )
     return Path(found)
+
+
+def typed(path: str | os.PathLike[str]) -> str:
+    """The path for advice that can be copied to a command line: quoted where a shell would split it."""
+    return shlex.quote(os.fspath(path))

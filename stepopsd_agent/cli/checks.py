@@ -21,7 +21,7 @@ from stepopsd_agent.config import (
 )
 from stepopsd_agent.tasks import EvalSet, env_arguments, evaluation_sets, get, make_stack, task_ids
 from stepopsd_envs.extras import install_command
-from stepopsd_envs.user_path import user_path
+from stepopsd_envs.user_path import typed, user_path
 
 
 class UsageError(Exception):
@@ -273,7 +273,7 @@ def fresh_folder(name: str | None, command: str) -> Path:
     out = user_path(name)
     if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
         left = (out / _LEFT[command]).is_file() if command in _LEFT else False
-        what = f", or continue it with: stepopsd {command} --resume {out}" if left else ""
+        what = f", or continue it with: stepopsd {command} --resume {typed(out)}" if left else ""
         raise UsageError(f"{out} is not empty; choose another folder for --out{what}")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; choose another folder for --out")

@@ -14,6 +14,7 @@ from stepopsd_agent.models.hub import hub_problem
 from stepopsd_agent.models.policy import ModelFolderError, Policy
 from stepopsd_agent.models.prompt_format import make_format
 from stepopsd_agent.models.self_check import model_problems, window_problems
+from stepopsd_envs.user_path import typed
 
 
 def load_policy(
@@ -102,7 +103,7 @@ def _check_folder(path: str, gguf_file: str | None) -> None:
 def _refuse(path: str, problems: Sequence[str]) -> None:
     """Raise for the first two problems of a model, where it has any."""
     if problems:
-        more = f". All {len(problems)}: stepopsd check-model {path}" if len(problems) > 2 else ""
+        more = f". All {len(problems)}: stepopsd check-model {typed(path)}" if len(problems) > 2 else ""
         raise ModelFolderError(f"{path}: {'. And '.join(problems[:2])}{more}")
 
 

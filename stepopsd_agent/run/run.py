@@ -32,6 +32,7 @@ from stepopsd_agent.run.summary import evaluated_data, summarise
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
 from stepopsd_agent.tasks import evaluation_total, get
+from stepopsd_envs.user_path import typed
 from stepopsd_wrappers import Episode, EpisodeWriter
 
 ProgressShown = AbstractContextManager[Progress]
@@ -186,7 +187,7 @@ class Run:
             self._train(stopped)
         except EnvironmentDownError as error:
             self._keep_failed(error.episodes)
-            raise Interrupted(f"{error} with: stepopsd train --resume {self.out}") from error
+            raise Interrupted(f"{error} with: stepopsd train --resume {typed(self.out)}") from error
 
     def _keep_failed(self, episodes: Sequence[Episode]) -> None:
         """Leave a checkpoint to go on from, and behind it the failed attempts, until the run is continued."""
@@ -220,7 +221,7 @@ class Run:
                     self.checkpoint()
                 raise Interrupted(
                     f"stopped after update {trainer.update} of {updates}; nothing is lost. Continue with: "
-                    f"stepopsd train --resume {self.out}"
+                    f"stepopsd train --resume {typed(self.out)}"
                 )
 
     def _heed_alarms(self) -> None:
@@ -232,7 +233,7 @@ class Run:
             self.checkpoint()
         raise Alarmed(
             f"stopped after update {alarm.update} by an alarm, {alarm}. To go on all the same, change "
-            f"alarms.{alarm.name} in {self.out / 'config.yaml'}, then: stepopsd train --resume {self.out}"
+            f"alarms.{alarm.name} in {self.out}/config.yaml, then: stepopsd train --resume {typed(self.out)}"
         )
 
     def _update(self, bar: Progress) -> str:
@@ -294,6 +295,6 @@ def run_training(
     except KeyboardInterrupt as error:  # the second Ctrl-C, or one after the last update
         raise Interrupted(
             f"stopped at once; what came after the last checkpoint is made again by: "
-            f"stepopsd train --resume {out}"
+            f"stepopsd train --resume {typed(out)}"
         ) from error
     return summary

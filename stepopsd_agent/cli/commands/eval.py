@@ -20,7 +20,7 @@ from stepopsd_agent.config import RunConfig, config_from_dict, config_to_dict
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic
 from stepopsd_agent.tasks import EvalSet, TaskSpec, env_section, evaluation_sets, get
-from stepopsd_envs.user_path import user_path
+from stepopsd_envs.user_path import typed, user_path
 from stepopsd_wrappers import Episode, read_episodes
 
 HELP = "play the tasks of evaluation with a model or another agent; print success with intervals"
@@ -97,7 +97,7 @@ def run(settings: Namespace) -> int:
             raise
         stopped = isinstance(error, KeyboardInterrupt)
         problem = "stopped; what was written is kept: go on" if stopped else error
-        print(f"stepopsd: {problem} with: stepopsd eval --resume {out}", file=sys.stderr)
+        print(f"stepopsd: {problem} with: stepopsd eval --resume {typed(out)}", file=sys.stderr)
         return 1
     _report(asked, sets, played)
     return 0 if any(not episode.failed for group in played for episode in group) else 1
@@ -171,7 +171,9 @@ def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[
         print(_mean_of_sets(tables))
     print(f"{asked.agent} agent: {_figures(table, spec)}")
     if table["errors"]:
-        again = "" if asked.out is None else f"; play them again with: stepopsd eval --resume {asked.out}"
+        again = (
+            "" if asked.out is None else f"; play them again with: stepopsd eval --resume {typed(asked.out)}"
+        )
         more = "more episodes" if table["n"] else "episodes"
         print(f"{table['errors']} {more} ended in an error and are not counted{again}")
         print(last_error(episodes))

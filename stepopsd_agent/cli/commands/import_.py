@@ -7,7 +7,7 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import UsageError, fresh_folder, settings_checked
 from stepopsd_agent.cli.parser import Parser
-from stepopsd_envs.user_path import user_path
+from stepopsd_envs.user_path import typed, user_path
 from stepopsd_wrappers import Episode, EpisodeWriter
 from stepopsd_wrappers.search_r1_import import read_search_r1
 
@@ -46,6 +46,6 @@ def run(settings: Namespace) -> int:
                 won += episode.success
     print(
         f"{count} episodes of {len(groups)} prompts, {won} with the right answer, in {out}; look at them "
-        f"with: stepopsd view {out} --out FILE.html"
+        f"with: stepopsd view {typed(out)} --out FILE.html"
     )
     return 0

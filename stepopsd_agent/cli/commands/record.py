@@ -11,6 +11,7 @@ from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.playing import add_agent_flag, last_error, play_sets
 from stepopsd_agent.cli.serving import REQUESTS
 from stepopsd_agent.tasks import EvalSet
+from stepopsd_envs.user_path import typed
 
 HELP = "play tasks and keep the step-annotated episodes"
 USES = frozenset("seed device threads env model rollout eval.temperature openai".split())
@@ -39,7 +40,7 @@ def run(settings: Namespace) -> int:
     failed = sum(episode.failed for episode in episodes)
     errors = f", {failed} ended in an error" if failed else ""
     module = config.env.id.rpartition(":")[0]
-    check = f"stepopsd replay {out}" + (f" --module {module}" if module else "")
+    check = f"stepopsd replay {typed(out)}" + (f" --module {module}" if module else "")
     print(f"{count} episodes, {won} won{errors}, in {out}; check them with: {check}")
     if failed:
         print(last_error(episodes))

@@ -33,7 +33,7 @@ from stepopsd_agent.run import (
 )
 from stepopsd_agent.run.files import plot_curves, write_bytes_atomic, write_json_atomic
 from stepopsd_envs.processors import allowed_processors, allowed_threads
-from stepopsd_envs.user_path import user_path
+from stepopsd_envs.user_path import typed, user_path
 
 HELP = "train every combination of some settings with several seeds; compare them in a table and a picture"
 USES = train.USES
@@ -116,13 +116,13 @@ def run(settings: Namespace) -> int:
         try:
             run_jobs(jobs, content["jobs"], ended)
         except KeyboardInterrupt:
-            print(f"stepopsd: stopped; go on with: stepopsd sweep --resume {out}", file=sys.stderr)
+            print(f"stepopsd: stopped; go on with: stepopsd sweep --resume {typed(out)}", file=sys.stderr)
             return 1
     _report(out, content, runs)
     if failed:
         print(
             f"stepopsd: {len(failed)} of {len(runs)} runs failed; correct what their logs in "
-            f"{out / 'logs'} report, then: stepopsd sweep --resume {out}",
+            f"{out / 'logs'} report, then: stepopsd sweep --resume {typed(out)}",
             file=sys.stderr,
         )
     return 1 if failed else 0

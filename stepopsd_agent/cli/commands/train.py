@@ -30,7 +30,7 @@ from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.config import RunConfig, config_to_dict
 from stepopsd_agent.run.files import write_bytes_atomic
 from stepopsd_agent.tasks import evaluation_sets, get, make_stack
-from stepopsd_envs.user_path import user_path
+from stepopsd_envs.user_path import typed, user_path
 
 if TYPE_CHECKING:
     from stepopsd_agent.credit import CreditMethod
@@ -79,8 +79,8 @@ def run(settings: Namespace) -> int:
     from stepopsd_agent.run import joined
 
     check_device(device := own_device(settings.device))
-    folder = settings.get("resume") or settings.get("out")
-    with joined(device, f"-m stepopsd_agent train --resume {folder}") as processes:
+    folder = settings.get("resume") or settings.get("out") or "FOLDER"
+    with joined(device, f"-m stepopsd_agent train --resume {typed(folder)}") as processes:
         return _run(settings, processes)
 
 

@@ -16,6 +16,7 @@ from stepopsd_agent.cli.common import config_of, load_run_policy, run_config
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.config import EnvConfig, config_to_dict
 from stepopsd_agent.tasks import evaluation_sets, get
+from stepopsd_envs.user_path import typed
 
 HELP = "clone an exploring expert into a model, so that training has something to improve"
 USES = frozenset("seed device threads env model rollout eval hindsight warmstart".split())
@@ -44,7 +45,7 @@ def run(settings: Namespace) -> int:
                 table = warmstart(config, policy, out)
         except KeyboardInterrupt as error:
             if out.is_dir():
-                left = f"the model is in {out}; it is evaluated by stepopsd eval --model.path {out}"
+                left = f"the model is in {out}; it is evaluated by stepopsd eval --model.path {typed(out)}"
             else:
                 left = "nothing is kept before the model is cloned: run it again"
             raise Interrupted(f"stopped; {left}") from error

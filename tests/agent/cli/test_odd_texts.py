@@ -2,13 +2,14 @@
 
 import io
 import json
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
 from stepopsd_wrappers import read_episodes
-from tests.helpers.command_line import TINY, run
+from tests.helpers.command_line import TINY, record, refusal, run
 
 AGENT = """
 class Odd:
@@ -32,6 +33,23 @@ def test_odd_error_of_an_agent_does_not_end_the_command(
     assert b"\x1b" not in raw.getvalue()  # nor may it control the terminal
     assert json.loads((out / "evaluation.json").read_text())["errors"] == 2
     assert all("\ud800" in str(episode.steps[-1].error) for episode in read_episodes(out / "episodes"))
+
+
+def test_advice_can_be_copied_where_a_folder_has_a_blank(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its name is quoted, so that a shell gives the next command one word."""
+    folder, played = tmp_path / "my games", tmp_path / "it's mine"
+    record(folder)
+    assert run(*_advised(capsys.readouterr().out, "check them with: stepopsd ")) == 0
+    evaluation = ["eval", "--agent=random", *TINY, "--eval.num_games=2", f"--out={played}"]
+    assert run(*evaluation) == 0
+    assert run(*_advised(refusal(capsys, *evaluation), "continue it with: stepopsd ")) == 0
+
+
+def _advised(text: str, before: str) -> list[str]:
+    """The words of the command behind these, to the end of the line, as a shell splits them."""
+    return shlex.split(text.partition(before)[2].partition("\n")[0])
 
 
 def test_eval_writes_its_figures_before_it_prints_them(
