@@ -60,6 +60,9 @@ def run(settings: Namespace) -> int:
         raise UsageError(f"--processes is {processes}; give 1 or more")
     check_shared_play(config, processes > 1 or config.learner.sharding != "none")
     tell_unread(config)
+    for name in ("rate", "bandwidth", "memory", "steps", "response_tokens"):
+        if name in settings and settings[name] <= 0:
+            raise UsageError(f"--{name} is {settings[name]:g}; give a number above 0")
     text, refusal = plan_text(
         config,
         method.needs,

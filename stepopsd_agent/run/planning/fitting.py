@@ -132,7 +132,7 @@ def advice(judged: Judged) -> str:
     """Which settings make a run fit that does not: each alone, or else several together."""
     alone = [(text, tried.most()) for text, tried in _remedies(judged) if tried.fits()]
     if alone:
-        ways = "; ".join(f"{text} ({size / GIB:,.1f} GiB)" for text, size in alone)
+        ways = "; ".join(f"{text} ({size(most)})" for text, most in alone)
         return f"each of these makes it fit: {ways}"
     texts, now = list[str](), judged
     while not now.fits():
@@ -143,9 +143,9 @@ def advice(judged: Judged) -> str:
                 f"even with {' '.join(texts)} it takes" if texts else "no other setting makes it less than"
             )
             more = "choose a smaller model.path, or a device with more memory"
-            return f"{least} {now.most() / GIB:,.1f} GiB: {more}"
+            return f"{least} {size(now.most())}: {more}"
         texts, now = [*texts, text], tried
-    return f"these together make it fit: {' '.join(texts)} ({now.most() / GIB:,.1f} GiB)"
+    return f"these together make it fit: {' '.join(texts)} ({size(now.most())})"
 
 
 def _remedies(judged: Judged) -> Iterator[tuple[str, Judged]]:

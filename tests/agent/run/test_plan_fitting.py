@@ -13,6 +13,7 @@ from stepopsd_agent.config import LoraConfig, ModelConfig, RunConfig
 from stepopsd_agent.run.planning import Lengths, fitting, memory_by_part, model_shape
 from stepopsd_agent.run.planning.fitting import GIB, Judged, device_memory, refusal
 from stepopsd_agent.run.planning.playing import actor_parts, actors_beside, engine_needs
+from tests.helpers import command_line
 from tests.helpers.runs import run_config
 
 SMALL = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, vocab_size=400)
@@ -188,6 +189,16 @@ def test_the_refusal_says_how_least_and_most_hang_together(capsys: pytest.Captur
     most = next(x for x in out.splitlines() if "at most at once" in x).split("at most at once")[1].strip()
     assert f"({most} at most, as it is set; " in err and "with slots and passes halved" in err
     assert "and 10.24 MiB are there" in err and " 0.0 GiB" not in out + err
+    assert main(["plan", "alfworld_quickstart", "--memory=0.00001"]) == 2
+    assert " 0.0 GiB" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--rate", "--bandwidth", "--memory", "--steps", "--response_tokens"])
+def test_plan_refuses_an_assumption_of_nothing(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Zero was taken for a number that is absent, and measured or taken from the limits."""
+    for value in ("0", "-2"):
+        line = f"stepopsd: error: {flag} is {float(value):g}; give a number above 0\n"
+        assert command_line.refusal(capsys, "plan", "alfworld_quickstart", f"{flag}={value}") == line
 
 
 def test_a_run_that_fits_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
