@@ -22,6 +22,18 @@ def test_cli_names_a_model_folder_without_tokenizer(
     assert not (tmp_path / "run").exists()
 
 
+def test_cli_names_the_model_inside_a_run_folder(
+    fresh_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which is what whoever names the run itself has in mind."""
+    run_folder = tmp_path / "run"
+    shutil.copytree(fresh_model, run_folder / "model")
+    line = refusal(capsys, "check-model", str(run_folder))
+    assert (
+        line == f"stepopsd: error: {run_folder}: the folder of a run; its model is {run_folder / 'model'}\n"
+    )
+
+
 def test_cli_names_a_damaged_model_folder(
     fresh_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
