@@ -94,7 +94,7 @@ def _check_folder(path: str, gguf_file: str | None) -> None:
             "`stepopsd warmstart` makes such a folder"
         )
     inner = Path(path) / "model"
-    if not (Path(path) / "config.json").exists() and (inner / "config.json").is_file():
+    if not gguf_file and not (Path(path) / "config.json").exists() and (inner / "config.json").is_file():
         raise ModelFolderError(f"{path}: the folder of a run; its model is {inner}")
     if os.path.isdir(path) and not gguf_file and not any(Path(path).glob("tokenizer*")):
         raise ModelFolderError(

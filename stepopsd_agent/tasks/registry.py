@@ -98,6 +98,11 @@ def worlds_of(episode: Episode) -> list[World]:
         ValueError: the environment is not registered, or its spec gives another number of worlds.
     """
     env_id = str(episode.env_spec["id"])
+    if not env_id:
+        raise ValueError(
+            "the record does not say what was played: it was imported, or recorded from an environment made "
+            "without gymnasium.make; its credit can be computed by methods that read no worlds, such as grpo"
+        )
     if env_id not in _ENTRIES:  # a record names no module: records from elsewhere must not import code
         raise ValueError(
             f"the record is of {env_id!r}, which is not registered: import the module that registers it (a "

@@ -278,8 +278,9 @@ def _with_distances(episodes: Sequence[Episode], *, replay: bool) -> list[Episod
         advice = (
             "add --replay to play the recorded commands again for it, or record with --env.oracle true"
             if able
-            else f"{untold[0].env_spec['id']} has no setting env.oracle; let it report the least number of "
-            "actions to the goal as info['optimal_distance'], or judge methods on stepopsd/ALFWorld-v0"
+            else f"{untold[0].env_spec['id'] or 'the environment'} has no setting env.oracle; let it report "
+            "the least number of actions to the goal as info['optimal_distance'], or judge methods on "
+            "stepopsd/ALFWorld-v0"
         )
         raise UsageError(
             f"{len(untold)} of {len(episodes)} episodes tell no distance to the goal, which credit is judged "

@@ -126,6 +126,20 @@ def test_imported_episodes_say_that_they_have_no_tokens(tmp_path: Path) -> None:
         collate(imported(tmp_path, RIGHT), 0)
 
 
+def test_credit_of_imported_episodes_says_what_they_lack(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record that names no environment has no worlds and no distances; its returns have credit."""
+    imported(tmp_path, RIGHT)
+    score = ["credit", "score", str(tmp_path / "out")]
+    line = refusal(capsys, *score, "--credit.method=path_gain")
+    assert "the record does not say what was played: it was imported" in line and "such as grpo" in line
+    assert run(*score, "--credit.method=grpo") == 0
+    assert "by: the environment has no setting env.oracle" in refusal(
+        capsys, "credit", "compare", str(tmp_path / "out")
+    )
+
+
 def test_import_refuses_one_id_for_two_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Tables would take them for attempts at one task; an index begins anew in every set."""
     other = {**RIGHT, "prompt": PROMPT.replace("Emma", "Persuasion")}
