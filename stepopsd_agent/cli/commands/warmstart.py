@@ -37,9 +37,11 @@ def run(settings: Namespace) -> int:
     with checked_games(config.env, *evaluation_sets(config)):
         from stepopsd_agent.rollout import describe
         from stepopsd_agent.run import Interrupted, warmstart
+        from stepopsd_agent.run.files import check_can_make
 
         # Loaded first: a model that cannot be loaded is reported before the expert plays for minutes.
         policy = None if config.model.path == "tiny" else load_run_policy(config)
+        check_can_make(out)
         try:
             with settings_checked():
                 table = warmstart(config, policy, out)

@@ -1,4 +1,8 @@
-from .atomic import write_bytes_atomic as write_bytes_atomic, write_json_atomic as write_json_atomic
+from .atomic import (
+    check_can_make as check_can_make,
+    write_bytes_atomic as write_bytes_atomic,
+    write_json_atomic as write_json_atomic,
+)
 from .checkpoint import (
     latest_checkpoint as latest_checkpoint,
     load_checkpoint as load_checkpoint,

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 
@@ -23,6 +24,18 @@ def naming(path: Path) -> Iterator[None]:
             f"cannot write {path}: {error.strerror or error}. What was written before is intact; "
             "make room there or choose another folder, then go on",
         ) from error
+
+
+def check_can_make(path: Path) -> None:
+    """Find out before long work whether its result can be written, by a file beside it that is gone again.
+
+    Raises:
+        OSError: it cannot; the folder that it is to be in cannot be made, or is not to be written to.
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
 
 
 def sync_folder(folder: Path) -> None:

@@ -34,6 +34,16 @@ def test_cli_names_the_model_inside_a_run_folder(
     )
 
 
+def test_warmstart_finds_out_beforehand_that_its_folder_cannot_be_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not when the expert has played and the model is cloned, with nowhere to put it."""
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    out = tmp_path / "notes.txt" / "model"
+    line = refusal(capsys, "warmstart", *TINY, "--warmstart.demonstrations=2", f"--out={out}")
+    assert f"cannot write {out}: " in line
+
+
 def test_cli_names_a_damaged_model_folder(
     fresh_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
