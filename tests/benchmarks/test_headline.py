@@ -83,5 +83,6 @@ def test_what_the_right_step_adds_is_taken_over_the_seeds_of_all_trainings() -> 
         "2 of 2 | +0.100 +0.020 |"
     )
     assert lines[3].endswith("1 of 2 | +0.000 +0.040 |")
+    assert lines[4].startswith("| *without the first line* | | | +0.020 [")
     # mean 0.04, deviation 0.0432, 3.182 x 0.0432 / 2 = 0.069
-    assert lines[4] == "| *all* | | | +0.040 [-0.03, 0.11], 3 of 4 | |"
+    assert lines[5] == "| *all* | | | +0.040 [-0.03, 0.11], 3 of 4 | |"
