@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             return exit_code(lambda: COMMANDS[settings.command].run(settings[settings.command]))
+    except FileNotFoundError as error:  # of a path among the arguments, before a command runs
+        return complain(str(error))
     except KeyboardInterrupt:
         print("stepopsd: stopped; what was written is kept", file=sys.stderr)
         return 1

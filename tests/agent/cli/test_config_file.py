@@ -160,6 +160,24 @@ def test_home_of_nobody_is_no_folder_here(tmp_path: Path, monkeypatch: pytest.Mo
     assert user_path("a/~b") == Path("a/~b")
 
 
+@pytest.mark.parametrize("path", ["", "~nobody-of-this-name"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("record", "--agent=random", "--env.tier=tiny", "--episodes=1", "--out"),
+        ("train", "--resume"),
+        ("credit", "compare"),
+        ("replay",),
+    ],
+)
+def test_a_path_that_names_nothing_is_one_line_of_error(
+    arguments: tuple[str, ...], path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a shell's variable that is not set, the present folder would be written to."""
+    line = refusal(capsys, *arguments, path)
+    assert ("the path is empty" if path == "" else "there is no user") in line
+
+
 def test_home_is_understood_everywhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing makes a folder named ~."""
     with EpisodeWriter("~/episodes") as writer:
