@@ -1,7 +1,8 @@
 """Episodes per second of one and of two Ray actors, one thread each, in turns on one machine.
 
-``python -m benchmarks.learner.ray_speed --model FOLDER [--rounds 5] [--json OUT]`` plays the same groups with
-one actor, with two, and in this process, round after round; the first, which starts them, does not count.
+``python -m benchmarks.learner.ray_speed --model FOLDER [--rounds 5] [--json OUT]`` plays the groups of an
+update, as many as are usual and in the usual number of slots, with one actor, with two, and in this process,
+round after round; the first, which starts them, does not count.
 The ratio is the median over rounds. Target: two actors play 1.6 times as fast as one, on two cores. The
 responses are compared with this process's as well: processors round sums over batches of other sizes
 differently, which now and then decides a draw. As a control, this process plays in half the slots, too, the
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.output import write_result
-from stepopsd_agent.config import EnvConfig
+from stepopsd_agent.config import EnvConfig, RolloutConfig
 from stepopsd_agent.models import load_policy
 from stepopsd_agent.rollout import Attempt, Backend, groups, rollout
 from stepopsd_agent.rollout.engines import RayActors
@@ -28,7 +29,8 @@ from stepopsd_wrappers import Episode
 
 COMMAND = "python -m benchmarks.learner.ray_speed --model FOLDER"
 FASTER = 1.6
-GROUPS, SIZE, SLOTS = 8, 8, 32
+USUAL = RolloutConfig()
+GROUPS, SIZE, SLOTS = USUAL.tasks, USUAL.group_size, USUAL.slots
 
 
 def responses(episodes: Sequence[Episode]) -> list[list[tuple[int, ...]]]:
