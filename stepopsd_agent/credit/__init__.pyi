@@ -8,7 +8,6 @@ from .base import (
     MissingColumnError as MissingColumnError,
     check_choice as check_choice,
     check_range as check_range,
-    check_whole as check_whole,
     computed as computed,
     linear_decay as linear_decay,
     scaled as scaled,
@@ -22,3 +21,4 @@ from .state_graph import (
     merged_graph as merged_graph,
     nearer as nearer,
 )
+from .whole_episodes import check_whole as check_whole

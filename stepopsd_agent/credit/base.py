@@ -72,7 +72,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-import torch
 from torch import Tensor
 
 from stepopsd_agent.batch import Batch, Past, TopK, Transitions
@@ -197,30 +196,6 @@ def computed(column: Column | None, name: str) -> Column:
             f"the credit method needs {name}, which is None: compute it and put it in the batch"
         )
     return column
-
-
-def check_whole(batch: Batch) -> None:
-    """Refuse episodes with steps missing after their first in the batch.
-
-    For methods that read steps one after another: a step without sampled tokens is in no batch, so what it
-    paid and where it led would be left out. Before the first sampled step nothing is missed.
-
-    Raises:
-        ValueError: an episode has such a hole.
-    """
-    steps, last = batch.steps, batch.last_step
-    follows = steps.index_in_episode[1:] == steps.index_in_episode[:-1] + 1
-    holes = ~(follows | last[:-1])
-    if batch.episodes.num_steps is not None:
-        ends = batch.episodes.num_steps[steps.episode_of_step]
-        holes = torch.cat([holes, holes.new_zeros(1)]) | (last & (steps.index_in_episode != ends))
-    if holes.any():
-        episode = int(steps.episode_of_step[int(holes.nonzero()[0])])
-        raise ValueError(
-            f"episode {episode} of the batch has steps without sampled tokens after sampled ones: what these "
-            "paid and its path to the end are unknown; give episodes whose steps were all sampled from the "
-            "first sampled one on"
-        )
 
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

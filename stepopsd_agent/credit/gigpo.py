@@ -25,8 +25,9 @@ from torch import Tensor
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, check_whole
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range
 from stepopsd_agent.credit.grpo import GRPO
+from stepopsd_agent.credit.whole_episodes import check_whole
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, check_whole, computed
+from stepopsd_agent.credit.base import Claim, Credit, check_choice, check_range, computed
 from stepopsd_agent.credit.state_graph import nearer
+from stepopsd_agent.credit.whole_episodes import check_whole
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch, Past, Steps
-from stepopsd_agent.credit.base import check_whole, computed
+from stepopsd_agent.credit.base import computed
+from stepopsd_agent.credit.whole_episodes import check_whole
 
 Key = Literal["observation", "state", "text"]
 KEYS: tuple[str, ...] = ("observation", "state", "text")

@@ -24,7 +24,8 @@ from typing import ClassVar
 
 from stepopsd_agent import ops
 from stepopsd_agent.batch import Batch
-from stepopsd_agent.credit.base import Claim, Credit, check_whole, computed
+from stepopsd_agent.credit.base import Claim, Credit, computed
+from stepopsd_agent.credit.whole_episodes import check_whole
 
 
 @dataclass(frozen=True)

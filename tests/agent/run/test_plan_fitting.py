@@ -13,7 +13,7 @@ from stepopsd_agent.config import LoraConfig, ModelConfig, RunConfig
 from stepopsd_agent.run.planning import Lengths, fitting, memory_by_part, model_shape
 from stepopsd_agent.run.planning.fitting import GIB, Judged, device_memory, refusal
 from stepopsd_agent.run.planning.playing import actor_parts, actors_beside, engine_needs
-from tests.helpers import command_line
+from tests.helpers.command_line import refusal as line_of
 from tests.helpers.runs import run_config
 
 SMALL = ModelConfig(hidden_size=32, num_layers=2, num_heads=2, vocab_size=400)
@@ -198,7 +198,7 @@ def test_plan_refuses_an_assumption_of_nothing(flag: str, capsys: pytest.Capture
     """Zero was taken for a number that is absent, and measured or taken from the limits."""
     for value in ("0", "-2"):
         line = f"stepopsd: error: {flag} is {float(value):g}; give a number above 0\n"
-        assert command_line.refusal(capsys, "plan", "alfworld_quickstart", f"{flag}={value}") == line
+        assert line_of(capsys, "plan", "alfworld_quickstart", f"{flag}={value}") == line
 
 
 def test_a_run_that_fits_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
