@@ -119,9 +119,8 @@ def memory_by_part(
     layer, kept = shape.activations / shape.layers, kept_with_checkpointing(shape, bytes_per_weight)
     places = min(one_pass, CHUNK_BYTES / (4 * shape.vocabulary))
     playing = playing_parts(config, shape, lengths, bytes_per_weight, device_memory)
-    padded = (learner.attention == "padded" or not shape.packs) and bool(
-        needs & {"teacher_logprobs", "teacher_topk"}
-    )
+    with_teacher = not needs.isdisjoint({"teacher_logprobs", "teacher_topk"})
+    padded = with_teacher and (learner.attention == "padded" or not shape.packs)
     taught = _distributions(config, shape, lengths, one_pass) if "teacher_topk" in needs else (0, 0)
     wide = device == "cpu" and bytes_per_weight < 4
     copies = _critic_copies(config, shape, bytes_per_weight) if "value" in needs else 0
