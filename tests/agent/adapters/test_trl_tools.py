@@ -109,7 +109,8 @@ def taught(env: EnvConfig, calls: Callable[[str], tuple[str, str, str]], count: 
         replace(env, arguments={**env.arguments, **({"step_limit": 30} if env is GAMES else {})})
     )
     episodes = [d.episode for d in demonstrate(stack, [task_ids(stack)[0]] * count, 0.1, 0)]
-    methods = [made.act] if isinstance(made, CommandTools) else [made.search, made.answer]
+    # In the order of their names, in which TRL tells a model of them.
+    methods = [made.act] if isinstance(made, CommandTools) else [made.answer, made.search]
 
     def messages(episode: Episode) -> list[dict[str, Any]]:
         chat = [{"role": "user", "content": row["prompt"][0]["content"] + opening}]
