@@ -5,7 +5,6 @@ tokens, and the group of every row: no texts, no states, no log-probabilities. A
 step. A trainer of one's own can hand on the records of `TextAgentLoop`, see `record_advantages`.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -144,7 +143,7 @@ def record_advantages(
     groups: Sequence[Any],
     response_mask: Tensor,
     method: CreditMethod,
-    responses: Tensor | None = None,
+    responses: Tensor,
 ) -> Tensor:
     """The credit of rows whose records are at hand, for a trainer of one's own that is built on verl.
 
@@ -153,8 +152,8 @@ def record_advantages(
         groups: [N] equal for the attempts at one task, such as verl's `uid`.
         response_mask: [N, T] 1 at the tokens that the policy sampled, as verl pads it.
         method: any that needs no model and has no loss of its own.
-        responses: [N, T] ids of the response tokens, as verl pads them; without them rows with equal masks
-            that were swapped go unnoticed. They will be required in version 0.3.
+        responses: [N, T] ids of the response tokens, as verl pads them; rows with equal masks are told
+            apart by them.
 
     Returns:
         [N, T] advantages, 0 where the mask is.
@@ -163,13 +162,6 @@ def record_advantages(
         ValueError: the method has a loss of its own, or a row is not that of its record.
         MissingColumnError: the method needs what the records do not tell.
     """
-    if responses is None:
-        warnings.warn(
-            "record_advantages without responses cannot tell rows with equal masks apart: give verl's "
-            "`responses`, which version 0.3 will require",
-            DeprecationWarning,
-            stacklevel=2,
-        )
     known, counts = dict[Any, int](), Counter[int]()
     episodes = []
     for record, key in zip(records, groups, strict=True):
@@ -187,9 +179,8 @@ def record_advantages(
         start, length = int(row.int().argmax()), int(batch.tokens.attention_mask[place].sum())
         width = length - start
         same = torch.equal(row[start:length], mask[:width]) and not mask[width:].any()
-        if responses is not None:
-            own = batch.tokens.input_ids[place, start:length]
-            same = same and torch.equal(own, responses[place, :width].to(own.device))
+        own = batch.tokens.input_ids[place, start:length]
+        same = same and torch.equal(own, responses[place, :width].to(own.device))
         if batch.num_rows != len(episodes) or not same:
             raise ValueError(
                 f"row {place} of verl is not that of its record: were the rows put in another order?"
