@@ -27,7 +27,7 @@ import numpy as np
 import yaml
 
 from benchmarks.credit.checks import check_evaluated, check_start, check_training, positive
-from benchmarks.credit.paired import differences, over_grpo
+from benchmarks.credit.paired import compared, differences, over_grpo
 from benchmarks.credit.record import start
 from benchmarks.credit.sets import SETS, folder
 from benchmarks.output import write_result
@@ -178,29 +178,6 @@ def row(runs: Sequence[Run], reach: float) -> dict[str, Any]:
     }
 
 
-def compared(rows: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:
-    """Interquartile mean of a measure over seeds, and the probability to beat GRPO, with intervals."""
-    from rliable import library, metrics
-
-    scores = {name: np.array(one[measure])[:, None] for name, one in rows.items()}
-    np.random.seed(0)  # rliable draws from the global generator: the same runs give the same intervals
-    means, intervals = library.get_interval_estimates(
-        scores, lambda found: np.array([metrics.aggregate_iqm(found)]), reps=2000
-    )
-    found = {
-        name: {"iqm": float(means[name][0]), "ci95": [float(bound) for bound in intervals[name][:, 0]]}
-        for name in scores
-    }
-    for name in [name for name in scores if name != "grpo" and "grpo" in scores]:
-        pair = {"pair": (scores[name], scores["grpo"])}
-        chance, bounds = library.get_interval_estimates(
-            pair, lambda x, y: np.array([metrics.probability_of_improvement(x, y)]), reps=2000
-        )
-        found[name]["better_than_grpo"] = float(chance["pair"][0])
-        found[name]["better_ci95"] = [float(bound) for bound in bounds["pair"][:, 0]]
-    return found
-
-
 def seeds_of(options: argparse.Namespace) -> range:
     """The seeds of the runs.
 
@@ -236,6 +213,18 @@ def trained(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     return {method: row(found, options.reach) for method, found in runs.items()}
 
 
+def add_training(parser: argparse.ArgumentParser, seeds: int) -> None:
+    """Add the arguments that `trained` reads, but for methods, norms and the place of the hindsight."""
+    parser.add_argument("--seeds", type=positive, default=seeds, help="runs of each method")
+    parser.add_argument("--first_seed", type=int, default=0, help="seed of the first run (default: 0)")
+    parser.add_argument("--updates", type=positive, default=30, help="updates of each run")
+    parser.add_argument("--every", type=positive, default=10, help="updates between evaluations")
+    parser.add_argument("--tasks", type=positive, default=100, help="held-out tasks of an evaluation")
+    parser.add_argument("--reach", type=float, default=0.65, help="success whose first update is noted")
+    parser.add_argument("--jobs", type=positive, default=2, help="runs side by side")
+    parser.add_argument("--keep", type=Path, default=None, help="a result whose runs are not trained again")
+
+
 def main() -> int:
     """Train what is missing, and print the table."""
     parser = argparse.ArgumentParser(
@@ -252,16 +241,9 @@ def main() -> int:
         default=list(METHODS),
         help="names, with settings after them",
     )
-    parser.add_argument("--seeds", type=positive, default=5, help="runs of each method")
-    parser.add_argument("--first_seed", type=int, default=0, help="seed of the first run (default: 0)")
-    parser.add_argument("--updates", type=positive, default=30, help="updates of each run")
-    parser.add_argument("--every", type=positive, default=10, help="updates between evaluations")
-    parser.add_argument("--tasks", type=positive, default=100, help="held-out tasks of an evaluation")
-    parser.add_argument("--reach", type=float, default=0.65, help="success whose first update is noted")
+    add_training(parser, seeds=5)
     parser.add_argument("--match_norms", action="store_true", help="scale advantages to the size of GRPO's")
     parser.add_argument("--position", choices=get_args(Position), help="where teachers read their hindsight")
-    parser.add_argument("--jobs", type=positive, default=2, help="runs side by side")
-    parser.add_argument("--keep", type=Path, default=None, help="a result whose runs are not trained again")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw the curves here")
     options = parser.parse_args()

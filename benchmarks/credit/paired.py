@@ -58,3 +58,26 @@ def of_seeds(by_seed: Array) -> dict[str, Any]:
         half = float(quantile * by_seed.std(ddof=1) / len(by_seed) ** 0.5)
         found["student95"] = [value - half, value + half]
     return found
+
+
+def compared(rows: Rows, measure: str) -> dict[str, Any]:
+    """Interquartile mean of a measure over seeds, and the probability to beat GRPO, with intervals."""
+    from rliable import library, metrics
+
+    scores = {name: np.array(one[measure])[:, None] for name, one in rows.items()}
+    np.random.seed(0)  # rliable draws from the global generator: the same runs give the same intervals
+    means, intervals = library.get_interval_estimates(
+        scores, lambda found: np.array([metrics.aggregate_iqm(found)]), reps=2000
+    )
+    found = {
+        name: {"iqm": float(means[name][0]), "ci95": [float(bound) for bound in intervals[name][:, 0]]}
+        for name in scores
+    }
+    for name in [name for name in scores if name != "grpo" and "grpo" in scores]:
+        pair = {"pair": (scores[name], scores["grpo"])}
+        chance, bounds = library.get_interval_estimates(
+            pair, lambda x, y: np.array([metrics.probability_of_improvement(x, y)]), reps=2000
+        )
+        found[name]["better_than_grpo"] = float(chance["pair"][0])
+        found[name]["better_ci95"] = [float(bound) for bound in bounds["pair"][:, 0]]
+    return found

@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.credit.heat_maps import draw_heat_maps
-from benchmarks.credit.learning import trained
+from benchmarks.credit.learning import add_training, trained
 from benchmarks.credit.recording import Recording, load_recording
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder
 from benchmarks.output import write_result
@@ -243,13 +243,7 @@ def main() -> int:
     parser.add_argument("--part", choices=PARTS, default="tuning", help="tuning or test tasks")
     parser.add_argument("--step_norm", default="none", help="normaliser of steps in grid and choices")
     parser.add_argument("--learn", action="store_true", help="train cells of the grid, too")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each cell")
-    parser.add_argument("--updates", type=int, default=30, help="updates of each run")
-    parser.add_argument("--every", type=int, default=10, help="updates between evaluations")
-    parser.add_argument("--tasks", type=int, default=100, help="held-out tasks of an evaluation")
-    parser.add_argument("--reach", type=float, default=0.65, help="success whose first update is noted")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
-    parser.add_argument("--keep", type=Path, default=None, help="a result whose runs of grpo are taken")
+    add_training(parser, seeds=1)
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--picture", type=Path, default=None, help="draw heat maps here")
     parser.add_argument("--short", action="store_true", help="8 groups only")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import pytest
@@ -152,10 +152,12 @@ def finished(run: Path, updates: int) -> None:
 def prepared(out: Path, monkeypatch: pytest.MonkeyPatch, updates: int) -> Namespace:
     """Options of two finished runs, of GRPO and another method, that trained for two updates."""
     monkeypatch.setattr(learning, "start", lambda *_: out)
-    options = Namespace(
-        out=out, recordings=out, set="small", match_norms=False, position=None, method=["grpo", "path_gain"],
-        seeds=1, first_seed=0, updates=updates, every=1, tasks=4, reach=0.5, jobs=1, keep=None,
-    )  # fmt: skip
+    parser = ArgumentParser()
+    learning.add_training(parser, seeds=1)  # a benchmark that adds these has all that `trained` reads
+    options = parser.parse_args(f"--updates {updates} --every 1 --tasks 4 --jobs 1".split())
+    options.out = options.recordings = out
+    options.set, options.method, options.match_norms = "small", ["grpo", "path_gain"], False
+    options.position = None
     for method in options.method:
         if not learning.run_folder(options, method, 0).exists():
             finished(learning.run_folder(options, method, 0), 2)
