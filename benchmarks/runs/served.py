@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.output import write_result
-from benchmarks.runs.commands import command, read
-from benchmarks.runs.gpu_training import wheel_model
+from benchmarks.runs.commands import command, read, wheel_model
 from benchmarks.runs.transformers_server import TransformersServer
 from stepopsd_agent.models import load_policy
 from stepopsd_agent.run.files import read_rows, save_model

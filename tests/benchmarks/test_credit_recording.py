@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.credit import record
 from benchmarks.credit.recording import Recording, collated, load_recording
-from benchmarks.credit.sets import PARTS, folder
+from benchmarks.credit.sets import PARTS, SETS, folder
 from stepopsd_agent.config import HindsightConfig, RunConfig
 from stepopsd_agent.learner import fill
 from stepopsd_agent.models import Scorer
@@ -81,3 +81,20 @@ def test_a_short_recording_is_not_continued_as_a_whole_one(
         (place / "groups.json").write_text(json.dumps({"groups": 4}))
     with pytest.raises(SystemExit, match=r"start/tuning has 4 groups, expected 64: .* another --out"):
         record.record(tmp_path, "small", short=False)
+
+
+@pytest.mark.samples
+def test_a_set_with_a_model_begins_with_it_and_records_its_own_stages_and_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large model is warm-started, not trained further; a tiny one stands in for it."""
+    save_model(tiny(), tmp_path / "model")
+    chosen = SETS["pretrained"]
+    few = {**chosen.warmstart, "demonstrations": 2}
+    monkeypatch.setitem(SETS, "pretrained", replace(chosen, model=str(tmp_path / "model"), warmstart=few))
+    record.record(tmp_path / "out", "pretrained", short=True)
+    recorded = [path.relative_to(tmp_path / "out").parent for path in tmp_path.rglob("groups.json")]
+    assert recorded == [Path("pretrained/start/test")]
+    begun = json.loads((folder(tmp_path / "out", "pretrained", "start") / "tokenizer.json").read_text())
+    assert begun["model"] == json.loads((tmp_path / "model" / "tokenizer.json").read_text())["model"]
+    assert not folder(tmp_path / "out", "pretrained", "middle").exists()
