@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.credit.sets import PARTS, SETS
-from stepopsd_agent.accuracy import entries
+from stepopsd_agent.accuracy import Values, entries
+from stepopsd_agent.config import WarmstartConfig
 from stepopsd_agent.tasks import make_stack
 from stepopsd_envs.extras import install_command
 
@@ -117,4 +118,41 @@ def check_evaluated(run: Path, found: Sequence[int], updates: int, every: int) -
         raise SystemExit(
             f"the run in {run} was evaluated after updates {list(found)}, expected {wanted}: give --updates "
             f"and --every of that run, or another --out, or remove its folder to train it again"
+        )
+
+
+def check_warm_start(model: Path, settings: WarmstartConfig) -> None:
+    """A policy that was made before must have seen the demonstrations that are asked for now.
+
+    Args:
+        model: its folder.
+        settings: of the warm start.
+
+    Raises:
+        SystemExit: it has seen more or fewer, as one of a short recording.
+    """
+    notes = model / "warmstart.json"
+    if not notes.exists():  # a model from elsewhere
+        return
+    found, wanted = json.loads(notes.read_text(encoding="utf-8"))["config"]["warmstart"], vars(settings)
+    for name in ("demonstrations", "passes", "novice_demonstrations"):
+        if found[name] != wanted[name]:
+            raise SystemExit(
+                f"the policy in {model} was made with warmstart.{name} = {found[name]}, expected "
+                f"{wanted[name]}: a short recording and a whole one begin with other policies; give another "
+                f"--out, or remove this one"
+            )
+
+
+def check_attempts(place: Path, known: Sequence[Values], attempts: int) -> None:
+    """Values that are there must come from as many attempts as are asked for now.
+
+    Raises:
+        SystemExit: they come from more or fewer, and halves of them would differ in noise.
+    """
+    found = sorted({len(returns) for values in known for returns in values.returns} - {attempts})
+    if found:
+        raise SystemExit(
+            f"{place} has values from {', '.join(map(str, found))} attempts per state, expected {attempts}: "
+            f"give --attempts {found[0]}, or move that file away"
         )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.credit.checks import check_games, check_groups
+from benchmarks.credit.checks import check_games, check_groups, check_warm_start
 from benchmarks.credit.reader import WHEEL, load_reader
 from benchmarks.credit.sets import PARTS, SETS, Part, TaskSet, folder
 from benchmarks.runs.commands import wheel_model
@@ -38,10 +38,15 @@ GROUP_SEED = {"tuning": 101, "test": 202}
 
 
 def start(root: Path, name: str, config: RunConfig) -> Path:
-    """The folder of the policy at the start, which is made if it is missing."""
-    begin = folder(root, name, "start")
-    if not begin.exists():
-        chosen = SETS[name]
+    """The folder of the policy at the start, which is made if it is missing.
+
+    Raises:
+        SystemExit: it is there, and was made with other demonstrations, as that of a short recording.
+    """
+    begin, chosen = folder(root, name, "start"), SETS[name]
+    if begin.exists():
+        check_warm_start(begin, config.warmstart)
+    else:
         policy = None if chosen.model is None else load_reader(chosen.model, config.env.id)
         warmstart(replace(config, env=config.env.changed(**chosen.begins)), policy, begin)
     return begin

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.credit.checks import positive
+from benchmarks.credit.checks import check_attempts, positive
 from benchmarks.credit.record import params
 from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder, recorded
 from stepopsd_agent.accuracy import Values, read_values
@@ -87,7 +87,9 @@ def complete(root: Path, name: str, stage: Stage, part: Part, options: argparse.
     path, began = place / "values.jsonl", time.perf_counter()
     path.touch()
     episodes = list(read_episodes(place / "episodes"))
-    chosen = list(missing(chosen_episodes(episodes, options.episodes, seed=7), read_values(path)))
+    known = read_values(path)
+    check_attempts(path, known, options.attempts)
+    chosen = list(missing(chosen_episodes(episodes, options.episodes, seed=7), known))
     context = get_context("spawn")
     with ProcessPoolExecutor(options.jobs, context) as pool, path.open("a", encoding="utf-8") as file:
         running = [

@@ -16,6 +16,7 @@ the order of steps nor a correlation; the amount moved matters for learning only
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -171,6 +172,8 @@ def result(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
     recording = load_recording(root, name, stage, options.part, 8 if options.short else None)
     recording.prepare(NEEDS)
     truth = judged([episode for part in recording.parts for episode in part], [])
+    facts = json.loads((recording.place / "groups.json").read_text(encoding="utf-8"))
+    digest = facts["sha256"][:12]  # columns of an earlier recording do not pass for those of this one
     cells = grid(recording.batches, truth, options.step_norm)
     print(f"{name} {stage} {options.part}: grid", file=sys.stderr)
     rows = []
@@ -179,7 +182,7 @@ def result(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
         fields = {"step_norm": options.step_norm, **choice.method}
         method = scaled(credit.make("step_opsd", **fields), choice.schedule)
         value = f"{choice.name}-{choice.value}".replace(" ", "_")
-        kept = options.out / "columns" / f"{name}-{stage}-{options.part}-{value}.safetensors"
+        kept = options.out / "columns" / f"{name}-{stage}-{options.part}-{digest}-{value}.safetensors"
         batches = with_teacher(recording, choice, root, name, options.part, kept)
         rows.append({"choice": choice.name, "value": choice.value, **judge(batches, method, truth)})
         print(f"{name} {stage} {options.part}: {choice.name} {choice.value}", file=sys.stderr)

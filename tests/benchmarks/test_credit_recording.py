@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from benchmarks.credit import record
+from benchmarks.credit.checks import check_attempts
 from benchmarks.credit.recording import Recording, collated, load_recording
 from benchmarks.credit.sets import PARTS, SETS, folder
+from stepopsd_agent.accuracy import Values
 from stepopsd_agent.config import HindsightConfig, RunConfig
 from stepopsd_agent.learner import fill
 from stepopsd_agent.models import Scorer
@@ -98,3 +100,26 @@ def test_a_set_with_a_model_begins_with_it_and_records_its_own_stages_and_parts(
     begun = json.loads((folder(tmp_path / "out", "pretrained", "start") / "tokenizer.json").read_text())
     assert begun["model"] == json.loads((tmp_path / "model" / "tokenizer.json").read_text())["model"]
     assert not folder(tmp_path / "out", "pretrained", "middle").exists()
+
+
+def test_a_policy_of_a_short_recording_does_not_begin_a_whole_one(tmp_path: Path) -> None:
+    """An interrupted ``--short`` leaves a model without groups, that has hardly learned to play."""
+    config = SETS["small"].settings()
+    begun = folder(tmp_path, "small", "start")
+    begun.mkdir(parents=True)
+    for settings in (config.warmstart, replace(config.warmstart, demonstrations=200)):
+        notes = {"config": {"warmstart": vars(settings)}}
+        (begun / "warmstart.json").write_text(json.dumps(notes))
+        if settings == config.warmstart:
+            assert record.start(tmp_path, "small", config) == begun
+    with pytest.raises(SystemExit, match=r"demonstrations = 200, expected 6000: .* another --out"):
+        record.start(tmp_path, "small", config)
+
+
+def test_values_of_other_attempts_are_not_mixed(tmp_path: Path) -> None:
+    """Values are the less noisy the more attempts they come from, and the ceiling of r is made of halves."""
+    known = [Values(0, 0, ((1.0, 0.0), (0.0, 0.0)), (0.0, 1.0))]
+    check_attempts(tmp_path / "values.jsonl", known, 2)
+    check_attempts(tmp_path / "values.jsonl", [], 32)
+    with pytest.raises(SystemExit, match="values from 2 attempts per state, expected 32: give --attempts 2"):
+        check_attempts(tmp_path / "values.jsonl", known, 32)
