@@ -38,7 +38,7 @@ from benchmarks.credit.checks import check_methods, positive
 from benchmarks.credit.picture import draw
 from benchmarks.credit.reader import HINDSIGHT, mean_gap, read_recording, teacher_credit
 from benchmarks.credit.recording import Cost, Recording, load_recording
-from benchmarks.credit.sets import PARTS, SETS, STAGES
+from benchmarks.credit.sets import PARTS, SETS, STAGES, stages_of
 from benchmarks.output import write_result
 from stepopsd_agent.accuracy import (
     Array,
@@ -116,8 +116,8 @@ def result(
     }
 
 
-def main() -> int:
-    """Judge and print."""
+def _parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.credit.accuracy",
         description=__doc__,
@@ -125,7 +125,9 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the recordings")
     parser.add_argument("--set", choices=sorted(SETS), nargs="+", default=["small"], help="task sets")
-    parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES, help="stages of training")
+    parser.add_argument(
+        "--stage", choices=STAGES, nargs="+", help="stages of training (default: all recorded)"
+    )
     parser.add_argument("--part", choices=PARTS, default="test", help="tuning or test tasks")
     parser.add_argument("--method", nargs="+", default=None, help="only these methods")
     parser.add_argument("--minus", default=None, metavar="METHOD", help="differences from this one")
@@ -138,6 +140,12 @@ def main() -> int:
     )
     parser.add_argument("--position", choices=get_args(Position), help="where teachers read their hindsight")
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help="of the reader's weights")
+    return parser
+
+
+def main() -> int:
+    """Judge and print."""
+    parser = _parser()
     options = parser.parse_args()
     try:
         check_methods([*(options.method or ()), *([options.minus] if options.minus is not None else ())])
@@ -156,7 +164,11 @@ def main() -> int:
         methods = [entry for entry in methods if "teacher_logprobs" in entry.make().needs]
     found: dict[str, Any] = {}
     for name in options.set:
-        for stage in options.stage:
+        try:
+            stages = stages_of(name, options.stage)
+        except FileNotFoundError as error:
+            parser.error(str(error))
+        for stage in stages:
             try:
                 one = _table(options, name, stage, methods)
             except (FileNotFoundError, ModelFolderError) as error:
@@ -204,7 +216,8 @@ def _command(options: argparse.Namespace) -> str:
         return COMMAND + less
     few = "" if options.groups is None else f" --groups {options.groups}"
     model = f"--reader {Path(options.reader).name} --dtype {options.dtype}"
-    return f"{COMMAND} --stage {' '.join(options.stage)} {model}{few}{less}"
+    stages = "" if options.stage is None else f" --stage {' '.join(options.stage)}"
+    return f"{COMMAND}{stages} {model}{few}{less}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A set has policies at three stages of one GRPO training, and for each stage grou
 sets of tasks: `tuning`, on which settings may be chosen, and `test`, on which results are reported.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -140,6 +141,20 @@ SETS: dict[str, TaskSet] = {
     ),
     "searchqa": TaskSet("searchqa_quickstart", env={"task_types": None, "max_turns": 4}),
 }
+
+
+def stages_of(name: str, asked: Sequence[Stage] | None) -> tuple[Stage, ...]:
+    """The stages that are asked for; without any, all that a set is recorded at.
+
+    Raises:
+        FileNotFoundError: the set is not recorded at one of them.
+    """
+    there = SETS[name].stages
+    if missing := set(asked or ()) - set(there):
+        raise FileNotFoundError(
+            f"{name} is not recorded at {', '.join(sorted(missing))}; its stages: {', '.join(there)}"
+        )
+    return tuple(asked or there)
 
 
 def folder(root: Path, name: str, stage: Stage, part: Part | None = None) -> Path:

@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.credit.checks import check_attempts, positive
 from benchmarks.credit.record import params
-from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder, recorded
+from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder, recorded, stages_of
 from stepopsd_agent.accuracy import Values, read_values
 from stepopsd_agent.batch import collate
 from stepopsd_agent.learner import FreshAttempts, monte_carlo_values
@@ -109,19 +109,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.credit.truth", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the recordings")
     parser.add_argument("--set", choices=sorted(SETS), nargs="+", default=["small"], help="task sets")
-    parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES, help="stages of training")
+    parser.add_argument(
+        "--stage", choices=STAGES, nargs="+", help="stages of training (default: all recorded)"
+    )
     parser.add_argument("--part", choices=PARTS, nargs="+", default=["test"], help="tuning or test tasks")
     parser.add_argument("--attempts", type=positive, default=32, help="fresh attempts per state")
     parser.add_argument("--episodes", type=positive, default=64, help="episodes, of as many groups")
     parser.add_argument("--jobs", type=positive, default=2, help="processes")
     options = parser.parse_args()
-    for name in options.set:
-        for stage in options.stage:
-            for part in options.part:
-                try:
+    try:
+        for name in options.set:
+            for stage in stages_of(name, options.stage):
+                for part in options.part:
                     complete(options.out, name, stage, part, options)
-                except FileNotFoundError as error:
-                    parser.error(str(error))
+    except FileNotFoundError as error:
+        parser.error(str(error))
     return 0
 
 

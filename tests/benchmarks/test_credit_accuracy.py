@@ -133,6 +133,17 @@ def test_a_recording_that_is_not_there_is_named_with_the_command_that_makes_it(
     assert f"make it with: python -m benchmarks.credit.record --out {none} --set full" in said
 
 
+@pytest.mark.parametrize("module", [accuracy, truth])
+def test_a_stage_that_a_set_is_not_recorded_at_is_named(
+    module: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Instead of a table without rows, or of advice to record what never is."""
+    with pytest.raises(SystemExit) as raised:
+        call(monkeypatch, module, "--out", str(tmp_path), "--set", "pretrained", "--stage", "start", "end")
+    said = capsys.readouterr().err
+    assert raised.value.code == 2 and "pretrained is not recorded at end; its stages: start" in said
+
+
 def test_a_method_that_is_not_there_is_an_error_of_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
