@@ -28,6 +28,7 @@ class TaskSet:
         env: changes to the environment's arguments.
         rollout: changes to the rollout settings.
         warmstart: changes to the warm start.
+        hindsight: changes to what teachers read.
         begins: changes to the environment of the warm start alone, if the demonstrations are of another kind
             of task than the training.
         learner: changes to the learner settings.
@@ -46,6 +47,7 @@ class TaskSet:
     env: dict[str, Any] = field(default_factory=dict)
     rollout: dict[str, Any] = field(default_factory=dict)
     warmstart: dict[str, Any] = field(default_factory=dict)
+    hindsight: dict[str, Any] = field(default_factory=dict)
     begins: dict[str, Any] = field(default_factory=dict)
     learner: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class TaskSet:
             env=config.env.changed(**self.env),
             rollout=replace(config.rollout, **self.rollout),
             warmstart=replace(config.warmstart, **changes),
+            hindsight=replace(config.hindsight, **self.hindsight),
             learner=replace(config.learner, **self.learner),
             eval=replace(config.eval, every=0, arguments={**arguments, **evaluated}),
         )
@@ -134,6 +137,7 @@ SETS: dict[str, TaskSet] = {
             "mistake_rate": 0.1,
             "observation_weight": 0.0,
         },
+        hindsight={"max_peer_tokens": 256},  # names of things are several tokens in its vocabulary
         truth=HOUSES["truth"],
         groups={"test": 32},
         model="smollm2",
