@@ -125,14 +125,8 @@ def play_expert(
     while not over:
         command = acting.act()
         response = say(acting, command, response_format)
-        turns.append(
-            Turn(
-                prompt,
-                response,
-                say(clean, clean.act(), response_format),
-                say(knowing, knowing.act(), response_format),
-            )
-        )
+        labels = [say(expert, expert.act(), response_format) for expert in (clean, knowing)]
+        turns.append(Turn(prompt, response, *labels))
         result = step_recorded(env, response)
         if result is None:
             break
