@@ -192,6 +192,8 @@ def result(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
 def learned(options: argparse.Namespace) -> dict[str, Any]:
     """The area under the curve of every trained cell, per seed; the row with lambda_mix 0 is GRPO.
 
+    ``training`` has the share of attempts won that were trained on: many more than are evaluated.
+
     ``grpo`` has the areas of all of its seeds that are there, to compare the differences between cells with.
     """
     lambdas, clips = LEARNED
@@ -211,7 +213,7 @@ def learned(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "lambda_mix": lambdas, "alpha_clip": clips, "set": options.set,
         "seeds": options.seeds, "updates": options.updates, "area": seeds("area"), "last": seeds("last"),
-        "grpo": rows["grpo"]["area"],
+        "training": seeds("training"), "grpo": rows["grpo"]["area"],
     }  # fmt: skip
 
 

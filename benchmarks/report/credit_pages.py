@@ -76,6 +76,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "variants_lifted": ("variants_lifted", partial(summary, task_set="full")),
     "lifted_controls": ("lifted_controls", lifted_controls),
     "reader": ("reader", reader),
+    "accuracy_pretrained": ("accuracy_pretrained", partial(summary, task_set="pretrained")),
     "qval": ("qval", within_state),
     "learning": ("learning", learning),
     "learning_lifted": ("learning_lifted", learning),
@@ -94,6 +95,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "two_knobs": ("two_knobs", knobs),
     "two_knobs_searchqa": ("two_knobs_searchqa", knobs),
     "two_knobs_learning": ("two_knobs_learning", knobs),
+    "two_knobs_searchqa_learning": ("two_knobs_searchqa_learning", knobs),
 }
 """Tables by the name in their marks: the result's name behind ``credit_``, and what writes it."""
 

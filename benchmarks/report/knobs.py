@@ -59,18 +59,30 @@ def _learning(result: Result) -> list[str]:
         return []
     learning = result["learning"]
     seeds = "one seed" if learning["seeds"] == 1 else f"mean of {learning['seeds']} seeds"
+    areas = _trained(learning, learning["area"])
     lines = [
         f"Area under the learning curve on task set `{learning['set']}`, {learning['updates']} updates, "
         f"{seeds}, `step_norm={result['step_norm']}`; without `lambda_mix` the method is GRPO:",
         "",
-        f"| `lambda_mix` | {' | '.join(f'`alpha_clip` {clip:g}' for clip in learning['alpha_clip'])} |",
-        "|---|" + "---|" * len(learning["alpha_clip"]),
+        *areas,
     ]
-    for share, cells in zip(learning["lambda_mix"], learning["area"], strict=True):
-        lines.append(f"| {share:g} | {' | '.join(f'{sum(areas) / len(areas):.3f}' for areas in cells)} |")
+    if "training" in learning:
+        won = _trained(learning, learning["training"])
+        lines += ["", "Share of attempts won that were trained on, of the same runs:", "", *won]
     least, most = min(learning["grpo"]), max(learning["grpo"])
     spread = f"Beside it, {len(learning['grpo'])} seeds of GRPO alone span {least:.3f} to {most:.3f}."
     return [*lines, "", spread, ""]
+
+
+def _trained(learning: dict[str, Any], figures: list[list[list[float]]]) -> list[str]:
+    """A table of the means over seeds."""
+    lines = [
+        f"| `lambda_mix` | {' | '.join(f'`alpha_clip` {clip:g}' for clip in learning['alpha_clip'])} |",
+        "|---|" + "---|" * len(learning["alpha_clip"]),
+    ]
+    for share, cells in zip(learning["lambda_mix"], figures, strict=True):
+        lines.append(f"| {share:g} | {' | '.join(f'{sum(one) / len(one):.3f}' for one in cells)} |")
+    return lines
 
 
 def _figure(measure: dict[str, Any]) -> str:
