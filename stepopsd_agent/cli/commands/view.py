@@ -54,13 +54,15 @@ def add_flags(parser: Parser) -> None:
 
 def run(settings: Namespace) -> int:
     """Write the page, or print."""
-    from stepopsd_agent.run.files import write_bytes_atomic
+    from stepopsd_agent.run.files import check_can_make, write_bytes_atomic
     from stepopsd_agent.viewer import is_page, list_text, page, page_data, read_source, source_labels
 
     _check(settings)
     out = None if settings.text else user_path(settings.out)
     if out is not None and out.exists() and not (out.is_file() and is_page(out)):
         raise UsageError(f"{out} is there already and no page of stepopsd view; name another file with --out")
+    if out is not None:
+        check_can_make(out)
     folders = [user_path(name) for name in settings.folders]
     with settings_checked():
         sources = [read_source(*pair) for pair in zip(folders, source_labels(folders), strict=True)]

@@ -178,6 +178,15 @@ def test_compare_refuses_what_was_not_played_alike(
     assert "there is no such folder" in refusal(capsys, "compare", a, str(tmp_path / "nowhere"))
     other = wins(tmp_path / "other", "++++")
     assert "is there already" in refusal(capsys, "compare", a, other, f"--json={a}")
+    (tmp_path / "file").touch()
+    beneath, new = tmp_path / "file" / "found.json", tmp_path / "new"
+    line = refusal(capsys, "compare", a, other, f"--json={beneath}")  # before the tables are printed
+    assert f"cannot write {beneath}: Not a directory" in line
+    assert "File name too long" in refusal(capsys, "compare", a, other, f"--json={tmp_path / ('x' * 250)}")
+    assert "the tasks differ" in refusal(capsys, "compare", a, more, f"--json={new / 'found.json'}")
+    assert not new.exists() and {path.name for path in tmp_path.iterdir()} == {
+        *("a", "more", "data", "seeds", "twice", "failed", "other", "file")
+    }
 
 
 def test_compare_reads_what_eval_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,6 +46,9 @@ def test_view_writes_a_page_with_two_methods_and_the_truth(
     assert run(*command, f"--out={out}") == 0
     out.write_text("mine")
     assert "no page of stepopsd view" in refusal(capsys, *command, f"--out={out}")
+    beneath = out / "view.html"  # found out before any credit is computed, which here is not possible
+    line = refusal(capsys, "view", str(games), "--method=step_opsd", f"--out={beneath}")
+    assert f"cannot write {beneath}: Not a directory" in line
 
 
 def test_view_reads_the_credit_that_was_scored_before(games: Path, tmp_path: Path) -> None:
