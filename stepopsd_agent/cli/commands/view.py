@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import UsageError, settings_checked
-from stepopsd_agent.cli.common import load_run_policy
+from stepopsd_agent.cli.common import episode_folder, load_run_policy
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_envs.user_path import user_path
 
@@ -63,7 +63,10 @@ def run(settings: Namespace) -> int:
         raise UsageError(f"{out} is there already and no page of stepopsd view; name another file with --out")
     if out is not None:
         check_can_make(out)
-    folders = [user_path(name) for name in settings.folders]
+    named: dict[Path, Path] = {}
+    for name in settings.folders:  # each is shown once, in whatever spellings it is given
+        named.setdefault(episode_folder(name).resolve(), user_path(name))
+    folders = [*named.values()]
     with settings_checked():
         sources = [read_source(*pair) for pair in zip(folders, source_labels(folders), strict=True)]
     methods = [str(user_path(name)) if name.endswith(".jsonl") else name for name in settings.method]

@@ -70,6 +70,27 @@ def test_view_prints_a_list_and_a_transcript(games: Path, capsys: pytest.Capture
     assert "  oracle\n" in capsys.readouterr().out
 
 
+def test_view_shows_a_folder_once_however_it_is_spelled(
+    games: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its episodes are not counted twice; another folder between them keeps its place."""
+    other, link = tmp_path / "other", tmp_path / "link"
+    (other / "episodes").parent.mkdir()
+    shutil.copytree(games, other / "episodes")
+    link.symlink_to(games)
+    monkeypatch.chdir(games.parent)
+    out = tmp_path / "view.html"
+    spelled = [str(games), str(other), "games", f"{games}/", str(link), str(other / "episodes")]
+    capsys.readouterr()
+    assert run("view", *spelled, f"--out={out}") == 0
+    assert capsys.readouterr().out.startswith("8 episodes, ")
+    assert [source["label"] for source in data_of(out)["sources"]] == ["games", "other"]
+    assert run("view", str(other), *spelled, "--text") == 0
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"^ +\d  (won|lost) ", printed, re.MULTILINE)) == 8
+    assert printed.index("other") < printed.index("games")
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [
