@@ -20,7 +20,7 @@ BAD_INPUT = (
     "stepopsd_agent.models.policy:ModelFolderError",
     "stepopsd_agent.rollout.chat_client:ServedModelError",
     "stepopsd_agent.rollout.engines.base:EngineError",
-    "stepopsd_agent.rollout.evaluation:OtherDataError",
+    "stepopsd_agent.rollout.task_sets:OtherDataError",
     "stepopsd_agent.run.files.errors:CheckpointError",
     "stepopsd_agent.run.files.tracking:TrackingError",
     "stepopsd_agent.tasks.agents.custom:AgentError",
