@@ -12,7 +12,6 @@ from .demonstrations import (
 )
 from .divided import Divided as Divided
 from .evaluation import (
-    EVAL_SEED as EVAL_SEED,
     evaluate_policy as evaluate_policy,
     play_set as play_set,
     sampling_params as sampling_params,
@@ -62,4 +61,8 @@ from .success import (
     success_table as success_table,
     table_text as table_text,
 )
-from .task_sets import chosen_tasks as chosen_tasks, play_set_with as play_set_with
+from .task_sets import (
+    EVAL_SEED as EVAL_SEED,
+    chosen_tasks as chosen_tasks,
+    play_set_with as play_set_with,
+)

@@ -9,11 +9,9 @@ from stepopsd_agent.rollout.backends import Backend
 from stepopsd_agent.rollout.language_model import rollout
 from stepopsd_agent.rollout.playing import Attempt, OnEpisode
 from stepopsd_agent.rollout.sampling import SamplingParams
-from stepopsd_agent.rollout.task_sets import chosen_tasks, with_those_before
+from stepopsd_agent.rollout.task_sets import EVAL_SEED, chosen_tasks, with_those_before
 from stepopsd_agent.tasks import EvalSet, evaluation_sets, make_stack, task_ids
 from stepopsd_wrappers import Episode
-
-EVAL_SEED = 1_000_000
 
 
 def evaluate_policy(

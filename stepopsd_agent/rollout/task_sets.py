@@ -12,6 +12,7 @@ from stepopsd_agent.rollout.playing import Attempt, BatchAgent, OnEpisode, play
 from stepopsd_agent.tasks import EvalSet, data_identity, task_ids
 from stepopsd_wrappers import Episode, env_spec, recorder
 
+EVAL_SEED = 1_000_000
 Envs = Sequence[gym.Env[str, str]]
 
 

@@ -54,15 +54,19 @@ def test_ctrl_c_is_heeded_by_the_loaded_command() -> None:
         assert (ended.stdout, ended.returncode) == ("True\n", 0), ended.stderr
 
 
-@pytest.mark.parametrize("agent", ["random", "expert"])
-def test_agents_without_a_model_play_without_loading_what_models_need(agent: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "played", [["record", "--agent=random", "--episodes=1"], ["eval", "--agent=expert", "--eval.num_games=1"]]
+)
+def test_agents_without_a_model_play_without_loading_what_models_need(
+    played: list[str], tmp_path: Path
+) -> None:
     """That takes longer than the play. PyTorch is loaded for the settings of credit methods."""
     code = (
         "import sys; from stepopsd_agent.cli.main import main\n"
         "assert main(sys.argv[1:]) == 0\n"
         "print([name for name in ('transformers', 'stepopsd_agent.models.policy') if name in sys.modules])"
     )
-    command = ["record", f"--agent={agent}", "--episodes=1", *TINY, f"--out={tmp_path / 'out'}"]
+    command = [*played, *TINY, f"--out={tmp_path / 'out'}"]
     ended = subprocess.run(
         [sys.executable, "-c", code, *command], capture_output=True, text=True, env=environment(), check=False
     )
