@@ -193,29 +193,6 @@ def test_episode_writer_refuses_a_folder_this_process_writes(
     assert recorded_numbers(tmp_path / "episodes") == [0, 1, 2]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked on Windows")
-def test_episode_writer_does_without_locks_where_there_are_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on some network file systems; another recorder of this process is refused all the same."""
-
-    def answer(error: int) -> None:
-        def lockf(file: object, how: int) -> None:
-            raise OSError(error, os.strerror(error))
-
-        monkeypatch.setattr("fcntl.lockf", lockf)
-
-    answer(errno.ENOLCK)
-    with EpisodeWriter(tmp_path) as writer:
-        writer.append(make_episode(0))
-        with pytest.raises(RecordingError, match="another recorder of this process"):
-            EpisodeWriter(tmp_path)
-    assert recorded_numbers(tmp_path) == [0]
-    answer(errno.EIO)
-    with pytest.raises(RecordingError, match=os.strerror(errno.EIO)):
-        EpisodeWriter(tmp_path)
-
-
 def test_episode_writer_that_is_gone_frees_its_folder(tmp_path: Path) -> None:
     """Forgotten without close, as in a notebook that makes it again."""
     writer = EpisodeWriter(tmp_path)
