@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 SHORTEST = 3
 """Letters from which on a beginning counts."""
@@ -31,6 +33,18 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return f"did you mean {near!r}? " if near else ""
 
 
+def import_named(module: str) -> ModuleType:
+    """Import a module that somebody named.
+
+    Raises:
+        ModuleNotFoundError: there is none, or it is no name that a module could have, such as "" or ".mine".
+        Exception: whatever the module raises.
+    """
+    if not all(module.split(".")):
+        raise ModuleNotFoundError(f"no module can be named {module!r}", name=module)
+    return import_module(module)
+
+
 def module_hint(module: str, missing: str | None) -> str:
     """What to do where importing somebody's module finds one missing: it, or one that it imports.
 
@@ -38,6 +52,8 @@ def module_hint(module: str, missing: str | None) -> str:
         module: the one that was named.
         missing: the one that is not found, `ModuleNotFoundError.name`.
     """
+    if not all(module.split(".")):
+        return "give it as Python's import would, such as package.module"
     if not module.startswith(str(missing)):
         return "install it"
     package = Path(*module.split("."))

@@ -126,7 +126,7 @@ def words_first(arguments: Sequence[str], command: Command) -> list[str]:
 
 def _is_folder(text: str) -> bool:
     """Whether a word behind ``--method A B`` is no further method, but the folder to read."""
-    return text not in credit.names() and user_path(text).is_dir()
+    return bool(text) and text not in credit.names() and user_path(text).is_dir()
 
 
 def _is_number(text: str) -> bool:

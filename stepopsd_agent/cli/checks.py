@@ -19,6 +19,7 @@ from stepopsd_agent.config import (
     check_values,
     chosen_trackers,
 )
+from stepopsd_agent.run.files import check_can_make
 from stepopsd_agent.tasks import EvalSet, env_arguments, evaluation_sets, get, make_stack, task_ids
 from stepopsd_envs.extras import install_command
 from stepopsd_envs.user_path import typed, user_path
@@ -285,6 +286,7 @@ def fresh_file(name: str, flag: str) -> Path:
     out = user_path(name)
     if out.exists():
         raise UsageError(f"{out} is there already; name another file with {flag} OUT, or remove it")
+    check_can_make(out)
     return out
 
 

@@ -109,6 +109,14 @@ def named_files(arguments: Sequence[str]) -> list[str]:
     return out
 
 
+def shortest_name(file: str) -> str:
+    """What to give ``--config`` for a file, in advice: the recipe's name where it is one that goes by it."""
+    for name in recipe_names():
+        if recipe(name) == Path(file) and not user_path(name).exists():
+            return name
+    return file
+
+
 def _require_readable(path: Path) -> None:
     """Refuse a pipe in a folder; what the shell gives, as in ``--config <(command)``, has a writer."""
     if path.exists() and path.parts[:2] not in (("/", "dev"), ("/", "proc")):

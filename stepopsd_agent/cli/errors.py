@@ -1,7 +1,10 @@
 """Which errors are the user's, and what becomes of them: one line and an exit code."""
 
+import os
+import select
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from traceback import extract_tb
 from typing import TextIO
@@ -17,7 +20,7 @@ BAD_INPUT = (
     "stepopsd_agent.models.policy:ModelFolderError",
     "stepopsd_agent.rollout.chat_client:ServedModelError",
     "stepopsd_agent.rollout.engines.base:EngineError",
-    "stepopsd_agent.rollout.evaluation:OtherDataError",
+    "stepopsd_agent.rollout.task_sets:OtherDataError",
     "stepopsd_agent.run.files.errors:CheckpointError",
     "stepopsd_agent.run.files.tracking:TrackingError",
     "stepopsd_agent.tasks.agents.custom:AgentError",
@@ -39,12 +42,44 @@ STOPPED = (
 )
 """The run ended before its end: by Ctrl-C, a gradient that was not finite, or an environment that is down."""
 
+UNREAD = 141
+"""Exit code where the reader of the output has left: what a shell gives for a program that ends of it."""
+
+
+def quiet_when_unread(run: Callable[[], int]) -> int:
+    """Run, and end without a word where nobody reads the output any more, as behind ``| head``."""
+    try:
+        try:
+            return run()
+        finally:
+            print(end="", flush=True)  # errors of what Python writes when it ends can only be ignored
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) or not (streams := _unread()):
+            return complain(_message(error))
+        for stream in streams:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return UNREAD
+
+
+def _unread() -> list[TextIO]:
+    """Those of the two streams of output that are pipes whose reader has left."""
+    left: list[TextIO] = []
+    if sys.platform != "win32":
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, OSError, ValueError):  # closed, or one that is no file
+                asked = select.poll()
+                asked.register(stream.fileno(), 0)
+                left += [stream for _, found in asked.poll(0) if found & select.POLLERR]
+    return left
+
 
 def exit_code(run: Callable[[], int]) -> int:
     """Run, and turn the user's errors into one line and their exit code; the program's keep their trace."""
     try:
         return run()
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _unread():
+            raise
         if _is_one_of(error, BAD_INPUT):
             return complain(_message(error))
         if _is_one_of(error, STOPPED):

@@ -1,6 +1,7 @@
 """The ``stepopsd`` command: the list of its commands, and the way from a command line to one of them.
 
-Exit codes: 0 good, 1 a target missed, a replay differs or the run was stopped before its end, 2 bad input.
+Exit codes: 0 good, 1 a target missed, a replay differs or the run was stopped before its end, 2 bad input,
+141 nobody reads the output any more.
 """
 
 import importlib
@@ -17,7 +18,7 @@ from stepopsd_agent.cli import commands
 from stepopsd_agent.cli.arguments import METHOD, chosen, files_first, words_first
 from stepopsd_agent.cli.basic import ALL
 from stepopsd_agent.cli.config_file import named_files, use_loader
-from stepopsd_agent.cli.errors import exit_code, show_warning
+from stepopsd_agent.cli.errors import exit_code, quiet_when_unread, show_warning
 from stepopsd_agent.cli.launching import check_shared, said_once
 from stepopsd_agent.cli.parser import Parser, checked_command, command_parser, complain
 from stepopsd_agent.config import EnvConfig
@@ -36,15 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; bad flags exit with 2, as argparse does."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # errors quote texts that it may not be able to show
         sys.stdout.reconfigure(errors="backslashreplace")
+    return quiet_when_unread(lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         with said_once():
-            settings = parse(sys.argv[1:] if argv is None else argv)
+            settings = parse(arguments)
             check_shared(settings.command)
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             return exit_code(lambda: COMMANDS[settings.command].run(settings[settings.command]))
-    except FileNotFoundError as error:  # of a path among the arguments, before a command runs
-        return complain(str(error))
     except KeyboardInterrupt:
         print("stepopsd: stopped; what was written is kept", file=sys.stderr)
         return 1

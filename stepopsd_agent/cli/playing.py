@@ -104,11 +104,11 @@ def last_error(episodes: Sequence[Episode]) -> str:
 
 def _plays(name: str, asked: Asked) -> list[PlaySet]:
     """Play each set with the agent of this name, made now."""
-    from stepopsd_agent.rollout import OneAtATime, play_set, play_set_with
-    from stepopsd_agent.rollout.engines import opened_backend
-
     config, how = asked.config, (asked.seed, asked.keep)
     if name == "model":
+        from stepopsd_agent.rollout import play_set
+        from stepopsd_agent.rollout.engines import opened_backend
+
         policy = trained_policy(config)
         asked.stack.callback(_tell_shortened, policy, config)
         backend = asked.stack.enter_context(opened_backend(config.rollout))
@@ -118,6 +118,8 @@ def _plays(name: str, asked: Asked) -> list[PlaySet]:
         ]
     if name == "openai":
         return served_plays(asked)
+    from stepopsd_agent.rollout import OneAtATime, play_set_with
+
     make = _maker(name, config)
     envs = [asked.stack.enter_context(closing(make_plain_env(evaluation.env))) for evaluation in asked.sets]
     agents = [OneAtATime(make(env)) for env in envs]

@@ -5,12 +5,11 @@ one; `docs/credit-methods.md` is made from the docstrings.
 """
 
 from dataclasses import MISSING, Field, fields as dataclass_fields
-from importlib import import_module
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from stepopsd_agent.config import check_kind
-from stepopsd_envs.near_names import did_you_mean, module_hint
+from stepopsd_envs.near_names import did_you_mean, import_named, module_hint
 
 if TYPE_CHECKING:
     from stepopsd_agent.credit.base import CreditMethod
@@ -56,7 +55,7 @@ def load(name: str) -> "type[CreditMethod]":
     module, _, plain = name.rpartition(":")
     if module:
         try:
-            import_module(module)
+            import_named(module)
         except ModuleNotFoundError as error:
             hint = module_hint(module, error.name)
             raise ValueError(f"credit method {name!r}: there is no module {error.name!r}: {hint}") from error

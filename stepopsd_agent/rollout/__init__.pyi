@@ -12,11 +12,8 @@ from .demonstrations import (
 )
 from .divided import Divided as Divided
 from .evaluation import (
-    EVAL_SEED as EVAL_SEED,
-    chosen_tasks as chosen_tasks,
     evaluate_policy as evaluate_policy,
     play_set as play_set,
-    play_set_with as play_set_with,
     sampling_params as sampling_params,
 )
 from .failures import (
@@ -63,4 +60,9 @@ from .success import (
     played_data as played_data,
     success_table as success_table,
     table_text as table_text,
+)
+from .task_sets import (
+    EVAL_SEED as EVAL_SEED,
+    chosen_tasks as chosen_tasks,
+    play_set_with as play_set_with,
 )

@@ -6,7 +6,6 @@ module:id`` imports.
 """
 
 from dataclasses import replace
-from importlib import import_module
 from pkgutil import resolve_name
 from typing import Any
 
@@ -15,7 +14,7 @@ import gymnasium as gym
 import stepopsd_envs  # noqa: F401  # registers its environments with Gymnasium
 from stepopsd_agent.config import EnvConfig, RunConfig
 from stepopsd_agent.tasks.base import EvalSet, Lifted, TaskSpec, World
-from stepopsd_envs.near_names import did_you_mean, module_hint
+from stepopsd_envs.near_names import did_you_mean, import_named, module_hint
 from stepopsd_envs.step_info import hash_number, text_hash
 from stepopsd_wrappers import Episode
 from stepopsd_wrappers.parse_response import ResponseFormat
@@ -58,7 +57,7 @@ def get(env_id: str) -> TaskSpec:
         if not module:
             raise ValueError(f"env.id is {env_id!r}; before the colon stands the module to import")
         try:
-            import_module(module)
+            import_named(module)
         except ModuleNotFoundError as error:
             hint = module_hint(module, error.name)
             raise ValueError(

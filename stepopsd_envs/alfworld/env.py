@@ -15,6 +15,7 @@ from stepopsd_envs.alfworld.rewards import REWARDS, Reward, Success, make_reward
 from stepopsd_envs.alfworld.textworld_backend import TextworldEngine, require_textworld
 from stepopsd_envs.alfworld.versions import engine_version
 from stepopsd_envs.alfworld.world import EngineState
+from stepopsd_envs.argument_types import require_path, texts_of
 from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.step_info import Kind
 from stepopsd_envs.text_env import Outcome, TextEnv
@@ -78,7 +79,9 @@ class AlfworldEnv(TextEnv):
         super().__init__(step_limit=step_limit, render_mode=render_mode)
         require_one_of("engine", engine, ENGINES)
         require_one_of("reward", reward, REWARDS)
-        types = _checked_types(task_types)
+        types = _checked_types(texts_of("task_types", task_types, TASK_TYPES[0]))
+        if data_root is not None:
+            require_path("data_root", data_root, "None or a folder")
         if num_games is not None and (type(num_games) is not int or num_games < 1):
             raise ValueError(f"num_games={num_games!r}: give None or a positive number of games")
         self._pool: GamePool
@@ -219,7 +222,7 @@ class _Chosen(NamedTuple):
 def _checked_types(task_types: Sequence[str] | None) -> frozenset[str] | None:
     if task_types is None:
         return None
-    types = frozenset([task_types] if isinstance(task_types, str) else task_types)
+    types = frozenset(task_types)
     unknown = sorted(types - frozenset(TASK_TYPES))
     if unknown or not types:
         got = ", ".join(map(repr, unknown)) or "an empty list"

@@ -7,15 +7,18 @@ is known which files are no games that can be played.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from stepopsd_envs.alfworld.game import TASK_TYPES, Game, GameFileError, load_game
 from stepopsd_envs.alfworld.release import is_published
+from stepopsd_envs.argument_types import require_path
 from stepopsd_envs.file_index import Advance, FileIndex, Reader, digest_of, index_files, index_folder
 from stepopsd_envs.manifest import GamesNotFoundError, TaskFile, canonical
 from stepopsd_envs.near_names import did_you_mean
+from stepopsd_envs.user_path import user_path
 
 PathLike = str | os.PathLike[str]
 SPLITS = ("train", "valid_train", "valid_seen", "valid_unseen")
@@ -42,9 +45,13 @@ def find_files(
 
     Raises:
         GamesNotFoundError: a path does not exist, or a folder has no game that ALFWorld plays.
-        ValueError: two files have the same task id.
+        ValueError: two files have the same task id, or `games` is nothing of these.
     """
-    items = [games] if isinstance(games, str | os.PathLike) else list(games)
+    items: list[Any] = [games]
+    if isinstance(games, Iterable) and not isinstance(games, str | bytes | os.PathLike):
+        items = list(games)
+    for item in items:
+        require_path("games", item, f"'generated', a file, a folder, one of {', '.join(SPLITS)}, or a list")
     if not items:
         raise GamesNotFoundError(f"games is an empty list: name files or folders, or {HINT}")
     places = [locate(item, data_root) for item in items]
@@ -101,11 +108,15 @@ def locate(item: PathLike, data_root: PathLike | None = None) -> Path:
     Raises:
         GamesNotFoundError: there is no such file or folder.
     """
-    if item in SPLITS:
-        root = data_folder(data_root)
-        searched = [root / item, root / RELEASE / item]
-    else:
-        searched = [Path(os.path.expanduser(item))]
+    try:
+        if item in SPLITS:
+            root = data_folder(data_root)
+            searched = [root / item, root / RELEASE / item]
+        else:
+            searched = [user_path(item)]
+    except FileNotFoundError as error:  # of what is no path
+        given = f"data_root={data_root!r}" if item in SPLITS else f"games={os.fspath(item)!r}"
+        raise GamesNotFoundError(f"{given}: {error}") from error
     for path in searched:
         if path.exists():
             return path
@@ -118,8 +129,14 @@ def locate(item: PathLike, data_root: PathLike | None = None) -> Path:
 
 
 def data_folder(data_root: PathLike | None = None) -> Path:
-    """The data folder of the official splits: ``data_root``, ``$ALFWORLD_DATA`` or ``~/.cache/alfworld``."""
-    return Path(os.path.expanduser(data_root or os.environ.get("ALFWORLD_DATA") or "~/.cache/alfworld"))
+    """The data folder of the official splits: ``data_root``, ``$ALFWORLD_DATA`` or ``~/.cache/alfworld``.
+
+    Raises:
+        FileNotFoundError: it is empty, or of a user who does not exist.
+    """
+    return user_path(
+        (os.environ.get("ALFWORLD_DATA") or "~/.cache/alfworld") if data_root is None else data_root
+    )
 
 
 def list_folder(folder: PathLike, advance: Advance | None = None) -> tuple[TaskFile, ...]:

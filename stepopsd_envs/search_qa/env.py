@@ -8,15 +8,23 @@ from typing import Any, ClassVar, Literal, Self
 
 from gymnasium.error import ResetNeeded
 
+from stepopsd_envs.argument_types import texts_of
 from stepopsd_envs.search_qa import protocol
 from stepopsd_envs.search_qa.episode_state import EpisodeState
 from stepopsd_envs.search_qa.oracle import SearchOracle
-from stepopsd_envs.search_qa.questions import Question, QuestionsNotFoundError
+from stepopsd_envs.search_qa.questions import QUESTION, Question, QuestionsNotFoundError
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
 from stepopsd_envs.search_qa.retrieval.bm25 import Bm25
 from stepopsd_envs.search_qa.retrieval.terms import why_unmatched
 from stepopsd_envs.search_qa.scoring import exact_match, f1
-from stepopsd_envs.search_qa.sources import SYNTHETIC, Lease, given_passages, lend_library, load_questions
+from stepopsd_envs.search_qa.sources import (
+    SYNTHETIC,
+    Lease,
+    given_passages,
+    lend_library,
+    load_questions,
+    require_sources,
+)
 from stepopsd_envs.search_qa.together import search_together
 from stepopsd_envs.step_info import text_hash
 from stepopsd_envs.text_env import Outcome, TextEnv
@@ -88,13 +96,13 @@ class SearchQAEnv(TextEnv):
             raise ValueError(f"max_information={max_information!r}: {topk} passages need {least} or more")
         _require_one_of("reward", reward, REWARDS)
         _require_one_of("split", split, SPLITS)
+        require_sources(questions, retriever, corpus)
         super().__init__(step_limit=max_turns + 1, render_mode=render_mode)
         self.max_turns, self.topk = max_turns, topk
         self._reward, self._max_information = reward, max_information
         self._names = os.fspath(questions), tier, split  # what identifies the set of questions
         self._known = load_questions(*self._names)
-        types = (task_types,) if isinstance(task_types, str) else task_types
-        self._played = self._known.select(types, num_questions)
+        self._played = self._known.select(texts_of("task_types", task_types, QUESTION), num_questions)
         self._spec, self._corpus = retriever, None if corpus is None else os.fspath(corpus)
         self._lease: Lease | None = None
         self._question: Question | None = None

@@ -10,13 +10,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
+from stepopsd_envs.argument_types import require_path
 from stepopsd_envs.disk_cache import cache_folder
 from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.search_qa.hub_questions import SEVEN_SETS, hub_source, read_hub, read_parquet
 from stepopsd_envs.search_qa.questions import SUFFIXES, Question, QuestionsNotFoundError, read_questions
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
 from stepopsd_envs.search_qa.retrieval.cache import CachedRetriever
-from stepopsd_envs.search_qa.retrieval.index_folder import MANIFEST
+from stepopsd_envs.search_qa.retrieval.index_folder import KINDS, MANIFEST
 from stepopsd_envs.search_qa.retrieval.opening import open_retriever
 from stepopsd_envs.search_qa.world import make_world, world_of
 from stepopsd_envs.search_qa.world_set import FilteredWorlds, IndexedWorlds, all_passages, all_questions
@@ -107,6 +108,18 @@ class _Lent:
 
 _lent: dict[_Key, _Lent] = {}
 _lock = threading.Lock()
+
+
+def require_sources(questions: object, retriever: object, corpus: object) -> None:
+    """Raise ValueError if one of an environment's arguments is of another type than it takes."""
+    require_path("questions", questions, f"{SYNTHETIC!r}, a file or the name of a data set")
+    if corpus is not None:
+        require_path("corpus", corpus, "None, a file of passages or a folder made by `stepopsd index`")
+    if not isinstance(retriever, str | Retriever):
+        raise ValueError(
+            f"retriever={retriever!r:.80}: give one of {', '.join(KINDS)}, http://host:port, or an object "
+            "with fingerprint, search(queries, k) and close()"
+        )
 
 
 def load_questions(name: str, tier: str, split: str) -> Questions:

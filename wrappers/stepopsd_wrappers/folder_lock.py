@@ -1,5 +1,6 @@
 """One writer to a folder of episodes, among the processes of the machine and within each."""
 
+import errno
 import os
 import sys
 import threading
@@ -15,6 +16,8 @@ if sys.platform != "win32":
 _HELD: "WeakValueDictionary[tuple[int, int, int], FileIO]" = WeakValueDictionary()
 """Lock files that writers of this process have open, by process, device and inode of the folder."""
 _HOLDING = threading.Lock()
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""Errors of a file system that has no locks."""
 
 
 class RecordingError(RuntimeError):
@@ -25,7 +28,8 @@ def locked(path: Path) -> FileIO:
     """Return the open lock file; this process, but no child of it, holds the lock until it ends.
 
     The system's lock keeps other processes out, but not this one, which would even lose it by closing the
-    file a second time. So other writers of this process are looked for before the file is opened.
+    file a second time. So other writers of this process are looked for before the file is opened. Where the
+    file system has no locks, as some that are shared over a network, these alone are kept out.
 
     Raises:
         RecordingError: another writer, of this process or another, has the folder.
@@ -51,6 +55,10 @@ def locked(path: Path) -> FileIO:
                     f"{path.parent} is being written by another process; wait until it has ended, or record "
                     "into another folder"
                 ) from error
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    file.close()
+                    raise
         _HELD[key] = file
     return file
 

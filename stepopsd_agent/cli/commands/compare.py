@@ -13,6 +13,10 @@ from stepopsd_agent.run.files import write_json_atomic
 HELP = "compare evaluations of the same tasks: paired test, intervals, and whether the difference is noise"
 USES: frozenset[str] = frozenset()
 SCHEMA = "stepopsd.comparison/1"
+LEGEND = """The exact sign test tells whether two differ: it counts tasks, and p below 0.05 (Holm's, where
+several are compared) is more than noise. The interval tells how far mean success may be apart; it is
+approximate: where it seems to say otherwise, go by the test. Task types are tested one by one, so some
+may be below 0.05 by chance."""
 
 
 def add_flags(parser: Parser) -> None:
@@ -58,6 +62,7 @@ def comparison_text(content: dict[str, Any]) -> str:
     again = any("tasks" in row for row in rows.values())
     parts = [table_text("folder", rows, "tasks" if again else "episodes")]
     parts += [_comparison(entry, len(content["compared"])) for entry in content["compared"]]
+    parts.append(LEGEND)
     if any((episode_folder(name).parent / "metrics.jsonl").is_file() for name in rows):
         parts.append(
             "note: a run folder keeps the episodes of training, of all its updates; for held-out tasks play "
@@ -71,16 +76,11 @@ def _comparison(entry: dict[str, Any], comparisons: int) -> str:
     low, high = entry["ci95"]
     counts = f"better on {entry['better']} tasks, worse on {entry['worse']}, equal on {entry['equal']}"
     corrected = f", {entry['p_holm']:.3g} for {comparisons} comparisons (Holm)" if comparisons > 1 else ""
-    word = "better" if entry["better"] > entry["worse"] else "worse"
-    noise = "within noise: these tasks do not tell which of the two is better"
-    verdict = noise if entry["within_noise"] else f"more than noise: {entry['folder']} is {word}"
-    if entry["same_episodes"] == entry["pairs"]:
-        verdict = "the same: every pair of episodes has the same actions and observations, step for step"
     lines = [
-        f"{entry['folder']} against {entry['against']}: {_points(entry['difference'])} points, 95 % interval "
-        f"{_points(low)} to {_points(high)} ({entry['interval']})",
+        f"{entry['folder']} against {entry['against']}: mean success {_points(entry['difference'])} points, "
+        f"95 % interval {_points(low)} to {_points(high)} ({entry['interval']})",
         f"{counts}; exact sign test p = {entry['p']:.3g}{corrected}",
-        verdict,
+        *_verdict(entry),
     ]
     if entry["left_out"]:
         lines.append(f"{entry['left_out']} pairs in which one ended in an error are left out")
@@ -89,6 +89,30 @@ def _comparison(entry: dict[str, Any], comparisons: int) -> str:
     if len(entry["by_task_type"]) > 1:
         lines += ["", *_by_type(entry["by_task_type"])]
     return "\n".join(lines)
+
+
+def _verdict(entry: dict[str, Any]) -> list[str]:
+    """What the test says, and why where the interval shown seems to say something else."""
+    if entry["same_episodes"] == entry["pairs"]:
+        return ["the same: every pair of episodes has the same actions and observations, step for step"]
+    low, high = (round(100 * bound, 1) for bound in entry["ci95"])
+    side = (low > 0) - (high < 0)  # on which the interval lies; 0 where it holds 0
+    if entry["within_noise"]:
+        lines = ["within noise: by the test these tasks do not tell which of the two is better"]
+        if side:
+            several = ", for this comparison alone" if entry["p"] < entry["p_holm"] else ""
+            lines.append(f"the interval leaves out 0 all the same{several}: more tasks would tell")
+        return lines
+    sign = 1 if entry["better"] > entry["worse"] else -1
+    more, fewer = (entry["better"], entry["worse"])[::sign]
+    word = "better" if sign > 0 else "worse"
+    differing = f"{more} of the {more + fewer} tasks that differ"
+    lines = [f"more than noise: by the test {entry['folder']} is {word}, on {differing}"]
+    if entry["difference"] * sign < 0:
+        lines.append("mean success goes the other way: the fewer tasks differ by more")
+    elif side != sign:
+        lines.append("by how much is open: the interval of mean success holds 0")
+    return lines
 
 
 def _by_type(types: dict[str, dict[str, Any]]) -> list[str]:

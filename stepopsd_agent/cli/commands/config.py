@@ -43,7 +43,7 @@ def run(settings: Namespace) -> int:
     if settings.action == "show":
         print(source.read_text(encoding="utf-8"), end="")
         return 0
-    path = user_path(settings.out or source.name)
+    path = user_path(source.name if settings.out is None else settings.out)
     if path.exists():
         raise UsageError(f"{path} is there already; remove it, or name another file with --out")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from stepopsd_agent import credit
 from stepopsd_agent.cli.checks import UsageError, fresh_file, settings_checked
 from stepopsd_agent.cli.common import episode_folder, run_config, trained_policy
 from stepopsd_agent.cli.parser import Parser, complain
-from stepopsd_agent.run.files import write_bytes_atomic, write_json_atomic
+from stepopsd_agent.run.files import check_can_make, write_bytes_atomic, write_json_atomic
 from stepopsd_envs.user_path import user_path
 from stepopsd_wrappers import Episode, read_episodes
 
@@ -186,11 +186,12 @@ def score(settings: Namespace) -> int:
 
 def _target(settings: Namespace, episodes: Path, method: str) -> Path:
     """The file to write: the one that is named, else one beside the episodes; none is written over."""
-    beside = episodes if episodes.is_dir() else episodes.parent
-    named = "out" in settings
-    out = user_path(settings.out) if named else beside / f"credit-{method.rpartition(':')[2]}.jsonl"
+    folder = episodes if episodes.is_dir() else episodes.parent
+    beside = folder / f"credit-{method.rpartition(':')[2]}.jsonl"
+    out = user_path(settings.out) if "out" in settings else beside
     if out.exists():
         raise UsageError(f"{out} is there already; name another file with --out FILE, or remove it")
+    check_can_make(out)
     return out
 
 
@@ -205,8 +206,7 @@ def compare(settings: Namespace) -> int:
     )
     named, by = settings.get("method"), settings.get("group_by", "recorded")
     with settings_checked():
-        methods = entries(named)
-        for entry in methods:
+        for entry in (methods := entries(named)):
             entry.make()
     folder = episode_folder(settings.episodes)
     episodes = list(read_episodes(folder))

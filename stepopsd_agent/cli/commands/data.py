@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from stepopsd_agent.cli.checks import UsageError
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.run import progress
-from stepopsd_agent.run.files import write_json_atomic
+from stepopsd_agent.run.files import check_can_make, write_json_atomic
 from stepopsd_envs.alfworld.official import (
     SPLITS,
     data_folder,
@@ -67,6 +67,11 @@ def add_flags(parser: Parser) -> None:
 def run(settings: Namespace) -> int:
     """Find, verify, and on demand download; 1 when games are not as published."""
     root = data_folder(settings.data_root)
+    if root.is_file():
+        raise UsageError(f"{root} is a file; give the folder of the games, or one to make, with --data_root")
+    target = None if settings.manifest is None else user_path(settings.manifest)
+    if target is not None:
+        check_can_make(target)
     splits = _found(root)
     if settings.download and any(len(splits.get(name, ())) < number for name, number in PUBLISHED.items()):
         _download(root)
@@ -81,8 +86,8 @@ def run(settings: Namespace) -> int:
     }
     checks = [check_split(name, games) for name, games in playable.items()]
     print(_table(root, checks, sum(map(len, splits.values())) - sum(map(len, playable.values()))))
-    if settings.manifest is not None:
-        write_json_atomic(user_path(settings.manifest), manifest(playable))
+    if target is not None:
+        write_json_atomic(target, manifest(playable))
         print(f"written to {settings.manifest}")
     return 0 if all(check.good for check in checks) else 1
 

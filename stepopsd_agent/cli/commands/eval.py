@@ -149,7 +149,7 @@ def _header(asked: _Request) -> dict[str, Any]:
 
 def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[Episode]]) -> None:
     """Print the tables; write them beside the episodes."""
-    from stepopsd_agent.rollout import played_data, success_table, table_text, usage
+    from stepopsd_agent.rollout import played_data, success_table, table_text
 
     spec = get(asked.config.env.id)
     tables = {
@@ -161,6 +161,8 @@ def _report(asked: _Request, sets: Sequence[EvalSet], played: Sequence[Sequence[
     if asked.out is not None:  # before anything is printed, as whoever reads it may leave
         content = {**_header(asked), **table, **played_data(episodes), **environment_facts()}
         if asked.agent == "openai":
+            from stepopsd_agent.rollout import usage  # of a served model, which takes what models need
+
             content["usage"] = usage(read_requests(asked.out / REQUESTS))
         if len(sets) > 1:
             content["by_set"] = tables

@@ -1,7 +1,6 @@
 """``stepopsd replay``."""
 
 import json
-from importlib import import_module
 
 import gymnasium as gym
 from jsonargparse import Namespace
@@ -10,6 +9,7 @@ from stepopsd_agent.cli.checks import UsageError, settings_checked
 from stepopsd_agent.cli.common import episode_folder
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.run import progress
+from stepopsd_envs.near_names import import_named, module_hint
 from stepopsd_wrappers import Episode, ReplayReport, read_episodes, replay
 
 HELP = "play recorded episodes again and compare every observation"
@@ -36,9 +36,12 @@ def run(settings: Namespace) -> int:
     """Play records again; 1 when one differs."""
     if settings.module is not None:
         try:
-            import_module(settings.module)
+            import_named(settings.module)
         except ModuleNotFoundError as error:
-            raise UsageError(f"module is {settings.module!r}, but {error}") from error
+            hint = module_hint(settings.module, error.name)
+            raise UsageError(
+                f"module is {settings.module!r}, but there is no module {error.name!r}: {hint}"
+            ) from error
     envs: dict[str, gym.Env[str, str]] = {}
     differing = total = 0
     with progress(None, "replaying", unit="episode") as bar:

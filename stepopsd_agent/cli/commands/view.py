@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import UsageError, settings_checked
-from stepopsd_agent.cli.common import load_run_policy
+from stepopsd_agent.cli.common import episode_folder, load_run_policy
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_envs.user_path import user_path
 
@@ -54,14 +54,19 @@ def add_flags(parser: Parser) -> None:
 
 def run(settings: Namespace) -> int:
     """Write the page, or print."""
-    from stepopsd_agent.run.files import write_bytes_atomic
+    from stepopsd_agent.run.files import check_can_make, write_bytes_atomic
     from stepopsd_agent.viewer import is_page, list_text, page, page_data, read_source, source_labels
 
     _check(settings)
     out = None if settings.text else user_path(settings.out)
     if out is not None and out.exists() and not (out.is_file() and is_page(out)):
         raise UsageError(f"{out} is there already and no page of stepopsd view; name another file with --out")
-    folders = [user_path(name) for name in settings.folders]
+    if out is not None:
+        check_can_make(out)
+    named: dict[Path, Path] = {}
+    for name in settings.folders:  # each is shown once, in whatever spellings it is given
+        named.setdefault(episode_folder(name).resolve(), user_path(name))
+    folders = [*named.values()]
     with settings_checked():
         sources = [read_source(*pair) for pair in zip(folders, source_labels(folders), strict=True)]
     methods = [str(user_path(name)) if name.endswith(".jsonl") else name for name in settings.method]

@@ -13,6 +13,7 @@ from stepopsd_agent.cli.basic import OF_TRAINING
 from stepopsd_agent.cli.checks import checked_games, fresh_folder, settings_checked
 from stepopsd_agent.cli.commands.train import USES as TRAIN
 from stepopsd_agent.cli.common import config_of, load_run_policy, run_config
+from stepopsd_agent.cli.config_file import shortest_name
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.config import EnvConfig, config_to_dict
 from stepopsd_agent.tasks import evaluation_sets, get
@@ -71,7 +72,8 @@ def train_command(settings: Namespace, model: Path) -> str:
         for name in sorted(trained_with.keys() & TRAIN)
         for flag in _flags(name, trained_with[name], of_files[name])
     ]
-    command = ["stepopsd", "train", *files, *env_id, *flags, f"--model.path={model}"]
+    shown = [f"--config={shortest_name(str(path))}" for path in settings.get("config") or []]
+    command = ["stepopsd", "train", *shown, *env_id, *flags, f"--model.path={model}"]
     return f"{shlex.join(command)} --out RUN"
 
 

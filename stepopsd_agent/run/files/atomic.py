@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 
@@ -27,15 +27,16 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def check_can_make(path: Path) -> None:
-    """Find out before long work whether its result can be written, by a file beside it that is gone again.
+    """Find out before long work whether its result can be written, by a file that is gone again.
+
+    Folders that are missing are not made: the file is made in the nearest one that is there.
 
     Raises:
-        OSError: it cannot; the folder that it is to be in cannot be made, or is not to be written to.
+        OSError: it cannot; that folder is not one, or is not to be written to, or the name is too long.
     """
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=path.parent):
-            pass
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    with naming(path), NamedTemporaryFile(dir=there, prefix=f".{path.name}.", suffix=".tmp"):
+        pass
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class RetrieverError(RuntimeError):
         self.transient = transient
 
 
+@runtime_checkable  # so that an argument that is none is refused
 class Retriever(Protocol):
     """Finds passages. As long as ``fingerprint`` stays the same, equal queries give equal results."""
 

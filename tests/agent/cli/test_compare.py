@@ -50,7 +50,8 @@ def test_compare_pairs_the_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run("compare", a, b, f"--json={out}") == 0
     printed = capsys.readouterr().out
     assert "better on 9 tasks, worse on 1, equal on 2; exact sign test p = 0.0215" in printed
-    assert f"more than noise: {b} is better" in printed and "+66.7 points, 95 % interval" in printed
+    assert f"more than noise: by the test {b} is better, on 9 of the 10 tasks that differ\n" in printed
+    assert "+66.7 points, 95 % interval" in printed
     found = json.loads(out.read_text())
     one, (compared,) = found["folders"], found["compared"]
     assert found["schema"] == "stepopsd.comparison/1" and "commit" in found
@@ -63,19 +64,56 @@ def test_compare_pairs_the_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert sum(kind["better"] for kind in kinds.values()) == 9
     # The other way round: the same with another sign.
     assert run("compare", b, a) == 0
-    assert f"more than noise: {a} is worse" in capsys.readouterr().out
+    assert (
+        f"more than noise: by the test {a} is worse, on 9 of the 10 tasks that differ\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_compare_says_within_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Five better and none worse is p = 1/16; what one comparison proves may not stand among two."""
     a, b = wins(tmp_path / "a", "-----+++"), wins(tmp_path / "b", "++++++++")
     assert run("compare", a, b) == 0
-    assert "p = 0.0625\nwithin noise: these tasks do not tell" in capsys.readouterr().out
+    assert "p = 0.0625\nwithin noise: by the test these tasks do not tell" in capsys.readouterr().out
     six, few = wins(tmp_path / "six", "++++++++"), wins(tmp_path / "few", "------++")
     assert run("compare", few, six) == 0
     assert "p = 0.0312\nmore than noise" in capsys.readouterr().out
     assert run("compare", few, six, a) == 0
     assert "p = 0.0312, 0.0625 for 2 comparisons (Holm)\nwithin noise" in capsys.readouterr().out
+
+
+def test_compare_explains_where_test_and_interval_seem_to_disagree(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each figure says what it is of, and the reader is told which to go by."""
+    a, b = wins(tmp_path / "a", "-----+++"), wins(tmp_path / "b", "++++++++")
+    assert run("compare", a, b) == 0
+    printed = capsys.readouterr().out
+    assert "+17.0 to +86.3 (newcombe)" in printed and "p = 0.0625\nwithin noise: by the test" in printed
+    assert "\nthe interval leaves out 0 all the same: more tasks would tell\n" in printed
+    assert "where it seems to say otherwise, go by the test" in " ".join(printed.split())
+    # 6 : 0 is enough by itself and not among two; the interval is not made wider for that.
+    six, few = wins(tmp_path / "six", "++++++++"), wins(tmp_path / "few", "------++")
+    assert run("compare", few, six, a) == 0
+    assert "leaves out 0 all the same, for this comparison alone" in capsys.readouterr().out
+    # Nine tasks are better by one of four attempts; one is worse by all: (9 - 4) / 40, (9 - 12) / 48.
+    for attempts, points, said in (
+        (4, "+12.5", "by how much is open: the interval of mean success holds 0"),
+        (12, "-6.2", "mean success goes the other way: the fewer tasks differ by more"),
+    ):
+        names = (f"first {attempts}", f"second {attempts}")
+        c, d = (
+            write(
+                tmp_path / name,
+                [played(k, m < 1 + place, member=m) for k in range(1, 10) for m in range(4)]
+                + [played(0, not place, member=m) for m in range(attempts)],
+            )
+            for place, name in enumerate(names)
+        )
+        assert run("compare", c, d) == 0
+        printed = capsys.readouterr().out
+        assert f"{d} against {c}: mean success {points} points" in printed and "p = 0.0215" in printed
+        assert f"{d} is better, on 9 of the 10 tasks that differ\n{said}\n" in printed
 
 
 def test_compare_counts_tasks_where_each_was_played_often(tmp_path: Path) -> None:
@@ -178,6 +216,15 @@ def test_compare_refuses_what_was_not_played_alike(
     assert "there is no such folder" in refusal(capsys, "compare", a, str(tmp_path / "nowhere"))
     other = wins(tmp_path / "other", "++++")
     assert "is there already" in refusal(capsys, "compare", a, other, f"--json={a}")
+    (tmp_path / "file").touch()
+    beneath, new = tmp_path / "file" / "found.json", tmp_path / "new"
+    line = refusal(capsys, "compare", a, other, f"--json={beneath}")  # before the tables are printed
+    assert f"cannot write {beneath}: Not a directory" in line
+    assert "File name too long" in refusal(capsys, "compare", a, other, f"--json={tmp_path / ('x' * 250)}")
+    assert "the tasks differ" in refusal(capsys, "compare", a, more, f"--json={new / 'found.json'}")
+    assert not new.exists() and {path.name for path in tmp_path.iterdir()} == {
+        *("a", "more", "data", "seeds", "twice", "failed", "other", "file")
+    }
 
 
 def test_compare_reads_what_eval_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

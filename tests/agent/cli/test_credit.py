@@ -50,6 +50,19 @@ def test_credit_refuses_a_flag_of_another_action(
     assert said in refusal(capsys, "credit", *arguments)
 
 
+def test_credit_score_finds_out_first_whether_it_can_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it asks for the model that the method needs."""
+    folder, beneath = tmp_path / "games", tmp_path / "file" / "credit.jsonl"
+    record(folder, "--agent=random", "--episodes=2", *GAMES)
+    (tmp_path / "file").touch()
+    line = refusal(
+        capsys, "credit", "score", str(folder), "--credit.method=step_opsd", *GAMES, f"--out={beneath}"
+    )
+    assert f"cannot write {beneath}: Not a directory" in line
+
+
 def test_credit_score_takes_the_records_of_any_agent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,6 +37,9 @@ def test_credit_compare_judges_every_method_that_the_records_allow(
     )
     assert picture.stat().st_size > 10_000
     assert "is there already" in refusal(capsys, "credit", "compare", str(folder), files[0])
+    for flag in ("--json", "--picture"):  # before anything is judged, and printed
+        line = refusal(capsys, "credit", "compare", str(folder), f"{flag}={result / 'beneath'}")
+        assert f"cannot write {result / 'beneath'}: Not a directory" in line
 
 
 def test_credit_compare_takes_a_method_from_outside(

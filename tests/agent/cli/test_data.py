@@ -106,6 +106,22 @@ def test_data_writes_a_manifest(root: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_data_finds_out_first_what_it_cannot_write_or_search(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the games are looked for; a file is not advised as the folder to download them to."""
+    (tmp_path / "file").touch()
+    beneath = tmp_path / "file" / "games.json"
+    for flags, said in (
+        (("--manifest", str(beneath)), f"cannot write {beneath}: Not a directory"),
+        (("--manifest", ""), "the path is empty"),
+        (("--data_root", str(tmp_path / "file")), "file is a file; give the folder of the games"),
+    ):
+        assert run(*flags) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
+
+
 def test_data_without_games_says_what_to_do(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, exit code 2."""
     assert run() == 2

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command_line import refusal, run
+from tests.helpers.command_line import record, refusal, run
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,23 @@ def test_cli_usage_is_a_line_that_can_be_typed(command: str, capsys: pytest.Capt
     assert f"(see stepopsd {command} --help)" in refusal(
         capsys, command, "--xyzzy=1", "x", "--to=sft", "--out=x"
     )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["record", "--agent=expert", "--env.id=.mine:id"],
+        ["train", "--credit.method=.mine:name"],
+        ["train", "--credit.method=a..b:name"],
+        ["replay", "games", "--module=.mine"],
+        ["replay", "games", "--module="],
+    ],
+)
+def test_cli_refuses_what_no_module_can_be_named(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line that says how to name one."""
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path / "games")
+    line = refusal(capsys, *arguments)
+    assert "there is no module" in line and "as Python's import would, such as package.module" in line

@@ -2,14 +2,18 @@
 
 import io
 import json
+import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from stepopsd_agent.cli.errors import exit_code, quiet_when_unread
 from stepopsd_wrappers import read_episodes
 from tests.helpers.command_line import TINY, record, refusal, run
+from tests.helpers.runs import environment
 
 AGENT = """
 class Odd:
@@ -56,11 +60,31 @@ def test_eval_writes_its_figures_before_it_prints_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever reads the table may have left, as `head` does."""
-
-    class Gone(io.StringIO):
-        def write(self, text: str) -> int:
-            raise BrokenPipeError(32, "Broken pipe")
-
-    monkeypatch.setattr(sys, "stdout", Gone())
-    assert run("eval", "--agent=random", *TINY, "--eval.num_games=2", f"--out={tmp_path / 'out'}") == 2
+    read, written = os.pipe()
+    os.close(read)
+    monkeypatch.setattr(sys, "stdout", os.fdopen(written, "w"))
+    assert run("eval", "--agent=random", *TINY, "--eval.num_games=2", f"--out={tmp_path / 'out'}") == 141
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["n"] == 2
+
+
+@pytest.mark.parametrize("arguments", [["credit", "list"], ["view", "--help"], ["view", "games", "--text"]])
+def test_commands_end_without_a_word_where_nobody_reads(tmp_path: Path, arguments: list[str]) -> None:
+    """As before `head`; a pipe of the command's own that breaks is an error as ever."""
+    record(tmp_path / "games")
+    command = [sys.executable, "-m", "stepopsd_agent", *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment(), cwd=tmp_path) as left:
+        assert left.stdout is not None and left.stderr is not None
+        left.stdout.close()
+        assert left.stderr.read() == b""
+    assert left.returncode == 141 or "--help" in arguments  # argparse takes no notice
+
+
+def test_a_broken_pipe_that_is_not_the_output_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Such as that to a server that has ended."""
+
+    def broken() -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert quiet_when_unread(lambda: exit_code(broken)) == 2
+    assert capsys.readouterr().err == "stepopsd: error: Broken pipe\n"

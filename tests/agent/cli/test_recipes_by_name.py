@@ -75,6 +75,7 @@ def test_copy_is_the_recipe_and_never_overwrites(tmp_path: Path, capsys: pytest.
         (["list", "x"], "list takes no name"),
         (["copy", "alfworld_quickstrat"], "did you mean"),
         (["show", "alfworld_quickstart", "--out", "x.yaml"], "leave it out"),
+        (["copy", "alfworld_quickstart", "--out", ""], "the path is empty"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -44,3 +44,19 @@ def test_train_command_names_an_environment_that_its_files_do_not(tmp_path: Path
     words = shlex.split(train_command(settings, tmp_path / "model"))
     assert ("--env.id=stepopsd/SearchQA-v0" in words) == (not in_file)
     assert config_of(parse(words[1:])["train"]).env.id == "stepopsd/SearchQA-v0"
+
+
+def test_train_command_names_a_recipe_as_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by the long path of a file in the package; that is given where a file here has the name."""
+    monkeypatch.chdir(tmp_path)
+
+    settings = parse(["warmstart", "--config", "alfworld_quickstart", "--seed=4", "--out=x"])["warmstart"]
+    words = shlex.split(train_command(settings, Path("x")))
+    assert words[2] == "--config=alfworld_quickstart" and words[-3:] == ["--model.path=x", "--out", "RUN"]
+    assert config_of(parse(words[1:])["train"]).seed == 4
+    (tmp_path / "alfworld_quickstart").write_text("seed: 7\n")
+    words = shlex.split(train_command(settings, Path("x")))
+    assert words[2].endswith("/alfworld_quickstart.yaml")
+    assert config_of(parse(words[1:])["train"]).env == config_of(settings).env

@@ -46,6 +46,9 @@ def test_view_writes_a_page_with_two_methods_and_the_truth(
     assert run(*command, f"--out={out}") == 0
     out.write_text("mine")
     assert "no page of stepopsd view" in refusal(capsys, *command, f"--out={out}")
+    beneath = out / "view.html"  # found out before any credit is computed, which here is not possible
+    line = refusal(capsys, "view", str(games), "--method=step_opsd", f"--out={beneath}")
+    assert f"cannot write {beneath}: Not a directory" in line
 
 
 def test_view_reads_the_credit_that_was_scored_before(games: Path, tmp_path: Path) -> None:
@@ -65,6 +68,27 @@ def test_view_prints_a_list_and_a_transcript(games: Path, capsys: pytest.Capture
     assert len(re.findall(r"^ +\d  (won|lost) ", capsys.readouterr().out, re.MULTILINE)) == 4
     assert run("view", str(games), "--text", "--episode=1", "--method=oracle") == 0
     assert "  oracle\n" in capsys.readouterr().out
+
+
+def test_view_shows_a_folder_once_however_it_is_spelled(
+    games: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its episodes are not counted twice; another folder between them keeps its place."""
+    other, link = tmp_path / "other", tmp_path / "link"
+    (other / "episodes").parent.mkdir()
+    shutil.copytree(games, other / "episodes")
+    link.symlink_to(games)
+    monkeypatch.chdir(games.parent)
+    out = tmp_path / "view.html"
+    spelled = [str(games), str(other), "games", f"{games}/", str(link), str(other / "episodes")]
+    capsys.readouterr()
+    assert run("view", *spelled, f"--out={out}") == 0
+    assert capsys.readouterr().out.startswith("8 episodes, ")
+    assert [source["label"] for source in data_of(out)["sources"]] == ["games", "other"]
+    assert run("view", str(other), *spelled, "--text") == 0
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"^ +\d  (won|lost) ", printed, re.MULTILINE)) == 8
+    assert printed.index("other") < printed.index("games")
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def test_cli_takes_a_folder_behind_methods(
     settings = parse([name, *flags, "--method", "grpo", "rloo", "runs"])[name]
     folders = settings.folders if name == "view" else [settings.episodes]
     assert (settings.method, folders) == (["grpo", "rloo"], ["runs"])
+    assert parse([name, *flags, "--method", "", "runs"])[name].method == [""]  # no folder
 
 
 def test_cli_credit_of_a_run_reads_its_config_wherever_the_run_stands(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stepopsd_agent.rollout import EVAL_SEED, chosen_tasks, evaluate_policy, play_set
-from stepopsd_agent.rollout.evaluation import first_tasks
+from stepopsd_agent.rollout.task_sets import first_tasks
 from stepopsd_agent.tasks import EvalSet, evaluation_sets, evaluation_total, make_stack, task_ids
 from stepopsd_agent.tasks.alfworld import task_type_in
 from stepopsd_envs.alfworld.generator import task_type_at

@@ -268,6 +268,24 @@ def test_bad_arguments_are_explained(tmp_path: Path, kwargs: dict[str, Any], mes
         library_env(tmp_path, **kwargs)
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"retriever": 3}, "retriever=3: give one of bm25, .*or an object with fingerprint, search"),
+        ({"retriever": None}, "retriever=None: give one of bm25"),
+        ({"retriever": ["bm25"]}, r"retriever=\['bm25'\]: give one of bm25"),
+        ({"corpus": 5}, "corpus=5: give None, a file of passages or a folder made by `stepopsd index`"),
+        ({"questions": None}, "questions=None: give 'synthetic', a file or the name of a data set"),
+        ({"questions": ["nq"]}, r"questions=\['nq'\]: give 'synthetic'"),
+        ({"task_types": 5}, "task_types=5: give None, a text or a list of texts"),
+    ],
+)
+def test_arguments_of_another_type_are_explained(kwargs: dict[str, Any], message: str) -> None:
+    """Before anything is opened."""
+    with pytest.raises(ValueError, match=message):
+        SearchQAEnv(**{"tier": "tiny", **kwargs})
+
+
 def test_question_without_reset_is_refused(tmp_path: Path) -> None:
     """There is none."""
     env = library_env(tmp_path)
