@@ -10,13 +10,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from stepopsd_envs.step_info import KINDS
 from stepopsd_wrappers.episode import AGENT_ERROR, Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
 from stepopsd_wrappers.order import require_order
 from stepopsd_wrappers.parse_response import ParseResponse, find_wrapper, require_text
-from stepopsd_wrappers.plain_json import EpisodeFormatError, plain_copy
-from stepopsd_wrappers.running_episode import EpisodeSnapshot, failed_step
+from stepopsd_wrappers.plain_json import plain_copy
+from stepopsd_wrappers.running_episode import EpisodeSnapshot, checked_step, failed_step, step_info_of
 from stepopsd_wrappers.spec_record import env_spec
 
 
@@ -179,7 +178,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             self._steps.append(failed_step(error, response, self._command(response), tokens))
             self._finish()
             raise
-        command = _step_info(info)["action"]
+        command = step_info_of(info)["action"]
         ends = bool(terminated), bool(truncated)
         self._add(Step(observation, response, command, float(reward), *ends, info, tokens))
         if terminated or truncated:
@@ -196,7 +195,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
 
     def _add(self, step: Step) -> None:
         """Append a step."""
-        self._steps.append(checked_step(step, len(self._steps)))
+        self._steps.append(checked_step(step, self._steps))
 
     def close_episode(self) -> None:
         """End the running episode, if there is one, and record it as truncated."""
@@ -243,33 +242,6 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         """Return the command that the environment got; needed when it raised and so returned no StepInfo."""
         parser = find_wrapper(self.env, ParseResponse)
         return response if parser is None else parser.command(response)
-
-
-def checked_step(step: Step, position: int) -> Step:
-    """Return `step` with a copy of its info, since the caller may change the original.
-
-    Raises:
-        KeyError: the info has no StepInfo.
-        RuntimeError: the environment is not at step `position`.
-        EpisodeFormatError: the kind is none of `KINDS`, or reward or info are not what JSON can hold.
-    """
-    index, kind = (_step_info(step.info).get(name) for name in ("index", "kind"))
-    if kind not in KINDS:  # evaluation would not notice what training cannot learn from
-        allowed = f"must be one of {', '.join(KINDS)}; 'act' is an action that the environment accepts"
-        raise EpisodeFormatError(f"a step is of kind {kind!r}, but info['step']['kind'] {allowed}")
-    if index != position:
-        raise RuntimeError(
-            f"RecordEpisode: the environment is at step {index}, but {position} steps were recorded: it was "
-            "stepped or restored without the recorder; call reset(), and use another environment for "
-            "experiments"
-        )
-    return replace(step, reward=plain_copy(step.reward, "reward"), info=plain_copy(step.info, "info"))
-
-
-def _step_info(info: dict[str, Any]) -> dict[str, Any]:
-    if "step" not in info:
-        raise KeyError("info has no 'step'; RecordEpisode needs an environment such as stepopsd/ALFWorld-v0")
-    return dict(info["step"])
 
 
 def recorder(env: gym.Env[Any, Any]) -> RecordEpisode:
