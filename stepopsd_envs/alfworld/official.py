@@ -99,8 +99,12 @@ def locate(item: PathLike, data_root: PathLike | None = None) -> Path:
     ``~/.cache/alfworld``) and in its subfolder ``json_2.1.1``.
 
     Raises:
-        GamesNotFoundError: there is no such file or folder.
+        GamesNotFoundError: there is no such file or folder, or the path is empty.
     """
+    if not os.fspath(item):
+        raise GamesNotFoundError(
+            f"games has an empty path: give a file or folder, {os.curdir} for the present folder"
+        )
     if item in SPLITS:
         root = data_folder(data_root)
         searched = [root / item, root / RELEASE / item]
