@@ -1,7 +1,7 @@
 """The recorder: a wrapper that records every episode of an environment, whichever agent plays it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, SupportsFloat, cast
@@ -10,12 +10,13 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
+from stepopsd_envs.step_info import KINDS, text_hash
 from stepopsd_wrappers.episode import AGENT_ERROR, Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
 from stepopsd_wrappers.order import require_order
 from stepopsd_wrappers.parse_response import ParseResponse, find_wrapper, require_text
 from stepopsd_wrappers.plain_json import plain_copy
-from stepopsd_wrappers.running_episode import EpisodeSnapshot, checked_step, failed_step, step_info_of
+from stepopsd_wrappers.running_episode import EpisodeSnapshot, changed_text, elsewhere, failed_step, no_kind
 from stepopsd_wrappers.spec_record import env_spec
 
 
@@ -178,7 +179,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
             self._steps.append(failed_step(error, response, self._command(response), tokens))
             self._finish()
             raise
-        command = step_info_of(info)["action"]
+        command = _step_info(info)["action"]
         ends = bool(terminated), bool(truncated)
         self._add(Step(observation, response, command, float(reward), *ends, info, tokens))
         if terminated or truncated:
@@ -242,6 +243,32 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         """Return the command that the environment got; needed when it raised and so returned no StepInfo."""
         parser = find_wrapper(self.env, ParseResponse)
         return response if parser is None else parser.command(response)
+
+
+def checked_step(step: Step, before: Sequence[Step]) -> Step:
+    """Return a step that continues those before, with a copy of its info: the caller may change the original.
+
+    Raises:
+        KeyError: the info has no StepInfo.
+        TypeError: the observation is not the one that the info describes.
+        RuntimeError: the environment is at another step, or in another episode.
+        EpisodeFormatError: the kind is none of `KINDS`, or reward or info are not what JSON can hold.
+    """
+    info, observation = _step_info(step.info), cast("object", step.observation)
+    if info.get("kind") not in KINDS:
+        raise no_kind(info.get("kind"))
+    began = _step_info(before[0].info) if before else info
+    if info.get("index") != len(before) or info.get("episode_id") != began.get("episode_id"):
+        raise elsewhere(info.get("index"), len(before))
+    if not isinstance(observation, str) or info.get("anchor", own := text_hash(observation)) != own:
+        raise changed_text(observation)
+    return replace(step, reward=plain_copy(step.reward, "reward"), info=plain_copy(step.info, "info"))
+
+
+def _step_info(info: dict[str, Any]) -> dict[str, Any]:
+    if "step" not in info:
+        raise KeyError("info has no 'step'; RecordEpisode needs an environment such as stepopsd/ALFWorld-v0")
+    return dict(info["step"])
 
 
 def recorder(env: gym.Env[Any, Any]) -> RecordEpisode:

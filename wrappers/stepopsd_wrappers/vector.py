@@ -19,7 +19,7 @@ from stepopsd_envs import unbatch_info
 from stepopsd_wrappers.episode import Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
 from stepopsd_wrappers.order import require_text_actions
-from stepopsd_wrappers.running_episode import checked_step
+from stepopsd_wrappers.record_episode import checked_step
 from stepopsd_wrappers.spec_record import spec_record
 
 Flags = NDArray[np.bool_]
