@@ -173,12 +173,21 @@ def _check_snapshot(env: TextEnv, seed: int, turns: Sequence[Turn]) -> None:
     _reset(env, seed)
     for turn in half[1:]:
         _step(env, turn.action)
-    snapshot = pickle.loads(pickle.dumps(env.snapshot()))
+    taken = env.snapshot()
+    snapshot = pickle.loads(pickle.dumps(taken))
     copy: TextEnv = pickle.loads(pickle.dumps(env))
     _require_same([_step(copy, turn.action) for turn in rest], rest, "a pickled copy")
+    for turn in rest:
+        _step(env, turn.action)
     _reset(env, seed + 1)
     env.restore(deepcopy(snapshot))
     _require_same([_step(env, turn.action) for turn in rest], rest, "a restored snapshot")
+    for again in (
+        "whose environment went on (copy what _save returns)",
+        "restored again (copy what _load is given)",
+    ):
+        env.restore(taken)
+        _require_same([_step(env, turn.action) for turn in rest], rest, f"a snapshot {again}")
     observation, info = env.reset(options={"snapshot": snapshot})
     resumed = half[-1]._replace(observation=observation, info=info, transcript=env.transcript)
     _require_same([resumed], half[-1:], 'reset(options={"snapshot": ...})')

@@ -86,11 +86,11 @@ class TextEnv(OwnLimitEnv, ClosableEnv, ABC):
 
     @abstractmethod
     def _save(self) -> Any:
-        """The simulator state as plain picklable data."""
+        """The simulator state as plain picklable data that does not change when the episode goes on."""
 
     @abstractmethod
     def _load(self, task_id: str, state: Any) -> None:
-        """Set the simulator to a state from ``_save``; if this raises, nothing must have changed."""
+        """Set the simulator to a state from ``_save``, which stays as it is; raising changes nothing."""
 
     @classmethod
     def prepare(cls, steps: Sequence[tuple[Self, str]]) -> None:

@@ -6,6 +6,7 @@ episode that has some, unless the method allows them. All faults are reported at
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -54,6 +55,7 @@ def check_credit(batch: Batch, credit: Credit) -> None:
 
     Raises:
         AuditError: with every fault found.
+        TypeError: it is no `Credit`.
     """
     if problems := _problems(batch, credit):
         raise AuditError(tuple(problems))
@@ -64,9 +66,10 @@ def audit_credit(batch: Batch, credit: Credit) -> CreditReport:
 
     Raises:
         AuditError: with every fault found.
+        TypeError: it is no `Credit`.
     """
     mask, problems = batch.action_mask, _problems(batch, credit)
-    if credit.advantages.shape != mask.shape:
+    if not _is_tensor(credit.advantages) or credit.advantages.shape != mask.shape:
         raise AuditError(tuple(problems))
     acted = mask & (credit.advantages != 0)
     loud = torch.zeros(batch.num_steps, dtype=torch.bool, device=mask.device)
@@ -95,12 +98,19 @@ def audit_credit(batch: Batch, credit: Credit) -> CreditReport:
 
 def _problems(batch: Batch, credit: Credit) -> list[str]:
     """Faults of the advantages and of the weights of further losses, each column by itself."""
+    if not isinstance(got := cast("object", credit), Credit):  # whoever wrote the method may return anything
+        kind = type(got).__name__
+        raise TypeError(f"the credit method returned a {kind}; return a Credit, such as Credit(advantages)")
     columns = {
         "advantages": credit.advantages,
         **{f"weights of {term.name}": term.weights for term in credit.terms},
     }
     mask = batch.action_mask
     return [problem for name, column in columns.items() for problem in _column_problems(name, column, mask)]
+
+
+def _is_tensor(column: object) -> bool:
+    return isinstance(column, Tensor)
 
 
 def _last_step_only(batch: Batch, loud: Tensor) -> float:
@@ -142,6 +152,9 @@ def _step_entropy(batch: Batch, shares: Tensor) -> float:
 
 def _column_problems(name: str, column: Tensor, mask: Tensor) -> Iterator[str]:
     """Faults of a column: not shaped like the mask, not 0 outside it, not finite, or with a gradient."""
+    if not _is_tensor(column):
+        yield f"{name} is of type {type(column).__name__}; give a tensor"
+        return
     if column.shape != mask.shape:
         shapes = f"shape {tuple(column.shape)}, the batch {tuple(mask.shape)}"
         yield f"{name} has {shapes}; give the credit of this batch"

@@ -4,9 +4,10 @@ A new method is one file, a frozen dataclass with its docstrings, and one `regis
 one; `docs/credit-methods.md` is made from the docstrings.
 """
 
+from collections.abc import Set
 from dataclasses import MISSING, Field, fields as dataclass_fields
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from stepopsd_agent.config import check_kind
 from stepopsd_envs.near_names import did_you_mean, import_named, module_hint
@@ -88,23 +89,35 @@ def _unknown(module: str, name: str) -> str:
 
 def _declared(name: str, method: Any) -> "type[CreditMethod]":
     """The method, if it declares what `CreditMethod` asks for."""
-    from stepopsd_agent.batch import column_fields  # late: it imports torch, as every method does
-
     if not hasattr(method, "__dataclass_fields__"):
         raise ValueError(f"credit method {name!r} is {method!r}; it must be a frozen dataclass")
     faults = [f"{spec.name} has no default" for spec in dataclass_fields(method) if not _has_default(spec)]
     faults += [f"{part} is missing" for part in _PARTS if not hasattr(method, part)]
-    if not faults:
-        needs = method().needs
-        if isinstance(needs, str):
-            faults.append(f"needs is the text {needs!r}, and must be a set of names")
-        else:
-            unknown = sorted(needs - set(column_fields()))
-            faults += [f"no batch has the column {column!r}" for column in unknown]
+    faults = faults or _misnamed(method())
     if faults:
         raise ValueError(f"credit method {name!r} cannot be used: {'; '.join(faults)}. See credit/base.py")
     declared: type[CreditMethod] = method
     return declared
+
+
+def _misnamed(method: Any) -> list[str]:
+    """What a method of all parts declares that there is not."""
+    from stepopsd_agent.batch import column_fields  # late: both import torch, as every method does
+    from stepopsd_agent.credit.base import Claim
+
+    own, claims = [spec.name for spec in dataclass_fields(method)], get_args(Claim)
+    faults = []
+    for part, known, refused in (
+        ("needs", column_fields(), "no batch has the column {}"),
+        ("scheduled", own, f"scheduled has {{}}, which is none of its fields {', '.join(own)}"),
+        ("claims", claims, f"claims has {{}}, which is none of {', '.join(claims)}"),
+    ):
+        given = getattr(method, part)
+        if not isinstance(given, Set):
+            faults.append(f"{part} is {given!r}, and must be a set of names")
+        else:
+            faults += [refused.format(repr(name)) for name in sorted(given - set(known))]
+    return faults
 
 
 def _has_default(spec: "Field[Any]") -> bool:

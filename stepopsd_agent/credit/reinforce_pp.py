@@ -7,7 +7,7 @@
 variant for several attempts per task, `"none"` its plain form.
 
 With a penalty on refused steps (`rollout.invalid_penalty_on=step`) what such a step is charged counts at
-itself alone.
+itself alone; with `"group"` what it is charged above the mean of its group's steps, as in `rloo`.
 
 Degenerate cases:
 

@@ -25,7 +25,7 @@ from stepopsd_agent.tasks import World, world_number, worlds_of
 from stepopsd_wrappers import Episode
 
 Values = dict[str, str]
-"""A world as the value of each thing."""
+"""A world as the value of each thing, with the colon before it; "" for a fact that is no "thing: value"."""
 Taken = tuple[World, str, World]
 """A step that changed the world: the world before, the command, and the world after."""
 Transition = tuple[World, World, int]
@@ -103,7 +103,9 @@ def _learned(taken: Iterable[Taken], visited: Iterable[World]) -> Iterator[tuple
 
 
 def _values(world: World) -> Values:
-    return {thing: value for thing, _, value in (fact.partition(": ") for fact in world)}
+    """The last colon divides a fact: in "search 'Alien: Covenant': made" the query is part of the thing."""
+    parts = (fact.rpartition(": ") for fact in world)
+    return {thing if colon else value: colon + value if colon else "" for thing, colon, value in parts}
 
 
 def _effect(examples: Sequence[tuple[Values, Values]]) -> dict[str, str | None]:
@@ -134,6 +136,6 @@ def _applied(
     for world, values in worlds.items():
         if precondition.items() <= values.items():
             changed = {**values, **effect}
-            after = frozenset(f"{thing}: {value}" for thing, value in changed.items() if value is not None)
+            after = frozenset(f"{thing}{value}" for thing, value in changed.items() if value is not None)
             if after != world and after in worlds:
                 yield world, after

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stepopsd_agent.batch import Batch, Past
+from stepopsd_agent.batch import Batch, Past, check_episodes
 from stepopsd_agent.credit import computed
 from stepopsd_agent.learner.lifted_plans import LiftedPlans
 from stepopsd_agent.tasks import instance_of, lifted_of
@@ -109,7 +109,12 @@ class TaskHistory:
         return past.to(batch.tokens.input_ids.device, batch.episodes.episode_return.dtype)
 
     def add(self, batch: Batch, episodes: Sequence[Episode]) -> None:
-        """Learn of an update, once its credit is computed; arguments and errors as of `past`."""
+        """Learn of an update, once its credit is computed; arguments and errors as of `past`.
+
+        Raises:
+            ValueError: the episodes are not those of the batch, in its order, too.
+        """
+        check_episodes(batch, episodes)
         if "lifted_distance" in self._kept:
             self.plans.add((lifted_of(episode), episode.success) for episode in episodes)
         if "past" in self._kept:

@@ -19,7 +19,7 @@ from stepopsd_agent.credit import Credit, CreditMethod, audit_credit
 from stepopsd_agent.learner import TaskHistory, fill
 from stepopsd_agent.models import Policy, Scorer
 from stepopsd_agent.rollout import action_tokens
-from stepopsd_agent.tasks import data_identity, make_stack, names, response_format
+from stepopsd_agent.tasks import data_identity, instance_of, make_stack, names, response_format
 from stepopsd_wrappers import MARKER, Episode, StepTokens
 from stepopsd_wrappers.parse_response import ResponseFormat, parse_response
 from stepopsd_wrappers.text_history import turn
@@ -188,18 +188,19 @@ def grouped(episodes: Sequence[Episode], by: Grouping) -> list[list[Episode]]:
 
     Args:
         episodes: without errors.
-        by: "recorded" keeps the groups as they were played; "task" puts all attempts at a task in one group.
+        by: "recorded" keeps the groups as they were played; "task" puts all attempts at a task in one group,
+            those apart that were in worlds of their own (`TaskSpec.instance`).
     """
     if by == "recorded":
         updates: dict[tuple[str, int], list[Episode]] = {}
         for episode in episodes:
             updates.setdefault((episode.run, episode.update), []).append(episode)
         return list(updates.values())
-    numbers: dict[tuple[str, str, str], int] = {}
+    numbers: dict[tuple[object, str], int] = {}
     members: Counter[int] = Counter()
     together = []
     for episode in episodes:
-        group = numbers.setdefault(played_task(episode), len(numbers))
+        group = numbers.setdefault((played_task(episode), instance_of(episode)), len(numbers))
         member = members[group]
         members[group] += 1
         together.append(replace(episode, run="", update=0, group=group, member=member))

@@ -106,7 +106,7 @@ def locate(item: PathLike, data_root: PathLike | None = None) -> Path:
     ``~/.cache/alfworld``) and in its subfolder ``json_2.1.1``.
 
     Raises:
-        GamesNotFoundError: there is no such file or folder.
+        GamesNotFoundError: there is no such file or folder, or the path is empty.
     """
     try:
         if item in SPLITS:

@@ -13,7 +13,8 @@ an episode sum to 1 if and only if it is won.
 
 with gamma = 1, since returns here are undiscounted, and P = 0 once the episode is over. The sum of F over an
 episode is -P(start), independent of the actions, so optimal policies stay optimal. The end by the step limit
-also counts as over: returns are sums over whole episodes, and a remaining potential would change them. A
+also counts as over: returns are sums over whole episodes, and a remaining potential would change them; the
+end by Gymnasium's ``TimeLimit`` does not, as no environment is told of it: there use ``step_limit``. A
 learner that bootstraps from the value of the last state adds the P of that state,
 ``potential(env.unwrapped.oracle.distance())``.
 """

@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
+from stepopsd_envs.step_info import text_hash
 from stepopsd_envs.testing import check_text_env
 from stepopsd_envs.text_env import Outcome
 from tests.helpers.countdown import Countdown
@@ -14,6 +15,7 @@ from tests.helpers.countdown import Countdown
 def test_check_text_env_passes_on_a_sound_environment() -> None:
     """The suite passes on a sound environment."""
     check_text_env(Countdown())
+    check_text_env(Listed())
 
 
 def test_check_text_env_passes_from_random_episodes() -> None:
@@ -86,6 +88,45 @@ class Forgetful(Countdown):
 
     def _save(self) -> Any:
         return self.number + 1
+
+
+class Listed(Countdown):
+    """Counts in a list, of which every snapshot is to have its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def _begin(self, options: Mapping[str, Any]) -> tuple[str, str]:
+        self.said = []
+        return super()._begin(options)
+
+    def _act(self, action: str) -> Outcome:
+        self.said.append(action)
+        return super()._act(action)
+
+    def _state_hash(self) -> str:
+        return text_hash(f"{self.number} {len(self.said)}")
+
+    def _save(self) -> Any:
+        return self.number, self.said.copy()
+
+    def _load(self, task_id: str, state: Any) -> None:
+        self.number, self.said = state[0], state[1].copy()
+
+
+class LentToSnapshots(Listed):
+    """A snapshot goes on with its environment."""
+
+    def _save(self) -> Any:
+        return self.number, self.said
+
+
+class BorrowedFromSnapshots(Listed):
+    """A snapshot goes on with the environment that was restored from it."""
+
+    def _load(self, task_id: str, state: Any) -> None:
+        self.number, self.said = state
 
 
 class Random(Countdown):
@@ -167,6 +208,8 @@ BROKEN = {
     ChangingTypes: "won",
     Raising: "never raise",
     Forgetful: "snapshot",
+    LentToSnapshots: "a snapshot whose environment went on .copy what _save returns",
+    BorrowedFromSnapshots: "a snapshot restored again .copy what _load is given",
     Random: "seed|eterministic",
     Rewriting: "transcript",
     Endless: "step limit",

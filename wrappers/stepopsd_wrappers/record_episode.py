@@ -1,7 +1,7 @@
 """The recorder: a wrapper that records every episode of an environment, whichever agent plays it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, SupportsFloat, cast
@@ -10,13 +10,13 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from stepopsd_envs.step_info import KINDS
+from stepopsd_envs.step_info import KINDS, text_hash
 from stepopsd_wrappers.episode import AGENT_ERROR, Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
 from stepopsd_wrappers.order import require_order
 from stepopsd_wrappers.parse_response import ParseResponse, find_wrapper, require_text
-from stepopsd_wrappers.plain_json import EpisodeFormatError, plain_copy
-from stepopsd_wrappers.running_episode import EpisodeSnapshot, failed_step
+from stepopsd_wrappers.plain_json import plain_copy
+from stepopsd_wrappers.running_episode import EpisodeSnapshot, changed_text, elsewhere, failed_step, no_kind
 from stepopsd_wrappers.spec_record import env_spec
 
 
@@ -196,7 +196,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
 
     def _add(self, step: Step) -> None:
         """Append a step."""
-        self._steps.append(checked_step(step, len(self._steps)))
+        self._steps.append(checked_step(step, self._steps))
 
     def close_episode(self) -> None:
         """End the running episode, if there is one, and record it as truncated."""
@@ -245,24 +245,23 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         return response if parser is None else parser.command(response)
 
 
-def checked_step(step: Step, position: int) -> Step:
-    """Return `step` with a copy of its info, since the caller may change the original.
+def checked_step(step: Step, before: Sequence[Step]) -> Step:
+    """Return a step that continues those before, with a copy of its info: the caller may change the original.
 
     Raises:
         KeyError: the info has no StepInfo.
-        RuntimeError: the environment is not at step `position`.
+        TypeError: the observation is not the one that the info describes.
+        RuntimeError: the environment is at another step, or in another episode.
         EpisodeFormatError: the kind is none of `KINDS`, or reward or info are not what JSON can hold.
     """
-    index, kind = (_step_info(step.info).get(name) for name in ("index", "kind"))
-    if kind not in KINDS:  # evaluation would not notice what training cannot learn from
-        allowed = f"must be one of {', '.join(KINDS)}; 'act' is an action that the environment accepts"
-        raise EpisodeFormatError(f"a step is of kind {kind!r}, but info['step']['kind'] {allowed}")
-    if index != position:
-        raise RuntimeError(
-            f"RecordEpisode: the environment is at step {index}, but {position} steps were recorded: it was "
-            "stepped or restored without the recorder; call reset(), and use another environment for "
-            "experiments"
-        )
+    info, observation = _step_info(step.info), cast("object", step.observation)
+    if info.get("kind") not in KINDS:
+        raise no_kind(info.get("kind"))
+    began = _step_info(before[0].info) if before else info
+    if info.get("index") != len(before) or info.get("episode_id") != began.get("episode_id"):
+        raise elsewhere(info.get("index"), len(before))
+    if not isinstance(observation, str) or info.get("anchor", own := text_hash(observation)) != own:
+        raise changed_text(observation)
     return replace(step, reward=plain_copy(step.reward, "reward"), info=plain_copy(step.info, "info"))
 
 

@@ -1,8 +1,12 @@
-"""What all credit methods share: schedules of their fields."""
+"""What all credit methods share: schedules of their fields, and the checks of what they return."""
 
 import pytest
+import torch
 
 from stepopsd_agent import credit
+from stepopsd_agent.batch import AuditError
+from stepopsd_agent.credit import Credit, audit_credit, check_credit
+from tests.helpers.builders import random_batch
 
 
 def test_linear_decay_falls_to_zero_and_stays() -> None:
@@ -34,3 +38,15 @@ def test_scaled_names_a_factor_that_is_no_share(name: str, factor: float) -> Non
     """Rather than the field that it would spoil, also where the method has none."""
     with pytest.raises(ValueError, match=rf"^factor is {factor}; it must lie in \[0, 1\]"):
         credit.scaled(credit.make(name), factor)
+
+
+def test_what_a_method_returns_must_be_credit_of_tensors() -> None:
+    """Advantages without their frame, no return at all, an array: each is named, with what to give."""
+    batch = random_batch(0)
+    zeros = torch.zeros_like(batch.tokens.old_logprobs)
+    for wrong, said in ((zeros, "Tensor"), (None, "NoneType")):
+        for check in (check_credit, audit_credit):
+            with pytest.raises(TypeError, match=f"the credit method returned a {said}; return a Credit"):
+                check(batch, wrong)  # type: ignore[arg-type]
+    with pytest.raises(AuditError, match="advantages is of type ndarray; give a tensor"):
+        audit_credit(batch, Credit(zeros.numpy()))  # type: ignore[arg-type]

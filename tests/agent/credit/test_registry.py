@@ -160,6 +160,22 @@ class Text(Good):
 
 
 @dataclass(frozen=True)
+class List(Good):
+    needs: ClassVar[list[str]] = ["value"]
+
+
+@dataclass(frozen=True)
+class Scheduled(Good):
+    size: float = 0.1
+    scheduled: ClassVar[frozenset[str]] = frozenset({"sizes"})
+
+
+@dataclass(frozen=True)
+class Claims(Good):
+    claims: ClassVar[frozenset[str]] = frozenset({"zero_alone"})
+
+
+@dataclass(frozen=True)
 class NoDefault:
     size: int
 
@@ -172,7 +188,10 @@ def function(batch): ...
     ("entry", "message"),
     [
         ("Typo", "no batch has the column 'text_keys'"),
-        ("Text", "needs is the text 'value'"),
+        ("Text", "needs is 'value', and must be a set of names"),
+        ("List", "needs is ['value'], and must be a set of names"),
+        ("Scheduled", "scheduled has 'sizes', which is none of its fields size"),
+        ("Claims", "claims has 'zero_alone', which is none of "),
         ("NoDefault", "size has no default; paper is missing; needs is missing"),
         ("function", "must be a frozen dataclass"),
     ],

@@ -79,6 +79,25 @@ def test_nothing_is_learned_from_a_command_whose_effect_varies(monkeypatch: pyte
     assert not [edge for edge in transitions(episodes) if edge[2] == 1 and edge[1] == frozenset({"at: b"})]
 
 
+def test_facts_that_begin_alike_are_different_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two queries "Star Wars: ..." are two facts: neither takes the other's place."""
+    first, second = "search 'Star Wars: A New Hope': made", "search 'Star Wars: Rogue One': made"
+    episodes = attempts(monkeypatch, [("1st", {first}), ("2nd", {first, second})], [("2nd", {second})])
+    found = {edge for edge in transitions(episodes) if edge[2] == 1}
+    one, two, both = frozenset({first}), frozenset({second}), frozenset({first, second})
+    assert found == {(frozenset(), one, 1), (frozenset(), two, 1), (one, both, 1), (two, both, 1)}
+
+
+def test_a_fact_without_a_value_is_a_fact_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bell rings wherever one stands, though it was rung at the start alone."""
+    episodes = attempts(
+        monkeypatch,
+        [("ring", {"rung"}), ("to a", {"rung", "at: a"})],
+        [("to a", {"at: a"})],
+    )
+    assert (frozenset({"at: a"}), frozenset({"rung", "at: a"}), 1) in transitions(episodes)
+
+
 def test_a_world_with_more_done_is_at_least_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """In no steps, and not the other way round."""
     episodes = attempts(monkeypatch, [("a", {"x: 1"}), ("b", {"x: 1", "y: 2"})])

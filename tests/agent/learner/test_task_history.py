@@ -24,7 +24,19 @@ def played(*walks: tuple[str, str, bool], group: int = 0) -> tuple[Batch, list[A
     """A batch of (task, places, won), each task a group, and as much of its records as a history reads."""
     numbers = {name: place for place, name in enumerate(dict.fromkeys(name for name, _, _ in walks))}
     batch = build([attempt(places, won, numbers[name]) for name, places, won in walks])
-    return batch, [SimpleNamespace(env_spec={"id": ""}, task_id=name) for name, _, _ in walks]
+    return batch, [record(batch, place, name) for place, (name, _, _) in enumerate(walks)]
+
+
+def record(batch: Batch, number: int, name: str) -> Any:
+    """An episode of the batch as an attempt at a task, with the tokens and states of its steps."""
+    mine = (batch.steps.episode_of_step == number).nonzero().flatten().tolist()
+    assert batch.steps.next_state is not None
+    states = [*batch.steps.state[mine].tolist(), int(batch.steps.next_state[mine[-1]])]
+    sampled = [batch.tokens.input_ids[batch.tokens.step_of_token == step].tolist() for step in mine]
+    tokens = [None, *(SimpleNamespace(sampled_ids=ids, new_row=True) for ids in sampled)]
+    infos = [{"step": {"state": f"{state:016x}"}} for state in states]
+    steps = [SimpleNamespace(error=None, tokens=t, info=info) for t, info in zip(tokens, infos, strict=True)]
+    return SimpleNamespace(env_spec={"id": ""}, task_id=name, steps=steps)
 
 
 def edges(past: Past, group: int = 0) -> list[tuple[str, str, bool]]:
@@ -55,6 +67,14 @@ def test_steps_of_all_updates_are_kept_once_and_returns_of_the_latest() -> None:
     assert edges(known) == [("A", "B", False), ("B", "A", False), ("B", "C", False), ("B", "C", True)]
     assert returns(known) == [(0, 1.0, 2)]
     assert known.anchor is None and known.text_key is None
+
+
+def test_records_in_another_order_than_the_batch_are_refused() -> None:
+    """The past of one task would become that of another."""
+    batch, records = played(("s", "AB", True), ("t", "CD", False))
+    for wrong in (records[::-1], records[:1]):
+        with pytest.raises(ValueError, match=r"not those of the batch.* or not in its order"):
+            TaskHistory(STATE).add(batch, wrong)
 
 
 def test_every_group_has_the_past_of_its_own_task() -> None:

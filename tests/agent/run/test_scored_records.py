@@ -87,6 +87,15 @@ def test_attempts_at_tasks_of_one_name_in_two_sets_are_two_groups(tmp_path: Path
     assert [episode.member for episode in together] == [0, 1, 2, 0, 1, 2]
 
 
+def test_attempts_at_one_game_with_things_numbered_otherwise_are_apart() -> None:
+    """What is "mug 1" in one of them is "mug 2" in another; equal seeds number alike."""
+    made = gym.make("stepopsd/ALFWorld-v0", tier="tiny", step_limit=1, domain_randomization=True)
+    env = RecordEpisode(made)
+    played = [play_agent(Says("look"), env, ["generated/tiny/train/0"], seed=seed)[0] for seed in (0, 1, 0)]
+    (together,) = grouped(played, "task")
+    assert [(episode.group, episode.member) for episode in together] == [(0, 0), (1, 0), (0, 1)]
+
+
 def test_gold_answers_are_asked_of_the_tasks_that_were_played(tmp_path: Path) -> None:
     """Neither of another set with the same names, nor of a file that has changed since."""
     first, second = answered(tmp_path / "a", "Who built it?"), answered(tmp_path / "b", "How old is it?")

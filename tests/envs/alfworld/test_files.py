@@ -120,6 +120,17 @@ def test_find_files_refuses_a_folder_without_games(tmp_path: Path) -> None:
         find_files([])
 
 
+@pytest.mark.parametrize("games", ["", [""]])
+def test_find_files_refuses_an_empty_path(
+    games: str | list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a shell's variable that is not set; it was the present folder, whose games were played."""
+    make_game(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GamesNotFoundError, match="the path is empty; give one, or . for the present folder"):
+        find_files(games)
+
+
 def test_find_files_notes_what_is_in_the_files(tmp_path: Path) -> None:
     """The hash of the bytes and the task type, in a folder and by name."""
     path = make_game(tmp_path, text="some bytes")
