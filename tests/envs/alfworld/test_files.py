@@ -127,7 +127,7 @@ def test_find_files_refuses_an_empty_path(
     """Of a shell's variable that is not set; it was the present folder, whose games were played."""
     make_game(tmp_path)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(GamesNotFoundError, match=r"the path is empty; give one, or \. for the present folder"):
+    with pytest.raises(GamesNotFoundError, match=r"is empty; give one, or \. for the present folder"):
         find_files(games)
 
 
