@@ -88,6 +88,7 @@ TABLES: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
     "learning_steps": ("learning_steps", steps),
     "learning_inline": ("learning_inline", learning),
     "learning_rules": ("learning_rules", differences),
+    "learning_searchqa": ("learning_searchqa", learning),
     "learning_few": ("learning_few", learning),
     "learning_matched": ("learning_matched", learning),
     "agreement": ("agreement", agreement),

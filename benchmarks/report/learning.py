@@ -43,8 +43,8 @@ def learning(result: Result) -> list[str]:
         "",
         f"Task set `{result['set']}`, {kind}. Area: interquartile mean over seeds "
         "of the mean held-out success over updates; last success: mean over seeds, never the best; updates "
-        f"until {mark}, and how many seeds reached it; mean success of all attempts trained on, each at a "
-        "task new to the policy, and by how much it is above GRPO's, update by update at the same tasks; "
+        f"until {mark}, and how many seeds reached it; mean success of all attempts trained on, at tasks "
+        "that a training shows once, and by how much it is above GRPO's, update by update at the same ones; "
         "interaction and processed tokens of one run; chance that a run is better than one of GRPO. "
         f"Intervals of 95 %, bootstrap over seeds, in the difference also over updates. "
         f"{taken(rows)}{origin(result)}",
