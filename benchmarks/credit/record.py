@@ -38,15 +38,9 @@ GROUP_SEED = {"tuning": 101, "test": 202}
 
 
 def start(root: Path, name: str, config: RunConfig) -> Path:
-    """The folder of the policy at the start, which is made if it is missing.
-
-    Raises:
-        SystemExit: it is there, and was made with other demonstrations, as that of a short recording.
-    """
+    """The folder of the policy at the start, which is made if it is missing."""
     begin, chosen = folder(root, name, "start"), SETS[name]
-    if begin.exists():
-        check_warm_start(begin, config.warmstart)
-    else:
+    if not begin.exists():
         policy = None if chosen.model is None else load_reader(chosen.model, config.env.id)
         warmstart(replace(config, env=config.env.changed(**chosen.begins)), policy, begin)
     return begin
@@ -107,7 +101,8 @@ def record(root: Path, name: str, short: bool) -> None:
     """All parts of one task set.
 
     Raises:
-        SystemExit: a part is there with another number of groups, as a short recording has.
+        SystemExit: a part is there with another number of groups, or the policy with other demonstrations,
+            as a short recording has.
     """
     chosen = SETS[name]
     counts = {part: 4 if short else chosen.groups[part] for part in PARTS if part in chosen.groups}
@@ -116,7 +111,9 @@ def record(root: Path, name: str, short: bool) -> None:
         check_groups(out, counts[part])
     config = chosen.settings(short)
     trained = chosen.policies or name
-    policies(root, trained, SETS[trained].settings(short))
+    training = SETS[trained].settings(short)
+    check_warm_start(folder(root, trained, "start"), training.warmstart)
+    policies(root, trained, training)
     for (stage, part), out in places.items():
         if not (out / "groups.json").exists():
             policy = load_policy(str(folder(root, name, stage)), device="cpu")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.credit import record
-from benchmarks.credit.checks import check_attempts
+from benchmarks.credit.checks import check_attempts, check_warm_start
 from benchmarks.credit.recording import Recording, collated, load_recording
 from benchmarks.credit.sets import PARTS, SETS, folder
 from stepopsd_agent.accuracy import Values
@@ -111,9 +111,9 @@ def test_a_policy_of_a_short_recording_does_not_begin_a_whole_one(tmp_path: Path
         notes = {"config": {"warmstart": vars(settings)}}
         (begun / "warmstart.json").write_text(json.dumps(notes))
         if settings == config.warmstart:
-            assert record.start(tmp_path, "small", config) == begun
+            check_warm_start(begun, config.warmstart)
     with pytest.raises(SystemExit, match=r"demonstrations = 200, expected 6000: .* another --out"):
-        record.start(tmp_path, "small", config)
+        record.record(tmp_path, "small", short=False)
 
 
 def test_values_of_other_attempts_are_not_mixed(tmp_path: Path) -> None:
