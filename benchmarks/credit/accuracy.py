@@ -59,6 +59,7 @@ from stepopsd_agent.accuracy import (
 )
 from stepopsd_agent.batch import AuditError, Batch
 from stepopsd_agent.config import Dtype, Position
+from stepopsd_agent.credit import MissingColumnError
 from stepopsd_agent.models import ModelFolderError
 
 COMMAND = "python -m benchmarks.credit.accuracy --out DIR"
@@ -71,11 +72,11 @@ Further = Mapping[str, Callable[[Batch], Array]]
 def judge(recording: Recording, entry: Entry, truth: Judged) -> tuple[list[Array], dict[str, Any]]:
     """Per episode the credit of its steps, and the row of a method."""
     method = entry.make()
-    recording.prepare(method.needs)
-    began = time.process_time()
     try:
+        recording.prepare(method.needs)
+        began = time.process_time()
         per_step = [step_credit(batch, method(batch)) for batch in recording.batches]
-    except (AuditError, TypeError) as error:
+    except (AuditError, MissingColumnError, TypeError) as error:
         raise SystemExit(f"{entry.name} cannot be judged: {error}") from error
     cost = [recording.costs[name] for name in method.needs if name in recording.costs]
     total = Cost(

@@ -3,15 +3,17 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 
 from benchmarks.credit import record
+from benchmarks.credit.accuracy import judge
 from benchmarks.credit.checks import check_attempts, check_warm_start
 from benchmarks.credit.recording import Recording, collated, load_recording
 from benchmarks.credit.sets import PARTS, SETS, folder
-from stepopsd_agent.accuracy import Values
+from stepopsd_agent.accuracy import Judged, Values, entries
 from stepopsd_agent.config import HindsightConfig, RunConfig
 from stepopsd_agent.learner import fill
 from stepopsd_agent.models import Scorer
@@ -123,3 +125,14 @@ def test_values_of_other_attempts_are_not_mixed(tmp_path: Path) -> None:
     check_attempts(tmp_path / "values.jsonl", [], 32)
     with pytest.raises(SystemExit, match="values from 2 attempts per state, expected 32: give --attempts 2"):
         check_attempts(tmp_path / "values.jsonl", known, 32)
+
+
+def test_a_method_whose_columns_a_recording_lacks_is_named(tmp_path: Path) -> None:
+    """One that reads earlier updates, or asks an environment, cannot be judged on recorded groups."""
+    policy, config = tiny(), RunConfig()
+    episodes = played(policy)
+    recording = Recording(tmp_path, config, policy, [episodes], [collated(episodes, policy, config)])
+    for name, column in (("tigpo", "past"), ("igpo", "gold_answer_logprob")):
+        entry = entries([name])[0]
+        with pytest.raises(SystemExit, match=f"{entry.name} cannot be judged: the column {column} needs"):
+            judge(recording, entry, cast(Judged, None))  # not reached
