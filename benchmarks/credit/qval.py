@@ -28,11 +28,11 @@ import torch
 
 from benchmarks.credit.checks import positive
 from benchmarks.credit.choices import Choice, choice, chosen_places, oracle_env
-from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder, recorded
+from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, recorded, stage_policy
 from benchmarks.credit.signals import GroupGraph, mean_return, model_signals, path_values
 from benchmarks.output import write_result
 from stepopsd_agent.accuracy import Array, Measure, mean, spearman
-from stepopsd_agent.models import Scorer, load_policy
+from stepopsd_agent.models import Scorer
 from stepopsd_wrappers import Episode, read_episodes
 
 COMMAND = "python -m benchmarks.credit.qval --out DIR"
@@ -87,7 +87,7 @@ def result(root: Path, name: str, stage: Stage, part: Part, count: int) -> dict[
     began, chosen = time.process_time(), SETS[name]
     config = chosen.settings()
     episodes = list(read_episodes(recorded(root, name, stage, part) / "episodes"))
-    policy = load_policy(str(folder(root, name, stage)), device="cpu")
+    policy = stage_policy(root, name, stage)
     places = chosen_places(episodes, count, seed=11)
     env = oracle_env(config.env.changed(**chosen.truth, **getattr(chosen, part)))
     choices = [choice(env, place, GAMMA) for place in places]

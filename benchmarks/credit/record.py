@@ -22,11 +22,11 @@ import torch
 
 from benchmarks.credit.checks import check_games, check_groups, check_warm_start
 from benchmarks.credit.reader import WHEEL, load_reader
-from benchmarks.credit.sets import PARTS, SETS, Part, TaskSet, folder
+from benchmarks.credit.sets import PARTS, SETS, Part, TaskSet, folder, stage_policy
 from benchmarks.runs.commands import wheel_model
 from stepopsd_agent import credit
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.models import Policy, load_policy
+from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import SamplingParams, groups, rollout, success_table
 from stepopsd_agent.run import Trainer, environment_facts, warmstart
 from stepopsd_agent.run.files import save_model, write_json_atomic
@@ -48,10 +48,10 @@ def start(root: Path, name: str, config: RunConfig) -> Path:
 
 def policies(root: Path, name: str, config: RunConfig) -> None:
     """Warm start and GRPO training, with a model folder at each stage."""
-    begin = start(root, name, config)
+    start(root, name, config)
     if all(folder(root, name, stage).exists() for stage in SETS[name].stages):
         return
-    policy = load_policy(str(begin), device="cpu")
+    policy = stage_policy(root, name, "start")
     trainer = Trainer(config, credit.make("grpo"), policy, run=name)
     for update in range(1, config.updates + 1):
         _, metrics, _ = trainer.step()
@@ -116,7 +116,7 @@ def record(root: Path, name: str, short: bool) -> None:
     policies(root, trained, training)
     for (stage, part), out in places.items():
         if not (out / "groups.json").exists():
-            policy = load_policy(str(folder(root, name, stage)), device="cpu")
+            policy = stage_policy(root, name, stage)
             play(policy, config, chosen, part, out, counts[part])
 
 

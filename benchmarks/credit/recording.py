@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmarks.credit.sets import SETS, Part, Stage, folder, recorded
+from benchmarks.credit.sets import SETS, Part, Stage, recorded, stage_policy
 from stepopsd_agent import credit
 from stepopsd_agent.batch import Batch, collate, column_fields
 from stepopsd_agent.config import Position, RunConfig
 from stepopsd_agent.hindsight import batch_logprobs, hindsight_blocks, untold_rows
 from stepopsd_agent.learner import Critic, TaskHistory, fill, recorded_columns
-from stepopsd_agent.models import Policy, Scorer, load_policy
+from stepopsd_agent.models import Policy, Scorer
 from stepopsd_wrappers import Episode, read_episodes
 
 CRITIC_UPDATES = 30
@@ -147,7 +147,7 @@ def load_recording(
     columns = "columns" if position is None else f"columns/{position}"
     if position is not None:
         config = replace(config, hindsight=replace(config.hindsight, position=position))
-    policy = load_policy(str(folder(root, name, stage)), device="cpu")
+    policy = stage_policy(root, name, stage)
     episodes = [e for e in read_episodes(place / "episodes") if most is None or e.group < most]
     parts = in_batches(episodes, config.rollout.tasks)
     batches = [collated(part, policy, config) for part in parts]

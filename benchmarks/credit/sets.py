@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 import yaml
 
+from stepopsd_agent import tasks
 from stepopsd_agent.config import RunConfig, config_from_dict, recipe
+from stepopsd_agent.models import Policy, load_policy
 
 Stage = Literal["start", "middle", "end"]
 Part = Literal["tuning", "test"]
@@ -166,6 +168,12 @@ def folder(root: Path, name: str, stage: Stage, part: Part | None = None) -> Pat
     if part is None:
         name = SETS[name].policies or name
     return root / name / stage / (part or "model")
+
+
+def stage_policy(root: Path, name: str, stage: Stage) -> Policy:
+    """A stage's policy, with the system message of its environment, as it was warm-started with."""
+    system = tasks.get(SETS[name].settings().env.id).system
+    return load_policy(str(folder(root, name, stage)), device="cpu", system=system)
 
 
 def recorded(root: Path, name: str, stage: Stage, part: Part) -> Path:

@@ -24,11 +24,10 @@ import torch
 
 from benchmarks.credit.checks import check_attempts, positive
 from benchmarks.credit.record import params
-from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, folder, recorded, stages_of
+from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, recorded, stage_policy, stages_of
 from stepopsd_agent.accuracy import Values, read_values
 from stepopsd_agent.batch import collate
 from stepopsd_agent.learner import FreshAttempts, monte_carlo_values
-from stepopsd_agent.models import load_policy
 from stepopsd_agent.run import environment_facts
 from stepopsd_agent.run.files import write_json_atomic
 from stepopsd_agent.tasks import make_stack
@@ -56,7 +55,7 @@ def values_of(root: Path, name: str, stage: Stage, part: Part, episode: Episode,
     env = config.env.changed(**getattr(chosen, part))
     if "stack" not in _KEPT:
         _KEPT["stack"] = [make_stack(env) for _ in range(config.rollout.slots)]
-        _KEPT["policy"] = load_policy(str(folder(root, name, stage)), device="cpu")
+        _KEPT["policy"] = stage_policy(root, name, stage)
     batch = collate([episode])
     fresh = FreshAttempts(attempts, 0.0, params(config), f"truth/{episode.group}")
     played = monte_carlo_values(_KEPT["policy"], _KEPT["stack"], [episode], batch, fresh).attempts

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 import torch
 
-from benchmarks.credit import record
+from benchmarks.credit import record, sets
 from benchmarks.credit.accuracy import judge
 from benchmarks.credit.checks import check_attempts, check_warm_start
 from benchmarks.credit.recording import Recording, collated, load_recording
@@ -18,6 +18,7 @@ from stepopsd_agent.config import HindsightConfig, RunConfig
 from stepopsd_agent.learner import fill
 from stepopsd_agent.models import Scorer
 from stepopsd_agent.run.files import save_model
+from stepopsd_agent.tasks import get
 from stepopsd_wrappers import Episode, EpisodeWriter
 from tests.agent.learner.test_columns import played
 from tests.helpers.models import DType, tiny
@@ -136,3 +137,16 @@ def test_a_method_whose_columns_a_recording_lacks_is_named(tmp_path: Path) -> No
         entry = entries([name])[0]
         with pytest.raises(SystemExit, match=f"{entry.name} cannot be judged: the column {column} needs"):
             judge(recording, entry, cast(Judged, None))  # not reached
+
+
+def test_policies_play_with_the_system_message_of_their_warm_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one, the chat template of a language model puts its own there."""
+    loaded: dict[str, dict[str, str]] = {}
+    monkeypatch.setattr(sets, "load_policy", lambda path, **given: loaded.setdefault(path, given))
+    sets.stage_policy(tmp_path, "pretrained", "start")
+    wanted = get("stepopsd/ALFWorld-v0").system
+    assert wanted and loaded == {
+        str(tmp_path / "pretrained" / "start" / "model"): {"device": "cpu", "system": wanted}
+    }
