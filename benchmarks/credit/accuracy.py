@@ -150,6 +150,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         check_methods([*(options.method or ()), *([options.minus] if options.minus is not None else ())])
+        stages = {name: stages_of(name, options.stage) for name in options.set}
     except ValueError as error:
         parser.error(str(error))
     torch.set_num_threads(1)
@@ -165,11 +166,7 @@ def main() -> int:
         methods = [entry for entry in methods if "teacher_logprobs" in entry.make().needs]
     found: dict[str, Any] = {}
     for name in options.set:
-        try:
-            stages = stages_of(name, options.stage)
-        except FileNotFoundError as error:
-            parser.error(str(error))
-        for stage in stages:
+        for stage in stages[name]:
             try:
                 one = _table(options, name, stage, methods)
             except (FileNotFoundError, ModelFolderError) as error:

@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.credit.checks import positive
 from benchmarks.credit.choices import Choice, choice, chosen_places, oracle_env
-from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, recorded, stage_policy
+from benchmarks.credit.sets import PARTS, SETS, STAGES, Part, Stage, recorded, stage_policy, stages_of
 from benchmarks.credit.signals import GroupGraph, mean_return, model_signals, path_values
 from benchmarks.output import write_result
 from stepopsd_agent.accuracy import Array, Measure, mean, spearman
@@ -136,15 +136,21 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the recordings")
     parser.add_argument("--set", choices=sorted(SETS), default="small", help="task set")
-    parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES, help="stages of training")
+    parser.add_argument(
+        "--stage", choices=STAGES, nargs="+", help="stages of training (default: all recorded)"
+    )
     parser.add_argument("--part", choices=PARTS, default="test", help="tuning or test tasks")
     parser.add_argument("--states", type=positive, default=320, help="states of each stage")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     parser.add_argument("--short", action="store_true", help="16 states only")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    try:
+        stages = stages_of(options.set, options.stage)
+    except ValueError as error:
+        parser.error(str(error))
     found: dict[str, Any] = {}
-    for stage in options.stage:
+    for stage in stages:
         count = 16 if options.short else options.states
         try:
             one = result(options.out, options.set, stage, options.part, count)

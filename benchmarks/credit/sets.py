@@ -153,11 +153,11 @@ def stages_of(name: str, asked: Sequence[Stage] | None) -> tuple[Stage, ...]:
     """The stages that are asked for; without any, all that a set is recorded at.
 
     Raises:
-        FileNotFoundError: the set is not recorded at one of them.
+        ValueError: the set is not recorded at one of them.
     """
     there = SETS[name].stages
     if missing := set(asked or ()) - set(there):
-        raise FileNotFoundError(
+        raise ValueError(
             f"{name} is not recorded at {', '.join(sorted(missing))}; its stages: {', '.join(there)}"
         )
     return tuple(asked or there)

@@ -117,8 +117,12 @@ def main() -> int:
     parser.add_argument("--jobs", type=positive, default=2, help="processes")
     options = parser.parse_args()
     try:
+        stages = {name: stages_of(name, options.stage) for name in options.set}
+    except ValueError as error:
+        parser.error(str(error))
+    try:
         for name in options.set:
-            for stage in stages_of(name, options.stage):
+            for stage in stages[name]:
                 for part in options.part:
                     complete(options.out, name, stage, part, options)
     except FileNotFoundError as error:

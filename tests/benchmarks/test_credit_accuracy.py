@@ -133,7 +133,7 @@ def test_a_recording_that_is_not_there_is_named_with_the_command_that_makes_it(
     assert f"make it with: python -m benchmarks.credit.record --out {none} --set full" in said
 
 
-@pytest.mark.parametrize("module", [accuracy, truth])
+@pytest.mark.parametrize("module", [accuracy, qval, truth])
 def test_a_stage_that_a_set_is_not_recorded_at_is_named(
     module: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
