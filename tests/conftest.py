@@ -6,13 +6,14 @@ import os
 import shutil
 import signal
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
 import hypothesis
 import pytest
 from filelock import FileLock
+
+from benchmarks import archives
 
 # One thread per process: the suite runs several, tiny models gain nothing from more, and sums keep one order.
 # Commands that tests start inherit it.
@@ -99,7 +100,6 @@ def unpack(archive: Path) -> Path:
         if not folder.is_dir():
             unfinished = folder.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            with tarfile.open(archive) as file:
-                file.extractall(unfinished, filter="data")
+            archives.unpack(archive, unfinished)
             unfinished.rename(folder)  # last, so that a session killed while unpacking leaves no half folder
     return folder

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.archives import unpack
 from benchmarks.output import write_result
 from stepopsd_envs.alfworld import Engine, GameFileError, load_game
 
@@ -144,8 +145,7 @@ def games_folder(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         try:
-            with tarfile.open(path) as archive:
-                archive.extractall(folder, filter="data")
+            unpack(path, Path(folder))
         except (tarfile.TarError, OSError, EOFError) as error:
             raise InputError(f"{path}: not an archive of games ({error}); give a folder or a tar") from error
         yield Path(folder)

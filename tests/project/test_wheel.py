@@ -4,11 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from benchmarks.archives import unpack
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("stepopsd_envs", "stepopsd_agent", "wrappers")
@@ -34,8 +35,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = "import sys; from setuptools import build_meta as b; print(getattr(b, sys.argv[1])(sys.argv[2]))"
     run(sys.executable, "-c", build, "build_sdist", str(folder), cwd=copy)
     (sdist,) = folder.glob("stepopsd-*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+    unpack(sdist, folder)
     unpacked = folder / sdist.name.removesuffix(".tar.gz")
     run(sys.executable, "-c", build, "build_wheel", str(folder), cwd=unpacked)
     return folder

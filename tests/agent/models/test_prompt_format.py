@@ -1,11 +1,11 @@
 """Prompt formats: rows of ids that only grow."""
 
-import tarfile
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from benchmarks.archives import unpack
 from stepopsd_agent.models import Policy, make_format
 from stepopsd_agent.models.prompt_format import encode
 from tests.helpers.models import tiny
@@ -81,8 +81,7 @@ def test_make_format_auto_follows_the_tokenizer() -> None:
 
 def test_qwen3_turns_extend_the_row_although_its_template_does_not(test_data: Path, tmp_path: Path) -> None:
     """Qwen3 renders earlier turns differently later on; our rows keep what was sampled."""
-    with tarfile.open(test_data / "tokenizers" / "qwen3.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(test_data / "tokenizers" / "qwen3.tar.xz", tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "qwen3")
     prompt_format = make_format(tokenizer, "on", enable_thinking=False)
     response = "<think>\nmaybe the fridge\n</think>\n\ngo to fridge 1"

@@ -1,6 +1,5 @@
 """Where a response ends: one token, the template's own, for rollout, warm start and records alike."""
 
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from benchmarks.archives import unpack
 from stepopsd_agent.config import HindsightConfig, WarmstartConfig
 from stepopsd_agent.learner import examples
 from stepopsd_agent.models import Policy, make_format
@@ -65,8 +65,7 @@ def tokenizer_with(name: str) -> PreTrainedTokenizerBase:
 
 def qwen3(test_data: Path, folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of Qwen3."""
-    with tarfile.open(test_data / "tokenizers" / "qwen3.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
+    unpack(test_data / "tokenizers" / "qwen3.tar.xz", folder)
     return AutoTokenizer.from_pretrained(folder / "qwen3")
 
 

@@ -1,7 +1,6 @@
 """The checks of a loaded model: each finds its fault, names it, and passes models that work."""
 
 import re
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from benchmarks.archives import unpack
 from stepopsd_agent.models import Policy, Scorer, make_format
 from stepopsd_agent.models.number_check import number_problems
 from stepopsd_agent.models.packed import Tree
@@ -268,8 +268,7 @@ def test_self_check_passes_templates_of_real_shapes(name: str) -> None:
 
 def test_self_check_passes_the_tokenizer_of_qwen3(test_data: Path, tmp_path: Path) -> None:
     """Its template rewrites earlier turns, which rows that only grow do not notice."""
-    with tarfile.open(test_data / "tokenizers" / "qwen3.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(test_data / "tokenizers" / "qwen3.tar.xz", tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "qwen3")
     model = tiny().model
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

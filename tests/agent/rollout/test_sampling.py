@@ -1,6 +1,5 @@
 """Sampling a response: one token from a distribution, whole or cut; where it ends; its noise."""
 
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from benchmarks.archives import unpack
 from stepopsd_agent import credit
 from stepopsd_agent.batch import collate
 from stepopsd_agent.hindsight import batch_logprobs
@@ -154,8 +154,7 @@ def test_stops_take_end_tokens_without_any_string() -> None:
 @pytest.mark.parametrize("stop", ["</search>", "</answer>", "\u2192 naïve 🏠"])
 def test_stops_work_with_a_real_tokenizer(test_data: Path, tmp_path: Path, stop: str) -> None:
     """Tokens of it join brackets with their neighbours, and split letters into bytes."""
-    with tarfile.open(test_data / "tokenizers" / "qwen3.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(test_data / "tokenizers" / "qwen3.tar.xz", tmp_path)
     policy = tiny()
     policy.tokenizer = AutoTokenizer.from_pretrained(tmp_path / "qwen3")
     policy.prompt_format = make_format(policy.tokenizer, "off")
