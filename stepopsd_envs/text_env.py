@@ -226,12 +226,11 @@ class TextEnv(OwnLimitEnv, ClosableEnv, ABC):
         return self._last_exchange() if self.render_mode == "ansi" else None
 
     def _checked(self, options: dict[str, Any] | None) -> dict[str, Any]:
-        options = options or {}
-        allowed = {self.task_option, "snapshot"}
-        unknown = sorted(map(str, options.keys() - allowed))
-        if unknown or ("snapshot" in options and len(options) > 1):
-            raise ValueError(f"reset(options={options!r:.200}): give one of {sorted(allowed)}")
-        return options
+        chosen: object = {} if options is None else options
+        one_of = self.task_option, "snapshot"
+        if not isinstance(chosen, Mapping) or len(chosen) > 1 or not all(map(one_of.__contains__, chosen)):
+            raise ValueError(f"reset(options={options!r:.200}): give a dict with one of {sorted(one_of)}")
+        return dict(chosen)
 
     def _task_named(self, options: Mapping[str, Any]) -> str:
         """The task in the options, of an environment whose tasks are named by text alone."""

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 
 import gymnasium as gym
 
@@ -19,10 +18,8 @@ from stepopsd_agent.config import (
     check_values,
     chosen_trackers,
 )
-from stepopsd_agent.run.files import check_can_make
 from stepopsd_agent.tasks import EvalSet, env_arguments, evaluation_sets, get, make_stack, task_ids
 from stepopsd_envs.extras import install_command
-from stepopsd_envs.user_path import typed, user_path
 
 
 class UsageError(Exception):
@@ -258,42 +255,3 @@ def _chosen(tasks: EvalSet, ids: Sequence[str]) -> list[str]:
         )
         print(f"stepopsd: notice: {some}; without a number it plays all", file=sys.stderr)
     return chosen
-
-
-_LEFT = {"train": "config.yaml", "eval": "evaluation.json", "sweep": "sweep.json"}
-"""The file by which a command that can go on knows a folder of its own."""
-
-
-def fresh_folder(name: str | None, command: str) -> Path:
-    """The folder to write to, not made yet; one with something in it is refused, so nothing is written over.
-
-    Hidden files do not count: they are what a killed process was about to rename.
-    """
-    if name is None:
-        raise UsageError(f"stepopsd {command} writes files: name a folder for them with --out FOLDER")
-    out = user_path(name)
-    if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
-        left = (out / _LEFT[command]).is_file() if command in _LEFT else False
-        what = f", or continue it with: stepopsd {command} --resume {typed(out)}" if left else ""
-        raise UsageError(f"{out} is not empty; choose another folder for --out{what}")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; choose another folder for --out")
-    return out
-
-
-def fresh_file(name: str, flag: str) -> Path:
-    """The file to write, not made yet; one that is there is refused, so nothing is written over."""
-    out = user_path(name)
-    if out.exists():
-        raise UsageError(f"{out} is there already; name another file with {flag} OUT, or remove it")
-    check_can_make(out)
-    return out
-
-
-def resumed_file(folder: Path, name: str, command: str) -> Path:
-    """The file that a command left in the folder it is to go on with; without it the folder is refused."""
-    if (folder / name).is_file():
-        return folder / name
-    problem = f"{folder} has no {name}" if folder.is_dir() else f"there is no folder {folder}"
-    problem = f"{folder} is a file" if folder.is_file() else problem
-    raise UsageError(f"{problem}; --resume takes the --out of an earlier {command}")

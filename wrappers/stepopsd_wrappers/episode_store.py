@@ -74,6 +74,7 @@ class EpisodeWriter:
         self._shard_size = shard_size
         self._fsync, self._compress, self._process = fsync, compress, os.getpid()
         self._writing = threading.Lock()
+        self._recorders = 0
         with _recording(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._place = self.folder.stat()
@@ -83,6 +84,7 @@ class EpisodeWriter:
             except BaseException:
                 self._lock.close()
                 raise
+        self._first = self.position()["episodes"]
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         """Refuse copies, and so those of recorders: two writers would write over each other's lines.
@@ -197,6 +199,17 @@ class EpisodeWriter:
                 warnings.warn(
                     f"{path} stays unpacked: {error.strerror or error}", RuntimeWarning, stacklevel=4
                 )
+
+    def new_run(self) -> str:
+        """Return the ``run`` of a recorder's episodes that nobody identifies, another for each recorder.
+
+        It is empty for the first one in a new folder. So attempts recorded by several, at once or one after
+        another, are never taken for a group.
+        """
+        with self._writing:
+            self._recorders = number = self._recorders + 1
+        others = "" if number == 1 else f", recorder {number}"
+        return f"from episode {self._first}{others}" if self._first or others else ""
 
     def position(self) -> dict[str, int]:
         """Return the position of the next episode in JSON types, for `EpisodeWriter(folder, position)`."""

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, SupportsFloat, cast
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.utils import RecordConstructorArgs
+from gymnasium.utils.seeding import np_random
 
 from stepopsd_envs.step_info import KINDS, text_hash
 from stepopsd_wrappers.episode import AGENT_ERROR, Episode, Step, StepTokens
@@ -69,8 +69,9 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self._own_writer = None if folder is None else EpisodeWriter(folder)
         self._writer = writer or self._own_writer
         self._on_episode = on_episode
-        self._rng = np.random.default_rng(seed)
-        self._identity = ("", 0, -1, 0)  # of the running episode: run, update, group, member
+        self._rng = np_random(seed)[0]
+        run = "" if self._writer is None else self._writer.new_run()
+        self._identity = (run, 0, -1, 0)  # of the running episode: run, update, group, member
         self._next_identity: tuple[str, int, int, int] | None = None
         self._seed = 0
         self._steps: list[Step] = []  # of the running episode; empty when none runs
@@ -78,7 +79,10 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self._refused: tuple[Exception, int, tuple[Step, ...]] | None = None  # see `fail_reset`
 
     def identify(self, run: str = "", update: int = 0, group: int = 0, member: int = 0) -> None:
-        """Set the identity of the episode that the next reset begins; without it, it gets the next group."""
+        """Set the identity of the episode that the next reset begins; without it, it gets the next group.
+
+        Until one is given, its run is the writer's `new_run`.
+        """
         self._next_identity = (run, update, group, member)
 
     def annotate(self, tokens: StepTokens) -> None:
@@ -94,12 +98,10 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
                 "RecordEpisode records episodes from their beginning, but options has a snapshot; "
                 "continue snapshots in an environment without a recorder, or call snapshot() and restore()"
             )
+        # Gymnasium's rule: a reset with a seed also makes the resets after it reproducible.
+        rng = self._rng if seed is None else np_random(seed)[0]
         self.close_episode()
-        if seed is None:
-            seed = int(self._rng.integers(2**31))
-        else:
-            # Gymnasium's rule: a reset with a seed also makes the resets after it reproducible.
-            self._rng = np.random.default_rng(seed)
+        self._rng, seed = rng, int(rng.integers(2**31)) if seed is None else seed
         observation, info = self._try_reset((), seed, options, seed)
         require_text(observation, self.env, "RecordEpisode")
         self._name(seed)

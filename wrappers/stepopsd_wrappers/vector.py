@@ -79,7 +79,8 @@ class RecordEpisode(VectorTexts):
         self._on_episode = on_episode
         count = self._asked.num_envs
         self.last_episodes: list[Episode | None] = [None] * count
-        self._identity: Identity = ("", 0, -1, 0)  # of the episode that began last
+        run = "" if self._writer is None else self._writer.new_run()
+        self._identity: Identity = (run, 0, -1, 0)  # of the episode that began last
         self._identities: list[Identity] = [self._identity] * count
         self._next: list[Identity | None] = [None] * count
         self._seeds = [0] * count

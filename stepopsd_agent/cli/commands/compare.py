@@ -5,8 +5,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from stepopsd_agent.cli.checks import UsageError, fresh_file, settings_checked
+from stepopsd_agent.cli.checks import UsageError, settings_checked
 from stepopsd_agent.cli.common import episode_folder
+from stepopsd_agent.cli.output_paths import fresh_file
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.run.files import write_json_atomic
 

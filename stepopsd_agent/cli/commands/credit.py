@@ -1,8 +1,4 @@
-"""``stepopsd credit list``, ``stepopsd credit score`` and ``stepopsd credit compare``.
-
-They list the methods, write the credit of every step of recorded episodes to a file, and judge which methods
-rank the right steps, and at what cost.
-"""
+"""``stepopsd credit list``, ``score`` and ``compare``: the methods, their credit, and who is right."""
 
 import argparse
 import json
@@ -14,8 +10,9 @@ from typing import Any
 from jsonargparse import Namespace
 
 from stepopsd_agent import credit
-from stepopsd_agent.cli.checks import UsageError, fresh_file, settings_checked
+from stepopsd_agent.cli.checks import UsageError, settings_checked
 from stepopsd_agent.cli.common import episode_folder, run_config, trained_policy
+from stepopsd_agent.cli.output_paths import fresh_file
 from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.run.files import check_can_make, write_bytes_atomic, write_json_atomic
 from stepopsd_envs.user_path import user_path

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from jsonargparse import Namespace
 
 from stepopsd_agent.cli.basic import OF_TRAINING
-from stepopsd_agent.cli.checks import UsageError, fresh_folder, resumed_file, settings_checked
+from stepopsd_agent.cli.checks import UsageError, settings_checked
 from stepopsd_agent.cli.common import check_config, run_config
+from stepopsd_agent.cli.output_paths import fresh_folder, only_writer, resumed_file
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.playing import add_agent_flag, last_error, play_sets
 from stepopsd_agent.cli.serving import REQUESTS, read_requests
@@ -70,14 +72,24 @@ def prepare(arguments: Sequence[str]) -> Sequence[str]:
 
 def run(settings: Namespace) -> int:
     """Play the evaluation tasks and print the table."""
+    with ExitStack() as writing:
+        if "resume" not in settings:
+            return _play(_asked(settings), writing, fresh=True)
+        resumed_file(out := user_path(settings.resume), FILE, "eval")
+        writing.enter_context(only_writer(out, "eval", fresh=False))
+        return _play(_resumed(out), writing, fresh=False)
+
+
+def _play(asked: _Request, writing: ExitStack, *, fresh: bool) -> int:
+    """Play what is asked for; once all is checked, ``writing`` keeps others out of a fresh folder."""
     from stepopsd_agent.rollout import EVAL_SEED, EnvironmentDownError
 
-    asked = _resumed(user_path(settings.resume)) if "resume" in settings else _asked(settings)
     out, sets = asked.out, evaluation_sets(asked.config)
 
     def checked() -> None:
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
+            if fresh:
+                writing.enter_context(only_writer(out, "eval", fresh=True))
             write_json_atomic(out / FILE, _header(asked))
 
     folder = None if out is None else out / "episodes"
@@ -125,7 +137,7 @@ def _tell_other_data(config: RunConfig) -> None:
 
 def _resumed(out: Path) -> _Request:
     """The settings of an earlier evaluation, and the records it left."""
-    path = resumed_file(out, FILE, "eval")
+    path = out / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         schema, agent, values = content["schema"], str(content["agent"]), dict(content["config"])

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from stepopsd_agent.cli.checks import UsageError, fresh_file, settings_checked
+from stepopsd_agent.cli.checks import UsageError, settings_checked
 from stepopsd_agent.cli.common import episode_folder
+from stepopsd_agent.cli.output_paths import fresh_file
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_wrappers import Episode, read_episodes
 from stepopsd_wrappers.chat_export import sft_rows, verl_rows, write_jsonl

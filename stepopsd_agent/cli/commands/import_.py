@@ -5,7 +5,8 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from stepopsd_agent.cli.checks import UsageError, fresh_folder, settings_checked
+from stepopsd_agent.cli.checks import UsageError, settings_checked
+from stepopsd_agent.cli.output_paths import fresh_folder
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_envs.user_path import typed, user_path
 from stepopsd_wrappers import Episode, EpisodeWriter

@@ -5,8 +5,9 @@ import argparse
 from jsonargparse import Namespace
 
 from stepopsd_agent.cli.basic import OF_TRAINING
-from stepopsd_agent.cli.checks import UsageError, fresh_folder
+from stepopsd_agent.cli.checks import UsageError
 from stepopsd_agent.cli.common import run_config
+from stepopsd_agent.cli.output_paths import fresh_folder
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.cli.playing import add_agent_flag, last_error, play_sets
 from stepopsd_agent.cli.serving import REQUESTS

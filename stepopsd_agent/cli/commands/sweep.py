@@ -12,9 +12,10 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from stepopsd_agent.cli.checks import UsageError, fresh_folder, resumed_file
+from stepopsd_agent.cli.checks import UsageError
 from stepopsd_agent.cli.commands import train
 from stepopsd_agent.cli.common import refuse_fresh
+from stepopsd_agent.cli.output_paths import fresh_folder, only_writer, resumed_file
 from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.run import (
     Job,
@@ -97,10 +98,20 @@ def complete(
 def run(settings: Namespace) -> int:
     """Train the runs that are not finished, then print the table; return 1 if a run failed."""
     if "resume" in settings:
-        out = user_path(settings.resume)
-        content = _read(out)
-    else:
-        out, content = _begun(settings)
+        resumed_file(out := user_path(settings.resume), FILE, "sweep")
+        with only_writer(out, "sweep", fresh=False):
+            return _train(out, _read(out))
+    out, content, files = _planned(settings)
+    with only_writer(out, "sweep", fresh=True):
+        (out / "configs").mkdir()
+        for member, file in zip(content["runs"], files, strict=True):
+            write_bytes_atomic(_config_file(out, SweepRun(**member)), file)
+        write_json_atomic(out / FILE, content)
+        return _train(out, content)
+
+
+def _train(out: Path, content: Mapping[str, Any]) -> int:
+    """Train the runs of a sweep's folder that are not finished."""
     runs = [SweepRun(**member) for member in content["runs"]]
     missing = [member for member in runs if not is_finished(run_folder(out, member))]
     failed = dict[str, int]()
@@ -224,8 +235,8 @@ def _seeds(settings: Namespace) -> list[int]:
     return list(range(settings.seed, settings.seed + count))
 
 
-def _begun(settings: Namespace) -> tuple[Path, dict[str, Any]]:
-    """Check every combination, then write ``sweep.json`` and the config file of each run."""
+def _planned(settings: Namespace) -> tuple[Path, dict[str, Any], list[bytes]]:
+    """Check every combination; return the folder, its ``sweep.json``, and each run's config file."""
     out = fresh_folder(settings.get("out"), "sweep")
     grid = _grid(settings.grid)
     runs, files = sweep_runs(grid, _seeds(settings)), list[bytes]()
@@ -242,9 +253,6 @@ def _begun(settings: Namespace) -> tuple[Path, dict[str, Any]]:
     jobs = settings.get("jobs", 1 if on_gpu else max(1, allowed_processors() // threads))
     if jobs < 1:
         raise UsageError(f"jobs is {jobs}; give the number of runs at once, 1 or more")
-    (out / "configs").mkdir(parents=True)
-    for member, file in zip(runs, files, strict=True):
-        write_bytes_atomic(_config_file(out, member), file)
     content = {
         "schema": SCHEMA,
         "grid": grid,
@@ -252,12 +260,11 @@ def _begun(settings: Namespace) -> tuple[Path, dict[str, Any]]:
         "threads": threads,
         "runs": [asdict(member) for member in runs],
     }
-    write_json_atomic(out / FILE, content)
-    return out, content
+    return out, content, files
 
 
 def _read(out: Path) -> dict[str, Any]:
-    path = resumed_file(out, FILE, "sweep")
+    path = out / FILE
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

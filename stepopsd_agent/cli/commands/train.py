@@ -3,8 +3,8 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,20 +19,17 @@ from stepopsd_agent.cli.checks import (
     check_device,
     check_sharding,
     checked_games,
-    fresh_folder,
-    resumed_file,
     settings_checked,
 )
 from stepopsd_agent.cli.common import load_run_policy, run_config, trained_policy
 from stepopsd_agent.cli.engine_checks import check_shared_play, tell_unread
 from stepopsd_agent.cli.launching import follows, launched, own_device
+from stepopsd_agent.cli.output_paths import fresh_folder, only_writer, resumed_file
 from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.config import RunConfig, config_to_dict
 from stepopsd_agent.run.files import write_bytes_atomic
 from stepopsd_agent.tasks import evaluation_sets, get, make_stack
 from stepopsd_envs.user_path import typed, user_path
-from stepopsd_wrappers import RecordingError
-from stepopsd_wrappers.folder_lock import locked
 
 if TYPE_CHECKING:
     from stepopsd_agent.credit import CreditMethod
@@ -43,9 +40,6 @@ USES = frozenset(
     "seed device threads updates checkpoint_every tracking env model rollout eval hindsight schedule learner "
     "critic alarms credit".split()
 )
-
-LOCK = ".train.lock"
-"""File of a run folder by which one process at a time trains there; hidden, so the folder counts as empty."""
 
 
 def add_flags(parser: Parser) -> None:
@@ -184,7 +178,7 @@ def _train(
     policy = load_run_policy(started) if begun else trained_policy(loading)
     if processes is not None:
         processes.wait()  # until all have looked at the folder as it was
-    with nullcontext() if follows() else _only_writer(out, resumed):
+    with nullcontext() if follows() else only_writer(out, "train", fresh=not resumed):
         if not resumed and not follows():
             # The first file of a run folder: a folder that has it can be continued.
             write_bytes_atomic(out / "config.yaml", saved)
@@ -193,22 +187,3 @@ def _train(
         if sharing is None:
             return run_training(config, name, method, policy, out)
         return run_training(config, name, method, sharing.policy(policy), out, sharing.trainer, sharing.kind)
-
-
-@contextmanager
-def _only_writer(out: Path, resumed: bool) -> Iterator[None]:
-    """Keep other processes from training in the folder; the lock ends with this process, killed or not.
-
-    Raises:
-        UsageError: another one is, or has begun to since the folder was looked at first.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = locked(out / LOCK)
-    except RecordingError as error:
-        other = "" if resumed else ", or choose another folder for --out"
-        raise UsageError(f"another command is training in {out}; wait until it has ended{other}") from error
-    with lock:
-        if not resumed:
-            fresh_folder(str(out), "train")
-        yield

@@ -10,10 +10,11 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli.arguments import given
 from stepopsd_agent.cli.basic import OF_TRAINING
-from stepopsd_agent.cli.checks import checked_games, fresh_folder, settings_checked
+from stepopsd_agent.cli.checks import checked_games, settings_checked
 from stepopsd_agent.cli.commands.train import USES as TRAIN
 from stepopsd_agent.cli.common import config_of, load_run_policy, run_config
 from stepopsd_agent.cli.config_file import shortest_name
+from stepopsd_agent.cli.output_paths import fresh_folder
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.config import EnvConfig, config_to_dict
 from stepopsd_agent.tasks import evaluation_sets, get
