@@ -43,9 +43,9 @@ def load_policy(
 
     Raises:
         ModelFolderError: the model or its tokenizer is missing or unreadable, or fails a check.
-        ValueError: ``path`` is no path, or ``chat`` is "on" and the tokenizer has no chat template.
+        ValueError: ``path`` is no path or empty, or ``chat`` is "on" and the tokenizer has no chat template.
     """
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise ValueError(f"path is {path!r:.60}; give the name of a model folder, or of a model on the hub")
     path = os.path.expanduser(path)
     _check_folder(path, gguf_file)

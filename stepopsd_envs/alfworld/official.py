@@ -149,7 +149,8 @@ def _playable(folder: Path, advance: Advance | None) -> list[TaskFile]:
     files = list_folder(folder, advance)
     playable = [file for file in files if not is_left_out(file)]
     if not playable:
-        what = f"only games that ALFWorld leaves out ({len(files)})" if files else f"no *{SUFFIX} file"
+        none = f"no *{SUFFIX} file (links to folders are not followed)"
+        what = f"only games that ALFWorld leaves out ({len(files)})" if files else none
         raise GamesNotFoundError(f"the folder {folder} has {what}: give another folder; {HINT}")
     return playable
 

@@ -63,6 +63,8 @@ def test_load_policy_names_no_flag_in_what_it_refuses(tmp_path: Path) -> None:
 
 
 def test_load_policy_refuses_what_is_no_path() -> None:
-    """Such as an absent setting."""
+    """Such as an absent setting, or a variable of a shell that is not set."""
     with pytest.raises(ValueError, match="path is None; give the name of a model folder"):
         load_policy(None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="path is ''; give the name of a model folder"):
+        load_policy("")
