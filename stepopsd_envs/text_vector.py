@@ -68,6 +68,7 @@ class TextVectorEnv(SyncTexts):
         self._texts = [""] * num_envs
         self._played = np.zeros(num_envs, dtype=np.int64)  # steps since the last reset
         self._over = np.zeros(num_envs, dtype=np.bool_)
+        self._broken = False  # off by an error, after some of the environments had played
 
     def reset(
         self,
@@ -91,6 +92,7 @@ class TextVectorEnv(SyncTexts):
             env_options = {name: column[i] for name, column in columns.items() if column[i] is not None}
             self._texts[i], infos[i] = self._begin(i, seed=seeds[i], options=env_options)
             self._over[i] = False
+        self._broken &= not chosen.all()
         return tuple(self._texts), batch_infos(infos)
 
     def step(self, actions: Sequence[str]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, dict[str, Any]]:
@@ -98,7 +100,8 @@ class TextVectorEnv(SyncTexts):
 
         Raises:
             ValueError: there is not one action per environment.
-            ResetNeeded: an episode has ended and the mode is ``"Disabled"``.
+            ResetNeeded: an episode has ended and the mode is ``"Disabled"``, or an error, as of a retriever,
+                broke off the step before.
         """
         self._check_actions(actions)
         rewards = np.zeros(self.num_envs)
@@ -106,6 +109,7 @@ class TextVectorEnv(SyncTexts):
         infos: Infos = [None] * self.num_envs
         ends: Infos = [None] * self.num_envs
         self._prepare(actions)
+        self._broken = True
         for i, (env, action, over) in enumerate(zip(self.envs, actions, self._over.tolist(), strict=True)):
             if over:
                 self._texts[i], infos[i] = self._begin(i)
@@ -116,6 +120,7 @@ class TextVectorEnv(SyncTexts):
             if self.autoreset_mode is AutoresetMode.SAME_STEP and (terminated[i] or truncated[i]):
                 ends[i] = {"final_obs": self._texts[i], "final_info": infos[i]}
                 self._texts[i], infos[i] = self._begin(i)
+        self._broken = False
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
             self._over = terminated | truncated
         return tuple(self._texts), rewards, terminated, truncated, {**batch_infos(ends), **batch_infos(infos)}
@@ -153,6 +158,10 @@ class TextVectorEnv(SyncTexts):
         if not isinstance(actions, (list, tuple, np.ndarray)) or len(actions) != self.num_envs:
             raise ValueError(
                 f"actions={actions!r:.80}: give {self.num_envs} strings, one for each environment"
+            )
+        if self._broken:
+            raise ResetNeeded(
+                "an error broke off the step before, when some environments had played: call reset()"
             )
         if self.autoreset_mode is AutoresetMode.DISABLED and self._over.any():
             ended = np.flatnonzero(self._over).tolist()

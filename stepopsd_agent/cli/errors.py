@@ -48,14 +48,16 @@ UNREAD = 141
 
 def quiet_when_unread(run: Callable[[], int]) -> int:
     """Run, and end without a word where nobody reads the output any more, as behind ``| head``."""
+    code = 0
     try:
         try:
-            return run()
+            code = run()
+            return code
         finally:
             print(end="", flush=True)  # errors of what Python writes when it ends can only be ignored
     except OSError as error:
         if not isinstance(error, BrokenPipeError) or not (streams := _unread()):
-            return complain(_message(error))
+            return code if code == 2 else complain(_message(error))  # 2: the command has said it
         for stream in streams:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return UNREAD

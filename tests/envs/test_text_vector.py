@@ -6,11 +6,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
 
 import stepopsd_envs  # noqa: F401  # registers the environments
-from stepopsd_envs.search_qa.retrieval.base import Passage
+from stepopsd_envs.search_qa.retrieval.base import Passage, RetrieverError
 from stepopsd_envs.text_vector import TextVectorEnv
 from tests.helpers.search_qa import Library, search
 
@@ -113,3 +114,19 @@ def test_searches_of_a_step_are_one_call() -> None:
     envs.step([search("Port")] * SIZE)  # all are reset
     envs.step([3, None, search("Port")])
     assert library.calls == [["Port", "Sandor"], ["Port"]]
+
+
+def test_a_step_that_an_error_broke_off_is_not_tried_again() -> None:
+    """Some environments have played their action and would play it twice; a reset of all begins anew."""
+    library = Library()
+    envs = gym.make_vec("stepopsd/SearchQA-v0", SIZE, tier="tiny", retriever=library)
+    envs.reset(seed=0)
+    library.broken = True
+    actions = ["<think>nothing to search</think>", search("Port"), search("Sandor")]
+    with pytest.raises(RetrieverError, match="closed"):
+        envs.step(actions)
+    library.broken = False
+    with pytest.raises(ResetNeeded, match="broke off the step before"):
+        envs.step(actions)
+    envs.reset(seed=0)
+    assert envs.step(actions)[-1]["step"]["index"].tolist() == [1] * SIZE

@@ -88,3 +88,12 @@ def test_a_broken_pipe_that_is_not_the_output_is_told(capsys: pytest.CaptureFixt
 
     assert quiet_when_unread(lambda: exit_code(broken)) == 2
     assert capsys.readouterr().err == "stepopsd: error: Broken pipe\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_told_once() -> None:
+    """Not again for what could not be written before."""
+    command = [sys.executable, "-m", "stepopsd_agent", "credit", "list"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+    assert (done.returncode, done.stderr) == (2, "stepopsd: error: No space left on device\n")
