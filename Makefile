@@ -18,13 +18,13 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Made again when a requirement changes. pip is tested for, not python: a venv whose creation failed half-way has
-# the one without the other.
+# the one without the other. What is built from source on the way, as for TextWorld, may call `python` by that name.
 $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$(PYTHON) is older than Python 3.11; name a newer one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 2; }
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
 	@echo "installing into ./$(VENV): torch and transformers take some minutes the first time"
-	$(PY) -m pip install -c $(CONSTRAINTS) -e ".[$(INSTALL_EXTRAS)]"
+	PATH="$$PWD/$(VENV)/bin:$$PATH" $(PY) -m pip install -c $(CONSTRAINTS) -e ".[$(INSTALL_EXTRAS)]"
 	@touch $@
 
 install: ## create ./.venv and install; EXTRAS=alfworld,search,sb3,ray,bench adds optional parts
