@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -45,7 +46,7 @@ def load_policy(
         ModelFolderError: the model or its tokenizer is missing or unreadable, or fails a check.
         ValueError: ``path`` is no path or empty, or ``chat`` is "on" and the tokenizer has no chat template.
     """
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+    if not isinstance(cast("object", path), str | os.PathLike) or not os.fspath(path):
         raise ValueError(f"path is {path!r:.60}; give the name of a model folder, or of a model on the hub")
     path = os.path.expanduser(path)
     _check_folder(path, gguf_file)
