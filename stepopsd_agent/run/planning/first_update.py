@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from stepopsd_agent.hindsight import block_tokens, hindsight_blocks
+from stepopsd_agent.config import RunConfig
+from stepopsd_agent.hindsight import Block, block_tokens, hindsight_blocks
 from stepopsd_agent.learner import told_answers
 from stepopsd_agent.run.kept_weights import asks_a_teacher
 from stepopsd_agent.run.planning.device_speed import measured_rates
@@ -38,8 +39,7 @@ def first_update(
     told = chosen if config.hindsight.mode != "gold" or asks_a_teacher(trainer.method.needs) else []
     answers = told_answers(trainer.envs, told) if config.hindsight.mode == "gold" and told else None
     blocks = hindsight_blocks(trainer.policy, config.hindsight, told, answers) if told else []
-    block = sum(map(block_tokens, blocks)) / max(1, len(blocks))
-    lengths = played_lengths(chosen or episodes, block)
+    lengths = played_lengths(chosen or episodes, _mean_block(config, blocks, told))
     planned = tokens_by_part(config, trainer.method.needs, lengths)
     scored = sum(planned.get(name, 0) for name in ("old log-probs", "student", "teacher", "reference"))
     counted = trainer.counters
@@ -67,6 +67,18 @@ def first_update(
     return comparison
 
 
+def _mean_block(config: RunConfig, blocks: Sequence[Block], episodes: Sequence[Episode]) -> float:
+    """Ids of a hindsight block, in the mean over the times that a teacher reads one.
+
+    Where every step has its own, long episodes count for more. They are the lost ones, and lost episodes are
+    told of a peer.
+    """
+    by_step = config.hindsight.position == "inline" or config.env.layout == "window"
+    times = [len(episode.steps) - 1 if by_step else 1 for episode in episodes]
+    ids = sum(block_tokens(block) * count for block, count in zip(blocks, times, strict=True))
+    return ids / max(1, sum(times))
+
+
 def compared_time(parts: Mapping[str, float], seconds: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """Planned and taken seconds of playing, scoring and update."""
     planned = dict.fromkeys(_PARTS, 0.0)
@@ -89,7 +101,7 @@ def in_words(comparison: dict[str, Any]) -> str:
     """One line; it says so where memory went beyond the plan."""
     tokens = comparison["tokens"]
     parts = [f"{name} {row['counted']:,} (planned {row['planned']:,})" for name, row in tokens.items()]
-    line = f"first update beside its plan: tokens {', '.join(parts)}"
+    line = f"first update beside a plan for its lengths: tokens {', '.join(parts)}"
     if "time" in comparison:
         planned, taken = (
             sum(row[key] for row in comparison["time"].values()) for key in ("planned", "taken")

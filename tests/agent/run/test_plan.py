@@ -101,7 +101,15 @@ def test_plan_of_activations_is_what_the_update_keeps(checkpointing: bool) -> No
 
 @pytest.mark.samples
 @pytest.mark.parametrize("layout", ["transcript", "window"])
-@pytest.mark.parametrize("hindsight", [{"position": "inline"}, {"position": "prefix"}, {"mode": "none"}])
+@pytest.mark.parametrize(
+    "hindsight",
+    [
+        {"position": "inline"},
+        {"position": "inline", "mode": "correctness+peer"},  # lost episodes are longer, and are told more
+        {"position": "prefix", "mode": "correctness+peer"},
+        {"mode": "none"},
+    ],
+)
 def test_plan_of_tokens_is_what_an_update_counts(
     layout: str, hindsight: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +278,7 @@ def test_run_checks_its_plan_at_the_first_update(
     out = tmp_path / "run"
     assert main(train_arguments(taught_model, out, "--updates=2")) == 0
     shown = capsys.readouterr().err
-    (line,) = re.findall("first update beside its plan: .*", shown)
+    (line,) = re.findall("first update beside a plan for its lengths: .*", shown)
     part, time = r"{} [\d,]+ \(planned [\d,]+\)", r"; [\d.]+ s \(planned [\d.]+ s\)"
     told = ", ".join(part.format(name) for name in ("tokens generated", "scored", "trained")) + time
     assert re.search(told, line), line
