@@ -23,6 +23,7 @@ from .table import (
     about as about,
     controls as controls,
     differences_text as differences_text,
+    heading as heading,
     row as row,
     table_text as table_text,
 )

@@ -27,6 +27,9 @@ LABELS = {
 }
 """Column heads, in the words of the pages on credit, by the name of the measure."""
 RARITY = "rare kind of command"
+FEW = 20
+"""Fewer tasks make the intervals of a bootstrap over them plainly too narrow (Cameron, Gelbach and Miller,
+Review of Economics and Statistics 90, 2008)."""
 
 
 def row(credits: Sequence[Array], truth: Judged, tokens: int = 0, seconds: float = 0.0) -> dict[str, Any]:
@@ -98,6 +101,37 @@ def about(truth: Judged, groups: Sequence[int] | None = None) -> dict[str, Any]:
             "harmful": float((steps < 0).mean()),
         },
     }
+
+
+def heading(table: Mapping[str, Any], failed: int) -> str:
+    """The judged episodes in a few lines, and what keeps their figures from telling more.
+
+    Args:
+        table: `about` the episodes, with the number of ``tasks`` and of episodes ``alone`` in their group.
+        failed: number of episodes that met an error.
+    """
+    steps, tasks = table["steps"], table["tasks"]
+    left = f"; {failed} that met an error are left out" if failed else ""
+    lines = [
+        f"{table['episodes']} episodes at {tasks} tasks in {table['groups']} groups, "
+        f"{table['mixed']} of them with both outcomes; success {table['success']:.1%}{left}",
+        f"of the steps {steps['forward']:.0%} bring the goal nearer, {steps['wasted']:.0%} leave it as far, "
+        f"{steps['harmful']:.0%} lead away",
+    ]
+    if table["alone"]:
+        lines.append(
+            f"{table['alone']} episodes are alone in their group, but most methods compare members of a "
+            "group: --group_by task puts all attempts at a task in one"
+        )
+    elif not table["mixed"]:
+        lines.append("no group has both outcomes, which methods that compare attempts by their outcome need")
+    if tasks == 1:
+        lines.append("all attempts are at one task: the intervals, over tasks, are points and say nothing")
+    elif tasks < FEW:
+        lines.append(
+            f"{tasks} tasks are few: the intervals, over tasks, are too narrow, and a point where one counts"
+        )
+    return "\n".join(lines)
 
 
 def table_text(table: Mapping[str, Any], measures: Sequence[str]) -> str:

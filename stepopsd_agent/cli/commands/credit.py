@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import Namespace
 
@@ -194,7 +193,7 @@ def _target(settings: Namespace, episodes: Path, method: str) -> Path:
 
 def compare(settings: Namespace) -> int:
     """Judge methods and controls on recorded episodes; print the table."""
-    from stepopsd_agent.accuracy import SKIPPED, draw_accuracy, entries, table_text
+    from stepopsd_agent.accuracy import SKIPPED, draw_accuracy, entries, heading, table_text
     from stepopsd_agent.run import compare_records, environment_facts, progress
 
     config = run_config(settings)
@@ -218,7 +217,7 @@ def compare(settings: Namespace) -> int:
         raise UsageError("; ".join(f"{name}: {why}" for name, why in table["left_out"].items()))
     if named is None:
         table["left_out"] |= SKIPPED
-    print(_heading(table, len(episodes) - len(valid)))
+    print(heading(table, len(episodes) - len(valid)))
     judged = [*table["controls"].values(), *table["methods"].values()]
     shown = [name for name in MEASURES if any(one[name]["n"] for one in judged)]
     print(f"\n{table_text(table, shown)}\n\n{LEGEND}")
@@ -235,28 +234,6 @@ def compare(settings: Namespace) -> int:
         write_bytes_atomic(picture, draw_accuracy({name: table}, f"Credit accuracy, {name}"))
         print(f"drawn to {picture}")
     return 0
-
-
-def _heading(table: dict[str, Any], failed: int) -> str:
-    """The episodes in a few lines."""
-    steps = table["steps"]
-    left = f"; {failed} that met an error are left out" if failed else ""
-    lines = [
-        f"{table['episodes']} episodes at {table['tasks']} tasks in {table['groups']} groups, "
-        f"{table['mixed']} of them with both outcomes; success {table['success']:.1%}{left}",
-        f"of the steps {steps['forward']:.0%} bring the goal nearer, {steps['wasted']:.0%} leave it as far, "
-        f"{steps['harmful']:.0%} lead away",
-    ]
-    if table["alone"]:
-        lines.append(
-            f"{table['alone']} episodes are alone in their group, but most methods compare members of a "
-            "group: --group_by task puts all attempts at a task in one"
-        )
-    elif not table["mixed"]:
-        lines.append("no group has both outcomes, which methods that compare attempts by their outcome need")
-    if table["tasks"] == 1:
-        lines.append("all attempts are at one task: the intervals, over tasks, are points and say nothing")
-    return "\n".join(lines)
 
 
 def _with_distances(episodes: Sequence[Episode], *, replay: bool) -> list[Episode]:

@@ -57,7 +57,8 @@ def test_credit_compare_takes_a_method_from_outside(
     )
     assert "--replay" in message and "--env.oracle true" in message
     assert run("credit", "compare", str(folder), *named, "--replay", f"--json={result}") == 0
-    assert "6 episodes are alone in their group" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "6 episodes are alone in their group" in said and "tasks are few: the intervals" in said
     found = json.loads(result.read_text())
     assert set(found["methods"]) == {"someones_compared:accepted_steps", "path_gain idle_cost=0.3"}
     own, control = found["methods"]["someones_compared:accepted_steps"], found["controls"]["step accepted"]
