@@ -102,7 +102,7 @@ def _model(client: "ChatClient", name: str | None) -> str:
     from stepopsd_agent.rollout import ServedModelError
 
     try:
-        listed = client.models()
+        listed = client.models(lambda text: print(f"stepopsd: notice: {text}", file=sys.stderr))
     except ServedModelError as error:
         if error.status is None or error.status in REFUSED:
             raise

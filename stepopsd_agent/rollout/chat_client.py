@@ -4,7 +4,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
@@ -15,7 +15,11 @@ from stepopsd_wrappers.plain_json import as_unicode
 
 BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Answers after which the same request may succeed."""
+FAULT = 500
+"""The status of an error inside a server, which seldom tells what it was."""
 MAX_BYTES = 2**24
+NOTICED_S = 1.0
+"""A pause from which on a person wonders whether anything goes on."""
 KEY = "OPENAI_API_KEY"
 REAL_KEY = 16
 """Characters from which on a key is kept out of answers as well; "EMPTY" may be what a model wrote."""
@@ -103,15 +107,18 @@ class ChatClient:
         self._key = bearer_secret(KEY)
         self._opener = urllib.request.build_opener(_NoRedirects)
 
-    def models(self) -> list[str]:
+    def models(self, waiting: Callable[[str], None] | None = None) -> list[str]:
         """Names of the models that the server lists.
+
+        Args:
+            waiting: told in words, once, when the server is to be asked again after a noticeable pause.
 
         Raises:
             ServedModelError: there is no such server, or it says no.
         """
         try:
             # A server that cannot list its models says 500, and will say so again.
-            return [str(entry["id"]) for entry in self._ask("models", None, BUSY - {500})[0]["data"]]
+            return [str(entry["id"]) for entry in self._ask("models", None, BUSY - {500}, waiting)[0]["data"]]
         except (KeyError, TypeError) as error:
             raise ServedModelError(f"{self.url}/models lists no models") from error
 
@@ -150,7 +157,11 @@ class ChatClient:
         return self._ask(path, body)[0]
 
     def _ask(
-        self, path: str, body: Mapping[str, Any] | None, busy: Collection[int] = BUSY
+        self,
+        path: str,
+        body: Mapping[str, Any] | None,
+        busy: Collection[int] = BUSY,
+        waiting: Callable[[str], None] | None = None,
     ) -> tuple[Any, int]:
         """The server's answer and the number of tries; a busy server is asked again."""
         end, wait = time.monotonic() + self.deadline, self.backoff
@@ -169,9 +180,15 @@ class ChatClient:
             pause = wait if named is None else named
             if tries > self.retries or time.monotonic() + pause >= end:
                 break
+            if waiting is not None and pause >= NOTICED_S:
+                left = self.retries + 1 - tries
+                waiting(f"no answer yet from {self.url} ({problem}); asking up to {left} times more")
+                waiting = None
             time.sleep(pause)
             wait *= 2
         hint = f"; is a server there? {self.setting} has its address" if status is None else ""
+        if status == FAULT:
+            hint = "; the server's own log says why"
         raise ServedModelError(
             f"{self.url}/{path} gave no answer in {tries} tries, the last time {problem}{hint}", status
         )

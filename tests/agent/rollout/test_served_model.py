@@ -118,6 +118,16 @@ def test_served_model_keeps_its_deadline() -> None:
     told = r"gave no answer in 3 tries, the last time .*refused.*openai\.url"
     with pytest.raises(ServedModelError, match=told):
         ChatClient(server.url, retries=2, backoff=0.01).complete("tiny", [])
+    with (
+        chat_server(lambda body, number: (500, "Internal Server Error")) as server,
+        pytest.raises(ServedModelError, match=r"status 500: .*; the server's own log says why"),
+    ):
+        ChatClient(server.url, retries=1, backoff=0.01).complete("tiny", [])
+    said: list[str] = []
+    with pytest.raises(ServedModelError):
+        ChatClient(server.url, retries=2, backoff=0.5).models(said.append)  # pauses of 0.5 and 1 s
+    (line,) = said
+    assert "no answer yet" in line and "refused" in line and line.endswith("asking up to 1 times more")
     with chat_server(lambda body, number: (503, "starting")) as server:
         with pytest.raises(ServedModelError, match="starting"):
             ChatClient(server.url, deadline=0.5, backoff=0.1, retries=99).complete("tiny", [])
