@@ -30,9 +30,9 @@ function charts(names, runs) {
   return el("div", { class: "charts" }, names.map((name) => chart(name, runs.filter(({ source }) => source.curves[name]))));
 }
 
-function ticks(low, high) {
+function ticks(low, high, least = 0) {
   const rough = (high - low) / 4 || 1, unit = 10 ** Math.floor(Math.log10(rough));
-  const size = [1, 2, 5, 10].map((one) => one * unit).find((one) => one >= rough);
+  const size = [1, 2, 5, 10].map((one) => one * unit).find((one) => one >= Math.max(rough, least)) ?? least;
   const found = [];
   for (let k = Math.ceil(low / size); k * size <= high + 1e-9 * size; k += 1) found.push(k * size);
   return found;
@@ -52,7 +52,7 @@ function chart(name, runs) {
       svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
       svg("text", { x: LEFT - 6, y: y(value) + 3.5, "text-anchor": "end" }, plain(value)),
     ]).flat(),
-    ticks(0, last).map((update) => svg("text", { x: x(update), y: HEIGHT - 7, "text-anchor": "middle" }, plain(update))));
+    ticks(0, last, 1).map((update) => svg("text", { x: x(update), y: HEIGHT - 7, "text-anchor": "middle" }, plain(update))));
   for (const { source, place } of runs) {
     const line = source.curves[name].filter((point) => point[1] !== null);
     if (line.length && line[0].length === 4) {

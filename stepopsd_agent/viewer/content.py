@@ -90,7 +90,9 @@ def _table(table: Mapping[str, Any]) -> list[list[Any]]:
 
 def _count(row: Mapping[str, Any]) -> int | str:
     """The number of attempts, and that of tasks where some were played again."""
-    return f"{row['n']} at {row['tasks']} tasks" if "tasks" in row else int(row["n"])
+    if "tasks" not in row:
+        return int(row["n"])
+    return f"{row['n']} at {row['tasks']} {'task' if row['tasks'] == 1 else 'tasks'}"
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[Any]]]:

@@ -119,13 +119,29 @@ def test_browser_obeys_keys(opened: Any) -> None:
     assert page.evaluate("document.documentElement.dataset.theme") in ("dark", "light")
 
 
-def test_browser_on_a_phone_shows_list_or_episode(opened: Any) -> None:
-    """Nothing is wider than the screen; the way back is there."""
-    page = opened(many(), ("even", "uneven"), width=380)
+def test_browser_counts_updates_in_whole_numbers_and_one_task_as_one(opened: Any) -> None:
+    """There is no update 0.5; and a number stays on one line, however many columns a table has."""
+    table = {"success": 0.25, "n": 32, "tasks": 1, "ci95": [0.1, 0.5]}
+    rows = [{"update": k, "train/return": k} for k in range(3)]
+    page = opened(many(1), rows=rows, tables={"played": table})
+    page.keyboard.press("2")
+    assert page.locator("#curves [text-anchor=middle]").all_text_contents() == ["0", "1", "2"]
+    page.keyboard.press("3")
+    cells = page.locator("#tables td")
+    assert cells.all_inner_texts()[:3:2] == ["25.0 %", "32 at 1 task"]
+    assert {cells.nth(k).evaluate("cell => getComputedStyle(cell).whiteSpace") for k in range(3)} == {
+        "nowrap"
+    }
+
+
+@pytest.mark.parametrize("width", [320, 360, 380])
+def test_browser_on_a_phone_shows_list_or_episode(opened: Any, width: int) -> None:
+    """Nothing is wider than the screen, as narrow as WCAG's 1.4.10 asks for; the way back is there."""
+    page = opened(many(), ("even", "uneven"), width=width)
     assert page.locator("#list").is_visible() and not page.locator("#episode").is_visible()
     page.click(".row >> nth=1")
     assert page.locator("#episode").is_visible() and not page.locator("#list").is_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("#episode").evaluate("node => node.scrollWidth <= node.clientWidth")
     page.click(".back")
     assert page.locator("#list").is_visible()
