@@ -30,6 +30,7 @@ $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
 install: ## create ./.venv and install; EXTRAS=alfworld,search,sb3,ray,bench adds optional parts
 	@rm -f $(STAMP)
 	@$(MAKE) --no-print-directory $(STAMP)
+	@echo 'installed; now: . $(VENV)/bin/activate; stepopsd doctor'
 
 demo: $(STAMP) ## train three small agents on generated ALFWorld games, compare their credit; results in runs/demo
 	$(PY) -m benchmarks.runs.demo --out runs/demo

@@ -57,8 +57,11 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """The command and its settings.
 
     Raises:
-        SystemExit: after one line that names what is wrong.
+        SystemExit: after one line that names what is wrong; without any argument after the list of commands.
     """
+    if not arguments:
+        build_parser(only="").print_help(sys.stderr)
+        raise SystemExit(2)
     brief = ALL not in arguments and bool({"-h", "--help"}.intersection(arguments))
     arguments = ["--help" if argument == ALL else argument for argument in arguments]
     command = COMMANDS.get(arguments[0]) if arguments else None

@@ -28,6 +28,13 @@ def test_cli_usage_fits_the_screen(
     assert shlex.split("".join(line.removesuffix("\\") for line in lines)) == shlex.split(EXAMPLE)
 
 
+def test_cli_without_a_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a newcomer types first; bad input all the same."""
+    assert run() == 2
+    shown = capsys.readouterr()
+    assert not shown.out and all(f"\n    {name} " in shown.err for name in COMMANDS)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_cli_help_shows_what_the_command_reads(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Every command says what it does and lists its settings, and only those."""
