@@ -67,7 +67,7 @@ def _prefixed(name: str, arguments: list[str]) -> "subprocess.Popen[Any]":
 
 
 def _repeat(lines: IO[str], name: str) -> None:
-    for line in lines:
+    for line in filter(str.strip, lines):
         print(f"{name:>10} | {line}", end="", file=sys.stderr, flush=True)
 
 
