@@ -1,24 +1,27 @@
 """The shape of a language model, from its configuration alone: no weights are read, none are made."""
 
 import os
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import (
-    AttentionInterface,
-    AutoConfig,
-    AutoModelForCausalLM,
-    DynamicCache,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from torch import nn
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from stepopsd_agent.config import LoraConfig, ModelConfig
 from stepopsd_agent.models import ModelFolderError, hub_problem, tiny_shape
+from stepopsd_agent.run.planning.probing import (
+    NAME,
+    TOKENS,
+    UNCOUNTED,
+    attended,
+    attends_with_values,
+    cached_numbers,
+    empty_model,
+    kept_bytes,
+    most_bytes,
+)
 
 KNOWN: dict[str, dict[str, Any]] = {
     "Qwen/Qwen3-1.7B": {
@@ -46,9 +49,6 @@ KNOWN: dict[str, dict[str, Any]] = {
     },
 }
 """Published configurations of the models in the recipes of the paper, so that planning them asks no hub."""
-_PROBE = 128
-"""Tokens of the pass that counts activations."""
-_ATTENTION = "stepopsd_plan"
 
 
 @dataclass(frozen=True)
@@ -99,24 +99,19 @@ def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dty
     """The shape of a model with this configuration, which is left as it is."""
     copied, packs = deepcopy(configuration), False
     try:
-        model = _empty(copied, _ATTENTION, dtype)
+        model = empty_model(copied, NAME, dtype)
         try:
-            activations = _kept_bytes(model) / _PROBE
+            activations = kept_bytes(model) / TOKENS
         finally:
-            packs = any("attended" in vars(module) for module in model.modules())
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ):  # no attention functions, or a layer that reads its values
-        model = _empty(copied, "eager", dtype)
-        activations = _most_bytes(model)
+            packs = attended(model) or attends_with_values(model)
+    except UNCOUNTED:
+        model = empty_model(copied, "eager", dtype)
+        activations = most_bytes(model)
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     tables = {id(p): p.numel() for end in (model.get_input_embeddings(), head) for p in end.parameters()}
     everything = sum(p.numel() for p in model.parameters())
     trained = _adapter_size(model, lora) if lora.rank else everything
-    width = int(getattr(copied, "head_dim", None) or copied.hidden_size // copied.num_attention_heads)
+    width = _head_width(copied)
     return Shape(
         parameters=everything,
         trained=trained,
@@ -126,20 +121,12 @@ def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dty
         layers=int(copied.num_hidden_layers),
         hidden=int(copied.hidden_size),
         attention_width=int(copied.num_attention_heads) * width,
-        kv_width=_cached_numbers(model) or 2 * width * _key_heads(copied),
+        kv_width=cached_numbers(model) or 2 * width * _key_heads(copied),
         vocabulary=int(copied.vocab_size),
         positions=int(copied.max_position_embeddings),
         activations=activations,
         packs=packs,
     )
-
-
-def _empty(configuration: PreTrainedConfig, attention: str, dtype: torch.dtype) -> PreTrainedModel:
-    """A model without storage."""
-    configuration._attn_implementation = attention
-    with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(configuration, dtype=dtype)  # type: ignore[no-untyped-call]
-    return model
 
 
 def model_configuration(config: ModelConfig) -> PreTrainedConfig:
@@ -183,79 +170,14 @@ def _adapter_size(model: PreTrainedModel, lora: LoraConfig) -> int:
     )
 
 
-class _Attend(torch.autograd.Function):
-    """Stands for attention that never holds its weights: keeps queries, keys, values and what came out."""
-
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Of the right shape; the values do not matter."""
-        out = torch.empty_like(query)  # in memory as the queries are
-        if value.shape[3] != query.shape[3]:
-            out = query.new_empty(*query.shape[:3], value.shape[3])
-        ctx.save_for_backward(query, key, value, out)
-        return out
-
-
-def _attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
-) -> tuple[Tensor, None]:
-    if "plan" in options:
-        vars(module)["attended"] = True
-    out: Tensor = _Attend.apply(query, key, value)  # type: ignore[no-untyped-call]
-    return out.transpose(1, 2).contiguous(), None
-
-
-AttentionInterface.register(_ATTENTION, _attend)
-
-
-def _kept_bytes(model: PreTrainedModel) -> int:
-    """Bytes that the layers keep for the backward pass over `_PROBE` tokens, counted without computing."""
-    weights = {p.untyped_storage()._cdata for p in model.parameters()}
-    kept: dict[int, Tensor] = {}  # held, so that no storage of another tensor takes the number
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()._cdata
-        if storage not in weights:
-            kept.setdefault(storage, tensor)
-        return tensor
-
-    ids = torch.zeros(1, _PROBE, dtype=torch.long, device="meta")
-    give_back: Callable[[Tensor], Tensor] = lambda tensor: tensor  # noqa: E731
-    with torch.autograd.graph.saved_tensors_hooks(note, give_back):
-        out = model.base_model(input_ids=ids, use_cache=False, plan=None).last_hidden_state
-    del out
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-
-
-def _cached_numbers(model: PreTrainedModel) -> int:
-    """Numbers that the widest layer's cache keeps of a token; 0 where the model keeps another kind of cache.
-
-    Configurations do not always tell: DeepSeek's layers cache what keys and values are computed from.
-    """
-    ids, cache = torch.zeros(1, _PROBE, dtype=torch.long, device="meta"), DynamicCache()
-    try:
-        with torch.inference_mode():
-            model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
-        kept = [layer.keys.numel() + layer.values.numel() for layer in cache.layers]  # type: ignore[union-attr]
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
-        return 0
-    return max(kept, default=0) // _PROBE
+def _head_width(configuration: PreTrainedConfig) -> int:
+    """Width of a head, the widest where layers differ, as those of Gemma 4 do."""
+    usual = configuration.hidden_size // configuration.num_attention_heads
+    differ = getattr(configuration, "is_heterogeneous", False)
+    layers = configuration.per_layer_config if differ else (configuration,)
+    return max(int(getattr(layer, "head_dim", None) or usual) for layer in layers)
 
 
 def _key_heads(configuration: PreTrainedConfig) -> int:
     """Heads of keys; where a configuration does not say how many: all."""
     return int(getattr(configuration, "num_key_value_heads", None) or configuration.num_attention_heads)
-
-
-def _most_bytes(model: PreTrainedModel) -> float:
-    """An upper bound of the same for a token, where it cannot be counted, from the matrices of the layers.
-
-    What goes into each and what comes out of it is kept, once more by the functions between them; and the
-    weights of attention, in float32 too, of a row as long as there may be.
-    """
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    ends = {id(p) for end in (model.get_input_embeddings(), head) for p in end.parameters()}
-    widths = sum(sum(p.shape[-2:]) for p in model.parameters() if p.ndim > 1 and id(p) not in ends)
-    shape = model.config
-    heads = int(shape.num_hidden_layers) * int(shape.num_attention_heads)
-    return 2.0 * widths * model.dtype.itemsize + 3 * 4 * heads * int(shape.max_position_embeddings)

@@ -1,22 +1,28 @@
 """Plans of models whose layers cannot be counted without storage: they end no run, and are upper bounds."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 import transformers
 from torch import Tensor
+from transformers.models.auto import configuration_auto, modeling_auto
 
 from stepopsd_agent import credit
 from stepopsd_agent.config import LoraConfig
+from stepopsd_agent.models import Scorer
+from stepopsd_agent.models.packed import Branch, Tree
+from stepopsd_agent.models.self_check import window_problems
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.planning.first_update import first_update, in_words
 from stepopsd_agent.run.planning.shapes import shape_of
 from tests.agent.models.test_row_cache import LATENT
-from tests.agent.models.test_self_check import config, random_policy
+from tests.agent.models.test_self_check import FULL, config, problems, random_policy
 from tests.helpers.runs import run_config
 
 SIZES: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 512}
+PER_LAYER: dict[str, Any] = {"sliding_window": 256}
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("GPT2Config", SIZES),
     ("GPTJConfig", {**SIZES, "rotary_dim": 8}),
@@ -24,6 +30,10 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("JetMoeConfig", {}),
     ("StableLmConfig", {}),
     ("XGLMConfig", {"d_model": 32, "num_layers": 2, "attention_heads": 2, "ffn_dim": 64}),
+    ("AfmoeConfig", PER_LAYER),
+    ("MixtralConfig", {}),
+    ("Qwen3MoeConfig", {}),
+    ("Gemma4UnifiedTextConfig", PER_LAYER),
 ]
 
 
@@ -68,13 +78,75 @@ def test_shape_knows_the_width_of_the_cache(kind: str, settings: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    "kind", ["LlamaConfig", "GemmaConfig", "StableLmConfig", "NemotronConfig", "FalconConfig"]
+    ("kind", "settings"),
+    [
+        *KINDS,
+        ("DogeConfig", {}),
+        ("OPTConfig", {}),
+        ("LlamaConfig", {}),
+        ("GemmaConfig", {}),
+        ("NemotronConfig", {}),
+        ("FalconConfig", {"alibi": False}),
+        ("DeepseekV3Config", LATENT),
+    ],
 )
-def test_shape_knows_whose_rows_are_padded(kind: str) -> None:
+def test_shape_knows_whose_rows_are_padded(kind: str, settings: dict[str, Any]) -> None:
     """As a run finds out by a pass; what transformers says of a class is not always so."""
-    settings: dict[str, Any] = {"alibi": False} if kind == "FalconConfig" else {}
     found = shape_of(config(kind, **settings), LoraConfig(), torch.float32)
     assert found.packs == random_policy(kind, **settings).takes_packs
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_shape_of_every_model_that_passes_the_checks() -> None:
+    """Of all classes of transformers that can be made with two layers of width 32: as their runs do it."""
+    checked = list[str]()
+    names, kinds = (
+        modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        vars(configuration_auto)["CONFIG_MAPPING_NAMES"],
+    )
+    for kind in sorted({kinds[name] for name in names if name in kinds}):
+        for settings in (dict(KINDS).get(kind, {}), FULL, {"sliding_window": 256}):
+            try:
+                of = config(kind, **settings)
+                if window_problems(of) or _size(of) > 3e7:
+                    continue
+                policy = random_policy(kind, **settings)
+            except Exception:  # of classes that are made of other settings, or of parts for images
+                continue
+            if problems(policy):
+                continue
+            found = shape_of(config(kind, **settings), LoraConfig(), torch.float32)
+            assert found.packs == policy.takes_packs, kind
+            checked.append(kind)
+            break
+    assert len(checked) > 70 and {"JetMoeConfig", "AfmoeConfig", "DogeConfig", "GPT2Config"} <= {*checked}
+
+
+def _size(of: transformers.PretrainedConfig) -> int:
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(of)  # type: ignore[no-untyped-call]
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_jetmoe_is_scored_in_packs_as_it_computes_itself() -> None:
+    """Rows of several lengths and a branch, whose tokens choose their heads of attention each for itself."""
+    policy = random_policy("JetMoeConfig", torch.float64)
+    assert policy.takes_packs
+    row, branch = tuple(range(5, 29)), Branch(10, (40, 41), tuple(range(50, 62)))
+    trees = [Tree(row, (branch,), tuple(range(1, 24))), Tree(row[:7], scored=(3, 6))]
+    (first, (behind,)), (second, _) = Scorer(policy, attention="segments").logprobs(trees)
+    policy.model.set_attn_implementation("eager")
+
+    def own(ids: tuple[int, ...], places: Sequence[int]) -> Tensor:
+        with torch.inference_mode():
+            logits = policy.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        return torch.stack([logits[place - 1, ids[place]] for place in places])
+
+    torch.testing.assert_close(first, own(row, range(1, 24)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(second, own(row[:7], (3, 6)), atol=1e-5, rtol=0)
+    whole = (*row[:10], *branch.block, *branch.target)
+    torch.testing.assert_close(behind, own(whole, range(12, 24)), atol=1e-5, rtol=0)
 
 
 def test_shape_counts_an_adapter_on_named_layers() -> None:
