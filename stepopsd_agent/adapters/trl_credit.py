@@ -1,8 +1,9 @@
 """The credit of each token as advantages in the loss of TRL's `GRPOTrainer`.
 
-The hook is `Trainer.compute_loss`, the method of transformers that trainers override. TRL hands it
-`inputs["advantages"]`, one number per row, and its loss takes as well one per token, for the sake of
-subclasses. Everything else of the update stays TRL's: old log-probabilities, clipping, KL term, optimizer.
+The hook is `GRPOTrainer._generate_and_score_completions`, which TRL's own subclasses override: its rows are
+still in the order of the rollouts, and what it returns TRL shuffles and splits together. Its `advantages` are
+one number per row, and TRL's loss takes as well one per token, for the sake of subclasses. Everything else of
+the update stays TRL's: old log-probabilities, clipping, KL term, optimizer.
 """
 
 from typing import Any
@@ -14,6 +15,24 @@ from stepopsd_agent.adapters.trl_rollouts import TRLRollouts
 
 _SAMPLING: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": None, "repetition_penalty": 1.0}
 """Fields of `GRPOConfig` that say how TRL would draw, with their defaults."""
+_REPLACED: dict[str, tuple[Any, str]] = {
+    "importance_sampling_level": (
+        "token",
+        "whose ratio is one for a whole row, so that every token would get the mean credit of its row: set "
+        "it to 'token'",
+    ),
+    "scale_rewards": (
+        "group",
+        "but the credit method makes the advantages, whatever TRL does with the rewards: leave it out, and "
+        "say it of the method, as in credit.make('grpo', std=False)",
+    ),
+    "generation_kwargs": (None, "which the rollouts do not read: say in their SamplingParams how they draw"),
+    "chat_template_kwargs": (
+        None,
+        "which the rollouts do not read: leave it out, and give the tokenizer a template that does without",
+    ),
+}
+"""Fields of `GRPOConfig` that would do nothing, or undo the credit: what they have to be, and what to do."""
 
 
 class StepCredit:
@@ -35,9 +54,9 @@ class StepCredit:
         Raises:
             ValueError: a setting of TRL's contradicts the rollouts.
         """
-        if "rollout_func" in named or "environment_factory" in named:
+        if any(named.get(one) is not None for one in ("rollout_func", "environment_factory", "tools")):
             raise ValueError(
-                "give rollouts alone: it takes the place of rollout_func and environment_factory"
+                "give rollouts alone: it takes the place of rollout_func, environment_factory and tools"
             )
         if getattr(named.get("args"), "use_vllm", False):  # before TRL has started or asked an engine
             raise ValueError(
@@ -59,6 +78,9 @@ class StepCredit:
                     f"GRPOConfig has {name} {value}, which the rollouts do not read: leave it out, and say "
                     "in their SamplingParams how they draw"
                 )
+        for name, (usual, instead) in _REPLACED.items():
+            if (value := getattr(settings, name) or None) != usual:
+                raise ValueError(f"GRPOConfig has {name} {value!r}, {instead}")
         if settings.mask_truncated_completions:
             raise ValueError(
                 "mask_truncated_completions would leave out every episode that does not end in an end token: "
@@ -82,6 +104,13 @@ class StepCredit:
             restore_history(history, resume_from_checkpoint, out, self._file)
         return super().train(resume_from_checkpoint, *arguments, **named)  # type: ignore[misc]
 
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """The rows of TRL, with an advantage per token while it trains; TRL has not shuffled them yet."""
+        rows: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        if self.model.training:  # type: ignore[attr-defined]
+            rows["advantages"] = self.rollouts.advantages(rows)
+        return rows
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -89,8 +118,15 @@ class StepCredit:
         return_outputs: bool = False,
         num_items_in_batch: Tensor | None = None,
     ) -> Tensor:
-        """TRL's loss, with an advantage per token while it trains."""
-        if model.training:
-            inputs = {**inputs, "advantages": self.rollouts.advantages(inputs)}
+        """TRL's loss, which is refused rows whose tokens have no advantage of their own.
+
+        Raises:
+            RuntimeError: this version of TRL makes its rows in another way.
+        """
+        if model.training and inputs["advantages"].dim() != 2:
+            raise RuntimeError(
+                "TRL's loss got one advantage per row, so this version of TRL makes its rows in another way: "
+                "install trl==1.16.0, with which StepCredit was tested"
+            )
         loss: Tensor = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[misc]
         return loss

@@ -7,7 +7,6 @@ the prompt of an episode, then everything after it, with a mask of the tokens th
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,10 @@ from stepopsd_agent.tasks import get, make_stack, task_ids
 from stepopsd_wrappers import Episode
 
 Ids = tuple[int, ...]
+Row = tuple[Ids, Ids, Ids, tuple[float, ...]]
+"""Prompt, completion, mask of the completion's sampled tokens, and their log-probabilities."""
 Key = tuple[Ids, Ids, Ids]
-"""What a row is known by: prompt, completion, and the mask of its tokens."""
+"""What a row consists of: prompt, completion, and the mask of its tokens."""
 
 
 class TRLRollouts:
@@ -81,7 +82,7 @@ class TRLRollouts:
         self._seed, self._chat, self._backend, self._env_id = seed, chat, backend, env.id
         self._system = get(env.id).system if system is None else system
         self._tasks = frozenset(task_ids(self._envs[0]))
-        self._credit: dict[Key, cycle[Tensor]] = {}
+        self._credit: list[tuple[Key, Tensor]] = []
         self._metrics: dict[str, float] = {}
         self._latest = -1, 0  # optimizer step of the latest call for training, and its number in it
 
@@ -113,11 +114,12 @@ class TRLRollouts:
             played = self._backend(
                 policy, self._envs, attempts, self.params, seed=key, run="trl", update=step
             )
+            whole = {id(episode) for episode in whole_groups(played)}
+            rows = [_row(episode, policy.prompt_format.end_id, id(episode) in whole) for episode in played]
             if training:
                 again = replace(self._fresh, seed=f"{key}/branches")
-                self._assign(policy, played, step, again)
+                self._assign(policy, played, rows, step, again)
         self.episodes = played
-        rows = [_row(episode, policy.prompt_format.end_id) for episode in played]
         names = ("prompt_ids", "completion_ids", "env_mask", "logprobs")
         columns: dict[str, Any] = {name: [list(row[k]) for row in rows] for k, name in enumerate(names)}
         columns["episode_return"] = [None if e.failed else e.episode_return for e in played]
@@ -139,11 +141,7 @@ class TRLRollouts:
         return episode_return
 
     def advantages(self, inputs: dict[str, Any]) -> Tensor:
-        """The credit of the rows of a micro-batch of TRL.
-
-        TRL shuffles rows, so they are known by their ids and by which of them were sampled. Where several
-        have the same ones each takes its turn, which gives the gradient of any other order: but for the
-        credit, a row's gradient is a function of its ids and mask.
+        """The credit of the rows of the latest call, before TRL shuffles them.
 
         Args:
             inputs: `prompt_ids` and `completion_ids` with their masks, [B, P] and [B, T], and `tool_mask`
@@ -153,19 +151,21 @@ class TRLRollouts:
             [B, T] advantages, 0 where the environment wrote and at padding.
 
         Raises:
-            LookupError: a row was not played here.
+            LookupError: these are not the rows of the latest call for training, in its order.
         """
         completion = inputs["completion_ids"]
         found = torch.zeros(completion.shape, dtype=torch.float32, device=completion.device)
         sides = [_unpadded(inputs, f"{side}_ids", f"{side}_mask") for side in ("prompt", "completion")]
-        sampled = _unpadded(inputs, "tool_mask", "completion_mask")
-        for place, key in enumerate(zip(*sides, sampled, strict=True)):
-            if key not in self._credit:
+        given = list(zip(*sides, _unpadded(inputs, "tool_mask", "completion_mask"), strict=True))
+        if len(given) != len(self._credit):
+            raise LookupError(f"{len(given)} rows, of {len(self._credit)} that this rollout_func played")
+        for place, (row, (own, credit)) in enumerate(zip(given, self._credit, strict=True)):
+            if row != own:
                 raise LookupError(
-                    f"a row of {len(key[0])} and {len(key[1])} tokens was not played by this rollout_func: "
-                    "train on its rows, and leave mask_truncated_completions off"
+                    f"row {place} of {len(row[0])} and {len(row[1])} tokens was not played by this "
+                    "rollout_func, or not in this place: train on its rows alone, and leave "
+                    "mask_truncated_completions off"
                 )
-            credit = next(self._credit[key])
             found[place, : len(credit)] = credit
         return found
 
@@ -208,8 +208,15 @@ class TRLRollouts:
             model.set_attn_implementation(attention)
             model.train(training)
 
-    def _assign(self, policy: Policy, played: Sequence[Episode], step: int, fresh: FreshAttempts) -> None:
-        """Keep the credit of every row; in a group with an error it is zero."""
+    def _assign(
+        self,
+        policy: Policy,
+        played: Sequence[Episode],
+        rows: Sequence[Row],
+        step: int,
+        fresh: FreshAttempts,
+    ) -> None:
+        """Keep the credit of every row, in order; in a group with an error it is zero."""
         whole = whole_groups(played)
         if not whole:
             errors = [episode.steps[-1].error for episode in played if episode.failed]
@@ -228,20 +235,19 @@ class TRLRollouts:
                 "leave stop strings and templates that rewrite earlier turns out"
             )
         given = dict(zip(map(id, whole), credit.advantages.detach().float().cpu(), strict=True))
-        kept = dict[Key, list[Tensor]]()
-        for episode in played:
-            prompt, completion, mask, _ = _row(episode, policy.prompt_format.end_id)
+        self._credit = []
+        for episode, (prompt, completion, mask, _) in zip(played, rows, strict=True):
             start, end = len(prompt), len(prompt) + len(completion)
             row = given[id(episode)][start:end] if id(episode) in given else torch.zeros(end - start)
-            kept.setdefault((prompt, completion, mask), []).append(row)
-        self._credit = {key: cycle(rows) for key, rows in kept.items()}
+            self._credit.append(((prompt, completion, mask), row))
         self._metrics = _metrics(whole, credit)
 
 
-def _row(episode: Episode, end_id: int) -> tuple[Ids, Ids, Ids, tuple[float, ...]]:
+def _row(episode: Episode, end_id: int, whole: bool) -> Row:
     """Prompt, completion, mask and log-probabilities; a row of two end tokens where nothing was sampled.
 
-    An episode that failed has a mask of zeros: its tokens are not to blame.
+    In a group with an error the mask is of zeros: TRL would else count the tokens, and pull them to the
+    reference.
     """
     given = [step.tokens for step in episode.steps if step.tokens is not None]
     if not given:
@@ -253,7 +259,7 @@ def _row(episode: Episode, end_id: int) -> tuple[Ids, Ids, Ids, tuple[float, ...
         completion += [*tokens.prompt_ids, *tokens.sampled_ids]
         mask += [0] * read + [1] * sampled
         logprobs += [*[0.0] * read, *tokens.logprobs]
-    if episode.failed:
+    if not whole:
         mask = [0] * len(mask)
     return given[0].prompt_ids, tuple(completion), tuple(mask), tuple(logprobs)
 

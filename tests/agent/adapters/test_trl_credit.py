@@ -241,13 +241,20 @@ def test_trl_trains_an_adapter_on_the_credit(tmp_path: Path) -> None:
 
 
 def test_trl_settings_that_contradict_the_rollouts_are_refused(tmp_path: Path) -> None:
-    """A temperature of its own, and a mask of all episodes that do not end in an end token."""
+    """What would draw otherwise, do nothing, or take the credit of a token away."""
     policy, rollouts = taught(), TRLRollouts(run_config().env, Crediting("grpo"), PARAMS)
     rows = datasets.Dataset.from_list(rollouts.rows() * GROUPS)
     for wrong, words in (
         ({"temperature": 0.7}, r"GRPOConfig has temperature 0.7, the rollouts 1.0: give both the same"),
         ({"top_p": 0.9}, r"GRPOConfig has top_p 0.9, which the rollouts do not read: .* SamplingParams"),
         ({"repetition_penalty": 1.1}, r"GRPOConfig has repetition_penalty 1.1, which the rollouts do not"),
+        ({"importance_sampling_level": "sequence"}, r"level 'sequence', whose ratio is one for a whole row"),
+        ({"scale_rewards": "none"}, r"scale_rewards 'none', but the credit method .* credit.make\("),
+        (
+            {"generation_kwargs": {"num_beams": 2}},
+            r"generation_kwargs \{'num_beams': 2\}, which the rollouts",
+        ),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, r"chat_template_kwargs .*, which the rollouts"),
         ({"mask_truncated_completions": True}, "mask_truncated_completions would leave out every episode"),
     ):
         args = grpo_config(tmp_path, **wrong)
@@ -256,3 +263,18 @@ def test_trl_settings_that_contradict_the_rollouts_are_refused(tmp_path: Path) -
                 rollouts=rollouts, model=policy.model, processing_class=policy.tokenizer, train_dataset=rows,
                 args=args,
             )  # fmt: skip
+    with pytest.raises(ValueError, match=r"takes the place of rollout_func, environment_factory and tools"):
+        Trainer(rollouts=rollouts, model=policy.model, train_dataset=rows, tools=[print])
+
+
+def test_trl_that_makes_its_rows_otherwise_is_refused(tmp_path: Path) -> None:
+    """A loss with one advantage per row would train on TRL's own, in silence."""
+    policy, rollouts = taught(), TRLRollouts(run_config().env, Crediting("grpo"), PARAMS)
+    rows = datasets.Dataset.from_list(rollouts.rows() * GROUPS)
+    trainer = Trainer(
+        rollouts=rollouts, model=policy.model, processing_class=policy.tokenizer, train_dataset=rows,
+        args=grpo_config(tmp_path),
+    )  # fmt: skip
+    trainer.model.train(True)
+    with pytest.raises(RuntimeError, match=r"one advantage per row.*install trl==1\.16\.0"):
+        trainer.compute_loss(trainer.model, {"advantages": torch.zeros(4)})

@@ -148,14 +148,15 @@ def _failing(
 
 @pytest.mark.samples
 def test_trl_rollouts_give_groups_with_an_error_no_credit() -> None:
-    """Rows of failed episodes have no token to learn from and no reward; other groups are as ever."""
+    """No row of them has a token to learn from, failed episodes no reward; other groups are as ever."""
     trainer = _Whole(taught())
     made, sound = rollouts(backend=_failing), rollouts()
     task = made.rows()[0]["prompt"]
     found, same = made([task] * 8, trainer), sound([task] * 8, trainer)
-    assert found["episode_return"][:2] == [None, None] and not any(map(any, found["env_mask"][:2]))
+    assert found["episode_return"][:2] == [None, None] and not any(map(any, found["env_mask"][:4]))
     for column in found:
-        assert found[column][2:] == same[column][2:]
+        first = 4 if column == "env_mask" else 2
+        assert found[column][first:] == same[column][first:]
     names = ("prompt_ids", "completion_ids", "env_mask", "logprobs")
     assert all(len(found[name][0]) == 1 for name in names)
     credits = [_advantages(made, found), _advantages(sound, same)]
@@ -180,14 +181,15 @@ def _failing_alike(
 
 @pytest.mark.samples
 def test_trl_rollouts_tell_a_row_from_a_failed_one_with_the_same_ids() -> None:
-    """In whatever order TRL shuffles them: the masked tokens would else take the credit, and it be lost."""
+    """By their mask: masked tokens would else take the credit, and it be lost. Another order is refused."""
     made = rollouts(backend=_failing_alike)
     found = made([made.rows()[0]["prompt"]] * 8, _Whole(taught()))
     assert found["completion_ids"][3] == found["completion_ids"][7]
-    shuffled = {name: column[::-1] for name, column in found.items()}
-    one, other = _advantages(made, found), _advantages(made, shuffled).flip(0)
-    assert one[:4].any() and not one[7].any() and not other[7].any()
-    assert torch.allclose(one.sum(0), other.sum(0), atol=1e-5)
+    given = _advantages(made, found)
+    assert given[:4].any() and not given[4:].any() and not any(map(any, found["env_mask"][4:]))
+    swapped = {name: [*column[:3], column[7], *column[4:7], column[3]] for name, column in found.items()}
+    with pytest.raises(LookupError, match=r"row 3 of \d+ and \d+ tokens was not played .* in this place"):
+        _advantages(made, swapped)
 
 
 def _advantages(made: TRLRollouts, columns: dict[str, Any]) -> torch.Tensor:
@@ -211,3 +213,6 @@ def test_trl_rollouts_know_their_rows_alone() -> None:
     found["completion_ids"][0] = found["completion_ids"][0][:-1]
     with pytest.raises(LookupError, match=r"was not played by this rollout_func"):
         _advantages(made, found)
+    fewer = {name: column[1:] for name, column in found.items()}
+    with pytest.raises(LookupError, match=r"3 rows, of 4 that this rollout_func played"):
+        _advantages(made, fewer)
