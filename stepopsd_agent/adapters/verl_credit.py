@@ -77,7 +77,8 @@ def estimator(method: CreditMethod) -> Estimator:
 
     Returns:
         A function of `token_level_rewards` [N, T], `response_mask` [N, T] and `index` [N]; it returns
-        advantages and returns, both the method's advantages [N, T].
+        advantages and returns, both the method's advantages [N, T]. It raises ValueError where verl's
+        `config` contradicts the settings of the method.
 
     Raises:
         ValueError: the method reads more than verl hands to an estimator, or has a loss of its own.
@@ -96,6 +97,7 @@ def estimator(method: CreditMethod) -> Estimator:
         config: object = None,
         **given: object,
     ) -> tuple[Tensor, Tensor]:
+        _refuse(method, config)
         with torch.no_grad():
             batch = outcome_batch(token_level_rewards, response_mask, index)
             credit = method(batch)
@@ -187,6 +189,22 @@ def record_advantages(
             )
         found[place, :width] = credit.advantages[place, start:length]
     return found
+
+
+_SETTINGS = {"norm_adv_by_std_in_grpo": ("std", True), "gamma": ("gamma", 1.0)}
+"""Settings of verl's algorithm: the field of a method that decides it instead, and verl's default."""
+
+
+def _refuse(method: CreditMethod, config: object) -> None:
+    """Refuse a setting of verl that was changed, and that the method would leave unread."""
+    for name, (field, usual) in _SETTINGS.items():
+        asked = getattr(config, name, usual)
+        own = getattr(method, field, asked)  # a method without the field has no use for it
+        if asked not in (usual, own):
+            raise ValueError(
+                f"algorithm.{name} is {asked}, which {type(method).__name__} does not read: leave it out, or "
+                f"say it of the method, as in register_estimators({{'mine': make(..., {field}={asked})}})"
+            )
 
 
 def _lack(method: CreditMethod) -> str | None:

@@ -1,6 +1,7 @@
 """Credit methods in verl's form of an estimator, against the same methods on whole batches; without verl."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -83,6 +84,26 @@ def test_verl_estimators_refuse_what_verl_does_not_tell() -> None:
         outcome_batch(torch.zeros(2, 3), torch.ones(2, 4), "ab")
     with pytest.raises(ValueError, match="no token of the batch was sampled"):
         outcome_batch(torch.zeros(2, 3), torch.zeros(2, 3), "ab")
+
+
+def test_verl_estimators_refuse_settings_of_verl_that_they_do_not_read() -> None:
+    """Of the section that verl hands on; what the method itself says already is no contradiction."""
+    rewards, mask = torch.tensor([[0.0, 1.0], [0.0, 0.0]]), torch.ones(2, 2, dtype=torch.int)
+
+    def advantages(method: str, config: object, **settings: object) -> Tensor:
+        of = estimator(credit.make(method, **settings))
+        return of(token_level_rewards=rewards, response_mask=mask, index="aa", config=config)[0]
+
+    usual = SimpleNamespace(norm_adv_by_std_in_grpo=True, gamma=1.0)
+    plain = SimpleNamespace(norm_adv_by_std_in_grpo=False, gamma=1.0)
+    assert torch.equal(advantages("grpo", usual), advantages("grpo", None))
+    with pytest.raises(ValueError, match=r"algorithm.norm_adv_by_std_in_grpo is False, which GRPO does not"):
+        advantages("grpo", plain)
+    assert torch.equal(advantages("grpo", plain, std=False), advantages("grpo", None, std=False))
+    with pytest.raises(ValueError, match=r"algorithm.gamma is 0.9, which Reinforce\w+ does not .*gamma=0.9"):
+        advantages("reinforce_pp", SimpleNamespace(gamma=0.9))
+    assert torch.equal(advantages("dr_grpo", plain), advantages("dr_grpo", None))  # as it is anyway
+    assert advantages("reinforce_pp", SimpleNamespace(gamma=0.9), gamma=0.9).shape == mask.shape
 
 
 @pytest.mark.samples
