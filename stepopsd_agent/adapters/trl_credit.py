@@ -8,6 +8,7 @@ the update stays TRL's: old log-probabilities, clipping, KL term, optimizer.
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from stepopsd_agent.adapters.trl_history import SaveHistory, file_name, restore_history
@@ -86,7 +87,7 @@ class StepCredit:
                 "mask_truncated_completions would leave out every episode that does not end in an end token: "
                 "set it to False"
             )
-
+        _refuse_padding(self)
         if (history := rollouts.crediting.history) is not None:
             accelerator = self.accelerator  # type: ignore[attr-defined]
             self._file = file_name(accelerator.process_index, accelerator.num_processes)
@@ -130,3 +131,33 @@ class StepCredit:
             )
         loss: Tensor = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[misc]
         return loss
+
+
+def _refuse_padding(trainer: Any) -> None:
+    """Refuse a model that reads a row otherwise behind padding: TRL pads prompts, and gives no positions.
+
+    So do GPT-2 and others with learned positions. One row of eight tokens is read with padding and without.
+
+    Raises:
+        ValueError: its log-probabilities differ.
+    """
+    if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+        return  # refused by the rollouts
+    model, padding = trainer.model, 5
+    size = int(model.get_input_embeddings().num_embeddings)
+    ids = (torch.arange(1, 9, device=model.device) * 7)[None] % size
+    padded = torch.nn.functional.pad(ids, (padding, 0), value=int(trainer.processing_class.pad_token_id or 0))
+    real = torch.nn.functional.pad(torch.ones_like(ids), (padding, 0))
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        alone, behind = (
+            model(input_ids=row, attention_mask=mask).logits[:, -8:].float().log_softmax(-1)
+            for row, mask in ((ids, torch.ones_like(ids)), (padded, real))
+        )
+    model.train(training)
+    if (off := float((alone - behind).abs().max())) > (0.01 if model.dtype == torch.float32 else 0.5):
+        raise ValueError(
+            f"{type(model).__name__} reads a row otherwise behind padding, up to {off:.2g} nats, and TRL "
+            "pads prompts without giving positions: choose a model with rotary ones, such as Qwen3 or Llama"
+        )

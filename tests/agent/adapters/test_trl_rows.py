@@ -14,6 +14,7 @@ from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import Attempt, rollout
 from stepopsd_wrappers import Episode
 from tests.agent.adapters.test_trl_credit import GROUPS, SIZE, GRPOTrainer, datasets, grpo_config
+from tests.agent.models.test_self_check import random_policy
 from tests.helpers.runs import PARAMS, run_config, taught
 
 pytestmark = pytest.mark.samples
@@ -96,3 +97,51 @@ def test_trl_gives_rows_with_the_same_ids_each_its_own_credit(
                 assert not row[~mask].any()
                 rows += 1
         assert rows == GROUPS * SIZE * int(settings.get("num_iterations", 1))
+
+
+class Compared(StepCredit, GRPOTrainer):  # type: ignore[misc]
+    """Keeps, for every token of the first update, the log-probability of TRL's loss and of the rollout."""
+
+    pairs: list[tuple[Tensor, Tensor]]
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Any:
+        ids, real = (
+            torch.cat([inputs[f"prompt_{name}"], inputs[f"completion_{name}"]], dim=1)
+            for name in ("ids", "mask")
+        )
+        with torch.no_grad():
+            own = self._get_per_token_logps_and_entropies(model, ids, real, inputs["completion_ids"].shape[1])
+        sampled = (inputs["tool_mask"] * inputs["completion_mask"]).bool()
+        self.pairs.append((own[0][sampled], inputs["sampling_per_token_logps"][sampled]))
+        return super()._compute_loss(model, inputs)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_trl_reads_the_tokens_where_they_were_drawn(temperature: float, tmp_path: Path) -> None:
+    """Behind the same tokens, at the same temperature: its log-probabilities are those of the draws."""
+    policy, params = taught(), replace(PARAMS, temperature=temperature)
+    rollouts = TRLRollouts(run_config().env, Crediting("grpo"), params, slots=8)
+    trainer = Compared(
+        rollouts=rollouts, model=policy.model, processing_class=policy.tokenizer,
+        args=grpo_config(tmp_path, max_steps=1, temperature=temperature),
+        train_dataset=datasets.Dataset.from_list((rollouts.rows() * GROUPS)[:GROUPS]),
+    )  # fmt: skip
+    trainer.pairs = []
+    trainer.train()
+    assert sum(len(own) for own, _ in trainer.pairs) > 100
+    for own, drawn in trainer.pairs:
+        torch.testing.assert_close(own, drawn, atol=2e-4, rtol=0)
+
+
+def test_trl_is_refused_a_model_that_reads_padding(tmp_path: Path) -> None:
+    """TRL would compute the log-probabilities of GPT-2 at other positions than it was played at."""
+    small = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 512}
+    policy = random_policy("GPT2Config", **small)
+    rollouts = TRLRollouts(run_config().env, Crediting("grpo"), PARAMS)
+    with pytest.raises(
+        ValueError, match=r"GPT2LMHeadModel reads a row otherwise behind padding, up to .* nats"
+    ):
+        Trainer(
+            rollouts=rollouts, model=policy.model, processing_class=policy.tokenizer,
+            args=grpo_config(tmp_path), train_dataset=datasets.Dataset.from_list(rollouts.rows() * GROUPS),
+        )  # fmt: skip
