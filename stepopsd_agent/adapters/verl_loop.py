@@ -14,6 +14,7 @@ added as ids of their own text, as in this project's own rollout.
 import asyncio
 import json
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
@@ -37,6 +38,8 @@ class _Row:
     def __init__(self, prompt: list[int]) -> None:
         self.prompt, self.ids = prompt, list[int]()
         self.mask, self.logprobs, self.added = list[int](), list[float](), tuple(prompt)
+        self.versions = list[int]()  # of the weights, as verl's servers number them
+        self.drawing = 0.0  # seconds
 
     def read(self, ids: list[int]) -> None:
         """Add what the environment wrote."""
@@ -107,7 +110,8 @@ class TextAgentLoop(AgentLoopBase):  # type: ignore[misc]
 
         Returns:
             The row, with the return of the episode as its reward and, in `extra_fields`, the reward of each
-            step (`turn_scores`), whether it was won (`won`) and the task (`task_id`).
+            step (`turn_scores`), whether it was won (`won`), the task (`task_id`) and, where the server tells,
+            the first and last version of the weights that drew it (`min_global_steps`, `max_global_steps`).
 
         Raises:
             ValueError: the row names no task, or its opening is longer than `rollout.prompt_length`.
@@ -134,6 +138,8 @@ class TextAgentLoop(AgentLoopBase):  # type: ignore[misc]
             "won": record.success,
             "task_id": record.task_id,
         }
+        if row.versions:  # verl's trainers drop what is too old, and count on both
+            fields.update(min_global_steps=min(row.versions), max_global_steps=max(row.versions))
         if self._records:
             fields["episode"] = record.to_json()
         return AgentLoopOutput(
@@ -143,7 +149,7 @@ class TextAgentLoop(AgentLoopBase):  # type: ignore[misc]
             response_logprobs=row.logprobs if sampling_params.get("logprobs") else None,
             reward_score=record.episode_return,
             num_turns=2 * record.num_steps,
-            metrics=AgentLoopMetrics(),
+            metrics=AgentLoopMetrics(generate_sequences=row.drawing),
             extra_fields=fields,
         )
 
@@ -160,9 +166,13 @@ class TextAgentLoop(AgentLoopBase):  # type: ignore[misc]
         while not over:
             asked = {**sampling, "stop_token_ids": [self._format.end_id]}
             asked["max_tokens"] = min(self._max_tokens, room - len(row.ids))
+            began = perf_counter()
             output = await self.server_manager.generate(
                 request_id=name, prompt_ids=row.prompt + row.ids, sampling_params=asked
             )
+            row.drawing += perf_counter() - began
+            both = (output.extra_fields.get(f"{end}_global_steps") for end in ("min", "max"))
+            row.versions += [int(version) for version in both if version is not None]
             ids = list(output.token_ids)
             if not ids:
                 raise RuntimeError(f"the server gave no token for {attempt.task_id!r}: was it stopped?")

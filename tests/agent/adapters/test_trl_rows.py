@@ -135,7 +135,7 @@ def test_trl_reads_the_tokens_where_they_were_drawn(temperature: float, tmp_path
 
 def test_trl_is_refused_a_model_that_reads_padding(tmp_path: Path) -> None:
     """TRL would compute the log-probabilities of GPT-2 at other positions than it was played at."""
-    small = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 512}
+    small: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 512}
     policy = random_policy("GPT2Config", **small)
     rollouts = TRLRollouts(run_config().env, Crediting("grpo"), PARAMS)
     with pytest.raises(

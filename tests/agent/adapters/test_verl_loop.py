@@ -45,6 +45,7 @@ class Server:
     def __init__(self, policy: Policy, seed: int = 0) -> None:
         self.policy, self.rng = policy, np.random.default_rng(seed)
         self.asked: list[dict[str, Any]] = []
+        self.versions = dict[str, int]()  # of the weights, one more at each turn of an attempt
 
     async def generate(
         self, request_id: str, *, prompt_ids: list[int], sampling_params: dict[str, Any]
@@ -60,7 +61,9 @@ class Server:
         decoder = Decoder(self.policy, 1, params)
         (sampled,) = decoder.respond([prompt_ids], self.rng.random((1, most)))
         assert sampled is not None  # a row alone waits for no other
-        return TokenOutput(token_ids=list(sampled.ids), log_probs=list(sampled.logprobs))
+        version = self.versions[request_id] = self.versions.get(request_id, 4) + 1
+        told = {f"{end}global_steps": version for end in ("", "min_", "max_")}
+        return TokenOutput(token_ids=list(sampled.ids), log_probs=list(sampled.logprobs), extra_fields=told)
 
 
 def worker(
@@ -182,6 +185,8 @@ def test_verl_plays_the_rows_of_this_project(
         assert data.non_tensor_batch["turn_scores"][k] == [step.reward for step in episode.steps[1:]]
         assert data.non_tensor_batch["won"][k] == episode.success
         assert data.non_tensor_batch["__num_turns__"][k] == 2 * episode.num_steps
+        versions = [int(data.non_tensor_batch[f"{end}_global_steps"][k]) for end in ("min", "max")]
+        assert versions == [5, 4 + episode.num_steps]  # verl's trainers make numbers of them
 
 
 def on_response(batch: Batch, advantages: torch.Tensor) -> torch.Tensor:
