@@ -110,8 +110,8 @@ class TextAgentLoop(AgentLoopBase):  # type: ignore[misc]
 
         Returns:
             The row, with the return of the episode as its reward and, in `extra_fields`, the reward of each
-            step (`turn_scores`), whether it was won (`won`), the task (`task_id`) and, where the server tells,
-            the first and last version of the weights that drew it (`min_global_steps`, `max_global_steps`).
+            step (`turn_scores`), whether it was won (`won`) and the task (`task_id`); where the server tells,
+            also the first and last version of the weights that drew it (`min_` and `max_global_steps`).
 
         Raises:
             ValueError: the row names no task, or its opening is longer than `rollout.prompt_length`.
