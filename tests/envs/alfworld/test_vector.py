@@ -193,7 +193,7 @@ def test_step_refuses_another_number_of_actions(actions: Any) -> None:
         ({"options": {"game": ["generated/tiny/train/1"]}}, r"options\['game'\] has 1 entries"),
         ({"options": {"reset_mask": [True, False, True]}}, "give an array of 3 bools"),
         ({"options": {"reset_mask": np.ones(2, dtype=np.bool_)}}, "give an array of 3 bools"),
-        ({"options": {"games": "generated/tiny/train/1"}}, r"give one of \['game', 'snapshot'\]"),
+        ({"options": {"games": "generated/tiny/train/1"}}, r"with one of \['game', 'snapshot'\]"),
     ],
     ids=str,
 )
