@@ -18,8 +18,9 @@ TOKENS = 128
 """Of the pass that counts activations."""
 NAME = "stepopsd_plan"
 """Of the attention that is made for these passes, in transformers."""
-UNCOUNTED = (KeyError, TypeError, ValueError, RuntimeError)
-"""What such a pass raises where it cannot be made: no attention functions, or a layer that reads values."""
+UNCOUNTED = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError)
+"""What such a pass raises where it cannot be made: no attention functions, a layer that reads values, or one
+that looks for a state of its own in the cache, as those of Qwen3.5 do."""
 
 CHOSEN = ("num_experts_per_tok", "top_k_experts", "moe_topk", "moe_k")
 """Names in configurations for the number of experts that a token goes through."""
@@ -140,7 +141,7 @@ def cached_numbers(model: PreTrainedModel) -> int:
         with torch.inference_mode():
             model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
         kept = [layer.keys.numel() + layer.values.numel() for layer in cache.layers]  # type: ignore[union-attr]
-    except (AttributeError, *UNCOUNTED):
+    except UNCOUNTED:
         return 0
     return max(kept, default=0) // TOKENS
 

@@ -17,7 +17,7 @@ from stepopsd_agent.cli.main import main
 from stepopsd_agent.config import LoraConfig, ModelConfig, config_from_dict
 from stepopsd_agent.credit import Credit
 from stepopsd_agent.learner import Critic, Learner
-from stepopsd_agent.models import ModelFolderError, load_policy
+from stepopsd_agent.models import ModelFolderError, load_policy, tiny_shape
 from stepopsd_agent.models.packed import RowCache
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.planning import Lengths, expected_lengths, memory_by_part, model_shape
@@ -268,6 +268,13 @@ def test_plan_command_refuses_what_it_cannot_plan(tmp_path: Path, capsys: pytest
     """A model whose configuration is nowhere."""
     assert main(["plan", "--model.path", str(tmp_path / "none")]) == 2
     assert "config.json" in capsys.readouterr().err
+
+
+def test_plan_command_needs_no_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Transformers makes one of no words for a folder of a configuration alone."""
+    tiny_shape(SMALL, 400, 0).save_pretrained(tmp_path)
+    assert main(["plan", "--model.path", str(tmp_path), "--env.tier", "tiny", "--rate", "1"]) == 0
+    assert "letters per token, as its tokenizer is not at hand" in capsys.readouterr().out
 
 
 @pytest.mark.samples

@@ -77,6 +77,14 @@ def test_shape_knows_the_width_of_the_cache(kind: str, settings: dict[str, Any])
     assert filled == [10 * width] * len(cache.layers)
 
 
+@pytest.mark.parametrize("kind", ["Qwen3_5TextConfig", "JambaConfig", "XLMConfig"])
+def test_shape_of_models_that_pass_no_probe_is_estimated(kind: str) -> None:
+    """Layers with a state of their own find none in a cache, XLM asserts: no reason to end a plan."""
+    mixed = {"layer_types": ["linear_attention", "full_attention"]} if kind.startswith("Qwen") else {}
+    shape = shape_of(config(kind, **mixed), LoraConfig(), torch.float32)
+    assert shape.kv_width > 0 and shape.activations > 0
+
+
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
