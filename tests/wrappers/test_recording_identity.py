@@ -5,7 +5,7 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-from stepopsd_wrappers import EpisodeWriter, make_text_env, read_episodes
+from stepopsd_wrappers import EpisodeWriter, RecordEpisode, make_text_env, read_episodes
 from tests.helpers.text_env import make_env
 from tests.wrappers.test_record_episode import play
 
@@ -35,3 +35,10 @@ def test_record_episode_refuses_a_negative_seed_as_gymnasium_does(tmp_path: Path
     env.step("help")
     env.close()
     assert [episode.num_steps for episode in read_episodes(tmp_path)] == [2]
+
+
+def test_record_episode_that_refuses_its_seed_leaves_the_folder_alone(tmp_path: Path) -> None:
+    """Neither made nor locked, as by a notebook, which keeps the error and all that it is about."""
+    with pytest.raises(gym.error.Error, match="greater or equal to zero"):
+        RecordEpisode(make_env(), tmp_path / "episodes", seed=-1)
+    assert not (tmp_path / "episodes").exists()

@@ -66,10 +66,10 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
         self._env_spec = env_spec(env)
         self.last_episode: Episode | None = None
+        self._rng = np_random(seed)[0]  # before the folder is opened: a seed that is refused leaves none
         self._own_writer = None if folder is None else EpisodeWriter(folder)
         self._writer = writer or self._own_writer
         self._on_episode = on_episode
-        self._rng = np_random(seed)[0]
         run = "" if self._writer is None else self._writer.new_run()
         self._identity = (run, 0, -1, 0)  # of the running episode: run, update, group, member
         self._next_identity: tuple[str, int, int, int] | None = None
