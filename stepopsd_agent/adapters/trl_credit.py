@@ -144,7 +144,7 @@ def _refuse_padding(trainer: Any) -> None:
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
         return  # refused by the rollouts
     model, padding = trainer.model, 5
-    size = int(model.get_input_embeddings().num_embeddings)
+    size = int(model.get_input_embeddings().weight.shape[0])
     ids = (torch.arange(1, 9, device=model.device) * 7)[None] % size
     padded = torch.nn.functional.pad(ids, (padding, 0), value=int(trainer.processing_class.pad_token_id or 0))
     real = torch.nn.functional.pad(torch.ones_like(ids), (padding, 0))
