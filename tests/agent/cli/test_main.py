@@ -168,7 +168,6 @@ def test_cli_flags_win_over_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["play", "--game=generated/tiny/train/x"], "generated/tiny/train/x"),
         (["play", "--env.games=nowhere"], "games='nowhere' not found"),
         (["run"], "'run'"),
-        ([], "command"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
