@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tests.helpers.command_line import refusal, run
 from tests.helpers.runs import ROOT, environment, train_arguments
 
 SHORT = ["--updates=1", "--eval.every=0", "--eval.num_games=1", "--rollout.tasks=1", "--rollout.group_size=2"]
+locking = pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked on Windows")
 OTHER = """
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked on Windows")
+@locking
 def test_train_leaves_a_folder_alone_in_which_another_began_meanwhile(
     fresh_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,7 +95,7 @@ def test_train_does_not_write_over_a_run_that_ended_meanwhile(
     assert files(out) == {str(out / "config.yaml"): b"of the first\n"}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked on Windows")
+@locking
 def test_train_is_not_resumed_while_it_runs(
     fresh_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,27 +115,25 @@ def test_train_is_not_resumed_while_it_runs(
 EVAL = ("eval", "--agent=random", "--env.tier=tiny", "--eval.num_games=2")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked on Windows")
+@locking
 def test_an_evaluation_leaves_a_folder_alone_in_which_another_began_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its settings are not written over: they are what the other is resumed with."""
-    out, started = tmp_path / "played", []
+    out = tmp_path / "played"
+    with ExitStack() as others:
 
-    def meanwhile(*arguments: Any, **more: Any) -> Any:
-        started.append(other := another(out))
-        other.__enter__()
-        return play_sets(*arguments, **more)
+        def meanwhile(*arguments: Any, **more: Any) -> Any:
+            others.enter_context(another(out))
+            return play_sets(*arguments, **more)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("stepopsd_agent.cli.commands.eval.play_sets", meanwhile)
+        monkeypatch.setattr("stepopsd_agent.cli.commands.eval.play_sets", meanwhile)
         line = refusal(capsys, *EVAL, "--out", str(out))
     assert f"another command is writing to {out}; wait until it has ended, or choose another" in line
     assert files(out) == {str(out / "config.yaml"): b"of the first\n"}
-    started[0].__exit__(None, None, None)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked on Windows")
+@locking
 def test_an_evaluation_is_not_resumed_while_it_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,7 +148,7 @@ def test_an_evaluation_is_not_resumed_while_it_runs(
     assert run("eval", "--resume", str(out)) == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked on Windows")
+@locking
 def test_a_sweep_leaves_a_folder_alone_to_which_another_writes(
     fresh_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
