@@ -115,6 +115,7 @@ def build_parser(
         prog="stepopsd",
         description="Text environments with step boundaries, and the learner that uses them.",
         version=_version(),
+        brief=brief and bool(only),
     )
     commands = parser.add_subcommands(required=True, dest="command")
     for name, command in COMMANDS.items():

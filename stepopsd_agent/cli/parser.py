@@ -14,6 +14,7 @@ from stepopsd_agent import credit
 from stepopsd_agent.cli.basic import ALL, BASIC
 from stepopsd_agent.cli.config_file import MODE, is_config
 from stepopsd_agent.cli.wording import (
+    BriefHelpFormatter,
     HelpFormatter,
     first_sentence,
     kind,
@@ -85,8 +86,10 @@ def checked_command(module: ModuleType) -> Command:
 class Parser(ArgumentParser):
     """A parser of settings whose errors are one line, without a list of a hundred flags."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(parser_mode=MODE, formatter_class=HelpFormatter, **options)
+    def __init__(self, *, brief: bool = False, **options: Any) -> None:
+        super().__init__(
+            parser_mode=MODE, formatter_class=BriefHelpFormatter if brief else HelpFormatter, **options
+        )
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the line and exit with 2."""
@@ -134,7 +137,7 @@ def command_parser(name: str, command: Command, env_id: str, method: str, *, bri
         command.add_flags(parser)
         return parser
     parser = Parser(
-        description=f"{description} One config file may hold the settings of all commands.",
+        description=description if brief else f"{description} One config file may serve all commands.",
         usage=f"stepopsd {name} [--config FILE] [--SETTING VALUE ...]",
         epilog=f"These are the basic settings. All of them: stepopsd {name} {ALL}" if brief else None,
     )
@@ -161,6 +164,7 @@ def hide(parser: Parser, command: Command, *, brief: bool, outside: bool) -> Non
     for group in parser._action_groups:
         group.title = group.title and group.title[0].upper() + group.title[1:].replace("``", "")
     if brief:
+        parser._optionals.title = "Options [default]"
         _in_one_group(parser)
     for action in parser._actions:
         section = action.dest.partition(".")[0]
@@ -170,9 +174,11 @@ def hide(parser: Parser, command: Command, *, brief: bool, outside: bool) -> Non
             read = not command.USES.isdisjoint({section, action.dest}) and action.dest not in ignored
             if not read or (brief and action.dest not in BASIC and not (outside and section == "env")):
                 action.help = argparse.SUPPRESS
-            elif brief:
-                action.help = first_sentence(action.help or "")
             action.metavar = action.metavar or kind(getattr(action, "_typehint", action.type))
+            if brief and str(action.metavar).startswith("{"):  # all its choices
+                action.metavar = action.dest.rpartition(".")[2].upper()
+        if brief and action.help not in (None, argparse.SUPPRESS):
+            action.help = BASIC.get(action.dest) or first_sentence(action.help or "")
 
 
 def _in_one_group(parser: Parser) -> None:
@@ -184,7 +190,7 @@ def _in_one_group(parser: Parser) -> None:
     ]
     own = parser._optionals  # where argparse itself puts flags
     first, *others = [group for group in of_settings if group is not own]
-    first.title, first.description = "Settings", None
+    first.title, first.description = "Settings [default]", None
     for group in others:
         first._group_actions += group._group_actions
         group._group_actions = []

@@ -37,9 +37,9 @@ def add_agent_flag(parser: Parser) -> None:
         type=str,
         default=argparse.SUPPRESS,
         metavar="NAME",
-        help="who plays: model, random, expert, oracle, another agent that the environment has, sb3:FILE (a "
-        "model trained with stable-baselines3), openai (a served model, see --openai), human (you at the "
-        "keyboard), or your own as module:Class (default: model)",
+        help="who plays: model, random, expert, oracle, sb3:FILE (trained with stable-baselines3), openai (a "
+        "served model), human (you), your own as module:Class, or what else the environment has "
+        "(default: model)",
     )
 
 

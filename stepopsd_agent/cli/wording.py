@@ -17,6 +17,7 @@ _CHOICE = re.compile(
     r"argument (?P<name>[^:]+): invalid choice: '?(?P<value>.*?)'? \(choose from (?P<choices>.*)\)", re.DOTALL
 )
 _FACTS = re.compile(r" \((?:type: .*?)?(?:(?:^|, |(?<=\())default: (?P<default>[^()]*))?\)$", re.DOTALL)
+_DEFAULT = re.compile(r" \(default: ([^()]*)\)$")
 _REQUIRED = re.compile(r"\(required, type: [^()]*?(?:, (default: [^()]*))?\)$")
 _PARTS = re.compile(r"[\[({][^\])}]*[\])}]\S*|\S+")
 _SENTENCE = re.compile(r"(?<=[\w)\"`])\.\s+(?=[A-Z`\"])")
@@ -29,7 +30,7 @@ class HelpFormatter(DefaultHelpFormatter):
     """Help without type annotations of Python, without defaults that are nothing, each default once."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30)  # type: ignore[no-untyped-call]
+        super().__init__(prog, max_help_position=32)  # type: ignore[no-untyped-call]
 
     def _format_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None) -> str:
         """A usage that is given, wrapped between its parts; argparse prints it as it is."""
@@ -46,6 +47,13 @@ class HelpFormatter(DefaultHelpFormatter):
         shown = copy(action)
         shown.option_strings = [option for option in action.option_strings if not option.endswith("+")]
         return str(super()._format_action_invocation(shown))
+
+
+class BriefHelpFormatter(HelpFormatter):
+    """Defaults stand in brackets, without the word, so that most flags take one line."""
+
+    def _expand_help(self, action: Action) -> str:
+        return _DEFAULT.sub(r" [\1]", super()._expand_help(action))
 
 
 def _wrapped(line: str, width: int) -> str:

@@ -19,6 +19,8 @@ from stepopsd_wrappers import Episode, read_episodes
 
 HELP = "list the credit methods, compute one on recorded episodes of any agent, or compare them there"
 USES = frozenset("seed device threads env model rollout hindsight learner credit".split())
+IGNORES = frozenset({"rollout.tasks", "rollout.group_size", "learner.lr"})
+"""The records have their groups, and nothing is learned."""
 SCHEMA = "stepopsd.credit-accuracy/1"
 READS = {
     "list": [],
@@ -52,7 +54,7 @@ def add_flags(parser: Parser) -> None:
         "--group_by",
         choices=["recorded", "task"],
         default=absent,
-        help="compare attempts that were played as a group (default), or all attempts at a task",
+        help="groups: as played (default), or all attempts at a task",
     )
     parser.add_argument("--out", type=str, default=absent, metavar="FILE", help="score: file to write to")
     parser.add_argument(
@@ -61,14 +63,14 @@ def add_flags(parser: Parser) -> None:
         nargs="+",
         default=absent,
         metavar="NAME",
-        help="compare: only these; module:name for one outside the package, 'name field=value' for a variant",
+        help="compare: only these, as name, 'name field=value' or module:name",
     )
     parser.add_argument("--json", type=str, default=absent, metavar="OUT", help="compare: write the figures")
     parser.add_argument("--picture", type=str, default=absent, metavar="OUT", help="compare: draw them")
     parser.add_argument(
         "--replay",
         action="store_true",
-        help="compare: play the recorded commands again where the records tell no distance to the goal",
+        help="compare: play the commands again where the records tell no distance to the goal",
     )
 
 

@@ -52,8 +52,7 @@ def add_flags(parser: Parser) -> None:
         type=str,
         default=absent,
         metavar="FOLDER",
-        help="go on with the evaluation that was written to this folder: what it lacks is played, and what "
-        "ended in an error is played again",
+        help="go on with the evaluation in this folder: play what it lacks and what ended in an error",
     )
     add_agent_flag(parser)
 

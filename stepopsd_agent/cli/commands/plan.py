@@ -25,16 +25,16 @@ def add_flags(parser: Parser) -> None:
     """Assumptions of the plan that replace measurements."""
     absent = argparse.SUPPRESS  # a default would get into --print_config
     parser.usage = "stepopsd plan [CONFIG] [--config FILE] [--SETTING VALUE ...]"
-    parser.add_argument("--rate", type=float, default=absent, help="matmul rate of the device, in TFLOP/s")
-    parser.add_argument("--bandwidth", type=float, default=absent, help="its memory's speed, in GB/s")
-    parser.add_argument(
-        "--memory", type=float, default=absent, help="its size in GiB; the run is refused if it cannot fit"
-    )
-    parser.add_argument(
-        "--processes", type=int, default=absent, help="processes that torchrun is to start; 1 when absent"
-    )
-    parser.add_argument("--steps", type=float, default=absent, help="steps per episode to assume")
-    parser.add_argument("--response_tokens", type=float, default=absent, help="tokens per response likewise")
+    flags: dict[str, tuple[type, str, str]] = {
+        "rate": (float, "TFLOP/S", "matmul rate of the device"),
+        "bandwidth": (float, "GB/S", "speed of its memory"),
+        "memory": (float, "GIB", "its size; the run is refused if it cannot fit"),
+        "processes": (int, "N", "processes that torchrun is to start (default: 1)"),
+        "steps": (float, "N", "steps per episode to assume"),
+        "response_tokens": (float, "N", "tokens per response likewise"),
+    }
+    for name, (values, metavar, says) in flags.items():
+        parser.add_argument(f"--{name}", type=values, default=absent, metavar=metavar, help=says)
 
 
 def prepare(arguments: Sequence[str]) -> Sequence[str]:

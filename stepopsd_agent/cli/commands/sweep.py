@@ -46,7 +46,7 @@ EXAMPLE = (
     "stepopsd sweep --config FILE --model.path FOLDER --grid credit.method=grpo,step_opsd "
     "--grid learner.lr=1e-4,3e-4 --seeds 3 --jobs 2 --out FOLDER"
 )
-USAGE = "stepopsd sweep [--config FILE] [--SETTING VALUE ...] --grid SETTING=VALUE,... --out FOLDER"
+USAGE = "stepopsd sweep --grid SETTING=VALUE,... --out FOLDER [--SETTING VALUE ...]"
 OPEN, CLOSE = "[{(", ")}]"
 
 
@@ -67,14 +67,13 @@ def add_flags(parser: Parser) -> None:
         "--seeds",
         type=int,
         default=absent,
-        help=f"runs per combination, with consecutive seeds from --seed on (default: {SEEDS})",
+        help=f"runs per combination, from --seed on (default: {SEEDS})",
     )
     parser.add_argument(
         "--jobs",
         type=int,
         default=absent,
-        help="runs in parallel, each with one thread or the number in --threads (default: as many as the "
-        "processors allow; 1 on a GPU)",
+        help="runs in parallel (default: fill the processors; 1 on a GPU)",
     )
     parser.add_argument("--out", type=str, default=absent, metavar="FOLDER", help="folder to write to")
     parser.add_argument(
@@ -82,7 +81,7 @@ def add_flags(parser: Parser) -> None:
         type=str,
         default=absent,
         metavar="FOLDER",
-        help="continue the sweep in this folder: finished runs are kept, others resumed; takes no other flag",
+        help="continue the sweep in this folder; takes no other flag",
     )
 
 
