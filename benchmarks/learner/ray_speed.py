@@ -5,8 +5,7 @@ update, as many as are usual and in the usual number of slots, with one actor, w
 round after round; the first, which starts them, does not count.
 The ratio is the median over rounds. Target: two actors play 1.6 times as fast as one, on two cores. The
 responses are compared with this process's as well: processors round sums over batches of other sizes
-differently, which now and then decides a draw. As a control, this process plays in half the slots, too, the
-number that each of two actors has.
+differently, which now and then decides a draw. As a control, this process plays in half the slots, too.
 """
 
 import argparse

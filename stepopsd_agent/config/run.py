@@ -67,12 +67,12 @@ class RolloutConfig:
     Attributes:
         tasks: different games per update (groups).
         group_size: attempts per game.
-        slots: episodes played at once; a finished episode's slot takes the next task.
+        slots: episodes played at once, by each process or actor; a finished one's slot takes the next task.
         backend: who draws the tokens: "builtin"; "vllm" (extra ``vllm``), in this process unless url names a
             server; or "ray" (extra ``ray``), the built-in decoder in actors of their own, on this machine or
             the cluster that RAY_ADDRESS names. All draw the same tokens, up to rounding.
         url: of a vLLM server, such as http://127.0.0.1:8000; it is given the weights after every update.
-        actors: number of Ray actors; each plays whole groups, in its part of the slots.
+        actors: number of Ray actors; each plays whole groups.
         actor_gpus: GPUs of each actor, fractions sharing one; 0: actors play on the CPU, with a thread each.
         ahead: actors play the next update's groups while this one is learned from, with weights that are one
             update older, except after a checkpoint. Needs backend "ray".

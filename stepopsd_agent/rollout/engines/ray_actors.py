@@ -79,8 +79,8 @@ class RayActors:
     ) -> list[Episode]:
         """Play every attempt once; arguments and result are those of `rollout`.
 
-        The actors make environments like the first of ``envs``, together as many as there are; records reach
-        ``on_episode`` when the share they belong to is done.
+        Every actor makes environments like the first of ``envs``, as many as there are where its groups fill
+        them; records reach ``on_episode`` when the share they belong to is done.
 
         Raises:
             ValueError: there is no environment, or one twice; or one cannot be made again from its spec.
@@ -116,7 +116,7 @@ class RayActors:
             raise ValueError(
                 f"envs lists {len(envs)} environments, {distinct} distinct; give some, each once"
             )
-        spec, slots = spec_of_stack(envs[0]), -(-len(envs) // self.actors)
+        spec, slots = spec_of_stack(envs[0]), len(envs)
         self._start()
         model, weights = self._model(policy), self._ray.put(policy.state())
         same = {"params": params, "seed": seed, "run": run, "update": update}

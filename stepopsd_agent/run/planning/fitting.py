@@ -229,7 +229,7 @@ def _actor_refusal(judged: Judged) -> str | None:
     return (
         f"an actor cannot fit: it needs {parts['together'] / GIB:,.1f} GiB, and rollout.actor_gpus {part:g} "
         f"gives it {min(part, 1) * judged.memory / GIB:,.1f} GiB; raise that, or lower rollout.slots, "
-        f"{config.rollout.slots} now, which the {config.rollout.actors} actors share"
+        f"{config.rollout.slots} of each actor now"
     )
 
 

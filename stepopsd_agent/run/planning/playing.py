@@ -130,11 +130,11 @@ def _row_masks(config: RunConfig, shape: Shape, lengths: Lengths, slots: int) ->
 
 
 def actor_parts(config: RunConfig, shape: Shape, lengths: Lengths, bytes_per_weight: int) -> dict[str, int]:
-    """Bytes of each actor of Ray: a model of its own, and its part of the slots; nothing without actors."""
+    """Bytes of each actor of Ray: a model of its own, and slots for its groups; nothing without actors."""
     rollout = config.rollout
     if rollout.backend != "ray":
         return {}
-    slots = -(-min(rollout.slots, rollout.tasks * rollout.group_size) // rollout.actors)
+    slots = min(rollout.slots, -(-rollout.tasks // rollout.actors) * rollout.group_size)
     parts = decoder_parts(config, shape, lengths, bytes_per_weight, slots)
     parts = {"weights": float(shape.parameters * bytes_per_weight), **parts}
     return {name: round(count) for name, count in {**parts, "together": sum(parts.values())}.items()}

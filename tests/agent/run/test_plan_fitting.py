@@ -118,12 +118,14 @@ def test_vllm_takes_its_share_and_needs_the_weights_and_a_row() -> None:
         assert not parts.keys() & {"vLLM, while it draws", "key-value cache", "reading of prompts"}
 
 
-def test_each_actor_has_a_model_and_its_part_of_the_slots() -> None:
-    """Five slots of three actors: two in each."""
-    config = on_cuda(rollout={"backend": "ray", "actors": 3, "slots": 5, "tasks": 5, "actor_gpus": 0.5})
+@pytest.mark.parametrize(("slots", "filled"), [(5, 5), (100, 6)])
+def test_each_actor_has_a_model_and_slots_for_its_groups(slots: int, filled: int) -> None:
+    """Five groups of three for three actors: two groups at most, six episodes side by side."""
+    of_all = {"tasks": 5, "group_size": 3}
+    config = on_cuda(rollout={"backend": "ray", "actors": 3, "slots": slots, "actor_gpus": 0.5, **of_all})
     shape = model_shape(SMALL, LoraConfig(), torch.bfloat16)
     parts = actor_parts(config, shape, LENGTHS, 2)
-    alone = memory_by_part(on_cuda(rollout={"slots": 2, "tasks": 5}), shape, LENGTHS, 2)
+    alone = memory_by_part(on_cuda(rollout={"slots": filled, **of_all}), shape, LENGTHS, 2)
     assert parts["key-value cache"] == alone["key-value cache"]
     assert parts["weights"] == 2 * shape.parameters
     assert parts["together"] == pytest.approx(sum(parts.values()) - parts["together"], abs=3)
