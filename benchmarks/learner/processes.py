@@ -200,7 +200,7 @@ def medians(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def reached(found: dict[str, Any], kind: str, clock: str) -> bool:
-    """Whether two processes that share in one way are as fast as they should be by a clock, and equal to one."""
+    """Whether two processes of a kind are as fast as they should be by a clock, and equal to one."""
     fast = found["ratio"][kind][clock] <= TARGET
     return bool(fast and all(kinds[kind] <= EQUAL for kinds in found["difference"].values()))
 
