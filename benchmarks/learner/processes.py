@@ -42,8 +42,8 @@ KINDS = ("one", "none", "fsdp")
 MODEL = ModelConfig(hidden_size=256, num_layers=4, num_heads=4, vocab_size=1024, max_positions=1024)
 SETTINGS: dict[str, Any] = {
     "threads": 1,
-    "env": {"tier": "tiny", "step_limit": 6, "num_games": 8},
-    "rollout": {"tasks": 8, "group_size": 6, "slots": 48, "max_tokens": 12, "max_row_tokens": 900},
+    "env": {"tier": "tiny", "step_limit": 6, "num_games": 16},
+    "rollout": {"max_tokens": 12, "max_row_tokens": 900},  # groups and slots: as many as are usual
     "learner": {"lr": 1e-5},
 }
 """Untrained weights play until the limit of steps and win nothing, see `Alternating`."""
