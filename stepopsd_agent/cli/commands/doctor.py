@@ -140,16 +140,24 @@ def packages(name: str, extra: str | None, needed: bool) -> Finding:
     known = importlib.metadata.metadata("stepopsd").get_all("Provides-Extra") or ()
     wrong = [] if extra is None or extra in known else ["this installation does not know the extra yet"]
     for requirement in requirements(extra):
-        try:
-            version = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
+        version = installed_version(requirement.name)
+        if version is None:
             wrong.append(f"{requirement.name} is not installed")
-            continue
-        if not requirement.specifier.contains(version, prereleases=True):
+        elif not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
     if not wrong:
         return Finding(name, "ok", "installed")
     return Finding(name, "missing" if needed else "note", "; ".join(wrong), install_command(extra))
+
+
+def installed_version(name: str) -> str | None:
+    """The version of a package, or of a build with another name that has its module, as vLLM for CPUs has."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        provide = importlib.metadata.packages_distributions().get(name.replace("-", "_"), [])
+        others = [build for build in provide if build != name]
+        return importlib.metadata.version(others[0]) if others else None
 
 
 def python() -> Finding:

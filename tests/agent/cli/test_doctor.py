@@ -43,6 +43,21 @@ def test_doctor_names_packages_that_are_absent_or_too_old(
     assert "train: not possible yet; missing: packages" in text
 
 
+def test_doctor_knows_a_build_of_another_name_by_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As vLLM's for processors without a GPU have; its version counts."""
+    assert doctor.installed_version("certainly-absent") is None
+    (tmp_path / "certainly_absent").mkdir()
+    (tmp_path / "certainly_absent" / "__init__.py").write_text("")
+    facts = tmp_path / "certainly_absent_cpu-0.32.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: certainly-absent-cpu\nVersion: 0.32.0\n")
+    (facts / "top_level.txt").write_text("certainly_absent\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert doctor.installed_version("certainly-absent") == "0.32.0"
+
+
 def test_doctor_asks_for_an_extra_only_where_the_purpose_needs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
