@@ -48,6 +48,11 @@ def _evaluation(env: EnvConfig, held_out: HeldOutGames) -> list[EvalSet]:
     names = [held_out.games] if isinstance(held_out.games, str) else held_out.games
     if not names or len(set(names)) < len(names):
         raise ValueError(f"eval.games is {names}; give different splits or folders, one at least")
+    if "" in names:  # a variable of a shell that is not set, and a set without a name is none of evaluation
+        raise ValueError(
+            "eval.games is empty; give generated, an official split, a folder or a file, or . for the folder "
+            "you are in"
+        )
     types = held_out.task_types or env.arguments.get("task_types")
     played = env.changed(split="test", num_games=None, task_types=types)
     return [_set(name, played.changed(games=name), held_out.num_games) for name in names]

@@ -74,6 +74,11 @@ def _evaluation(env: EnvConfig, held_out: HeldOutQuestions) -> list[EvalSet]:
         raise ValueError(
             f"eval.questions is {sources}; give files or data sets with different names, one at least"
         )
+    if "" in map(_name, sources):  # a set without a name is none of evaluation
+        raise ValueError(
+            f"eval.questions is {held_out.questions!r}, which names no questions; give synthetic, files or "
+            "data sets"
+        )
     types = held_out.task_types or env.arguments.get("task_types")
     played = env.changed(split="test", num_questions=None, task_types=types)
     return [
@@ -84,7 +89,7 @@ def _evaluation(env: EnvConfig, held_out: HeldOutQuestions) -> list[EvalSet]:
 
 def _name(source: str) -> str:
     """The name of a set in tables: the file's name without folder and ending."""
-    return PurePath(source).name.partition(".")[0]
+    return PurePath(source).name.lstrip(".").partition(".")[0]
 
 
 def worlds(episode: Episode) -> list[World]:

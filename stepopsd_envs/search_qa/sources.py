@@ -129,7 +129,10 @@ def load_questions(name: str, tier: str, split: str) -> Questions:
         QuestionsNotFoundError: the name stands for no questions, or they cannot be read.
         ValueError: the tier or split is unknown, or a row is not a question.
     """
-    path = user_path(name)
+    try:
+        path = user_path(name)
+    except FileNotFoundError as error:  # of what is no path
+        raise QuestionsNotFoundError(f"questions={name!r}: {error}") from error
     if name == SYNTHETIC:
         return all_questions(tier, split)
     if path.suffix == ".parquet":

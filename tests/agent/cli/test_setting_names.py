@@ -34,6 +34,8 @@ def test_errors_of_an_environment_name_settings() -> None:
     [
         (["--env.retriever=bm2"], "error: env.retriever='bm2': did you mean 'bm25'? give one of"),
         (["--eval.questions=hotpotq"], "error: eval.questions='hotpotq' is neither a file"),
+        (["--eval.questions="], "error: eval.questions is '', which names no questions; give synthetic, "),
+        (["--eval.questions=[synthetic, '']"], "error: eval.questions is ['synthetic', ''], which names no"),
         (["--env.retriever=http://127.0.0.1:9", "--env.corpus=x"], "leave out env.corpus='x'"),
         (["--env.topk=0"], "error: env.topk=0: give a positive number"),
         (["--eval.task_types=[9-hop]"], "error: eval.task_types has '9-hop': "),
@@ -47,11 +49,22 @@ def test_cli_names_the_settings_of_search_qa(
     assert said in refusal(capsys, "eval", *QA, *flags)
 
 
+@pytest.mark.parametrize("games", ["", "[valid_seen, '']"])
+def test_eval_names_its_own_setting_of_games_that_is_empty(
+    games: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was taken for that of training, which nobody gave."""
+    line = refusal(capsys, "eval", "--agent=random", f"--eval.games={games}")
+    assert "error: eval.games is empty; give generated, an official split, " in line
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--env.games=valid_sen"], "error: env.games='valid_sen' not found; did you mean 'valid_seen'?"),
+        (["--env.games="], "error: env.games='': the path is empty; give one"),
         (["--env.num_games=0"], "error: env.num_games=0: give "),
+        (["--env.id=stepopsd/SearchQA-v0", "--env.questions="], "error: env.questions='': the path is empty"),
         (["--env.id=stepopsd/SearchQA-v0", "--env.questions=hotpotq"], "error: env.questions='hotpotq' is "),
     ],
 )
