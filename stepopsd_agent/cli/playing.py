@@ -84,12 +84,13 @@ def play_sets(
         writer = None if folder is None else stack.enter_context(EpisodeWriter(folder))
         done = sum(not episode.failed for episode in before)
         title = f"{name} agent playing"
+        at_once = {"model": config.rollout.slots, "openai": config.openai.concurrency}.get(name, 1)
         bar = (
             PlainProgress(
                 total, title, "episode", done, sys.stderr
             )  # a bar would be drawn over what is typed
             if name == HUMAN
-            else stack.enter_context(progress(total, title, unit="episode", completed=done))
+            else stack.enter_context(progress(total, title, unit="episode", completed=done, at_once=at_once))
         )
         return [play() for play in plays]
 

@@ -46,12 +46,14 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def pace(done: float, left: float | None, elapsed: float, unit: str) -> str:
+def pace(done: float, left: float | None, elapsed: float, unit: str, at_once: int = 1) -> str:
     """Write rate and time left, from the mean rate so far; empty before any unit and in the first second.
 
-    The first units come out of a buffer: their rate would be millions a second.
+    The first units come out of a buffer: their rate would be millions a second. Of `at_once` units that run
+    side by side the first to finish had all the time for itself, so before as many have finished there is no
+    rate: it would be too low by up to that factor.
     """
-    if done <= 0 or elapsed < SHORTEST_S:
+    if done < at_once or elapsed < SHORTEST_S:
         return ""
     # Slow work reads better as a time per unit than as 0.03 per second.
     rate = f"{done / elapsed:,.1f} {unit}/s" if done >= elapsed else f"{elapsed / done:.1f} s/{unit}"
@@ -59,15 +61,16 @@ def pace(done: float, left: float | None, elapsed: float, unit: str) -> str:
 
 
 class _PaceColumn(ProgressColumn):
-    """Rate and time left of a bar that began with `completed` units done."""
+    """Rate and time left of a bar that began with `completed` units done; `at_once` run side by side."""
 
-    def __init__(self, unit: str, completed: int) -> None:
+    def __init__(self, unit: str, completed: int, at_once: int) -> None:
         super().__init__()
-        self._unit, self._completed = unit, completed
+        self._unit, self._completed, self._at_once = unit, completed, at_once
 
     def render(self, task: Task) -> Text:
         done = task.completed - self._completed
-        return Text(pace(done, task.remaining, task.elapsed or 0.0, self._unit), style="progress.remaining")
+        said = pace(done, task.remaining, task.elapsed or 0.0, self._unit, self._at_once)
+        return Text(said, style="progress.remaining")
 
 
 class _BarProgress:
@@ -97,8 +100,9 @@ class PlainProgress:
         completed: int,
         stream: TextIO,
         clock: Callable[[], float] = time.monotonic,
+        at_once: int = 1,
     ) -> None:
-        self._total, self._description, self._unit = total, description, unit
+        self._total, self._description, self._unit, self._at_once = total, description, unit, at_once
         self._before = self._done = completed
         self._stream, self._clock = stream, clock
         self._start = clock()
@@ -125,7 +129,7 @@ class PlainProgress:
     def _line(self, elapsed: float) -> str:
         count = str(self._done) if self._total is None else f"{self._done}/{self._total}"
         left = None if self._total is None else self._total - self._done
-        speed = pace(self._done - self._before, left, elapsed, self._unit)
+        speed = pace(self._done - self._before, left, elapsed, self._unit, self._at_once)
         parts = (
             f"{self._description}: {count}",
             f"took {duration(elapsed)}" if left == 0 else speed,
@@ -146,7 +150,7 @@ def _console() -> Console:
 
 @contextmanager
 def progress(
-    total: int | None, description: str, *, unit: str = "it", completed: int = 0
+    total: int | None, description: str, *, unit: str = "it", completed: int = 0, at_once: int = 1
 ) -> Iterator[Progress]:
     """Show the progress of the work inside the `with`.
 
@@ -155,12 +159,13 @@ def progress(
         description: What is being done, as in "training".
         unit: What one unit is, as in "update".
         completed: Units done before, by a run that is continued; the rate leaves them out.
+        at_once: Units that run side by side; before as many have finished there is no rate.
 
     Yields:
         An object with `advance(count=1, note="")` and `say(text)`.
     """
     if not sys.stderr.isatty() or _console().is_dumb_terminal:
-        lines = PlainProgress(total, description, unit, completed, sys.stderr)
+        lines = PlainProgress(total, description, unit, completed, sys.stderr, at_once=at_once)
         yield lines
         lines.finish()
         return
@@ -168,7 +173,7 @@ def progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        _PaceColumn(unit, completed),
+        _PaceColumn(unit, completed, at_once),
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )

@@ -105,9 +105,9 @@ class ParallelRun(Run):
                 "of them the run folder of the process that writes, on a disk that they share or as copies"
             )
 
-    def progress(self, total: int | None, what: str, unit: str, done: int) -> ProgressShown:
+    def progress(self, total: int | None, what: str, unit: str, done: int, at_once: int = 1) -> ProgressShown:
         """As `Run.progress`, in one process."""
-        return super().progress(total, what, unit, done) if self.leads else _silent()
+        return super().progress(total, what, unit, done, at_once) if self.leads else _silent()
 
     def save(self, state: dict[str, Any], tensors: Tensors) -> None:
         """As `Run.save`, in one process."""

@@ -107,9 +107,9 @@ class Run:
         """Bring the trainer to a checkpoint."""
         restore_trainer(self.trainer, tensors, state)
 
-    def progress(self, total: int | None, what: str, unit: str, done: int) -> ProgressShown:
-        """Show how far the work inside the `with` is."""
-        return progress(total, what, unit=unit, completed=done)
+    def progress(self, total: int | None, what: str, unit: str, done: int, at_once: int = 1) -> ProgressShown:
+        """Show how far the work inside the `with` is, of which so many units run side by side."""
+        return progress(total, what, unit=unit, completed=done, at_once=at_once)
 
     def _check_same_data(self, before: dict[str, str]) -> None:
         """Refuse to go on with other games: one curve would show two tasks."""
@@ -133,8 +133,8 @@ class Run:
     def evaluate(self, bar: Progress) -> dict[str, Any]:
         """Measure success on the evaluation games."""
         trainer, config = self.trainer, self.trainer.config
-        spec = get(config.env.id)
-        with self.progress(evaluation_total(config), "evaluating", spec.unit, 0) as inner:
+        spec, slots = get(config.env.id), config.rollout.slots
+        with self.progress(evaluation_total(config), "evaluating", spec.unit, 0, slots) as inner:
 
             def count(episode: Episode) -> None:
                 trainer.failures.note(episode)

@@ -67,7 +67,8 @@ def warmstart(config: RunConfig, policy: Policy | None, out: Path) -> dict[str, 
         **environment_facts(),
     }
     save_model(policy, out, {NOTES: notes})
-    with progress(evaluation_total(config), "evaluating", unit=spec.unit) as bar:
+    slots = config.rollout.slots
+    with progress(evaluation_total(config), "evaluating", unit=spec.unit, at_once=slots) as bar:
         evaluated = evaluate_policy(policy, config, on_episode=lambda episode: bar.advance())
     table = success_table(evaluated, spec.measures)
     write_json_atomic(out / NOTES, {**notes, "evaluation": {**table, **played_data(evaluated)}})

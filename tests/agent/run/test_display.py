@@ -49,6 +49,26 @@ def test_pace_tells_rate_and_time_left() -> None:
     assert pace(2, None, 24.0, "update") == "12.0 s/update"
 
 
+def test_pace_waits_for_as_many_units_as_run_side_by_side() -> None:
+    """64 games of 60 s that run at once: the first to finish promised 60 s for each of the 99 others."""
+    assert pace(1, 99, 60.0, "game", at_once=64) == pace(63, 37, 62.0, "game", at_once=64) == ""
+    assert pace(64, 36, 64.0, "game", at_once=64) == "1.0 game/s, 36 s left"
+
+
+def test_plain_progress_of_units_side_by_side_estimates_late_and_counts_from_a_continued_run() -> None:
+    """What an earlier sitting finished is none of the units that this one plays at once."""
+    stream, clock = io.StringIO(), Clock()
+    plain = PlainProgress(20, "playing", "episode", 10, stream, clock, at_once=4)
+    for now, count in ((20.0, 1), (40.0, 3), (60.0, 6)):
+        clock.now = now
+        plain.advance(count)
+    assert stream.getvalue().splitlines() == [
+        "playing: 11/20",
+        "playing: 14/20, 10.0 s/episode, 1 min 00 s left",
+        "playing: 20/20, took 1 min 00 s",
+    ]
+
+
 def test_plain_progress_prints_a_line_now_and_then() -> None:
     """First unit, every fifteen seconds, last unit: not a line per unit."""
     stream, clock = io.StringIO(), Clock()
