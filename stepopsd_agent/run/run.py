@@ -162,7 +162,7 @@ class Run:
 
     def save(self, state: dict[str, Any], tensors: Tensors) -> None:
         """Write a checkpoint."""
-        save_checkpoint(self.out / "checkpoints", tensors=tensors, state=state)
+        save_checkpoint(self.out / "checkpoints", update=state["update"], tensors=tensors, state=state)
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file of the run folder."""

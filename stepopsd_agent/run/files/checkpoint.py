@@ -4,6 +4,9 @@ A checkpoint is written under a temporary name, forced to disk and renamed, so a
 one before it. `state.json` holds the SHA-256 of every file and of itself, which tells a damaged checkpoint.
 
     checkpoints/checkpoint-000020/state.json  model.safetensors  optimizer.safetensors  ...
+
+The number is that of the updates done. One more after as many updates, as where the first is damaged or the
+run was evaluated once more, is written beside it, as `checkpoint-000020-2`, and is the newer one.
 """
 
 import hashlib
@@ -30,21 +33,23 @@ Tensors = dict[str, dict[str, Tensor]]
 
 _STATE = "state.json"
 _NAME = "checkpoint-"
-_NUMBERED = re.compile(r"checkpoint-([0-9]{6,})")
+_NUMBERED = re.compile(r"checkpoint-([0-9]{6,})(?:-([1-9][0-9]*))?")
 _UNFINISHED = ".unfinished-"  # begins the names of folders being written or removed
 
 
 def save_checkpoint(
     folder: Path | str,
     *,
+    update: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
     keep: int = 2,
 ) -> Path:
-    """Write a checkpoint, then remove all but the newest `keep`.
+    """Write a checkpoint, then remove all but it and the newest, `keep` in all.
 
     Args:
         folder: Where checkpoints live; made if absent.
+        update: Updates done, which names it.
         tensors: File name without suffix, to named tensors. Names may share a tensor (tied weights).
         state: What JSON gives back unchanged (floats are exact; tuples, NaN and keys that are no strings are
             refused). A numpy generator's state (`rng.bit_generator.state`) fits as it is; a torch generator's
@@ -56,13 +61,15 @@ def save_checkpoint(
 
     Raises:
         CheckpointError: When it cannot be written; checkpoints before it are untouched.
-        ValueError: When `state` does not fit.
+        ValueError: When `state` does not fit, or `update` or `keep` is too small.
     """
     _check_state(state)
+    if update < 0:
+        raise ValueError(f"got update={update}; give the number of updates done, 0 before the first")
     if keep < 1:
         raise ValueError(f"got keep={keep}; at least the checkpoint just written stays: use keep=1 or more")
     folder = Path(folder)
-    path = _next(folder)
+    path = _free(folder, update)
     unfinished = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,12 +85,12 @@ def save_checkpoint(
     finally:
         if unfinished is not None:
             shutil.rmtree(unfinished, ignore_errors=True)
-    _prune(folder, keep)
+    _prune(folder, keep, path)
     return path
 
 
 def latest_checkpoint(folder: Path | str) -> Path | None:
-    """Return the newest whole checkpoint in `folder`, or None where none was written.
+    """Return the newest whole checkpoint in `folder`, that of most updates, or None where none was written.
 
     A damaged one is left out with a warning.
 
@@ -139,20 +146,23 @@ def _check_state(state: Mapping[str, Any]) -> None:
             )
 
 
-def _number(path: Path) -> int:
+def _number(path: Path) -> tuple[int, int] | None:
+    """Updates done, and which checkpoint after as many it is, from 1; None for a name that is not ours."""
     match = _NUMBERED.fullmatch(path.name)
-    return int(match[1]) if match else 0
+    return (int(match[1]), int(match[2] or 1)) if match else None
 
 
 def _checkpoints(folder: Path) -> list[Path]:
     """All checkpoints by name, oldest first, whole or not; whatever has another name is not ours."""
-    return sorted((path for path in folder.glob(f"{_NAME}*") if _number(path) and path.is_dir()), key=_number)
+    found = ((_number(path), path) for path in folder.glob(f"{_NAME}*") if path.is_dir())
+    return [path for number, path in sorted((n, path) for n, path in found if n is not None)]
 
 
-def _next(folder: Path) -> Path:
-    """Name for a checkpoint: numbers count what was written, so a damaged one is never written over."""
-    earlier = _checkpoints(folder)
-    return folder / f"{_NAME}{_number(earlier[-1]) + 1 if earlier else 1:06d}"
+def _free(folder: Path, update: int) -> Path:
+    """Name for a checkpoint: none is written over, as a kill between two renames would lose both."""
+    numbers = [number for number in map(_number, _checkpoints(folder)) if number and number[0] == update]
+    again = f"-{numbers[-1][1] + 1}" if numbers else ""
+    return folder / f"{_NAME}{update:06d}{again}"
 
 
 def _write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
@@ -235,9 +245,13 @@ def _leftovers(folder: Path) -> Iterator[Path]:
     yield from folder.glob(f"{_UNFINISHED}*")
 
 
-def _prune(folder: Path, keep: int) -> None:
-    """Remove checkpoints beyond the newest `keep`, and what killed processes left behind."""
-    for path in _checkpoints(folder)[:-keep]:
+def _prune(folder: Path, keep: int, written: Path) -> None:
+    """Remove checkpoints beyond the newest `keep`, and what killed processes left behind.
+
+    The one just written stays: above it are damaged ones where a run goes on from before them.
+    """
+    others = [path for path in _checkpoints(folder) if path != written]
+    for path in others[: max(0, len(others) - keep + 1)]:
         # Renamed first: a checkpoint half removed must not look like one.
         path.rename(folder / f"{_UNFINISHED}{path.name}")
     for path in _leftovers(folder):

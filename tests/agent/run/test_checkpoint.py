@@ -50,7 +50,7 @@ def equal(left: dict[str, dict[str, Tensor]], right: dict[str, dict[str, Tensor]
 def test_checkpoint_round_trip_is_exact(tmp_path: Path) -> None:
     """Tensors come back bit for bit and the state equal, odd floats and big integers included."""
     state = {"update": 7, "x": 0.1 + 0.2, "tiny": 5e-324, "big": 2**127 + 1, "text": "é\ud800", "none": None}
-    path = save_checkpoint(tmp_path, tensors=example(), state=state)
+    path = save_checkpoint(tmp_path, update=1, tensors=example(), state=state)
     tensors, read = load_checkpoint(path)
     assert equal(tensors, example())
     assert read == state
@@ -60,7 +60,7 @@ def test_checkpoint_round_trip_is_exact(tmp_path: Path) -> None:
 def test_checkpoint_keeps_tied_weights_tied(tmp_path: Path) -> None:
     """Two names of one tensor are stored once and come back as one tensor."""
     shared = torch.randn(64, 64)
-    path = save_checkpoint(tmp_path, tensors={"model": {"embed": shared, "head": shared}}, state={})
+    path = save_checkpoint(tmp_path, update=1, tensors={"model": {"embed": shared, "head": shared}}, state={})
     tensors, _ = load_checkpoint(path)
     assert tensors["model"]["embed"] is tensors["model"]["head"]
     assert torch.equal(tensors["model"]["head"], shared)
@@ -72,7 +72,10 @@ def test_checkpoint_holds_random_generators(tmp_path: Path) -> None:
     rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(1)
     rng.random(3)
     path = save_checkpoint(
-        tmp_path, tensors={"rng": {"torch": generator.get_state()}}, state={"rng": rng.bit_generator.state}
+        tmp_path,
+        update=1,
+        tensors={"rng": {"torch": generator.get_state()}},
+        state={"rng": rng.bit_generator.state},
     )
     tensors, state = load_checkpoint(path)
     again, generator_again = np.random.default_rng(), torch.Generator()
@@ -86,24 +89,28 @@ def test_checkpoint_holds_random_generators(tmp_path: Path) -> None:
 def test_checkpoint_refuses_state_that_json_would_change(tmp_path: Path, value: object) -> None:
     """A tuple would come back as a list; better to hear of it at the first save than after the resume."""
     with pytest.raises(ValueError, match=r"state\['x'\]"):
-        save_checkpoint(tmp_path, tensors={}, state={"x": value})
+        save_checkpoint(tmp_path, update=1, tensors={}, state={"x": value})
     assert latest_checkpoint(tmp_path) is None
 
 
 def test_checkpoint_refuses_state_with_nan(tmp_path: Path) -> None:
     """JSON has no NaN."""
     with pytest.raises(ValueError, match="not JSON compliant"):
-        save_checkpoint(tmp_path, tensors={}, state={"x": math.nan})
+        save_checkpoint(tmp_path, update=1, tensors={}, state={"x": math.nan})
 
 
 def test_checkpoint_pruning_keeps_the_newest(tmp_path: Path) -> None:
     """Only `keep` checkpoints stay, and the newest of them is the latest."""
     for update in range(12):
-        newest = save_checkpoint(tmp_path, tensors=example(update), state={"update": update}, keep=3)
+        newest = save_checkpoint(
+            tmp_path, update=update, tensors=example(update), state={"update": update}, keep=3
+        )
     assert latest_checkpoint(tmp_path) == newest
     assert [load_checkpoint(path)[1]["update"] for path in sorted(tmp_path.iterdir())] == [9, 10, 11]
     with pytest.raises(ValueError, match="keep=0"):
-        save_checkpoint(tmp_path, tensors={}, state={}, keep=0)
+        save_checkpoint(tmp_path, update=1, tensors={}, state={}, keep=0)
+    with pytest.raises(ValueError, match="update=-1"):
+        save_checkpoint(tmp_path, update=-1, tensors={}, state={})
 
 
 @pytest.mark.parametrize("step", ["save_file", "_sync", "sync_folder"])
@@ -118,15 +125,15 @@ def test_checkpoint_killed_while_writing_is_ignored_and_swept(
     def kill(*arguments: object) -> None:
         raise Killed
 
-    first = save_checkpoint(tmp_path, tensors=example(), state={"update": 1})
+    first = save_checkpoint(tmp_path, update=1, tensors=example(), state={"update": 1})
     with monkeypatch.context() as patch:
         patch.setattr(f"stepopsd_agent.run.files.checkpoint.{step}", kill)
         patch.setattr(shutil, "rmtree", lambda *a, **k: None)
         with pytest.raises(Killed):
-            save_checkpoint(tmp_path, tensors=example(2), state={"update": 2})
+            save_checkpoint(tmp_path, update=2, tensors=example(2), state={"update": 2})
     assert len(list(tmp_path.iterdir())) == 2
     assert latest_checkpoint(tmp_path) == first
-    second = save_checkpoint(tmp_path, tensors=example(3), state={"update": 3})
+    second = save_checkpoint(tmp_path, update=3, tensors=example(3), state={"update": 3})
     assert sorted(tmp_path.iterdir()) == [first, second]
 
 
@@ -135,7 +142,7 @@ import itertools, sys, torch
 from stepopsd_agent.run.files.checkpoint import save_checkpoint
 for update in itertools.count():
     model = {"w": torch.full((300, 300), float(update))}
-    save_checkpoint(sys.argv[1], tensors={"model": model}, state={"update": update})
+    save_checkpoint(sys.argv[1], update=update, tensors={"model": model}, state={"update": update})
 """
 
 
@@ -189,22 +196,14 @@ def test_checkpoint_damage_is_named_and_passed_over(
     tmp_path: Path, file: str, harm: Callable[[Path], object], message: str
 ) -> None:
     """Loading a damaged checkpoint says what is wrong; the latest is then the one before."""
-    before = save_checkpoint(tmp_path, tensors=example(), state={"update": 1})
-    damaged = save_checkpoint(tmp_path, tensors=example(), state={"update": 2})
+    before = save_checkpoint(tmp_path, update=1, tensors=example(), state={"update": 1})
+    damaged = save_checkpoint(tmp_path, update=2, tensors=example(), state={"update": 2})
     harm(damaged / file)
     with pytest.raises(CheckpointError, match=message) as caught:
         load_checkpoint(damaged)
     assert str(damaged) in str(caught.value)
     with pytest.warns(RuntimeWarning, match=message):
         assert latest_checkpoint(tmp_path) == before
-
-
-def test_checkpoint_after_a_damaged_one_becomes_the_latest(tmp_path: Path) -> None:
-    """A run that went on from the one before writes under a new name, above the damaged one."""
-    save_checkpoint(tmp_path, tensors=example(), state={"update": 1})
-    flip(save_checkpoint(tmp_path, tensors=example(), state={"update": 2}) / "model.safetensors")
-    newest = save_checkpoint(tmp_path, tensors=example(), state={"update": 2})
-    assert latest_checkpoint(tmp_path) == newest
 
 
 def test_latest_checkpoint_of_nothing_is_none(tmp_path: Path) -> None:
@@ -215,14 +214,14 @@ def test_latest_checkpoint_of_nothing_is_none(tmp_path: Path) -> None:
 
 def test_checkpoint_on_a_full_disk_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk ends in one clear error; the checkpoint before stays and nothing half is left."""
-    first = save_checkpoint(tmp_path, tensors=example(), state={"update": 1})
+    first = save_checkpoint(tmp_path, update=1, tensors=example(), state={"update": 1})
 
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("stepopsd_agent.run.files.checkpoint.save_file", full)
     with pytest.raises(CheckpointError, match=r"cannot write checkpoint .*No space left.*resume"):
-        save_checkpoint(tmp_path, tensors=example(), state={"update": 2})
+        save_checkpoint(tmp_path, update=2, tensors=example(), state={"update": 2})
     assert list(tmp_path.iterdir()) == [first]
 
 
@@ -256,7 +255,10 @@ def test_optimizer_continues_bit_for_bit_after_a_checkpoint(tmp_path: Path, stop
     train(model, optimizer, range(stop))
     moments, rest = optimizer_tensors(optimizer)
     save_checkpoint(
-        tmp_path, tensors={"model": model.state_dict(), "optimizer": moments}, state={"optimizer": rest}
+        tmp_path,
+        update=stop,
+        tensors={"model": model.state_dict(), "optimizer": moments},
+        state={"optimizer": rest},
     )
 
     fresh, fresh_optimizer = make_training(2)

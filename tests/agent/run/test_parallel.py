@@ -107,7 +107,7 @@ def test_processes_that_read_different_checkpoints_make_no_update(model: Path, t
     tensors, state = load_checkpoint(path)
     tensors["optimizer_0"] = {name: 2 * moment for name, moment in tensors["optimizer_0"].items()}
     shutil.rmtree(path)
-    assert save_checkpoint(path.parent, tensors=tensors, state=state).name == path.name
+    assert save_checkpoint(path.parent, update=1, tensors=tensors, state=state).name == path.name
     before = (out / "metrics.jsonl").read_bytes()
     codes = launched(2, ["train", f"--resume={tmp_path}/{{rank}}/run"], log)
     said = "".join(texts(log, 2))

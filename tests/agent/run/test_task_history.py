@@ -81,7 +81,9 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_never_interrupted(
     expected = [whole.step()[:2] for _ in range(4)]
     for _ in range(2):
         begun.step()
-    path = save_checkpoint(tmp_path, tensors=trainer_tensors(begun), state={"trainer": trainer_state(begun)})
+    path = save_checkpoint(
+        tmp_path, update=1, tensors=trainer_tensors(begun), state={"trainer": trainer_state(begun)}
+    )
     tensors, state = load_checkpoint(path)
     restore_trainer(resumed, tensors, state["trainer"])
     assert [resumed.step()[:2] for _ in range(2)] == expected[2:]
