@@ -12,7 +12,14 @@ from stepopsd_agent.run.kept_weights import asks_a_teacher
 from stepopsd_agent.run.planning.device_speed import measured_rates
 from stepopsd_agent.run.planning.fitting import device_memory
 from stepopsd_agent.run.planning.lengths import played_lengths
-from stepopsd_agent.run.planning.plan import ACTORS, memory_by_part, seconds_by_part, tokens_by_part
+from stepopsd_agent.run.planning.plan import (
+    ACTORS,
+    memory_by_part,
+    seconds_by_part,
+    tokens_by_part,
+    uncounted,
+    without,
+)
 from stepopsd_agent.run.planning.shapes import shape_of
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_wrappers import Episode
@@ -54,6 +61,8 @@ def first_update(
             "trained": {"planned": planned["update"], "counted": counted.trained},
         },
     }
+    if columns := uncounted(trainer.method.needs):
+        comparison["columns_not_planned"] = columns
     shape = shape_of(trainer.policy.model.config, config.learner.lora, weight)
     if seconds is not None:
         rates = measured_rates(trainer.policy.device, weight)
@@ -101,7 +110,8 @@ def in_words(comparison: dict[str, Any]) -> str:
     """One line; it says so where memory went beyond the plan."""
     tokens = comparison["tokens"]
     parts = [f"{name} {row['counted']:,} (planned {row['planned']:,})" for name, row in tokens.items()]
-    line = f"first update beside a plan for its lengths: tokens {', '.join(parts)}"
+    left_out = without(comparison.get("columns_not_planned", ()))
+    line = f"first update beside a plan for its lengths{left_out}: tokens {', '.join(parts)}"
     if "time" in comparison:
         planned, taken = (
             sum(row[key] for row in comparison["time"].values()) for key in ("planned", "taken")

@@ -5,9 +5,10 @@ in every hindsight block and all passes full, takes that much. What is not in it
 (CUDA's context, compiled kernels, fragments between allocations), and what a retriever holds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from stepopsd_agent.batch import column_fields
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.models.packed import CHUNK_BYTES, START
 from stepopsd_agent.run.planning.playing import (
@@ -24,6 +25,8 @@ SHARE_OF_RATE = 0.4
 """Share of the measured matmul rate that forward and backward passes are expected to reach."""
 _GAP = frozenset({"student_logprobs", "teacher_logprobs"})
 """Columns whose difference is taken: the student is then scored as the teacher is."""
+_COUNTED = _GAP | {"ref_logprobs", "value", "mc_value", "informed", "teacher_topk"}
+"""Columns whose reading of a model, if any, is in the plan."""
 _LIKELY_BYTES = 12
 """Of one of the teacher's likeliest tokens: its number and its log-probability."""
 _COMPARED_BYTES = 48
@@ -90,6 +93,19 @@ def _teacher_tokens(config: RunConfig, needs: frozenset[str], lengths: Lengths) 
     elif hindsight.position == "inline" and lengths.block:
         extra = lengths.steps * (lengths.block + lengths.response) - lengths.response
     return passes * episodes * (lengths.row + extra)
+
+
+def uncounted(needs: frozenset[str]) -> list[str]:
+    """Columns that have a model read what `tokens_by_part` lacks: how much, only their functions know."""
+    declared = column_fields()
+    return sorted(
+        name for name in needs - _COUNTED if (made := declared[name].metadata).get("filled") and made["model"]
+    )
+
+
+def without(columns: Sequence[str]) -> str:
+    """The words that figures leave out what these columns read; empty where there are none."""
+    return f", without what is read for {', '.join(columns)}" if columns else ""
 
 
 def memory_by_part(

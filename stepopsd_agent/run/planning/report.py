@@ -18,6 +18,8 @@ from stepopsd_agent.run.planning.plan import (
     memory_by_part,
     seconds_by_part,
     tokens_by_part,
+    uncounted,
+    without,
 )
 from stepopsd_agent.run.planning.playing import Lengths, actor_parts
 from stepopsd_agent.run.planning.processes import (
@@ -86,7 +88,7 @@ def plan_text(
             *(_table(title, rows, left=True) for title, rows in where.items() if planned.shared),
             *_actors(planned),
             _room(config.device, judged),
-            _table("tokens per update, at most", _tokens(planned)),
+            _table(f"tokens per update, at most{without(uncounted(needs))}", _tokens(planned)),
             _time(planned, rate, bandwidth),
         ]
     )
@@ -156,7 +158,8 @@ def _time(p: _Planned, rate: float | None, bandwidth: float | None) -> str:
     rows = {name: f"{value:,.1f} s" for name, value in parts.items()}
     rows["an update"] = f"{whole:,.1f} s"
     rows[f"{p.config.updates} updates, without evaluations"] = duration(whole * p.config.updates)
-    return _table(f"time, at most, at {SHARE_OF_RATE:.0%} of {basis}", rows)
+    at_most = f"at most{without(uncounted(p.needs))}"
+    return _table(f"time, {at_most}, at {SHARE_OF_RATE:.0%} of {basis}", rows)
 
 
 def _rates(p: _Planned, rate: float | None, bandwidth: float | None) -> tuple[Rates | None, str]:

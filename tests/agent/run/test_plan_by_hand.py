@@ -1,11 +1,16 @@
 """Plans whose figures were worked out by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from stepopsd_agent import credit
+from stepopsd_agent.batch import Batch, ColumnSources, register_column
+from stepopsd_agent.batch.declaring import OWN
+from stepopsd_agent.cli.main import main
 from stepopsd_agent.models.packed import CACHE_ROOM
 from stepopsd_agent.run import Trainer
 from stepopsd_agent.run.planning import Lengths, memory_by_part, model_shape
@@ -15,6 +20,7 @@ from stepopsd_agent.run.planning.plan import (
     Rates,
     seconds_by_part,
     tokens_by_part,
+    uncounted,
 )
 from stepopsd_agent.run.planning.processes import process_memory
 from stepopsd_agent.run.planning.shapes import shape_of
@@ -33,6 +39,30 @@ def test_plan_sets_parts_of_the_time_beside_the_seconds_of_an_update() -> None:
     }
     said = in_words({"tokens": {}, "time": found})
     assert said.endswith("; 4.5 s (planned 3.8 s)")
+
+
+def test_plan_names_columns_whose_reading_it_does_not_count(
+    taught_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One's own, and the gold answers of IGPO: the figures are no upper bound with these."""
+
+    @register_column("steps", torch.float32)
+    def surprise(batch: Batch, sources: ColumnSources) -> Tensor:
+        return -sources.logprobs(batch)[:, 0]
+
+    try:
+        needs = frozenset({"surprise", "gold_answer_logprob", "teacher_logprobs", "text_key"})
+        assert uncounted(needs) == ["gold_answer_logprob", "surprise"]
+    finally:
+        del OWN["surprise"]
+    assert not any(uncounted(credit.make(name).needs) for name in credit.names() if name != "igpo")
+    flags = [f"--model.path={taught_model}", "--env.id=stepopsd/SearchQA-v0", "--env.tier=tiny"]
+    assert main(["plan", *flags, "--credit.method=igpo"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("tokens per update", "time"):
+        assert f"{part}, at most, without what is read for gold_answer_logprob" in shown
+    said = in_words({"tokens": {}, "columns_not_planned": ["a", "b"]})
+    assert "for its lengths, without what is read for a, b: " in said
 
 
 def test_plan_by_hand() -> None:
