@@ -1,6 +1,10 @@
 from .divided import DividedScorer as DividedScorer
 from .hub import hub_problem as hub_problem
-from .loading import load_policy as load_policy, weight_type as weight_type
+from .loading import (
+    check_configuration as check_configuration,
+    load_policy as load_policy,
+    weight_type as weight_type,
+)
 from .lora import merged_weights as merged_weights
 from .play_limits import PlayLimits as PlayLimits
 from .policy import (

@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from stepopsd_agent.config import Chat, Dtype
@@ -55,7 +55,7 @@ def load_policy(
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **gguf)
         if checked and not gguf_file:  # before weights are fetched and read
-            _refuse(path, window_problems(AutoConfig.from_pretrained(path)))
+            check_configuration(path, AutoConfig.from_pretrained(path))
         model = AutoModelForCausalLM.from_pretrained(path, dtype=weight_type(dtype, device), **gguf)
     except ModelFolderError:
         raise
@@ -102,6 +102,15 @@ def _check_folder(path: str, gguf_file: str | None) -> None:
             f"{path}: no tokenizer in this model folder; expected tokenizer.json beside config.json. "
             "Save it there with tokenizer.save_pretrained(folder), or give another model"
         )
+
+
+def check_configuration(path: str, configuration: PretrainedConfig) -> None:
+    """Refuse a model whose configuration says that it cannot be trained: no weights are read.
+
+    Raises:
+        ModelFolderError: its layers do not have full attention, or its longest row is unknown.
+    """
+    _refuse(path, window_problems(configuration))
 
 
 def _refuse(path: str, problems: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from stepopsd_agent.config import LoraConfig, ModelConfig
-from stepopsd_agent.models import ModelFolderError, hub_problem, tiny_shape
+from stepopsd_agent.models import ModelFolderError, check_configuration, hub_problem, tiny_shape
 from stepopsd_agent.run.planning.probing import (
     NAME,
     TOKENS,
@@ -90,9 +90,11 @@ def model_shape(config: ModelConfig, lora: LoraConfig, dtype: torch.dtype) -> Sh
     """The shape of the model that a run would load.
 
     Raises:
-        ModelFolderError: its configuration cannot be found.
+        ModelFolderError: its configuration cannot be found, or the run would refuse it.
     """
-    return shape_of(model_configuration(config), lora, dtype)
+    configuration = model_configuration(config)
+    check_configuration(config.path, configuration)
+    return shape_of(configuration, lora, dtype)
 
 
 def shape_of(configuration: PreTrainedConfig, lora: LoraConfig, dtype: torch.dtype) -> Shape:

@@ -1,6 +1,7 @@
 """Plans of models whose layers cannot be counted without storage: they end no run, and are upper bounds."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 from transformers.models.auto import configuration_auto, modeling_auto
 
 from stepopsd_agent import credit
+from stepopsd_agent.cli.main import main
 from stepopsd_agent.config import LoraConfig
 from stepopsd_agent.models import Scorer
 from stepopsd_agent.models.packed import Branch, Tree
@@ -83,6 +85,16 @@ def test_shape_of_models_that_pass_no_probe_is_estimated(kind: str) -> None:
     mixed = {"layer_types": ["linear_attention", "full_attention"]} if kind.startswith("Qwen") else {}
     shape = shape_of(config(kind, **mixed), LoraConfig(), torch.float32)
     assert shape.kv_width > 0 and shape.activations > 0
+
+
+def test_plan_refuses_the_layers_that_a_run_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It gave figures for a model that no run takes: of layers without full attention, gigabytes a token."""
+    config("DeepseekV4Config").save_pretrained(tmp_path)
+    assert main(["plan", f"--model.path={tmp_path}", "--env.tier=tiny", "--rate=1"]) == 2
+    told = capsys.readouterr()
+    assert "full attention in every layer" in told.err and told.err.count("\n") == 1 and not told.out
 
 
 @pytest.mark.parametrize(
