@@ -7,8 +7,10 @@ groups: single steps sent between processes would be far slower than one process
 
 import io
 import os
+import signal
 import socket
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -179,7 +181,7 @@ class RayActors:
         """Connect to Ray, or start it on this machine alone, and start the actors that are missing."""
         if not self._ray.is_initialized():
             where = {} if "RAY_ADDRESS" in os.environ else {"address": "local"}
-            with _cluster_there(os.environ.get("RAY_ADDRESS", "")):
+            with _cluster_there(os.environ.get("RAY_ADDRESS", "")), _own_end():
                 self._ray.init(include_dashboard=False, log_to_driver=False, **where)
         there = self._ray.cluster_resources()
         for kind, each in self._each().items():
@@ -239,6 +241,24 @@ def _network(policy: Policy) -> tuple[Any, ...]:
     fixed = [p for p in policy.model.parameters() if policy.adapted and not p.requires_grad]
     values = tuple((id(p), p.data_ptr(), p._version) for p in fixed)  # the version counts changes in place
     return policy.adapted, id(policy.tokenizer), id(policy.prompt_format), shapes, values
+
+
+@contextmanager
+def _own_end() -> Iterator[None]:
+    """Let SIGTERM do what it did before, or else what Ctrl-C does; Ray would let it raise SystemExit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        # Its default would end this process before the actors are told.
+        signal.signal(signal.SIGTERM, _interrupt if before is signal.SIG_DFL else before)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 @contextmanager

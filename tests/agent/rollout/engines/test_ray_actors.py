@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,8 +19,9 @@ from stepopsd_agent.rollout.engines.ray_actors import RayActors
 from stepopsd_agent.rollout.engines.ray_player import shares, spec_of_stack
 from stepopsd_wrappers import Episode, make_text_env, read_episodes
 from tests.agent.rollout.test_language_model import attempts, sampled, stacks
+from tests.helpers.launched import rows, wait_until
 from tests.helpers.models import tiny
-from tests.helpers.runs import stepopsd, train_arguments
+from tests.helpers.runs import ROOT, environment, stepopsd, train_arguments
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray, the extra ray")
 PARAMS = SamplingParams(max_tokens=8, max_row_tokens=512)
@@ -273,3 +276,20 @@ def test_train_with_ray_plays_what_it_plays_without(taught_model: Path, tmp_path
         assert done.returncode == 0, done.stderr
         played.append(list(read_episodes(out / "episodes")))
     assert_alike(*played)
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.samples
+def test_a_run_that_is_told_to_end_says_how_it_goes_on(taught_model: Path, tmp_path: Path) -> None:
+    """SIGTERM, as a scheduler sends it: Ray let it look as if somebody's code had called sys.exit."""
+    out, log = tmp_path / "run", tmp_path / "log"
+    flags = ("--rollout.backend=ray", "--updates=400", "--checkpoint_every=400")
+    command = [sys.executable, "-m", "stepopsd_agent", *train_arguments(taught_model, out, *flags)]
+    with log.open("w") as file:
+        running = subprocess.Popen(command, stdout=file, stderr=file, env=environment(), cwd=ROOT)
+    wait_until(lambda: (out / "metrics.jsonl").is_file() and len(rows(out)) > 1)
+    running.terminate()
+    assert running.wait(60) == 1
+    assert f"is made again by: stepopsd train --resume {out}" in log.read_text()
+    assert "sys.exit" not in log.read_text()
