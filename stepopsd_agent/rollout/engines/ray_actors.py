@@ -254,7 +254,7 @@ def _own_end() -> Iterator[None]:
         yield
     finally:
         # Its default would end this process before the actors are told.
-        signal.signal(signal.SIGTERM, _interrupt if before is signal.SIG_DFL else before)
+        signal.signal(signal.SIGTERM, _interrupt if before in (signal.SIG_DFL, None) else before)
 
 
 def _interrupt(number: int, frame: object) -> None:
