@@ -240,6 +240,23 @@ def test_trl_trains_an_adapter_on_the_credit(tmp_path: Path) -> None:
     assert trainer.model.training
 
 
+def test_trl_adds_its_kl_term_and_leaves_the_credit(tmp_path: Path) -> None:
+    """`beta` is TRL's: its reference is the model that the policy was loaded from."""
+    taught().save(tmp_path / "model")
+    config = run_config()
+
+    def draw(seed: int) -> tuple[Watched, Any]:
+        policy, out = load_policy(tmp_path / "model"), tmp_path / str(seed)
+        return trained(policy, config.env, PARAMS, "path_gain", seed, out, beta=0.5)
+
+    watched, trainer = draw_until(draw, differs, most=5)
+    check_updates(watched, "path_gain")
+    reference = trainer.ref_model.state_dict()
+    first = watched.played[0][0].model.state_dict()
+    assert all(torch.equal(reference[name], value) for name, value in first.items())
+    assert trainer.state.log_history[-1]["kl"] > 1e-6  # of the second update: the first is by the reference
+
+
 def test_trl_settings_that_contradict_the_rollouts_are_refused(tmp_path: Path) -> None:
     """What would draw otherwise, do nothing, or take the credit of a token away."""
     policy, rollouts = taught(), TRLRollouts(run_config().env, Crediting("grpo"), PARAMS)
