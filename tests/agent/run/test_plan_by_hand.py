@@ -41,6 +41,7 @@ def test_plan_sets_parts_of_the_time_beside_the_seconds_of_an_update() -> None:
     assert said.endswith("; 4.5 s (planned 3.8 s)")
 
 
+@pytest.mark.samples
 def test_plan_names_columns_whose_reading_it_does_not_count(
     taught_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
