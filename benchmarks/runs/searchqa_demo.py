@@ -80,10 +80,10 @@ def report(summary: dict[str, Any], out: Path, short: bool) -> int:
     print(f"run folder: {out}  (summary.json; look at {out}/curve.png, or: tensorboard --logdir {out})")
     rise, minutes = summary["rise"]["step_opsd"], summary["wall_s"] / 60
     final, reached = summary["rows"]["after step_opsd"]["success"], rise >= RISE and minutes <= MINUTES
+    verdict = "reached" if reached else "not asked of the short form" if short else "missed"
     print(
         f"step_opsd {final:.0%}, {rise * 100:+.0f} points over its warm start, "
-        f"{minutes:.1f} minutes; target {RISE * 100:+.0f} points in {MINUTES:.0f} minutes: "
-        f"{'reached' if reached else 'missed'}"
+        f"{minutes:.1f} minutes; target {RISE * 100:+.0f} points in {MINUTES:.0f} minutes: {verdict}"
     )
     return 0 if reached or short else 1
 
