@@ -44,9 +44,10 @@ SETTINGS: dict[str, Any] = {
     "threads": 1,
     "env": {"tier": "tiny", "step_limit": 6, "num_games": 16},
     "rollout": {"max_tokens": 12, "max_row_tokens": 900},  # groups and slots: as many as are usual
-    "learner": {"lr": 1e-5},
+    "learner": {"lr": 1e-5, "tokens_per_micro_batch": 8192},
 }
-"""Untrained weights play until the limit of steps and win nothing, see `Alternating`."""
+"""Untrained weights play until the limit of steps and win nothing, see `Alternating`. Passes are as long as
+"auto" begins with on a GPU, for which `fsdp` is made: in each of them every layer is put together."""
 SHORT: dict[str, Any] = {"tasks": 2, "group_size": 2, "slots": 4}
 
 
