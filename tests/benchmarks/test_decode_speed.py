@@ -1,11 +1,13 @@
 """The three ways to decode do the same work, and differ in the cache alone."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.learner import decode_speed, decode_speed_episodes
+from benchmarks.learner import decode_before, decode_speed, decode_speed_episodes
+from benchmarks.runs.demo_episodes import demo_config, demo_policy
 from tests.helpers.models import tiny
 
 
@@ -44,3 +46,22 @@ def test_short_form_runs_and_tells_speeds(
     monkeypatch.setattr(sys, "argv", ["decode_speed", "--short", "--response", "2"])
     assert decode_speed.main() == 0
     assert "tokens/s" in capsys.readouterr().out
+
+
+@pytest.mark.samples
+def test_two_versions_play_the_same_episodes(tmp_path: Path) -> None:
+    """This version beside itself."""
+    demo_policy(demo_config(2), 3).save(tmp_path)
+    measured = decode_before.measured(decode_before.HERE, str(tmp_path), rows=3, steps=2, rounds=1)
+    assert measured["equal"] and measured["times"]["decoder"] > 0
+    assert measured["rollout_tokens_per_s"]["now"] < measured["tokens_per_s"]["now"]
+
+
+def test_a_folder_without_a_version_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is played."""
+    monkeypatch.setattr(sys, "argv", ["decode_before", "--before", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        decode_before.main()
+    assert "git worktree add" in capsys.readouterr().err
