@@ -24,7 +24,7 @@ from stepopsd_agent.cli.wording import (
     worded,
 )
 from stepopsd_agent.config import RunConfig
-from stepopsd_agent.tasks import env_section, eval_section
+from stepopsd_agent.tasks import constructor_settings, env_section, eval_section, get
 
 _SECTIONS = frozenset(spec.name for spec in fields(RunConfig)) | {"credit"}
 """The settings by their first name."""
@@ -151,15 +151,29 @@ def command_parser(name: str, command: Command, env_id: str, method: str, *, bri
     methods = ", ".join(credit.names())
     parser.add_argument("--credit.method", default=method, help=f"credit method: {methods}, or module:name")
     parser.add_class_arguments(credit.load(method), "credit")
-    hide(parser, command, brief=brief, outside=not env_id.startswith("stepopsd/"))
+    hide(parser, command, brief=brief, outside=_outside(env_id, method))
     return parser
 
 
-def hide(parser: Parser, command: Command, *, brief: bool, outside: bool) -> None:
+def _outside(env_id: str, method: str) -> frozenset[str]:
+    """The settings that an environment and a credit method from outside the package have of their own."""
+    settings = set[str]()
+    if not env_id.startswith("stepopsd/"):
+        settings |= {f"env.{name}" for name in constructor_settings(env_id)}
+        settings |= {f"eval.{spec.name}" for spec in fields(get(env_id).held_out)}
+    made = credit.load(method)
+    if not made.__module__.startswith(f"{credit.__name__}."):
+        settings |= {f"credit.{spec.name}" for spec in fields(made)}
+    return frozenset(settings)
+
+
+def hide(parser: Parser, command: Command, *, brief: bool, outside: frozenset[str]) -> None:
     """Keep out of a command's help what it does not read and, in a brief one, what is not basic.
 
-    All flags of an environment from outside the package are basic.
+    All flags of an environment from outside the package are basic. What ``outside`` names says what it is by
+    its own docstring: a setting of the same name may be another thing there.
     """
+    all_of_env = any(name.startswith("env.") for name in outside)
     ignored: frozenset[str] = getattr(command, "IGNORES", frozenset())
     for group in parser._action_groups:
         group.title = group.title and group.title[0].upper() + group.title[1:].replace("``", "")
@@ -172,13 +186,14 @@ def hide(parser: Parser, command: Command, *, brief: bool, outside: bool) -> Non
             action.help = "print the settings as they would be used, and stop"
         elif section in _SECTIONS:
             read = not command.USES.isdisjoint({section, action.dest}) and action.dest not in ignored
-            if not read or (brief and action.dest not in BASIC and not (outside and section == "env")):
+            if not read or (brief and action.dest not in BASIC and not (all_of_env and section == "env")):
                 action.help = argparse.SUPPRESS
             action.metavar = action.metavar or kind(getattr(action, "_typehint", action.type))
             if brief and str(action.metavar).startswith("{"):  # all its choices
                 action.metavar = action.dest.rpartition(".")[2].upper()
         if brief and action.help not in (None, argparse.SUPPRESS):
-            action.help = BASIC.get(action.dest) or first_sentence(action.help or "")
+            ours = None if action.dest in outside else BASIC.get(action.dest)
+            action.help = ours or first_sentence(action.help or "")
 
 
 def _in_one_group(parser: Parser) -> None:

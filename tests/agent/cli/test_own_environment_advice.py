@@ -1,4 +1,4 @@
-"""What commands advise users of an environment of their own: nothing that it would refuse."""
+"""What commands tell users of an environment or a method of their own: nothing that it would refuse."""
 
 import sys
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
+from stepopsd_agent.credit import registry as credit_registry
 from stepopsd_agent.tasks import get, registry
 from tests.helpers.command_line import refusal, run
 
@@ -22,6 +23,49 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     sys.modules.pop("own_environment", None)
     gym.registry.pop("own/GuessNumber-v0", None)
+
+
+def test_help_of_an_environment_of_ones_own_has_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not those of a setting of ours that has the same name: its limit counts guesses."""
+    assert run("train", f"--env.id={GUESS}", "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--env.step_limit INT guesses before an episode is truncated [5]" in shown
+    assert "--env.id TEXT Gymnasium id, or module:id" in shown
+
+
+METHOD = '''
+from dataclasses import dataclass
+
+from stepopsd_agent import credit
+from stepopsd_agent.credit.grpo import GRPO
+
+
+@dataclass(frozen=True)
+class Clipped(GRPO):
+    """Advantages with a bound.
+
+    Attributes:
+        alpha_clip: largest advantage there is.
+    """
+
+    alpha_clip: float = 3.0
+
+
+credit.register("clipped", "method_with_a_clip:Clipped")
+'''
+
+
+def test_help_of_a_credit_method_of_ones_own_has_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its clip bounds something else than ours does."""
+    (tmp_path / "method_with_a_clip.py").write_text(METHOD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(credit_registry, "_ENTRIES", dict(credit_registry._ENTRIES))
+    assert run("train", "--credit.method=method_with_a_clip:clipped", "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--credit.alpha_clip FLOAT largest advantage there is [3.0]" in shown
+    assert "see stepopsd credit list; or module:name" in shown
 
 
 def test_train_advises_a_warm_start_only_where_an_expert_can_demonstrate(
