@@ -24,22 +24,32 @@ def check_shared_play(config: RunConfig, several: bool) -> None:
 
 def tell_unread(config: RunConfig) -> None:
     """Name the settings of another engine, which change nothing, on standard error."""
-    backend = config.rollout.backend
-    for name, value in _unread(config) if not follows() else ():
-        told = f"{name} is {value}, which rollout.backend {backend} does not read"
-        print(f"stepopsd: notice: {told}", file=sys.stderr)
+    for name, value, chosen in _unread(config) if not follows() else ():
+        print(f"stepopsd: notice: {name} is {value}, which {chosen} does not read", file=sys.stderr)
 
 
-def _unread(config: RunConfig) -> Iterator[tuple[str, object]]:
-    """Settings that are not the defaults, and that nothing reads with this engine."""
-    rollout = config.rollout
+def _unread(config: RunConfig) -> Iterator[tuple[str, object, str]]:
+    """Settings that are not the defaults and that nothing reads, with the choice that makes it so."""
+    rollout, learner = config.rollout, config.learner
+    backend, mismatch = f"rollout.backend {rollout.backend}", f"learner.mismatch {learner.mismatch}"
+    weighed = mismatch if rollout.foreign else backend
+    served = "the server at rollout.url" if rollout.foreign else backend
+    of_rollout, of_learner = ("rollout", RolloutConfig()), ("learner", LearnerConfig())
     groups = (
-        ("rollout", ("actors", "actor_gpus"), rollout.backend == "ray", RolloutConfig()),
-        ("rollout", ("engine_memory",), rollout.foreign, RolloutConfig()),
-        ("learner", ("mismatch", "mismatch_per"), rollout.foreign, LearnerConfig()),
+        (of_rollout, ("actors", "actor_gpus"), rollout.backend == "ray", backend),
+        (of_rollout, ("engine_memory",), rollout.foreign and rollout.url is None, served),
+        (of_learner, ("mismatch",), rollout.foreign, backend),
+        (of_learner, ("mismatch_per",), rollout.foreign and learner.mismatch != "none", weighed),
+        (of_learner, ("mismatch_cap",), rollout.foreign and learner.mismatch == "truncate", weighed),
+        (
+            of_learner,
+            ("mismatch_low", "mismatch_high"),
+            rollout.foreign and learner.mismatch == "mask",
+            weighed,
+        ),
     )
-    for section, names, read, usual in groups:
+    for (section, usual), names, read, chosen in groups:
         for name in names if not read else ():
             value = getattr(getattr(config, section), name)
             if value != getattr(usual, name):
-                yield f"{section}.{name}", value
+                yield f"{section}.{name}", value, chosen

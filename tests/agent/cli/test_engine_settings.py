@@ -75,6 +75,8 @@ def test_plan_refuses_an_engine_for_several_processes(
         (["--rollout.engine_memory=0.4"], "rollout.engine_memory is 0.4"),
         (["--learner.mismatch=mask"], "learner.mismatch is mask"),
         (["--learner.mismatch_per=step"], "learner.mismatch_per is step"),
+        (["--learner.mismatch_cap=3"], "learner.mismatch_cap is 3.0"),
+        (["--learner.mismatch_low=0.1"], "learner.mismatch_low is 0.1"),
     ],
 )
 def test_settings_of_another_engine_are_named(
@@ -87,3 +89,21 @@ def test_settings_of_another_engine_are_named(
     )
     assert run(*SHORT_PLAN, *SERVED) == 0
     assert "notice" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--rollout.engine_memory=0.4"], "rollout.engine_memory is 0.4, which the server at rollout.url"),
+        (["--learner.mismatch_high=9"], "learner.mismatch_high is 9.0, which learner.mismatch truncate"),
+        (["--learner.mismatch=mask", "--learner.mismatch_cap=3"], "which learner.mismatch mask"),
+        (["--learner.mismatch=none", "--learner.mismatch_per=step"], "which learner.mismatch none"),
+    ],
+)
+def test_settings_of_another_choice_beside_a_served_engine_are_named(
+    flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bounds of the correction that was not chosen, and the memory of an engine that is elsewhere."""
+    assert run(*SHORT_PLAN, *SERVED, *flags) == 0
+    told = capsys.readouterr().err
+    assert f"{said} does not read" in told and told.count("notice") == 1
