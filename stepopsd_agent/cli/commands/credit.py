@@ -19,8 +19,8 @@ from stepopsd_wrappers import Episode, read_episodes
 
 HELP = "list the credit methods, compute one on recorded episodes of any agent, or compare them there"
 USES = frozenset("seed device threads env model rollout hindsight learner credit".split())
-IGNORES = frozenset({"rollout.tasks", "rollout.group_size", "learner.lr"})
-"""The records have their groups, and nothing is learned."""
+IGNORES = frozenset({"rollout.group_size", "learner.lr"})
+"""The records have their groups, of which `compare` puts `rollout.tasks` in a batch; nothing is learned."""
 SCHEMA = "stepopsd.credit-accuracy/1"
 READS = {
     "list": [],

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from stepopsd_agent.cli.commands import eval as evaluate, record, warmstart
+from stepopsd_agent.cli.commands import eval as evaluate, record as recording, warmstart
 from stepopsd_agent.cli.main import COMMANDS
+from stepopsd_agent.credit import registry
 from stepopsd_wrappers import read_episodes
-from tests.helpers.command_line import run
+from tests.helpers.command_line import record, run
 
 CHANGED = [
     "--rollout.tasks=3",
@@ -49,7 +50,7 @@ def test_eval_plays_the_same_whatever_the_settings_that_it_ignores(
     assert tokens("plain") == tokens("changed") != tokens("short")
 
 
-@pytest.mark.parametrize("command", [evaluate, record, warmstart])
+@pytest.mark.parametrize("command", [evaluate, recording, warmstart])
 def test_help_leaves_out_what_a_command_ignores(command: object, capsys: pytest.CaptureFixture[str]) -> None:
     """And shows the rest of those sections; every ignored setting is one."""
     (name,) = [name for name, module in COMMANDS.items() if module is command]
@@ -63,3 +64,41 @@ def test_help_leaves_out_what_a_command_ignores(command: object, capsys: pytest.
         assert run("train", f"--env.id=stepopsd/{env}-v0", "--help-all") == 0
         taken |= {part for part in capsys.readouterr().out.split() if part.startswith("--")}
     assert ignored <= taken
+
+
+ONE_GROUP = '''
+from dataclasses import dataclass
+
+from stepopsd_agent import credit
+from stepopsd_agent.credit.grpo import GRPO
+
+
+@dataclass(frozen=True)
+class OneGroup(GRPO):
+    """Refuses batches of several groups."""
+
+    def __call__(self, batch):
+        if int(batch.episodes.group_of_episode.unique().numel()) > 1:
+            raise ValueError("several groups in a batch")
+        return super().__call__(batch)
+
+
+credit.register("one_group", "of_one_group:OneGroup")
+'''
+
+
+def test_help_of_credit_has_the_groups_of_a_batch_that_compare_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It decides what a method that looks at its whole batch sees, and docs/credit-benchmark.md names it."""
+    (tmp_path / "of_one_group.py").write_text(ONE_GROUP)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    folder = tmp_path / "games"
+    record(folder, "--agent=random", "--episodes=6", "--env.num_games=2", "--env.oracle=true")
+    flags = ["credit", "compare", str(folder), "--group_by=task", "--method", "of_one_group:one_group"]
+    assert run(*flags, "--rollout.tasks=1") == 0
+    assert run(*flags, "--rollout.tasks=2") == 2
+    assert "several groups in a batch" in capsys.readouterr().err
+    assert run("credit", "--help-all") == 0
+    assert "--rollout.tasks" in capsys.readouterr().out
