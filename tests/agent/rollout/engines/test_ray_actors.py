@@ -286,10 +286,15 @@ def test_a_run_that_is_told_to_end_says_how_it_goes_on(taught_model: Path, tmp_p
     out, log = tmp_path / "run", tmp_path / "log"
     flags = ("--rollout.backend=ray", "--updates=400", "--checkpoint_every=400")
     command = [sys.executable, "-m", "stepopsd_agent", *train_arguments(taught_model, out, *flags)]
-    with log.open("w") as file:
-        running = subprocess.Popen(command, stdout=file, stderr=file, env=environment(), cwd=ROOT)
-    wait_until(lambda: (out / "metrics.jsonl").is_file() and len(rows(out)) > 1)
-    running.terminate()
-    assert running.wait(60) == 1
+    with (
+        log.open("w") as file,
+        subprocess.Popen(command, stdout=file, stderr=file, env=environment(), cwd=ROOT) as running,
+    ):
+        try:
+            wait_until(lambda: (out / "metrics.jsonl").is_file() and len(rows(out)) > 1)
+            running.terminate()
+            assert running.wait(60) == 1
+        finally:
+            running.kill()
     assert f"is made again by: stepopsd train --resume {out}" in log.read_text()
     assert "sys.exit" not in log.read_text()
