@@ -45,7 +45,7 @@ def save_checkpoint(
     state: Mapping[str, Any],
     keep: int = 2,
 ) -> Path:
-    """Write a checkpoint, then remove all but it and the newest, `keep` in all.
+    """Write a checkpoint, then remove those of more updates, and all but `keep` with it.
 
     Args:
         folder: Where checkpoints live; made if absent.
@@ -248,10 +248,12 @@ def _leftovers(folder: Path) -> Iterator[Path]:
 def _prune(folder: Path, keep: int, written: Path) -> None:
     """Remove checkpoints beyond the newest `keep`, and what killed processes left behind.
 
-    The one just written stays: above it are damaged ones where a run goes on from before them.
+    The one just written is the newest. Those above it were damaged when a run went on from before them; were
+    one of them restored later, the run would go on from there without the rows that were cut off.
     """
-    others = [path for path in _checkpoints(folder) if path != written]
-    for path in others[: max(0, len(others) - keep + 1)]:
+    there = _checkpoints(folder)
+    newest = there.index(written) + 1
+    for path in [*there[: max(0, newest - keep)], *there[newest:]]:
         # Renamed first: a checkpoint half removed must not look like one.
         path.rename(folder / f"{_UNFINISHED}{path.name}")
     for path in _leftovers(folder):

@@ -28,15 +28,20 @@ def test_checkpoint_after_as_many_updates_is_written_beside_the_first(tmp_path: 
     assert save_checkpoint(tmp_path, update=5, tensors={}, state={}).name == "checkpoint-000005"
 
 
-def test_checkpoint_written_before_damaged_ones_stays(tmp_path: Path) -> None:
-    """A run that goes on from before them and is stopped again: pruning took what it had just written."""
-    save_checkpoint(tmp_path, update=2, tensors=example(), state={}, keep=3)
-    for update in (4, 6):
-        flip(save_checkpoint(tmp_path, update=update, tensors=example(), state={}, keep=3) / "state.json")
-    written = save_checkpoint(tmp_path, update=3, tensors=example(), state={})
-    assert len(list(tmp_path.iterdir())) == 2
+def test_checkpoint_of_a_run_that_goes_on_from_before_damaged_ones_is_the_newest(tmp_path: Path) -> None:
+    """What stood above it is of rows that were cut off: a file that comes back must not bring it back."""
+    first, second, third = (
+        save_checkpoint(tmp_path, update=update, tensors=example(), state={}, keep=3) for update in (2, 4, 6)
+    )
+    flip(second / "state.json")
+    (third / "state.json").rename(tmp_path / "away")
     with pytest.warns(RuntimeWarning, match="damaged"):
-        assert latest_checkpoint(tmp_path) == written
+        assert latest_checkpoint(tmp_path) == first
+    written = save_checkpoint(tmp_path, update=3, tensors=example(), state={})
+    if third.is_dir():
+        (tmp_path / "away").rename(third / "state.json")
+    assert latest_checkpoint(tmp_path) == written
+    assert sorted(tmp_path.glob("checkpoint-*")) == [first, written]
 
 
 def test_checkpoint_after_a_damaged_one_becomes_the_latest(tmp_path: Path) -> None:
