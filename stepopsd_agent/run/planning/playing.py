@@ -9,6 +9,7 @@ from stepopsd_agent.models import PlayLimits
 from stepopsd_agent.models.packed import CACHE_ROOM, SHARED_MASK
 from stepopsd_agent.rollout import FILLED_SHARE, OPEN_COLUMNS
 from stepopsd_agent.run.planning.shapes import Shape
+from stepopsd_agent.tasks import evaluation_sets
 
 MASK_BYTES = 3
 """Of one place of a mask beside its additive form: parts, whole and complement, as truth values."""
@@ -64,6 +65,17 @@ def cache_columns(config: RunConfig, shape: Shape, lengths: Lengths) -> float:
     return max(OPEN_COLUMNS, longest / FILLED_SHARE) + turn
 
 
+def filled_slots(config: RunConfig, players: int = 1) -> int:
+    """Episodes that one of several players has side by side at most, in an update or in an evaluation.
+
+    A set whose number of tasks is known only once they are read is taken to fill all slots.
+    """
+    rollout, totals = config.rollout, [one.total for one in evaluation_sets(config)]
+    evaluated = max(rollout.slots * players if total is None else total for total in totals)
+    most = max(-(-rollout.tasks // players) * rollout.group_size, -(-evaluated // players))
+    return min(rollout.slots, most)
+
+
 def playing_parts(
     config: RunConfig, shape: Shape, lengths: Lengths, bytes_per_weight: int, device_memory: int | None
 ) -> dict[str, float]:
@@ -81,8 +93,7 @@ def playing_parts(
     """
     rollout = config.rollout
     if rollout.backend == "builtin":
-        slots = min(rollout.slots, rollout.tasks * rollout.group_size)
-        return decoder_parts(config, shape, lengths, bytes_per_weight, slots)
+        return decoder_parts(config, shape, lengths, bytes_per_weight, filled_slots(config))
     if rollout.backend == "ray" or rollout.url is not None:
         return {}
     if config.device.startswith("cuda"):
@@ -130,11 +141,11 @@ def _row_masks(config: RunConfig, shape: Shape, lengths: Lengths, slots: int) ->
 
 
 def actor_parts(config: RunConfig, shape: Shape, lengths: Lengths, bytes_per_weight: int) -> dict[str, int]:
-    """Bytes of each actor of Ray: a model of its own, and slots for its groups; nothing without actors."""
+    """Bytes of each actor of Ray: a model of its own, and the slots that it fills; nothing without actors."""
     rollout = config.rollout
     if rollout.backend != "ray":
         return {}
-    slots = min(rollout.slots, -(-rollout.tasks // rollout.actors) * rollout.group_size)
+    slots = filled_slots(config, rollout.actors)
     parts = decoder_parts(config, shape, lengths, bytes_per_weight, slots)
     parts = {"weights": float(shape.parameters * bytes_per_weight), **parts}
     return {name: round(count) for name, count in {**parts, "together": sum(parts.values())}.items()}

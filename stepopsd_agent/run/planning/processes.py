@@ -7,7 +7,7 @@ import torch
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.run.kept_weights import kept_weights
 from stepopsd_agent.run.planning.plan import TAUGHT, memory_by_part
-from stepopsd_agent.run.planning.playing import Lengths, playing_parts
+from stepopsd_agent.run.planning.playing import Lengths, filled_slots, playing_parts
 from stepopsd_agent.run.planning.shapes import Shape
 
 _WHOLE = ("weights", "full-precision copies", "gradients", "gradients of a pass", "optimizer")
@@ -17,9 +17,9 @@ _TOGETHER = 2
 
 
 def own_work(config: RunConfig, processes: int) -> RunConfig:
-    """The settings with the tasks that one of the processes plays and learns from, at most."""
-    tasks = -(-config.rollout.tasks // processes)
-    return replace(config, rollout=replace(config.rollout, tasks=tasks))
+    """The settings with the tasks that one of the processes plays and learns from, and its slots, at most."""
+    tasks, slots = -(-config.rollout.tasks // processes), filled_slots(config, processes)
+    return replace(config, rollout=replace(config.rollout, tasks=tasks, slots=slots))
 
 
 def process_memory(

@@ -12,7 +12,8 @@ from stepopsd_agent.cli.main import main
 from stepopsd_agent.config import LoraConfig, ModelConfig, RunConfig
 from stepopsd_agent.run.planning import Lengths, fitting, memory_by_part, model_shape
 from stepopsd_agent.run.planning.fitting import GIB, Judged, device_memory, refusal
-from stepopsd_agent.run.planning.playing import actor_parts, actors_beside, engine_needs
+from stepopsd_agent.run.planning.playing import actor_parts, actors_beside, decoder_parts, engine_needs
+from stepopsd_agent.run.planning.processes import process_memory
 from tests.helpers.command_line import refusal as line_of
 from tests.helpers.runs import run_config
 
@@ -116,6 +117,29 @@ def test_vllm_takes_its_share_and_needs_the_weights_and_a_row() -> None:
     for elsewhere in ({"backend": "vllm", "url": "http://127.0.0.1:1"}, {"backend": "ray"}):
         parts = memory_by_part(on_cuda(rollout=elsewhere), shape, LENGTHS, 2, NONE, 10**9)
         assert not parts.keys() & {"vLLM, while it draws", "key-value cache", "reading of prompts"}
+
+
+@pytest.mark.parametrize(
+    ("games", "alone", "of_two"),
+    [
+        ({"num_games": 3}, 6, 3),
+        ({"num_games": 40}, 40, 20),
+        ({"games": "valid_seen", "num_games": None}, 64, 64),
+    ],
+)
+def test_slots_are_filled_by_an_evaluation_of_more_episodes_than_an_update_has(
+    games: dict[str, object], alone: int, of_two: int
+) -> None:
+    """It is played before the first update; of a split it is not known before how many games it has."""
+    of_all = {"tasks": 2, "group_size": 3, "slots": 64}
+    config = replace(on_cuda(rollout=of_all), eval=run_config(eval=games).eval)
+    shape = model_shape(SMALL, LoraConfig(), torch.bfloat16)
+    cache = decoder_parts(config, shape, LENGTHS, 2, 1)["key-value cache"]
+    own = memory_by_part(config, shape, LENGTHS, 2)["key-value cache"]
+    assert own == pytest.approx(alone * cache)
+    each = process_memory(config, shape, LENGTHS, 2, NONE, 2)["key-value cache"]
+    actors = replace(config, rollout=replace(config.rollout, backend="ray", actors=2))
+    assert each == actor_parts(actors, shape, LENGTHS, 2)["key-value cache"] == pytest.approx(of_two * cache)
 
 
 @pytest.mark.parametrize(("slots", "filled"), [(5, 5), (100, 6)])
