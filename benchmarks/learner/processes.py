@@ -221,7 +221,8 @@ def main() -> int:
     print(f"largest differences: {found['difference']}", file=sys.stderr)
     good = {kind: {clock: reached(found, kind, clock) for clock in ("wall_s", "cpu_s")} for kind in KINDS[1:]}
     if options.json is not None:
-        write_result(options.json, {**found, "target": TARGET, "reached": good}, COMMAND)
+        how = f"{COMMAND} --pairs {found['pairs']}{' --short' * options.short}"
+        write_result(options.json, {**found, "target": TARGET, "reached": good}, how)
     return 0 if options.short or all(clocks["wall_s"] for clocks in good.values()) else 1
 
 
