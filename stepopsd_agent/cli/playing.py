@@ -16,7 +16,7 @@ from stepopsd_agent.cli.serving import Asked, served_plays
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.rollout import Failures
 from stepopsd_agent.run import PlainProgress, progress
-from stepopsd_agent.tasks import EvalSet, episodes_of, get, make_plain_env
+from stepopsd_agent.tasks import EvalSet, episodes_of, get, make_plain_env, side_by_side
 from stepopsd_agent.tasks.agents import MakeAgent, load_agent
 from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.rendering import printable
@@ -84,7 +84,8 @@ def play_sets(
         writer = None if folder is None else stack.enter_context(EpisodeWriter(folder))
         done = sum(not episode.failed for episode in before)
         title = f"{name} agent playing"
-        at_once = {"model": config.rollout.slots, "openai": config.openai.concurrency}.get(name, 1)
+        slots = {"model": config.rollout.slots, "openai": config.openai.concurrency}.get(name, 1)
+        at_once = side_by_side(sets, slots)
         bar = (
             PlainProgress(
                 total, title, "episode", done, sys.stderr

@@ -31,7 +31,7 @@ from stepopsd_agent.run.repetition import repetition_metrics
 from stepopsd_agent.run.summary import evaluated_data, summarise
 from stepopsd_agent.run.trainer import Trainer
 from stepopsd_agent.run.trainer_state import restore_trainer, trainer_state, trainer_tensors
-from stepopsd_agent.tasks import evaluation_total, get
+from stepopsd_agent.tasks import evaluation_sets, evaluation_total, get, side_by_side
 from stepopsd_envs.user_path import typed
 from stepopsd_wrappers import Episode, EpisodeWriter
 
@@ -133,7 +133,7 @@ class Run:
     def evaluate(self, bar: Progress) -> dict[str, Any]:
         """Measure success on the evaluation games."""
         trainer, config = self.trainer, self.trainer.config
-        spec, slots = get(config.env.id), config.rollout.slots
+        spec, slots = get(config.env.id), side_by_side(evaluation_sets(config), config.rollout.slots)
         with self.progress(evaluation_total(config), "evaluating", spec.unit, 0, slots) as inner:
 
             def count(episode: Episode) -> None:

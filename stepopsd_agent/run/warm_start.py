@@ -24,7 +24,15 @@ from stepopsd_agent.run.display import progress
 from stepopsd_agent.run.files import write_json_atomic
 from stepopsd_agent.run.files.model_folder import save_model
 from stepopsd_agent.run.provenance import environment_facts
-from stepopsd_agent.tasks import data_identity, evaluation_total, get, make_stack, task_ids
+from stepopsd_agent.tasks import (
+    data_identity,
+    evaluation_sets,
+    evaluation_total,
+    get,
+    make_stack,
+    side_by_side,
+    task_ids,
+)
 
 NOTES = "warmstart.json"
 
@@ -67,7 +75,7 @@ def warmstart(config: RunConfig, policy: Policy | None, out: Path) -> dict[str, 
         **environment_facts(),
     }
     save_model(policy, out, {NOTES: notes})
-    slots = config.rollout.slots
+    slots = side_by_side(evaluation_sets(config), config.rollout.slots)
     with progress(evaluation_total(config), "evaluating", unit=spec.unit, at_once=slots) as bar:
         evaluated = evaluate_policy(policy, config, on_episode=lambda episode: bar.advance())
     table = success_table(evaluated, spec.measures)

@@ -11,6 +11,7 @@ from .make import (
     evaluation_total as evaluation_total,
     make_plain_env as make_plain_env,
     make_stack as make_stack,
+    side_by_side as side_by_side,
     task_ids as task_ids,
 )
 from .registry import (

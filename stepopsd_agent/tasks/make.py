@@ -1,5 +1,6 @@
 """From an `EnvConfig` to environments that can be played."""
 
+from collections.abc import Sequence
 from contextlib import closing
 
 import gymnasium as gym
@@ -50,6 +51,11 @@ def data_identity(env: gym.Env[str, str]) -> dict[str, str]:
 def evaluation_total(config: RunConfig) -> int:
     """Episodes of an evaluation, see `episodes_of`."""
     return sum(map(episodes_of, evaluation_sets(config)))
+
+
+def side_by_side(sets: Sequence[EvalSet], slots: int) -> int:
+    """Episodes that are played at once at most, of sets that are played one after the other."""
+    return min(slots, max(map(episodes_of, sets)))
 
 
 def episodes_of(tasks: EvalSet) -> int:

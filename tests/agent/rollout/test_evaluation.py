@@ -8,7 +8,15 @@ import pytest
 
 from stepopsd_agent.rollout import EVAL_SEED, chosen_tasks, evaluate_policy, play_set
 from stepopsd_agent.rollout.task_sets import first_tasks
-from stepopsd_agent.tasks import EvalSet, evaluation_sets, evaluation_total, make_stack, task_ids
+from stepopsd_agent.run.display import pace
+from stepopsd_agent.tasks import (
+    EvalSet,
+    evaluation_sets,
+    evaluation_total,
+    make_stack,
+    side_by_side,
+    task_ids,
+)
 from stepopsd_agent.tasks.alfworld import task_type_in
 from stepopsd_envs.alfworld.generator import task_type_at
 from stepopsd_wrappers import Episode
@@ -106,3 +114,11 @@ def test_play_set_gives_every_seed_other_noise() -> None:
 def test_first_tasks_begin_again_when_the_list_is_short(count: int, expected: str) -> None:
     """As many as asked for."""
     assert "".join(first_tasks("abc", count)) == expected
+
+
+def test_time_left_is_told_once_as_many_have_finished_as_the_largest_set_has() -> None:
+    """Sets are played one after the other: two of 30 tasks never fill 64 slots, and no time was told."""
+    sets = evaluation_sets(run_config(eval={"num_games": 30}))
+    at_once = side_by_side([*sets, *sets], 64)
+    assert pace(30, 30, 60.0, "game", at_once=at_once) == "2.0 s/game, 1 min 00 s left"
+    assert side_by_side(sets, 8) == 8
