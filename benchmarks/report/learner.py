@@ -67,20 +67,20 @@ def decoding(result: Result) -> list[str]:
 def decoder_before(result: Result) -> list[str]:
     """The built-in decoder beside that of an earlier version."""
     lines = [
-        "| model | rows | step limit | tokens/s | earlier version | times | of the whole rollout |",
-        "|---|---|---|---|---|---|---|",
+        "| model | rows | step limit | tokens/s | earlier version | times | of the whole rollout | same tokens |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     rows = [(name, row) for name, measured in result["models"].items() for row in measured]
     for name, row in rows:
         speeds = " | ".join(f"{row['tokens_per_s'][version]:,.0f}" for version in ("now", "before"))
         times = " | ".join(str(row["times"][part]) for part in ("decoder", "rollout"))
-        lines.append(f"| {name} | {row['rows']} | {row['steps']} | {speeds} | {times} |")
-    equal = "the same tokens" if all(row["equal"] for _, row in rows) else "not all the same tokens"
+        equal = "yes" if row["equal"] else "nearly all"
+        lines.append(f"| {name} | {row['rows']} | {row['steps']} | {speeds} | {times} | {equal} |")
     return [
         *lines,
         "",
-        f"Episodes of ALFWorld at temperature 1; the earlier version is commit {result['before'][:12]}. Both "
-        f"drew {equal}. A whole rollout has the environments and the records beside the decoder. "
+        f"Episodes of ALFWorld at temperature 1; the earlier version is commit {result['before'][:12]}. A "
+        "whole rollout has the environments and the records beside the decoder. "
         f"{origin(result)}",
     ]
 

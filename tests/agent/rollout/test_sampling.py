@@ -71,6 +71,24 @@ def test_choose_never_leads_beyond_the_last_token_allowed() -> None:
     assert set(ids.tolist()) == {1}
 
 
+@pytest.mark.parametrize("size", [1, 1023, 1024, 1025, 50_257])
+def test_choose_inverts_the_cumulative_distribution_of_any_vocabulary(size: int) -> None:
+    """Up to float32's rounding the share of noise lies in the token's own part, which is never empty."""
+    generator = torch.Generator().manual_seed(size)
+    logits = 3 * torch.randn(1, size, generator=generator).expand(2000, size)
+    inner = torch.rand(1998, generator=generator, dtype=torch.float64)
+    uniform = torch.cat([torch.tensor([0.0, 1 - 2.0**-53], dtype=torch.float64), inner])
+    ends = torch.softmax(logits[0].double(), -1).cumsum(0)
+    for params in (SamplingParams(), SamplingParams(top_k=40)):
+        ids, logprobs = choose(logits, uniform, params)
+        assert logprobs.isfinite().all() and 0 <= int(ids.min()) and int(ids.max()) < size
+        if params.top_k == 0 or size == 1:
+            assert (ends[ids] > uniform - 1e-6).all()
+            assert (ends[ids] - torch.softmax(logits[0].double(), -1)[ids] < uniform + 1e-6).all()
+        else:
+            assert len(set(ids.tolist())) <= 40
+
+
 def test_cut_keeps_equals_of_the_last_token() -> None:
     """Which of several equal tokens stay does not depend on how they are sorted."""
     equal = torch.tensor([[1.0, 2.0, 1.0, 1.0, 0.0]])
