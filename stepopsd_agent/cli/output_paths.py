@@ -24,7 +24,7 @@ def fresh_folder(name: str | None, command: str) -> Path:
     """
     if name is None:
         raise UsageError(f"stepopsd {command} writes files: name a folder for them with --out FOLDER")
-    out = user_path(name)
+    out = _given(name, "--out")
     if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
         left = (out / _LEFT[command]).is_file() if command in _LEFT else False
         what = f", or continue it with: stepopsd {command} --resume {typed(out)}" if left else ""
@@ -38,11 +38,18 @@ def fresh_folder(name: str | None, command: str) -> Path:
 
 def fresh_file(name: str, flag: str) -> Path:
     """The file to write, not made yet; one that is there is refused, so nothing is written over."""
-    out = user_path(name)
+    out = _given(name, flag)
     if out.exists():
         raise UsageError(f"{out} is there already; name another file with {flag} OUT, or remove it")
     check_can_make(out)
     return out
+
+
+def _given(name: str, flag: str) -> Path:
+    try:
+        return user_path(name)
+    except FileNotFoundError as error:  # of what is no path
+        raise UsageError(f"{flag} is {name!r}: {error}") from error
 
 
 def resumed_file(folder: Path, name: str, command: str) -> Path:

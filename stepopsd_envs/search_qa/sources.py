@@ -17,6 +17,7 @@ from stepopsd_envs.search_qa.hub_questions import SEVEN_SETS, hub_source, read_h
 from stepopsd_envs.search_qa.questions import SUFFIXES, Question, QuestionsNotFoundError, read_questions
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
 from stepopsd_envs.search_qa.retrieval.cache import CachedRetriever
+from stepopsd_envs.search_qa.retrieval.errors import CorpusError
 from stepopsd_envs.search_qa.retrieval.index_folder import KINDS, MANIFEST
 from stepopsd_envs.search_qa.retrieval.opening import open_retriever
 from stepopsd_envs.search_qa.world import make_world, world_of
@@ -187,7 +188,10 @@ def _state(corpus: str | None) -> str:
     """A corpus as it is now: another one at its path, or in another folder, is not shared with it."""
     if corpus is None:
         return ""
-    path = user_path(corpus).absolute()
+    try:
+        path = user_path(corpus).absolute()
+    except FileNotFoundError as error:  # of what is no path
+        raise CorpusError(f"corpus={corpus!r}: {error}") from error
     file = path / MANIFEST if path.is_dir() else path  # of an index, what is written last
     if not file.exists():
         return str(path)  # opening it says what is wrong

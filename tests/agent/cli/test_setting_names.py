@@ -65,6 +65,7 @@ def test_eval_names_its_own_setting_of_games_that_is_empty(
         (["--env.games="], "error: env.games='': the path is empty; give one"),
         (["--env.num_games=0"], "error: env.num_games=0: give "),
         (["--env.id=stepopsd/SearchQA-v0", "--env.questions="], "error: env.questions='': the path is empty"),
+        (["--env.id=stepopsd/SearchQA-v0", "--env.corpus="], "error: env.corpus='': the path is empty"),
         (["--env.id=stepopsd/SearchQA-v0", "--env.questions=hotpotq"], "error: env.questions='hotpotq' is "),
     ],
 )
@@ -88,3 +89,8 @@ def test_cli_names_the_settings_where_a_corpus_is_missing(
     capsys.readouterr()
     assert run("play", "--env.games=valid_sen") == 2
     assert "env.games='valid_sen' not found; did you mean 'valid_seen'?" in capsys.readouterr().err
+
+
+def test_an_empty_folder_name_is_told_by_its_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a variable of a shell that is not set gives one."""
+    assert "--out is '': the path is empty; give one" in refusal(capsys, "record", "--agent=random", "--out=")
