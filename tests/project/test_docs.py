@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stepopsd_agent.cli.arguments import chosen
 from stepopsd_agent.cli.config_file import named_files
 from stepopsd_agent.cli.main import build_parser
-from stepopsd_agent.config import recipe_names
+from stepopsd_agent.config import recipe, recipe_names
+from stepopsd_agent.rollout.engines.server import FLAGS
 from stepopsd_envs.extras import install_command
 from tests.helpers.snippets import shortened
 
@@ -133,3 +135,14 @@ def test_docs_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             build_parser(*chosen(arguments), only=arguments[0]).parse_args(
                 arguments
             )  # exits where it finds a mistake
+
+
+def test_docs_server_takes_the_rows_of_the_recipe_and_no_more_than_its_model() -> None:
+    """VLLM refuses a length beyond the model's positions; the run refuses one below its rows."""
+    lines = list(commands(ROOT / "docs" / "vllm.md"))
+    (server,) = (line for line in lines if "vllm serve" in line)
+    (client,) = (line for line in lines if "--rollout.url" in line)
+    settings = yaml.safe_load(recipe(shlex.split(client)[3]).read_text(encoding="utf-8"))
+    longest = int(re.search(r"--max-model-len (\d+)", server)[1])  # type: ignore[index]
+    assert settings["rollout"]["max_row_tokens"] <= longest <= settings["model"]["max_positions"]
+    assert set(FLAGS.split()) <= set(shlex.split(server))
