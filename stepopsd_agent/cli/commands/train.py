@@ -146,9 +146,13 @@ def checked_settings(settings: Namespace) -> tuple[RunConfig, str, "CreditMethod
             "another credit.key"
         )
     if config.learner.sharding != "none" and not launched():
+        resumed = settings.get("resume")
+        rest, where = (
+            ("...", "") if resumed is None else (f"--resume {typed(resumed)}", " in its config.yaml")
+        )
         raise UsageError(
             f"learner.sharding is {config.learner.sharding}, which needs processes to share the model: start "
-            "them with torchrun --nproc-per-node N -m stepopsd_agent train ..., or set it to none"
+            f"them with torchrun --nproc-per-node N -m stepopsd_agent train {rest}, or set it to none{where}"
         )
     return config, name, method, chosen
 

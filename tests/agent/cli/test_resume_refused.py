@@ -26,3 +26,14 @@ def test_resume_of_another_folder_names_what_it_lacks(capsys: pytest.CaptureFixt
     """A folder without settings is none of a run."""
     line = refusal(capsys, "train", "--resume", str(Path(__file__).parent))
     assert "cli has no config.yaml; --resume takes" in line
+
+
+def test_train_resumed_without_the_processes_it_shares_names_the_whole_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run stopped by Ctrl-C is told to go on with --resume, which one process alone cannot do."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("learner:\n  sharding: fsdp\n", encoding="utf-8")
+    said = refusal(capsys, "train", f"--resume={run}")
+    assert f"-m stepopsd_agent train --resume {run}, or set it to none in its config.yaml" in said
