@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import torch.distributed as dist
+
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
@@ -21,8 +23,9 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        # Not print: it may be printing that was interrupted, and a stream cannot be entered twice.
-        os.write(2, b"\nfinishing the running update; Ctrl-C again stops at once\n")
+        if not dist.is_initialized() or dist.get_rank() == 0:  # a launcher tells all its processes
+            # Not print: it may be printing that was interrupted, and a stream cannot be entered twice.
+            os.write(2, b"\nfinishing the running update; Ctrl-C again stops at once\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

@@ -130,7 +130,7 @@ class Run:
         """Seconds this run has taken so far, earlier sittings included."""
         return self.spent_s + time.perf_counter() - self.began
 
-    def evaluate(self, bar: Progress) -> dict[str, Any]:
+    def evaluate(self) -> dict[str, Any]:
         """Measure success on the evaluation games."""
         trainer, config = self.trainer, self.trainer.config
         spec, slots = get(config.env.id), side_by_side(evaluation_sets(config), config.rollout.slots)
@@ -141,9 +141,9 @@ class Run:
                 inner.advance()
 
             episodes = evaluate_policy(trainer.policy, config, on_episode=count, backend=trainer.backend)
-        table = success_table(episodes, spec.measures)
+            table = success_table(episodes, spec.measures)
+            inner.say(f"update {trainer.update}: {describe(table, spec.evaluated)}")
         self.evaluations[str(trainer.update)] = table
-        bar.say(f"update {trainer.update}: {describe(table, spec.evaluated)}")
         return headline(table)
 
     def checkpoint(self) -> None:
@@ -201,11 +201,11 @@ class Run:
 
     def _train(self, stopped: Callable[[], bool]) -> None:
         trainer, updates = self.trainer, self.trainer.config.updates
+        if not self.evaluations:  # before the bar begins, whose rate is that of updates
+            self.log.write(0, {"eval": self.evaluate()})
+            self.written = 0
+            self.checkpoint()
         with self.progress(updates, "training", "update", trainer.update) as bar:
-            if not self.evaluations:
-                self.log.write(0, {"eval": self.evaluate(bar)})
-                self.written = 0
-                self.checkpoint()
             self._heed_alarms()
             while trainer.update < updates and not stopped():
                 note = self._update(bar)
@@ -214,7 +214,7 @@ class Run:
                 bar.advance(note=note)
                 self._heed_alarms()
             if trainer.update >= updates and str(trainer.update) not in self.evaluations:
-                self.log.write(trainer.update, {"eval": self.evaluate(bar)})  # updates was lowered meanwhile
+                self.log.write(trainer.update, {"eval": self.evaluate()})  # updates was lowered meanwhile
                 self.checkpoint()
             if trainer.update < updates:
                 if trainer.update % trainer.config.checkpoint_every:
@@ -257,7 +257,7 @@ class Run:
         due = config.eval.every and trainer.update % config.eval.every == 0
         last = trainer.update == config.updates or any(alarm.do == "stop" for alarm in raised)
         if due or last:
-            row["eval"] = self.evaluate(bar)
+            row["eval"] = self.evaluate()
         self.log.write(trainer.update, row, seconds)
         self.written = trainer.update
         return f"success {metrics['train/success']:.0%}"

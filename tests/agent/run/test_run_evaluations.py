@@ -1,7 +1,8 @@
-"""A run that is continued with fewer updates than it has made or was begun for."""
+"""A run's evaluations: where it ends before its time, and in what it shows."""
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,3 +26,20 @@ def test_run_ended_early_by_its_config_is_evaluated_where_it_ends(tmp_path: Path
     summary = run_training(fewer, "grpo", credit.make("grpo"), fresh(demos), tmp_path)
     assert summary["updates"] == 2
     assert [update for update, _ in evaluations(read_rows(tmp_path / "metrics.jsonl"))] == [0, 2]
+
+
+def test_time_of_the_first_evaluation_is_none_of_the_updates(tmp_path: Path) -> None:
+    """The bar of training begins behind it: time left is told from the updates alone."""
+    shown = list[str]()
+
+    class Shown(Run):
+        def progress(self, *arguments: Any, **settings: Any) -> Any:
+            shown.append(arguments[1])
+            return super().progress(*arguments, **settings)
+
+    small = {"rollout": {"tasks": 1, "group_size": 2, "slots": 2}, "hindsight": {"mode": "none"}}
+    config = run_config(updates=1, **small)
+    trainer = Trainer(config, credit.make("grpo"), fresh(demonstrations(20)), run="run")
+    with closing(Shown(trainer, tmp_path)) as run:
+        run.go(lambda: False)
+    assert shown == ["evaluating", "training", "evaluating"]
