@@ -219,17 +219,18 @@ def _engine_refusal(judged: Judged) -> str | None:
 
 
 def _actor_refusal(judged: Judged) -> str | None:
-    """Why an actor of Ray would find no room on its part of a GPU."""
-    config, weight, shape = judged.config, judged.weight, judged.shape
-    parts, part = actor_parts(config, shape, judged.lengths, weight.itemsize), config.rollout.actor_gpus
+    """Why an actor of Ray would find no room on its part of a GPU, its slots halved as far as they go."""
+    config, part = judged.config, judged.config.rollout.actor_gpus
     if config.device == "cpu" and part:
         return None  # the memory of their GPUs is not what was asked about
+    one_slot = replace(config, rollout=replace(config.rollout, slots=1))
+    parts = actor_parts(one_slot, judged.shape, judged.lengths, judged.weight.itemsize)
     if not parts or not part or parts["together"] <= min(part, 1) * judged.memory:
         return None
     return (
-        f"an actor cannot fit: it needs {parts['together'] / GIB:,.1f} GiB, and rollout.actor_gpus {part:g} "
-        f"gives it {min(part, 1) * judged.memory / GIB:,.1f} GiB; raise that, or lower rollout.slots, "
-        f"{config.rollout.slots} of each actor now"
+        f"an actor cannot fit: it needs {parts['together'] / GIB:,.1f} GiB with a single slot, and "
+        f"rollout.actor_gpus {part:g} gives it {min(part, 1) * judged.memory / GIB:,.1f} GiB; raise that, or "
+        "choose a smaller model.path"
     )
 
 

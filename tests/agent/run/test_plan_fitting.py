@@ -153,8 +153,12 @@ def test_each_actor_has_a_model_and_slots_for_its_groups(slots: int, filled: int
     assert parts["key-value cache"] == alone["key-value cache"]
     assert parts["weights"] == 2 * shape.parameters
     assert parts["together"] == pytest.approx(sum(parts.values()) - parts["together"], abs=3)
-    line = refusal(judged(config, 2 * parts["together"] - 8))
-    assert line is not None and line.startswith("an actor cannot fit")
+    line = refusal(judged(config, 2 * parts["together"] - 8))  # its slots are halved then
+    assert line is None or "actor" not in line
+    single = replace(config, rollout=replace(config.rollout, slots=1))
+    least = actor_parts(single, shape, LENGTHS, 2)["together"]
+    line = refusal(judged(config, 2 * least - 8))
+    assert line is not None and line.startswith("an actor cannot fit") and "smaller model.path" in line
     assert actor_parts(run_config(), shape, LENGTHS, 2) == {}
 
 
