@@ -124,7 +124,7 @@ def main() -> int:
         model, *numbers = sys.argv[2:]
         print(json.dumps(played(model, *map(int, numbers))))
         return 0
-    from benchmarks.output import write_result
+    from benchmarks.output import write_result  # not in the earlier version's process
 
     parser = argparse.ArgumentParser(
         prog=COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

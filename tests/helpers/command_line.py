@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from stepopsd_agent.cli.main import main
+from stepopsd_agent.credit import registry
 
 TINY = ["--env.tier=tiny", "--env.step_limit=8", "--env.num_games=4"]
 
@@ -31,3 +32,10 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def record(folder: Path, *more: str) -> None:
     """Three expert episodes."""
     assert run("record", "--agent=expert", "--episodes=3", *TINY, "--out", str(folder), *more) == 0
+
+
+def own_method(file: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the module of a credit method that can be imported, and registers it, for this test alone."""
+    file.write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(file.parent))
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))

@@ -6,9 +6,8 @@ import pytest
 
 from stepopsd_agent.cli.commands import eval as evaluate, record as recording, warmstart
 from stepopsd_agent.cli.main import COMMANDS
-from stepopsd_agent.credit import registry
 from stepopsd_wrappers import read_episodes
-from tests.helpers.command_line import record, run
+from tests.helpers.command_line import own_method, record, run
 
 CHANGED = [
     "--rollout.tasks=3",
@@ -91,9 +90,7 @@ def test_help_of_credit_has_the_groups_of_a_batch_that_compare_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It decides what a method that looks at its whole batch sees, and docs/credit-benchmark.md names it."""
-    (tmp_path / "of_one_group.py").write_text(ONE_GROUP)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    own_method(tmp_path / "of_one_group.py", ONE_GROUP, monkeypatch)
     folder = tmp_path / "games"
     record(folder, "--agent=random", "--episodes=6", "--env.num_games=2", "--env.oracle=true")
     flags = ["credit", "compare", str(folder), "--group_by=task", "--method", "of_one_group:one_group"]

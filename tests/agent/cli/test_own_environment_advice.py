@@ -8,9 +8,8 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-from stepopsd_agent.credit import registry as credit_registry
 from stepopsd_agent.tasks import get, registry
-from tests.helpers.command_line import refusal, run
+from tests.helpers.command_line import own_method, refusal, run
 
 GUESS = "own_environment:own/GuessNumber-v0"
 
@@ -59,9 +58,7 @@ def test_help_of_a_credit_method_of_ones_own_has_its_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its clip bounds something else than ours does."""
-    (tmp_path / "method_with_a_clip.py").write_text(METHOD)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(credit_registry, "_ENTRIES", dict(credit_registry._ENTRIES))
+    own_method(tmp_path / "method_with_a_clip.py", METHOD, monkeypatch)
     assert run("train", "--credit.method=method_with_a_clip:clipped", "--help") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "--credit.alpha_clip FLOAT largest advantage there is [3.0]" in shown

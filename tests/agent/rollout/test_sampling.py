@@ -71,7 +71,7 @@ def test_choose_never_leads_beyond_the_last_token_allowed() -> None:
     assert set(ids.tolist()) == {1}
 
 
-@pytest.mark.parametrize("size", [1, 1023, 1024, 1025, 50_257])
+@pytest.mark.parametrize("size", [1, 100, 50_257])
 def test_choose_inverts_the_cumulative_distribution_of_any_vocabulary(size: int) -> None:
     """Up to float32's rounding the share of noise lies in the token's own part, which is never empty."""
     generator = torch.Generator().manual_seed(size)
@@ -86,7 +86,7 @@ def test_choose_inverts_the_cumulative_distribution_of_any_vocabulary(size: int)
             assert (ends[ids] > uniform - 1e-6).all()
             assert (ends[ids] - torch.softmax(logits[0].double(), -1)[ids] < uniform + 1e-6).all()
         else:
-            assert len(set(ids.tolist())) <= 40
+            assert set(ids.tolist()) <= set(logits[0].topk(40).indices.tolist())
 
 
 def test_cut_keeps_equals_of_the_last_token() -> None:
