@@ -81,6 +81,7 @@ def test_ctrl_c_finishes_the_update_in_every_process(model: Path, tmp_path: Path
     assert running.wait(90) != 0
     text = log.read_text()
     assert text.count("nothing is lost. Continue with: ") == 1, text
+    assert text.count("finishing the running update") == 1, text
     assert len(rows(out)) - 1 == max(row["update"] for row in rows(out))
 
 
