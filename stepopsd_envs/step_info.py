@@ -1,6 +1,7 @@
 """``StepInfo``: the record in ``info["step"]`` with which every environment here describes a step."""
 
 import json
+from collections.abc import Mapping
 from hashlib import blake2b
 from importlib.resources import files
 from typing import Any, Literal, TypedDict, get_args
@@ -40,6 +41,38 @@ class StepInfo(TypedDict):
     """Hash of the simulator state; step counter, transcript and random generators do not enter."""
     terminal: bool
     """Whether this step terminated the episode."""
+
+
+OF_RESET: Mapping[str, type] = {"task_id": str, "task_type": str, "won": bool}
+"""What the info of a reset says beside its StepInfo wherever episodes are recorded."""
+OF_STEP: Mapping[str, type] = {"won": bool}
+"""What the info of every other step says."""
+
+
+def facts_problem(info: Mapping[str, Any], *, reset: bool) -> str:
+    """What an info lacks that tables, training and the page read in records; empty if it lacks nothing."""
+    for name, kind in (OF_RESET if reset else OF_STEP).items():
+        if not isinstance(info.get(name), kind):
+            got = f"{info[name]!r:.80}" if name in info else "missing"
+            return (
+                f"info[{name!r}] is {got}, but records need a {kind.__name__} there: task_id and task_type "
+                "at the reset, won at every step; environments give them in info, a TextEnv in _facts()"
+            )
+    return ""
+
+
+def recorded_problem(info: Mapping[str, Any], index: int) -> str:
+    """Why the info of a recorded step is not as the recorder wrote it; empty if nothing speaks against it.
+
+    Args:
+        info: as it was read.
+        index: of the step in its episode.
+    """
+    step = info.get("step")
+    if not isinstance(step, dict) or step.get("index") != index:
+        return f"info.step is {step!r:.80}, not the StepInfo of step {index}"
+    missing = sorted((OF_STEP if index else OF_RESET).keys() - info.keys())
+    return f"info has no {', '.join(missing)}" if missing else ""
 
 
 def text_hash(text: str) -> str:

@@ -161,6 +161,9 @@ def _check_named_task(env: TextEnv, seed: int) -> None:
         drawn = _reset(env, given)
         if "task_id" not in drawn.info:
             return  # such an environment cannot be recorded
+        for name, kind in (("task_type", str), ("won", bool)):
+            got = drawn.info.get(name)
+            _require(isinstance(got, kind), f"info[{name!r}] is {got!r:.80}, records need a {kind.__name__}")
         again = _reset(env, env.episode_seed, {env.task_option: drawn.info["task_id"]})
         _require_same(
             [again], [drawn], "the task of a reset, named with its seed (draw details from _coming_seed()),"

@@ -188,7 +188,7 @@ class DrawnDetail(Countdown):
         self.start = int(task_id)
 
     def _facts(self) -> dict[str, Any]:
-        return {**super()._facts(), "task_id": str(self.start)}
+        return {**super()._facts(), "task_id": str(self.start), "task_type": "count"}
 
 
 class OwnSeed(DrawnDetail):
@@ -199,11 +199,19 @@ class OwnSeed(DrawnDetail):
         return name, f"{text.partition(' The code')[0]} The code is {self._coming_seed() % 7}."
 
 
+class Typeless(OwnSeed):
+    """Does not tell the type of its task, which every table of records has a row for."""
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: value for name, value in super()._facts().items() if name != "task_type"}
+
+
 BROKEN = {
     ShiftedSpan: "transcript",
     WrongAction: "action",
     SharedInfo: "share",
     NoneInfo: "None",
+    Typeless: "task_type.*records need a str",
     ChangingKeys: "even",
     ChangingTypes: "won",
     Raising: "never raise",

@@ -3,12 +3,12 @@
 `Episode.to_json` writes one line; `Episode.from_json` reads it back as an equal record, for all strings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, Self
 
-from stepopsd_wrappers.plain_json import EpisodeFormatError, dump_line, load_line, plain_copy
+from stepopsd_envs.step_info import recorded_problem
+from stepopsd_wrappers.plain_json import EpisodeFormatError, check_numbers, dump_line, load_line, plain_copy
 
 SCHEMA = "stepopsd.episode/1"
 AGENT_ERROR = "the agent raised "
@@ -39,6 +39,7 @@ _STEP_TYPES: dict[str, tuple[type, ...]] = {
     "tokens": (dict, type(None)),
     "error": (str, type(None)),
 }
+_SPEC_TYPES: dict[str, tuple[type, ...]] = {"id": (str,), "kwargs": (dict,)}
 _TOKEN_TYPES: dict[str, tuple[type, ...]] = {
     "prompt_ids": (list, tuple),
     "sampled_ids": (list, tuple),
@@ -197,7 +198,8 @@ class Episode:
         """Return the episode whose `to_json` gave `line`.
 
         Raises:
-            EpisodeFormatError: not JSON, another schema, or a missing, unknown or mistyped field.
+            EpisodeFormatError: not JSON, another schema, or a missing, unknown or mistyped field, or an info
+                that lacks what a record says of every step.
         """
         try:
             record = load_line(line)
@@ -206,10 +208,15 @@ class Episode:
                 f"not JSON ({error}); expected one line with a {SCHEMA} record"
             ) from error
         fields = _checked(_with_schema(record), _EPISODE_TYPES, "")
+        _checked(fields["env_spec"], _SPEC_TYPES, "env_spec")
         steps = tuple(_step_from_record(step, f"steps[{k}]") for k, step in enumerate(fields.pop("steps")))
         del fields["schema"]
         if not steps:
             raise EpisodeFormatError("steps is empty; the first step of an episode is its reset")
+        begun = steps[-1].error is None or "step" in steps[0].info
+        for k, step in enumerate(steps):
+            if step.error is None and begun and (problem := recorded_problem(step.info, k)):
+                raise EpisodeFormatError(f"steps[{k}].{problem}: it was changed; restore it from a copy")
         return cls(steps=steps, **fields)
 
 
@@ -240,6 +247,7 @@ def _step_to_record(step: Step, where: str) -> dict[str, Any]:
 
 def _step_from_record(record: object, where: str) -> Step:
     fields = _checked(record, _STEP_TYPES, where)
+    plain_copy(fields["reward"], f"{where}.reward")
     if fields["tokens"] is not None:
         fields["tokens"] = _tokens_from_record(fields["tokens"], f"{where}.tokens")
     return Step(**fields)
@@ -268,20 +276,9 @@ def _tokens_from_record(record: object, where: str) -> StepTokens:
 def _checked_tokens(record: object, where: str) -> dict[str, Any]:
     fields = _checked(record, _TOKEN_TYPES, where)
     for name in ("prompt_ids", "sampled_ids", "action_span"):
-        _check_numbers(fields[name], (int,), f"{where}.{name}")
-    _check_numbers(fields["logprobs"], (float, int), f"{where}.logprobs")
+        check_numbers(fields[name], (int,), f"{where}.{name}")
+    check_numbers(fields["logprobs"], (float, int), f"{where}.logprobs")
     return fields
-
-
-def _check_numbers(values: Sequence[object], allowed: tuple[type, ...], where: str) -> None:
-    if set(map(type, values)) <= {int}:
-        return  # the common case is thousands of ids: decided without a Python-level loop
-    for i, value in enumerate(values):
-        if type(value) not in allowed or (isinstance(value, float) and not isfinite(value)):
-            names = " or ".join(kind.__name__ for kind in allowed)
-            raise EpisodeFormatError(
-                f"{where}[{i}]: got {value!r} ({type(value).__name__}), expected a finite {names}"
-            )
 
 
 def _checked(record: object, types: Mapping[str, tuple[type, ...]], where: str) -> dict[str, Any]:

@@ -138,6 +138,12 @@ def find_wrapper(env: gym.Env[Any, Any], kind: type[WrapperType]) -> WrapperType
     return None
 
 
+def command_in(env: gym.Env[str, str], response: str) -> str:
+    """Return what the environment inside the stack `env` gets of a response."""
+    parser = find_wrapper(env, ParseResponse)
+    return response if parser is None else parser.command(response)
+
+
 def require_text(observation: object, env: gym.Env[Any, Any], wrapper: str) -> None:
     """Refuse observations that another wrapper has turned into something else.
 
@@ -158,10 +164,9 @@ def prepare_steps(turns: Iterable[tuple[gym.Env[str, str], str]]) -> None:
     """
     kinds: dict[type[TextEnv], list[tuple[TextEnv, str]]] = {}
     for stack, response in turns:
-        env, parser = stack.unwrapped, find_wrapper(stack, ParseResponse)
+        env = stack.unwrapped
         if isinstance(env, TextEnv):
-            action = response if parser is None else parser.command(response)
-            kinds.setdefault(type(env), []).append((env, action))
+            kinds.setdefault(type(env), []).append((env, command_in(stack, response)))
     for kind, steps in kinds.items():
         if len(steps) > 1:
             kind.prepare(steps)

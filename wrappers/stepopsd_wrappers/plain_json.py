@@ -9,8 +9,8 @@ removed on reading. The round trip is thus exact for every Python string.
 import json
 import math
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 _LONE_PAIR = re.compile("([\ud800-\udbff]\uffff*)(?=[\udc00-\udfff])")
 _KEPT_APART = re.compile("([\ud800-\udbff]\uffff*)\uffff(?=[\udc00-\udfff])")
@@ -59,6 +59,22 @@ def _key(key: object, field: str) -> str:
     )
 
 
+def check_numbers(values: Sequence[object], allowed: tuple[type, ...], where: str) -> None:
+    """Refuse a list with something else than finite numbers of these types.
+
+    Raises:
+        EpisodeFormatError: the message names the first of them by its place in `where`.
+    """
+    if set(map(type, values)) <= {int}:
+        return  # the common case is thousands of ids: decided without a Python-level loop
+    for i, value in enumerate(values):
+        if type(value) not in allowed or (isinstance(value, float) and not math.isfinite(value)):
+            names = " or ".join(kind.__name__ for kind in allowed)
+            raise EpisodeFormatError(
+                f"{where}[{i}]: got {value!r} ({type(value).__name__}), expected a finite {names}"
+            )
+
+
 def as_unicode(text: str) -> str:
     """The text with U+FFFD for half surrogate pairs, which no UTF-8 file and no tokenizer takes."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -72,9 +88,23 @@ def dump_line(value: object) -> str:
 
 
 def load_line(line: str) -> Any:
-    """Return the value that `dump_line` wrote as `line`; raise ValueError if it is not JSON."""
-    value = json.loads(line)
+    """Return the value that `dump_line` wrote as `line`.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deep.
+    """
+    try:
+        value = _DECODER.decode(line)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
     return _map_strings(value, _join_again) if r"\uffff" in line else value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _dumps(value: object) -> str:

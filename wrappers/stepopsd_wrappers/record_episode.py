@@ -10,12 +10,12 @@ import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.utils.seeding import np_random
 
-from stepopsd_envs.step_info import KINDS, text_hash
+from stepopsd_envs.step_info import KINDS, facts_problem, text_hash
 from stepopsd_wrappers.episode import AGENT_ERROR, Episode, Step, StepTokens
 from stepopsd_wrappers.episode_store import EpisodeWriter
 from stepopsd_wrappers.order import require_order
-from stepopsd_wrappers.parse_response import ParseResponse, find_wrapper, require_text
-from stepopsd_wrappers.plain_json import plain_copy
+from stepopsd_wrappers.parse_response import command_in, find_wrapper, require_text
+from stepopsd_wrappers.plain_json import EpisodeFormatError, plain_copy
 from stepopsd_wrappers.running_episode import EpisodeSnapshot, changed_text, elsewhere, failed_step, no_kind
 from stepopsd_wrappers.spec_record import env_spec
 
@@ -79,11 +79,13 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         self._refused: tuple[Exception, int, tuple[Step, ...]] | None = None  # see `fail_reset`
 
     def identify(self, run: str = "", update: int = 0, group: int = 0, member: int = 0) -> None:
-        """Set the identity of the episode that the next reset begins; without it, it gets the next group.
-
-        Until one is given, its run is the writer's `new_run`.
-        """
+        """Set the identity of the next episode; by default it is the next group of the last one's run."""
         self._next_identity = (run, update, group, member)
+
+    @property
+    def running(self) -> tuple[tuple[str, int, int, int], int]:
+        """Identity of the episode that began last, and its steps so far with the reset; 0: it is over."""
+        return self._identity, len(self._steps)
 
     def annotate(self, tokens: StepTokens) -> None:
         """Attach the tokens of the response that the next `step` will take."""
@@ -178,7 +180,7 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
         except Exception as error:
-            self._steps.append(failed_step(error, response, self._command(response), tokens))
+            self._steps.append(failed_step(error, response, command_in(self.env, response), tokens))
             self._finish()
             raise
         command = _step_info(info)["action"]
@@ -241,11 +243,6 @@ class RecordEpisode(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
         if self._on_episode is not None:
             self._on_episode(episode)
 
-    def _command(self, response: str) -> str:
-        """Return the command that the environment got; needed when it raised and so returned no StepInfo."""
-        parser = find_wrapper(self.env, ParseResponse)
-        return response if parser is None else parser.command(response)
-
 
 def checked_step(step: Step, before: Sequence[Step]) -> Step:
     """Return a step that continues those before, with a copy of its info: the caller may change the original.
@@ -254,7 +251,8 @@ def checked_step(step: Step, before: Sequence[Step]) -> Step:
         KeyError: the info has no StepInfo.
         TypeError: the observation is not the one that the info describes.
         RuntimeError: the environment is at another step, or in another episode.
-        EpisodeFormatError: the kind is none of `KINDS`, or reward or info are not what JSON can hold.
+        EpisodeFormatError: the kind is none of `KINDS`, reward or info are not what JSON can hold, or the
+            info lacks what readers of records need.
     """
     info, observation = _step_info(step.info), cast("object", step.observation)
     if info.get("kind") not in KINDS:
@@ -264,6 +262,8 @@ def checked_step(step: Step, before: Sequence[Step]) -> Step:
         raise elsewhere(info.get("index"), len(before))
     if not isinstance(observation, str) or info.get("anchor", own := text_hash(observation)) != own:
         raise changed_text(observation)
+    if problem := facts_problem(step.info, reset=not before):
+        raise EpisodeFormatError(problem)
     return replace(step, reward=plain_copy(step.reward, "reward"), info=plain_copy(step.info, "info"))
 
 
