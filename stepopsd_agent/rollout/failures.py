@@ -17,7 +17,7 @@ FAILURE_LIMIT = 20
 def error_text(error: BaseException) -> str:
     """Type and text of an agent's exception, with the line that raised it."""
     place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{error_words(error)} ({Path(place.filename).name}, line {place.lineno})"
+    return f"{error_words(error).rstrip()} ({Path(place.filename).name}, line {place.lineno})"
 
 
 def misfit(texts: Sequence[object], places: int) -> Exception:

@@ -1,13 +1,13 @@
 """Play agents with ``reset`` and ``act``, one episode at a time, by the same loop as batch agents."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gymnasium as gym
 
 from stepopsd_agent.rollout.failures import error_text
 from stepopsd_agent.rollout.playing import Attempt, BatchAgent, OnEpisode, Response, Slot, play
-from stepopsd_agent.tasks.agents import Agent
-from stepopsd_wrappers import Episode
+from stepopsd_agent.tasks.agents import Agent, AgentError
+from stepopsd_wrappers import Episode, recorder
 
 
 class OneAtATime:
@@ -22,27 +22,29 @@ class OneAtATime:
         self._broken: Response | None = None  # its reset raised
 
     def begin(self, place: int, slot: Slot) -> None:
-        """Reset the agent."""
+        """Reset the agent.
+
+        Raises:
+            AgentError: it began another episode, or closed the environment.
+        """
         if place:
             raise ValueError("an agent with reset and act plays one episode at a time; give one environment")
-        self._broken = None
-        try:
-            self._agent.reset(slot.attempt.seed, slot.observation, slot.info)
-        except (Exception, SystemExit) as error:  # sys.exit is to end no other episode
-            self._broken = Response("", error=error_text(error))
+        _, error = _asked(slot, lambda: self._agent.reset(slot.attempt.seed, slot.observation, slot.info))
+        self._broken = None if error is None else Response("", error=error)
 
     def act(self, slots: Sequence[Slot]) -> list[Response]:
-        """Ask the agent."""
+        """Ask the agent.
+
+        Raises:
+            AgentError: it played in the environment itself.
+        """
         return [self._broken or self._ask(slot) for slot in slots]
 
     def _ask(self, slot: Slot) -> Response:
-        try:
-            text: object = self._agent.act(slot.observation, slot.info)
-        except (Exception, SystemExit) as error:
-            return Response("", error=error_text(error))
-        if isinstance(text, str):
-            return Response(text)
-        return Response("", error=f"TypeError: act returned {text!r:.80}; return the action as a str")
+        text, error = _asked(slot, lambda: self._agent.act(slot.observation, slot.info))
+        if error is None and not isinstance(text, str):
+            error = f"TypeError: act returned {text!r:.80}; return the action as a str"
+        return Response(text if isinstance(text, str) else "", error=error)
 
     def is_full(self, place: int, slot: Slot) -> bool:
         """Return False; an agent has no longest row."""
@@ -50,6 +52,28 @@ class OneAtATime:
 
     def keep(self, places: Sequence[int]) -> None:
         """Do nothing; the agent keeps its own state."""
+
+
+def _asked(slot: Slot, ask: Callable[[], object]) -> tuple[object, str | None]:
+    """What a method of the agent returned, and what it raised instead, in words.
+
+    Raises:
+        AgentError: it played in the environment itself; what is recorded would not be what was to be played.
+    """
+    playing, reply, problem = recorder(slot.env).running, None, None
+    try:
+        reply = ask()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit, or a task of asyncio that was cancelled, ends no other episode
+        problem = error_text(error)
+    if recorder(slot.env).running != playing:
+        raise AgentError(
+            "the agent reset, stepped or closed the environment that it is playing in, so the record would "
+            "not be of the task that was to be played: only return the action from act, and try things out "
+            "in an environment of the agent's own"
+        )
+    return reply, problem
 
 
 def play_agent(
@@ -70,6 +94,7 @@ def play_agent(
 
     Raises:
         TypeError: the agent is a class, or lacks a method.
+        AgentError: the agent reset, stepped or closed ``env`` itself.
     """
     if isinstance(agent, type) or not isinstance(agent, Agent | BatchAgent):
         raise TypeError(

@@ -19,7 +19,7 @@ _METHODS: dict[str, tuple[str, tuple[Any, ...]]] = {
 
 
 class AgentError(Exception):
-    """An agent cannot be made; the message says what is wrong with its module, its class or its methods."""
+    """An agent cannot be made or played; the message says what is wrong with its module, class or methods."""
 
 
 def load_agent(entry: str) -> MakeAgent:

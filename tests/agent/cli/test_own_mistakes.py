@@ -23,6 +23,7 @@ def test_cli_leaves_mistakes_of_the_program_their_trace(
 
 
 LEAVING = """
+import asyncio
 import sys
 
 class Leaving:
@@ -36,6 +37,14 @@ class Leaving:
 
 class Interrupted(Leaving):
     def act(self, observation, info): raise KeyboardInterrupt
+
+class Cancelled(Leaving):
+    def act(self, observation, info): raise asyncio.CancelledError
+
+class Beginning:
+    def __init__(self, env): self.env = env
+    def reset(self, seed, observation, info): self.env.reset(seed=seed)
+    def act(self, observation, info): return "look"
 """
 
 
@@ -59,6 +68,26 @@ def test_cli_records_an_agent_that_leaves_as_an_error_of_its_episode(
         "", "", *["the agent raised SystemExit: 0"] * 2, *["the agent raised SystemExit: no key"] * 2
     ]  # fmt: skip
     assert all("leaving_agents_of_a_test.py, line" in error for error in errors if error)
+
+
+def test_cli_records_a_cancelled_task_of_asyncio_as_an_error_of_its_episode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is no Exception to Python, and ended the evaluation."""
+    _agents(tmp_path, monkeypatch)
+    assert run("eval", "--agent=leaving_agents_of_a_test:Cancelled", *TINY, "--eval.num_games=2") == 1
+    assert "all 2 games ended in an error" in (shown := capsys.readouterr().out)
+    assert "the agent raised CancelledError" in shown
+
+
+def test_cli_refuses_an_agent_that_begins_episodes_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table would be about other games than those it names."""
+    _agents(tmp_path, monkeypatch)
+    assert run("eval", "--agent=leaving_agents_of_a_test:Beginning", *TINY, "--eval.num_games=2") == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("stepopsd: error: the agent reset, stepped or closed the environment")
 
 
 def test_cli_stops_at_once_where_an_agent_is_interrupted(

@@ -82,6 +82,8 @@ class Speechless(Exception):
 class Failing:
     """An agent that raises at its second step."""
 
+    error: type[Exception] | Exception = Speechless
+
     def reset(self, seed: int, observation: str, info: dict[str, Any]) -> None:
         """Begin."""
         self.acted = False
@@ -89,7 +91,7 @@ class Failing:
     def act(self, observation: str, info: dict[str, Any]) -> str:
         """Look, then raise."""
         if self.acted:
-            raise Speechless
+            raise self.error
         self.acted = True
         return "look"
 
@@ -100,3 +102,11 @@ def test_play_agent_records_errors_without_a_text() -> None:
     episodes = play_agent(Failing(), env, task_ids(env), seed=0)
     assert [episode.num_steps for episode in episodes] == [2, 2]
     assert all("agent raised Speechless: (its text" in str(one.steps[-1].error) for one in episodes)
+
+
+def test_play_agent_names_the_error_whose_text_ends_in_a_line_break() -> None:
+    """As that of a program that an agent called does: the last line is what commands show."""
+    env, agent = make_stack(run_config(env={"num_games": 1}).env), Failing()
+    agent.error = RuntimeError("the tool broke\n")
+    [episode] = play_agent(agent, env, task_ids(env), seed=0)
+    assert episode.steps[-1].agent_error.startswith("RuntimeError: the tool broke (test_play_agent.py, line ")
