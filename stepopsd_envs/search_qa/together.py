@@ -1,8 +1,9 @@
 """Searches of several episodes in one call of the retriever, which may be far away or work in batches."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
-from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever, RetrieverError
+from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever
 from stepopsd_envs.search_qa.world_set import OneWorld, search_worlds
 
 MOST = 64  # queries in a call: as many as a server takes as one batch, so that none waits for another batch
@@ -18,18 +19,15 @@ def search_together(searches: Sequence[Search]) -> list[list[Passage] | None]:
 
     Returns:
         For each search its passages; None if it has to be made alone: it is the only one, or the call failed,
-        perhaps because of another query.
+        perhaps because of another query. Alone it raises what the retriever raises.
     """
     passages: dict[tuple[int, str, int], list[Passage]] = {}
     for asked, k in _calls(searches):
-        try:
-            answers = _ask(asked, k)
-        except RetrieverError:
-            continue
-        passages |= {
-            (id(retriever), query, k): answer
-            for (retriever, query), answer in zip(asked, answers, strict=True)
-        }
+        with suppress(Exception):  # a retriever of one's own may raise anything, or give too few lists
+            passages |= {
+                (id(retriever), query, k): answer
+                for (retriever, query), answer in zip(asked, _ask(asked, k), strict=True)
+            }
     return [passages.get((id(retriever), query, k)) for retriever, query, k in searches]
 
 

@@ -117,6 +117,30 @@ def test_a_query_that_fails_fails_its_own_episode_alone(tmp_path: Path, transien
     assert retriever.calls == [["Sandor", "Brenk", "Wend"], ["Sandor"], ["Brenk"], ["Wend"]]
 
 
+class Careless(Counting):
+    """A retriever of somebody's own that meets a query it was not made for."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
+        """Fails, or forgets a list, if one of the queries is "Brenk"."""
+        found = super().search(queries, k)
+        if "Brenk" in queries and self.how == "raises":
+            raise KeyError("Brenk")
+        return found[1:] if "Brenk" in queries else found
+
+
+@pytest.mark.parametrize(("how", "error"), [("raises", "KeyError"), ("too few", "IndexError")])
+def test_a_mistake_of_a_retriever_fails_its_own_episode_alone(tmp_path: Path, how: str, error: str) -> None:
+    """Any error does, not those of this package alone: with one slot the others are played, too."""
+    first = [[search(word), answer("Port Lorn")] for word in ("Sandor", "Brenk", "Wend")]
+    episodes = played(tmp_path, Careless(how), first)
+    assert [episode.failed for episode in episodes] == [False, True, False]
+    assert error in str(episodes[1].steps[-1].error)
+
+
 def test_a_single_slot_asks_as_it_steps(tmp_path: Path) -> None:
     """There is nothing to wait for."""
     retriever = Counting()
