@@ -28,6 +28,7 @@ from stepopsd_envs.search_qa.sources import (
 from stepopsd_envs.search_qa.together import search_together
 from stepopsd_envs.step_info import text_hash
 from stepopsd_envs.text_env import Outcome, TextEnv
+from stepopsd_envs.user_path import user_path
 
 REWARDS = ("em", "f1")
 SPLITS = ("train", "test")
@@ -110,6 +111,8 @@ class SearchQAEnv(TextEnv):
         self._episode = EpisodeState()
         self._prepared: tuple[str, list[Passage]] | None = None  # the query of the next step, and its result
         _ = self.engine_version  # opens the retriever, so that errors are raised now, not at the first search
+        if isinstance(retriever, str) and corpus is not None:  # copies open it again, maybe from elsewhere
+            self._corpus = str(user_path(corpus).absolute())
 
     @property
     def task_ids(self) -> tuple[str, ...]:

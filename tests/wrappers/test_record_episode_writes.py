@@ -46,6 +46,22 @@ def test_record_episode_shares_a_writer(tmp_path: Path) -> None:
         make_text_env(make_env(), folder=tmp_path, writer=writer)
 
 
+def test_record_episode_stays_in_its_folder_when_the_program_goes_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Gymnasium's `RecordVideo` does: agents change the folder, too."""
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    writer = EpisodeWriter("episodes", shard_size=1)  # a shard for each episode
+    env = make_text_env(make_env(), writer=writer)
+    first = play(env)
+    monkeypatch.chdir("other")
+    played = [first, play(env)]
+    writer.close()
+    assert list(read_episodes(tmp_path / "episodes")) == played
+    assert not list(Path().iterdir())
+
+
 def test_a_recorder_with_a_folder_cannot_be_copied(tmp_path: Path) -> None:
     """Two writers would have one folder; the recorder goes on, and one without a folder can be copied."""
     env = RecordEpisode(make_env(), tmp_path / "episodes")

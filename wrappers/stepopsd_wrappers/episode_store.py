@@ -70,7 +70,7 @@ class EpisodeWriter:
             ValueError: `position` was not returned by `position()`.
         """
         _check_position(position)
-        self.folder = user_path(folder)
+        self.folder = user_path(folder).absolute()  # the program may change its folder later
         self._shard_size = shard_size
         self._fsync, self._compress, self._process = fsync, compress, os.getpid()
         self._writing = threading.Lock()

@@ -1,5 +1,6 @@
 """What environments share: questions, worlds and retrievers, opened once and closed by the last."""
 
+import copy
 import json
 import pickle
 from pathlib import Path
@@ -120,6 +121,20 @@ def test_corpus_that_was_changed_is_read_again(tmp_path: Path, monkeypatch: pyte
         found += env.step(search("Wend"))[4]["retrieved"]
     assert found == ["a", "changed", "b"]
     assert len({env.engine_version for env in made}) == 3
+
+
+def test_copies_search_the_same_corpus_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They open it again, and so do the environments of a vector environment but the first."""
+    monkeypatch.chdir(tmp_path)
+    write_corpus(Path("corpus.jsonl"))
+    env = file_env(tmp_path, corpus="corpus.jsonl")
+    env.reset(seed=0)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir("other")
+    for again in (copy.copy(env), copy.deepcopy(env), pickle.loads(pickle.dumps(env))):
+        assert again.step(search("Wend"))[4]["retrieved"]
 
 
 def test_synthetic_world_is_searched_by_other_retrievers(
