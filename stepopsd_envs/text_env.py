@@ -78,7 +78,7 @@ class TextEnv(OwnLimitEnv, ClosableEnv, ABC):
 
     @abstractmethod
     def _facts(self) -> dict[str, Any]:
-        """Every info entry except ``step``: always the same keys and types, never None, new containers."""
+        """The info but ``step``: same keys and types, none None, new containers; task_id, task_type, won."""
 
     @abstractmethod
     def _state_hash(self) -> str:
@@ -221,7 +221,7 @@ class TextEnv(OwnLimitEnv, ClosableEnv, ABC):
         if self.render_mode is None:
             gym.logger.warn('render() needs a mode: gym.make(..., render_mode="ansi"), "human", "rgb_array"')
         if self.render_mode == "rgb_array":
-            won = bool(self._facts()["won"])
+            won = bool(self._facts().get("won"))
             return episode_picture(self.transcript, self._step, self._remaining, self._task_id, won=won)
         return self._last_exchange() if self.render_mode == "ansi" else None
 
@@ -295,4 +295,5 @@ class TextEnv(OwnLimitEnv, ClosableEnv, ABC):
         text = f"[{index}/{limit}] {self._last_exchange()}" if index else self._observation
         if self._step["terminal"] or not self._remaining:
             text = f"{text}\n{ended}"
-        print(for_terminal(text, sys.stdout.encoding or "utf-8"), flush=True)
+        encoding = getattr(sys.stdout, "encoding", None)  # what stands in for it may only have write
+        print(for_terminal(text, encoding or "utf-8"), flush=True)

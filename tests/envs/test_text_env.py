@@ -193,6 +193,27 @@ def test_render_human_prints_each_exchange_once_and_readably(capsys: pytest.Capt
     assert capsys.readouterr().out == printed
 
 
+class Log:
+    """What programs put in the place of the standard output, to keep a copy."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        """Keep it."""
+        self.text += text
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def test_render_human_prints_to_whatever_takes_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `print` does; it need not tell an encoding."""
+    monkeypatch.setattr("sys.stdout", log := Log())
+    Countdown(render_mode="human").reset(options={"number": 2})
+    assert log.text == "The number is 2.\n"
+
+
 def test_render_human_says_how_the_episode_ended(capsys: pytest.CaptureFixture[str]) -> None:
     """By the task, or by the limit; a branch shows the limit of the episode it continues."""
     env = Countdown(render_mode="human", step_limit=2)
