@@ -7,7 +7,8 @@ const UNKNOWN = -1, UNREACHABLE = -2;
 const SHOWN_AT_ONCE = 5000;
 
 // Characters that cannot be seen, or that turn the text around, are spelled out.
-const HIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const HIDDEN = new RegExp("[\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u180e\\u200b\\u200e"
+  + "\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}]", "gu");
 
 function put(node, text) {
   let from = 0;
@@ -15,9 +16,9 @@ function put(node, text) {
     if (found.index > from) node.append(text.slice(from, found.index));
     const mark = document.createElement("span");
     mark.className = "mark";
-    mark.textContent = "U+" + found[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
+    mark.textContent = "U+" + found[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
     node.append(mark);
-    from = found.index + 1;
+    from = found.index + found[0].length;
   }
   if (from < text.length) node.append(text.slice(from));
   return node;

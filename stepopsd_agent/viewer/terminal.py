@@ -11,7 +11,11 @@ from stepopsd_agent.viewer.source import Shown, Source
 LONGEST = 4000
 """Characters of one text that are printed, as a terminal's scrollback is limited."""
 BAR = 8
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_HIDDEN = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    r"\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Characters that control the terminal, turn the text around, or cannot be seen."""
 
 
 def list_text(sources: Sequence[Source], limit: int) -> str:
@@ -94,7 +98,7 @@ def _bar(value: float, largest: float) -> str:
 
 
 def safe(text: str) -> str:
-    """Text that cannot control the terminal: control characters are spelled out, and the end is cut."""
+    """Text that cannot control the terminal: what cannot be seen is spelled out, and the end is cut."""
     cut = text if len(text) <= LONGEST else f"{text[:LONGEST]} ... ({len(text):,} characters)"
-    spelled = _CONTROL.sub(lambda found: f"<U+{ord(found[0]):04X}>", cut.replace("\t", "    "))
+    spelled = _HIDDEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", cut.replace("\t", "    "))
     return spelled.encode("utf-8", "replace").decode()

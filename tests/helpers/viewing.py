@@ -15,6 +15,7 @@ HOSTILE = (
     "<!-- <script> --><img src=x onerror='window.hacked = 3'>",
     "\u202eturned around\u2066 \u2028 \u0000 \x1b[31m",
     "&lt;b&gt; {{script}} \ud800 \N{FIRE}",
+    "unseen\u200b \u00ad \u2060 \u180e \ufff9 \U000e0041.",
 )
 
 

@@ -160,6 +160,10 @@ def test_browser_shows_hostile_text_and_runs_none(opened: Any, text: str) -> Non
         assert shown.inner_text() == text
     elif "\u202e" in text:
         assert shown.locator(".mark").all_inner_texts() == ["U+202E", "U+2066", "U+2028", "U+0000", "U+001B"]
+    elif "unseen" in text:
+        hidden = ["U+200B", "U+00AD", "U+2060", "U+180E", "U+FFF9", "U+E0041"]
+        assert shown.locator(".mark").all_inner_texts() == hidden
+        assert shown.inner_text().endswith("U+E0041.")
     assert page.locator("#episode script, #episode img, #list script, #list img").count() == 0
 
 

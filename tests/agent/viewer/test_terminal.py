@@ -59,5 +59,6 @@ def test_episode_text_gives_a_terminal_nothing_to_obey(text: str) -> None:
     shown = with_credit(with_text(attempt(), text), "a")
     for printed in (episode_text(shown, ["a"]), list_text([Source(Path("x"), text, [shown])], 5)):
         assert not {"\x1b", "\x00", "\u202e", "\u2066", "\u2028", "\r"} & set(printed)
+        assert not set("\u200b\u00ad\u2060\u180e\ufff9\U000e0041") & set(printed)
         assert len(printed) < 200_000
         printed.encode()
