@@ -25,6 +25,7 @@ from stepopsd_agent.cli.wording import (
 )
 from stepopsd_agent.config import RunConfig
 from stepopsd_agent.tasks import constructor_settings, env_section, eval_section, get
+from stepopsd_envs.rendering import printable
 
 _SECTIONS = frozenset(spec.name for spec in fields(RunConfig)) | {"credit"}
 """The settings by their first name."""
@@ -116,8 +117,8 @@ class Parser(ArgumentParser):
 
 
 def complain(message: str) -> int:
-    """Print an error as one line; return the exit code of bad input."""
-    print(f"stepopsd: error: {' '.join(message.split())}", file=sys.stderr)
+    """Print an error as one line that controls no terminal; return the exit code of bad input."""
+    print(f"stepopsd: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return 2
 
 

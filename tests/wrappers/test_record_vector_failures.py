@@ -39,3 +39,11 @@ def test_record_vector_keeps_what_has_ended_when_a_step_cannot_be_recorded(tmp_p
     recorder.close()
     found = [(episode.group, episode.num_steps, episode.closed_early) for episode in read_episodes(tmp_path)]
     assert found == [(0, 2, False), (1, 1, True), (2, 1, True), (3, 1, True), (4, 1, True), (5, 1, True)]
+
+
+def test_record_vector_refuses_infos_in_a_list(tmp_path: Path) -> None:
+    """Before the folder is made, and not at the first reset with an error of Python."""
+    envs = gym.wrappers.vector.DictInfoToList(gym.make_vec(ENV_ID, 2, vectorization_mode="sync"))
+    with pytest.raises(TypeError, match="around DictInfoToList, which belongs outside"):
+        vector_wrappers.RecordEpisode(gym.wrappers.vector.ClipReward(envs, 0, 1), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.wrappers.vector import DictInfoToList
 from numpy.typing import NDArray
 
 from stepopsd_envs import unbatch_info
@@ -62,7 +63,8 @@ class RecordEpisode(VectorTexts):
             on_episode: called with every finished episode after it was written.
 
         Raises:
-            TypeError: `env` is neither a `SyncVectorEnv` nor an `AsyncVectorEnv`, or takes no texts.
+            TypeError: `env` is neither a `SyncVectorEnv` nor an `AsyncVectorEnv`, takes no texts, or has
+                Gymnasium's `DictInfoToList` inside.
             ValueError: both `folder` and `writer` are given.
             AttributeError: the environments lack `episode_seed`, `fingerprint` or `engine_version`.
             RecordingError: `folder` cannot be written, or another writer has it open.
@@ -226,6 +228,11 @@ def _index(info: dict[str, Any]) -> int:
 
 def _asked(env: VectorEnv[Any, Any, Any]) -> "SyncVectorEnv[Any, Any] | AsyncVectorEnv[Any, Any]":
     """Return the unwrapped vector environment; check its type and the attributes of its environments."""
+    wrapper: object = env
+    while isinstance(wrapper, VectorWrapper):
+        if isinstance(wrapper, DictInfoToList):
+            raise TypeError("RecordEpisode is around DictInfoToList, which belongs outside of all others")
+        wrapper = wrapper.env
     inner = env.unwrapped if isinstance(cast("object", env), VectorEnv) else env
     if not isinstance(inner, SyncVectorEnv | AsyncVectorEnv):
         raise TypeError(

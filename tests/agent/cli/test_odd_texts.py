@@ -39,6 +39,16 @@ def test_odd_error_of_an_agent_does_not_end_the_command(
     assert all("\ud800" in str(episode.steps[-1].error) for episode in read_episodes(out / "episodes"))
 
 
+def test_an_error_that_ends_the_command_controls_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may quote what a server answered, or what somebody's module raised."""
+    (tmp_path / "loud_of_a_test.py").write_text('raise ValueError("\\x1b[2J\\u202e caf\\xe9")')
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run("eval", "--agent=loud_of_a_test:Odd", *TINY) == 2
+    assert "raised ValueError: \\x1b[2J\\u202e caf\xe9\n" in capsys.readouterr().err
+
+
 def test_advice_can_be_copied_where_a_folder_has_a_blank(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
