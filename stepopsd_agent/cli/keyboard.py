@@ -16,13 +16,15 @@ def use_keyboard() -> None:
 
 def ask(commands: Sequence[str]) -> str | None:
     """Return the next line, or None at the end of input; a question mark from a pipe is echoed."""
+    if sys.stdin is None:  # closed before the program began, as by `<&-`
+        return None
     _complete(commands)
     try:
         line = input("> ").strip()
     except EOFError:
         print()
         return None
-    if line == "?" and not sys.stdin.isatty():
+    if line == "?" and not is_typed():
         print(line)
     return line
 
@@ -36,6 +38,11 @@ def show_list(entries: Sequence[str]) -> None:
     """Print entries in columns on a terminal, else one per line."""
     lines = list(entries)
     print(in_columns(lines) if sys.stdout.isatty() else "\n".join(lines), flush=True)
+
+
+def is_typed() -> bool:
+    """Return whether the input is typed at a terminal, which shows it already."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def completes() -> bool:
@@ -55,7 +62,7 @@ def _complete(commands: Sequence[str]) -> None:
 
 def _readline() -> ModuleType | None:
     """Import readline, which changes ``input``; None for a pipe, or a Python without it."""
-    if not sys.stdin.isatty():
+    if not is_typed():
         return None
     try:
         import readline

@@ -1,7 +1,6 @@
 """``stepopsd play``: a task at the keyboard, or from a pipe."""
 
 import argparse
-import sys
 from typing import Any
 
 import gymnasium as gym
@@ -9,7 +8,7 @@ from jsonargparse import Namespace
 
 from stepopsd_agent.cli.checks import settings_checked
 from stepopsd_agent.cli.common import run_config
-from stepopsd_agent.cli.keyboard import ask, completes, show, show_list, use_keyboard
+from stepopsd_agent.cli.keyboard import ask, completes, is_typed, show, show_list, use_keyboard
 from stepopsd_agent.cli.parser import Parser
 from stepopsd_agent.tasks import get, make_plain_env
 
@@ -39,7 +38,7 @@ def run(settings: Namespace) -> int:
     show(f"{text}\n\n({listed}ctrl-d leaves)")
     steps, setting = env.get_wrapper_attr("step_limit"), get(config.env.id).limit
     over, info = _play(env, info, steps)
-    limit = "" if not over or info["won"] else f"; the limit is {steps} ({setting})"
+    limit = "" if not over or info["step"]["terminal"] else f"; the limit is {steps} ({setting})"
     played = _count(info["step"]["index"], "command")
     print(f"{'You did it' if info['won'] else 'Not done'}: {played}{limit}.")
     return 0
@@ -81,4 +80,4 @@ def _count(number: int, what: str) -> str:
 
 def _answer(exchange: str) -> str:
     """Return the exchange, without the command where the person has typed it on the terminal."""
-    return exchange.partition("\n")[2] if sys.stdin.isatty() else exchange.removeprefix("> ")
+    return exchange.partition("\n")[2] if is_typed() else exchange.removeprefix("> ")

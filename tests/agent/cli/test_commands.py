@@ -5,6 +5,7 @@ import io
 import json
 import os
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -267,3 +268,25 @@ def test_commands_play_reads_bytes_that_are_no_text() -> None:
     )
     assert result.returncode == 0, result.stderr.decode()
     assert b"Nothing happens." in result.stdout
+
+
+def test_commands_play_without_an_input_shows_the_task_and_ends() -> None:
+    """Where it was closed before the command began, as some schedulers do."""
+    shown = subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.quote(sys.executable)} -m stepopsd_agent play --env.tier=tiny <&-"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.endswith("Not done: 0 commands.\n") and "Your task is to" in shown.stdout
+
+
+def test_commands_play_names_the_limit_only_where_it_ended_the_task(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong answer ends a question at any turn."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("<answer>nobody</answer>\n"))
+    assert run("play", "--env.id=stepopsd/SearchQA-v0", "--env.tier=tiny") == 0
+    assert capsys.readouterr().out.endswith("Not done: 1 command.\n")
