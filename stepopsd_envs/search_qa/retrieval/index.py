@@ -28,7 +28,7 @@ from stepopsd_envs.search_qa.retrieval.index_folder import (
 from stepopsd_envs.search_qa.retrieval.index_settings import IndexSettings, Means
 from stepopsd_envs.search_qa.retrieval.lucene_index import build_lucene, download_prebuilt
 from stepopsd_envs.search_qa.retrieval.terms import VERSION
-from stepopsd_envs.user_path import user_path
+from stepopsd_envs.user_path import typed, user_path
 
 PARTS = ("bm25", "dense")  # of a hybrid index
 LUCENE = "lucene"  # folder of Lucene's files
@@ -118,7 +118,7 @@ def cached_index(corpus: str | Path, kind: str, means: Means | None = None, repo
     """The folder of a corpus file's index in the cache; the index is built if needed.
 
     Raises:
-        IndexFolderError: there is no cache folder.
+        IndexFolderError: there is no cache folder, or it cannot be written.
         RetrievalSetupError: the index cannot be built, see ``build_index``.
     """
     path = user_path(corpus).resolve()
@@ -133,7 +133,14 @@ def cached_index(corpus: str | Path, kind: str, means: Means | None = None, repo
     name = blake2b(state.encode(), digest_size=8).hexdigest()
     out = folder / "retrieval" / f"{kind}-{name}"
     if not (out / MANIFEST).is_file():
-        build_index(path, out, IndexSettings(kind), means, report, wait=True)
+        try:
+            build_index(path, out, IndexSettings(kind), means, report, wait=True)
+        except OSError as error:
+            raise IndexFolderError(
+                f"the index of {corpus} cannot be kept in {out}: {error.strerror or error}; set "
+                "STEPOPSD_CACHE to a folder that can be written, or make the index elsewhere with: stepopsd "
+                f"index {typed(corpus)} --out FOLDER"
+            ) from error
     return out
 
 
