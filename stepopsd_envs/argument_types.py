@@ -3,11 +3,20 @@
 import os
 from collections.abc import Iterable
 
+import numpy as np
+
 
 def require_path(name: str, value: object, allowed: str) -> None:
     """Raise ValueError if an argument is neither a text nor a path; ``allowed`` says what to give."""
     if not isinstance(value, str | os.PathLike):
         raise ValueError(f"{name}={value!r:.80}: give {allowed}")
+
+
+def require_bools(**values: object) -> None:
+    """Raise ValueError if one of these arguments is no bool: the text "False" would count as True."""
+    for name, value in values.items():
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f"{name}={value!r:.80}: give True or False")
 
 
 def texts_of(name: str, value: object, example: str) -> tuple[str, ...] | None:

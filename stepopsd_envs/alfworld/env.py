@@ -15,7 +15,7 @@ from stepopsd_envs.alfworld.rewards import REWARDS, Reward, Success, make_reward
 from stepopsd_envs.alfworld.textworld_backend import TextworldEngine, require_textworld
 from stepopsd_envs.alfworld.versions import engine_version
 from stepopsd_envs.alfworld.world import EngineState
-from stepopsd_envs.argument_types import require_path, texts_of
+from stepopsd_envs.argument_types import require_bools, require_path, texts_of
 from stepopsd_envs.near_names import did_you_mean
 from stepopsd_envs.step_info import Kind
 from stepopsd_envs.text_env import Outcome, TextEnv
@@ -27,8 +27,8 @@ class AlfworldEnv(TextEnv):
     """Find, treat and place objects in a household, with commands such as ``take mug 1 from desk 2``.
 
     Args:
-        games: ``"generated"``, an official split (``train``, ``valid_seen``, ``valid_unseen``), a folder, a
-            file, or a list of files.
+        games: ``"generated"``, an official split (``train``, ``valid_train``, ``valid_seen``,
+            ``valid_unseen``), a folder, a file, or a list of files and folders.
         data_root: folder of the official splits; None: ``$ALFWORLD_DATA``, else ``~/.cache/alfworld``.
         engine: ``"native"``, which gives the same answers as TextWorld, or ``"textworld"``: the original
             packages (extra ``alfworld``), a thousand times slower; they restore a snapshot by replaying its
@@ -79,6 +79,7 @@ class AlfworldEnv(TextEnv):
         super().__init__(step_limit=step_limit, render_mode=render_mode)
         require_one_of("engine", engine, ENGINES)
         require_one_of("reward", reward, REWARDS)
+        require_bools(oracle=oracle, admissible=admissible, domain_randomization=domain_randomization)
         types = _checked_types(texts_of("task_types", task_types, TASK_TYPES[0]))
         if data_root is not None:
             require_path("data_root", data_root, "None or a folder")

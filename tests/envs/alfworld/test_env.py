@@ -222,6 +222,9 @@ def test_fingerprint_tells_sets_of_games_apart() -> None:
         ({"task_types": 5}, r"task_types=5: give None, a text or a list of texts, such as \['pick_and"),
         ({"task_types": [5, "a"]}, r"task_types=\[5, 'a'\]: give None, a text"),
         ({"task_types": [["a"]]}, r"task_types=\[\['a'\]\]: give None, a text"),
+        ({"oracle": "False"}, "oracle='False': give True or False"),
+        ({"admissible": 0}, "admissible=0: give True or False"),
+        ({"domain_randomization": None}, "domain_randomization=None: give True or False"),
     ],
     ids=str,
 )
