@@ -1,6 +1,7 @@
 """A registered text environment in the form of OpenEnv 0.10; `openenv_app` serves it."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -156,8 +157,20 @@ def make_app(env: EnvConfig, sessions: int) -> Any:
     """The application of `openenv_app`."""
     get(env.id)
     factory: Callable[[], TextEnvironment] = partial(TextEnvironment, env)
-    factory()  # refuses settings before the first session does
+    held = factory()  # refuses settings before the first session does, and shares what all of them open
     name = env.id.rpartition("/")[2].lower()
-    return create_app(
+    app = create_app(
         factory, TextAction, TextObservation, env_name=name, max_concurrent_envs=sessions, state_cls=State
     )
+    runs = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def until_it_ends(app: Any) -> AsyncIterator[Any]:
+        try:
+            async with runs(app) as state:
+                yield state
+        finally:
+            held.close()
+
+    app.router.lifespan_context = until_it_ends
+    return app
