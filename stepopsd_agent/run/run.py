@@ -89,7 +89,7 @@ class Run:
             self.alarms = AlarmState.from_json(state["alarms"])
             self.evaluations, self.spent_s = state["evaluations"], state["wall_s"]
             position, rows = state["episodes"], self.trainer.update
-        self.written = rows
+        self.written, self._saved = rows, (rows, len(self.evaluations))
         with ExitStack() as opened:
             opened.callback(self.trainer.close)
             self.open(opened, position, rows)
@@ -147,7 +147,9 @@ class Run:
         return headline(table)
 
     def checkpoint(self) -> None:
-        """Write everything the run needs to go on from here."""
+        """Write everything the run needs to go on from here, unless the newest checkpoint has it."""
+        if (now := (self.trainer.update, len(self.evaluations))) == self._saved:
+            return  # one for each try to go on would push out those before it
         self.writer.sync()
         state = {
             "update": self.trainer.update,
@@ -159,6 +161,7 @@ class Run:
             "episodes": self.writer.position(),
         }
         self.save(state, trainer_tensors(self.trainer))
+        self._saved = now
 
     def save(self, state: dict[str, Any], tensors: Tensors) -> None:
         """Write a checkpoint."""
@@ -191,8 +194,7 @@ class Run:
 
     def _keep_failed(self, episodes: Sequence[Episode]) -> None:
         """Leave a checkpoint to go on from, and behind it the failed attempts, until the run is continued."""
-        # A failed evaluation lies in the middle of an update, which is then made again.
-        if self.written == self.trainer.update and self.written % self.trainer.config.checkpoint_every:
+        if self.written == self.trainer.update:  # else an evaluation failed, and the update is made again
             self.checkpoint()
         for episode in episodes:
             # The others were written with an earlier update, or are an evaluation's.
@@ -215,10 +217,8 @@ class Run:
                 self._heed_alarms()
             if trainer.update >= updates and str(trainer.update) not in self.evaluations:
                 self.log.write(trainer.update, {"eval": self.evaluate()})  # updates was lowered meanwhile
-                self.checkpoint()
+            self.checkpoint()
             if trainer.update < updates:
-                if trainer.update % trainer.config.checkpoint_every:
-                    self.checkpoint()
                 raise Interrupted(
                     f"stopped after update {trainer.update} of {updates}; nothing is lost. Continue with: "
                     f"stepopsd train --resume {typed(self.out)}"
@@ -229,8 +229,7 @@ class Run:
         alarm = stopping(self.alarms, self.trainer.config.alarms)
         if alarm is None:
             return
-        if self.trainer.update == alarm.update and self.trainer.update % self.trainer.config.checkpoint_every:
-            self.checkpoint()
+        self.checkpoint()
         raise Alarmed(
             f"stopped after update {alarm.update} by an alarm, {alarm}. To go on all the same, change "
             f"alarms.{alarm.name} in {self.out}/config.yaml, then: stepopsd train --resume {typed(self.out)}"
@@ -242,8 +241,7 @@ class Run:
         episodes, metrics, seconds = trainer.step()
         row: dict[str, Any] = {**metrics, **repetition_metrics(episodes)}
         if trainer.update == 1:
-            compared = first_update(trainer, episodes, seconds)
-            self.write("plan.json", compared)
+            self.write("plan.json", compared := first_update(trainer, episodes, seconds))
             bar.say(in_words(compared))
         for episode in episodes:
             self.writer.append(episode)
