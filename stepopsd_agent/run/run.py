@@ -14,7 +14,7 @@ from stepopsd_agent.config import RunConfig, chosen_trackers, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import EnvironmentDownError, describe, evaluate_policy, headline, success_table
-from stepopsd_agent.rollout.engines import opened_backend
+from stepopsd_agent.rollout.engines import EngineError, opened_backend
 from stepopsd_agent.run.ahead import AheadTrainer
 from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
 from stepopsd_agent.run.display import Progress, progress
@@ -116,9 +116,8 @@ class Run:
         for name, value in self.data.items():
             if before[name] != value:
                 raise CheckpointError(
-                    f"the run in {self.out} was begun with {name} {before[name]!r}, but here it is "
-                    f"{value!r}: continue it with the data and version it was begun with, or begin a new "
-                    "run with: stepopsd train --out FOLDER"
+                    f"the run in {self.out} was begun with {name} {before[name]!r}, but here {value!r}: "
+                    "continue it with what it was begun with, or begin a new run: stepopsd train --out FOLDER"
                 )
 
     def close(self) -> None:
@@ -276,6 +275,7 @@ def run_training(
     Raises:
         Interrupted: after Ctrl-C, once the running update is finished and a checkpoint is written.
         Alarmed: an alarm stopped the run; the summary and the model of then are written.
+        EngineError: what plays is gone or cannot do what was asked; the newest checkpoint is there.
     """
     try:
         with interruptible() as stopped, ExitStack() as opened, opened_backend(config.rollout) as backend:
@@ -290,6 +290,8 @@ def run_training(
         summary = run.finish(method_name, policy)
         if alarm is not None:
             raise alarm
+    except EngineError as error:
+        raise EngineError(f"{error}; then continue with: stepopsd train --resume {typed(out)}") from error
     except KeyboardInterrupt as error:  # the second Ctrl-C, or one after the last update
         raise Interrupted(
             f"stopped at once; what came after the last checkpoint is made again by: "

@@ -192,8 +192,7 @@ class Server:
         if self._post("weight_info", None).get("weight_version") != self._version:
             raise EngineError(
                 f"{self.url} no longer has the weights that this run gave it: it was started again, or "
-                "another run gave it others. Give this run a server of its own, then continue with: stepopsd "
-                "train --resume RUN"
+                "another run gave it others. Give this run a server of its own"
             )
 
     def _post(self, path: str, body: dict[str, Any] | None) -> Any:
@@ -203,6 +202,6 @@ class Server:
             advice = (
                 "start it with VLLM_SERVER_DEV_MODE=1"
                 if error.status == 404
-                else "look into its log, start it again, then continue with: stepopsd train --resume RUN"
+                else "look into its log and start it again"
             )
             raise EngineError(f"the vLLM server gave no answer ({error}); {advice}") from error
