@@ -12,6 +12,7 @@ from pydantic import Field
 
 from stepopsd_agent.config import EnvConfig
 from stepopsd_agent.tasks import get, make_plain_env, task_ids
+from stepopsd_envs.alfworld.official import SPLITS
 
 SHOWN = ("task_id", "task_type", "won", "step", "admissible_commands")
 """Keys of `info` that clients are shown, where the environment has them."""
@@ -41,7 +42,7 @@ class TextEnvironment(Environment[TextAction, TextObservation, State]):  # type:
         """Open the environment."""
         super().__init__()
         self._config, self._env = env, make_plain_env(env)
-        self._split = str(env.arguments.get("split", "train"))
+        self._split = _split_of(env)
         self._state = State()
 
     def reset(
@@ -151,6 +152,12 @@ class TextEnvironment(Environment[TextAction, TextObservation, State]):  # type:
         return TextObservation(
             text=text, reward=reward, done=facts["terminated"] or facts["truncated"], metadata=facts
         )
+
+
+def _split_of(env: EnvConfig) -> str:
+    """The split's name: the official one, where it is played, or that of generated tasks and of data sets."""
+    games = env.arguments.get("games")
+    return str(games if games in SPLITS else env.arguments.get("split", "train"))
 
 
 def make_app(env: EnvConfig, sessions: int) -> Any:

@@ -15,6 +15,8 @@ import pytest
 from stepopsd_agent.adapters import openenv_app
 from stepopsd_agent.config import EnvConfig
 from stepopsd_agent.tasks import make_plain_env, task_ids
+from stepopsd_envs.alfworld.export import export_game
+from tests.helpers.alfworld_games import kitchen
 from tests.helpers.search_qa import is_held, searched_files
 
 for package in ("openenv", "uvicorn"):
@@ -132,6 +134,16 @@ def test_openenv_servers_list_their_tasks_and_refuse_others() -> None:
         openenv_app(GAMES, sessions=0)
     with pytest.raises(ValueError, match=r"env\.tears is 1"):
         openenv_app(GAMES.changed(tears=1))
+
+
+def test_openenv_servers_name_the_official_split_that_they_play(tmp_path: Path) -> None:
+    """Games to evaluate on are not called train; the setting `split` is of generated games alone."""
+    export_game(kitchen(), tmp_path / "valid_seen" / "kitchen" / "trial" / "game.tw-pddl")
+    official = EnvConfig(arguments={"games": "valid_seen", "data_root": str(tmp_path)})
+    for env, name in ((official, "valid_seen"), (GAMES.changed(split="test"), "test")):
+        with served(env) as address, client(address) as session:
+            assert [split["name"] for split in asked(f"{address}/alfworld-v0/splits")] == [name]
+            assert session.reset(split=name, index=0).observation["text"].startswith("-= Welcome")
 
 
 def test_openenv_server_holds_the_retriever_as_long_as_it_runs(tmp_path: Path) -> None:
