@@ -1,6 +1,7 @@
 """A registered text environment in the form of OpenEnv 0.10; `openenv_app` serves it."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from stepopsd_agent.config import EnvConfig
 from stepopsd_agent.tasks import get, make_plain_env, task_ids
+from stepopsd_envs.alfworld.official import SPLITS
 
 SHOWN = ("task_id", "task_type", "won", "step", "admissible_commands")
 """Keys of `info` that clients are shown, where the environment has them."""
@@ -40,7 +42,7 @@ class TextEnvironment(Environment[TextAction, TextObservation, State]):  # type:
         """Open the environment."""
         super().__init__()
         self._config, self._env = env, make_plain_env(env)
-        self._split = str(env.arguments.get("split", "train"))
+        self._split = _split_of(env)
         self._state = State()
 
     def reset(
@@ -152,12 +154,30 @@ class TextEnvironment(Environment[TextAction, TextObservation, State]):  # type:
         )
 
 
+def _split_of(env: EnvConfig) -> str:
+    """The split's name: the official one, where it is played, or that of generated tasks and of data sets."""
+    games = env.arguments.get("games")
+    return str(games if games in SPLITS else env.arguments.get("split", "train"))
+
+
 def make_app(env: EnvConfig, sessions: int) -> Any:
     """The application of `openenv_app`."""
     get(env.id)
     factory: Callable[[], TextEnvironment] = partial(TextEnvironment, env)
-    factory()  # refuses settings before the first session does
+    held = factory()  # refuses settings before the first session does, and shares what all of them open
     name = env.id.rpartition("/")[2].lower()
-    return create_app(
+    app = create_app(
         factory, TextAction, TextObservation, env_name=name, max_concurrent_envs=sessions, state_cls=State
     )
+    runs = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def until_it_ends(app: Any) -> AsyncIterator[Any]:
+        try:
+            async with runs(app) as state:
+                yield state
+        finally:
+            held.close()
+
+    app.router.lifespan_context = until_it_ends
+    return app

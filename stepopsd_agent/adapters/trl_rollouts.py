@@ -81,14 +81,19 @@ class TRLRollouts:
         self._fresh = FreshAttempts(mc_rollouts, params=self.params, backend=backend)
         self._seed, self._chat, self._backend, self._env_id = seed, chat, backend, env.id
         self._system = get(env.id).system if system is None else system
-        self._tasks = frozenset(task_ids(self._envs[0]))
+        self._tasks = dict.fromkeys(task_ids(self._envs[0]))  # in order, and quickly looked up
         self._credit: list[tuple[Key, Tensor]] = []
         self._metrics: dict[str, float] = {}
         self._latest = -1, 0  # optimizer step of the latest call for training, and its number in it
 
     def rows(self) -> list[dict[str, str]]:
         """The rows of a `train_dataset`: one per task, whose prompt is the task's id."""
-        return [{"prompt": name} for name in task_ids(self._envs[0])]
+        return [{"prompt": name} for name in self._tasks]
+
+    def close(self) -> None:
+        """Close the environments, and with them a retriever that they opened; nothing is played any more."""
+        for env in self._envs:
+            env.close()
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
         """Play an attempt for every prompt; TRL's `rollout_func`.

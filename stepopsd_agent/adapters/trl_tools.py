@@ -5,6 +5,7 @@ says is what the model reads about the tool.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -128,7 +129,8 @@ def tool_rows(env: EnvConfig, prompt: str | None = None, seed: int = 0) -> list[
         prompt = (
             "Answer the question with your tools.\n" if _asks(env) else "Reach the goal with your tool.\n"
         )
-    names = task_ids(make_plain_env(env))
+    with closing(make_plain_env(env)) as opened:
+        names = task_ids(opened)
     seeds = np.random.default_rng(seed).integers(2**31, size=len(names)).tolist()
     chat = [{"role": "user", "content": prompt}]
     return [{"prompt": chat, "task_id": name, "seed": k} for name, k in zip(names, seeds, strict=True)]

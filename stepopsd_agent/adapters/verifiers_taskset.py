@@ -6,8 +6,10 @@ its actions. Everything about models, tokens and traces is that of verifiers.
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
+import gymnasium as gym
 import verifiers.v1 as vf
 from pydantic import Field
 
@@ -56,7 +58,9 @@ class TextTaskset(vf.Taskset[TextTask, TextTasksetConfig]):  # type: ignore[misc
         """
         env = _settings(self.config.env)
         system = get(env.id).system or None
-        for number, name in enumerate(task_ids(make_stack(env))):
+        with closing(make_stack(env)) as opened:
+            names = task_ids(opened)
+        for number, name in enumerate(names):
             data = TextData(
                 name=name, system_prompt=system, env=self.config.env, seed=self.config.seed + number
             )
@@ -77,6 +81,18 @@ class TextGameEnv(vf.Env[TextGameConfig]):  # type: ignore[misc]
     The trace gets the return as the reward `episode_return`, the metrics `won`, `steps` and `valid` (the
     share of actions that were accepted), and in its `info` the rewards of the steps as `step_rewards`.
     """
+
+    _held: gym.Env[str, str] | None = None
+
+    async def start(self) -> None:
+        """Open what all episodes share, such as a retriever: else each of them would open its own."""
+        self._held = await asyncio.to_thread(make_stack, _settings(self.taskset.config.env))
+
+    async def stop(self) -> None:
+        """Close it."""
+        held, self._held = self._held, None
+        if held is not None:
+            await asyncio.to_thread(held.close)
 
     async def run(self, task: TextTask, agents: vf.Agents) -> None:
         """Play one episode.

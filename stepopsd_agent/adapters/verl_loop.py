@@ -123,7 +123,7 @@ class TextAgentLoop(AgentLoopBase):  # type: ignore[misc]
                 "set with verl_tasks"
             )
         idle = _IDLE.setdefault(self._key, [])
-        env = idle.pop() if idle else await self._aside(make_stack, self._env)
+        env = idle.pop() if idle else await self._made(idle)
         try:
             row = await self._play(env, Attempt(str(task["task_id"]), int(task["seed"])), sampling_params)
         except BaseException:
@@ -189,6 +189,15 @@ class TextAgentLoop(AgentLoopBase):  # type: ignore[misc]
         recorder(env).close_episode()
         return row
 
+    async def _made(self, idle: list[gym.Env[str, str]]) -> gym.Env[str, str]:
+        """A new environment; one whose attempt is cancelled meanwhile is there for the next."""
+        try:
+            made: gym.Env[str, str] = await self._aside(make_stack, self._env)
+        except asyncio.CancelledError:
+            self._call.add_done_callback(lambda call: _keep_made(call, idle))
+            raise
+        return made
+
     async def _aside(self, function: Any, *arguments: Any) -> Any:
         """Call it in a thread: a search waits for its server, and other attempts go on meanwhile.
 
@@ -196,6 +205,12 @@ class TextAgentLoop(AgentLoopBase):  # type: ignore[misc]
         """
         self._call: asyncio.Future[Any] = self.loop.run_in_executor(None, function, *arguments)
         return await asyncio.shield(self._call)
+
+
+def _keep_made(call: "asyncio.Future[Any]", idle: list[gym.Env[str, str]]) -> None:
+    """Nobody waits for the environment that this call has made, nor for its error."""
+    if call.exception() is None:
+        idle.append(call.result())
 
 
 def _give_back(env: gym.Env[str, str], idle: list[gym.Env[str, str]]) -> None:

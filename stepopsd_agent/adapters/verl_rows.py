@@ -1,5 +1,6 @@
 """The tasks of an environment as rows of verl's data sets."""
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ def verl_tasks(env: EnvConfig, agent_name: str, seed: int = 0) -> list[dict[str,
     Raises:
         ValueError: there is no such environment, or it has no tasks.
     """
-    names = task_ids(make_plain_env(env))
+    with closing(make_plain_env(env)) as opened:
+        names = task_ids(opened)
     seeds = np.random.default_rng(seed).integers(2**31, size=len(names)).tolist()
     return [
         {

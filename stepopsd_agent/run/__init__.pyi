@@ -6,7 +6,7 @@ from .compared_records import (
 )
 from .comparison import compare_folders as compare_folders
 from .display import PlainProgress as PlainProgress, Progress as Progress, progress as progress
-from .jobs import Job as Job, last_words as last_words, run_jobs as run_jobs
+from .jobs import Job as Job, ending as ending, last_words as last_words, run_jobs as run_jobs
 from .kept_weights import asks_a_teacher as asks_a_teacher
 from .processes import Processes as Processes, joined as joined
 from .provenance import environment_facts as environment_facts

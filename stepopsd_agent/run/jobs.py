@@ -3,14 +3,19 @@
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stepopsd_envs.plain_file import plain_file
 
 LOOK_EVERY_S = 0.1
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, the end that a scheduler asks for, and a terminal that was closed."""
 LAST_LINES = 20
 """Lines at the end of a log that are searched for the reason of a failure."""
 
@@ -35,33 +40,61 @@ class Job:
 def run_jobs(jobs: Sequence[Job], at_once: int, on_end: Callable[[Job, int], None]) -> None:
     """Run all jobs, at most `at_once` of them in parallel.
 
-    Every Ctrl-C is passed on to the running jobs. After the first one no further job is started, and the
-    running jobs are waited for.
+    Ctrl-C, SIGTERM and SIGHUP are passed on to the running jobs. After the first of them no further job is
+    started, and the running jobs are waited for. In a thread other than the main one signals are not heard.
 
     Args:
         jobs: jobs, started in this order.
         at_once: largest number of parallel processes.
-        on_end: called with each job and its exit code when it ends.
+        on_end: called with each job and its exit code when it ends; if it raises, the running jobs are ended.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed; no job is running any more.
+        KeyboardInterrupt: one of these signals came; no job is running any more.
     """
     waiting, running, stopped = list(jobs), list[tuple[Job, subprocess.Popen[bytes]]](), False
-    while running or (waiting and not stopped):
+    with _heard() as signals:
         try:
-            while waiting and not stopped and len(running) < at_once:
-                running.append((waiting[0], _begin(waiting[0])))
-                waiting.pop(0)
-            time.sleep(LOOK_EVERY_S)
-        except KeyboardInterrupt:
-            stopped = True
+            while running or (waiting and not stopped):
+                while waiting and not stopped and len(running) < at_once:
+                    running.append((waiting[0], _begin(waiting[0])))
+                    waiting.pop(0)
+                time.sleep(LOOK_EVERY_S)
+                while signals:
+                    stopped, number = True, signals.pop(0)
+                    for _, process in running:
+                        process.send_signal(number)
+                for job, process in [pair for pair in running if pair[1].poll() is not None]:
+                    running.remove((job, process))
+                    on_end(job, process.returncode)
+        finally:
+            for _, process in running:  # none, unless something failed
+                process.terminate()
             for _, process in running:
-                process.send_signal(signal.SIGINT)
-        for job, process in [pair for pair in running if pair[1].poll() is not None]:
-            running.remove((job, process))
-            on_end(job, process.returncode)
+                process.wait()
     if stopped:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def _heard() -> Iterator[list[int]]:
+    """The signals in `PASSED_ON` as they come; one that is ignored, as under ``nohup``, stays ignored.
+
+    They are noted and do not raise: a process that just begins would be missed.
+    """
+    signals, before = list[int](), dict[int, Any]()
+    if threading.current_thread() is threading.main_thread():
+        heard = [number for number in PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, lambda got, _: signals.append(got)) for number in heard}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ending(code: int) -> str:
+    """How a job ended, in words, from its exit code."""
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _begin(job: Job) -> "subprocess.Popen[bytes]":

@@ -14,7 +14,7 @@ from stepopsd_agent.config import RunConfig, chosen_trackers, config_to_dict
 from stepopsd_agent.credit import CreditMethod
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout import EnvironmentDownError, describe, evaluate_policy, headline, success_table
-from stepopsd_agent.rollout.engines import opened_backend
+from stepopsd_agent.rollout.engines import EngineError, opened_backend
 from stepopsd_agent.run.ahead import AheadTrainer
 from stepopsd_agent.run.alarms import AlarmState, stopping, update_alarms
 from stepopsd_agent.run.display import Progress, progress
@@ -89,7 +89,7 @@ class Run:
             self.alarms = AlarmState.from_json(state["alarms"])
             self.evaluations, self.spent_s = state["evaluations"], state["wall_s"]
             position, rows = state["episodes"], self.trainer.update
-        self.written = rows
+        self.written, self._saved = rows, (rows, len(self.evaluations))
         with ExitStack() as opened:
             opened.callback(self.trainer.close)
             self.open(opened, position, rows)
@@ -116,9 +116,8 @@ class Run:
         for name, value in self.data.items():
             if before[name] != value:
                 raise CheckpointError(
-                    f"the run in {self.out} was begun with {name} {before[name]!r}, but here it is "
-                    f"{value!r}: continue it with the data and version it was begun with, or begin a new "
-                    "run with: stepopsd train --out FOLDER"
+                    f"the run in {self.out} was begun with {name} {before[name]!r}, but here {value!r}: "
+                    "continue it with what it was begun with, or begin a new run: stepopsd train --out FOLDER"
                 )
 
     def close(self) -> None:
@@ -147,7 +146,9 @@ class Run:
         return headline(table)
 
     def checkpoint(self) -> None:
-        """Write everything the run needs to go on from here."""
+        """Write everything the run needs to go on from here, unless the newest checkpoint has it."""
+        if (now := (self.trainer.update, len(self.evaluations))) == self._saved:
+            return  # one for each try to go on would push out those before it
         self.writer.sync()
         state = {
             "update": self.trainer.update,
@@ -159,6 +160,7 @@ class Run:
             "episodes": self.writer.position(),
         }
         self.save(state, trainer_tensors(self.trainer))
+        self._saved = now
 
     def save(self, state: dict[str, Any], tensors: Tensors) -> None:
         """Write a checkpoint."""
@@ -191,8 +193,7 @@ class Run:
 
     def _keep_failed(self, episodes: Sequence[Episode]) -> None:
         """Leave a checkpoint to go on from, and behind it the failed attempts, until the run is continued."""
-        # A failed evaluation lies in the middle of an update, which is then made again.
-        if self.written == self.trainer.update and self.written % self.trainer.config.checkpoint_every:
+        if self.written == self.trainer.update:  # else an evaluation failed, and the update is made again
             self.checkpoint()
         for episode in episodes:
             # The others were written with an earlier update, or are an evaluation's.
@@ -215,10 +216,8 @@ class Run:
                 self._heed_alarms()
             if trainer.update >= updates and str(trainer.update) not in self.evaluations:
                 self.log.write(trainer.update, {"eval": self.evaluate()})  # updates was lowered meanwhile
-                self.checkpoint()
+            self.checkpoint()
             if trainer.update < updates:
-                if trainer.update % trainer.config.checkpoint_every:
-                    self.checkpoint()
                 raise Interrupted(
                     f"stopped after update {trainer.update} of {updates}; nothing is lost. Continue with: "
                     f"stepopsd train --resume {typed(self.out)}"
@@ -229,8 +228,7 @@ class Run:
         alarm = stopping(self.alarms, self.trainer.config.alarms)
         if alarm is None:
             return
-        if self.trainer.update == alarm.update and self.trainer.update % self.trainer.config.checkpoint_every:
-            self.checkpoint()
+        self.checkpoint()
         raise Alarmed(
             f"stopped after update {alarm.update} by an alarm, {alarm}. To go on all the same, change "
             f"alarms.{alarm.name} in {self.out}/config.yaml, then: stepopsd train --resume {typed(self.out)}"
@@ -242,8 +240,7 @@ class Run:
         episodes, metrics, seconds = trainer.step()
         row: dict[str, Any] = {**metrics, **repetition_metrics(episodes)}
         if trainer.update == 1:
-            compared = first_update(trainer, episodes, seconds)
-            self.write("plan.json", compared)
+            self.write("plan.json", compared := first_update(trainer, episodes, seconds))
             bar.say(in_words(compared))
         for episode in episodes:
             self.writer.append(episode)
@@ -278,6 +275,7 @@ def run_training(
     Raises:
         Interrupted: after Ctrl-C, once the running update is finished and a checkpoint is written.
         Alarmed: an alarm stopped the run; the summary and the model of then are written.
+        EngineError: what plays is gone or cannot do what was asked; the newest checkpoint is there.
     """
     try:
         with interruptible() as stopped, ExitStack() as opened, opened_backend(config.rollout) as backend:
@@ -292,6 +290,8 @@ def run_training(
         summary = run.finish(method_name, policy)
         if alarm is not None:
             raise alarm
+    except EngineError as error:
+        raise EngineError(f"{error}; then continue with: stepopsd train --resume {typed(out)}") from error
     except KeyboardInterrupt as error:  # the second Ctrl-C, or one after the last update
         raise Interrupted(
             f"stopped at once; what came after the last checkpoint is made again by: "

@@ -88,8 +88,9 @@ def read_hub(source: HubSource) -> QuestionSet:
     cache_file = f"questions/{name}.json"
     rows = read_cached(cache_file)
     if isinstance(rows, list):
-        return canonical(question_from(row, f"{cache_file} in the cache folder") for row in rows)
-    questions = canonical(questions_from(_streamed(source), source.config))
+        where = f"{cache_file} in the cache folder"
+        return canonical((question_from(row, where) for row in rows), where)
+    questions = canonical(questions_from(_streamed(source), source.config), source.address)
     write_cached(cache_file, [_row(question) for question in questions.questions])
     return questions
 
@@ -124,7 +125,7 @@ def questions_from(rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[Que
 def _read_parquet(path: Path, _modified: int, _size: int) -> QuestionSet:
     datasets = _datasets()
     rows = datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True)
-    return canonical(questions_from(_narrow(rows), ""))
+    return canonical(questions_from(_narrow(rows), ""), str(path))
 
 
 def _streamed(source: HubSource) -> Iterator[Mapping[str, Any]]:

@@ -27,6 +27,10 @@ class QuestionsNotFoundError(GamesNotFoundError):
     """There is no question to ask; the message says where it was looked for and what to do."""
 
 
+class EmptyQuestionsError(QuestionsNotFoundError):
+    """The set is there, and no question is in it: to fetch it again would not help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hop:
     """One search on the way to an answer.
@@ -142,19 +146,21 @@ def select_ids(
     return kept[:count]
 
 
-def canonical(questions: Iterable[Question]) -> QuestionSet:
-    """Make a set of questions, sorted by id.
+def canonical(questions: Iterable[Question], source: str = "the set") -> QuestionSet:
+    """Make a set of questions, sorted by id; ``source`` names where they are from in errors.
 
     Raises:
-        QuestionsNotFoundError: there are no questions.
+        EmptyQuestionsError: there are no questions.
         ValueError: two questions have the same id.
     """
     ordered = sorted(questions, key=lambda question: question.id)
     if not ordered:
-        raise QuestionsNotFoundError("there is no question; give a set with at least one question")
+        raise EmptyQuestionsError(f"{source} holds no question; give one with at least one question")
     for previous, following in pairwise(ordered):
         if previous.id == following.id:
-            raise ValueError(f"two questions have the id {previous.id!r}; rename or remove one of them")
+            raise ValueError(
+                f"two questions of {source} have the id {previous.id!r}; rename or remove one of them"
+            )
     return QuestionSet(tuple(ordered))
 
 
@@ -164,7 +170,8 @@ def read_questions(path: Path) -> QuestionSet:
     The set is cached until the file changes; the environments of a process share it.
 
     Raises:
-        QuestionsNotFoundError: the file does not exist or has no questions.
+        QuestionsNotFoundError: the file does not exist.
+        EmptyQuestionsError: it has no questions.
         ValueError: the file cannot be read, or a line is not a question.
     """
     if not path.is_file():
@@ -195,7 +202,7 @@ def question_from(row: Mapping[str, Any], where: str) -> Question:
 
 @lru_cache(maxsize=8)
 def _read_questions(path: Path, _modified: int, _size: int) -> QuestionSet:
-    return canonical(question_from(row, where) for where, row in read_rows(path))
+    return canonical((question_from(row, where) for where, row in read_rows(path)), str(path))
 
 
 def _text(row: Mapping[str, Any], key: str) -> str:

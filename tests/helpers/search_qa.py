@@ -7,6 +7,7 @@ from typing import Any
 
 from stepopsd_envs.search_qa.env import SearchQAEnv
 from stepopsd_envs.search_qa.retrieval.base import Passage, Retriever, RetrieverError
+from stepopsd_envs.search_qa.sources import _lent
 
 PASSAGES = (
     Passage("mill", "Old Mill of Sandor", "The Old Mill of Sandor was built by Ada Brenk in 1874."),
@@ -72,6 +73,17 @@ def library_env(folder: Path, retriever: Retriever | None = None, **kwargs: Any)
     """An environment on the three questions."""
     file = write_rows(folder / "questions.jsonl")
     return SearchQAEnv(questions=file, retriever=retriever or Library(), **kwargs)
+
+
+def searched_files(folder: Path) -> tuple[Path, Path]:
+    """The three questions and the passages, as files."""
+    corpus = [{"id": p.id, "title": p.title, "text": p.text} for p in PASSAGES]
+    return write_rows(folder / "questions.jsonl"), write_rows(folder / "corpus.jsonl", corpus)
+
+
+def is_held(corpus: Path) -> bool:
+    """Whether an environment of this process holds a retriever of this corpus open."""
+    return any(str(corpus) in searched for _, _, searched in _lent)
 
 
 def search(query: str) -> str:

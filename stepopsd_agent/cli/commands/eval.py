@@ -82,6 +82,7 @@ def run(settings: Namespace) -> int:
 def _play(asked: _Request, writing: ExitStack, *, fresh: bool) -> int:
     """Play what is asked for; once all is checked, ``writing`` keeps others out of a fresh folder."""
     from stepopsd_agent.rollout import EVAL_SEED, EnvironmentDownError
+    from stepopsd_agent.rollout.engines import EngineError
 
     out, sets = asked.out, evaluation_sets(asked.config)
 
@@ -103,9 +104,11 @@ def _play(asked: _Request, writing: ExitStack, *, fresh: bool) -> int:
             checked=checked,
             requests=None if out is None else out / REQUESTS,
         )
-    except (EnvironmentDownError, KeyboardInterrupt) as error:
+    except (EnvironmentDownError, EngineError, KeyboardInterrupt) as error:
         if out is None or not (out / FILE).exists():
             raise
+        if isinstance(error, EngineError):
+            raise EngineError(f"{error}; then go on with: stepopsd eval --resume {typed(out)}") from error
         stopped = isinstance(error, KeyboardInterrupt)
         problem = "stopped; what was written is kept: go on" if stopped else error
         print(f"stepopsd: {problem} with: stepopsd eval --resume {typed(out)}", file=sys.stderr)

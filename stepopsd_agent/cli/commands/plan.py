@@ -46,7 +46,7 @@ def prepare(arguments: Sequence[str]) -> Sequence[str]:
 
 def run(settings: Namespace) -> int:
     """Print memory, tokens and time to expect."""
-    from stepopsd_agent.run.planning import plan_text
+    from stepopsd_agent.run.planning import expected_lengths, plan_text
 
     config = config_of(settings)
     check_numbers(config)
@@ -63,11 +63,12 @@ def run(settings: Namespace) -> int:
     for name in ("rate", "bandwidth", "memory", "steps", "response_tokens"):
         if name in settings and settings[name] <= 0:
             raise UsageError(f"--{name} is {settings[name]:g}; give a number above 0")
+    with settings_checked(config.env):
+        expected = expected_lengths(config, settings.get("steps"), settings.get("response_tokens"))
     text, refusal = plan_text(
         config,
         method.needs,
-        steps=settings.get("steps"),
-        response_tokens=settings.get("response_tokens"),
+        expected,
         rate=settings.get("rate"),
         bandwidth=settings.get("bandwidth"),
         processes=processes,

@@ -20,6 +20,7 @@ from stepopsd_agent.cli.parser import Parser, complain
 from stepopsd_agent.run import (
     Job,
     SweepRun,
+    ending,
     environment_facts,
     is_finished,
     label,
@@ -119,7 +120,7 @@ def _train(out: Path, content: Mapping[str, Any]) -> int:
         def ended(job: Job, code: int) -> None:
             if code:
                 failed[job.name] = code
-                bar.say(f"{job.name}: exit code {code}, {last_words(job.log)} (see {job.log})")
+                bar.say(f"{job.name}: {ending(code)}, {last_words(job.log)} (see {job.log})")
             bar.advance()
 
         jobs = [_job(out, member, content["threads"]) for member in missing]

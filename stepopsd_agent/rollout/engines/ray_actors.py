@@ -163,7 +163,7 @@ class RayActors:
                     raise EngineError(
                         f"{deaths} actors died while they played, the last one with: "
                         f"{' '.join(str(error).split()):.300}. Free memory or ask for fewer actors "
-                        "(rollout.actors), then go on"
+                        "(rollout.actors)"
                     ) from None
                 self._start()
                 if self._players[number] is player:

@@ -64,7 +64,6 @@ class Server:
         self.url, self._pool = self._client.url, ThreadPoolExecutor(slots)
         self._running: dict[Future[Sampled], int] = {}
         self._version: str | None = None  # names the weights that the server was given last
-        self._folder, self._sendable = tempfile.TemporaryDirectory(prefix="stepopsd-weights-"), False
         try:
             served = self._post("v1/models", None)["data"][0]
             self._model = str(served["id"])
@@ -75,6 +74,7 @@ class Server:
                 f"{self.url} does not answer as vLLM does: is rollout.url the address of a vLLM server, 0.29 "
                 "or newer?"
             ) from error
+        self._folder, self._sendable = tempfile.TemporaryDirectory(prefix="stepopsd-weights-"), False
 
     def load(self, policy: Policy) -> None:
         """Write the weights, and let the server read them and forget what it computed with earlier ones.
@@ -92,7 +92,8 @@ class Server:
         self._version = uuid4().hex
         self._post("update_weight_version", {"new_version": self._version})
         reload = {"method": "reload_weights", "kwargs": {"weights_path": self._folder.name}}
-        self._post("collective_rpc", reload)
+        where = f" where it sees {self._folder.name}, in which this run writes the weights"
+        self._post("collective_rpc", reload, where)
         if not self._post("reset_prefix_cache", {}).get("success", False):
             raise EngineError(
                 f"{self.url} is drawing for somebody else, so it cannot take new weights: give this run a "
@@ -192,17 +193,14 @@ class Server:
         if self._post("weight_info", None).get("weight_version") != self._version:
             raise EngineError(
                 f"{self.url} no longer has the weights that this run gave it: it was started again, or "
-                "another run gave it others. Give this run a server of its own, then continue with: stepopsd "
-                "train --resume RUN"
+                "another run gave it others. Give this run a server of its own"
             )
 
-    def _post(self, path: str, body: dict[str, Any] | None) -> Any:
+    def _post(self, path: str, body: dict[str, Any] | None, where: str = "") -> Any:
         try:
             return self._client.ask(path, body)
         except ServedModelError as error:
-            advice = (
-                "start it with VLLM_SERVER_DEV_MODE=1"
-                if error.status == 404
-                else "look into its log, start it again, then continue with: stepopsd train --resume RUN"
-            )
+            advice = f"look into its log and start it again{where}"
+            if error.status == 404:
+                advice = "start it with VLLM_SERVER_DEV_MODE=1"
             raise EngineError(f"the vLLM server gave no answer ({error}); {advice}") from error

@@ -1,9 +1,11 @@
 """The policy's weights under the names and in the form in which an engine reads them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from stepopsd_agent.models import Policy, merged_weights
@@ -26,9 +28,10 @@ def save_for_engine(policy: Policy, folder: Path) -> None:
 
     Raises:
         EngineError: the model's weights have other names in a folder than in the network, so that they could
-            not be sent later.
+            not be sent later; or the folder has no room for them.
     """
-    policy.save(folder)
+    with _room_for_weights(folder):
+        policy.save(folder)
     written: set[str] = set()
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt") as file:
@@ -41,8 +44,24 @@ def save_for_engine(policy: Policy, folder: Path) -> None:
 
 
 def write_weights(policy: Policy, folder: Path) -> None:
-    """Write the weights alone, as one file; the copy that replaces an older one is never half there."""
+    """Write the weights alone, as one file; the copy that replaces an older one is never half there.
+
+    Raises:
+        EngineError: the folder has no room for them.
+    """
     new = folder / "new.tmp"
     tensors = {name: weight.cpu().clone().contiguous() for name, weight in engine_weights(policy).items()}
-    safetensors.torch.save_file(tensors, new, metadata={"format": "pt"})
-    new.rename(folder / "model.safetensors")
+    with _room_for_weights(folder):
+        safetensors.torch.save_file(tensors, new, metadata={"format": "pt"})
+        new.rename(folder / "model.safetensors")
+
+
+@contextmanager
+def _room_for_weights(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        raise EngineError(
+            f"{folder}: cannot write the weights for the engine ({error}); make room there, or let TMPDIR "
+            "name a folder with more"
+        ) from error

@@ -14,7 +14,7 @@ from stepopsd_agent.rollout import Demonstration, demonstrate
 from stepopsd_agent.run.planning.playing import Lengths
 from stepopsd_agent.tasks import make_stack, task_ids
 from stepopsd_envs.manifest import GamesNotFoundError
-from stepopsd_envs.search_qa.questions import QuestionsNotFoundError
+from stepopsd_envs.search_qa.questions import EmptyQuestionsError, QuestionsNotFoundError
 from stepopsd_envs.search_qa.retrieval.base import RetrieverError
 from stepopsd_envs.search_qa.retrieval.http import HttpRetriever, Patience
 from stepopsd_wrappers import Episode
@@ -33,6 +33,9 @@ def expected_lengths(
 
     Prompts and answers are those of an expert that plays a few training games. Episodes are taken to be as
     long as they may be, and responses too, unless ``steps`` and ``response`` (tokens) say otherwise.
+
+    Raises:
+        ValueError: the environment refuses its settings, or data that are there are empty or broken.
     """
     count, basis = _token_counter(config)
     played, limit, where = _played(config.env, config.seed)
@@ -109,10 +112,13 @@ def _played(config: EnvConfig, seed: int) -> tuple[list[Demonstration], int, str
     """A few tasks played by the expert, and the most steps of an episode.
 
     Where the data or the retriever are missing, generated tasks take their place: planning needs neither.
+    Data that are there and cannot be used are an error, as they are when the run begins.
     """
     try:
         _require_server(str(config.arguments.get("retriever", "")))
         env, where = make_stack(config), "texts of training tasks"
+    except EmptyQuestionsError:
+        raise
     except (GamesNotFoundError, QuestionsNotFoundError, RetrieverError, gym.error.Error) as error:
         reason = re.split(r"[.;] ", str(error))[0]
         env = make_stack(_generated(config))

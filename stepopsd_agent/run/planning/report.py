@@ -9,7 +9,6 @@ from stepopsd_agent.models import weight_type
 from stepopsd_agent.run.display import duration
 from stepopsd_agent.run.planning.device_speed import measured_rates
 from stepopsd_agent.run.planning.fitting import Judged, advice, device_memory, refusal, size
-from stepopsd_agent.run.planning.lengths import expected_lengths
 from stepopsd_agent.run.planning.plan import (
     SHARE_OF_RATE,
     Rates,
@@ -52,9 +51,8 @@ class _Planned:
 def plan_text(
     config: RunConfig,
     needs: frozenset[str],
+    expected: tuple[Lengths, list[str]],
     *,
-    steps: float | None = None,
-    response_tokens: float | None = None,
     rate: float | None = None,
     bandwidth: float | None = None,
     processes: int = 1,
@@ -65,8 +63,7 @@ def plan_text(
     Args:
         config: its settings.
         needs: columns that the credit method reads.
-        steps: per episode; as many as there may be when absent.
-        response_tokens: per step; as many as there may be when absent.
+        expected: lengths of an update and what they rest on, as `expected_lengths` gives them.
         rate: matmul rate of the device in TFLOP/s; measured when absent and the device is here.
         bandwidth: of its memory in GB/s; likewise.
         processes: how many share the work, and with learner.sharding the model.
@@ -74,7 +71,7 @@ def plan_text(
     """
     weight = weight_type(config.model.dtype, config.device)
     shape = model_shape(config.model, config.learner.lora, weight)
-    lengths, basis = expected_lengths(config, steps, response_tokens)
+    lengths, basis = expected
     have = device_memory(config.device) if memory is None else round(memory * 2**30)
     planned = _Planned(config, needs, shape, lengths, weight, processes, have)
     of_each = f" of each of {processes} processes" if planned.shared else ""

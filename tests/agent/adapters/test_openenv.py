@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -14,6 +15,9 @@ import pytest
 from stepopsd_agent.adapters import openenv_app
 from stepopsd_agent.config import EnvConfig
 from stepopsd_agent.tasks import make_plain_env, task_ids
+from stepopsd_envs.alfworld.export import export_game
+from tests.helpers.alfworld_games import kitchen
+from tests.helpers.search_qa import is_held, searched_files
 
 for package in ("openenv", "uvicorn"):
     pytest.importorskip(package, reason="the extra openenv is not installed")
@@ -132,10 +136,32 @@ def test_openenv_servers_list_their_tasks_and_refuse_others() -> None:
         openenv_app(GAMES.changed(tears=1))
 
 
+def test_openenv_servers_name_the_official_split_that_they_play(tmp_path: Path) -> None:
+    """Games to evaluate on are not called train; the setting `split` is of generated games alone."""
+    export_game(kitchen(), tmp_path / "valid_seen" / "kitchen" / "trial" / "game.tw-pddl")
+    official = EnvConfig(arguments={"games": "valid_seen", "data_root": str(tmp_path)})
+    for env, name in ((official, "valid_seen"), (GAMES.changed(split="test"), "test")):
+        with served(env) as address, client(address) as session:
+            assert [split["name"] for split in asked(f"{address}/alfworld-v0/splits")] == [name]
+            assert session.reset(split=name, index=0).observation["text"].startswith("-= Welcome")
+
+
+def test_openenv_server_holds_the_retriever_as_long_as_it_runs(tmp_path: Path) -> None:
+    """Else each session, and each question about the tasks, would open it anew."""
+    file, corpus = searched_files(tmp_path)
+    env = QUESTIONS.changed(questions=str(file), corpus=str(corpus), num_questions=None)
+    with served(env) as address:
+        assert is_held(corpus)
+        with client(address) as session:
+            session.reset(seed=0)
+        assert asked(f"{address}/searchqa-v0/num_tasks", split="train") == {"num_tasks": 3}
+        assert is_held(corpus)
+    assert not is_held(corpus)
+
+
 def test_openenv_example_serves_and_plays(capsys: pytest.CaptureFixture[str]) -> None:
     """Its client plays on its server's application."""
     import runpy
-    from pathlib import Path
 
     example = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "openenv_server.py"))
     with served(EnvConfig(arguments={"tier": "tiny", "step_limit": 10})) as address:

@@ -17,6 +17,7 @@ from stepopsd_agent.rollout import Attempt, begin
 from stepopsd_agent.tasks import get, make_stack, task_ids
 from stepopsd_wrappers import Episode, recorder
 from tests.helpers.chat_server import chat_server
+from tests.helpers.search_qa import is_held, searched_files
 
 pytest.importorskip("verifiers", reason="the extra verifiers is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -58,8 +59,8 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "x")
 
 
-def episode_of(env: dict[str, Any], url: str, number: int) -> Any:
-    """What verifiers makes of one task, with the model behind this address."""
+def made_of(env: dict[str, Any]) -> Any:
+    """The environment of verifiers, by the name of the example's module."""
     import verifiers.v1 as vf
     from verifiers.v1.utils.loaders import load_environment
 
@@ -67,7 +68,14 @@ def episode_of(env: dict[str, Any], url: str, number: int) -> Any:
 
     seat = vf.AgentConfig(harness=vf.HarnessConfig(id="straight"), runtime=vf.SubprocessConfig())
     taskset = TextTasksetConfig(id="verifiers_games", env=env, seed=5)
-    made = load_environment(TextGameConfig(taskset=taskset, player=seat))
+    return load_environment(TextGameConfig(taskset=taskset, player=seat))
+
+
+def episode_of(env: dict[str, Any], url: str, number: int) -> Any:
+    """What verifiers makes of one task, with the model behind this address."""
+    import verifiers.v1 as vf
+
+    made = made_of(env)
     task = list(made.taskset)[number]
     client = vf.EvalClientConfig(base_url=url, api_key_var="SOME_KEY")
     context = vf.ModelContext(model="tiny", client=client)
@@ -130,6 +138,20 @@ def test_verifiers_plays_what_the_environment_says(env: dict[str, Any]) -> None:
     assert trace.info["step_rewards"] == [step.reward for step in record.steps[1:]]
     assert record.success == (env is QUESTIONS)
     assert task.key == episode.task.key == f"{env['id']}#{record.task_id}"
+
+
+@pytest.mark.usefixtures("plugins")
+def test_verifiers_holds_the_retriever_as_long_as_it_serves(tmp_path: Path) -> None:
+    """Else each episode would open it anew; a list of the tasks holds nothing."""
+    file, corpus = searched_files(tmp_path)
+    made = made_of({"id": QUESTIONS["id"], "questions": str(file), "corpus": str(corpus)})
+    assert len(list(made.taskset)) == 3 and not is_held(corpus)
+
+    async def serve() -> bool:
+        async with made.serving():
+            return is_held(corpus)
+
+    assert asyncio.run(serve()) and not is_held(corpus)
 
 
 @pytest.mark.usefixtures("plugins")

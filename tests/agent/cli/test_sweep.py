@@ -1,11 +1,6 @@
 """``stepopsd sweep``: combinations, runs side by side, what is kept, and the table."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +12,6 @@ from stepopsd_agent.run.files import save_model
 from stepopsd_agent.run.files.metrics_log import MetricsLog
 from tests.helpers.command_line import refusal, run
 from tests.helpers.models import tiny
-from tests.helpers.runs import ROOT, environment
 
 SHORT = [
     "--updates=1", "--env.tier=tiny", "--env.step_limit=3", "--env.num_games=2", "--rollout.tasks=1",
@@ -182,42 +176,3 @@ def test_sweep_takes_the_threads_that_it_may_and_fills_the_processors(
         content = json.loads((out / "sweep.json").read_text())
         assert (content["threads"], content["jobs"]) == found
         assert made.pop().environment["OMP_NUM_THREADS"] == str(found[0])
-
-
-def test_sweep_hands_ctrl_c_on_and_waits(tmp_path: Path) -> None:
-    """Those that run finish what they do; the others are not begun."""
-    child = (
-        "import pathlib, sys, time\n"
-        "here = pathlib.Path(sys.argv[1])\n"
-        "try:\n"
-        "    here.with_suffix('.began').touch(); time.sleep(60)\n"
-        "except KeyboardInterrupt: time.sleep(0.3); here.with_suffix('.kept').touch(); sys.exit(1)"
-    )
-    code = (
-        "import pathlib, sys\n"
-        "from stepopsd_agent.run import Job, run_jobs\n"
-        f"folder = pathlib.Path({str(tmp_path)!r})\n"
-        f"begin = [sys.executable, '-c', {child!r}]\n"
-        "jobs = [Job(n, [*begin, str(folder / n)], folder / 'log', {}) for n in 'abc']\n"
-        "try: run_jobs(jobs, 2, lambda job, code: print(job.name, code))\n"
-        "except KeyboardInterrupt: print('stopped')"
-    )
-    for whole_group in (True, False):  # as a terminal does, and as `kill -INT` does
-        for old in tmp_path.iterdir():
-            old.unlink()
-        with subprocess.Popen(
-            [sys.executable, "-c", code],
-            env=environment(),
-            cwd=ROOT,
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            while not all((tmp_path / f"{name}.began").exists() for name in "ab"):
-                assert process.poll() is None
-                time.sleep(0.05)
-            (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
-            said, _ = process.communicate(timeout=30)
-        assert sorted(said.splitlines()) == ["a 1", "b 1", "stopped"]
-        assert sorted(path.name for path in tmp_path.glob("*.kept")) == ["a.kept", "b.kept"]
-        assert not (tmp_path / "c.began").exists()

@@ -208,6 +208,14 @@ def test_run_stops_when_the_retriever_is_down_and_goes_on_when_it_is_back(warm: 
     path = latest_checkpoint(tmp_path / "run" / "checkpoints")
     assert path is not None and load_checkpoint(path)[1]["update"] == down.trainer.update == 1
 
+    kept = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    early = Run(trainer(warm, **sections), tmp_path / "run")  # it is not back yet
+    early.trainer.envs = failing_envs(16, Failing(sound=0))
+    with pytest.raises(Interrupted, match="server is gone"):
+        early.go(lambda: False)
+    early.close()
+    assert sorted((tmp_path / "run" / "checkpoints").iterdir()) == kept
+
     again = Run(trainer(warm, **sections), tmp_path / "run")
     again.go(lambda: False)
     again.close()

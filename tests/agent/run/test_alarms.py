@@ -186,9 +186,11 @@ def test_run_is_stopped_by_an_alarm_and_goes_on_when_told(
     assert summary["updates"] == 3 and summary["alarms"][0]["update"] == 3
     assert "run stopped" in summary["alarms"][0]["alarm"] and (out / "model" / "config.json").exists()
 
-    before = (out / "metrics.jsonl").read_bytes()
+    before, kept = (out / "metrics.jsonl").read_bytes(), sorted((out / "checkpoints").iterdir())
+    assert [path.name for path in kept] == ["checkpoint-000002", "checkpoint-000003"]
     assert main(["train", "--resume", str(out)]) == 1
     assert (out / "metrics.jsonl").read_bytes() == before
+    assert sorted((out / "checkpoints").iterdir()) == kept  # the one before the alarm is not pushed out
     saved = yaml.safe_load((out / "config.yaml").read_text())
     saved["alarms"]["repetition"]["do"] = "warn"
     (out / "config.yaml").write_text(yaml.safe_dump(saved))

@@ -206,7 +206,7 @@ def test_run_resumed_with_other_data_is_refused(
         monkeypatch.setattr(Trainer, "data", {**facts, name: "other"})
     assert main(["train", "--resume", str(whole)]) == 2
     error = capsys.readouterr().err
-    assert f"begun with {name} {before[name]!r}, but here it is 'other'" in error
+    assert f"begun with {name} {before[name]!r}, but here 'other'" in error
 
 
 def wait_for_rows(process: "subprocess.Popen[str]", out: Path, count: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stepopsd_envs.search_qa.questions import (
+    EmptyQuestionsError,
     Hop,
     Question,
     QuestionSet,
@@ -97,7 +98,7 @@ def test_read_questions_notices_a_changed_file(tmp_path: Path) -> None:
         (json.dumps({"id": "x", "question": "y"}), "line 2: golden_answers is None"),
         (json.dumps({**GOOD, "supporting": {"a": 1}}), "line 2: 'supporting' is"),
         (json.dumps({**GOOD, "task_type": 1}), "line 2: task_type is 1"),
-        (json.dumps({**GOOD, "id": "q1"}), "two questions have the id 'q1'"),
+        (json.dumps({**GOOD, "id": "q1"}), r"two questions of .*some\.jsonl have the id 'q1'"),
     ],
 )
 def test_read_questions_names_the_bad_line(tmp_path: Path, line: str, message: str) -> None:
@@ -126,10 +127,10 @@ def test_read_questions_refuses_what_is_no_text(tmp_path: Path, name: str, probl
 
 
 def test_read_questions_says_when_there_is_nothing(tmp_path: Path) -> None:
-    """No file, no line."""
+    """No file, no line; the second is known from the first, and named."""
     with pytest.raises(QuestionsNotFoundError, match="no file of questions"):
         read_questions(tmp_path / "none.jsonl")
-    with pytest.raises(QuestionsNotFoundError, match="there is no question"):
+    with pytest.raises(EmptyQuestionsError, match=r"/empty\.jsonl holds no question; give one with"):
         read_questions(write_rows(tmp_path / "empty.jsonl", []))
 
 

@@ -1,9 +1,11 @@
 """What a server must be able to do is asked before anything is played; what it says is read with care."""
 
 import json
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +69,31 @@ def test_an_address_where_no_server_is_names_its_setting(monkeypatch: pytest.Mon
     monkeypatch.setattr("stepopsd_agent.rollout.chat_client.time.sleep", lambda seconds: None)
     with pytest.raises(EngineError, match=r"is a server there\? rollout\.url has its address"):
         Server("http://127.0.0.1:9", slots=1)
+
+
+def test_a_server_that_is_refused_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of weights that it will not be given; nor does one that was used and is closed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with chat_server(lambda body, number: b"[]") as http, pytest.raises(EngineError):
+        Server(http.url, slots=1)
+    assert not list(tmp_path.iterdir())
+    with loaded() as (server, _):
+        assert list(tmp_path.iterdir()) == [Path(server._folder.name)]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_cannot_read_the_weights_is_told_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On another machine, or in a container, it may not see the folder; vLLM says status 500 alone."""
+    monkeypatch.setattr("stepopsd_agent.rollout.chat_client.time.sleep", lambda seconds: None)
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        return (500, "Internal Server Error") if "method" in body else b'{"success": true}'
+
+    with served(answer) as (server, _), pytest.raises(EngineError) as caught:
+        server.load(tiny())
+    assert f"start it again where it sees {server._folder.name}, in which" in str(caught.value)
 
 
 def test_the_address_of_the_servers_interface_is_its_address_too() -> None:
@@ -154,7 +181,7 @@ def test_a_server_that_was_started_again_is_refused() -> None:
         assert list(server.finished()) == [1]
         http.told["/weight_info"] = {"weight_version": "default"}
         server.ask(2, [1, 2], DRAW)
-        with pytest.raises(EngineError, match=r"no longer has the weights .* stepopsd train --resume RUN"):
+        with pytest.raises(EngineError, match=r"no longer has the weights .* a server of its own$"):
             server.finished()
         server.load(tiny())
         server.ask(3, [1, 2], DRAW)

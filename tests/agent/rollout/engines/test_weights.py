@@ -1,5 +1,7 @@
 """What an engine is sent: every weight, the tied one twice, an adapter merged."""
 
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from stepopsd_agent.config import LoraConfig
+from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.engines import EngineError, engine_weights, save_for_engine
 from stepopsd_agent.rollout.engines.weights import write_weights
 from tests.helpers.models import experts, tiny
@@ -32,6 +35,18 @@ def test_written_weights_are_the_present_ones(tmp_path: Path) -> None:
         assert found.keys() == engine_weights(policy).keys()
         assert all(torch.equal(found[name], weight) for name, weight in engine_weights(policy).items())
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("write", [write_weights, save_for_engine])
+def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path, write: Callable[[Policy, Path], None]) -> None:
+    """Temporary files are often held in memory, where a large model has no room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(EngineError, match=f"^{tmp_path}: cannot write the weights .*TMPDIR"):
+            write(tiny(), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_an_adapter_is_sent_merged() -> None:
