@@ -67,15 +67,16 @@ def decoding(result: Result) -> list[str]:
 def decoder_before(result: Result) -> list[str]:
     """The built-in decoder beside that of an earlier version."""
     lines = [
-        "| model | rows | step limit | tokens/s | earlier version | times | of rollouts | same tokens |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | rows | step limit | rounds | tokens/s | earlier version | times | of rollouts | same tokens |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     rows = [(name, row) for name, measured in result["models"].items() for row in measured]
     for name, row in rows:
         speeds = " | ".join(f"{row['tokens_per_s'][version]:,.0f}" for version in ("now", "before"))
         times = " | ".join(str(row["times"][part]) for part in ("decoder", "rollout"))
         equal = "yes" if row["equal"] else "no"
-        lines.append(f"| {name} | {row['rows']} | {row['steps']} | {speeds} | {times} | {equal} |")
+        place = f"{row['rows']} | {row['steps']} | {row['rounds']}"
+        lines.append(f"| {name} | {place} | {speeds} | {times} | {equal} |")
     return [
         *lines,
         "",

@@ -200,7 +200,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Result], list[str]]], ...] = (
     ("Credit beside the original code", "credit_golden.json", golden),
     ("Hindsight scoring with shared prefixes", "rescore_cost.json", rescoring),
     ("The decoder", "decode_speed.json", decoding),
-    ("The decoder beside an earlier one", "decode_before.json", decoder_before),
+    ("The decoder beside an earlier one", "decode_before*.json", decoder_before),
     ("An update by two processes", "processes.json", processes),
     ("Groups played by Ray actors", "ray_speed.json", ray_speed),
     ("Ratios that `make bench` compares", "speed_ratios.json", ratios),
