@@ -67,7 +67,7 @@ def decoding(result: Result) -> list[str]:
 def decoder_before(result: Result) -> list[str]:
     """The built-in decoder beside that of an earlier version."""
     lines = [
-        "| model | rows | step limit | rounds | tokens/s | earlier version | times | of rollouts | same tokens |",
+        "| model | rows | step limit | rounds | tokens/s | earlier | times | of rollouts | same tokens |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     rows = [(name, row) for name, measured in result["models"].items() for row in measured]
