@@ -19,7 +19,7 @@ BAD_INPUT = (
     "stepopsd_agent.credit.base:MissingColumnError",
     "stepopsd_agent.models.policy:ModelFolderError",
     "stepopsd_agent.rollout.chat_client:ServedModelError",
-    "stepopsd_agent.rollout.engines.base:EngineError",
+    "stepopsd_agent.rollout.engines.errors:EngineError",
     "stepopsd_agent.rollout.task_sets:OtherDataError",
     "stepopsd_agent.run.files.errors:CheckpointError",
     "stepopsd_agent.run.files.tracking:TrackingError",

@@ -9,8 +9,9 @@ import gymnasium as gym
 from stepopsd_agent.config import RolloutConfig
 from stepopsd_agent.models import Policy, check_policy
 from stepopsd_agent.rollout.backends import Backend
-from stepopsd_agent.rollout.engines.base import Engine, EngineError
+from stepopsd_agent.rollout.engines.base import Engine
 from stepopsd_agent.rollout.engines.colocated import Colocated
+from stepopsd_agent.rollout.engines.errors import EngineError
 from stepopsd_agent.rollout.engines.ray_actors import RayActors
 from stepopsd_agent.rollout.engines.requests import Requests
 from stepopsd_agent.rollout.engines.server import Server

@@ -11,10 +11,6 @@ from stepopsd_agent.rollout.decoder import Sampled
 from stepopsd_agent.rollout.sampling import SamplingParams
 
 
-class EngineError(RuntimeError):
-    """An engine cannot do what was asked, or is gone; the message says what to do."""
-
-
 @dataclass(frozen=True, eq=False)
 class Draw:
     """How the tokens of one response are drawn.

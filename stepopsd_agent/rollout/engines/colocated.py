@@ -14,8 +14,9 @@ import torch
 
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.decoder import Sampled
-from stepopsd_agent.rollout.engines.base import Draw, EngineError
+from stepopsd_agent.rollout.engines.base import Draw
 from stepopsd_agent.rollout.engines.drawing import noise_fields
+from stepopsd_agent.rollout.engines.errors import EngineError
 from stepopsd_agent.rollout.engines.weights import engine_weights, save_for_engine
 from stepopsd_envs.extras import install_command
 

@@ -23,7 +23,7 @@ import gymnasium as gym
 import torch
 
 from stepopsd_agent.models import Policy, check_policy
-from stepopsd_agent.rollout.engines.base import EngineError
+from stepopsd_agent.rollout.engines.errors import EngineError
 from stepopsd_agent.rollout.engines.ray_player import Player, shares, spec_of_stack
 from stepopsd_agent.rollout.playing import Attempt, OnEpisode
 from stepopsd_agent.rollout.sampling import SamplingParams

@@ -8,7 +8,8 @@ import numpy as np
 
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.decoder import Sampled
-from stepopsd_agent.rollout.engines.base import Draw, Engine, EngineError
+from stepopsd_agent.rollout.engines.base import Draw, Engine
+from stepopsd_agent.rollout.engines.errors import EngineError
 from stepopsd_agent.rollout.sampling import SamplingParams, Stops
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from stepopsd_agent.models import Policy
 from stepopsd_agent.rollout.chat_client import ChatClient, ServedModelError
 from stepopsd_agent.rollout.decoder import Sampled
-from stepopsd_agent.rollout.engines.base import Draw, EngineError
+from stepopsd_agent.rollout.engines.base import Draw
 from stepopsd_agent.rollout.engines.colocated import PROCESSOR
 from stepopsd_agent.rollout.engines.drawing import noise_fields
+from stepopsd_agent.rollout.engines.errors import EngineError
 from stepopsd_agent.rollout.engines.weights import save_for_engine, write_weights
 from stepopsd_agent.rollout.sampling import SamplingParams
 

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from stepopsd_agent.models import Policy, merged_weights
-from stepopsd_agent.rollout.engines.base import EngineError
+from stepopsd_agent.rollout.engines.errors import EngineError
 
 
 def engine_weights(policy: Policy) -> dict[str, Tensor]:

@@ -28,9 +28,11 @@ here.with_suffix(".began").write_text(str(os.getpid()))
 time.sleep(60)
 """
 PARENT = """
-import pathlib, sys
+import pathlib, signal, sys
 from stepopsd_agent.run import Job, run_jobs
 folder, child, wanted = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+started = signal.default_int_handler if int(wanted) == signal.SIGINT else signal.SIG_DFL
+signal.signal(int(wanted), started)  # also where the tests themselves run under nohup
 jobs = [Job(n, [sys.executable, "-c", child, str(folder / n), wanted], folder / "log", {}) for n in "abc"]
 try:
     run_jobs(jobs, 2, lambda job, code: print(job.name, code))
